@@ -1,0 +1,1 @@
+"""The archiver: a Channel Access client that writes samples to a database."""

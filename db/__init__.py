@@ -1,0 +1,1 @@
+"""SQL of the archive's database: schema and migrations, one folder a dialect."""

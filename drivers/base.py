@@ -1,0 +1,234 @@
+"""The contract between an instrument and the IOC.
+
+A driver states what an instrument can tell and be told (its points) and moves values over the wire. It knows
+nothing of EPICS servers, event loops or databases. The IOC calls it from one thread, never concurrently, so a
+driver blocks and needs no locks.
+
+    DeviceError          a sentence for the operator
+    |-- LinkDown         cable, power, session: the connection must be opened again    COMM alarm
+    |-- NoReply          the instrument did not answer in time                         TIMEOUT alarm
+    |-- BadReply         it answered, but not what was asked                           READ alarm
+    `-- Refused          a put that the instrument, a limit or the driver turned down  WRITE alarm
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, ClassVar
+
+Value = float | int | str
+
+
+class Severity(IntEnum):
+    """EPICS alarm severity (epics-base, alarm.h)."""
+
+    NO_ALARM = 0
+    MINOR = 1
+    MAJOR = 2
+    INVALID = 3
+
+
+class Status(IntEnum):
+    """EPICS alarm status (epics-base, alarm.h), in the order that Channel Access numbers them."""
+
+    NO_ALARM = 0
+    READ = 1
+    WRITE = 2
+    HIHI = 3
+    HIGH = 4
+    LOLO = 5
+    LOW = 6
+    STATE = 7
+    COS = 8
+    COMM = 9
+    TIMEOUT = 10
+    HWLIMIT = 11
+    CALC = 12
+    SCAN = 13
+    LINK = 14
+    SOFT = 15
+    BAD_SUB = 16
+    UDF = 17
+    DISABLE = 18
+    SIMM = 19
+    READ_ACCESS = 20
+    WRITE_ACCESS = 21
+
+
+class RecordType(IntEnum):
+    """The EPICS record types that a point can ask for."""
+
+    ai = 0
+    ao = 1
+    bi = 2
+    bo = 3
+    mbbi = 4
+    mbbo = 5
+    longin = 6
+    longout = 7
+    stringin = 8
+    stringout = 9
+
+    @property
+    def writable(self) -> bool:
+        """True for the output types: a client may put to them."""
+        return self in _OUTPUTS
+
+    @property
+    def states(self) -> bool:
+        """True for the types whose value is the index of a state."""
+        return self in _STATES
+
+    @property
+    def numeric(self) -> bool:
+        """True for the types with limits: ai, ao, longin, longout."""
+        return self in _NUMERIC
+
+
+_OUTPUTS = {RecordType.ao, RecordType.bo, RecordType.mbbo, RecordType.longout, RecordType.stringout}
+_STATES = {RecordType.bi, RecordType.bo, RecordType.mbbi, RecordType.mbbo}
+_NUMERIC = {RecordType.ai, RecordType.ao, RecordType.longin, RecordType.longout}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """One thing that an instrument can tell or be told; field names are those of EPICS records in lower case.
+
+    name      unique within the instrument; the record's name is prefix + instrument + ":" + name
+    rtyp      the EPICS record type
+    addr      where it lives in the instrument; handed back to the driver untouched
+    group     the scan group that reads it; "" for a point that no scan reads (a command, a setting with a readback)
+    follows   for a setting: the name of its readback point, whose value it takes at connect and on change
+    egu       unit, 15 characters at most, ASCII; prec: digits after the point
+    states    words of a bi/bo/mbbi/mbbo, 25 characters and 16 words at most; severities: one for each word
+    drvl/drvh a put outside is refused (None: no limit); lopr/hopr: display range
+    """
+
+    name: str
+    rtyp: RecordType
+    addr: Any = None
+    group: str = ""
+    follows: str | None = None
+    desc: str = ""
+    egu: str = ""
+    prec: int = 0
+    states: tuple[str, ...] = ()
+    severities: tuple[Severity, ...] = ()
+    lopr: float | None = None
+    hopr: float | None = None
+    drvl: float | None = None
+    drvh: float | None = None
+    hihi: float | None = None
+    high: float | None = None
+    low: float | None = None
+    lolo: float | None = None
+    hhsv: Severity = Severity.MAJOR
+    hsv: Severity = Severity.MINOR
+    lsv: Severity = Severity.MINOR
+    llsv: Severity = Severity.MAJOR
+    hyst: float = 0.0
+    mdel: float = 0.0
+    adel: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A value with its alarm and time; replaced whole, never changed.
+
+    value     None keeps the record's last value (with an alarm: "this is old")
+    severity  joins the record's own limit alarms: the higher one wins
+    time      seconds since 1970 UTC; None: the moment at which the transaction ended
+    """
+
+    value: Value | None
+    severity: Severity = Severity.NO_ALARM
+    status: Status = Status.NO_ALARM
+    time: float | None = None
+
+
+Readings = Mapping[str, Value | Reading]
+
+
+class DeviceError(Exception):
+    """Something went wrong with an instrument; ``str(error)`` is one sentence for the operator."""
+
+    status: ClassVar[Status] = Status.COMM
+
+
+class LinkDown(DeviceError):
+    """The connection is gone or cannot be opened; the port closes the driver and connects again."""
+
+    status = Status.COMM
+
+
+class NoReply(DeviceError):
+    """The instrument did not answer in time."""
+
+    status = Status.TIMEOUT
+
+
+class BadReply(DeviceError):
+    """The answer does not belong to the question: noise, half an answer, a stale answer."""
+
+    status = Status.READ
+
+
+class Refused(DeviceError):
+    """A put that was not carried out."""
+
+    status = Status.WRITE
+
+
+class Driver(ABC):
+    """An instrument. The constructor takes the instrument's own frozen ``Config`` and does no I/O.
+
+    points    what the instrument has: known from the constructor, or (for instruments that are asked) replaced by a
+              new tuple in ``connect`` or ``read``
+    scan      scan group -> period in seconds, in order of importance; the site may change the periods
+    discovers True when ``points`` are known only after ``connect``
+    """
+
+    points: tuple[Point, ...]
+    scan: Mapping[str, float]
+    discovers: ClassVar[bool] = False
+
+    @abstractmethod
+    def connect(self) -> None:
+        """Open the connection and ask the instrument who it is. Writes nothing to it. Raises DeviceError."""
+
+    @abstractmethod
+    def read(self, group: str) -> Iterator[Readings]:
+        """Read a scan group: yields one block of readings for each transaction, all points of the group in all.
+
+        Between two blocks the port may call ``write``. A block that cannot be read is either yielded as INVALID
+        readings (the rest goes on) or raised as a DeviceError (the rest of the group becomes INVALID).
+        """
+
+    @abstractmethod
+    def write(self, point: Point, value: Value) -> Readings:
+        """Carry out a put and return what the instrument says afterwards (the readback and all that it touched).
+
+        Raises Refused with the reason when the instrument did not take the value.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connection; may be called at any time and more than once. Never raises, never writes a value."""
+
+    def urgent(self, point: Point, value: Value) -> bool:
+        """True for a put that makes things safe (HV off): it overtakes all other puts that wait."""
+        return False
+
+
+class DriverConfig:
+    """Base of the frozen dataclasses that hold an instrument's keys in the configuration file.
+
+    The fields' type hints are the schema. ``faults`` adds what hints cannot say.
+    """
+
+    def faults(self) -> Iterable[tuple[str, str]]:
+        """Yield (path of the key below the instrument, what is wrong and what is allowed) for each fault."""
+        return ()

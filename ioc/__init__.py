@@ -1,0 +1,1 @@
+"""The IOC: records, scanning and the Channel Access server."""

@@ -1,0 +1,1 @@
+"""Fake instruments at the far end of the real wire, written from the manuals, with faults on request."""
