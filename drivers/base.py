@@ -59,7 +59,7 @@ class Status(IntEnum):
 
 
 class RecordType(IntEnum):
-    """The EPICS record types that a point can ask for."""
+    """The EPICS record types that a point can ask for (lsi: a text of any length)."""
 
     ai = 0
     ao = 1
@@ -71,6 +71,7 @@ class RecordType(IntEnum):
     longout = 7
     stringin = 8
     stringout = 9
+    lsi = 10
 
     @property
     def writable(self) -> bool:
@@ -129,6 +130,7 @@ class Point:
     hsv: Severity = Severity.MINOR
     lsv: Severity = Severity.MINOR
     llsv: Severity = Severity.MAJOR
+    cosv: Severity = Severity.NO_ALARM
     hyst: float = 0.0
     mdel: float = 0.0
     adel: float = 0.0
@@ -188,12 +190,15 @@ class Driver(ABC):
     points    what the instrument has: known from the constructor, or (for instruments that are asked) replaced by a
               new tuple in ``connect`` or ``read``
     scan      scan group -> period in seconds, in order of importance; the site may change the periods
-    discovers True when ``points`` are known only after ``connect``
+    discovers True when ``points`` are known only after ``connect``; name_size: the longest name they may then have
+    longest_period  the instrument needs a question at least this often (seconds), or None
     """
 
     points: tuple[Point, ...]
-    scan: Mapping[str, float]
+    scan: ClassVar[Mapping[str, float]]
     discovers: ClassVar[bool] = False
+    name_size: ClassVar[int] = 0
+    longest_period: ClassVar[float | None] = None
 
     @abstractmethod
     def connect(self) -> None:

@@ -1,0 +1,216 @@
+"""The command ``rackioc``: the one place that puts the rooms together (IOC, archiver, simulated instruments)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from enum import Enum
+from functools import partial, wraps
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from sim.rack import Rack, serve_technix
+
+import sim
+from archiver import archive as archiver_service
+from archiver import history as archiver_history
+from ioc import listing, supervisor
+from ioc.config import Config, ConfigError, load
+from ioc.ioc import serve
+from sim import control
+
+EXIT_CONFIG = 2
+DATABASE = "sqlite:///rack.sqlite"
+CONTROL = Path(tempfile.gettempdir()) / "rackioc-demo" / "control"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # a traceback of a pretty printer shows local variables: passwords
+    rich_markup_mode="markdown",
+    help="""Serve a rack of slow-control instruments as EPICS process variables, and keep their history.
+
+    First steps: `rackioc sim demo` serves simulated instruments; `rackioc check rack.yaml` checks a configuration;
+    `rackioc run rack.yaml` serves the real ones.""",
+)
+sim_app = typer.Typer(no_args_is_help=True, help="Simulated instruments on the real wire, with faults on request.")
+app.add_typer(sim_app, name="sim")
+
+
+class Form(str, Enum):
+    """Formats of a listing."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The configuration file (YAML).")]
+FormOption = Annotated[Form, typer.Option("--format", help="How to print.")]
+ControlOption = Annotated[Path, typer.Option(help="Unix socket on which faults are asked for.")]
+
+
+def _command(target: typer.Typer, name: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a command whose known errors become one clear sentence and the right exit code."""
+
+    def register(action: Callable[..., Any]) -> Callable[..., Any]:
+        @target.command(name, **options)
+        @wraps(action)
+        def guarded(*args: Any, **kwargs: Any) -> None:
+            try:
+                action(*args, **kwargs)
+            except ConfigError as error:
+                typer.echo(error, err=True)
+                raise typer.Exit(EXIT_CONFIG) from None
+            except (OSError, archiver_history.HistoryError, control.CommandError) as error:
+                typer.echo(f"rackioc: {error}", err=True)
+                raise typer.Exit(1) from None
+
+        return action
+
+    return register
+
+
+@_command(app, "run")
+def run(config: ConfigPath) -> None:
+    """Serve a configuration; with `archive:` in it, keep the history in a second process."""
+    _serve(load(config), with_archiver=True)
+
+
+@_command(app, "ioc")
+def ioc(config: ConfigPath) -> None:
+    """Serve a configuration without its archiver (for a service manager that runs both)."""
+    _serve(load(config), with_archiver=False)
+
+
+@_command(app, "archive")
+def archive(config: ConfigPath, parent: Annotated[int, typer.Option(hidden=True)] = 0) -> None:
+    """Keep the history of a configuration without serving it; a Channel Access client like any other."""
+    loaded = load(config)
+    if loaded.archive is None:
+        typer.echo(f"{config}: archive: is missing; it says what to keep (pvs) and where (database)", err=True)
+        raise typer.Exit(EXIT_CONFIG)
+    _log()
+    if parent:
+        supervisor.end_with(parent)
+    raise typer.Exit(
+        archiver_service.main(loaded.archive.database, list(loaded.archive.pvs), pv_list=loaded.pv_list)
+    )
+
+
+@_command(app, "check")
+def check(config: ConfigPath) -> None:
+    """Check a configuration without touching an instrument; print every fault with its line."""
+    loaded = load(config)
+    typer.echo(f"{config}: good; {len(loaded.instruments)} instruments")
+
+
+@_command(app, "pvs")
+def pvs(config: ConfigPath, form: FormOption = Form.table) -> None:
+    """List the PVs of a configuration. Crates are connected to and asked what they have; nothing is written."""
+    rows, silent = listing.rows(load(config))
+    listing.write(rows, form.value, sys.stdout)
+    for sentence in silent:
+        typer.echo(sentence, err=True)
+    raise typer.Exit(1 if silent else 0)
+
+
+@_command(app, "history")
+def history(
+    pvs: Annotated[list[str], typer.Argument(metavar="PV...", help="Names or globs.")],
+    since: Annotated[str | None, typer.Option(help="1h, 30m, 2d ago, or a time: '2026-11-20 14:00' (UTC).")] = None,
+    until: Annotated[str | None, typer.Option(help="As --since; left out: now.")] = None,
+    form: FormOption = Form.table,
+    database: Annotated[str, typer.Option(envvar="RACKIOC_DATABASE", help="URL of the archive.")] = DATABASE,
+    config: Annotated[Path | None, typer.Option(help="Take the database from this configuration.")] = None,
+) -> None:
+    """Print what the archive holds of some PVs; the value in force when the time begins leads."""
+    if config is not None:
+        settings = load(config).archive
+        database = settings.database if settings else database
+    archiver_history.command(pvs, database, since, until, form.value, sys.stdout)
+
+
+@_command(sim_app, "demo")
+def sim_demo(control_path: ControlOption = CONTROL) -> None:
+    """Serve the demo rack: a crate with three boards, a thermocouple logger, a generator, and the archiver."""
+    _simulate(Path(str(files(sim) / "demo.yaml")), control_path)
+
+
+@_command(sim_app, "run")
+def sim_run(config: ConfigPath, control_path: ControlOption = CONTROL) -> None:
+    """Serve a configuration with a simulated instrument in the place of each real one."""
+    _simulate(config, control_path)
+
+
+@_command(sim_app, "technix")
+def sim_technix(
+    port: Annotated[Path, typer.Argument(metavar="LINK", help="Where the serial line appears.")],
+    control_path: ControlOption = CONTROL,
+) -> None:
+    """Put one simulated generator on a serial line, for any program that speaks its protocol."""
+    serve_technix(str(port), str(control_path))
+
+
+@_command(sim_app, "fault")
+def sim_fault(
+    words: Annotated[list[str], typer.Argument(metavar="INSTRUMENT COMMAND...", help="Such as: GEN interlock open")],
+    control_path: ControlOption = CONTROL,
+) -> None:
+    """Ask a simulated instrument for a fault; `rackioc sim fault GEN help` tells which there are."""
+    typer.echo(control.send(str(control_path), " ".join(words)))
+
+
+def _simulate(path: Path, control_path: Path) -> None:
+    loaded = load(path)
+    with Rack(loaded.raw, control_path=str(control_path)):
+        _serve(loaded, with_archiver=True, banner=partial(_banner, loaded, control_path))
+
+
+def _serve(config: Config, *, with_archiver: bool, banner: Callable[[], None] = lambda: None) -> None:
+    _log()
+
+    async def beside(address: str) -> None:
+        banner()
+        if with_archiver and config.archive is not None:
+            await supervisor.supervise_archiver(config.path, address)
+        await asyncio.Event().wait()
+
+    asyncio.run(serve(config, beside))
+
+
+def _log() -> None:
+    logging.basicConfig(
+        level=os.environ.get("RACKIOC_LOG", "INFO"), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("caproto").setLevel(logging.ERROR)
+
+
+def _banner(config: Config, control_path: Path) -> None:
+    bin_dir = Path(sys.executable).parent
+    prefix = config.prefix
+    names = ", ".join(each.name for each in config.instruments)
+    archive_line = config.archive.database if config.archive else "none"
+    typer.echo(f"""
+rackioc {version("rackioc")} serves simulated instruments ({names}) as {prefix}*; try in another shell:
+  with EPICS base                              with what is installed here
+  caget    {prefix}HV1:S02:C00:VMon            {bin_dir}/caproto-get {prefix}HV1:S02:C00:VMon
+  camonitor {prefix}TC1:T1                     {bin_dir}/caproto-monitor {prefix}TC1:T1
+  caput -c {prefix}HV1:S02:C00:V0Set 500       {bin_dir}/caproto-put --notify {prefix}HV1:S02:C00:V0Set 500
+All names: {bin_dir}/caproto-get --format '{{response.data}}' '{prefix}IOC:PVList.VAL$'
+Faults:    {bin_dir}/rackioc sim fault GEN help --control-path {control_path}
+Archive:   {archive_line} in {Path.cwd()};  {bin_dir}/rackioc history '{prefix}TC1:T?' --since 10m
+Stop with Ctrl+C.
+""")
+
+
+def main() -> None:
+    """The console script."""
+    app()

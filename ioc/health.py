@@ -1,0 +1,35 @@
+"""The records that tell about an instrument's connection; every instrument has them, from the start."""
+
+from __future__ import annotations
+
+from drivers.base import Point, Readings, RecordType, Severity
+from ioc.port import Link
+
+INVALID = Severity.INVALID
+
+CONN = "Conn"
+ERROR = "Error"
+ERROR_COUNT = "ErrorCount"
+RETRY = "Retry"
+SCAN_TIME = "ScanTime"
+OVERRUNS = "Overruns"
+
+POINTS = (
+    Point(
+        name=CONN,
+        rtyp=RecordType.mbbi,
+        desc="state of the connection",
+        states=tuple(link.name for link in Link),
+        severities=(Severity.MAJOR, Severity.MINOR, Severity.NO_ALARM),
+    ),
+    Point(name=ERROR, rtyp=RecordType.lsi, desc="last error, whole text: .VAL$"),
+    Point(name=ERROR_COUNT, rtyp=RecordType.longin, desc="errors since the start", egu="errors"),
+    Point(name=RETRY, rtyp=RecordType.bo, desc="put 1: connect (again) now", states=("Idle", "Connect")),
+    Point(name=SCAN_TIME, rtyp=RecordType.ai, desc="duration of the last scan", egu="ms", prec=1),
+    Point(name=OVERRUNS, rtyp=RecordType.longin, desc="scans missed since the start", egu="scans"),
+)
+
+
+def values(link: Link, error: str, errors: int) -> Readings:
+    """The health records before anything happened."""
+    return {CONN: int(link), ERROR: error, ERROR_COUNT: errors, RETRY: 0, SCAN_TIME: 0.0, OVERRUNS: 0}

@@ -1,0 +1,70 @@
+"""The whole IOC: server, instruments, and their life from start to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from ioc import status
+from ioc.config import Config
+from ioc.instrument import Instrument
+from ioc.server import Server
+
+log = logging.getLogger("rackioc")
+
+
+async def serve(config: Config, beside: Callable[[str], Coroutine[Any, Any, None]] | None = None) -> None:
+    """Serve a configuration until SIGINT or SIGTERM.
+
+    Nothing is written to an instrument, neither at start nor at stop. ``beside(address)`` runs while clients can
+    connect at ``host:port`` and is cancelled, and waited for, before the instruments are closed.
+    """
+    stop = _signals()
+    server = Server()
+    own = Instrument(status.NAME, config.prefix, status.IocStatus(server), config.site, server)
+    instruments = [
+        (Instrument(each.name, config.prefix, each.driver, config.site, server), each.periods)
+        for each in config.instruments
+    ]
+    serving = asyncio.create_task(server.run())
+    tasks = [serving, asyncio.create_task(stop.wait())]
+    try:
+        address = await _bound(server, serving)
+        for instrument, periods in (*instruments, (own, {})):
+            instrument.start(periods)
+        log.info("serving %d records at %s", len(server.names), address)
+        if beside is not None:
+            tasks.append(asyncio.create_task(beside(address)))
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        await _cancel(tasks[1:])
+        await asyncio.gather(*(instrument.close() for instrument, _ in (*instruments, (own, {}))))
+        await _cancel([serving])
+        log.info("stopped")
+
+
+def _signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _bound(server: Server, serving: asyncio.Task[Any]) -> str:
+    while (address := server.address) is None:
+        if serving.done():
+            serving.result()
+        await asyncio.sleep(0.01)
+    return address
+
+
+async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,294 @@
+"""A port: one thread and one queue for one instrument's connection. The one place where thread and event loop meet.
+
+Puts go before scans, in order of arrival; a put that makes things safe overtakes the others. A scan that has waited
+for more than its period goes before the puts, so that no storm of puts can starve the poll (the generator's poll
+is its keep-alive). The thread keeps its own schedule: a busy event loop delays what is shown, never what is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol, TypeVar
+
+from drivers.base import BadReply, DeviceError, Driver, LinkDown, NoReply, Point, Readings, Refused, Value
+from ioc.scan import Scan, Schedule
+
+FIRST_RETRY = 1.0
+LAST_RETRY = 30.0
+# Seconds without any good answer after which the connection is opened anew
+GIVE_UP = 10.0
+# Seconds that a stop waits for a call that blocks inside a vendor's library
+STOP_PATIENCE = 5.0
+
+T = TypeVar("T")
+
+
+class Link(IntEnum):
+    """State of a connection, as the Conn record shows it."""
+
+    Down = 0
+    Connecting = 1
+    Up = 2
+
+
+class Listener(Protocol):
+    """Who is told what happened on a port; always called in the event loop's thread, in order."""
+
+    def link(self, state: Link, error: DeviceError | None) -> None:
+        """The connection changed; ``error`` says why it is down."""
+
+    def points(self, points: tuple[Point, ...]) -> None:
+        """The instrument has these points now."""
+
+    def readings(self, readings: Readings, moment: float) -> None:
+        """A transaction ended at ``moment`` (seconds since 1970 UTC)."""
+
+    def failed(self, group: str, read: frozenset[str], error: DeviceError) -> None:
+        """A scan ended with an error; ``read`` are the points that it had read before."""
+
+    def scanned(self, group: str, duration: float, overruns: int) -> None:
+        """A scan ended, good or bad, after ``duration`` seconds; ``overruns`` of all groups since the start."""
+
+
+@dataclass(slots=True)
+class _Put:
+    point: Point
+    value: Value
+    done: asyncio.Future[Readings]
+
+
+class Port:
+    """Runs a driver in its own thread. ``periods``: scan group -> seconds, in order of importance."""
+
+    def __init__(self, name: str, driver: Driver, listener: Listener, periods: Mapping[str, float]) -> None:
+        self.busy_since: float | None = None
+        self._name = name
+        self._driver = driver
+        self._listener = listener
+        self._log = logging.getLogger(f"rackioc.{name}")
+        self._loop = asyncio.get_running_loop()
+        self._wake = threading.Condition()
+        self._puts: deque[_Put] = deque()
+        self._schedule = Schedule(periods)
+        self._read: dict[str, set[str]] = {}
+        self._complaints: dict[str, str] = {}
+        self._points: tuple[Point, ...] = driver.points
+        self._up = False
+        self._error: DeviceError = LinkDown(f"{name} is not connected yet")
+        self._retry_at = 0.0
+        self._retry_after = FIRST_RETRY
+        self._good_at = 0.0
+        self._stopping = False
+        self._retry_asked = False
+        self._thread = threading.Thread(target=self._run, name=f"port {name}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread, which connects at once."""
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Stop after the transaction in progress, close the driver; waiting puts are refused."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        await asyncio.to_thread(self._thread.join, STOP_PATIENCE)
+        if self._thread.is_alive():
+            self._log.warning("%s: a call to the instrument still blocks; left behind", self._name)
+
+    def retry(self) -> None:
+        """Connect now (or anew), whatever the back-off says."""
+        with self._wake:
+            self._retry_after = FIRST_RETRY
+            self._retry_asked = True
+            self._wake.notify()
+
+    async def write(self, point: Point, value: Value) -> Readings:
+        """Queue a put; returns what the instrument says after it, or raises the DeviceError that stopped it."""
+        put = _Put(point, value, self._loop.create_future())
+        with self._wake:
+            if self._stopping:
+                raise LinkDown(f"{self._name} is being stopped")
+            if self._driver.urgent(point, value):
+                self._overtake(point)
+                self._puts.appendleft(put)
+            else:
+                self._puts.append(put)
+            self._wake.notify()
+        return await put.done
+
+    def _overtake(self, point: Point) -> None:
+        """Earlier puts to the same point must not be carried out after the one that overtakes them."""
+        for put in [put for put in self._puts if put.point.name == point.name]:
+            self._puts.remove(put)
+            self._fail_put(put, Refused(f"{point.name}: not sent, a later put that makes it safe overtook it"))
+
+    # ---- in the thread from here on ----
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self._turn()
+            except Exception:  # a thread that ends would leave old values standing as true
+                self._log.exception("%s: internal error in the port; going on", self._name)
+                time.sleep(FIRST_RETRY)
+        self._driver.close()
+        self._refuse_waiting(LinkDown(f"{self._name} is being stopped"))
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        if self._retry_asked:
+            self._retry_asked = False
+            if self._up:
+                self._lost(LinkDown(f"{self._name}: reconnecting as asked"))
+            self._connect()
+        elif not self._up:
+            self._refuse_waiting(self._error)
+            if now >= self._retry_at:
+                self._connect()
+            else:
+                self._sleep(self._retry_at - now)
+        elif scan := self._schedule.overdue(now):
+            self._step(scan)
+        elif self._puts:
+            self._carry_out(self._puts.popleft())
+        elif scan := self._schedule.next(now):
+            self._step(scan)
+        else:
+            self._sleep(self._schedule.wait(now))
+
+    def _sleep(self, seconds: float) -> None:
+        with self._wake:
+            if not (self._puts or self._stopping or self._retry_asked):
+                self._wake.wait(seconds)
+
+    def _connect(self) -> None:
+        self._tell(self._listener.link, Link.Connecting, None)
+        try:
+            self._driver.connect()
+        except DeviceError as error:
+            self._lost(error)
+        except Exception as error:
+            self._log.exception("%s: internal error while connecting", self._name)
+            self._lost(LinkDown(f"{self._name}: internal error, {error}"))
+        else:
+            self._log.info("%s: connected", self._name)
+            self._up = True
+            self._retry_after = FIRST_RETRY
+            self._complaints.clear()
+            self._good_at = time.monotonic()
+            self._schedule.restart(self._good_at)
+            self._check_points()
+            self._tell(self._listener.link, Link.Up, None)
+
+    def _lost(self, error: DeviceError) -> None:
+        if str(error) != str(self._error) or self._up:
+            self._log.warning("%s: %s", self._name, error)
+        self._up, self._error = False, error
+        self._driver.close()
+        self._tell(self._listener.link, Link.Down, error)
+        self._refuse_waiting(error)
+        self._retry_at = time.monotonic() + self._retry_after
+        self._retry_after = min(2 * self._retry_after, LAST_RETRY)
+
+    def _step(self, scan: Scan) -> None:
+        """Read the next block of a scan, or begin it."""
+        now = time.monotonic()
+        if scan.blocks is None:
+            scan.begin(self._driver.read(scan.group), now)
+            self._read[scan.group] = set()
+        assert scan.blocks is not None
+        try:
+            block = self._call(lambda: next(scan.blocks, None))  # type: ignore[arg-type]
+        except DeviceError as error:
+            self._scan_failed(scan, error)
+            return
+        scan.moved = self._good_at = time.monotonic()
+        if block is None:
+            self._end(scan)
+            self._recovered(scan.group)
+        else:
+            self._read[scan.group].update(block)
+            self._deliver(block)
+
+    def _call(self, action: Callable[[], T]) -> T:
+        """One call into the driver; whatever it raises comes out as a DeviceError."""
+        self.busy_since = time.monotonic()
+        try:
+            return action()
+        except DeviceError:
+            raise
+        except Exception as error:
+            self._log.exception("%s: internal error in the driver", self._name)
+            raise BadReply(f"{self._name}: internal error, {error}") from error
+        finally:
+            self.busy_since = None
+
+    def _scan_failed(self, scan: Scan, error: DeviceError) -> None:
+        self._end(scan)
+        silent = time.monotonic() - self._good_at > GIVE_UP and isinstance(error, NoReply)
+        if isinstance(error, LinkDown) or silent:
+            self._lost(error)
+            return
+        if self._complaints.get(scan.group) != str(error):
+            self._log.warning("%s: %s", self._name, error)
+            self._complaints[scan.group] = str(error)
+        self._tell(self._listener.failed, scan.group, frozenset(self._read[scan.group]), error)
+
+    def _recovered(self, group: str) -> None:
+        if self._complaints.pop(group, None):
+            self._log.info("%s: %s answers again", self._name, group)
+
+    def _end(self, scan: Scan) -> None:
+        scan.end()
+        overruns = sum(each.overruns for each in self._schedule.scans)
+        self._tell(self._listener.scanned, scan.group, time.monotonic() - scan.began, overruns)
+
+    def _carry_out(self, put: _Put) -> None:
+        try:
+            readings = self._call(lambda: self._driver.write(put.point, put.value))
+        except DeviceError as error:
+            self._fail_put(put, error)
+            if isinstance(error, LinkDown):
+                self._lost(error)
+            return
+        self._deliver(readings)
+        self._tell(self._finish, put, readings)
+
+    @staticmethod
+    def _finish(put: _Put, readings: Readings) -> None:
+        if not put.done.done():  # the client may have gone
+            put.done.set_result(readings)
+
+    def _fail_put(self, put: _Put, error: DeviceError) -> None:
+        def fail() -> None:
+            if not put.done.done():
+                put.done.set_exception(error)
+
+        self._tell(fail)
+
+    def _refuse_waiting(self, error: DeviceError) -> None:
+        with self._wake:
+            waiting = list(self._puts)
+            self._puts.clear()
+        for put in waiting:
+            self._fail_put(put, error)
+
+    def _deliver(self, readings: Readings) -> None:
+        self._check_points()
+        self._tell(self._listener.readings, readings, time.time())
+
+    def _check_points(self) -> None:
+        if self._driver.points is not self._points:
+            self._points = self._driver.points
+            self._tell(self._listener.points, self._points)
+
+    def _tell(self, listener: Callable[..., None], *args: object) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(listener, *args)

@@ -1,0 +1,197 @@
+"""The Channel Access server: caproto's, with its defects mended where they would show.
+
+What is overridden and why (caproto 1.3.0; tests/ioc/test_server.py holds each):
+search answers echo the client's sequence number (libca throttles its search otherwise); accepted sockets get
+TCP_NODELAY; ClearChannel removes the channel's subscriptions; a failed put answers with the sentence alone and no
+traceback; a client that does not read is dropped instead of holding up all others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import Any
+
+import caproto as ca
+from caproto.asyncio import server as caproto_server
+from caproto.server.common import DisconnectedCircuit
+
+from drivers.base import DeviceError
+from ioc.channel import record_channel
+from ioc.instrument import Instrument
+from ioc.record import Record
+
+
+class Server:
+    """Shows records to Channel Access clients; a ``Publisher`` for the instruments."""
+
+    def __init__(self) -> None:
+        self._database = _Database()
+        self._context = _Context(self._database)
+
+    def add(self, record: Record, instrument: Instrument) -> None:
+        """Serve a record from now on; one of the same name is replaced."""
+        self._database.add(record, instrument)
+
+    def post(self, record: Record, mask: int) -> None:
+        """Send what changed in a record to the clients that subscribed to it."""
+        channel = self._database.get(record.name)
+        if channel is not None:
+            channel.post(mask)
+
+    async def run(self) -> None:
+        """Serve until cancelled. OSError when the port cannot be had."""
+        await self._context.run()
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all records, in the order in which they came."""
+        return list(self._database.records)
+
+    @property
+    def address(self) -> str | None:
+        """``host:port`` at which a client on this computer connects; None until it is bound."""
+        if self._context.port is None:
+            return None
+        host = self._context.interfaces[0]
+        return f"{'127.0.0.1' if host == '0.0.0.0' else host}:{self._context.port}"
+
+    @property
+    def clients(self) -> tuple[int, int]:
+        """(clients, channels) connected."""
+        circuits = tuple(self._context.circuits)
+        return len(circuits), sum(len(circuit.circuit.channels_sid) for circuit in circuits)
+
+
+class _Database(dict[str, Any]):
+    """Record name -> channel, made when the first client asks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: dict[str, tuple[Record, Instrument]] = {}
+
+    def add(self, record: Record, instrument: Instrument) -> None:
+        self.records[record.name] = (record, instrument)
+        self.pop(record.name, None)
+
+    def __missing__(self, name: str) -> Any:
+        record, instrument = self.records[name]
+        channel = self[name] = record_channel(record, instrument.put)
+        return channel
+
+
+class _Circuit(caproto_server.VirtualCircuit):  # type: ignore[misc]
+    """One client."""
+
+    async def _process_command(self, command: Any) -> Any:
+        if isinstance(command, ca.WriteRequest | ca.WriteNotifyRequest):
+            self.write_event.clear()
+            await self._start_write_task(lambda: self._write(command))
+            return []
+        if isinstance(command, ca.ClearChannelRequest):
+            channel, entry = self._get_db_entry_from_command(command)
+            await self._cull_subscriptions(entry, lambda sub: sub.channel is channel)
+            return [channel.clear()]
+        return await super()._process_command(command)
+
+    async def _write(self, command: Any) -> None:
+        channel, entry = self._get_db_entry_from_command(command)
+        try:
+            await entry.auth_write(
+                self.client_hostname,
+                self.client_username,
+                command.data,
+                command.data_type,
+                command.metadata,
+                user_address=self.circuit.address,
+            )
+        except Exception as error:
+            await self._answer(self._refusal(command, channel, error))
+        else:
+            if isinstance(command, ca.WriteNotifyRequest):
+                await self._answer(channel.write(ioid=command.ioid, status=True, data_count=entry.length))
+        finally:
+            self.write_event.set()
+
+    def _refusal(self, command: Any, channel: Any, error: Exception) -> Any:
+        status = ca.CAStatus.ECA_NOWTACCESS if isinstance(error, ca.Forbidden) else ca.CAStatus.ECA_PUTFAIL
+        if not isinstance(error, DeviceError | ca.CaprotoError):
+            self.log.error("put to %s failed", channel.name, exc_info=error)
+        return ca.ErrorResponse(command, channel.cid, status=status, error_message=str(error))
+
+    async def _answer(self, response: Any) -> None:
+        try:
+            await self.send(response)
+        except DisconnectedCircuit:
+            self.log.debug("the client left before its put was answered")
+
+    def drop(self) -> None:
+        """Cut the connection; the client finds its way back when it reads again."""
+        self.client.writer.transport.abort()
+
+
+class _Context(caproto_server.Context):  # type: ignore[misc]
+    CircuitClass = _Circuit
+
+    def __init__(self, database: _Database) -> None:
+        super().__init__(database)
+        self.log = logging.getLogger("rackioc.server")
+        self.log.setLevel(logging.WARNING)  # caproto tells every client that comes and goes
+
+    async def server_accept_loop(self, sock: socket.socket) -> None:
+        def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client = caproto_server._TransportWrapper(reader, writer)
+            self.server_tasks.create(self.tcp_handler(client, client.getpeername()))
+
+        await asyncio.start_server(accepted, sock=sock)
+
+    async def _broadcaster_queue_iteration(self, address: Any, commands: Any) -> None:
+        self.broadcaster.process_commands(commands)
+        if address[0] in self.ignore_addresses:
+            return
+        version = None
+        found = []
+        for command in commands:
+            if isinstance(command, ca.VersionRequest):
+                version = command
+            elif isinstance(command, ca.SearchRequest) and self._known(command.name):
+                found.append(ca.SearchResponse(self.port, None, command.cid, ca.DEFAULT_PROTOCOL_VERSION))
+        if found:
+            head = [] if version is None else [_echo(version)]
+            datagram = self.broadcaster.send(*head, *found)
+            for transport in self.udp_socks.values():
+                await transport.sendto(datagram, address)
+
+    def _known(self, name: str) -> bool:
+        try:
+            return self[name] is not None
+        except KeyError:
+            return False
+
+    async def _subscription_queue_iteration(
+        self, sub_specs: Any, metadata: Any, values: Any, flags: int, sub: Any
+    ) -> None:
+        if sub is not None:
+            await super()._subscription_queue_iteration(sub_specs, metadata, values, flags, sub)
+            return
+        for spec in sub_specs:
+            for each in tuple(self.subscriptions[spec]):  # a copy: clients come and go between the sends
+                await self._subscription_queue_send(spec, each, metadata=metadata, values=values, flags=flags)
+
+    async def _subscription_queue_send(self, sub_spec: Any, sub: Any, **update: Any) -> None:
+        circuit = sub.circuit
+        if circuit.subscription_queue.full():
+            self.log.warning("%s:%d does not read what it subscribed to; disconnected", *circuit.circuit.address)
+            circuit.drop()
+            return
+        await super()._subscription_queue_send(sub_spec, sub, **update)
+
+
+def _echo(request: Any) -> Any:
+    """The version answer to a search datagram, with the client's own sequence number."""
+    response = ca.VersionResponse(ca.DEFAULT_PROTOCOL_VERSION)
+    response.header.data_type = request.header.data_type
+    response.header.parameter1 = request.header.parameter1
+    return response

@@ -1,0 +1,118 @@
+"""The IOC about itself, as an ordinary driver: the names of EPICS iocStats, and the list of all its records."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING, ClassVar
+
+import psutil
+
+from drivers.base import Driver, Point, Readings, RecordType, Refused, Value
+
+if TYPE_CHECKING:
+    from ioc.server import Server
+
+NAME = "IOC"
+PV_LIST = "PVList"
+
+_AI, _LONG, _TEXT = RecordType.ai, RecordType.longin, RecordType.stringin
+POINTS = tuple(
+    Point(name=name, rtyp=rtyp, group="status", egu=egu, desc=desc)
+    for name, rtyp, egu, desc in (
+        ("HEARTBEAT", _LONG, "s", "counts once a second"),
+        ("UPTIME", _TEXT, "", "time since the start"),
+        ("STARTTOD", _TEXT, "", "start, local time"),
+        ("TOD", _TEXT, "", "now, local time"),
+        ("VERSION", _TEXT, "", "version of rackioc"),
+        ("EPICS_VERS", _TEXT, "", "Channel Access server"),
+        ("KERNEL_VERS", _TEXT, "", "operating system"),
+        ("HOSTNAME", _TEXT, "", "computer"),
+        ("PROCESS_ID", _LONG, "", "process id"),
+        ("PARENT_ID", _LONG, "", "process id of the parent"),
+        ("IOC_CPU_LOAD", _AI, "%", "processor time of the IOC"),
+        ("SYS_CPU_LOAD", _AI, "%", "processor time of the computer"),
+        ("CPU_CNT", _LONG, "cores", "processors"),
+        ("MEM_USED", _AI, "byte", "memory of the IOC"),
+        ("MEM_FREE", _AI, "byte", "memory free on the computer"),
+        ("MEM_MAX", _AI, "byte", "memory of the computer"),
+        ("FD_CNT", _LONG, "files", "file descriptors in use"),
+        ("CA_CLNT_CNT", _LONG, "clients", "Channel Access clients"),
+        ("CA_CONN_CNT", _LONG, "channels", "Channel Access channels"),
+        ("RECORD_CNT", _LONG, "records", "records served"),
+        (PV_LIST, RecordType.lsi, "", "names of all records, by line: .VAL$"),
+    )
+)
+
+
+class IocStatus(Driver):
+    """What the process and its server tell about themselves; nothing can be set."""
+
+    scan: ClassVar[Mapping[str, float]] = {"status": 1.0}
+
+    def __init__(self, server: Server) -> None:
+        self.points = POINTS
+        self._server = server
+        self._process = psutil.Process()
+        self._started = time.time()
+        self._beat = 0
+        self._constant: Readings = {
+            "STARTTOD": _clock(self._started),
+            "VERSION": version("rackioc"),
+            "EPICS_VERS": f"caproto {version('caproto')}",
+            "KERNEL_VERS": f"{platform.system()} {platform.release()}"[:39],
+            "HOSTNAME": socket.gethostname()[:39],
+            "PROCESS_ID": os.getpid(),
+            "PARENT_ID": os.getppid(),
+            "CPU_CNT": os.cpu_count() or 0,
+        }
+
+    def connect(self) -> None:
+        """Begin to measure the load."""
+        self._process.cpu_percent()
+        psutil.cpu_percent()
+
+    def read(self, group: str) -> Iterator[Readings]:
+        """All figures in one block."""
+        self._beat += 1
+        memory = psutil.virtual_memory()
+        clients, channels = self._server.clients
+        names = self._server.names
+        yield {
+            **self._constant,
+            "HEARTBEAT": self._beat,
+            "UPTIME": _duration(time.time() - self._started),
+            "TOD": _clock(time.time()),
+            "IOC_CPU_LOAD": self._process.cpu_percent(),
+            "SYS_CPU_LOAD": psutil.cpu_percent(),
+            "MEM_USED": float(self._process.memory_info().rss),
+            "MEM_FREE": float(memory.available),
+            "MEM_MAX": float(memory.total),
+            "FD_CNT": self._process.num_fds(),
+            "CA_CLNT_CNT": clients,
+            "CA_CONN_CNT": channels,
+            "RECORD_CNT": len(names),
+            PV_LIST: "\n".join(names),
+        }
+
+    def write(self, point: Point, value: Value) -> Readings:
+        """Nothing can be set."""
+        raise Refused(f"{point.name} cannot be set")
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def _clock(moment: float) -> str:
+    return time.strftime("%m/%d/%Y %H:%M:%S", time.localtime(moment))
+
+
+def _duration(seconds: float) -> str:
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    return f"{days} days, {hour:02}:{minute:02}:{second:02}" if days else f"{hour:02}:{minute:02}:{second:02}"

@@ -1,0 +1,60 @@
+"""Runs the archiver as a second process, so that a slow disk or database cannot touch the high voltage."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+log = logging.getLogger("rackioc")
+
+FIRST_RESTART = 1.0
+LAST_RESTART = 60.0
+# A child that lived this long (seconds) was well: the next restart is quick again
+WELL = 60.0
+STOP_PATIENCE = 15.0
+
+_PR_SET_PDEATHSIG = 1
+
+
+async def supervise_archiver(path: Path, address: str) -> None:
+    """Keep ``rackioc archive`` running, with its name search pointed at the IOC's ``address``; stop it on cancel."""
+    servers = f"{address} {os.environ.get('EPICS_CA_NAME_SERVERS', '')}".strip()
+    command = [sys.executable, "-m", "ioc", "archive", str(path), "--parent", str(os.getpid())]
+    pause = FIRST_RESTART
+    while True:
+        began = asyncio.get_running_loop().time()
+        code = await _run(command, {**os.environ, "EPICS_CA_NAME_SERVERS": servers})
+        if asyncio.get_running_loop().time() - began > WELL:
+            pause = FIRST_RESTART
+        log.error("the archiver ended with code %d; starting it again in %g s", code, pause)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LAST_RESTART)
+
+
+async def _run(command: list[str], environment: Mapping[str, str]) -> int:
+    # a session of its own: Ctrl+C reaches the IOC alone, which then stops the archiver in order
+    process = await asyncio.create_subprocess_exec(*command, env=environment, start_new_session=True)
+    try:
+        return await process.wait()
+    except asyncio.CancelledError:
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_PATIENCE)
+        except TimeoutError:
+            log.error("the archiver does not stop; killed")
+            process.kill()
+            await process.wait()
+        raise
+
+
+def end_with(parent: int) -> None:
+    """Ask the kernel for a SIGTERM when the process ``parent`` ends (Linux), however it ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        raise SystemExit("the IOC that started this archiver is gone")
