@@ -69,14 +69,10 @@ class _RecordChannel(ca.ChannelData):  # type: ignore[misc]
     async def write_from_dbr(self, data: Any, data_type: Any, metadata: Any, *, flags: int = 0) -> None:
         """A client's put, in whatever type it came: the record and the instrument decide, nothing is stored here."""
         native = ca.native_type(data_type)
-        values = ca.backend.convert_values(
-            values=data,
-            from_dtype=native,
-            to_dtype=native,
-            string_encoding=self.string_encoding,
-            direction=ConversionDirection.FROM_WIRE,
-        )
-        await self.put(self.record, _scalar(values, self.record.name))
+        if native in {ChannelType.STRING, ChannelType.CHAR}:
+            encoding, direction = "latin-1", ConversionDirection.FROM_WIRE
+            data = ca.backend.convert_values(data, native, native, string_encoding=encoding, direction=direction)
+        await self.put(self.record, _scalar(data, self.record.name))
 
     def get_field(self, name: str) -> ca.ChannelData:
         """The channel of ``record.FIELD``; KeyError when the record has no such field."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
-from enum import Enum
+from enum import StrEnum
 from functools import partial, wraps
 from importlib.metadata import version
 from importlib.resources import files
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from sim.rack import Rack, serve_technix
 
 import sim
 from archiver import archive as archiver_service
@@ -25,6 +25,8 @@ from ioc import listing, supervisor
 from ioc.config import Config, ConfigError, load
 from ioc.ioc import serve
 from sim import control
+from sim.fake import CommandError
+from sim.rack import Rack
 
 EXIT_CONFIG = 2
 DATABASE = "sqlite:///rack.sqlite"
@@ -44,7 +46,7 @@ sim_app = typer.Typer(no_args_is_help=True, help="Simulated instruments on the r
 app.add_typer(sim_app, name="sim")
 
 
-class Form(str, Enum):
+class Form(StrEnum):
     """Formats of a listing."""
 
     table = "table"
@@ -69,7 +71,7 @@ def _command(target: typer.Typer, name: str, **options: Any) -> Callable[[Callab
             except ConfigError as error:
                 typer.echo(error, err=True)
                 raise typer.Exit(EXIT_CONFIG) from None
-            except (OSError, archiver_history.HistoryError, control.CommandError) as error:
+            except (OSError, archiver_history.HistoryError, CommandError) as error:
                 typer.echo(f"rackioc: {error}", err=True)
                 raise typer.Exit(1) from None
 
@@ -100,9 +102,7 @@ def archive(config: ConfigPath, parent: Annotated[int, typer.Option(hidden=True)
     _log()
     if parent:
         supervisor.end_with(parent)
-    raise typer.Exit(
-        archiver_service.main(loaded.archive.database, list(loaded.archive.pvs), pv_list=loaded.pv_list)
-    )
+    raise typer.Exit(archiver_service.main(loaded.archive.database, list(loaded.archive.pvs), pv_list=loaded.pv_list))
 
 
 @_command(app, "check")
@@ -135,7 +135,7 @@ def history(
     if config is not None:
         settings = load(config).archive
         database = settings.database if settings else database
-    archiver_history.command(pvs, database, since, until, form.value, sys.stdout)
+    archiver_history.command(pvs, database, since=since, until=until, form=form.value, out=sys.stdout)
 
 
 @_command(sim_app, "demo")
@@ -155,8 +155,10 @@ def sim_technix(
     port: Annotated[Path, typer.Argument(metavar="LINK", help="Where the serial line appears.")],
     control_path: ControlOption = CONTROL,
 ) -> None:
-    """Put one simulated generator on a serial line, for any program that speaks its protocol."""
-    serve_technix(str(port), str(control_path))
+    """Put one simulated generator on a serial line, for any program that speaks its protocol. Stop with Ctrl+C."""
+    with Rack({"GEN": {"driver": "technix", "port": str(port)}}, control_path=str(control_path)):
+        typer.echo(f"GEN listens at {port}; faults: rackioc sim fault GEN help --control-path {control_path}")
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
 
 
 @_command(sim_app, "fault")
@@ -177,10 +179,10 @@ def _simulate(path: Path, control_path: Path) -> None:
 def _serve(config: Config, *, with_archiver: bool, banner: Callable[[], None] = lambda: None) -> None:
     _log()
 
-    async def beside(address: str) -> None:
+    async def beside(addresses: list[str]) -> None:
         banner()
         if with_archiver and config.archive is not None:
-            await supervisor.supervise_archiver(config.path, address)
+            await supervisor.supervise_archiver(config.path, addresses)
         await asyncio.Event().wait()
 
     asyncio.run(serve(config, beside))

@@ -223,8 +223,10 @@ class _Loader:
     def _may_match(self, pattern: str) -> bool:
         """True if an instrument that is asked later may have a record for the pattern."""
         head = re.split(r"[*?\[]", pattern)[0]
-        return any(start.startswith(head) if is_glob(pattern) and len(head) < len(start) else head.startswith(start)
-                   for start in self._open)
+        return any(
+            start.startswith(head) if is_glob(pattern) and len(head) < len(start) else head.startswith(start)
+            for start in self._open
+        )
 
     def _check_matches(self, pattern: str, key: Key) -> None:
         if not self._matches(pattern) and not self._may_match(pattern):

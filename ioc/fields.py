@@ -113,8 +113,7 @@ FIELDS: Mapping[str, Field] = {
         for index, word in enumerate(STATE_WORDS)
     },
     **{
-        f"{word}SV": Field("severities", Kind.SEVERITY, _MULTI, index=index)
-        for index, word in enumerate(STATE_WORDS)
+        f"{word}SV": Field("severities", Kind.SEVERITY, _MULTI, index=index) for index, word in enumerate(STATE_WORDS)
     },
 }
 

@@ -76,11 +76,12 @@ class Instrument:
         """
         try:
             checked = record.check_put(value)
-            if record.point.name == health.RETRY:
-                self._retry(bool(checked))
-                return
             if self._port is None:
                 raise LinkDown(f"{self.name} is not started")
+            if record.point.name == health.RETRY:
+                if checked:
+                    await self._port.retry()
+                return
             readings = await self._port.write(record.point, checked)
         except DeviceError as error:
             self._complain(error)
@@ -88,10 +89,6 @@ class Instrument:
             raise
         taken = readings.get(record.point.name, readings.get(record.point.follows or "", checked))
         self._process(record, _reading(taken), time.time())
-
-    def _retry(self, asked: bool) -> None:
-        if asked and self._port is not None:
-            self._port.retry()
 
     # ---- the way of a reading (the port's listener, always in the event loop) ----
 

@@ -16,11 +16,11 @@ from ioc.server import Server
 log = logging.getLogger("rackioc")
 
 
-async def serve(config: Config, beside: Callable[[str], Coroutine[Any, Any, None]] | None = None) -> None:
+async def serve(config: Config, beside: Callable[[list[str]], Coroutine[Any, Any, None]] | None = None) -> None:
     """Serve a configuration until SIGINT or SIGTERM.
 
-    Nothing is written to an instrument, neither at start nor at stop. ``beside(address)`` runs while clients can
-    connect at ``host:port`` and is cancelled, and waited for, before the instruments are closed.
+    Nothing is written to an instrument, neither at start nor at stop. ``beside(addresses)`` runs while clients can
+    connect (``addresses``: see ``Server.addresses``) and is cancelled, and waited for, before the instruments close.
     """
     stop = _signals()
     server = Server()
@@ -32,12 +32,12 @@ async def serve(config: Config, beside: Callable[[str], Coroutine[Any, Any, None
     serving = asyncio.create_task(server.run())
     tasks = [serving, asyncio.create_task(stop.wait())]
     try:
-        address = await _bound(server, serving)
+        port = await _bound(server, serving)
         for instrument, periods in (*instruments, (own, {})):
             instrument.start(periods)
-        log.info("serving %d records at %s", len(server.names), address)
+        log.info("serving %d records on TCP port %d", len(server.names), port)
         if beside is not None:
-            tasks.append(asyncio.create_task(beside(address)))
+            tasks.append(asyncio.create_task(beside(server.addresses)))
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
@@ -56,12 +56,12 @@ def _signals() -> asyncio.Event:
     return stop
 
 
-async def _bound(server: Server, serving: asyncio.Task[Any]) -> str:
-    while (address := server.address) is None:
+async def _bound(server: Server, serving: asyncio.Task[Any]) -> int:
+    while (port := server.port) is None:
         if serving.done():
             serving.result()
         await asyncio.sleep(0.01)
-    return address
+    return port
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:

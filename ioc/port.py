@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from drivers.base import BadReply, DeviceError, Driver, LinkDown, NoReply, Point, Readings, Refused, Value
 from ioc.scan import Scan, Schedule
@@ -86,7 +86,7 @@ class Port:
         self._retry_after = FIRST_RETRY
         self._good_at = 0.0
         self._stopping = False
-        self._retry_asked = False
+        self._retries: deque[asyncio.Future[None]] = deque()
         self._thread = threading.Thread(target=self._run, name=f"port {name}", daemon=True)
 
     def start(self) -> None:
@@ -102,12 +102,14 @@ class Port:
         if self._thread.is_alive():
             self._log.warning("%s: a call to the instrument still blocks; left behind", self._name)
 
-    def retry(self) -> None:
-        """Connect now (or anew), whatever the back-off says."""
+    async def retry(self) -> None:
+        """Connect now (or anew), whatever the back-off says; raises the DeviceError if that fails."""
+        asked: asyncio.Future[None] = self._loop.create_future()
         with self._wake:
             self._retry_after = FIRST_RETRY
-            self._retry_asked = True
+            self._retries.append(asked)
             self._wake.notify()
+        await asked
 
     async def write(self, point: Point, value: Value) -> Readings:
         """Queue a put; returns what the instrument says after it, or raises the DeviceError that stopped it."""
@@ -127,7 +129,7 @@ class Port:
         """Earlier puts to the same point must not be carried out after the one that overtakes them."""
         for put in [put for put in self._puts if put.point.name == point.name]:
             self._puts.remove(put)
-            self._fail_put(put, Refused(f"{point.name}: not sent, a later put that makes it safe overtook it"))
+            self._answer(put.done, Refused(f"{point.name}: not sent, a later put that makes it safe overtook it"))
 
     # ---- in the thread from here on ----
 
@@ -139,15 +141,18 @@ class Port:
                 self._log.exception("%s: internal error in the port; going on", self._name)
                 time.sleep(FIRST_RETRY)
         self._driver.close()
-        self._refuse_waiting(LinkDown(f"{self._name} is being stopped"))
+        stopped = LinkDown(f"{self._name} is being stopped")
+        self._refuse_waiting(stopped)
+        while self._retries:
+            self._answer(self._retries.popleft(), stopped)
 
     def _turn(self) -> None:
         now = time.monotonic()
-        if self._retry_asked:
-            self._retry_asked = False
+        if self._retries:
             if self._up:
-                self._lost(LinkDown(f"{self._name}: reconnecting as asked"))
+                self._lost(LinkDown(f"{self._name}: connecting again as asked"))
             self._connect()
+            self._answer(self._retries.popleft(), None if self._up else self._error)
         elif not self._up:
             self._refuse_waiting(self._error)
             if now >= self._retry_at:
@@ -165,7 +170,7 @@ class Port:
 
     def _sleep(self, seconds: float) -> None:
         with self._wake:
-            if not (self._puts or self._stopping or self._retry_asked):
+            if not (self._puts or self._stopping or self._retries):
                 self._wake.wait(seconds)
 
     def _connect(self) -> None:
@@ -254,31 +259,30 @@ class Port:
         try:
             readings = self._call(lambda: self._driver.write(put.point, put.value))
         except DeviceError as error:
-            self._fail_put(put, error)
+            self._answer(put.done, error)
             if isinstance(error, LinkDown):
                 self._lost(error)
             return
         self._deliver(readings)
-        self._tell(self._finish, put, readings)
+        self._answer(put.done, readings)
 
-    @staticmethod
-    def _finish(put: _Put, readings: Readings) -> None:
-        if not put.done.done():  # the client may have gone
-            put.done.set_result(readings)
+    def _answer(self, done: asyncio.Future[Any], outcome: Readings | DeviceError | None) -> None:
+        def answer() -> None:
+            if done.done():  # the client has gone
+                return
+            if isinstance(outcome, DeviceError):
+                done.set_exception(outcome)
+            else:
+                done.set_result(outcome)
 
-    def _fail_put(self, put: _Put, error: DeviceError) -> None:
-        def fail() -> None:
-            if not put.done.done():
-                put.done.set_exception(error)
-
-        self._tell(fail)
+        self._tell(answer)
 
     def _refuse_waiting(self, error: DeviceError) -> None:
         with self._wake:
             waiting = list(self._puts)
             self._puts.clear()
         for put in waiting:
-            self._fail_put(put, error)
+            self._answer(put.done, error)
 
     def _deliver(self, readings: Readings) -> None:
         self._check_points()

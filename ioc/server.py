@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import caproto as ca
@@ -50,12 +51,15 @@ class Server:
         return list(self._database.records)
 
     @property
-    def address(self) -> str | None:
-        """``host:port`` at which a client on this computer connects; None until it is bound."""
-        if self._context.port is None:
-            return None
-        host = self._context.interfaces[0]
-        return f"{'127.0.0.1' if host == '0.0.0.0' else host}:{self._context.port}"
+    def port(self) -> int | None:
+        """The TCP port; None until it is bound."""
+        port: int | None = self._context.port
+        return port
+
+    @property
+    def addresses(self) -> list[str]:
+        """The addresses that the server is restricted to (EPICS_CAS_INTF_ADDR_LIST); empty: it listens everywhere."""
+        return [address for address in self._context.interfaces if address != "0.0.0.0"]
 
     @property
     def clients(self) -> tuple[int, int]:
@@ -83,6 +87,11 @@ class _Database(dict[str, Any]):
 
 class _Circuit(caproto_server.VirtualCircuit):  # type: ignore[misc]
     """One client."""
+
+    async def _command_queue_iteration(self, command: Any) -> Any:
+        if isinstance(command, ca.VersionRequest) and self.circuit.priority is not None:
+            return []  # libca puts one before each search that it sends over TCP; it is no new priority
+        return await super()._command_queue_iteration(command)
 
     async def _process_command(self, command: Any) -> Any:
         if isinstance(command, ca.WriteRequest | ca.WriteNotifyRequest):
@@ -138,6 +147,7 @@ class _Context(caproto_server.Context):  # type: ignore[misc]
         super().__init__(database)
         self.log = logging.getLogger("rackioc.server")
         self.log.setLevel(logging.WARNING)  # caproto tells every client that comes and goes
+        self.log.addFilter(_beacons_once())
 
     async def server_accept_loop(self, sock: socket.socket) -> None:
         def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -195,3 +205,18 @@ def _echo(request: Any) -> Any:
     response.header.data_type = request.header.data_type
     response.header.parameter1 = request.header.parameter1
     return response
+
+
+def _beacons_once() -> Callable[[logging.LogRecord], bool]:
+    """A log filter: a network that is away fails every beacon, which is worth one line and no traceback."""
+    told = set()
+
+    def keep(record: logging.LogRecord) -> bool:
+        if not str(record.msg).startswith("Failed to send beacon"):
+            return True
+        record.exc_info = None
+        first = record.args not in told
+        told.add(record.args)
+        return first
+
+    return keep

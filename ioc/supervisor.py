@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 log = logging.getLogger("rackioc")
@@ -22,14 +22,19 @@ STOP_PATIENCE = 15.0
 _PR_SET_PDEATHSIG = 1
 
 
-async def supervise_archiver(path: Path, address: str) -> None:
-    """Keep ``rackioc archive`` running, with its name search pointed at the IOC's ``address``; stop it on cancel."""
-    servers = f"{address} {os.environ.get('EPICS_CA_NAME_SERVERS', '')}".strip()
+async def supervise_archiver(path: Path, addresses: Sequence[str]) -> None:
+    """Keep ``rackioc archive`` running until cancelled.
+
+    ``addresses``: where the IOC listens when that is not everywhere; the archiver's name search is sent there, too.
+    """
+    environment = dict(os.environ)
+    search = environment.get("EPICS_CA_ADDR_LIST", "").split()
+    environment["EPICS_CA_ADDR_LIST"] = " ".join([*search, *(each for each in addresses if each not in search)])
     command = [sys.executable, "-m", "ioc", "archive", str(path), "--parent", str(os.getpid())]
     pause = FIRST_RESTART
     while True:
         began = asyncio.get_running_loop().time()
-        code = await _run(command, {**os.environ, "EPICS_CA_NAME_SERVERS": servers})
+        code = await _run(command, environment)
         if asyncio.get_running_loop().time() - began > WELL:
             pause = FIRST_RESTART
         log.error("the archiver ended with code %d; starting it again in %g s", code, pause)

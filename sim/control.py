@@ -1,0 +1,89 @@
+"""The control channel: play with the fake instruments of a running process over a Unix socket.
+
+INSTRUMENT COMMAND [args]   ->   ok [text]   or   error sentence
+list                             the instruments
+help, INSTRUMENT help            the commands
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import socketserver
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from sim.fake import CommandError, Fake
+
+
+def send(path: str, line: str) -> str:
+    """Send one line to the control channel and return the text after ``ok``; CommandError after ``error``."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        with connection.makefile("rw", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+            stream.flush()
+            verdict, _, text = stream.readline().rstrip("\n").partition(" ")
+    if verdict != "ok":
+        raise CommandError(text or "the control channel closed without an answer")
+    return text
+
+
+class Commander:
+    """Finds the instrument that a line is for."""
+
+    def __init__(self, fakes: Mapping[str, Fake[Any]]) -> None:
+        self.fakes = fakes
+
+    def run(self, line: str) -> str:
+        name, _, rest = line.strip().partition(" ")
+        if name in ("", "help"):
+            return "INSTRUMENT COMMAND [args]; INSTRUMENT help tells the commands, list the instruments"
+        if name == "list":
+            return " ".join(f"{name}:{fake.driver}" for name, fake in self.fakes.items())
+        if name not in self.fakes:
+            raise CommandError(f"there is no fake instrument {name}; there are {', '.join(self.fakes)}")
+        return self.fakes[name].run(rest)
+
+    def answer(self, line: str) -> str:
+        """The whole line that goes back."""
+        try:
+            return f"ok {self.run(line)}".rstrip()
+        except CommandError as error:
+            return f"error {error}"
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    server: _Server
+
+    def handle(self) -> None:
+        for line in self.rfile:
+            self.wfile.write(self.server.commander.answer(line.decode()).encode() + b"\n")
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+    commander: Commander
+
+
+class Control:
+    """Serves the control channel of some fake instruments until closed."""
+
+    def __init__(self, fakes: Mapping[str, Fake[Any]], path: str) -> None:
+        self.path = path
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # left behind by a process that was killed
+        self._server = _Server(path, _Handler)
+        self._server.commander = Commander(fakes)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="control", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+        with suppress(FileNotFoundError):
+            os.unlink(self.path)

@@ -1,0 +1,75 @@
+"""A serial port under a stable name: a pty behind a symlink, which can be pulled out and put back."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import tempfile
+import tty
+from contextlib import suppress
+
+
+class PtyPort:
+    """The far end of a serial line, from plug to unplug.
+
+    One thread reads, waits and writes; ``close`` may be called from another: the first then comes to its end.
+    """
+
+    def __init__(self, path: str) -> None:
+        _refuse_real_device(path)
+        self.path = path
+        self._master, self._slave = pty.openpty()  # the slave stays open, so that a client may come and go
+        tty.setraw(self._slave)
+        os.set_blocking(self._master, False)
+        self._wake, self._waker = os.pipe()
+        self._pending = b""
+        self.closed = False
+        _link(os.ttyname(self._slave), path)
+
+    def read_line(self) -> bytes | None:
+        """Wait for a line that ends with CR and return it without; None once the port is closed."""
+        while b"\r" not in self._pending:
+            ready, _, _ = select.select([self._master, self._wake], [], [])
+            if self._wake in ready:
+                return None
+            self._pending += os.read(self._master, 4096)
+        line, _, self._pending = self._pending.partition(b"\r")
+        return line
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, or less when the port is closed meanwhile."""
+        select.select([self._wake], [], [], seconds)
+
+    def write(self, data: bytes) -> None:
+        """Send; what nobody reads is lost, as on a real line."""
+        with suppress(BlockingIOError):
+            os.write(self._master, data)
+
+    def close(self) -> None:
+        """The far end goes away: clients get end of file, and the name vanishes."""
+        self.closed = True
+        with suppress(FileNotFoundError):
+            os.unlink(self.path)
+        os.write(self._waker, b"x")
+
+    def release(self) -> None:
+        """Close the files; for the thread that serves the port, once it is done."""
+        for fd in (self._master, self._slave, self._wake, self._waker):
+            os.close(fd)
+
+
+def _refuse_real_device(path: str) -> None:
+    """A symlink to a pty is ours, from a run that was killed; anything else is not ours to replace."""
+    if os.path.lexists(path) and not (os.path.islink(path) and os.readlink(path).startswith("/dev/pts/")):
+        raise RuntimeError(f"{path} exists and is not a simulated port: choose another port for the simulation")
+
+
+def _link(target: str, path: str) -> None:
+    """Put the symlink in place in one move, so that nobody sees half of it."""
+    folder = os.path.dirname(os.path.abspath(path))
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        link = os.path.join(scratch, "link")
+        os.symlink(target, link)
+        os.replace(link, path)

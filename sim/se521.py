@@ -1,0 +1,248 @@
+"""A fake Center SE521 thermocouple logger: four temperatures, and the protocol of its USB bridge."""
+
+from __future__ import annotations
+
+import math
+import random
+import struct
+import threading
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sim.fake import SPLIT_PAUSE, Clock, CommandError, Fake
+
+CHANNELS = 4
+SAMPLE = 0.3  # s between two samples of the instrument
+PAUSE = 0.04  # s: a report that comes sooner after the one before is not heard
+THINKING = 0.03  # s from the question to the first packet
+PACKET = 0.008  # s between packets
+BRIDGE_REPORT = 0x43
+COMMAND_REPORT = 0x07
+
+
+@dataclass
+class Thermometer:
+    """Four thermocouples, each drifting slowly around a temperature in degrees Celsius."""
+
+    celsius: list[float] = field(default_factory=lambda: [21.5, 24.0, 63.0, -12.0])
+    open: list[bool] = field(default_factory=lambda: [False] * CHANNELS)
+    drift: float = 1.5  # amplitude in degrees
+    period: float = 600.0  # s
+    noise: float = 0.05
+    time: float = 0.0
+    tenths: list[int] = field(default_factory=lambda: [0] * CHANNELS)  # of a degree Fahrenheit: the last sample
+    _random: random.Random = field(default_factory=lambda: random.Random(521))
+    _next_sample: float = 0.0
+
+    def step(self, dt: float) -> None:
+        self.time += dt
+        if self.time >= self._next_sample:
+            self._next_sample = self.time + SAMPLE
+            self.tenths = [self._sample(channel) for channel in range(CHANNELS)]
+
+    def _sample(self, channel: int) -> int:
+        if self.open[channel]:  # an open input shows anything
+            return self._random.randint(-3276, 9999)
+        swing = self.drift * math.sin(2 * math.pi * self.time / self.period + channel)
+        celsius = self.celsius[channel] + swing + self._random.gauss(0, self.noise)
+        return round((celsius * 1.8 + 32) * 10)
+
+    def state(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if not name.startswith("_")}
+
+
+class Bridge:
+    """The protocol: reports in, packets out, each at its time; ``now`` is in seconds.
+
+    One exchange is: announce 7 bytes, the 7 bytes of a command, ask for the answer's bytes, packets.
+    """
+
+    def __init__(self, fake: ThermometerFake) -> None:
+        self.fake = fake
+        self.packets: deque[tuple[float, bytes]] = deque()
+        self._heard = -math.inf
+        self._announced = False
+        self._answer = b""
+        self._last_answer = b""
+
+    def feature(self, now: float, report: bytes) -> None:
+        """Feature report 0x43: what the bridge is to do next."""
+        if self._too_early(now, report) or len(report) != 8 or report[0] != BRIDGE_REPORT:
+            return
+        kind, count = report[1], report[2]
+        if kind == 1:
+            self._announced = count == 7
+        elif kind == 4 and count == len(self._answer):
+            self._send(now)
+
+    def command(self, now: float, report: bytes) -> None:
+        """Output report 0x07: STX, command, three zeros, counter, ETX."""
+        if self._too_early(now, report) or not self._announced or len(report) != 8:
+            return
+        self._announced = False
+        number, start, name, *zeros, counter, end = report
+        if (number, start, zeros, end) == (COMMAND_REPORT, 2, [0, 0, 0], 3):
+            self._answer = self._compose(name, counter)
+
+    def _too_early(self, now: float, report: bytes) -> bool:
+        pause, self._heard = now - self._heard, now
+        if pause >= PAUSE:
+            return False
+        self.fake.violate(f"report {report.hex(' ')} came {pause * 1000:.0f} ms after the one before, not 40 ms")
+        return True
+
+    def _compose(self, name: int, counter: int) -> bytes:
+        if name == ord("K"):
+            return identification()
+        if name == ord("A"):
+            return temperatures(self.fake.model, counter)
+        return b""
+
+    def _send(self, now: float) -> None:
+        """Queue the packets of the answer. What the host does not fetch stays queued."""
+        answer, self._answer = self._answer, b""
+        if self.fake.stale and len(self._last_answer) == len(answer):
+            answer, self.fake.stale = self._last_answer, False
+        self._last_answer = answer
+        due = now + THINKING + self.fake.lateness()
+        if self.fake.muted:
+            return
+        for index, packet in enumerate(self.fake.spoil(packets(answer))):
+            self.packets.append((due + index * (PACKET + SPLIT_PAUSE * self.fake.split), packet))
+
+
+def identification() -> bytes:
+    """The answer to 'K': 32 bytes with the model's name."""
+    answer = bytearray(32)
+    answer[:2] = b"\x02K"
+    answer[23:26] = b"521"
+    answer[-1] = 3
+    return bytes(answer)
+
+
+def temperatures(thermometer: Thermometer, counter: int) -> bytes:
+    """The answer to 'A': 64 bytes with validity flags, four values and the counter of the question."""
+    connected = sum(8 >> channel for channel in range(CHANNELS) if not thermometer.open[channel])
+    answer = bytearray(64)
+    answer[:2] = b"\x02A"
+    answer[6] = connected << 4 | connected
+    struct.pack_into(">4h", answer, 9, *thermometer.tenths)
+    answer[61] = counter
+    answer[-1] = 3
+    return bytes(answer)
+
+
+def packets(answer: bytes) -> list[bytes]:
+    """The answer in reports of 32 bytes: a count, then as many bytes.
+
+    The bridge does not clear its buffer: behind a short rest one still sees the packet before.
+    """
+    result, buffer = [], bytearray(32)
+    for start in range(0, len(answer), 31):
+        part = answer[start : start + 31]
+        buffer[: 1 + len(part)] = bytes([len(part)]) + part
+        result.append(bytes(buffer))
+    return result
+
+
+class ThermometerFake(Fake[Thermometer]):
+    """An SE521 that can be put on a ``UsbBus``. With the cable in it is there only while it has power."""
+
+    driver = "se521"
+
+    def __init__(self, serial: str, thermometer: Thermometer, clock: Clock = time.monotonic) -> None:
+        super().__init__(thermometer, clock)
+        self.serial = serial
+        self.bridge = Bridge(self)
+        self.arrived = threading.Condition(self.lock)  # packets queued, or the instrument gone
+        self.address = 1  # on the bus; a new one at each plug
+        self.powered = True
+        self.stale = False
+        self.lacks_first = False
+        self._cable = False
+
+    @property
+    def there(self) -> bool:
+        return self._cable and self.powered
+
+    def plug(self) -> None:
+        if not self._cable:
+            self._cable = True
+            self._appear()
+
+    def unplug(self) -> None:
+        with self.arrived:
+            self._cable = False
+            self.arrived.notify_all()
+
+    def _appear(self) -> None:
+        self.address += 1
+        self.bridge = Bridge(self)
+
+    def hear(self, report_type: str, report: bytes) -> None:
+        """A report from the host."""
+        with self.arrived, self.present():
+            self.record(f"{report_type} {report.hex(' ')}")
+            (self.bridge.feature if report_type == "feature" else self.bridge.command)(self.clock(), report)
+            self.arrived.notify_all()
+
+    def fetch(self, address: int, seconds: float) -> bytes | None:
+        """The next packet; None when there is none in that time. ConnectionError when the instrument goes."""
+        end = self.clock() + seconds
+        with self.arrived:
+            while self.there and self.address == address:
+                now = self.clock()
+                due = self.bridge.packets[0][0] if self.bridge.packets else math.inf
+                if due <= now:
+                    packet = self.bridge.packets.popleft()[1]
+                    self.record(f"packet {packet.hex(' ')}")
+                    return packet
+                if now >= end:
+                    return None
+                self.arrived.wait(min(due, end) - now)
+        raise ConnectionError
+
+    def spoil(self, answer: list[bytes]) -> list[bytes]:
+        """The packets of an answer after the faults that were asked for."""
+        if self.garbled():
+            return [self.random.randbytes(32) for _ in answer]
+        if self.lacks_first:
+            self.lacks_first = False
+            return answer[1:]
+        return answer
+
+    def do_stale(self) -> None:
+        """the next answer is the one before it once more, counter included"""
+        self.stale = True
+
+    def do_open(self, n: int) -> None:
+        """thermocouple n (1 to 4) is pulled out"""
+        self._connect(n, is_open=True)
+
+    def do_close(self, n: int) -> None:
+        """thermocouple n (1 to 4) is connected"""
+        self._connect(n, is_open=False)
+
+    def _connect(self, n: int, *, is_open: bool) -> None:
+        if not 1 <= n <= CHANNELS:
+            raise CommandError(f"there is no thermocouple {n}; they are 1 to {CHANNELS}")
+        with self.present() as thermometer:
+            thermometer.open[n - 1] = is_open
+
+    def do_power_loss(self) -> None:
+        """USB power was lost for long: the instrument switches itself off, until its button is pressed"""
+        with self.arrived:
+            self.powered = False
+            self.arrived.notify_all()
+
+    def do_button(self) -> None:
+        """somebody presses the power button: on"""
+        if not self.powered:
+            self.powered = True
+            self._appear()
+
+    def do_half(self) -> None:
+        """the first packet of the next answer is missing"""
+        self.lacks_first = True

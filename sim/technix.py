@@ -1,0 +1,316 @@
+"""A fake Technix high-voltage generator at the far end of a serial line (manual: RS-232 control protocol)."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sim.control import Control
+from sim.fake import SPLIT_PAUSE, Clock, CommandError, Fake
+from sim.pty_port import PtyPort
+
+TOP = 4095  # full scale on the wire: 12 bits
+WATCHDOG = 5.0  # s without a command: HV off, local mode
+PAUSE = 0.1  # s between the answer to the first command of a pair and the second command
+CHARACTER = 10 / 9600  # s on the wire: start, 8 data bits, stop
+
+
+@dataclass
+class Contact:
+    """A contact worked by a pair of commands: the first closes it, the second releases it, and then it acts."""
+
+    closed: bool = False
+    held: float = 0.0  # s since the first command was answered
+
+    @property
+    def held_long_enough(self) -> bool:
+        return self.held > PAUSE - 1e-6  # a sum of steps
+
+    def close(self) -> None:
+        self.closed, self.held = True, 0.0
+
+    def release(self) -> bool:
+        """Open the contact; True when it acts."""
+        acts = self.closed and self.held_long_enough
+        self.closed = False
+        return acts
+
+
+@dataclass
+class Generator:
+    """Physics and state. Voltages in kV, currents in mA, so that the load is in megaohm; magnitudes only."""
+
+    full_kv: float = 100.0
+    full_ma: float = 50.0
+    resistance: float = 8.0
+    slew: float = 20.0  # kV/s, up and down under regulation
+    discharge: float = 80.0  # kV/s, when there is no output
+    noise: float = 0.0  # of a reading, in converter steps
+    set_kv: float = 0.0
+    set_ma: float = 0.0
+    keeps_voltage: bool = True  # chosen by the last setting; False: keeps the current
+    on: bool = False
+    local: bool = True
+    inhibited: bool = False
+    fault: bool = False
+    interlock_open: bool = False
+    on_contact: Contact = field(default_factory=Contact)
+    off_contact: Contact = field(default_factory=Contact)
+    kv: float = 0.0
+    silence: float = 0.0
+    watchdog_strikes: int = 0
+
+    @property
+    def producing(self) -> bool:
+        return self.on and not self.inhibited
+
+    @property
+    def ma(self) -> float:
+        return self.kv / self.resistance
+
+    @property
+    def regulates_voltage(self) -> bool:
+        """What is regulated now: the full scale of the other quantity takes over when the load asks for it."""
+        if self.keeps_voltage:
+            return self.set_kv <= self.full_ma * self.resistance
+        return self.set_ma * self.resistance > self.full_kv
+
+    def target(self) -> float:
+        if not self.producing:
+            return 0.0
+        wanted = self.set_kv if self.keeps_voltage else self.set_ma * self.resistance
+        return min(wanted, self.full_kv, self.full_ma * self.resistance)
+
+    def step(self, dt: float) -> None:
+        self.silence += dt
+        if self.silence >= WATCHDOG and not self.local:
+            self.watchdog_strikes += 1
+            self.go_local(True)
+        for contact in (self.on_contact, self.off_contact):
+            contact.held += dt
+        change = (self.slew if self.producing else self.discharge) * dt
+        self.kv += max(-change, min(change, self.target() - self.kv))
+
+    def state(self) -> dict[str, Any]:
+        return {**asdict(self), "ma": self.ma}
+
+    def switch_on(self) -> None:
+        """Nothing happens in local mode, in fault or with the interlock open."""
+        self.on = self.on or not (self.local or self.fault or self.interlock_open)
+
+    def switch_off(self) -> None:
+        self.on = False
+
+    def go_local(self, local: bool) -> None:
+        if local and not self.local:
+            self.switch_off()
+        self.local = local
+
+    def fail(self) -> None:
+        self.fault = True
+        self.switch_off()
+
+    def open_interlock(self, is_open: bool) -> None:
+        self.interlock_open = is_open
+        if is_open:
+            self.fail()
+
+    def press_off_button(self) -> None:
+        """The front panel's HV off button: the only way out of a fault, once its cause is gone."""
+        self.switch_off()
+        self.fault = self.interlock_open
+
+
+_SETTING = re.compile(r"(d[12]|P[5-8]),(\d{1,4})")
+_QUESTIONS = ("a1", "a2", "E")
+
+
+class Speaker:
+    """The protocol: one command in, its answer out; None is silence."""
+
+    def __init__(self, fake: Fake[Generator]) -> None:
+        self.fake = fake
+        self.generator = fake.model
+
+    def answer(self, command: str) -> str | None:
+        """The answer repeats the command; a value follows without a separator."""
+        setting = _SETTING.fullmatch(command)
+        if command not in _QUESTIONS and (setting is None or not _in_range(setting)):
+            return None
+        self.generator.silence = 0.0
+        if setting is None:
+            return f"{command}{self._read(command)}"
+        self._write(setting[1], int(setting[2]))
+        return command
+
+    def answered(self, command: str) -> None:
+        """The answer has left: from now on the pause of a pair is counted."""
+        contact = {"P5,1": self.generator.on_contact, "P6,1": self.generator.off_contact}.get(command)
+        if contact:
+            contact.held = 0.0
+
+    def _write(self, name: str, number: int) -> None:
+        generator = self.generator
+        self.fake.writes += 1
+        match name:
+            case "d1":
+                generator.set_kv, generator.keeps_voltage = number / TOP * generator.full_kv, True
+            case "d2":
+                generator.set_ma, generator.keeps_voltage = number / TOP * generator.full_ma, False
+            case "P5":
+                if self._works(generator.on_contact, name, number):
+                    generator.switch_on()
+            case "P6":
+                if self._works(generator.off_contact, name, number):
+                    generator.switch_off()
+            case "P7":
+                generator.go_local(bool(number))
+            case "P8":
+                generator.inhibited = bool(number)
+
+    def _works(self, contact: Contact, name: str, closes: int) -> bool:
+        """Work a contact; True when it acts."""
+        if closes:
+            contact.close()
+            return False
+        if contact.closed and not contact.held_long_enough:
+            self.fake.violate(f"{name},0 came {contact.held * 1000:.0f} ms after the answer to {name},1, not 100 ms")
+        return contact.release()
+
+    def _read(self, question: str) -> int:
+        generator = self.generator
+        match question:
+            case "a1":
+                return self._convert(generator.kv / generator.full_kv)
+            case "a2":
+                return self._convert(generator.ma / generator.full_ma)
+        return _status(generator)
+
+    def _convert(self, fraction: float) -> int:
+        """The converter's reading; none without output, even while the output still falls."""
+        if not self.generator.producing:
+            return 0
+        noise = self.fake.random.gauss(0, self.generator.noise)
+        return max(0, min(TOP, round(fraction * TOP + noise)))
+
+
+def _in_range(setting: re.Match[str]) -> bool:
+    return int(setting[2]) <= (TOP if setting[1].startswith("d") else 1)
+
+
+def _status(generator: Generator) -> int:
+    """Bits 8 (the highest) to 1 of the manual."""
+    bits = (
+        generator.inhibited,
+        generator.local,
+        generator.off_contact.closed,
+        generator.on_contact.closed,
+        generator.on,
+        generator.interlock_open,
+        generator.fault,
+        generator.regulates_voltage,
+    )
+    return int("".join(str(int(bit)) for bit in bits), 2)
+
+
+class TechnixFake(Fake[Generator]):
+    """A generator on a pty; ``baud_pacing`` makes an exchange take as long as at 9600 baud."""
+
+    driver = "technix"
+
+    def __init__(
+        self, port: str, generator: Generator, *, baud_pacing: bool = True, clock: Clock = time.monotonic
+    ) -> None:
+        super().__init__(generator, clock)
+        self.port = port
+        self.speaker = Speaker(self)
+        self.character = CHARACTER if baud_pacing else 0.0
+        self.dropping = False
+        self._pty: PtyPort | None = None
+        self._thread = threading.Thread()
+
+    def plug(self) -> None:
+        if self._pty is None:
+            self._pty = PtyPort(self.port)
+            self._thread = threading.Thread(target=self._serve, args=(self._pty,), name="technix", daemon=True)
+            self._thread.start()
+
+    def unplug(self) -> None:
+        if self._pty is not None:
+            self._pty.close()
+            self._pty = None
+            self._thread.join()
+
+    def _serve(self, pty: PtyPort) -> None:
+        """One command after the other, from plug to unplug."""
+        while (line := pty.read_line()) is not None:
+            command = line.decode("latin-1")
+            answer = self._handle(command)
+            self.record(f"{command} -> {answer or 'silence'}")
+            if answer is not None:
+                self._send(pty, command, answer)
+        pty.release()
+
+    def _handle(self, command: str) -> str | None:
+        if self.dropping and command in ("P5,0", "P6,0"):
+            self.dropping = False
+            return None
+        with self.present():
+            return self.speaker.answer(command)
+
+    def _send(self, pty: PtyPort, command: str, answer: str) -> None:
+        """The answer, as the line and its faults let it through."""
+        pty.wait((len(command) + len(answer) + 2) * self.character + self.lateness())
+        with self.present():
+            self.speaker.answered(command)
+        if self.muted:
+            return
+        data = answer.encode() if not self.garbled() else self.random.randbytes(len(answer)).replace(b"\r", b"?")
+        half = len(data) // 2 if self.split else 0
+        if half:
+            pty.write(data[:half])
+            pty.wait(SPLIT_PAUSE)
+        pty.write(data[half:] + b"\r")
+
+    def do_interlock(self, position: str) -> None:
+        """open or close the interlock"""
+        if position not in ("open", "close"):
+            raise CommandError("usage: interlock open|close")
+        with self.present() as generator:
+            generator.open_interlock(position == "open")
+
+    def do_fault(self) -> None:
+        """something fails inside"""
+        with self.present() as generator:
+            generator.fail()
+
+    def do_reset(self) -> None:
+        """somebody presses HV off on the front panel"""
+        with self.present() as generator:
+            generator.press_off_button()
+
+    def do_local(self) -> None:
+        """somebody switches to local mode"""
+        with self.present() as generator:
+            generator.go_local(True)
+
+    def do_drop_half(self) -> None:
+        """the second half of the next HV on or HV off pair is lost"""
+        self.dropping = True
+
+
+def serve(port: str, control_path: str, generator: Generator) -> None:
+    """Serve one fake generator, named GEN on the control channel, until interrupted."""
+    fake = TechnixFake(port, generator)
+    fake.plug()
+    control = Control({"GEN": fake}, control_path)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        control.close()
+        fake.unplug()

@@ -1,0 +1,301 @@
+"""The way of a reading and of a put, through a real port with its thread."""
+
+import asyncio
+import logging
+import time
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from drivers.base import BadReply, LinkDown, NoReply, Point, Reading, RecordType, Refused, Severity, Status
+from ioc.fields import FIELDS
+from ioc.record import PROPERTY
+from ioc.site import Site
+
+FINE = ("NO_ALARM", "NO_ALARM")
+
+
+def test_readings_become_records_and_a_setting_follows_its_readback(run):
+    async def scenario(rig):
+        assert rig.state("Mon") == (1.0, *FINE)
+        assert rig.state("Set_RBV") == (10.0, *FINE)
+        assert rig.state("Set") == (10.0, *FINE)
+        assert rig.state("Conn") == (2, *FINE)
+
+    run(scenario)
+
+
+def test_a_change_made_elsewhere_shows_in_the_setting(run):
+    async def scenario(rig):
+        rig.driver.values["Set_RBV"] = 33.0
+        await rig.until(lambda: rig.state("Set") == (33.0, *FINE))
+
+    run(scenario)
+
+
+def test_a_put_completes_when_the_instrument_took_the_value_and_says_so(run):
+    async def scenario(rig):
+        await rig.put("Set", 42.0)
+        assert rig.state("Set") == (42.0, *FINE)
+        assert rig.state("Set_RBV") == (42.0, *FINE)
+        assert ("Set", 42.0) in rig.driver.log
+
+    run(scenario)
+
+
+def test_the_setting_shows_what_the_instrument_took(run, bench):
+    bench.write = lambda point, value: {"Set_RBV": 41.97}
+
+    async def scenario(rig):
+        await rig.put("Set", 42.0)
+        assert rig.state("Set") == (41.97, *FINE)
+
+    run(scenario, driver=bench)
+
+
+def test_a_late_old_readback_does_not_flip_the_setting_back(run, bench):
+    bench.write = lambda point, value: {}
+
+    async def scenario(rig):
+        await rig.put("Set", 42.0)
+        bench.log.clear()
+        await rig.until(lambda: bench.log.count("slow") > 2)
+        assert rig.state("Set") == (42.0, *FINE)
+        assert rig.state("Set_RBV") == (10.0, *FINE)
+
+    run(scenario, driver=bench)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 100.5, -1.0, "much"])
+def test_a_refused_put_reaches_no_instrument_and_leaves_value_and_alarm(run, value):
+    async def scenario(rig):
+        rig.posts.clear()
+        with pytest.raises(Refused) as refusal:
+            await rig.put("Set", value)
+        assert rig.state("Set") == (10.0, *FINE)
+        assert not [entry for entry in rig.driver.log if isinstance(entry, tuple)]
+        assert rig.record("Error").val == str(refusal.value)
+        assert rig.record("ErrorCount").val == 1
+        assert ("Set", 3, 10.0, "NO_ALARM") in rig.posts  # the value in force, posted again
+
+    run(scenario)
+
+
+def test_a_put_that_the_instrument_refuses_fails_with_its_sentence(run):
+    async def scenario(rig):
+        rig.driver.write_error = Refused("the crate says OUTOFRANGE")
+        with pytest.raises(Refused, match="OUTOFRANGE"):
+            await rig.put("Set", 42.0)
+        assert rig.state("Set") == (10.0, *FINE)
+        assert rig.record("Error").val == "the crate says OUTOFRANGE"
+
+    run(scenario)
+
+
+def test_puts_go_ahead_of_scans_in_order_of_arrival(run):
+    async def scenario(rig):
+        rig.driver.gate.clear()
+        await asyncio.sleep(0.2)  # scans are due and wait behind the gate
+        puts = [asyncio.create_task(rig.put("Set", float(value))) for value in range(5)]
+        await asyncio.sleep(0)
+        rig.driver.log.clear()
+        rig.driver.gate.set()
+        await asyncio.gather(*puts)
+        written = [entry for entry in rig.driver.log if isinstance(entry, tuple)]
+        assert written == [("Set", float(value)) for value in range(5)]
+        assert rig.state("Set") == (4.0, *FINE)
+
+    run(scenario)
+
+
+def test_an_off_overtakes_waiting_puts_and_cancels_earlier_ones_to_the_same_point(run):
+    async def scenario(rig):
+        rig.driver.gate.clear()
+        await asyncio.sleep(0.1)
+        setting = asyncio.create_task(rig.put("Set", 5.0))
+        switch_on = asyncio.create_task(rig.put("Safe", 1))
+        await asyncio.sleep(0)
+        switch_off = asyncio.create_task(rig.put("Safe", 0))
+        await asyncio.sleep(0)
+        rig.driver.log.clear()
+        rig.driver.gate.set()
+        await asyncio.gather(setting, switch_off)
+        with pytest.raises(Refused, match="overtook"):
+            await switch_on
+        assert [entry for entry in rig.driver.log if isinstance(entry, tuple)] == [("Safe", 0), ("Set", 5.0)]
+
+    run(scenario)
+
+
+def test_a_storm_of_puts_does_not_starve_the_scans(run, bench):
+    def slow_write(point, value):
+        bench.log.append(("Set", value))
+        time.sleep(0.02)
+        return {"Set_RBV": value}
+
+    bench.write = slow_write
+
+    async def scenario(rig):
+        bench.log.clear()
+        await asyncio.gather(*(rig.put("Set", float(n)) for n in range(50)))
+        fast = [index for index, entry in enumerate(bench.log) if entry == "fast"]
+        gaps = [b - a for a, b in pairwise(fast)]
+        assert len(fast) >= 5
+        assert max(gaps) <= 8
+
+    run(scenario, driver=bench)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(NoReply("no answer in 0.5 s"), "TIMEOUT"), (BadReply("noise on the line"), "READ")],
+)
+def test_a_failed_scan_makes_its_group_invalid_keeps_the_values_and_heals(run, caplog, error, status):
+    async def scenario(rig):
+        rig.driver.read_error["fast"] = error
+        await rig.until(lambda: rig.state("Mon") == (1.0, status, "INVALID"))
+        assert rig.state("Set_RBV") == (10.0, *FINE)
+        await asyncio.sleep(0.3)
+        del rig.driver.read_error["fast"]
+        await rig.until(lambda: rig.state("Mon") == (1.0, *FINE))
+        assert rig.record("Error").val == str(error)
+        assert caplog.text.count(str(error)) == 1
+        assert "answers again" in caplog.text
+
+    caplog.set_level(logging.INFO)
+    run(scenario)
+
+
+def test_a_setting_is_invalid_with_its_readback(run):
+    async def scenario(rig):
+        rig.driver.read_error["slow"] = NoReply("silence")
+        await rig.until(lambda: rig.state("Set") == (10.0, "TIMEOUT", "INVALID"))
+        del rig.driver.read_error["slow"]
+        await rig.until(lambda: rig.state("Set") == (10.0, *FINE))
+
+    run(scenario)
+
+
+def test_a_lost_link_makes_everything_invalid_and_is_opened_again(run, caplog):
+    async def scenario(rig):
+        rig.driver.connect_error = LinkDown("the cable is out")
+        rig.driver.read_error["fast"] = LinkDown("the cable is out")
+        await rig.until(lambda: rig.state("Conn")[0] == 0)
+        for name in ("Mon", "Set", "Set_RBV"):
+            assert rig.state(name)[1:] == ("COMM", "INVALID")
+        with pytest.raises(LinkDown, match="cable"):
+            await rig.put("Set", 1.0)
+        rig.driver.read_error.clear()
+        rig.driver.connect_error = None
+        await rig.until(lambda: rig.state("Set") == (10.0, *FINE) and rig.state("Mon") == (1.0, *FINE))
+        assert not [entry for entry in rig.driver.log if isinstance(entry, tuple)]
+        assert caplog.text.count("the cable is out") == 1
+
+    caplog.set_level(logging.WARNING)
+    run(scenario)
+
+
+def test_a_put_of_retry_connects_without_waiting_for_the_back_off(run, bench, down):
+    bench.connect_error = down
+
+    async def scenario(rig):
+        await rig.until(lambda: bench.log.count("connect") >= 2)  # the next try would be 2 s later
+        bench.connect_error = None
+        await rig.put("Retry", 1)
+        assert rig.state("Conn")[0] == 2
+
+    run(scenario, driver=bench)
+
+
+def test_a_put_of_retry_fails_with_the_reason_when_the_instrument_stays_away(run, bench, down):
+    bench.connect_error = down
+
+    async def scenario(rig):
+        with pytest.raises(LinkDown, match="the cable is out"):
+            await rig.put("Retry", 1)
+
+    run(scenario, driver=bench)
+
+
+def test_a_call_that_hangs_makes_everything_invalid_until_it_comes_back(run):
+    async def scenario(rig):
+        rig.driver.gate.clear()
+        await rig.until(lambda: rig.state("Mon")[1:] == ("TIMEOUT", "INVALID"), 2.0)
+        assert rig.state("Set")[1:] == ("TIMEOUT", "INVALID")
+        rig.driver.gate.set()
+        await rig.until(lambda: rig.state("Mon") == (1.0, *FINE) and rig.state("Set") == (10.0, *FINE))
+
+    run(scenario)
+
+
+def test_a_bug_in_a_driver_is_an_alarm_and_not_the_end(run, bench):
+    async def scenario(rig):
+        bench.values.pop("Mon")
+        await rig.until(lambda: rig.state("Mon")[1:] == ("READ", "INVALID"))
+        bench.values["Mon"] = 2.0
+        await rig.until(lambda: rig.state("Mon") == (2.0, *FINE))
+
+    run(scenario, driver=bench)
+
+
+def test_all_calls_to_a_driver_come_from_one_thread(run, bench):
+    async def scenario(rig):
+        await asyncio.gather(*(rig.put("Set", float(n)) for n in range(10)))
+
+    run(scenario, driver=bench)
+    assert len(bench.threads) == 1
+    assert bench.log[-1] == "close"
+
+
+def test_points_that_appear_get_records_and_points_that_go_become_invalid(run, bench):
+    new = Point(name="New", rtyp=RecordType.ai, group="fast")
+
+    async def scenario(rig):
+        bench.values["New"] = 5.0
+        bench.points = (*bench.points, new)
+        await rig.until(lambda: "New" in rig.instrument.records and rig.state("New") == (5.0, *FINE))
+        bench.points = bench.points[1:]
+        await rig.until(lambda: rig.state("Mon")[1:] == ("COMM", "INVALID"))
+        assert rig.state("New") == (5.0, *FINE)
+
+    run(scenario, driver=bench)
+
+
+def test_new_limits_of_a_point_are_posted_as_properties_and_hold_at_once(run, bench):
+    async def scenario(rig):
+        bench.points = tuple(replace(p, drvh=20.0) if p.name == "Set" else p for p in bench.points)
+        await rig.until(lambda: ("Set", PROPERTY, 10.0, "NO_ALARM") in rig.posts)
+        with pytest.raises(Refused, match="20 V"):
+            await rig.put("Set", 50.0)
+
+    run(scenario, driver=bench)
+
+
+def test_a_site_narrows_limits_and_cannot_widen_them(run):
+    site = Site([("T:PS:Set", {"DRVH": FIELDS["DRVH"].parse(500)}), ("T:PS:S*", {"DRVL": FIELDS["DRVL"].parse(5)})])
+
+    async def scenario(rig):
+        point = rig.record("Set").point
+        assert (point.drvl, point.drvh) == (5.0, 100.0)
+
+    run(scenario, site=site)
+
+
+def test_a_reading_with_an_alarm_of_its_own_shows_it(run, bench):
+    async def scenario(rig):
+        bench.values["Mon"] = Reading(7.0, Severity.MAJOR, Status.STATE)
+        await rig.until(lambda: rig.state("Mon") == (7.0, "STATE", "MAJOR"))
+
+    run(scenario, driver=bench)
+
+
+def test_scan_time_and_overruns_are_told(run):
+    async def scenario(rig):
+        rig.driver.gate.clear()
+        await asyncio.sleep(0.3)
+        rig.driver.gate.set()
+        await rig.until(lambda: rig.record("Overruns").val > 0)
+        assert max(post[2] for post in rig.posts if post[0] == "ScanTime") > 100
+
+    run(scenario)

@@ -1,0 +1,217 @@
+"""The record against the tables of EPICS base (analogMonitorTest, recGbl, aiRecord)."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from drivers.base import Point, Reading, RecordType, Refused, Severity, Status
+from ioc.record import ALARM, LOG, VALUE, Record, beyond
+
+NAN, INF = math.nan, math.inf
+
+
+def ai(**fields: object) -> Record:
+    return Record("T:ai", Point(name="ai", rtyp=RecordType.ai, egu="V", **fields))  # type: ignore[arg-type]
+
+
+def masks(record: Record, *values: float) -> list[int]:
+    return [record.process(Reading(value), 1000.0 + second) for second, value in enumerate(values)]
+
+
+def test_a_record_is_undefined_and_invalid_until_its_first_reading() -> None:
+    record = ai()
+    assert (record.udf, record.stat, record.sevr) == (True, Status.UDF, Severity.INVALID)
+    assert record.process(Reading(1.0), 1000.0) == VALUE | LOG | ALARM
+    assert (record.udf, record.stat, record.sevr, record.val) == (False, Status.NO_ALARM, Severity.NO_ALARM, 1.0)
+
+
+def test_an_unchanged_value_sends_nothing() -> None:
+    assert masks(ai(), 5.0, 5.0, 5.0)[1:] == [0, 0]
+
+
+# base's analogMonitorTest: deadband, value before, value after, is it an event
+@pytest.mark.parametrize(
+    ("deadband", "old", "new", "event"),
+    [
+        (0.0, 0.0, 0.0, False),
+        (0.0, 0.0, 1.0, True),
+        (0.0, 1.0, -1.0, True),
+        (1.5, 0.0, 1.0, False),
+        (1.5, 0.0, 1.5, False),
+        (1.5, 0.0, 1.6, True),
+        (1.5, 0.0, -1.6, True),
+        (-1.0, 0.0, 0.0, True),
+        (-1.0, NAN, NAN, True),
+        (-1.0, INF, INF, True),
+        (0.0, 0.0, NAN, True),
+        (0.0, NAN, 0.0, True),
+        (0.0, NAN, NAN, False),
+        (0.0, 0.0, INF, True),
+        (0.0, INF, INF, False),
+        (0.0, INF, -INF, True),
+        (0.0, NAN, INF, True),
+        (1.5, INF, NAN, True),
+        (1.5, NAN, NAN, False),
+    ],
+)
+def test_a_value_is_an_event_when_it_leaves_the_deadband(
+    deadband: float, old: float, new: float, event: bool
+) -> None:
+    assert beyond(new, old, deadband) is event
+
+
+def test_mdel_and_adel_are_judged_each_by_itself_against_what_each_sent_last() -> None:
+    sent = masks(ai(mdel=1.0, adel=2.5), 0.0, 1.0, 1.5, 2.0, 3.0)
+    assert sent[1:] == [0, VALUE, 0, VALUE | LOG]
+
+
+@pytest.mark.parametrize(
+    ("value", "alarm"),
+    [
+        (10.0, (Status.HIHI, Severity.MAJOR)),
+        (9.9, (Status.HIGH, Severity.MINOR)),
+        (8.0, (Status.HIGH, Severity.MINOR)),
+        (7.9, (Status.NO_ALARM, Severity.NO_ALARM)),
+        (-8.0, (Status.LOW, Severity.MINOR)),
+        (-10.0, (Status.LOLO, Severity.MAJOR)),
+        (INF, (Status.HIHI, Severity.MAJOR)),
+        (NAN, (Status.UDF, Severity.INVALID)),
+    ],
+)
+def test_limits_give_their_alarm(value: float, alarm: tuple[Status, Severity]) -> None:
+    record = ai(hihi=10.0, high=8.0, low=-8.0, lolo=-10.0)
+    masks(record, value)
+    assert (record.stat, record.sevr) == alarm
+
+
+@pytest.mark.parametrize("limit", ["hihi", "high", "low", "lolo"])
+def test_each_limit_works_by_itself(limit: str) -> None:
+    record = ai(**{limit: 0.0})
+    inside, outside = (-1.0, 1.0) if limit in {"hihi", "high"} else (1.0, -1.0)
+    masks(record, inside)
+    assert record.sevr == Severity.NO_ALARM
+    masks(record, outside)
+    assert record.stat == Status[limit.upper()]
+
+
+def test_a_limit_without_severity_does_not_alarm() -> None:
+    record = ai(high=1.0, hsv=Severity.NO_ALARM)
+    masks(record, 2.0)
+    assert record.sevr == Severity.NO_ALARM
+
+
+def test_hysteresis_keeps_an_alarm_until_the_value_is_clearly_back() -> None:
+    record = ai(high=8.0, hyst=1.0)
+    states = []
+    for value in (7.5, 8.0, 7.5, 7.0, 6.9, 7.5):
+        masks(record, value)
+        states.append(record.stat.name)
+    assert states == ["NO_ALARM", "HIGH", "HIGH", "HIGH", "NO_ALARM", "NO_ALARM"]
+
+
+def test_an_alarm_change_alone_is_an_alarm_event() -> None:
+    record = ai()
+    masks(record, 1.0)
+    assert record.process(Reading(None, Severity.INVALID, Status.COMM), 1010.0) == ALARM
+    assert (record.val, record.stat, record.sevr) == (1.0, Status.COMM, Severity.INVALID)
+    assert record.process(Reading(1.0), 1011.0) == ALARM
+
+
+def test_the_higher_severity_of_reading_and_limits_wins() -> None:
+    record = ai(hihi=10.0)
+    record.process(Reading(11.0, Severity.MINOR, Status.STATE), 1000.0)
+    assert (record.stat, record.sevr) == (Status.HIHI, Severity.MAJOR)
+    record.process(Reading(11.0, Severity.INVALID, Status.READ), 1001.0)
+    assert (record.stat, record.sevr) == (Status.READ, Severity.INVALID)
+
+
+def test_time_never_goes_back_though_the_clock_does() -> None:
+    record = ai()
+    times = []
+    for moment in (1000.0, 1001.0, 400.0, 401.0, 1002.0):
+        record.process(Reading(moment), moment)
+        times.append(record.time)
+    assert times == sorted(set(times))
+    assert times[-1] == 1002.0
+
+
+def test_states_have_severities_and_a_change_may_have_one() -> None:
+    point = Point(
+        name="bi",
+        rtyp=RecordType.bi,
+        states=("Closed", "Open"),
+        severities=(Severity.NO_ALARM, Severity.MAJOR),
+        cosv=Severity.MINOR,
+    )
+    record = Record("T:bi", point)
+    seen = []
+    for value in (0, 1, 1, 0, 0):
+        record.process(Reading(value), 1000.0)
+        seen.append((record.stat.name, record.sevr.name))
+    assert seen == [
+        ("NO_ALARM", "NO_ALARM"),
+        ("STATE", "MAJOR"),
+        ("STATE", "MAJOR"),
+        ("COS", "MINOR"),
+        ("NO_ALARM", "NO_ALARM"),
+    ]
+
+
+AO = Point(name="VSet", rtyp=RecordType.ao, egu="kV", drvl=0.0, drvh=60.0)
+
+
+@pytest.mark.parametrize("value", [0.0, 60.0, "12.5", 7])
+def test_a_put_within_the_limits_is_taken(value: float | str) -> None:
+    assert Record("T:VSet", AO).check_put(value) == float(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (60.01, "60.01 kV is above the upper limit DRVH of 60 kV"),
+        (-1.0, "-1 kV is below the lower limit DRVL of 0 kV"),
+        (NAN, "nan is not a value that can be set"),
+        ("inf", "inf is not a value that can be set"),
+        ("full", "'full' is not a number"),
+    ],
+)
+def test_a_put_outside_the_limits_is_refused_with_the_reason_and_never_clamped(
+    value: float | str, reason: str
+) -> None:
+    with pytest.raises(Refused, match="T:VSet") as refusal:
+        Record("T:VSet", AO).check_put(value)
+    assert reason in str(refusal.value)
+
+
+def test_a_limit_on_one_side_works_alone() -> None:
+    record = Record("T:VSet", replace(AO, drvl=None))
+    assert record.check_put(-5.0) == -5.0
+    with pytest.raises(Refused):
+        record.check_put(61.0)
+
+
+@pytest.mark.parametrize(("value", "index"), [("On", 1), (0, 0), ("1", 1), (1.0, 1)])
+def test_states_are_put_by_word_or_number(value: float | str, index: int) -> None:
+    point = Point(name="HV", rtyp=RecordType.bo, states=("Off", "On"))
+    assert Record("T:HV", point).check_put(value) == index
+
+
+@pytest.mark.parametrize("value", ["on", 2, -1, 0.5, NAN, ""])
+def test_what_is_no_state_is_refused(value: float | str) -> None:
+    point = Point(name="HV", rtyp=RecordType.bo, states=("Off", "On"))
+    with pytest.raises(Refused, match=r"Off.*On"):
+        Record("T:HV", point).check_put(value)
+
+
+@pytest.mark.parametrize("text", ["x" * 40, "5 µA"])
+def test_a_text_that_channel_access_cannot_carry_is_refused(text: str) -> None:
+    with pytest.raises(Refused, match="ASCII"):
+        Record("T:Name", Point(name="Name", rtyp=RecordType.stringout)).check_put(text)
+
+
+def test_a_whole_number_is_wanted_for_a_longout() -> None:
+    record = Record("T:n", Point(name="n", rtyp=RecordType.longout))
+    assert record.check_put(3.0) == 3
+    with pytest.raises(Refused, match="whole"):
+        record.check_put(3.5)

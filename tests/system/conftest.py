@@ -1,0 +1,230 @@
+"""Real processes and a real Channel Access client (libca, by aioca) on loopback, away from any other IOC."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sim import control
+
+
+def free_port() -> int:
+    """A port that nothing uses now, for UDP and TCP alike."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+        udp.bind(("127.0.0.1", 0))
+        tcp.bind(("127.0.0.1", udp.getsockname()[1]))
+        return int(udp.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """What keeps this session's Channel Access to itself; in force before libca is loaded."""
+    own = {
+        "EPICS_CA_SERVER_PORT": str(free_port()),
+        "EPICS_CA_REPEATER_PORT": str(free_port()),
+        "EPICS_CA_AUTO_ADDR_LIST": "NO",
+        "EPICS_CA_ADDR_LIST": "127.0.0.1",
+        "EPICS_CAS_INTF_ADDR_LIST": "127.0.0.1",
+        "EPICS_CAS_BEACON_ADDR_LIST": "127.0.0.1",
+        "EPICS_CAS_AUTO_BEACON_ADDR_LIST": "NO",
+    }
+    assert "aioca" not in sys.modules, "libca reads its environment when it is loaded"
+    os.environ.update(own)
+    return own
+
+
+class Client:
+    """A Channel Access client on libca with a thread and an event loop of its own."""
+
+    def __init__(self) -> None:
+        import aioca
+
+        self._ca = aioca
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True, name="client").start()
+
+    def _do(self, coroutine: Any, timeout: float = 20.0) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout)
+
+    def get(self, name: str, **options: Any) -> Any:
+        """The value with its alarm and time stamp."""
+        options.setdefault("format", self._ca.FORMAT_TIME)
+        return self._do(self._ca.caget(name, timeout=5, **options))
+
+    def text(self, name: str) -> str:
+        """The value as a text: a state's word."""
+        return str(self.get(name, datatype=str))
+
+    def long(self, name: str) -> str:
+        """A text of any length."""
+        return str(self.get(name + ".VAL$", datatype=self._ca.DBR_CHAR_STR))
+
+    def put(self, name: str, value: object, timeout: float = 10.0) -> None:
+        """Put with completion; CANothing when it failed."""
+        outcome = self._do(self._ca.caput(name, value, wait=True, timeout=timeout, throw=False))
+        if not outcome:  # not raised over there: concurrent.futures overlooks exceptions that are false
+            raise outcome
+
+    def refused(self, name: str, value: object) -> str:
+        """Put what must fail; returns what the instrument's Error record says then."""
+        with pytest.raises(self._ca.CANothing):
+            self.put(name, value)
+        prefix, instrument = name.split(":")[:2]
+        return self.long(f"{prefix}:{instrument}:Error")
+
+    def severity(self, name: str) -> str:
+        """The alarm as ``SEVERITY STATUS`` numbers in words."""
+        value = self.get(name)
+        return ("NO_ALARM", "MINOR", "MAJOR", "INVALID")[value.severity]
+
+    def status(self, name: str) -> str:
+        """The alarm status in words."""
+        from drivers.base import Status
+
+        return Status(self.get(name).status).name
+
+    def wait(self, name: str, condition: Callable[[Any], bool], timeout: float = 10.0) -> Any:
+        """Get until the value satisfies the condition; returns it."""
+        deadline = time.monotonic() + timeout
+        while True:
+            value = self.get(name)
+            if condition(value):
+                return value
+            assert time.monotonic() < deadline, f"{name} is {value!r}, severity {value.severity}"
+            time.sleep(0.05)
+
+    def monitor(self, name: str, **options: Any) -> list[Any]:
+        """Subscribe; the list grows with the updates."""
+        updates: list[Any] = []
+
+        async def subscribe() -> None:
+            options.setdefault("format", self._ca.FORMAT_TIME)
+            self._ca.camonitor(name, updates.append, all_updates=True, **options)
+
+        self._do(subscribe())
+        deadline = time.monotonic() + 5
+        while not updates and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return updates
+
+
+@pytest.fixture(scope="session")
+def ca(environment: dict[str, str]) -> Client:
+    """The client."""
+    return Client()
+
+
+@dataclass
+class Ioc:
+    """A running ``rackioc``."""
+
+    prefix: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+    control: Path
+    started: float = field(default_factory=time.time)
+
+    def __call__(self, name: str) -> str:
+        return self.prefix + name
+
+    def fault(self, line: str) -> str:
+        """Ask a fake instrument for something."""
+        return control.send(str(self.control), line)
+
+    def logged(self) -> str:
+        """What it wrote so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def stop(self, number: int = signal.SIGTERM, timeout: float = 20.0) -> int:
+        """Stop it; returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(timeout)
+
+
+_numbers = itertools.count(1)
+
+GENERATOR = {
+    "driver": "technix",
+    "full_scale": {"voltage_kv": 100, "current_ma": 50},
+    "limits": {"voltage_kv": 60, "current_ma": 20},
+    "polarity": "negative",
+}
+LOGGER = {"driver": "se521", "serial": "A1234"}
+CRATE = {
+    "driver": "caen",
+    "system": "SY4527",
+    "link": "TCPIP",
+    "host": "crate",
+    "username": "admin",
+    "password": "${TEST_PASSWORD}",
+}
+
+
+class Racks:
+    """Starts simulated racks, each in its own folder and with its own prefix."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self._folder = folder
+        self._environment = {**os.environ, **environment, "TEST_PASSWORD": "geheim42"}
+        self.running: list[Ioc] = []
+
+    def start(self, instruments: dict[str, dict[str, Any]], command: str = "sim run", **sections: Any) -> Ioc:
+        """Serve instruments (by name: their keys) and wait until clients can connect."""
+        number = next(_numbers)
+        prefix = f"T{os.getpid()}x{number}:"
+        folder = self._folder / f"rack{number}"
+        folder.mkdir()
+        keys = {name: dict(own) for name, own in instruments.items()}
+        for name, own in keys.items():
+            if own["driver"] == "technix":
+                own.setdefault("port", str(folder / name))
+        config = {"prefix": prefix, "instruments": keys, **sections}
+        text = yaml.safe_dump(config, sort_keys=False).replace("PREFIX:", prefix)
+        (folder / "rack.yaml").write_text(text)
+        return self.launch(folder, prefix, command)
+
+    def launch(self, folder: Path, prefix: str, command: str = "sim run") -> Ioc:
+        """Start ``rackioc`` in a folder with a rack.yaml (again)."""
+        log = folder / f"log{len(self.running)}"
+        arguments = [sys.executable, "-m", "ioc", *command.split(), "rack.yaml"]
+        if command.startswith("sim"):
+            arguments += ["--control-path", "control"]
+        with log.open("wb") as out:
+            process = subprocess.Popen(arguments, cwd=folder, env=self._environment, stdout=out, stderr=out)
+        ioc = Ioc(prefix, folder, process, log, folder / "control")
+        self.running.append(ioc)
+        deadline = time.monotonic() + 20
+        while not re.search(r"serving \d+ records", ioc.logged()):
+            assert process.poll() is None, ioc.logged()
+            assert time.monotonic() < deadline, ioc.logged()
+            time.sleep(0.02)
+        return ioc
+
+
+@pytest.fixture(scope="module")
+def racks(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Iterator[Racks]:
+    """Starts racks; what still runs at the end of the module is stopped and must stop in order."""
+    racks = Racks(tmp_path_factory.mktemp("racks"), environment)
+    yield racks
+    codes = {ioc.folder.name: ioc.stop() for ioc in racks.running if ioc.process.poll() is None}
+    assert not [name for name, code in codes.items() if code], codes
+    for ioc in racks.running:
+        assert "Traceback" not in ioc.logged(), ioc.logged()
+        assert "geheim42" not in ioc.logged()

@@ -1,0 +1,67 @@
+"""The architecture as a test: who may import whom."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = {"archiver", "db", "drivers", "ioc", "sim"}
+
+# room or file -> the rooms that it may import besides itself
+ALLOWED: dict[str, set[str]] = {
+    "archiver": {"db"},
+    "db": set(),
+    "drivers": set(),
+    "ioc": {"drivers"},
+    "ioc/cli.py": {"archiver", "drivers", "sim"},  # the one place that puts the rooms together
+    "sim": set(),
+}
+
+
+def files() -> list[str]:
+    return sorted(str(path.relative_to(ROOT)) for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+
+
+def imports(file: str) -> set[str]:
+    """Full names of all that a file imports, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: imports are absolute here"
+            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def top(names: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("file", files())
+def test_a_room_imports_only_the_rooms_below_it(file: str) -> None:
+    room = file.split("/")[0]
+    assert top(imports(file)) & ROOMS - {room} <= ALLOWED.get(file, ALLOWED[room])
+
+
+def test_caproto_is_imported_by_the_channel_and_the_server_alone() -> None:
+    assert {file for file in files() if "caproto" in top(imports(file))} == {"ioc/channel.py", "ioc/server.py"}
+
+
+def test_libca_is_imported_by_the_archivers_client_alone() -> None:
+    libca = {"aioca", "epicscorelibs", "epics"}
+    assert {file for file in files() if libca & top(imports(file))} == {"archiver/client.py"}
+
+
+@pytest.mark.parametrize("file", [file for file in files() if file.startswith("drivers/")])
+def test_a_driver_imports_no_other_driver(file: str) -> None:
+    own = ".".join(Path(file).parts[:2]).removesuffix(".py")
+    others = {name for name in imports(file) if name.startswith("drivers.")}
+    assert all(name.startswith(("drivers.base", own)) for name in others)
+
+
+def test_the_contract_needs_the_standard_library_alone() -> None:
+    import sys
+
+    assert top(imports("drivers/base.py")) <= sys.stdlib_module_names
