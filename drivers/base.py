@@ -184,9 +184,21 @@ class Refused(DeviceError):
     status = Status.WRITE
 
 
+class DriverConfig:
+    """Base of the frozen dataclasses that hold an instrument's keys in the configuration file.
+
+    The fields' type hints are the schema. ``faults`` adds what hints cannot say.
+    """
+
+    def faults(self) -> Iterable[tuple[str, str]]:
+        """Yield (path of the key below the instrument, what is wrong and what is allowed) for each fault."""
+        return ()
+
+
 class Driver(ABC):
     """An instrument. The constructor takes the instrument's own frozen ``Config`` and does no I/O.
 
+    Config    the dataclass of its keys in the configuration file
     points    what the instrument has: known from the constructor, or (for instruments that are asked) replaced by a
               new tuple in ``connect`` or ``read``
     scan      scan group -> period in seconds, in order of importance; the site may change the periods
@@ -194,6 +206,7 @@ class Driver(ABC):
     longest_period  the instrument needs a question at least this often (seconds), or None
     """
 
+    Config: ClassVar[type[DriverConfig]] = DriverConfig
     points: tuple[Point, ...]
     scan: ClassVar[Mapping[str, float]]
     discovers: ClassVar[bool] = False
@@ -226,14 +239,3 @@ class Driver(ABC):
     def urgent(self, point: Point, value: Value) -> bool:
         """True for a put that makes things safe (HV off): it overtakes all other puts that wait."""
         return False
-
-
-class DriverConfig:
-    """Base of the frozen dataclasses that hold an instrument's keys in the configuration file.
-
-    The fields' type hints are the schema. ``faults`` adds what hints cannot say.
-    """
-
-    def faults(self) -> Iterable[tuple[str, str]]:
-        """Yield (path of the key below the instrument, what is wrong and what is allowed) for each fault."""
-        return ()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from archiver import history as archiver_history
 from ioc import listing, supervisor
 from ioc.config import Config, ConfigError, load
 from ioc.ioc import serve
-from sim import control
+from sim import control, technix
 from sim.fake import CommandError
 from sim.rack import Rack
 
@@ -156,9 +155,8 @@ def sim_technix(
     control_path: ControlOption = CONTROL,
 ) -> None:
     """Put one simulated generator on a serial line, for any program that speaks its protocol. Stop with Ctrl+C."""
-    with Rack({"GEN": {"driver": "technix", "port": str(port)}}, control_path=str(control_path)):
-        typer.echo(f"GEN listens at {port}; faults: rackioc sim fault GEN help --control-path {control_path}")
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    typer.echo(f"GEN listens at {port}; faults: rackioc sim fault GEN help --control-path {control_path}")
+    technix.serve(str(port), str(control_path), technix.Generator())
 
 
 @_command(sim_app, "fault")

@@ -142,7 +142,7 @@ class _Loader:
         if kind is None:
             return None
         own = {each: value for each, value in keys.items() if each not in {"driver", "scan"}}
-        settings = schema.check(kind.Config, own, key, self._file)  # type: ignore[attr-defined]
+        settings = schema.check(kind.Config, own, key, self._file)
         periods = self._periods(kind, keys.get("scan", {}), (*key, "scan"))
         if settings is None:
             self._open.append(f"{prefix}{name}:")  # its records are not known: no complaints that follow from that

@@ -50,7 +50,7 @@ def check(schema: type, data: Any, key: Key, file: YamlFile) -> Any:
             clean = False
             for each in errors:
                 _note(schema, data, each, key, file)
-            if not sum(_drop(data, each) for each in errors):
+            if not sum(_drop(data, path) for path in {_path(data, each) for each in errors}):
                 return None
         else:
             faults = list(checked.faults()) if hasattr(checked, "faults") else []
@@ -89,12 +89,10 @@ def _note(schema: type, data: Any, error: Any, key: Key, file: YamlFile) -> None
     file.fault((*key, *path), shown + sentence)
 
 
-def _drop(data: Any, error: Any) -> bool:
-    path = _path(data, error)
-    parent = _walk(data, path[:-1])
-    if not path or (isinstance(parent, dict) and path[-1] not in parent):
-        return False
+def _drop(data: Any, path: Key) -> bool:
+    """Remove a faulty key, so that the rest can be checked; False when there is nothing to remove."""
     try:
+        parent = _walk(data, path[:-1])
         del parent[path[-1]]
     except (KeyError, IndexError, TypeError):
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import threading
 import time
 from dataclasses import asdict, dataclass, field
@@ -303,14 +304,13 @@ class TechnixFake(Fake[Generator]):
 
 
 def serve(port: str, control_path: str, generator: Generator) -> None:
-    """Serve one fake generator, named GEN on the control channel, until interrupted."""
+    """Serve one fake generator, named GEN on the control channel, until SIGINT or SIGTERM."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
     fake = TechnixFake(port, generator)
     fake.plug()
     control = Control({"GEN": fake}, control_path)
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        control.close()
-        fake.unplug()
+    stop.wait()
+    control.close()
+    fake.unplug()

@@ -1,0 +1,215 @@
+"""The configuration file: what is read, and a sentence with file, line and key for everything that is wrong."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from drivers.base import Point, RecordType, Severity
+from ioc.config import ConfigError, load
+from ioc.fields import FIELDS
+
+GOOD = """\
+    prefix: "LAB:"
+    instruments:
+      HV1:
+        driver: caen
+        system: SY1527
+        link: TCPIP
+        host: 192.168.20.51
+        username: admin
+        password: ${CAEN_PASSWORD}
+        channels: {4: ALL, 8: [1, 2, 3]}
+      TC1:
+        driver: se521
+        serial: "A1234"
+      GEN:
+        driver: technix
+        port: /dev/ttyUSB0
+        full_scale: {voltage_kv: 100, current_ma: 50}
+        limits: {voltage_kv: 60, current_ma: 20}
+        polarity: negative
+        scan: {status: 0.5}
+    records:
+      "LAB:HV1:S04:C*:IMon": {HIGH: 5, HSV: MINOR, HIHI: 10, HHSV: MAJOR, HYST: 0.1, MDEL: 0.01, ADEL: 0.05}
+    archive:
+      database: sqlite:///rack.sqlite
+      pvs: ["LAB:*", "OTHER:VACUUM"]
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CAEN_PASSWORD", "geheim42")
+
+    def write(text: str, *replacements: tuple[str, str]) -> Path:
+        text = textwrap.dedent(text)
+        for old, new in replacements:
+            assert old in text
+            text = text.replace(old, new)
+        path = tmp_path / "rack.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def faults(path: Path) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        load(path)
+    lines = str(error.value).splitlines()
+    assert all(line.startswith(f"{path}:") for line in lines)
+    return [line.removeprefix(f"{path}:") for line in lines]
+
+
+def test_the_configuration_of_the_contract_is_good(write) -> None:
+    config = load(write(GOOD))
+    assert config.prefix == "LAB:"
+    assert [each.name for each in config.instruments] == ["HV1", "TC1", "GEN"]
+    assert config.instruments[2].periods == {"status": 0.5}
+    assert config.archive is not None
+    assert config.archive.pvs == ("LAB:*", "OTHER:VACUUM")
+
+
+def test_a_password_comes_from_the_environment_and_shows_nowhere(write) -> None:
+    config = load(write(GOOD))
+    assert config.raw["HV1"]["password"] == "geheim42"
+    assert "geheim42" not in repr(config)
+    assert "geheim42" not in repr(config.instruments[0].driver.__dict__)
+
+
+def test_a_number_may_come_from_the_environment(write, monkeypatch) -> None:
+    monkeypatch.setenv("LIMIT", "45.5")
+    config = load(write(GOOD, ("{voltage_kv: 60,", "{voltage_kv: '${LIMIT}',")))
+    point = next(p for p in config.instruments[2].driver.points if p.name == "VSet")
+    assert point.drvh == 45.5
+
+
+@pytest.mark.parametrize("password", ["12345", "yes", "1e5", "null"])
+def test_a_password_from_the_environment_is_always_a_text(write, monkeypatch, password) -> None:
+    monkeypatch.setenv("CAEN_PASSWORD", password)
+    assert load(write(GOOD)).raw["HV1"]["password"] == password
+
+
+# (what is replaced, by what, line, key, words of the sentence)
+WRONG = [
+    ("driver: caen", "driver: lecroy", 4, "instruments.HV1.driver", "'lecroy' is not a driver; allowed: caen, se521, technix"),
+    ("driver: caen", "drover: caen", 3, "instruments.HV1.driver", "is missing; allowed: caen"),
+    ("system: SY1527", "system: SY9999", 5, "instruments.HV1.system", '"SY9999" must be one of \'SY1527\''),
+    ("link: TCPIP", "link: FAX", 6, "instruments.HV1.link", "must be one of 'TCPIP'"),
+    ("host: 192.168.20.51", "hots: 1", 7, "instruments.HV1.hots", "unknown key; allowed: system, link, host"),
+    ("host: 192.168.20.51", "host: 5", 7, "instruments.HV1.host", "5 must be a text"),
+    ("host: 192.168.20.51", "", 3, "instruments.HV1.host", "is missing"),
+    ("password: ${CAEN_PASSWORD}", "password: 42", 9, "instruments.HV1.password", "must be a text"),
+    ("${CAEN_PASSWORD}", "${NO_SUCH_VARIABLE}", 9, "instruments.HV1.password", "NO_SUCH_VARIABLE is not set"),
+    ("{4: ALL,", "{four: ALL,", 10, "instruments.HV1.channels.four", "must be a whole number"),
+    ("8: [1, 2, 3]", "8: [one]", 10, "instruments.HV1.channels.8", "must be"),
+    ("voltage_kv: 60", "voltage_kv: 120", 18, "instruments.GEN.limits.voltage_kv", "120, above the full scale of 100"),
+    ("voltage_kv: 60", "voltage_kv: high", 18, "instruments.GEN.limits.voltage_kv", '"high" must be a number'),
+    ("voltage_kv: 60", "voltage_kv: true", 18, "instruments.GEN.limits.voltage_kv", "true must be a number"),
+    ("voltage_kv: 60", "voltage_kw: 60", 18, "instruments.GEN.limits.voltage_kw", "allowed: voltage_kv, current_ma"),
+    ("polarity: negative", "polarity: left", 19, "instruments.GEN.polarity", "'positive', 'negative'"),
+    ("{status: 0.5}", "{status: 7}", 20, "instruments.GEN.scan.status", "7 s is not a period"),
+    ("{status: 0.5}", "{fast: 0.5}", 20, "instruments.GEN.scan.fast", "unknown scan group; allowed: status"),
+    ("HSV: MINOR", "HSV: LOUD", 22, "records.LAB:HV1:S04:C*:IMon.HSV", "allowed: NO_ALARM, MINOR, MAJOR, INVALID"),
+    ("HYST: 0.1", "HYSTERESIS: 0.1", 22, "records.LAB:HV1:S04:C*:IMon.HYSTERESIS", "unknown record field; allowed: DESC"),
+    ("HIGH: 5", "HIGH: five", 22, "records.LAB:HV1:S04:C*:IMon.HIGH", "'five' is not a number"),
+    ("LAB:HV1:S04:C*:IMon", "LAB:HV2:S04:C*:IMon", 22, "records.LAB:HV2:S04:C*:IMon", "matches no PV"),
+    ("LAB:HV1:S04:C*:IMon", "LAB:GEN:VMonn", 22, "records.LAB:GEN:VMonn", "matches no PV"),
+    ("LAB:HV1:S04:C*:IMon", "LAB:GEN:HV", 22, "records.LAB:GEN:HV.HIGH", "a record of type bo has no such field"),
+    ("LAB:*", "LAP:*", 25, "archive.pvs.0", "matches no PV"),
+    ("sqlite:///rack.sqlite", "rack.sqlite", 24, "archive.database", "not a database URL; allowed: sqlite:///FILE"),
+    ("sqlite:///rack.sqlite", "oracle://x/y", 24, "archive.database", "oracle is not known"),
+    ("TC1:", "HV1:", 11, "instruments.HV1", "is there twice (first in line 3)"),
+    ("TC1:", "IOC:", 11, "instruments.IOC", "is taken by the IOC's own records"),
+    ("TC1:", "T C1:", 11, "instruments.T C1", "character"),
+    ('"LAB:"', "5", 1, "prefix", "5 must be a text"),
+    ('"LAB:"', '"' + "LONG" * 12 + ':"', 3, "instruments.HV1", "allowed are 60"),
+    ("archive:", "archiv:", 23, "archiv", "unknown key; allowed: prefix, instruments, records, archive"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "line", "key", "words"), WRONG, ids=[f"{w[3]}={w[1]}"[:60] for w in WRONG])
+def test_a_fault_is_told_with_line_key_and_what_is_allowed(write, old, new, line, key, words) -> None:
+    found = faults(write(GOOD, (old, new)))
+    assert any(fault.startswith(f"{line}: {key}: ") and words in fault for fault in found), found
+
+
+def test_a_fault_causes_no_complaints_that_only_follow_from_it(write) -> None:
+    assert len(faults(write(GOOD, ("voltage_kv: 60", "voltage_kv: 120")))) == 1
+    assert len(faults(write(GOOD, ("driver: caen", "driver: lecroy"), ("LAB:HV1:S04:C*:IMon", "LAB:GEN:*Mon")))) == 1
+
+
+def test_all_faults_of_a_file_are_told_at_once(write) -> None:
+    found = faults(
+        write(
+            GOOD,
+            ("system: SY1527", "system: SY9999"),
+            ("host: 192.168.20.51", "hots: 1"),
+            ("${CAEN_PASSWORD}", "${NO_SUCH_VARIABLE}"),
+            ("voltage_kv: 60", "voltage_kv: 120"),
+            ("polarity: negative", "polartiy: negative"),
+            ("HSV: MINOR", "HSV: LOUD"),
+            ("sqlite:///rack.sqlite", "oracle://x/y"),
+        )
+    )
+    keys = [re.match(r"\d+: ([^ ]+): ", fault)[1] for fault in found]
+    assert set(keys) == {
+        "instruments.HV1.system",
+        "instruments.HV1.hots",
+        "instruments.HV1.host",
+        "instruments.HV1.password",
+        "instruments.GEN.limits.voltage_kv",
+        "instruments.GEN.polartiy",
+        "records.LAB:HV1:S04:C*:IMon.HSV",
+        "archive.database",
+    }
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    assert faults(tmp_path / "nowhere.yaml") == ["1: cannot be read: No such file or directory"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("prefix: [", 1, "not YAML"),
+        ("prefix: LAB\n\tinstruments: {}", 2, "not YAML"),
+        ("a: 1\n---\nb: 2", 2, "not YAML"),
+        ("- a\n- b", 1, "mapping"),
+        ("", 1, "mapping"),
+        ("prefix: &a [*a]", 1, "refers to itself"),
+        ("prefix: 'A:'", 1, "instruments: is missing"),
+        ("prefix: 'A:'\ninstruments: {X: 5}", 2, "instruments.X"),
+    ],
+)
+def test_what_is_no_configuration_at_all_is_told(tmp_path: Path, text: str, line: int, words: str) -> None:
+    path = tmp_path / "rack.yaml"
+    path.write_text(text)
+    found = faults(path)
+    assert any(words in fault for fault in found), found
+    assert any(fault.startswith(f"{line}:") for fault in found), found
+
+
+def test_later_lines_win_over_earlier_ones(write) -> None:
+    records = '"LAB:GEN:*Mon": {HIGH: 5}\n  "LAB:GEN:VMon": {HIGH: 7, DESC: output}'
+    text = textwrap.dedent(GOOD)
+    text = re.sub(r'"LAB:HV1:S04.*}', records, text)
+    site = load(write(text)).site
+    point = Point(name="VMon", rtyp=RecordType.ai)
+    assert site.apply("LAB:GEN:VMon", point).high == 7
+    assert site.apply("LAB:GEN:VMon", point).desc == "output"
+    assert site.apply("LAB:GEN:IMon", point).high == 5
+    assert site.apply("LAB:GEN:Status", point).high is None
+
+
+def test_every_record_field_can_be_set(write) -> None:
+    values = {"TEXT": "word", "NUMBER": 1.5, "COUNT": 2, "SEVERITY": "MAJOR"}
+    for name, field in FIELDS.items():
+        rtyp = sorted(field.rtyps)[0]
+        point = field.set(Point(name="x", rtyp=rtyp), field.parse(values[field.kind.name]))
+        expected = Severity.MAJOR if field.kind.name == "SEVERITY" else values[field.kind.name]
+        assert field.get(point) == expected, name
