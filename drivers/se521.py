@@ -147,6 +147,7 @@ class Link:
             if not self._quiet:
                 self._drain()
             self._quiet = False  # until all of the answer is here
+            time.sleep(PAUSE)  # from whatever went before
             self._set_report(FEATURE, b"\x43\x01\x07" + bytes(5))  # 7 bytes follow
             time.sleep(PAUSE)
             self._output(b"\x07\x02" + command + bytes(3) + bytes((counter, 0x03)))

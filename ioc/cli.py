@@ -165,7 +165,10 @@ def sim_fault(
     control_path: ControlOption = CONTROL,
 ) -> None:
     """Ask a simulated instrument for a fault; `rackioc sim fault GEN help` tells which there are."""
-    typer.echo(control.send(str(control_path), " ".join(words)))
+    try:
+        typer.echo(control.send(str(control_path), " ".join(words)))
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise CommandError(f"no simulation listens at {control_path}; 'rackioc sim demo' starts one") from None
 
 
 def _simulate(path: Path, control_path: Path) -> None:

@@ -1,0 +1,30 @@
+"""The SQL under db/, as numbered steps."""
+
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from sqlite3 import complete_statement
+from typing import NamedTuple
+
+
+class Migration(NamedTuple):
+    number: int
+    sql: str
+
+    def statements(self) -> Iterator[str]:
+        """One by one, because a driver takes one at a time, or else commits between them."""
+        statement = ""
+        for line in self.sql.splitlines(keepends=True):
+            statement += line
+            if complete_statement(statement):
+                yield statement
+                statement = ""
+
+
+def migrations(dialect: str) -> list[Migration]:
+    """The steps of a dialect in order: db/<dialect>/0001_what_it_does.sql, 0002_..."""
+    found = []
+    for file in files("db").joinpath(dialect).iterdir():
+        if number := re.match(r"(\d{4})_\w+\.sql$", file.name):
+            found.append(Migration(int(number[1]), file.read_text(encoding="utf-8")))
+    return sorted(found)

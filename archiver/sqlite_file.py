@@ -1,0 +1,79 @@
+"""Opening the SQLite file of an archive: how, in which version, and what to say when it cannot be done."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+
+from archiver.schema import migrations
+from archiver.store import StoreError
+
+_HINTS = {
+    "unable to open database file": "is its directory there and writable?",
+    "database is locked": "another program has been writing to it for more than 5 s",
+    "database or disk is full": "free some disk space",
+    "attempt to write a readonly database": "give this user the right to write to it and to its directory",
+    "file is not a database": "the configuration names a file that is something else",
+}
+
+_WRITER = (
+    "PRAGMA journal_mode = WAL",  # readers and the writer do not wait for each other
+    "PRAGMA synchronous = NORMAL",  # a power cut may take the last commits; a crash of the archiver none
+)
+_READER = ("PRAGMA query_only = ON",)
+
+
+def connect_writer(url: URL) -> Connection:
+    return _connect(url, _WRITER, "BEGIN IMMEDIATE")
+
+
+def connect_reader(url: URL) -> Connection:
+    return _connect(url, _READER, "BEGIN")
+
+
+def _connect(url: URL, pragmas: tuple[str, ...], begin: str) -> Connection:
+    engine = create_engine(url)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # sqlite3 would begin no transaction before a CREATE TABLE
+        for pragma in ("PRAGMA busy_timeout = 5000", *pragmas):
+            connection.execute(pragma)
+
+    @event.listens_for(engine, "begin")
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine.connect()
+
+
+def schema_version(connection: Connection, file: str) -> int:
+    """0 for a file without our tables; a version from the future is refused, for nobody knows what it means."""
+    version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+    newest = migrations("sqlite")[-1].number
+    if version > newest:
+        raise StoreError(f"{file}: its schema is version {version}, this rackioc knows {newest}: update rackioc")
+    return version
+
+
+def migrate(connection: Connection, file: str) -> None:
+    for step in migrations("sqlite"):
+        with connection.begin():
+            if step.number > schema_version(connection, file):
+                for statement in step.statements():
+                    connection.exec_driver_sql(statement)
+                connection.exec_driver_sql(f"PRAGMA user_version = {step.number}")
+
+
+@contextmanager
+def sentences(file: str) -> Iterator[None]:
+    """Errors of the database as one sentence for the operator."""
+    try:
+        yield
+    except DBAPIError as error:
+        reason = str(error.orig)
+        hint = f" ({_HINTS[reason]})" if reason in _HINTS else ""
+        raise StoreError(f"{file}: {reason}{hint}") from error

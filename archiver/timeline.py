@@ -1,0 +1,48 @@
+"""The rows of one PV in order of time: which stamps are believed, and where gaps begin and end."""
+
+from dataclasses import dataclass, replace
+
+from archiver.sample import Gap, Sample, gap_marker
+
+YEAR_1991_NS = 662_688_000 * 10**9
+FUTURE_NS = 5 * 60 * 10**9
+
+
+class Refused(Exception):
+    """A sample whose time stamp cannot be right."""
+
+
+@dataclass(slots=True)
+class Timeline:
+    """What has been stored of a PV: the time of its newest row, and whether that row marks a gap.
+
+    The first value after a gap is often older than the gap: the PV has not changed since. Stored under its own stamp
+    it would hide behind the marker, and the PV would look dead until its next change. So it is stored at the time of
+    the connection, as the value in force.
+    """
+
+    pv: str
+    last_ns: int = 0
+    in_gap: bool = True
+
+    def admit(self, sample: Sample, now_ns: int, connected_ns: int) -> Sample:
+        """The row to store for a sample that came at `now_ns` over a connection made at `connected_ns`."""
+        _check_stamp(sample.time_ns, now_ns)
+        if sample.time_ns <= self.last_ns and self.in_gap:
+            sample = replace(sample, time_ns=max(connected_ns, self.last_ns + 1))
+        elif sample.time_ns < self.last_ns:
+            raise Refused("time stamps going backwards")
+        self.last_ns, self.in_gap = sample.time_ns, False
+        return sample
+
+    def mark(self, gap: Gap, now_ns: int) -> Sample:
+        """The row that marks a gap from now on: after the newest sample even if the IOC's clock is ahead of ours."""
+        self.last_ns, self.in_gap = max(now_ns, self.last_ns + 1), True
+        return gap_marker(self.pv, self.last_ns, gap)
+
+
+def _check_stamp(time_ns: int, now_ns: int) -> None:
+    if time_ns < YEAR_1991_NS:  # EPICS counts from 1990: a record never processed, or an IOC without a clock
+        raise Refused("time stamps of 1990 (record never processed, or no clock)")
+    if time_ns > now_ns + FUTURE_NS:
+        raise Refused("time stamps more than 5 min in the future")

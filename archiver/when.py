@@ -1,0 +1,37 @@
+"""Times as people write them, and as the archive keeps them: nanoseconds since 1970, UTC."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def parse_time(text: str, now_ns: int) -> int:
+    """`30m` (that long ago), `2026-11-20`, `2026-11-20 14:00`, `2026-11-20T14:00:00.5+01:00`; UTC where not said."""
+    if ago := re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text):
+        return max(0, now_ns - int(float(ago[1]) * _SECONDS[ago[2]] * 10**9))
+    whole, fraction = _split_fraction(text)
+    try:
+        time = datetime.fromisoformat(whole)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is no time: write 90s, 30m, 1h, 2d or 1w for that long ago, "
+            'or a date and time such as "2026-11-20 14:00" (UTC) or 2026-11-20T14:00+01:00'
+        ) from None
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=UTC)
+    return (time - _EPOCH) // timedelta(seconds=1) * 10**9 + fraction
+
+
+def format_time(time_ns: int) -> str:
+    """As in ISO 8601, UTC, with all nine digits: `parse_time` gives back the same nanosecond."""
+    seconds, nanoseconds = divmod(time_ns, 10**9)
+    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
+
+
+def _split_fraction(text: str) -> tuple[str, int]:
+    """The time without its fraction of a second, and the fraction in ns: datetime knows microseconds only."""
+    if fraction := re.search(r"\.(\d+)", text):
+        return text.replace(fraction[0], "", 1), int(fraction[1].ljust(9, "0")[:9])
+    return text, 0

@@ -1,0 +1,39 @@
+import pytest
+
+from archiver.when import format_time, parse_time
+
+NOW = 1_800_000_000_123_456_789
+HOUR = 3600 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("text", "time_ns"),
+    [
+        ("90s", NOW - HOUR // 40),
+        ("30m", NOW - HOUR // 2),
+        ("1h", NOW - HOUR),
+        ("1.5h", NOW - 3 * HOUR // 2),
+        ("2d", NOW - 48 * HOUR),
+        ("1w", NOW - 168 * HOUR),
+        ("99999999w", 0),
+        ("2026-11-20", 1_795_132_800 * 10**9),
+        ("2026-11-20 14:00", 1_795_183_200 * 10**9),
+        ("2026-11-20T14:00:00Z", 1_795_183_200 * 10**9),
+        ("2026-11-20T15:00+01:00", 1_795_183_200 * 10**9),
+        ("2026-11-20T14:00:00.000000001Z", 1_795_183_200 * 10**9 + 1),
+        ("2026-11-20 14:00:00.5", 1_795_183_200 * 10**9 + 5 * 10**8),
+    ],
+)
+def test_times_as_people_write_them(text, time_ns):
+    assert parse_time(text, NOW) == time_ns
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "1y", "-1h", "2026-13-01", "14:00", ".5"])
+def test_what_is_no_time_is_told_what_is(text):
+    with pytest.raises(ValueError, match="is no time: write 90s, 30m"):
+        parse_time(text, NOW)
+
+
+def test_a_printed_time_is_the_same_nanosecond_when_read():
+    assert format_time(NOW) == "2027-01-15T08:00:00.123456789Z"
+    assert parse_time(format_time(NOW), 0) == NOW

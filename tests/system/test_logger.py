@@ -1,0 +1,90 @@
+"""The SE521 logger: real pyusb over a backend that plays the instrument; each test injects its fault."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import pytest
+
+from tests.system.conftest import LOGGER, Client, Ioc, Racks
+
+
+@pytest.fixture(scope="module")
+def ioc(racks: Racks) -> Ioc:
+    return racks.start({"TC1": {**LOGGER, "mean": 5, "scan": {"temperatures": 0.5}}})
+
+
+def healthy(ca: Client, ioc: Ioc, timeout: float = 15) -> None:
+    ca.wait(ioc("TC1:Flags"), lambda value: value.severity == 0, timeout)
+
+
+def test_temperatures_means_and_identity_are_served(ioc: Ioc, ca: Client) -> None:
+    healthy(ca, ioc)
+    assert -50 < ca.wait(ioc("TC1:T1"), lambda value: value.severity == 0) < 200
+    assert ca.get(ioc("TC1:T1:Mean")) == pytest.approx(float(ca.get(ioc("TC1:T1"))), abs=5)
+    assert ca.text(ioc("TC1:Model")) == "521"
+    assert ca.text(ioc("TC1:Serial")) == "A1234"
+    assert ca.text(ioc("TC1:T1.EGU")) == "C"
+
+
+def test_an_open_thermocouple_is_invalid_and_no_number(ioc: Ioc, ca: Client) -> None:
+    ioc.fault("TC1 open 2")
+    value = ca.wait(ioc("TC1:T2"), lambda value: value.severity == 3)
+    assert math.isnan(value)
+    assert ca.text(ioc("TC1:T2:Open")) == "Open"
+    assert ca.get(ioc("TC1:T1")).severity == 0
+    ca.wait(ioc("TC1:T2:Mean"), lambda value: value.severity == 3)
+    ioc.fault("TC1 close 2")
+    ca.wait(ioc("TC1:T2"), lambda value: value.severity == 0 and not math.isnan(value))
+
+
+@pytest.mark.parametrize(
+    ("fault", "cure", "statuses"),
+    [
+        ("mute", "unmute", {"TIMEOUT"}),
+        ("garbage 1000", "garbage 0", {"READ", "TIMEOUT"}),
+        ("unplug", "plug", {"COMM"}),
+    ],
+)
+def test_a_loss_is_invalid_within_two_scans_keeps_the_value_and_heals(ioc, ca, fault, cure, statuses) -> None:
+    healthy(ca, ioc)
+    value = float(ca.get(ioc("TC1:T1")))
+    began = time.monotonic()
+    ioc.fault(f"TC1 {fault}")
+    lost = ca.wait(ioc("TC1:T1"), lambda value: value.severity == 3, timeout=5)
+    assert time.monotonic() - began < 2.0
+    assert ca.status(ioc("TC1:T1")) in statuses
+    assert float(lost) == pytest.approx(value, abs=5)
+    ioc.fault(f"TC1 {cure}")
+    healthy(ca, ioc)
+
+
+@pytest.mark.parametrize("fault", ["stale", "half", "garbage 1"])
+def test_one_bad_answer_is_never_shown_and_the_next_reading_is_good(ioc: Ioc, ca: Client, fault: str) -> None:
+    healthy(ca, ioc)
+    updates = ca.monitor(ioc("TC1:T1"))
+    errors = int(ca.get(ioc("TC1:ErrorCount")))
+    ioc.fault(f"TC1 {fault}")
+    ca.wait(ioc("TC1:ErrorCount"), lambda value: value > errors)
+    healthy(ca, ioc)
+    good = [float(value) for value in updates if value.severity == 0]
+    assert max(good) - min(good) < 5
+
+
+def test_a_power_loss_tells_to_press_the_button(ioc: Ioc, ca: Client) -> None:
+    healthy(ca, ioc)
+    ioc.fault("TC1 power_loss")
+    ca.wait(ioc("TC1:Conn"), lambda value: value != 2)
+    deadline = time.monotonic() + 8
+    while "button" not in ca.long(ioc("TC1:Error")):
+        assert time.monotonic() < deadline, ca.long(ioc("TC1:Error"))
+        time.sleep(0.2)
+    ioc.fault("TC1 button")
+    healthy(ca, ioc, 40)
+
+
+def test_nothing_can_be_set(ioc: Ioc, ca: Client) -> None:
+    with pytest.raises(Exception, match="denied"):
+        ca.put(ioc("TC1:T1"), 5)
+    assert ioc.fault("TC1 violations") == "[]"
