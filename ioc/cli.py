@@ -18,7 +18,6 @@ from typing import Annotated, Any
 import typer
 
 import sim
-from archiver import archive as archiver_service
 from archiver import history as archiver_history
 from ioc import listing, supervisor
 from ioc.config import Config, ConfigError, load

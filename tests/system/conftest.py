@@ -64,7 +64,10 @@ class Client:
     def get(self, name: str, **options: Any) -> Any:
         """The value with its alarm and time stamp."""
         options.setdefault("format", self._ca.FORMAT_TIME)
-        return self._do(self._ca.caget(name, timeout=5, **options))
+        value = self._do(self._ca.caget(name, timeout=15, throw=False, **options))
+        if isinstance(value, self._ca.CANothing):
+            raise value
+        return value
 
     def text(self, name: str) -> str:
         """The value as a text: a state's word."""

@@ -1,0 +1,185 @@
+"""One contract for all drivers: what each must state, and that each group answers exactly its points."""
+
+from __future__ import annotations
+
+import dataclasses
+import pkgutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import pytest
+
+import drivers
+from drivers.base import DeviceError, Driver, Point, Reading, RecordType, Severity
+from ioc.record import STRING_SIZE
+from ioc.site import NAME_SIZE
+from sim.rack import Rack
+
+NAMES = sorted(each.name for each in pkgutil.iter_modules(drivers.__path__) if each.name != "base")
+
+KEYS: dict[str, dict[str, Any]] = {
+    "caen": {"system": "SY4527", "link": "TCPIP", "host": "contract", "username": "u", "password": "p"},
+    "se521": {"serial": "C1"},
+    "technix": {"full_scale": {"voltage_kv": 100, "current_ma": 50}},
+}
+UNITLESS = ("TripInt", "TripExt")  # the crate gives no unit: words of bits and counts of lines
+
+
+@contextmanager
+def connected(name: str, folder: Path) -> Iterator[tuple[Driver, Rack]]:
+    keys = dict(KEYS[name])
+    if name == "technix":
+        keys["port"] = str(folder / "line")
+    if name == "caen":
+        keys["channels"] = {2: [0, 1], 4: [0], 8: [0, 1]}
+    kind: type[Driver] = import_module(f"drivers.{name}").DRIVER
+    config = pydantic.TypeAdapter(kind.Config).validate_python(keys)
+    with Rack({name: {"driver": name, **keys}}) as rack:
+        for fake in rack.fakes.values():
+            if hasattr(fake, "latency"):
+                fake.latency = 0.0
+        driver = kind(config)  # type: ignore[call-arg]
+        try:
+            driver.connect()
+            yield driver, rack
+        finally:
+            driver.close()
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def running(request, tmp_path_factory) -> Iterator[tuple[Driver, Rack]]:
+    with connected(request.param, tmp_path_factory.mktemp(request.param)) as running:
+        yield running
+
+
+@pytest.fixture
+def driver(running: tuple[Driver, Rack]) -> Driver:
+    return running[0]
+
+
+def test_every_driver_has_a_fake_to_run_against() -> None:
+    assert set(KEYS) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_keys_of_the_configuration_are_a_frozen_dataclass_of_plain_types(name: str) -> None:
+    config = import_module(f"drivers.{name}").DRIVER.Config
+    assert dataclasses.is_dataclass(config)
+    assert config.__dataclass_params__.frozen
+    pydantic.TypeAdapter(config).json_schema()
+
+
+def test_names_are_unique_and_fit(driver: Driver) -> None:
+    names = [point.name for point in driver.points]
+    assert len(names) == len(set(names))
+    assert all(len(name) <= NAME_SIZE - 15 and name.isascii() and " " not in name for name in names)
+
+
+def test_every_number_has_a_unit_and_every_point_a_description(driver: Driver) -> None:
+    for point in driver.points:
+        words = point.name.split(":")
+        bare = "Sys" in words or words[-1].removesuffix("_RBV") in UNITLESS
+        if point.rtyp in {RecordType.ai, RecordType.ao} and not bare:
+            assert point.egu, point.name
+        assert len(point.egu) <= 15, point.name
+        assert point.desc, point.name
+        assert len(point.desc) <= 40, point.name
+        assert (point.desc + point.egu).isascii(), point.name
+
+
+def test_states_fit_channel_access(driver: Driver) -> None:
+    for point in driver.points:
+        if point.rtyp.states:
+            assert 2 <= len(point.states) <= 16, point.name
+            assert all(0 < len(word) <= 25 for word in point.states), point.name
+            assert len(point.severities) <= len(point.states), point.name
+
+
+def test_every_setting_follows_a_readback_of_its_kind(driver: Driver) -> None:
+    points = {point.name: point for point in driver.points}
+    kinds = {"ao": "ai", "bo": "bi", "mbbo": "mbbi", "longout": "longin", "stringout": "stringin"}
+    for point in driver.points:
+        if point.follows:
+            readback = points[point.follows]
+            assert point.rtyp.writable, point.name
+            assert readback.name == f"{point.name}_RBV"
+            assert readback.rtyp.name == kinds[point.rtyp.name]
+            assert (readback.egu, readback.states) == (point.egu, point.states)
+
+
+def test_each_group_answers_exactly_its_points(driver: Driver) -> None:
+    assert {point.group for point in driver.points if point.group} == set(driver.scan)
+    for group in driver.scan:
+        read: list[str] = []
+        for block in driver.read(group):
+            read += block
+        assert sorted(read) == sorted(point.name for point in driver.points if point.group == group)
+
+
+def test_each_reading_is_of_its_records_type(driver: Driver) -> None:
+    points = {point.name: point for point in driver.points}
+    for group in driver.scan:
+        for block in driver.read(group):
+            for name, value in block.items():
+                check_type(points[name], value.value if isinstance(value, Reading) else value)
+
+
+def check_type(point: Point, value: object) -> None:
+    if value is None:
+        return
+    if point.rtyp in {RecordType.stringin, RecordType.stringout}:
+        assert isinstance(value, str), point.name
+        assert len(value) <= STRING_SIZE, point.name
+    elif point.rtyp in {RecordType.ai, RecordType.ao}:
+        assert isinstance(value, int | float), point.name
+    else:
+        assert isinstance(value, int), point.name
+        assert -(2**31) <= value < 2**31, point.name
+
+
+def test_reading_changes_nothing_in_the_instrument(running: tuple[Driver, Rack]) -> None:
+    driver, rack = running
+    for group in driver.scan:
+        list(driver.read(group))
+    assert [fake.writes for fake in rack.fakes.values()] == [0]
+    assert [fake.violations for fake in rack.fakes.values()] == [[]]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("fault", ["unplug", "mute", "garbage 100000"])
+def test_each_fault_becomes_an_alarm_and_heals(name: str, fault: str, tmp_path: Path) -> None:
+    with connected(name, tmp_path) as (driver, rack):
+        group = next(iter(driver.scan))
+        list(driver.read(group))
+        rack.command(f"{name} {fault}")
+        assert alarm(driver, group)
+        driver.close()
+        for line in ("plug", "unmute", "garbage 0"):
+            rack.command(f"{name} {line}")
+        driver.connect()
+        assert not alarm(driver, group)
+
+
+def alarm(driver: Driver, group: str) -> bool:
+    """True if a scan fails, or ends with every reading of some point INVALID."""
+    severities: list[Severity] = []
+    try:
+        for block in driver.read(group):
+            severities += [each.severity for each in block.values() if isinstance(each, Reading)]
+    except DeviceError as error:
+        return str(error) != ""
+    known = [severity for severity in severities if severity is Severity.INVALID]
+    return len(known) > len(driver.points) // 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_close_may_be_called_at_any_time_and_twice(name: str, tmp_path: Path) -> None:
+    with connected(name, tmp_path) as (driver, _):
+        driver.close()
+        driver.close()
+        with pytest.raises(DeviceError):
+            list(driver.read(next(iter(driver.scan))))

@@ -1,0 +1,1023 @@
+"""The CAEN driver with real caen-libs above a simulated crate at the far end of the C interface."""
+
+import ctypes
+import gc
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from drivers.base import (
+    BadReply,
+    DeviceError,
+    LinkDown,
+    NoReply,
+    Point,
+    Reading,
+    Readings,
+    RecordType,
+    Refused,
+    Severity,
+    Status,
+    Value,
+)
+from drivers.caen import DRIVER, Caen, Config
+from drivers.caen.bits import BITS
+from sim.caen import Mode, Param, Type
+from sim.caen_fake import CrateFake
+from sim.rack import Rack
+
+KEYS = {"system": "SY4527", "link": "TCPIP", "host": "crate", "username": "admin", "password": "hunter2"}
+INVALID_READ = Reading(None, Severity.INVALID, Status.READ)
+INVALID_COMM = Reading(None, Severity.INVALID, Status.COMM)
+
+
+class Clock:
+    """Time that passes when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("drivers.caen.driver.sleep", clock.sleep)
+    return clock
+
+
+@pytest.fixture
+def rack(clock: Clock) -> Iterator[Rack]:
+    with Rack({"HV1": {"driver": "caen", **KEYS}}, clock=clock) as rack:
+        yield rack
+
+
+@pytest.fixture
+def crate(rack: Rack) -> Iterator[CrateFake]:
+    fake = rack.fakes["HV1"]
+    assert isinstance(fake, CrateFake)
+    fake.latency = fake.patience = 0.0
+    yield fake
+    assert fake.violations == []
+
+
+@pytest.fixture
+def start(crate: CrateFake) -> Iterator[Callable[..., Caen]]:
+    drivers: list[Caen] = []
+
+    def connect(**keys: Any) -> Caen:
+        driver = Caen(Config(**{**KEYS, "system": crate.model.system, **keys}))
+        drivers.append(driver)
+        driver.connect()
+        return driver
+
+    yield connect
+    for driver in drivers:
+        driver.close()
+
+
+@pytest.fixture
+def caen(start: Callable[..., Caen]) -> Caen:
+    """A driver for four channels of two kinds of board."""
+    return start(channels={2: (0, 1), 4: (0, 1)})
+
+
+def point(driver: Caen, name: str) -> Point:
+    return next(point for point in driver.points if point.name == name)
+
+
+def scan(driver: Caen, group: str = "monitor") -> dict[str, Value | Reading]:
+    readings: dict[str, Value | Reading] = {}
+    for block in driver.read(group):
+        readings |= block
+    return readings
+
+
+def put(driver: Caen, name: str, value: Value) -> Readings:
+    return driver.write(point(driver, name), value)
+
+
+def calls(crate: CrateFake) -> list[str]:
+    """The calls since this was last asked, without their time."""
+    texts = [line.split(maxsplit=1)[1] for line in crate.transactions]
+    crate.transactions.clear()
+    return texts
+
+
+def library_error(code: str) -> Exception:
+    from caen_libs import caenhvwrapper as hv
+
+    return hv.Error("the crate's own words", hv.Error.Code[code].value, "CAENHV_GetChParam")
+
+
+def fail(monkeypatch: pytest.MonkeyPatch, method: str, error: Exception) -> None:
+    from caen_libs import caenhvwrapper as hv
+
+    def failing(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(hv.Device, method, failing)
+
+
+# ---- what there is ----
+
+
+def test_the_driver_is_found_by_its_names() -> None:
+    assert DRIVER is Caen
+    assert DRIVER.Config is Config
+    assert Caen.discovers
+    assert Caen(Config(**KEYS)).points == ()  # type: ignore[arg-type]
+
+
+def test_all_that_the_crate_has_becomes_points(start: Callable[..., Caen], crate: CrateFake) -> None:
+    driver = start()
+    names = [point.name for point in driver.points]
+    assert len(names) == len(set(names))
+    assert max(map(len, names)) <= Caen.name_size
+    for slot, board in crate.model.boards.items():
+        for number, channel in enumerate(board.channels):
+            for param in channel.params.values():
+                assert f"S{slot:02d}:C{number:02d}:{param.name}" in names
+    for point in driver.points:
+        assert len(point.desc) <= 40
+        assert point.desc.isascii()
+        assert len(point.egu) <= 15
+        assert all(word and len(word) <= 25 for word in point.states)
+
+
+def test_each_group_answers_exactly_its_points(start: Callable[..., Caen], crate: CrateFake) -> None:
+    driver = start()
+    for group in driver.scan:
+        names = [name for block in driver.read(group) for name in block]
+        assert sorted(names) == sorted(point.name for point in driver.points if point.group == group)
+    assert {point.group for point in driver.points} == {"", *driver.scan}
+    assert crate.writes == 0
+
+
+def test_a_setting_has_limits_and_a_readback_that_it_follows(caen: Caen) -> None:
+    setting, readback = point(caen, "S02:C00:V0Set"), point(caen, "S02:C00:V0Set_RBV")
+    assert (setting.rtyp, setting.group, setting.follows) == (RecordType.ao, "", "S02:C00:V0Set_RBV")
+    assert (setting.drvl, setting.drvh, setting.egu, setting.prec) == (0.0, 2500.0, "V", 1)
+    assert (readback.rtyp, readback.group, readback.follows) == (RecordType.ai, "settings", None)
+    assert (readback.drvl, readback.drvh, readback.lopr, readback.hopr) == (None, None, 0.0, 2500.0)
+
+
+def test_record_types_follow_the_crates_types(caen: Caen) -> None:
+    expected = {
+        "S02:C00:VMon": RecordType.ai,
+        "S02:C00:Pw": RecordType.bo,
+        "S02:C00:Pw_RBV": RecordType.bi,
+        "S02:C00:Status": RecordType.longin,
+        "S02:C00:Status:OVC": RecordType.bi,
+        "S02:C00:Name": RecordType.stringout,
+        "S04:C00:IMRange": RecordType.mbbo,
+        "S04:C00:IMRange_RBV": RecordType.mbbi,
+        "S04:C00:Polarity": RecordType.stringin,
+        "S02:Model": RecordType.stringin,
+        "S02:Channels": RecordType.longin,
+        "Sys:ModelName": RecordType.stringin,
+        "Sys:CPULoad": RecordType.ai,
+        "Sys:UpTime": RecordType.ai,
+        "Sys:FrontPanIn": RecordType.longin,
+        "Sys:OutputLevel": RecordType.bo,
+        "Cmd:Kill": RecordType.bo,
+    }
+    assert {name: point(caen, name).rtyp for name in expected} == expected
+
+
+def test_units_words_and_names_come_from_the_crate(caen: Caen) -> None:
+    assert point(caen, "S02:C00:IMon").egu == "uA"
+    assert point(caen, "S02:C00:RUp").egu == "V/s"
+    assert point(caen, "S02:C00:PDwn").states == ("Kill", "Ramp")
+    assert point(caen, "S04:C00:IMRange").states == ("High", "Low")
+    assert point(caen, "S02:C01:VMon").desc == "S02C01 VMon"
+    assert "whole crate" in point(caen, "Cmd:Kill").desc
+    assert point(caen, "S02:C00:Trip").egu == "s"
+    assert "1000 = never" in point(caen, "S02:C00:Trip").desc
+
+
+def test_only_the_configured_channels_are_served(caen: Caen) -> None:
+    places = {point.name[:7] for point in caen.points if point.name[3:5] == ":C" and point.name[5].isdigit()}
+    assert places == {"S02:C00", "S02:C01", "S04:C00", "S04:C01"}
+    assert not any(point.name.startswith("S08") for point in caen.points)
+
+
+def test_channels_of_several_kinds_on_one_board_are_asked_one_by_one(start: Callable[..., Caen]) -> None:
+    driver = start(channels={8: "ALL"})
+    names = {point.name for point in driver.points}
+    assert {"S08:C00:HsTemp", "S08:C01:CtrlMask"} <= names
+    assert not {"S08:C01:HsTemp", "S08:C00:CtrlMask"} & names
+    assert scan(driver, "settings")["S08:C01:CtrlMask_RBV"] == Reading(5)
+
+
+def test_a_parameter_of_two_types_on_one_board_is_read_in_two_calls(
+    start: Callable[..., Caen], crate: CrateFake
+) -> None:
+    channel = crate.model.channel(2, 1)
+    channel.params["RUp"] = Param(name="RUp", type=Type.ENUM, enum=("slow", "fast"), maxval=1)
+    channel.values["RUp"] = 1
+    driver = start(channels={2: (0, 1, 2)})
+    calls(crate)
+    readings = scan(driver, "settings")
+    assert [call for call in calls(crate) if "RUp" in call and "GetChParam " in call] == [
+        "GetChParam 2 [0, 2] RUp 50 50 -> 0",
+        "GetChParam 2 [1] RUp 1 -> 0",
+    ]
+    assert readings["S02:C01:RUp_RBV"] == 1
+
+
+@pytest.mark.parametrize(
+    ("system", "trip", "mask"),
+    [("SY1527", "I_TRIPPED", 0x200), ("SY4527", "I_TRIPPED", 0x200), ("N1470", "TRIPPED", 0x80),
+     ("V65XX", "TRIP", 0x100), ("SMARTHV", "TRIPPED", 0x40), ("DT55XXE", "TRIPPED", 0x80)],
+)  # fmt: skip
+def test_bits_are_those_of_the_system(clock: Clock, system: str, trip: str, mask: int) -> None:
+    keys = {**KEYS, "system": system}
+    with Rack({"HV1": {"driver": "caen", **keys}}, clock=clock) as rack:
+        fake = rack.fakes["HV1"]
+        assert isinstance(fake, CrateFake)
+        fake.latency = 0.0
+        driver = Caen(Config(**keys, channels={2: (0,)}))  # type: ignore[arg-type]
+        driver.connect()
+        rack.command("HV1 trip 2 0")
+        readings = scan(driver)
+        driver.close()
+    bits = {name: value for name, value in readings.items() if name.startswith("S02:C00:Status:")}
+    assert bits[f"S02:C00:Status:{trip}"] == 1
+    word = readings["S02:C00:Status"]
+    assert isinstance(word, Reading)
+    assert isinstance(word.value, int)
+    assert word.value & mask
+    assert (word.severity, word.status) == (Severity.MAJOR, Status.STATE)
+
+
+@pytest.mark.parametrize("table", ["_CH_STATUS_TYPE", "_BD_STATUS_TYPE"])
+def test_every_bit_that_caen_libs_names_has_a_severity(crate: CrateFake, table: str) -> None:
+    from caen_libs import caenhvwrapperflags as flags
+
+    types = [*getattr(flags, table).values(), flags._ChStatusDefault, flags._BdStatusDefault]
+    assert {bit.name for kind in types for bit in kind} <= set(BITS)
+
+
+def test_the_bits_of_a_word_are_numbered_as_caen_libs_does(caen: Caen) -> None:
+    from caen_libs import caenhvwrapperflags as flags
+
+    names = [point.name.rpartition(":")[2] for point in caen.points if point.name.startswith("S02:C00:Status:")]
+    assert names == [bit.name for bit in flags._ChStatusSY4527]
+
+
+def test_severities_of_bits(caen: Caen) -> None:
+    def severity(bit: str) -> Severity:
+        good, bad = point(caen, f"S02:C00:Status:{bit}").severities
+        assert good is Severity.NO_ALARM
+        return bad
+
+    assert {severity(bit) for bit in ("ON", "UP", "DOWN")} == {Severity.NO_ALARM}
+    assert {severity(bit) for bit in ("OVV", "UNV", "HV_MAX", "EXT_DIS")} == {Severity.MINOR}
+    assert {severity(bit) for bit in ("OVC", "E_TRIPPED", "I_TRIPPED", "UNPLUGG", "CAL_ERR", "PWR_FAIL", "TEMP_FAIL",
+                                      "OVV_PROT")} == {Severity.MAJOR}  # fmt: skip
+
+
+def test_what_cannot_be_discovered_does_not_hide_the_rest(
+    start: Callable[..., Caen], crate: CrateFake, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel = crate.model.channel(2, 0)
+    channel.params["Strange"] = Param(name="Strange", mode=Mode.RDONLY, unit=99)  # type: ignore[arg-type]
+    channel.params["V Mon"] = replace(channel.params["VMon"], name="V Mon")
+    channel.params["V.Mon"] = replace(channel.params["VMon"], name="V.Mon")
+    channel.values |= {"Strange": 1.0, "V Mon": 1.0, "V.Mon": 2.0}
+    driver = start(channels={2: (0,), 4: (0,)})
+    names = [point.name for point in driver.points]
+    assert "S02:C00:Strange" not in names
+    assert names.count("S02:C00:V_Mon") == 1
+    assert {"S02:C00:VMon", "S04:C00:VMon"} <= set(names)
+    assert "S02:C00:Strange" in caplog.text
+    assert "there twice" in caplog.text
+    assert scan(driver)["S02:C00:V_Mon"] == 1.0
+
+
+def test_a_parameter_that_the_crate_names_but_does_not_have_is_left_out(
+    start: Callable[..., Caen], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from caen_libs import caenhvwrapper as hv
+
+    ask = hv.Device.get_ch_param_info
+    monkeypatch.setattr(hv.Device, "get_ch_param_info", lambda *args: (*ask(*args), "Ghost"))
+    names = [point.name for point in start(channels={2: (0,)}).points]
+    assert not any("Ghost" in name for name in names)
+    assert "S02:C00:VMon" in names
+
+
+# ---- scans ----
+
+
+def test_a_scan_makes_one_call_for_each_parameter_and_board(start: Callable[..., Caen], crate: CrateFake) -> None:
+    driver = start(channels={2: (0, 1), 4: (0, 2)})
+    for each in ((2, 0), (2, 1), (4, 0), (4, 2)):
+        channel = crate.model.channel(*each)
+        channel.noise, channel.volts, channel.on, channel.resistance = 0.0, 100.0 + each[1], False, 1e7
+        channel.values["RDWn"] = 0.0
+    crate.model.boards[4].channels[0].values["Temp"] = crate.model.boards[4].channels[2].values["Temp"] = 30.5
+    calls(crate)
+    readings = scan(driver)
+    assert calls(crate) == [
+        "GetBdParam [2] BdStatus 0 -> 0",
+        "GetChParam 2 [0, 1] Status 5 5 -> 0",
+        "GetBdParam [2] HVMax 2800 -> 0",
+        "GetBdParam [2] Temp 29.5 -> 0",
+        "GetChParam 2 [0, 1] VMon 100 101 -> 0",
+        "GetChParam 2 [0, 1] IMon 10 10.1 -> 0",
+        "GetBdParam [4] BdStatus 0 -> 0",
+        "GetChParam 4 [0, 2] Status 5 5 -> 0",
+        "GetBdParam [4] HVMax 480 -> 0",
+        "GetBdParam [4] Temp 27 -> 0",
+        "GetChParam 4 [0, 2] VMon 100 102 -> 0",
+        "GetChParam 4 [0, 2] IMon 10 10.2 -> 0",
+        "GetChParam 4 [0, 2] Polarity - - -> 0",
+        "GetChParam 4 [0, 2] Temp 30.5 30.5 -> 0",
+    ]
+    assert readings["S04:C02:IMon"] == 10.2  # by its place in the list, not by its number
+    assert readings["S02:C01:VMon"] == 101.0
+    assert readings["S02:C01:Status:DOWN"] == 1
+
+
+def test_settings_are_read_with_names_and_facts(caen: Caen, crate: CrateFake) -> None:
+    readings = scan(caen, "settings")
+    assert readings["S02:Model"] == "A1833P"
+    assert readings["S04:Serial"] == "70311"  # of the crate map: the answer about a single board has but 16 bits
+    assert readings["S02:Firmware"] == "{}.{}".format(*crate.model.boards[2].firmware)
+    assert readings["S02:Channels"] == 28
+    assert readings["S02:C01:Name_RBV"] == "S02C01"
+    assert readings["S02:C00:I0Set_RBV"] == 400.0
+    assert readings["Sys:ModelName"] == "SY4527"
+    assert readings["Sys:OutputLevel_RBV"] == 1
+    assert readings["Sys:PWCurrent"] == INVALID_READ
+
+
+def test_channel_names_come_in_one_call_for_a_board(caen: Caen, crate: CrateFake) -> None:
+    calls(crate)
+    scan(caen, "settings")
+    assert [call for call in calls(crate) if call.startswith("GetChName")] == [
+        "GetChName 2 [0, 1] -> 0",
+        "GetChName 4 [0, 1] -> 0",
+    ]
+
+
+def test_a_bad_channel_is_invalid_and_the_others_are_not(caen: Caen, rack: Rack, crate: CrateFake) -> None:
+    rack.command("HV1 badchannel 2 1")
+    readings = scan(caen)
+    assert readings["S02:C01:VMon"] == INVALID_READ
+    assert readings["S02:C01:Status:ON"] == INVALID_READ
+    assert readings["S02:C00:VMon"] != INVALID_READ
+    assert sorted(readings) == sorted(point.name for point in caen.points if point.group == "monitor")
+
+
+def test_a_bad_channel_does_not_cost_a_call_for_each_channel_for_ever(
+    start: Callable[..., Caen], rack: Rack, crate: CrateFake
+) -> None:
+    driver = start(channels={2: "ALL"})
+    calls(crate)
+    scan(driver)
+    usual = len(calls(crate))
+    rack.command("HV1 badchannel 2 5")
+    scan(driver)
+    assert len(calls(crate)) == usual + 3 * 28
+    costs = []
+    for _ in range(40):
+        readings = scan(driver)
+        assert readings["S02:C05:VMon"] == INVALID_READ
+        costs.append(len(calls(crate)) - usual)
+    assert max(costs) <= 3
+    assert sum(costs) <= 3 * 6
+    rack.command("HV1 badchannel 2 5 0")
+    for _ in range(32):
+        readings = scan(driver)
+    assert readings["S02:C05:VMon"] != INVALID_READ
+
+
+def test_a_channel_with_nothing_connected_shows_no_numbers(caen: Caen, crate: CrateFake) -> None:
+    crate.model.channel(2, 0).unplugged = True
+    readings = scan(caen)
+    assert readings["S02:C00:VMon"] == INVALID_COMM
+    assert readings["S02:C00:Status:UNPLUGG"] == 1
+    assert readings["S02:C01:VMon"] != INVALID_COMM
+    crate.model.channel(2, 0).unplugged = False
+    assert scan(caen)["S02:C00:VMon"] != INVALID_COMM
+
+
+def test_text_that_is_not_ascii_spoils_only_itself(caen: Caen, monkeypatch: pytest.MonkeyPatch) -> None:
+    from caen_libs import caenhvwrapper as hv
+
+    read = hv.Device.get_ch_param
+
+    def latin(self: Any, slot: int, channels: Sequence[int], name: str) -> Any:
+        return b"\xb0".decode("ascii") if name == "Polarity" and 1 in channels else read(self, slot, channels, name)
+
+    monkeypatch.setattr(hv.Device, "get_ch_param", latin)
+    readings = scan(caen)
+    assert readings["S04:C01:Polarity"] == INVALID_READ
+    assert readings["S04:C00:Polarity"] == "-"
+    assert readings["S04:C01:VMon"] != INVALID_READ
+
+
+def test_a_name_without_its_end_spoils_only_itself(caen: Caen, monkeypatch: pytest.MonkeyPatch) -> None:
+    from caen_libs import caenhvwrapper as hv
+
+    read = hv.Device.get_ch_name
+
+    def too_long(self: Any, slot: int, channels: Sequence[int]) -> Any:
+        if 1 in channels:
+            raise ValueError("String longer than buffer size.")
+        return read(self, slot, channels)
+
+    monkeypatch.setattr(hv.Device, "get_ch_name", too_long)
+    readings = scan(caen, "settings")
+    assert readings["S02:C01:Name_RBV"] == INVALID_READ
+    assert readings["S02:C00:Name_RBV"] == "S02C00"
+
+
+def test_garbage_costs_what_it_hits_until_the_next_scan(caen: Caen, rack: Rack) -> None:
+    rack.command("HV1 garbage 2")  # the board's status and the channels' status: these are read again one by one
+    hit = {name for name, value in scan(caen).items() if value == INVALID_READ}
+    assert hit == {point.name for point in caen.points if point.name.startswith("S02:BdStatus")}
+    assert INVALID_READ not in scan(caen).values()
+
+
+def test_garbage_without_end_is_a_lost_link(start: Callable[..., Caen], rack: Rack, crate: CrateFake) -> None:
+    driver = start()
+    rack.command("HV1 garbage 100000")
+    calls(crate)
+    with pytest.raises(LinkDown):
+        scan(driver)
+    assert len(calls(crate)) < 100
+
+
+# ---- boards and links that go ----
+
+
+def test_a_pulled_board_is_invalid_and_the_others_go_on(caen: Caen, rack: Rack, crate: CrateFake) -> None:
+    rack.command("HV1 pull 2")
+    readings = scan(caen)
+    monitored = [point.name for point in caen.points if point.group == "monitor"]
+    assert sorted(readings) == sorted(monitored)
+    assert all(readings[name] == INVALID_COMM for name in monitored if name.startswith("S02"))
+    assert INVALID_COMM not in [readings[name] for name in monitored if name.startswith("S04")]
+    assert scan(caen, "settings")["S02:Model"] == INVALID_COMM
+    calls(crate)
+    scan(caen)
+    assert not [call for call in calls(crate) if call.startswith(("GetChParam 2", "GetBdParam [2]"))]
+
+
+def test_a_put_to_a_pulled_board_is_refused(caen: Caen, rack: Rack) -> None:
+    rack.command("HV1 pull 2")
+    for _ in range(2):
+        with pytest.raises(Refused):
+            put(caen, "S02:C00:V0Set", 100.0)
+
+
+def test_a_board_that_is_put_back_is_served_again(caen: Caen, rack: Rack, crate: CrateFake) -> None:
+    points = caen.points
+    rack.command("HV1 pull 2")
+    scan(caen)
+    rack.command("HV1 insert 2")
+    assert scan(caen, "settings")["S02:Model"] == "A1833P"
+    assert INVALID_COMM not in scan(caen).values()
+    assert caen.points is points
+    calls(crate)
+    scan(caen, "settings")
+    assert not [call for call in calls(crate) if call.startswith("GetCrateMap")]
+
+
+def swap(crate: CrateFake) -> None:
+    """The board of slot 8 comes to slot 2."""
+    boards = crate.model.boards
+    boards[2] = boards.pop(8)
+
+
+def settle(driver: Caen) -> None:
+    for _ in range(50):
+        scan(driver)
+
+
+def test_another_board_in_the_slot_gives_its_own_points(
+    caen: Caen, crate: CrateFake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan(caen, "settings")
+    swap(crate)
+    scan(caen, "settings")
+    assert set(scan_of_slot(caen, "S02").values()) <= {INVALID_COMM}
+    settle(caen)
+    names = {point.name for point in caen.points}
+    assert "S02:C00:HsTemp" in names
+    assert "S02:C00:IMon" not in names
+    assert scan(caen, "settings")["S02:Model"] == "A1737"
+    assert INVALID_COMM not in scan(caen).values()
+
+
+def test_a_board_that_is_changed_while_it_is_asked_is_asked_again(caen: Caen, crate: CrateFake) -> None:
+    swap(crate)
+    scan(caen, "settings")
+    boards = crate.model.boards
+    asking = caen.read("monitor")
+    for _ in range(5):
+        next(asking)
+    boards[2], boards[4] = boards[4], boards[2]
+    settle(caen)
+    scan(caen, "settings")
+    settle(caen)
+    readings = scan(caen, "settings")
+    assert (readings["S02:Model"], readings["S04:Model"]) == ("A1535DN", "A1737")
+    assert {"S02:C00:IMRange", "S04:C00:HsTemp"} <= {point.name for point in caen.points}
+
+
+def scan_of_slot(driver: Caen, prefix: str) -> dict[str, Value | Reading]:
+    return {name: value for block in list(driver.read("settings")) for name, value in block.items()
+            if name.startswith(prefix)}  # fmt: skip
+
+
+def test_a_board_in_a_slot_that_was_empty_is_found(start: Callable[..., Caen], rack: Rack, crate: CrateFake) -> None:
+    rack.command("HV1 pull 4")
+    driver = start(channels={2: (0,), 4: (0,)})
+    assert not any(point.name.startswith("S04") for point in driver.points)
+    rack.command("HV1 insert 4")
+    scan(driver, "settings")
+    settle(driver)
+    assert any(point.name == "S04:C00:VMon" for point in driver.points)
+
+
+def test_empty_slots_are_looked_at_in_turn(start: Callable[..., Caen], rack: Rack, crate: CrateFake) -> None:
+    rack.command("HV1 pull 4")
+    driver = start()
+    rack.command("HV1 insert 4")
+    for _ in range(crate.model.slots):
+        calls(crate)
+        scan(driver, "settings")
+        assert len([call for call in calls(crate) if call.startswith("TestBdPresence")]) <= 4
+    settle(driver)
+    assert any(point.name == "S04:C23:VMon" for point in driver.points)
+
+
+def test_a_crate_that_cannot_tell_about_boards_is_served_all_the_same(
+    caen: Caen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail(monkeypatch, "test_bd_presence", library_error("FUNCTIONNOTAVAILABLE"))
+    assert scan(caen, "settings")["S02:Model"] == "A1833P"
+    assert INVALID_COMM not in scan(caen).values()
+
+
+@pytest.mark.parametrize("code", ["DOWN", "SOCKETERROR", "COMMUNICATIONERROR", "NOTCONNECTED", "OS"])
+def test_codes_of_the_line_are_a_lost_link(caen: Caen, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    fail(monkeypatch, "get_ch_param", library_error(code))
+    with pytest.raises(LinkDown, match="the crate's own words"):
+        scan(caen)
+
+
+def test_one_late_answer_is_forgiven_and_the_second_is_a_lost_link(
+    caen: Caen, rack: Rack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rack.command("HV1 mute")
+    with pytest.raises(NoReply):
+        scan(caen)
+    with pytest.raises(LinkDown):
+        scan(caen)
+
+
+def test_late_answers_with_good_ones_between_are_no_lost_link(caen: Caen, rack: Rack) -> None:
+    for _ in range(3):
+        rack.command("HV1 mute")
+        with pytest.raises(NoReply):
+            scan(caen)
+        rack.command("HV1 unmute")
+        scan(caen)
+
+
+@pytest.mark.parametrize("code", ["READERR", "SYSERR", "MEMORYFAULT", "LOGINFAILED", "NOTPRES"])
+def test_a_code_that_may_mean_anything_is_a_lost_link_when_nothing_else_is_answered(
+    caen: Caen, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    for method in ("get_ch_param", "get_bd_param"):
+        fail(monkeypatch, method, library_error(code))
+    with pytest.raises(LinkDown):
+        scan(caen)
+
+
+def test_a_line_that_is_dead_by_such_a_code_is_not_tried_channel_by_channel(
+    start: Callable[..., Caen], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = start()
+    tried = []
+
+    def failing(*args: object) -> None:
+        tried.append(args)
+        raise library_error("READERR")
+
+    from caen_libs import caenhvwrapper as hv
+
+    monkeypatch.setattr(hv.Device, "get_ch_param", failing)
+    monkeypatch.setattr(hv.Device, "get_bd_param", failing)
+    with pytest.raises(LinkDown):
+        scan(driver)
+    assert len(tried) < 100
+
+
+@pytest.mark.parametrize("code", ["NOTPRES", "SYSCONFCHANGE"])
+def test_other_codes_of_a_slot_cost_that_slot_only(caen: Caen, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    from caen_libs import caenhvwrapper as hv
+
+    read = hv.Device.get_ch_param
+
+    def failing(self: Any, slot: int, channels: Sequence[int], name: str) -> Any:
+        if slot == 2:
+            raise library_error(code)
+        return read(self, slot, channels, name)
+
+    monkeypatch.setattr(hv.Device, "get_ch_param", failing)
+    readings = scan(caen)
+    assert readings["S02:C00:VMon"] == INVALID_COMM
+    assert readings["S04:C00:VMon"] != INVALID_COMM
+
+
+def test_all_boards_pulled_is_not_a_lost_link(caen: Caen, rack: Rack) -> None:
+    rack.command("HV1 pull 2")
+    rack.command("HV1 pull 4")
+    for _ in range(3):
+        assert set(scan(caen).values()) == {INVALID_COMM}
+        scan(caen, "settings")
+
+
+def test_a_crate_that_reboots_is_served_again_without_being_asked_all(
+    caen: Caen, rack: Rack, crate: CrateFake, clock: Clock
+) -> None:
+    points = caen.points
+    rack.command("HV1 reboot 5")
+    with pytest.raises(LinkDown):
+        scan(caen)
+    caen.close()
+    with pytest.raises(LinkDown):
+        caen.connect()
+    clock.now += 6
+    calls(crate)
+    caen.connect()
+    assert not [call for call in calls(crate) if call.startswith("GetChParamProp")]
+    assert caen.points == points
+    assert INVALID_COMM not in scan(caen).values()
+    assert crate.writes == 0
+
+
+def test_a_board_that_went_while_the_crate_was_away_stays_invalid(caen: Caen, rack: Rack) -> None:
+    caen.close()
+    rack.command("HV1 pull 2")
+    caen.connect()
+    assert scan(caen)["S02:C00:VMon"] == INVALID_COMM
+    assert scan(caen, "settings")["S02:Model"] == INVALID_COMM
+
+
+# ---- sessions ----
+
+
+def test_a_wrong_password_is_told_without_it(start: Callable[..., Caen], caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(LinkDown, match=r"crate.*'admin'.*wrong user name or password") as refusal:
+        start(password="secret-word")
+    assert "secret-word" not in f"{caplog.text}{refusal.value!r}{refusal.value.__cause__!r}"
+
+
+def test_a_password_that_cannot_be_sent_is_not_told_either(start: Callable[..., Caen]) -> None:
+    with pytest.raises(LinkDown, match="ASCII") as refusal:
+        start(password="gehe\xedm")
+    assert refusal.value.__cause__ is None
+    assert refusal.value.__suppress_context__
+    assert "gehe" not in str(refusal.value)
+
+
+def test_a_crate_whose_sessions_are_all_in_use_says_so(start: Callable[..., Caen], crate: CrateFake) -> None:
+    crate.most_sessions = 0
+    with pytest.raises(LinkDown, match="all of the crate's sessions are in use"):
+        start()
+
+
+def test_sessions_are_closed(caen: Caen, crate: CrateFake) -> None:
+    assert crate.model.sessions == ["admin"]
+    caen.connect()
+    assert crate.model.sessions == ["admin"]
+    caen.close()
+    caen.close()
+    assert crate.model.sessions == []
+    with pytest.raises(LinkDown):
+        scan(caen)
+
+
+def test_a_session_that_fails_to_discover_is_closed(
+    start: Callable[..., Caen], crate: CrateFake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail(monkeypatch, "get_crate_map", library_error("TIMEERR"))
+    with pytest.raises(NoReply):
+        start()
+    assert crate.model.sessions == []
+
+
+def test_closing_a_dead_session_neither_raises_nor_tries_again(
+    caen: Caen, crate: CrateFake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from caen_libs import caenhvwrapper as hv
+
+    tried = []
+
+    def failing(_: object) -> None:
+        tried.append(1)
+        raise library_error("COMMUNICATIONERROR")
+
+    monkeypatch.setattr(hv.Device, "close", failing)
+    caen.close()
+    gc.collect()
+    assert len(tried) == 1
+
+
+def test_another_crate_that_closes_does_not_matter(caen: Caen, start: Callable[..., Caen]) -> None:
+    other = start(channels={8: (0,)})
+    before = scan(caen, "settings")
+    other.close()
+    after = scan(caen, "settings")
+    assert {k: v for k, v in after.items() if not k.startswith("Sys")} == {
+        k: v for k, v in before.items() if not k.startswith("Sys")
+    }
+
+
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        ("libcaenhvwrapper.so: cannot open shared object file", r"HV Wrapper Library.*www\.caen\.it"),
+        ("libcrypto.so.1.1: cannot open shared object file", r"OpenSSL 1\.1.*libcrypto\.so\.1\.1 is missing"),
+    ],
+)
+def test_a_missing_library_is_told_with_its_remedy(
+    crate: CrateFake, monkeypatch: pytest.MonkeyPatch, reason: str, remedy: str
+) -> None:
+    import caen_libs
+    import caen_libs.caenhvwrapper
+
+    def load(name: str) -> None:
+        raise OSError(reason)
+
+    monkeypatch.delitem(sys.modules, "caen_libs.caenhvwrapper")
+    monkeypatch.delattr(caen_libs, "caenhvwrapper")
+    monkeypatch.setattr(ctypes.cdll, "LoadLibrary", load)
+    with pytest.raises(LinkDown, match=remedy):
+        Caen(Config(**KEYS)).connect()  # type: ignore[arg-type]
+
+
+def test_the_module_can_be_imported_without_the_library() -> None:
+    import subprocess
+
+    program = "import drivers.caen, sys; assert 'caen_libs.caenhvwrapper' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+# ---- puts ----
+
+
+def test_a_put_sets_one_channel_and_reads_it_back(caen: Caen, crate: CrateFake) -> None:
+    calls(crate)
+    assert put(caen, "S02:C01:V0Set", 1234.5) == {"S02:C01:V0Set_RBV": 1234.5}
+    assert [call for call in calls(crate) if "Prop" not in call] == [
+        "SetChParam 2 [1] V0Set 1234.5 -> 0",
+        "GetChParam 2 [1] V0Set 1234.5 -> 0",
+    ]
+    assert crate.writes == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "call", "readings"),
+    [
+        ("S02:C00:Pw", 0, "SetChParam 2 [0] Pw 0 -> 0", {"S02:C00:Pw_RBV": 0}),
+        ("S04:C01:IMRange", 1, "SetChParam 4 [1] IMRange 1 -> 0", {"S04:C01:IMRange_RBV": 1}),
+        ("S02:C01:Name", "Top left", "SetChName 2 [1] Top left -> 0", {"S02:C01:Name_RBV": "Top left"}),
+        ("S02:BdIlk", 1, "SetBdParam [2] BdIlk 1 -> 0", {"S02:BdIlk_RBV": 1}),
+        ("Sys:TimeZone", 7200, "SetSysProp TimeZone 7200 -> 0", {"Sys:TimeZone_RBV": 7200}),
+        ("Sys:SymbolicName", "rack", "SetSysProp SymbolicName rack -> 0", {"Sys:SymbolicName_RBV": "rack"}),
+        ("Sys:OutputLevel", 0, "SetSysProp OutputLevel 0 -> 0", {"Sys:OutputLevel_RBV": 0}),
+        ("Sys:Message", "hello", "SetSysProp Message hello -> 0", {}),
+        ("Cmd:ClearAlarm", 1, "ExecComm ClearAlarm -> 0", {"Cmd:ClearAlarm": 0}),
+    ],
+)
+def test_puts_of_all_kinds(
+    caen: Caen, crate: CrateFake, name: str, value: Value, call: str, readings: dict[str, Value]
+) -> None:
+    calls(crate)
+    assert put(caen, name, value) == readings
+    assert [each for each in calls(crate) if each.startswith(("Set", "Exec"))] == [call]
+
+
+def test_a_command_is_executed_by_1_only(start: Callable[..., Caen], crate: CrateFake) -> None:
+    driver = start(channels={8: (0, 1)})
+    put(driver, "Cmd:Kill", 0)
+    with pytest.raises(Refused):
+        put(driver, "Cmd:Kill", 2)
+    assert crate.writes == 0
+    calls(crate)
+    assert put(driver, "S08:C00:ClrAlarm", 1) == {"S08:C00:ClrAlarm": 0}
+    assert calls(crate)[-1].startswith("SetChParam 8 [0] ClrAlarm")
+
+
+def test_a_value_outside_the_limits_of_now_is_not_sent(caen: Caen, rack: Rack, crate: CrateFake) -> None:
+    rack.command("HV1 front 2 0 SVMax 1000")
+    assert point(caen, "S02:C00:V0Set").drvh == 2500.0
+    with pytest.raises(Refused, match="S02:C00:V0Set: 1500 V is outside 0 to 1000 V"):
+        put(caen, "S02:C00:V0Set", 1500.0)
+    assert point(caen, "S02:C00:V0Set").drvh == 1000.0
+    assert crate.writes == 0
+
+
+def test_a_value_meant_in_another_unit_is_not_sent(caen: Caen, rack: Rack, crate: CrateFake) -> None:
+    rack.command("HV1 front 4 0 IMRange 1")
+    old = point(caen, "S04:C00:I0Set")
+    with pytest.raises(Refused, match="unit has changed from uA to nA"):
+        caen.write(old, 5.0)
+    assert crate.writes == 0
+    assert point(caen, "S04:C00:I0Set").egu == "nA"
+    with pytest.raises(Refused, match="unit has changed"):
+        caen.write(old, 5.0)  # one that waited in a queue
+    assert put(caen, "S04:C00:I0Set", 5.0) == {"S04:C00:I0Set_RBV": 5.0}
+
+
+def test_a_unit_that_the_site_renamed_is_not_a_change(caen: Caen) -> None:
+    assert caen.write(replace(point(caen, "S04:C00:I0Set"), egu="micro A"), 5.0) == {"S04:C00:I0Set_RBV": 5.0}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "On", 1e39])
+def test_a_put_of_no_number_is_refused(caen: Caen, crate: CrateFake, value: Value) -> None:
+    for name in ("S02:C00:V0Set", "S02:C00:Pw"):
+        with pytest.raises(Refused):
+            put(caen, name, value)
+    assert crate.writes == 0
+
+
+@pytest.mark.parametrize("name", ["J\xfcrgen", "twelve chars"])
+def test_a_name_that_the_crate_cannot_keep_is_refused(caen: Caen, crate: CrateFake, name: str) -> None:
+    with pytest.raises(Refused, match="S02:C00:Name"):
+        put(caen, "S02:C00:Name", name)
+    assert crate.writes == 0
+
+
+def test_a_name_of_eleven_characters_is_kept(caen: Caen) -> None:
+    assert put(caen, "S02:C00:Name", "eleven char") == {"S02:C00:Name_RBV": "eleven char"}
+    assert point(caen, "S02:C00:VMon").desc == "eleven char VMon"
+
+
+def test_a_crate_that_lags_is_waited_for(caen: Caen, rack: Rack, clock: Clock) -> None:
+    rack.command("HV1 lag 0.5")
+    began = clock.now
+    assert put(caen, "S02:C00:V0Set", 1111.0) == {"S02:C00:V0Set_RBV": 1111.0}
+    assert 0.5 <= clock.now - began < 1
+
+
+def test_a_value_that_was_not_taken_is_told_with_both_values(caen: Caen, rack: Rack, clock: Clock) -> None:
+    put(caen, "S02:C00:V0Set", 1000.0)
+    rack.command("HV1 lag 10")
+    began = clock.now
+    with pytest.raises(Refused, match="1111 V was asked, but the crate says 1000 V"):
+        put(caen, "S02:C00:V0Set", 1111.0)
+    assert clock.now - began < 1.1
+
+
+def test_a_channel_that_cannot_be_switched_on_is_told(caen: Caen, crate: CrateFake) -> None:
+    crate.model.channel(2, 1).switch(False)
+    crate.model.channel(2, 1).disabled = True
+    with pytest.raises(Refused, match="On was asked, but the crate says Off"):
+        put(caen, "S02:C01:Pw", 1)
+
+
+@pytest.mark.parametrize("code", ["OUTOFRANGE", "USERPASSFAILED", "LOGINFAILED", "WRITEERR", "PARAMNOTFOUND"])
+def test_what_the_crate_refuses_is_told_in_its_words(caen: Caen, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    fail(monkeypatch, "set_ch_param", library_error(code))
+    with pytest.raises(Refused, match=rf"S02:C00:V0Set: the crate's own words \({code}\)"):
+        put(caen, "S02:C00:V0Set", 1000.0)
+
+
+@pytest.mark.parametrize(("code", "kind"), [("SOCKETERROR", LinkDown), ("TIMEERR", NoReply)])
+def test_a_put_on_a_dead_line_says_so(
+    caen: Caen, monkeypatch: pytest.MonkeyPatch, code: str, kind: type[DeviceError]
+) -> None:
+    fail(monkeypatch, "set_ch_param", library_error(code))
+    with pytest.raises(kind):
+        put(caen, "S02:C00:V0Set", 1000.0)
+
+
+def test_a_put_whose_answer_is_garbage_is_judged_by_the_readback(caen: Caen, rack: Rack) -> None:
+    rack.command("HV1 garbage 1")
+    assert put(caen, "S02:C00:Pw", 1) == {"S02:C00:Pw_RBV": 1}
+
+
+def test_a_command_whose_answer_is_garbage_is_not_called_refused(caen: Caen, rack: Rack) -> None:
+    rack.command("HV1 garbage 1")
+    with pytest.raises(BadReply):
+        put(caen, "Cmd:ClearAlarm", 1)
+
+
+def test_text_that_caen_libs_cannot_send_is_refused(start: Callable[..., Caen], crate: CrateFake) -> None:
+    channel = crate.model.channel(2, 0)
+    channel.params["Label"] = Param(name="Label", type=Type.STRING)
+    channel.values["Label"] = "x"
+    driver = start(channels={2: (0,)})
+    with pytest.raises(Refused, match="S02:C00:Label"):
+        put(driver, "S02:C00:Label", "y")
+    assert crate.writes == 0
+
+
+def test_a_resting_crate_is_never_written_to(start: Callable[..., Caen], crate: CrateFake, clock: Clock) -> None:
+    driver = start()
+    for second in range(60):
+        clock.now += 1
+        scan(driver)
+        if second % 10 == 0:
+            scan(driver, "settings")
+    driver.close()
+    assert crate.writes == 0
+
+
+# ---- limits that move ----
+
+
+def test_a_put_moves_the_limits_of_its_channel_with_the_next_scan(caen: Caen, crate: CrateFake) -> None:
+    put(caen, "S02:C00:V0Set", 2000.0)
+    scan(caen, "settings")
+    scan(caen)
+    put(caen, "S02:C00:SVMax", 1500.0)
+    readings = scan(caen)
+    assert readings["S02:C00:V0Set_RBV"] == 1500.0  # the crate dragged it down
+    assert point(caen, "S02:C00:V0Set").drvh == 1500.0
+    assert point(caen, "S02:C01:V0Set").drvh == 2500.0
+
+
+def test_a_setting_changed_at_the_front_moves_units_too(caen: Caen, rack: Rack) -> None:
+    scan(caen, "settings")
+    rack.command("HV1 front 4 0 IMRange 1")
+    scan(caen, "settings")
+    scan(caen)
+    assert point(caen, "S04:C00:IMon").egu == "nA"
+    assert point(caen, "S04:C01:IMon").egu == "uA"
+
+
+def test_points_stay_the_same_object_while_nothing_moves(caen: Caen) -> None:
+    points = caen.points
+    for group in ("settings", "monitor", "settings"):
+        scan(caen, group)
+    assert caen.points is points
+
+
+def test_chores_take_a_part_of_a_scan_only(
+    start: Callable[..., Caen], crate: CrateFake, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    driver = start()
+    scan(driver, "settings")
+    monkeypatch.setattr("drivers.caen.driver.monotonic", clock)
+    crate.latency = 0.02
+    monkeypatch.setattr("time.sleep", clock.sleep)
+    for channel in crate.model.boards[2].channels:
+        channel.values["SVMax"] = 2000.0
+    scan(driver, "settings")
+    calls(crate)
+    scan(driver)
+    assert len(calls(crate)) < 50
+
+
+# ---- what goes first ----
+
+
+def test_switching_off_is_urgent(caen: Caen) -> None:
+    assert caen.urgent(point(caen, "S02:C00:Pw"), 0)
+    assert caen.urgent(point(caen, "Cmd:Kill"), 1)
+    assert not caen.urgent(point(caen, "S02:C00:Pw"), 1)
+    assert not caen.urgent(point(caen, "Cmd:Kill"), 0)
+    assert not caen.urgent(point(caen, "Cmd:ClearAlarm"), 1)
+    assert not caen.urgent(point(caen, "S02:C00:V0Set"), 0)
+
+
+def test_switching_off_asks_for_nothing_first(caen: Caen, crate: CrateFake) -> None:
+    calls(crate)
+    put(caen, "S02:C00:Pw", 0)
+    assert calls(crate)[0] == "SetChParam 2 [0] Pw 0 -> 0"
+
+
+def test_scans_of_two_groups_may_take_turns(start: Callable[..., Caen], rack: Rack) -> None:
+    driver = start(channels={2: (0, 1), 4: (0, 1)})
+    monitor, settings = driver.read("monitor"), driver.read("settings")
+    rack.command("HV1 pull 2")
+    blocks = [block for pair in zip(settings, monitor, strict=False) for block in pair]
+    assert any(value == INVALID_COMM for block in blocks for value in block.values())
+
+
+def test_errors_are_logged_once(caen: Caen, rack: Rack, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        rack.command("HV1 pull 2")
+        for _ in range(3):
+            scan(caen)
+    assert len([record for record in caplog.records if "is gone" in record.message]) == 1

@@ -1,0 +1,206 @@
+"""Values of a crate as records and on the wire, without a crate."""
+
+import math
+import struct
+from typing import Any, get_args
+
+import pytest
+from caen_libs import _caenhvwrappertypes as types
+
+from drivers.base import Reading, Refused, Severity, Status
+from drivers.caen import Config
+from drivers.caen.batch import Batch
+from drivers.caen.bits import BITS, severity_of
+from drivers.caen.config import Link, System
+from drivers.caen.formats import Choice, Integer, Number, Switch, Text, Word, clean, parameter_format, shortest, unit
+
+
+def numeric(**fields: Any) -> Number:
+    given = {"minval": 0.0, "maxval": 0.0, "unit": types.ParamUnit.NONE, "exp": 0, "decimal": 0} | fields
+    form = parameter_format(types.ParamProp(types.ParamType.NUMERIC, types.ParamMode.RDWR, **given))
+    assert isinstance(form, Number)
+    return form
+
+
+def float32(value: float) -> float:
+    return struct.unpack("f", struct.pack("f", value))[0]
+
+
+def test_the_configuration_knows_the_systems_and_links_of_caen_libs() -> None:
+    assert list(get_args(System)) == [system.name for system in types.SystemType]
+    assert list(get_args(Link)) == [link.name for link in types.LinkType]
+
+
+def test_the_configuration_never_shows_the_password() -> None:
+    assert "hunter2" not in repr(Config(system="SY1527", link="TCPIP", host="h", username="u", password="hunter2"))
+
+
+@pytest.mark.parametrize(
+    ("keys", "path"),
+    [
+        ({"host": ""}, "host"),
+        ({"password": "pässword"}, "password"),
+        ({"channels": {-1: "ALL"}}, "channels.-1"),
+        ({"channels": {4: ()}}, "channels.4"),
+        ({"channels": {4: (1, -2)}}, "channels.4"),
+        ({"channels": {4: (1, 1)}}, "channels.4"),
+    ],
+)
+def test_wrong_keys_are_named(keys: dict[str, Any], path: str) -> None:
+    faults = list(Config(**{"system": "SY1527", "link": "TCPIP", "host": "h"} | keys).faults())
+    assert [fault[0] for fault in faults] == [path]
+    assert "pässword" not in str(faults)
+
+
+def test_a_right_configuration_has_no_faults() -> None:
+    config = Config(system="SY1527", link="TCPIP", host="h", channels={4: "ALL", 8: (3, 1)})
+    assert list(config.faults()) == []
+    assert config.chosen(4, 3) == (0, 1, 2)
+    assert config.chosen(8, 3) == (1,)
+    assert not config.serves(5)
+
+
+@pytest.mark.parametrize(
+    ("name", "exponent", "text"),
+    [
+        ("AMPERE", -6, "uA"),
+        ("AMPERE", -9, "nA"),
+        ("AMPERE", -3, "mA"),
+        ("VOLT", 0, "V"),
+        ("VOLT", 3, "kV"),
+        ("VPS", 0, "V/s"),
+        ("CELSIUS", 0, "C"),
+        ("NONE", 0, ""),
+        ("NONE", -3, "1e-3"),
+        ("VOLT", -2, "1e-2 V"),
+        ("COUNT", -20, "1e-20 count"),
+    ],
+)
+def test_units_are_the_prefix_of_the_exponent_and_the_unit(name: str, exponent: int, text: str) -> None:
+    assert unit(name, exponent) == text
+
+
+def test_every_unit_of_caen_libs_has_a_text_that_fits_epics() -> None:
+    for each in types.ParamUnit:
+        for exponent in range(-18, 19):
+            text = unit(each.name, exponent)
+            assert text.isascii()
+            assert len(text) <= 15
+
+
+@pytest.mark.parametrize("value", [1234.56, 0.1, 3000.0, 1e-6, -400.25, 16777216.0, 0.0, 3.4e38])
+def test_a_float32_is_shown_as_the_decimal_number_that_it_was(value: float) -> None:
+    assert shortest(float32(value)) == value
+
+
+def test_a_number_that_is_none_is_invalid() -> None:
+    reading = Number().reading(math.nan)
+    assert isinstance(reading, Reading)
+    assert math.isnan(reading.value)  # type: ignore[arg-type]
+    assert reading.severity is Severity.INVALID
+
+
+def test_zero_and_zero_are_no_limits() -> None:
+    assert numeric(minval=0.0, maxval=0.0).limits() == {"drvl": None, "drvh": None}
+    assert numeric(minval=0.0, maxval=float32(1000.1)).limits() == {"drvl": 0.0, "drvh": 1000.1}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e39, "5", "On"])
+def test_what_is_no_float32_is_refused(value: Any) -> None:
+    with pytest.raises(Refused):
+        numeric().raw(value)
+
+
+def test_a_limit_itself_is_taken_and_one_digit_more_is_refused() -> None:
+    form = numeric(maxval=float32(0.7), unit=types.ParamUnit.VOLT, decimal=1)
+    assert form.raw(0.7) == 0.7
+    with pytest.raises(Refused, match=r"0\.8 V is outside 0 to 0\.7 V"):
+        form.raw(0.8)
+
+
+def test_numbers_agree_within_float32_and_at_last_within_a_digit() -> None:
+    form = numeric(decimal=1)
+    assert form.agrees(1234.5, float32(1234.5))
+    assert form.agrees(1234.56, 1234.6)
+    assert not form.agrees(1234.56, 1234.5)
+    assert form.agrees(1234.56, 1234.5, patient=False)
+    assert not form.agrees(1234.5, 1234.3, patient=False)
+
+
+def test_states_are_the_words_of_the_crate_and_off_comes_first() -> None:
+    prop = types.ParamProp(types.ParamType.ONOFF, types.ParamMode.RDWR, onstate="Ramp", offstate="Kill")
+    form = parameter_format(prop)
+    assert form == Switch(("Kill", "Ramp"))
+    prop.onstate, prop.offstate = "x" * 40, ""
+    assert parameter_format(prop) == Switch(("0", "x" * 25))
+
+
+def test_an_enum_counts_from_its_lowest_value() -> None:
+    prop = types.ParamProp(types.ParamType.ENUM, types.ParamMode.RDWR, minval=2, maxval=3, enum=("a", "b"))
+    form = parameter_format(prop)
+    assert form == Choice(("a", "b"), 2)
+    assert form.reading(3) == 1
+    assert form.raw(0) == 2
+    assert form.reading(4) == Reading(None, Severity.INVALID, Status.READ)
+    with pytest.raises(Refused):
+        form.raw(2)
+
+
+def test_a_word_keeps_its_32_bits_in_the_signed_number_that_ca_has() -> None:
+    form = Word()
+    assert form.reading(-1) == Reading(-1)
+    assert form.reading(0x80000001) == Reading(0x80000001 - 2**32)
+    assert form.agrees(-1, 0xFFFFFFFF)
+    with pytest.raises(Refused):
+        form.raw(2**31)
+
+
+def test_a_word_has_the_severity_of_its_worst_bit() -> None:
+    form = Word(((0, "ON"), (4, "OVV"), (9, "I_TRIPPED")))
+    assert form.reading(0b1) == Reading(1)
+    assert form.reading(0b10001) == Reading(0b10001, Severity.MINOR, Status.STATE)
+    assert form.reading(0b1000010001) == Reading(0b1000010001, Severity.MAJOR, Status.STATE)
+    assert form.reading(0b10) == Reading(0b10)
+
+
+def test_a_bit_that_nobody_knows_is_major() -> None:
+    assert severity_of("NEW_FAULT") is Severity.MAJOR
+    assert all(len(text) <= 25 for _, text in BITS.values())
+
+
+def test_an_integer_that_would_wrap_is_refused() -> None:
+    form = Integer(0, 65535)
+    assert form.raw(65535.0) == 65535
+    for value in (65536, -1, 1.5):
+        with pytest.raises(Refused):
+            form.raw(value)
+
+
+@pytest.mark.parametrize("value", ["caf\xe9", "a\nb", "x" * 12])
+def test_text_that_the_crate_cannot_keep_is_refused(value: str) -> None:
+    with pytest.raises(Refused):
+        Text(11).raw(value)
+
+
+def test_long_text_is_cut_to_what_epics_shows() -> None:
+    assert Text().reading("x" * 1000) == "x" * 39
+
+
+def test_names_are_cleaned_for_epics() -> None:
+    assert clean("I Mon.H") == "I_Mon_H"
+
+
+def test_a_bad_channel_is_tried_again_ever_more_rarely() -> None:
+    batch = Batch("monitor", 4, ("a", "b", "c"))
+    assert list(batch.due()) == [("a", "b", "c")]
+    assert batch.failed("b")
+    tried = []
+    for scan in range(1, 100):
+        due = list(batch.due())
+        assert due[0] == ("a", "c")
+        if ("b",) in due:
+            tried.append(scan)
+            assert not batch.failed("b")
+    assert tried == [1, 3, 7, 15, 31, 63, 95]
+    batch.answered(["b"])
+    assert list(batch.due()) == [("a", "b", "c")]
