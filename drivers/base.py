@@ -202,6 +202,7 @@ class Driver(ABC):
     points    what the instrument has: known from the constructor, or (for instruments that are asked) replaced by a
               new tuple in ``connect`` or ``read``
     scan      scan group -> period in seconds, in order of importance; the site may change the periods
+    exploring True while an instrument is still being asked what it has: ``points`` will grow with the readings
     discovers True when ``points`` are known only after ``connect``; name_size: the longest name they may then have
     longest_period  the instrument needs a question at least this often (seconds), or None
     """
@@ -213,6 +214,10 @@ class Driver(ABC):
     name_size: ClassVar[int] = 0
     longest_period: ClassVar[float | None] = None
 
+    @property
+    def exploring(self) -> bool:
+        return False
+
     @abstractmethod
     def connect(self) -> None:
         """Open the connection and ask the instrument who it is. Writes nothing to it. Raises DeviceError."""
@@ -221,6 +226,7 @@ class Driver(ABC):
     def read(self, group: str) -> Iterator[Readings]:
         """Read a scan group: yields one block of readings for each transaction, all points of the group in all.
 
+        A block may be empty, or hold readings of other groups that became known on the way.
         Between two blocks the port may call ``write``. A block that cannot be read is either yielded as INVALID
         readings (the rest goes on) or raised as a DeviceError (the rest of the group becomes INVALID).
         """

@@ -100,7 +100,9 @@ def archive(config: ConfigPath, parent: Annotated[int, typer.Option(hidden=True)
     _log()
     if parent:
         supervisor.end_with(parent)
-    raise typer.Exit(archiver_service.main(loaded.archive.database, list(loaded.archive.pvs), pv_list=loaded.pv_list))
+    from archiver import archive as service  # noqa: PLC0415 - loads libca, which the IOC's process has no use for
+
+    raise typer.Exit(service.main(loaded.archive.database, list(loaded.archive.pvs), pv_list=loaded.pv_list))
 
 
 @_command(app, "check")

@@ -47,6 +47,9 @@ def rows(config: Config) -> tuple[list[Row], list[str]]:
 def _ask(driver: Driver) -> tuple[Point, ...]:
     try:
         driver.connect()
+        while driver.exploring:
+            for _ in driver.read(next(iter(driver.scan))):
+                pass
         return driver.points
     finally:
         driver.close()

@@ -26,7 +26,7 @@ KEYS: dict[str, dict[str, Any]] = {
     "se521": {"serial": "C1"},
     "technix": {"full_scale": {"voltage_kv": 100, "current_ma": 50}},
 }
-UNITLESS = ("TripInt", "TripExt")  # the crate gives no unit: words of bits and counts of lines
+UNITLESS = ("TripInt", "TripExt", "FanSpeed")  # the crate gives none
 
 
 @contextmanager
@@ -45,6 +45,8 @@ def connected(name: str, folder: Path) -> Iterator[tuple[Driver, Rack]]:
         driver = kind(config)  # type: ignore[call-arg]
         try:
             driver.connect()
+            while driver.exploring:
+                list(driver.read(next(iter(driver.scan))))
             yield driver, rack
         finally:
             driver.close()

@@ -77,7 +77,7 @@ def start(crate: CrateFake) -> Iterator[Callable[..., Caen]]:
     def connect(**keys: Any) -> Caen:
         driver = Caen(Config(**{**KEYS, "system": crate.model.system, **keys}))
         drivers.append(driver)
-        driver.connect()
+        connect_and_explore(driver)
         return driver
 
     yield connect
@@ -89,6 +89,12 @@ def start(crate: CrateFake) -> Iterator[Callable[..., Caen]]:
 def caen(start: Callable[..., Caen]) -> Caen:
     """A driver for four channels of two kinds of board."""
     return start(channels={2: (0, 1), 4: (0, 1)})
+
+
+def connect_and_explore(driver: Caen) -> None:
+    driver.connect()
+    while driver.exploring:
+        scan(driver)
 
 
 def point(driver: Caen, name: str) -> Point:
@@ -247,7 +253,7 @@ def test_bits_are_those_of_the_system(clock: Clock, system: str, trip: str, mask
         assert isinstance(fake, CrateFake)
         fake.latency = 0.0
         driver = Caen(Config(**keys, channels={2: (0,)}))  # type: ignore[arg-type]
-        driver.connect()
+        connect_and_explore(driver)
         rack.command("HV1 trip 2 0")
         readings = scan(driver)
         driver.close()
@@ -1021,3 +1027,49 @@ def test_errors_are_logged_once(caen: Caen, rack: Rack, caplog: pytest.LogCaptur
         for _ in range(3):
             scan(caen)
     assert len([record for record in caplog.records if "is gone" in record.message]) == 1
+
+
+# ---- large crates ----
+
+
+def units(driver: Caen) -> dict[str, str]:
+    return {p.name[:7]: p.egu for p in driver.points if p.name.endswith(":IMon")}
+
+
+def test_boards_are_served_one_after_the_other_while_others_are_asked(crate: CrateFake, rack: Rack) -> None:
+    driver = Caen(Config(**{**KEYS, "system": crate.model.system, "channels": {2: (0,), 4: (0,)}}))  # type: ignore[arg-type]
+    driver.connect()
+    assert driver.exploring
+    blocks = driver.read("monitor")
+    while not any(name.startswith("S02") for name in {p.name for p in driver.points}):
+        next(blocks)
+    assert driver.exploring
+    assert put(driver, "S02:C00:V0Set", 5.0) == {"S02:C00:V0Set_RBV": 5.0}
+    driver.close()
+    assert crate.model.sessions == []
+
+
+def test_the_settings_of_a_board_are_known_as_soon_as_it_is_served(crate: CrateFake) -> None:
+    driver = Caen(Config(**{**KEYS, "system": crate.model.system, "channels": {2: (0,)}}))  # type: ignore[arg-type]
+    driver.connect()
+    assert "S02:C00:V0Set_RBV" in scan(driver)
+    driver.close()
+
+
+def test_a_large_crate_is_served_from_what_is_known_of_like_channels_and_verified_after(
+    crate: CrateFake, rack: Rack, monkeypatch: pytest.MonkeyPatch, start: Callable[..., Caen]
+) -> None:
+    rack.command("HV1 front 4 2 IMRange 1")  # this channel's currents are in nA, those of its likes in uA
+    monkeypatch.setattr("drivers.caen.driver._IN_FULL", 0.0)
+    monkeypatch.setattr("drivers.caen.driver._CHORE_TIME", 0.0)
+    driver = start(channels={4: (0, 1, 2)})
+    asked = [call for call in calls(crate) if call.startswith("GetChParamProp")]
+    assert asked
+    assert all(call.startswith("GetChParamProp 4.0") for call in asked), asked[:3]
+    assert set(units(driver)) == {"S04:C00", "S04:C01", "S04:C02"}
+    monkeypatch.setattr("drivers.caen.driver._CHORE_TIME", 5.0)
+    scan(driver)
+    assert units(driver) == {"S04:C00": "uA", "S04:C01": "uA", "S04:C02": "nA"}
+    calls(crate)
+    scan(driver)
+    assert not [call for call in calls(crate) if call.startswith("GetChParamProp")]

@@ -1,0 +1,21 @@
+"""CAEN high-voltage crates (SY1527 to R6060 and their relatives) over caen-libs and CAEN's HV Wrapper library.
+
+config      the instrument's keys in the configuration file
+session     one login to one crate: every failure of caen-libs as a DeviceError
+formats     how a value looks as EPICS records, and how it goes over the wire
+bits        what the bits of the status words mean
+items       parameters, names, properties and commands: their points, how they are read and set
+discovery   asks a crate what it has
+batch       what one bulk call reads
+section     what is served of one board, and how it is read
+driver      the crate: scans, boards that come and go, puts
+
+Source: CAENHVWrapper.h and the manual of the library, and caen-libs 3.3 for what its calls do.
+"""
+
+from drivers.caen.config import Config
+from drivers.caen.driver import Caen
+
+DRIVER = Caen
+
+__all__ = ["DRIVER", "Caen", "Config"]

@@ -1,0 +1,67 @@
+"""The keys of a CAEN crate in the configuration file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from drivers.base import DriverConfig
+
+# Written out, because the enums of caen-libs can be imported only where CAEN's C library is installed.
+System = Literal[
+    "SY1527", "SY2527", "SY4527", "SY5527", "N568", "V65XX", "N1470", "V8100", "N568E", "DT55XX", "FTK", "DT55XXE",
+    "N1068", "SMARTHV", "NGPS", "N1168", "R6060",
+]  # fmt: skip
+Link = Literal["TCPIP", "RS232", "CAENET", "USB", "OPTLINK", "USB_VCP", "USB3", "A4818"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(DriverConfig):
+    """One crate.
+
+    system    caen-libs' SystemType; link: its LinkType
+    host      the link's argument: host name or address, serial device, ...
+    username, password   the crate's login; the password never appears in logs, errors or reprs
+    channels  slot -> "ALL" or the channels to serve; None: every channel of every board
+    """
+
+    system: System
+    link: Link
+    host: str
+    username: str = ""
+    password: str = field(default="", repr=False)
+    channels: dict[int, Literal["ALL"] | tuple[int, ...]] | None = None
+
+    def faults(self) -> Iterable[tuple[str, str]]:
+        """Yield what the type hints cannot say."""
+        if not self.host:
+            yield "host", "is empty; it is the link's argument: a host name or address, or a serial device"
+        for key in ("host", "username", "password"):
+            if not getattr(self, key).isascii():
+                yield key, "has characters outside ASCII, which CAEN's library does not take"
+        for slot, channels in (self.channels or {}).items():
+            if slot < 0:
+                yield f"channels.{slot}", "is not a slot; slots are numbered from 0"
+            yield from _channel_faults(slot, channels)
+
+    def serves(self, slot: int) -> bool:
+        """True if the slot is one of those asked for."""
+        return self.channels is None or slot in self.channels
+
+    def chosen(self, slot: int, present: int) -> tuple[int, ...]:
+        """Return the channels to serve of a board that has ``present`` channels."""
+        wanted = "ALL" if self.channels is None else self.channels[slot]
+        return tuple(range(present)) if wanted == "ALL" else tuple(ch for ch in sorted(set(wanted)) if ch < present)
+
+
+def _channel_faults(slot: int, channels: Literal["ALL"] | tuple[int, ...]) -> Iterable[tuple[str, str]]:
+    if channels == "ALL":
+        return
+    if not channels:
+        yield f"channels.{slot}", 'names no channel; allowed are "ALL" and a list of channel numbers'
+    for channel in channels:
+        if channel < 0:
+            yield f"channels.{slot}", f"{channel} is not a channel; channels are numbered from 0"
+    if len(set(channels)) < len(channels):
+        yield f"channels.{slot}", "names a channel twice"

@@ -1,0 +1,305 @@
+"""How a value of the crate looks as EPICS records, and how it goes over the wire.
+
+caen-libs hands over Python numbers and strings and takes them in c_float and c_int arrays: a value here is always of
+the type that the array takes, and one that the array would silently wrap or round away is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from drivers.base import Reading, RecordType, Refused, Severity, Status, Value
+from drivers.caen.bits import severity_of
+
+if TYPE_CHECKING:
+    from caen_libs._caenhvwrappertypes import ParamProp, SysProp
+
+Raw = float | int | str
+
+CA_TEXT = 39  # characters of an EPICS string
+_STATE_TEXT = 25  # characters of a state word in Channel Access
+_FLOAT32 = struct.Struct("<f")
+_FLOAT32_STEP = 2.0**-23  # relative distance of two neighbouring float32
+_FLOAT32_MAX = 3.4028234e38
+
+_UNREADABLE = Reading(None, Severity.INVALID, Status.READ)
+
+_UNITS = {
+    "NONE": "", "AMPERE": "A", "VOLT": "V", "WATT": "W", "CELSIUS": "C", "HERTZ": "Hz", "BAR": "bar", "VPS": "V/s",
+    "SECOND": "s", "RPM": "rpm", "COUNT": "count", "BIT": "bit", "APS": "A/s",
+}  # fmt: skip
+_PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
+
+
+class Format(ABC):
+    """A kind of value: its record types for reading and setting, and its way to the wire and back."""
+
+    __slots__ = ()
+    input: ClassVar[RecordType]
+    output: ClassVar[RecordType]
+
+    def fields(self) -> Mapping[str, Any]:
+        """Return the fields of a point that shows the value."""
+        return {}
+
+    def limits(self) -> Mapping[str, Any]:
+        """Return the fields that only a setting has besides."""
+        return {}
+
+    @abstractmethod
+    def reading(self, raw: Any) -> Value | Reading:
+        """Return what the crate said as the value of a record."""
+
+    @abstractmethod
+    def raw(self, value: Value) -> Raw:
+        """Return what is to be sent for a put; raises Refused."""
+
+    def agrees(self, asked: Any, got: Any, patient: bool = True) -> bool:
+        """True if the crate reads back what was asked; ``patient``: as long as there is time to ask again."""
+        return bool(asked == got)
+
+    def text(self, raw: Any) -> str:
+        """Return the value for a sentence."""
+        return str(raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Format):
+    """A float32 with unit, digits after the point and limits (None: the crate names none)."""
+
+    egu: str = ""
+    digits: int = 0
+    low: float | None = None
+    high: float | None = None
+    resolution: float = 1.0
+    input = RecordType.ai
+    output = RecordType.ao
+
+    def fields(self) -> Mapping[str, Any]:
+        return {"egu": self.egu, "prec": self.digits, "lopr": self.low, "hopr": self.high}
+
+    def limits(self) -> Mapping[str, Any]:
+        return {"drvl": self.low, "drvh": self.high}
+
+    def reading(self, raw: Any) -> Value | Reading:
+        value = shortest(raw)
+        return value if math.isfinite(value) else Reading(math.nan, Severity.INVALID, Status.READ)
+
+    def raw(self, value: Value) -> Raw:
+        number = _number(value)
+        if self.low is not None and self.high is not None and not self.low <= shortest(number) <= self.high:
+            raise Refused(f"{self.text(number)} is outside {self.low:.10g} to {self.text(self.high)}")
+        return number
+
+    def agrees(self, asked: Any, got: Any, patient: bool = True) -> bool:
+        """Crates round or cut to their last digit; half of it is taken at once, all of it after some time."""
+        digit = self.resolution * 10.0**-self.digits
+        allowed = (0.5 if patient else 1.0) * digit + 2 * _FLOAT32_STEP * abs(asked)
+        return bool(abs(asked - got) <= allowed)
+
+    def text(self, raw: Any) -> str:
+        return f"{shortest(raw):.10g} {self.egu}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Format):
+    """One of some words; ``first`` is the crate's number for the first of them."""
+
+    words: tuple[str, ...]
+    first: int = 0
+    input = RecordType.mbbi
+    output = RecordType.mbbo
+
+    def fields(self) -> Mapping[str, Any]:
+        return {"states": self.words}
+
+    def reading(self, raw: Any) -> Value | Reading:
+        index = int(raw) - self.first
+        return index if 0 <= index < len(self.words) else _UNREADABLE
+
+    def raw(self, value: Value) -> Raw:
+        index = _whole(value, 0, len(self.words) - 1)
+        return index + self.first
+
+    def text(self, raw: Any) -> str:
+        index = int(raw) - self.first
+        return self.words[index] if 0 <= index < len(self.words) else str(raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Switch(Choice):
+    """One of two words."""
+
+    input = RecordType.bi
+    output = RecordType.bo
+
+
+@dataclass(frozen=True, slots=True)
+class Integer(Format):
+    """A whole number between limits that a 32-bit signed record can hold."""
+
+    low: int
+    high: int
+    input = RecordType.longin
+    output = RecordType.longout
+
+    def limits(self) -> Mapping[str, Any]:
+        return {"drvl": self.low, "drvh": self.high}
+
+    def reading(self, raw: Any) -> Value | Reading:
+        return int(raw)
+
+    def raw(self, value: Value) -> Raw:
+        return _whole(value, self.low, self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class WideInteger(Integer):
+    """A whole number that needs a float64: Channel Access has no unsigned 32-bit type."""
+
+    input = RecordType.ai
+    output = RecordType.ao
+
+
+@dataclass(frozen=True, slots=True)
+class Word(Format):
+    """32 bits; ``bits`` are the (number, name) of those that have one. Shown as the signed number that CA has."""
+
+    bits: tuple[tuple[int, str], ...] = ()
+    input = RecordType.longin
+    output = RecordType.longout
+
+    def reading(self, raw: Any) -> Value | Reading:
+        severity = max((severity_of(name) for _, name in self.names(raw)), default=Severity.NO_ALARM)
+        return Reading(_signed(raw), severity, Status.STATE if severity else Status.NO_ALARM)
+
+    def raw(self, value: Value) -> Raw:
+        return _whole(value, -(2**31), 2**31 - 1)
+
+    def agrees(self, asked: Any, got: Any, patient: bool = True) -> bool:
+        return _signed(asked) == _signed(got)
+
+    def names(self, raw: Any) -> tuple[tuple[int, str], ...]:
+        """Return the named bits that are set."""
+        return tuple((bit, name) for bit, name in self.bits if int(raw) >> bit & 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Text(Format):
+    """ASCII text; ``size``: the most characters that the crate keeps. EPICS shows the first 39."""
+
+    size: int = CA_TEXT
+    input = RecordType.stringin
+    output = RecordType.stringout
+
+    def reading(self, raw: Any) -> Value | Reading:
+        return str(raw)[:CA_TEXT]
+
+    def raw(self, value: Value) -> Raw:
+        text = str(value)
+        if not text.isascii() or not (text.isprintable() or not text):
+            raise Refused(f"{text!r} has characters that the crate does not take; allowed is printable ASCII")
+        if len(text) > self.size:
+            raise Refused(f"{text!r} has {len(text)} characters; the crate keeps {self.size}")
+        return text
+
+    def text(self, raw: Any) -> str:
+        return repr(raw)
+
+
+def parameter_format(prop: ParamProp, bits: tuple[tuple[int, str], ...] = ()) -> Format | None:
+    """Return the format of a board's or channel's parameter; None for a command."""
+    match prop.type.name:
+        case "NUMERIC":
+            low, high = _limits(prop.minval or 0.0, prop.maxval or 0.0)
+            egu = unit(prop.unit.name if prop.unit is not None else "NONE", prop.exp or 0)
+            return Number(egu, min(max(prop.decimal or 0, 0), 15), low, high, float(max(prop.resol or 1, 1)))
+        case "ONOFF":
+            return Switch(_words((prop.offstate or "", prop.onstate or "")))
+        case "ENUM":
+            return Choice(_words(prop.enum or ()), int(prop.minval or 0))
+        case "CHSTATUS" | "BDSTATUS" | "BINARY":
+            return Word(bits)
+        case "STRING":
+            return Text()
+        case "CMD":
+            return None
+    raise ValueError(f"parameter type {prop.type!r} is not known")
+
+
+def property_format(prop: SysProp) -> Format:
+    """Return the format of a system property; a KeyError is for a type that is not known."""
+    return _PROPERTY_FORMATS[prop.type.name]
+
+
+# The crate tells neither unit nor digits of its properties: three digits are assumed.
+_PROPERTY_FORMATS: dict[str, Format] = {
+    "STR": Text(),
+    "REAL": Number(digits=3),
+    "BOOLEAN": Switch(("No", "Yes")),
+    "UINT2": Integer(0, 2**16 - 1),
+    "INT2": Integer(-(2**15), 2**15 - 1),
+    "INT4": Integer(-(2**31), 2**31 - 1),
+    "UINT4": WideInteger(0, 2**32 - 1),
+}
+
+
+def unit(name: str, exponent: int) -> str:
+    """Return a ParamUnit with its decimal exponent as text: AMPERE and -6 are uA."""
+    symbol = _UNITS[name]
+    if exponent == 0:
+        return symbol
+    if symbol and exponent in _PREFIXES:
+        return _PREFIXES[exponent] + symbol
+    return f"1e{exponent} {symbol}".rstrip()
+
+
+def shortest(value: float) -> float:
+    """Return the shortest decimal number that is the same float32: 1234.56, where the crate's is 1234.5600586."""
+    if not math.isfinite(value) or abs(value) > _FLOAT32_MAX:
+        return value
+    single = _FLOAT32.pack(value)
+    for digits in range(6, 9):
+        candidate = float(f"{value:.{digits}g}")
+        if _FLOAT32.pack(candidate) == single:
+            return candidate
+    return float(f"{value:.9g}")
+
+
+def clean(text: str) -> str:
+    """Return a name of the crate with the characters that EPICS record names allow."""
+    return re.sub(r"[^A-Za-z0-9_+<>;\[\]-]", "_", text)
+
+
+def _limits(low: float, high: float) -> tuple[float, float] | tuple[None, None]:
+    """Old systems have no limits, which caen-libs gives as 0 and 0."""
+    return (shortest(low), shortest(high)) if low < high else (None, None)
+
+
+def _words(words: tuple[str, ...]) -> tuple[str, ...]:
+    """A state without a word gets its number."""
+    return tuple((word or str(index))[:_STATE_TEXT] for index, word in enumerate(words))
+
+
+def _signed(raw: Any) -> int:
+    word = int(raw) & 0xFFFFFFFF
+    return word - 2**32 if word >= 2**31 else word
+
+
+def _number(value: Value) -> float:
+    if isinstance(value, str) or not math.isfinite(value) or abs(value) > _FLOAT32_MAX:
+        raise Refused(f"{value!r} is not a number that the crate can take")
+    return float(value)
+
+
+def _whole(value: Value, low: int, high: int) -> int:
+    number = _number(value)
+    if number != int(number) or not low <= number <= high:
+        raise Refused(f"{number:.10g} is not a whole number from {low} to {high}")
+    return int(number)

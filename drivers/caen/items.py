@@ -1,0 +1,260 @@
+"""The things in a crate that have points: parameters, channel names, board facts, system properties, commands."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from drivers.base import Point, Reading, RecordType, Severity, Value
+from drivers.caen.bits import UNPLUGGED, severity_of, text_of, words_of
+from drivers.caen.formats import CA_TEXT, Format, Number, Raw, Word
+
+if TYPE_CHECKING:
+    from caen_libs._caenhvwrappertypes import Board
+    from caen_libs.caenhvwrapper import Device
+
+MONITOR, SETTINGS = "monitor", "settings"
+
+_COMMAND_WORDS = ("Idle", "Execute")
+_NOTES = {"TRIP": " (1000 = never)"}  # the crates' manuals: the one value of Trip that is no time
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item(ABC):
+    """``label`` is the point's name; ``slot`` and ``channel`` say whose it is (None: the crate's)."""
+
+    label: str
+    slot: int | None = None
+    channel: int | None = None
+
+    @abstractmethod
+    def points(self, title: str) -> Iterator[Point]:
+        """Yield its points; ``title`` is what their descriptions begin with."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variable(Item):
+    """A thing with a value; ``name`` is the crate's own."""
+
+    name: str
+    format: Format
+    readable: bool = True
+    writable: bool = False
+
+    @property
+    def group(self) -> str:
+        """The scan group that reads it."""
+        return MONITOR if self.status or not self.writable else SETTINGS
+
+    @property
+    def readback(self) -> str:
+        """The name of the point that shows the value."""
+        return f"{self.label}_RBV" if self.writable else self.label
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The names of all points that the value feeds."""
+        bits = self.format.bits if isinstance(self.format, Word) else ()
+        return (self.readback, *(f"{self.label}:{name}" for _, name in bits))
+
+    @property
+    def status(self) -> bool:
+        """True for a word of status bits."""
+        return isinstance(self.format, Word) and bool(self.format.bits)
+
+    @property
+    def volatile(self) -> bool:
+        """True for what may move when another setting of the same channel or board moves."""
+        return self.writable or isinstance(self.format, Number)
+
+    @property
+    def family(self) -> Hashable:
+        """Equal for things that one call can read: the same parameter of the same type on the same board."""
+        return type(self), self.slot, self.group, self.name, type(self.format)
+
+    def points(self, title: str) -> Iterator[Point]:
+        desc = _describe(title, self.name + _NOTES.get(self.name.upper(), ""))
+        fields = self.format.fields()
+        if self.writable:
+            yield Point(
+                name=self.label,
+                rtyp=self.format.output,
+                addr=self,
+                follows=self.readback if self.readable else None,
+                desc=desc,
+                **{**fields, **self.format.limits()},
+            )
+        if self.readable:
+            yield Point(
+                name=self.readback,
+                rtyp=self.format.input,
+                addr=self,
+                group=self.group,
+                desc=desc,
+                **fields,
+            )
+            yield from self._bit_points(title)
+
+    def _bit_points(self, title: str) -> Iterator[Point]:
+        for _, bit in self.format.bits if isinstance(self.format, Word) else ():
+            yield Point(
+                name=f"{self.label}:{bit}",
+                rtyp=RecordType.bi,
+                addr=self,
+                group=self.group,
+                desc=_describe(title, text_of(bit)),
+                states=words_of(bit),
+                severities=(Severity.NO_ALARM, severity_of(bit)),
+            )
+
+    def readings(self, raw: Any) -> dict[str, Value | Reading]:
+        """Return what the crate said as readings of its points."""
+        values: dict[str, Value | Reading] = {self.readback: self.format.reading(raw)}
+        if isinstance(self.format, Word):
+            values |= {f"{self.label}:{name}": int(raw) >> bit & 1 for bit, name in self.format.bits}
+        return values
+
+    def unplugged(self, raw: Any) -> bool:
+        """True if a status word says that there is nothing behind the channel."""
+        return isinstance(self.format, Word) and any(name == UNPLUGGED for _, name in self.format.names(raw))
+
+    @property
+    @abstractmethod
+    def index(self) -> int:
+        """Its number in the list that one call reads."""
+
+    @abstractmethod
+    def fetch(self, device: Device, indexes: Sequence[int]) -> Sequence[Any]:
+        """Read this of several channels (boards) in one call; the answers are in the order of ``indexes``."""
+
+    @abstractmethod
+    def write(self, device: Device, raw: Raw) -> None:
+        """Set this one, and nothing else."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChannelParameter(Variable):
+    """A parameter of a channel."""
+
+    slot: int
+    channel: int
+
+    @property
+    def index(self) -> int:
+        return self.channel
+
+    def fetch(self, device: Device, indexes: Sequence[int]) -> Sequence[Any]:
+        return device.get_ch_param(self.slot, indexes, self.name)
+
+    def write(self, device: Device, raw: Raw) -> None:
+        device.set_ch_param(self.slot, [self.channel], self.name, raw)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChannelName(Variable):
+    """The name of a channel, which is not a parameter."""
+
+    slot: int
+    channel: int
+
+    @property
+    def volatile(self) -> bool:
+        return False
+
+    @property
+    def index(self) -> int:
+        return self.channel
+
+    def fetch(self, device: Device, indexes: Sequence[int]) -> Sequence[Any]:
+        return device.get_ch_name(self.slot, indexes)
+
+    def write(self, device: Device, raw: Raw) -> None:
+        device.set_ch_name(self.slot, [self.channel], str(raw))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BoardParameter(Variable):
+    """A parameter of a board."""
+
+    slot: int
+
+    @property
+    def index(self) -> int:
+        return self.slot
+
+    def fetch(self, device: Device, indexes: Sequence[int]) -> Sequence[Any]:
+        return device.get_bd_param(indexes, self.name)
+
+    def write(self, device: Device, raw: Raw) -> None:
+        device.set_bd_param([self.slot], self.name, raw)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Property(Variable):
+    """A property of the crate."""
+
+    @property
+    def group(self) -> str:
+        return SETTINGS
+
+    @property
+    def index(self) -> int:
+        return 0
+
+    def fetch(self, device: Device, indexes: Sequence[int]) -> Sequence[Any]:
+        return [device.get_sys_prop(self.name)]
+
+    def write(self, device: Device, raw: Raw) -> None:
+        device.set_sys_prop(self.name, raw)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Command(Item):
+    """Something that a put of 1 executes: a command of the crate, or a parameter of type CMD."""
+
+    name: str
+
+    def points(self, title: str) -> Iterator[Point]:
+        desc = _describe(title, self.name if self.slot is not None else f"{self.name}: acts on the whole crate")
+        yield Point(name=self.label, rtyp=RecordType.bo, addr=self, desc=desc, states=_COMMAND_WORDS)
+
+    def execute(self, device: Device) -> None:
+        """Execute it, once."""
+        if self.slot is None:
+            device.exec_comm(self.name)
+        elif self.channel is None:
+            device.set_bd_param([self.slot], self.name, None)
+        else:
+            device.set_ch_param(self.slot, [self.channel], self.name, None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts(Item):
+    """What the crate map says of a board."""
+
+    slot: int
+    board: Board
+
+    def points(self, title: str) -> Iterator[Point]:
+        for name, value in self.readings().items():
+            rtyp = RecordType.longin if isinstance(value, int) else RecordType.stringin
+            desc = _describe(title, name.rpartition(":")[2].lower())
+            yield Point(name=name, rtyp=rtyp, addr=self, group=SETTINGS, desc=desc)
+
+    def readings(self) -> dict[str, Value | Reading]:
+        """Return the readings; the serial number is text, for it may pass 2**31 and nobody computes with it."""
+        board = self.board
+        return {
+            f"{self.label}:Model": board.model[:CA_TEXT],
+            f"{self.label}:Description": board.description[:CA_TEXT],
+            f"{self.label}:Serial": str(board.serial_number),
+            f"{self.label}:Firmware": str(board.fw_version),
+            f"{self.label}:Channels": board.n_channel,
+        }
+
+
+def _describe(title: str, text: str) -> str:
+    """Return a DESC: 40 printable characters."""
+    return "".join(filter(str.isprintable, f"{title} {text}".strip()))[:40]

@@ -1,0 +1,214 @@
+"""What is served of one board, or of the crate itself: its items, their points, and how they are read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from drivers.base import BadReply, DeviceError, Point, Reading, Readings, Severity, Status, Value
+from drivers.caen.batch import Batch, batches
+from drivers.caen.discovery import ask_parameter, label_of
+from drivers.caen.formats import Number
+from drivers.caen.items import ChannelName, Facts, Item, Property, Variable
+from drivers.caen.session import BoardGone, Session
+
+if TYPE_CHECKING:
+    from caen_libs._caenhvwrappertypes import Board
+
+log = logging.getLogger(__name__)
+
+
+class Section:
+    """The items of one board; ``slot`` and ``board`` are None for those of the crate itself.
+
+    present   False when the board was pulled: the points stay, and are INVALID
+    probe     how the board answered when it was last looked for
+    points    what the items look like; ``changed`` is set when there are new ones
+    stale     labels of the parameters that may have got other limits or units; a dict for its order
+    assumed   labels of those about which the crate was not asked yet; likewise
+    """
+
+    def __init__(
+        self, host: str, slot: int | None, board: Board | None, items: Iterable[Item], assumed: Iterable[str] = ()
+    ) -> None:
+        self.name = f"{host}: the system" if board is None else f"{host}: {board.model} in slot {slot}"
+        self.slot = slot
+        self.board = board
+        self.items = _distinct(items)
+        self.probe: Board | None = None
+        self.stale: dict[str, None] = {}
+        self.assumed = {label: None for label in assumed if isinstance(self.items[label], Variable)}
+        self._titles: dict[int | None, str] = {}
+        self._unplugged: set[int | None] = set()
+        self._seen: dict[str, object] = {}  # settings as last read back
+        self.come_back()
+        self._describe()
+
+    def come_back(self) -> None:
+        """It is there (again): everything is worth another try."""
+        self.present = True
+        variables = (item for item in self.items.values() if isinstance(item, Variable) and item.readable)
+        self.batches: tuple[Batch, ...] = tuple(batches(variables))
+
+    def lose(self, error: DeviceError) -> None:
+        """It is not there any more."""
+        if self.present:
+            self.present = False
+            log.warning("%s is gone: %s", self.name, error)
+
+    def facts(self) -> Readings:
+        """Return what the board is."""
+        found: Mapping[str, Value | Reading] = {}
+        for item in self.items.values():
+            if isinstance(item, Facts):
+                found = item.readings()
+        return found if self.present else _invalid(found, Status.COMM)
+
+    # ---- reading ----
+
+    def read_names(self, session: Session) -> None:
+        """Read the channels' names, for the descriptions."""
+        for batch in self.batches:
+            if isinstance(self.items[batch.labels[0]], ChannelName):
+                for _ in self.read(session, batch):
+                    pass
+
+    def read(self, session: Session, batch: Batch) -> Iterator[Readings]:
+        """Read the variables of a batch, in one call where possible; what cannot be read is INVALID."""
+        if self.present:
+            due = tuple(batch.due())
+            waiting = set(batch.labels).difference(*due)
+            if waiting:
+                yield self._invalid(waiting, Status.READ)
+            for labels in due:
+                yield from self._read_some(session, batch, labels)
+        if not self.present:
+            yield self._invalid(batch.labels, Status.COMM)
+
+    def _read_some(self, session: Session, batch: Batch, labels: Sequence[str]) -> Iterator[Readings]:
+        """Read in one call; when that fails one by one, so that only the bad ones are lost."""
+        if not self.present:
+            return  # since the last block a put or the other scan found the board gone
+        try:
+            readings = self._fetch(session, [self._variable(label) for label in labels])
+        except BoardGone as error:
+            self.lose(error)
+        except BadReply as error:
+            if len(labels) > 1:
+                for label in labels:
+                    yield from self._read_some(session, batch, (label,))
+                return
+            if batch.failed(labels[0]):
+                log.warning("%s", error)
+            yield self._invalid(labels, Status.READ)
+        else:
+            batch.answered(labels)
+            yield readings
+
+    def _fetch(self, session: Session, variables: Sequence[Variable]) -> Readings:
+        """Read in one call; the answers are in the order of the channels asked for."""
+        first = variables[0]
+        with session.asking(first.label, first.slot) as device:
+            raws = first.fetch(device, [variable.index for variable in variables])
+        return self.take(variables, raws)
+
+    def take(self, variables: Sequence[Variable], raws: Sequence[Any]) -> Readings:
+        """Turn what the crate said into readings, and note what it means for others."""
+        readings: dict[str, Value | Reading] = {}
+        renamed = False
+        for variable, raw in zip(variables, raws, strict=True):
+            readings |= self._take_one(variable, raw)
+            renamed |= isinstance(variable, ChannelName) and self._titles.get(variable.channel) != raw
+            if isinstance(variable, ChannelName):
+                self._titles[variable.channel] = raw
+        if renamed:
+            self._describe()
+        return readings
+
+    def _take_one(self, variable: Variable, raw: Any) -> Readings:
+        if variable.writable:
+            self._notice(variable, raw)
+        if variable.status:
+            (self._unplugged.add if variable.unplugged(raw) else self._unplugged.discard)(variable.channel)
+        if isinstance(variable.format, Number) and variable.channel in self._unplugged:
+            # Nothing is connected there, but the crate goes on returning numbers.
+            return _invalid(variable.shown, Status.COMM)
+        return variable.readings(raw)
+
+    # ---- limits, units and names that change ----
+
+    def _notice(self, variable: Variable, raw: Any) -> None:
+        """A setting that moved, by whosever hand, may move limits, units and settings of its channel (or board)."""
+        before = self._seen.get(variable.label, raw)
+        self._seen[variable.label] = raw
+        if before == raw or isinstance(variable, ChannelName | Property):
+            return
+        related = (item for item in self.items.values() if variable.channel in (None, item.channel))
+        volatile = [item for item in related if isinstance(item, Variable) and item.volatile]
+        volatile.sort(key=lambda item: item.writable)  # measured values first: their unit may be wrong by now
+        self.stale = dict.fromkeys(item.label for item in volatile) | self.stale
+
+    def refresh(self, session: Session) -> Readings:
+        """Ask for limits and unit of one stale or assumed parameter, and for the value of a setting."""
+        label = next(iter(self.stale or self.assumed))
+        readings: Readings = {}
+        try:
+            now = self.ask_again(session, self._variable(label))
+            readings = self._fetch(session, [now]) if now.writable and now.readable else {}
+        except BoardGone as error:
+            self.lose(error)
+        except BadReply as error:
+            log.warning("%s", error)
+        self.stale.pop(label, None)
+        self.assumed.pop(label, None)
+        return readings
+
+    def ask_again(self, session: Session, item: Variable) -> Variable:
+        """Return the parameter as the crate describes it now."""
+        assert item.slot is not None
+        now = ask_parameter(session, item.slot, item.channel, item.name)
+        if not isinstance(now, Variable) or now.family != item.family:
+            raise BadReply(f"{item.label} has become another kind of parameter")
+        if now != item:
+            self.items[item.label] = now
+            self._describe()
+        return now
+
+    def _describe(self) -> None:
+        self.points: tuple[Point, ...] = tuple(
+            point for item in self.items.values() for point in item.points(self._title(item))
+        )
+        self.changed = True
+
+    def _title(self, item: Item) -> str:
+        if self.slot is None:
+            return ""
+        return self._titles.get(item.channel) or label_of(self.slot, item.channel)
+
+    def _variable(self, label: str) -> Variable:
+        item = self.items[label]
+        assert isinstance(item, Variable)
+        return item
+
+    def _invalid(self, labels: Iterable[str], status: Status) -> Readings:
+        return _invalid((name for label in labels for name in self._variable(label).shown), status)
+
+
+def _invalid(names: Iterable[str], status: Status) -> Readings:
+    """Return readings that keep the last values and say that they are not true now."""
+    return dict.fromkeys(names, Reading(None, Severity.INVALID, status))
+
+
+def _distinct(items: Iterable[Item]) -> dict[str, Item]:
+    """Return the items by label, without those of whose points one is there already."""
+    taken: set[str] = set()
+    found = {}
+    for item in items:
+        names = {point.name for point in item.points("")}
+        if names & taken:
+            log.warning("left out: %s, which is there twice", item.label)
+            continue
+        taken |= names
+        found[item.label] = item
+    return found
