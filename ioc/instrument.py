@@ -48,6 +48,7 @@ class Instrument:
         self._settings: dict[str, str] = {}
         self._seen: dict[str, tuple[object, ...]] = {}
         self._errors = 0
+        self._up = False
         for point in health.POINTS:
             self._adopt(point)
         self.points(driver.points)
@@ -114,10 +115,8 @@ class Instrument:
             self._complain(error)
             self._invalidate(self._points, error)
         self._show({health.CONN: int(state)})
-        if state is Link.Up:
-            now = time.time()
-            for record in self._commands():
-                self._process(record, Reading(0), now)
+        self._up = state is Link.Up
+        self._rest_commands()
 
     def scanned(self, group: str, duration: float, overruns: int) -> None:
         """A scan ended after ``duration`` seconds."""
@@ -132,6 +131,7 @@ class Instrument:
         self._settings = {point.follows: point.name for point in points if point.follows}
         for point in points:
             self._adopt(point)
+        self._rest_commands()
         self._invalidate(gone, LinkDown(f"{self.name} does not have it any more"))
 
     # ---- parts ----
@@ -176,10 +176,14 @@ class Instrument:
                 self._process(record, bad, now)
                 self._follow(name, bad, now)
 
-    def _commands(self) -> list[Record]:
-        """Records without anything to read: a command rests at 0 while the instrument is there."""
-        alone = (p for p in self._points.values() if not p.group and not p.follows and p.rtyp is RecordType.bo)
-        return [self.records[point.name] for point in alone if point.name in self.records]
+    def _rest_commands(self) -> None:
+        """Nothing reads a command: it rests at 0 while the instrument is there."""
+        now = time.time()
+        for point in self._points.values() if self._up else ():
+            command = point.rtyp is RecordType.bo and not point.group and not point.follows
+            record = self.records.get(point.name)
+            if command and record is not None and record.sevr is health.INVALID:
+                self._process(record, Reading(0), now)
 
     def _complain(self, error: DeviceError) -> None:
         self._errors += 1

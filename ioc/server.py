@@ -42,8 +42,11 @@ class Server:
             channel.post(mask)
 
     async def run(self) -> None:
-        """Serve until cancelled. OSError when the port cannot be had."""
-        await self._context.run()
+        """Serve until cancelled. OSError when no port can be had."""
+        try:
+            await self._context.run()
+        except ca.CaprotoRuntimeError as error:
+            raise OSError(f"the Channel Access server cannot start: {error}") from error
 
     @property
     def names(self) -> list[str]:

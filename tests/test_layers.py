@@ -41,7 +41,7 @@ def top(names: set[str]) -> set[str]:
 
 @pytest.mark.parametrize("file", files())
 def test_a_room_imports_only_the_rooms_below_it(file: str) -> None:
-    room = file.split("/")[0]
+    room = file.split("/", maxsplit=1)[0]
     assert top(imports(file)) & ROOMS - {room} <= ALLOWED.get(file, ALLOWED[room])
 
 

@@ -299,3 +299,18 @@ def test_scan_time_and_overruns_are_told(run):
         assert max(post[2] for post in rig.posts if post[0] == "ScanTime") > 100
 
     run(scenario)
+
+
+def test_a_command_rests_at_zero_while_the_instrument_is_there(run, bench):
+    async def scenario(rig):
+        assert rig.state("Safe") == (0, *FINE)
+        bench.points = (*bench.points, replace(bench.points[-1], name="Safe2"))
+        await rig.until(lambda: "Safe2" in rig.instrument.records and rig.state("Safe2") == (0, *FINE))
+        bench.connect_error = LinkDown("the cable is out")
+        bench.read_error["fast"] = LinkDown("the cable is out")
+        await rig.until(lambda: rig.state("Safe")[2] == "INVALID")
+        bench.connect_error = None
+        bench.read_error.clear()
+        await rig.until(lambda: rig.state("Safe") == (0, *FINE))
+
+    run(scenario, driver=bench)

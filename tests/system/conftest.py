@@ -7,7 +7,6 @@ import itertools
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,31 +20,6 @@ import pytest
 import yaml
 
 from sim import control
-
-
-def free_port() -> int:
-    """A port that nothing uses now, for UDP and TCP alike."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-        udp.bind(("127.0.0.1", 0))
-        tcp.bind(("127.0.0.1", udp.getsockname()[1]))
-        return int(udp.getsockname()[1])
-
-
-@pytest.fixture(scope="session")
-def environment() -> dict[str, str]:
-    """What keeps this session's Channel Access to itself; in force before libca is loaded."""
-    own = {
-        "EPICS_CA_SERVER_PORT": str(free_port()),
-        "EPICS_CA_REPEATER_PORT": str(free_port()),
-        "EPICS_CA_AUTO_ADDR_LIST": "NO",
-        "EPICS_CA_ADDR_LIST": "127.0.0.1",
-        "EPICS_CAS_INTF_ADDR_LIST": "127.0.0.1",
-        "EPICS_CAS_BEACON_ADDR_LIST": "127.0.0.1",
-        "EPICS_CAS_AUTO_BEACON_ADDR_LIST": "NO",
-    }
-    assert "aioca" not in sys.modules, "libca reads its environment when it is loaded"
-    os.environ.update(own)
-    return own
 
 
 class Client:
@@ -127,7 +101,7 @@ class Client:
 
 
 @pytest.fixture(scope="session")
-def ca(environment: dict[str, str]) -> Client:
+def ca() -> Client:
     """The client."""
     return Client()
 
@@ -183,9 +157,9 @@ CRATE = {
 class Racks:
     """Starts simulated racks, each in its own folder and with its own prefix."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._environment = {**os.environ, **environment, "TEST_PASSWORD": "geheim42"}
+        self._environment = {**os.environ, "TEST_PASSWORD": "geheim42"}
         self.running: list[Ioc] = []
 
     def start(self, instruments: dict[str, dict[str, Any]], command: str = "sim run", **sections: Any) -> Ioc:
@@ -222,9 +196,9 @@ class Racks:
 
 
 @pytest.fixture(scope="module")
-def racks(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Iterator[Racks]:
+def racks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Racks]:
     """Starts racks; what still runs at the end of the module is stopped and must stop in order."""
-    racks = Racks(tmp_path_factory.mktemp("racks"), environment)
+    racks = Racks(tmp_path_factory.mktemp("racks"))
     yield racks
     codes = {ioc.folder.name: ioc.stop() for ioc in racks.running if ioc.process.poll() is None}
     assert not [name for name, code in codes.items() if code], codes

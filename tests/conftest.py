@@ -1,0 +1,25 @@
+"""Keeps this session's Channel Access to itself: on loopback, on ports of its own, before libca is loaded."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+
+def free_port() -> int:
+    """A port that nothing uses now, for UDP and TCP alike."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+        udp.bind(("127.0.0.1", 0))
+        tcp.bind(("127.0.0.1", udp.getsockname()[1]))
+        return int(udp.getsockname()[1])
+
+
+os.environ.update(
+    EPICS_CA_SERVER_PORT=str(free_port()),
+    EPICS_CA_REPEATER_PORT=str(free_port()),
+    EPICS_CA_AUTO_ADDR_LIST="NO",
+    EPICS_CA_ADDR_LIST="127.0.0.1",
+    EPICS_CAS_INTF_ADDR_LIST="127.0.0.1",
+    EPICS_CAS_BEACON_ADDR_LIST="127.0.0.1",
+    EPICS_CAS_AUTO_BEACON_ADDR_LIST="NO",
+)
