@@ -39,25 +39,25 @@ def check(schema: type, data: Any, key: Key, file: YamlFile) -> Any:
         pydantic.dataclasses.dataclass(schema, config=pydantic.ConfigDict(extra="forbid", strict=True), frozen=True)
     )
     data = copy.deepcopy(data)
-    clean = True
-    for _ in range(100):  # each turn mends or drops at least one key
+    dropped: set[Key] = set()
+    while True:  # each turn mends or drops at least one key
         try:
             checked = adapter.validate_json(json.dumps(data))
         except pydantic.ValidationError as error:
-            errors = error.errors()
+            errors = [each for each in error.errors() if _path(data, each) not in dropped]
             if sum(_read_again(data, each, key, file) for each in errors):
                 continue
-            clean = False
             for each in errors:
                 _note(schema, data, each, key, file)
-            if not sum(_drop(data, path) for path in {_path(data, each) for each in errors}):
+            faulty = {_path(data, each) for each in errors}
+            dropped |= faulty
+            if not sum(_drop(data, path) for path in faulty):
                 return None
         else:
             faults = list(checked.faults()) if hasattr(checked, "faults") else []
             for path, sentence in faults:
                 file.fault((*key, *path.split(".")), sentence)
-            return checked if clean and not faults else None
-    return None
+            return None if dropped or faults else checked
 
 
 def _read_again(data: Any, error: Any, key: Key, file: YamlFile) -> bool:
