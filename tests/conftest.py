@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.client import Client
 
 
 def free_port() -> int:
@@ -23,3 +29,11 @@ os.environ.update(
     EPICS_CAS_BEACON_ADDR_LIST="127.0.0.1",
     EPICS_CAS_AUTO_BEACON_ADDR_LIST="NO",
 )
+
+
+@pytest.fixture(scope="session")
+def ca() -> Client:
+    """A Channel Access client."""
+    from tests.client import Client
+
+    return Client()

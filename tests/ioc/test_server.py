@@ -19,6 +19,7 @@ import pytest
 from drivers.base import Point, Reading, RecordType, Refused, Severity, Status, Value
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Record
 from ioc.server import Server
+from tests.client import Client
 
 HEADER = struct.Struct(">HHHHII")
 VERSION, EVENT_ADD, READ_NOTIFY, CLEAR, CREATE, SEARCH = 0, 1, 15, 12, 18, 6
@@ -42,7 +43,8 @@ class House:
         self.puts: list[tuple[str, Value]] = []
         self.loop = asyncio.new_event_loop()
         self.records = {point.name: Record(self.prefix + point.name, point) for point in POINTS}
-        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
         self.do(self._start())
 
     async def _start(self) -> None:
@@ -83,6 +85,8 @@ class House:
 
         self.do(stop())
         self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
 
 
 @pytest.fixture(scope="module")
@@ -90,41 +94,6 @@ def house() -> Iterator[House]:
     house = House()
     yield house
     house.close()
-
-
-class Libca:
-    """aioca on a loop of its own for the whole module: its context belongs to one loop."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
-
-    def _do(self, coroutine: Any) -> Any:
-        outcome = asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(15)
-        if isinstance(outcome, aioca.CANothing) and not outcome.ok:
-            raise outcome
-        return outcome
-
-    def get(self, name: str, **options: Any) -> Any:
-        return self._do(aioca.caget(name, timeout=10, throw=False, **options))
-
-    def put(self, name: str, value: Any, **options: Any) -> None:
-        self._do(aioca.caput(name, value, wait=True, timeout=10, throw=False, **options))
-
-    def monitor(self, name: str, **options: Any) -> list[Any]:
-        updates: list[Any] = []
-
-        async def subscribe() -> None:
-            aioca.camonitor(name, updates.append, all_updates=True, format=aioca.FORMAT_TIME, **options)
-
-        self._do(subscribe())
-        until(lambda: updates)
-        return updates
-
-
-@pytest.fixture(scope="module")
-def ca() -> Libca:
-    return Libca()
 
 
 def until(condition: Callable[[], Any], seconds: float = 5.0) -> None:
@@ -137,7 +106,7 @@ def until(condition: Callable[[], Any], seconds: float = 5.0) -> None:
 # ---- values, types, fields ----
 
 
-def test_a_value_comes_with_alarm_time_unit_precision_and_limits(house: House, ca: Libca) -> None:
+def test_a_value_comes_with_alarm_time_unit_precision_and_limits(house: House, ca: Client) -> None:
     house.read("ai", 55.5)
     value = ca.get(house.prefix + "ai", format=aioca.FORMAT_TIME)
     assert (float(value), value.severity, value.status) == (55.5, 1, 4)
@@ -148,7 +117,7 @@ def test_a_value_comes_with_alarm_time_unit_precision_and_limits(house: House, c
     assert ca.get(house.prefix + "ao", format=aioca.FORMAT_CTRL).upper_ctrl_limit == 60
 
 
-def test_new_limits_show_at_once(house: House, ca: Libca) -> None:
+def test_new_limits_show_at_once(house: House, ca: Client) -> None:
     updates = ca.monitor(house.prefix + "ao", events=aioca.DBE_PROPERTY)
     record = house.records["ao"]
     before = record.point
@@ -171,7 +140,7 @@ def test_new_limits_show_at_once(house: House, ca: Libca) -> None:
         ("VAL", 55.5),
     ],
 )
-def test_fields_are_there_when_somebody_asks(house: House, ca: Libca, field: str, value: Any) -> None:
+def test_fields_are_there_when_somebody_asks(house: House, ca: Client, field: str, value: Any) -> None:
     house.read("ai", 55.5)
     assert ca.get(f"{house.prefix}ai.{field}", datatype=str if isinstance(value, str) else None) == value
 
@@ -182,14 +151,14 @@ def test_a_field_that_a_record_lacks_is_not_found(house: House) -> None:
     assert search(house, f"{house.prefix}ai.EGU") is not None
 
 
-def test_a_text_is_cut_at_39_characters_and_whole_as_a_long_string(house: House, ca: Libca) -> None:
+def test_a_text_is_cut_at_39_characters_and_whole_as_a_long_string(house: House, ca: Client) -> None:
     sentence = "the generator does not answer: is the cable in, and is it switched on?"
     house.read("lsi", sentence)
     assert ca.get(house.prefix + "lsi") == sentence[:39]
     assert ca.get(house.prefix + "lsi.VAL$", datatype=aioca.DBR_CHAR_STR) == sentence
 
 
-def test_states_have_words(house: House, ca: Libca) -> None:
+def test_states_have_words(house: House, ca: Client) -> None:
     house.read("mbbi", 2)
     assert ca.get(house.prefix + "mbbi", datatype=str) == "Up"
     assert list(ca.get(house.prefix + "mbbi", format=aioca.FORMAT_CTRL).enums) == ["Down", "Connecting", "Up"]
@@ -210,13 +179,15 @@ def test_states_have_words(house: House, ca: Libca) -> None:
         ("text", "hi", "hi"),
     ],
 )
-def test_a_put_is_taken_in_whatever_type_it_comes(house: House, ca: Libca, name: str, value: Any, taken: Any) -> None:
+def test_a_put_is_taken_in_whatever_type_it_comes(
+    house: House, ca: Client, name: str, value: Any, taken: Any
+) -> None:
     house.puts.clear()
     ca.put(house.prefix + name, value, datatype=type(value))
     assert house.puts == [(name, taken)]
 
 
-def test_a_refused_put_fails_with_the_sentence_alone_and_without_traceback(house: House, ca: Libca, caplog) -> None:
+def test_a_refused_put_fails_with_the_sentence_alone_and_without_traceback(house: House, ca: Client, caplog) -> None:
     caplog.set_level(logging.DEBUG)
     with pytest.raises(aioca.CANothing, match="write request failed"):
         ca.put(house.prefix + "ao", 61.0)
@@ -227,12 +198,12 @@ def test_a_refused_put_fails_with_the_sentence_alone_and_without_traceback(house
     assert "Traceback" not in caplog.text
 
 
-def test_inputs_are_read_only_for_clients(house: House, ca: Libca) -> None:
+def test_inputs_are_read_only_for_clients(house: House, ca: Client) -> None:
     with pytest.raises(Exception, match="denied"):
         ca.put(house.prefix + "ai", 1.0)
 
 
-def test_a_monitor_after_a_put_does_not_wait_for_nagle(house: House, ca: Libca) -> None:
+def test_a_monitor_after_a_put_does_not_wait_for_nagle(house: House, ca: Client) -> None:
     updates = ca.monitor(house.prefix + "ao")
     delays = []
     for number in range(10):
@@ -246,7 +217,7 @@ def test_a_monitor_after_a_put_does_not_wait_for_nagle(house: House, ca: Libca) 
 # ---- masks ----
 
 
-def test_each_mask_gets_its_events_and_no_others(house: House, ca: Libca) -> None:
+def test_each_mask_gets_its_events_and_no_others(house: House, ca: Client) -> None:
     record = house.records["long"]
     record.point = replace(record.point, mdel=1.0, adel=5.0, high=100.0)
     house.read("long", 0)
@@ -355,7 +326,7 @@ def test_a_channel_that_is_cleared_without_cancelling_its_monitors_ends_no_other
                 numbers.append(struct.unpack_from(">d", body)[0])
 
 
-def test_a_client_that_does_not_read_is_dropped_and_holds_up_nobody(house: House, ca: Libca, caplog) -> None:
+def test_a_client_that_does_not_read_is_dropped_and_holds_up_nobody(house: House, ca: Client, caplog) -> None:
     updates = ca.monitor(house.prefix + "ao")
     with Raw(house) as raw:
         sid = raw.create("ai")
@@ -372,7 +343,7 @@ def test_a_client_that_does_not_read_is_dropped_and_holds_up_nobody(house: House
     assert ca.get(house.prefix + "ai") == 199
 
 
-def test_a_client_that_speaks_garbage_harms_nobody(house: House, ca: Libca) -> None:
+def test_a_client_that_speaks_garbage_harms_nobody(house: House, ca: Client) -> None:
     with Raw(house) as raw:
         raw.create("ai")
         raw.garbage()

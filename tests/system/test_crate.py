@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from tests.system.conftest import CRATE, Client, Ioc, Racks
+from tests.client import Client
+from tests.system.conftest import CRATE, Ioc, Racks
 
 CHANNEL = "HV1:S02:C00"
 

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from tests.system.conftest import GENERATOR, Client, Ioc, Racks
+from tests.client import Client
+from tests.system.conftest import GENERATOR, Ioc, Racks
 
 
 @pytest.fixture(scope="module")

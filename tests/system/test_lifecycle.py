@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.system.conftest import CRATE, GENERATOR, LOGGER, Client, Ioc, Racks
+from tests.client import Client
+from tests.system.conftest import CRATE, GENERATOR, LOGGER, Ioc, Racks
 
 ALL = {"HV1": {**CRATE, "channels": {2: [0, 1]}}, "TC1": LOGGER, "GEN": GENERATOR}
 ARCHIVE = {"database": "sqlite:///rack.sqlite", "pvs": ["PREFIX:*"]}

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from tests.system.conftest import LOGGER, Client, Ioc, Racks
+from tests.client import Client
+from tests.system.conftest import LOGGER, Ioc, Racks
 
 
 @pytest.fixture(scope="module")
