@@ -49,6 +49,7 @@ class Instrument:
         self._seen: dict[str, tuple[object, ...]] = {}
         self._errors = 0
         self._up = False
+        self._stalled: DeviceError | None = None
         for point in health.POINTS:
             self._adopt(point)
         self.points(driver.points)
@@ -83,6 +84,8 @@ class Instrument:
                 if checked:
                     await self._port.retry()
                 return
+            if self._stalled is not None:
+                raise self._stalled
             readings = await self._port.write(record.point, checked)
         except DeviceError as error:
             self._complain(error)
@@ -195,16 +198,21 @@ class Instrument:
             self._process(self.records[name], _reading(value), now)
 
     async def _watch(self, port: Port) -> None:
-        """A call that hangs inside a vendor's library must not leave old values standing as true."""
+        """A call that hangs inside a vendor's library must not leave old values standing as true.
+
+        Nor must puts wait behind it and be carried out when nobody expects them any more.
+        """
         while True:
             await asyncio.sleep(0.2)
             since = port.busy_since
             if since is not None and time.monotonic() - since > self._stall:
-                error = NoReply(f"{self.name} has not answered for more than {self._stall:g} s")
-                self._complain(error)
-                self._invalidate(self._points, error)
+                self._stalled = NoReply(f"{self.name} has not answered for more than {self._stall:g} s")
+                self._complain(self._stalled)
+                self._invalidate(self._points, self._stalled)
+                port.refuse(self._stalled)
                 while port.busy_since == since:
                     await asyncio.sleep(0.2)
+                self._stalled = None
 
 
 def _reading(value: Value | Reading) -> Reading:

@@ -112,11 +112,16 @@ class Port:
         await asked
 
     async def write(self, point: Point, value: Value) -> Readings:
-        """Queue a put; returns what the instrument says after it, or raises the DeviceError that stopped it."""
+        """Queue a put; returns what the instrument says after it, or raises the DeviceError that stopped it.
+
+        A put never waits for a connection: carried out long after it was asked, it would surprise.
+        """
         put = _Put(point, value, self._loop.create_future())
         with self._wake:
             if self._stopping:
                 raise LinkDown(f"{self._name} is being stopped")
+            if not self._up:
+                raise self._error
             if self._driver.urgent(point, value):
                 self._overtake(point)
                 self._puts.appendleft(put)
@@ -124,6 +129,14 @@ class Port:
                 self._puts.append(put)
             self._wake.notify()
         return await put.done
+
+    def refuse(self, error: DeviceError) -> None:
+        """Refuse the puts that wait."""
+        with self._wake:
+            waiting = list(self._puts)
+            self._puts.clear()
+        for put in waiting:
+            self._answer(put.done, error)
 
     def _overtake(self, point: Point) -> None:
         """Earlier puts to the same point must not be carried out after the one that overtakes them."""
@@ -142,7 +155,7 @@ class Port:
                 time.sleep(FIRST_RETRY)
         self._driver.close()
         stopped = LinkDown(f"{self._name} is being stopped")
-        self._refuse_waiting(stopped)
+        self.refuse(stopped)
         while self._retries:
             self._answer(self._retries.popleft(), stopped)
 
@@ -154,7 +167,7 @@ class Port:
             self._connect()
             self._answer(self._retries.popleft(), None if self._up else self._error)
         elif not self._up:
-            self._refuse_waiting(self._error)
+            self.refuse(self._error)
             if now >= self._retry_at:
                 self._connect()
             else:
@@ -198,7 +211,7 @@ class Port:
         self._up, self._error = False, error
         self._driver.close()
         self._tell(self._listener.link, Link.Down, error)
-        self._refuse_waiting(error)
+        self.refuse(error)
         self._retry_at = time.monotonic() + self._retry_after
         self._retry_after = min(2 * self._retry_after, LAST_RETRY)
 
@@ -276,13 +289,6 @@ class Port:
                 done.set_result(outcome)
 
         self._tell(answer)
-
-    def _refuse_waiting(self, error: DeviceError) -> None:
-        with self._wake:
-            waiting = list(self._puts)
-            self._puts.clear()
-        for put in waiting:
-            self._answer(put.done, error)
 
     def _deliver(self, readings: Readings) -> None:
         self._check_points()

@@ -229,6 +229,38 @@ def test_a_call_that_hangs_makes_everything_invalid_until_it_comes_back(run):
     run(scenario)
 
 
+def test_puts_do_not_wait_behind_a_call_that_hangs(run):
+    async def scenario(rig):
+        rig.driver.gate.clear()
+        await asyncio.sleep(0.1)
+        early = asyncio.create_task(rig.put("Set", 5.0))
+        await rig.until(lambda: rig.state("Mon")[1:] == ("TIMEOUT", "INVALID"), 2.0)
+        with pytest.raises(NoReply):
+            await early
+        with pytest.raises(NoReply):
+            await rig.put("Set", 6.0)
+        rig.driver.gate.set()
+        await rig.until(lambda: rig.state("Set") == (10.0, *FINE))
+        assert not [entry for entry in rig.driver.log if isinstance(entry, tuple)]
+
+    run(scenario)
+
+
+def test_puts_do_not_wait_for_a_connection(run, bench, down):
+    bench.connect_error = down
+
+    async def scenario(rig):
+        await rig.until(lambda: "connect" in bench.log)
+        bench.connect_error = None
+        with pytest.raises(LinkDown):
+            await rig.put("Set", 5.0)
+        await rig.put("Retry", 1)
+        await rig.until(lambda: rig.state("Set") == (10.0, *FINE))
+        assert not [entry for entry in bench.log if isinstance(entry, tuple)]
+
+    run(scenario, driver=bench)
+
+
 def test_a_bug_in_a_driver_is_an_alarm_and_not_the_end(run, bench):
     async def scenario(rig):
         bench.values.pop("Mon")
