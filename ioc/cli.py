@@ -9,8 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from enum import StrEnum
-from functools import partial, wraps
-from importlib.metadata import version
+from functools import wraps
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +18,7 @@ import typer
 
 import sim
 from archiver import history as archiver_history
-from ioc import listing, supervisor
+from ioc import banner, listing, supervisor
 from ioc.config import Config, ConfigError, load
 from ioc.ioc import serve
 from sim import control, technix
@@ -174,15 +173,23 @@ def sim_fault(
 
 def _simulate(path: Path, control_path: Path) -> None:
     loaded = load(path)
-    with Rack(loaded.raw, control_path=str(control_path)):
-        _serve(loaded, with_archiver=True, banner=partial(_banner, loaded, control_path))
+    rack = Rack(loaded.raw, control_path=str(control_path))
+    try:
+        rack.plug()
+    except RuntimeError as error:
+        raise CommandError(str(error)) from error
+    try:
+        _serve(loaded, with_archiver=True, banner=banner.text(loaded, control_path))
+    finally:
+        rack.close()
 
 
-def _serve(config: Config, *, with_archiver: bool, banner: Callable[[], None] = lambda: None) -> None:
+def _serve(config: Config, *, with_archiver: bool, banner: str = "") -> None:
     _log()
 
     async def beside(addresses: list[str]) -> None:
-        banner()
+        if banner:
+            typer.echo(banner)
         if with_archiver and config.archive is not None:
             await supervisor.supervise_archiver(config.path, addresses)
         await asyncio.Event().wait()
@@ -195,24 +202,6 @@ def _log() -> None:
         level=os.environ.get("RACKIOC_LOG", "INFO"), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("caproto").setLevel(logging.ERROR)
-
-
-def _banner(config: Config, control_path: Path) -> None:
-    bin_dir = Path(sys.executable).parent
-    prefix = config.prefix
-    names = ", ".join(each.name for each in config.instruments)
-    archive_line = config.archive.database if config.archive else "none"
-    typer.echo(f"""
-rackioc {version("rackioc")} serves simulated instruments ({names}) as {prefix}*; try in another shell:
-  with EPICS base                              with what is installed here
-  caget    {prefix}HV1:S02:C00:VMon            {bin_dir}/caproto-get {prefix}HV1:S02:C00:VMon
-  camonitor {prefix}TC1:T1                     {bin_dir}/caproto-monitor {prefix}TC1:T1
-  caput -c {prefix}HV1:S02:C00:V0Set 500       {bin_dir}/caproto-put --notify {prefix}HV1:S02:C00:V0Set 500
-All names: {bin_dir}/caproto-get --format '{{response.data}}' '{prefix}IOC:PVList.VAL$'
-Faults:    {bin_dir}/rackioc sim fault GEN help --control-path {control_path}
-Archive:   {archive_line} in {Path.cwd()};  {bin_dir}/rackioc history '{prefix}TC1:T?' --since 10m
-Stop with Ctrl+C.
-""")
 
 
 def main() -> None:
