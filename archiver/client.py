@@ -14,6 +14,8 @@ import aioca
 from archiver.sample import STATUSES, Gap, Metadata, Range, Sample, Value
 from archiver.timeline import Refused, Timeline
 
+EPICS_EPOCH = 631_152_000  # seconds from 1970 to 1990, which is 0 for EPICS
+UDF = 17  # alarm status (epics-base, alarm.h)
 TIMEOUT = 10.0
 RETRY_PERIOD = 2.0
 
@@ -143,6 +145,8 @@ class Channel:
         if not value.ok:
             self._lose()
             return
+        if value.raw_stamp[0] <= EPICS_EPOCH and value.status == UDF:
+            return  # a record that was never processed has nothing to store
         try:
             self._sink.add(self._timeline.admit(_sample(self._pv, value), time.time_ns(), self._connected_ns))
         except Refused as refused:

@@ -25,7 +25,7 @@ def text(config: Config, control_path: Path) -> str:
         *(f"  caget {name}      {own}/caproto-get {name}" for name in read),
         *(f"  camonitor {name}      {own}/caproto-monitor {name}" for name in read[-1:]),
         *(f"  caput -c {words}      {own}/caproto-put --notify {words}" for words in put),
-        f"All names:  {own}/caproto-get --format '{{response.data}}' '{config.pv_list}'",
+        f"All names:  {own}/caproto-get -t -S '{config.pv_list}'",
         f"Faults:     {own}/rackioc sim fault {next(iter(drivers), '')} help --control-path {control_path}",
     ]
     if config.archive is not None:

@@ -2,7 +2,7 @@
 
 The record is the only place where a value lives: a channel copies it into caproto's structures when somebody asks.
 Private parts of caproto 1.3 used here: ``ChannelData._data``, ``_alarm._data``, ``_content``, ``_queues``, ``_read``,
-``_is_eligible`` and ``_data.SubscriptionUpdate``/``_channel_type_by_name``; tests/ioc/test_channel.py holds each.
+``_is_eligible`` and ``_data.SubscriptionUpdate``/``_channel_type_by_name``; tests/ioc/test_server.py holds each.
 """
 
 from __future__ import annotations

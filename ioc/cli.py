@@ -68,6 +68,9 @@ def _command(target: typer.Typer, name: str, **options: Any) -> Callable[[Callab
             except ConfigError as error:
                 typer.echo(error, err=True)
                 raise typer.Exit(EXIT_CONFIG) from None
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more, as with head
+                raise typer.Exit(1) from None
             except (OSError, archiver_history.HistoryError, CommandError) as error:
                 typer.echo(f"rackioc: {error}", err=True)
                 raise typer.Exit(1) from None
@@ -198,9 +201,10 @@ def _serve(config: Config, *, with_archiver: bool, banner: str = "") -> None:
 
 
 def _log() -> None:
-    logging.basicConfig(
-        level=os.environ.get("RACKIOC_LOG", "INFO"), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    level = os.environ.get("RACKIOC_LOG", "INFO").upper()
+    if level not in logging.getLevelNamesMapping():
+        raise CommandError(f"RACKIOC_LOG is {level}; allowed: DEBUG, INFO, WARNING, ERROR")
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("caproto").setLevel(logging.ERROR)
 
 

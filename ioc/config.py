@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError
 import drivers
 from drivers.base import Driver, Point
 from ioc import health, schema, status, yamlfile
-from ioc.fields import FIELDS
+from ioc.fields import FIELDS, TIGHTER
 from ioc.site import NAME_SIZE, Site, is_glob
 from ioc.yamlfile import Fault, Key, YamlFile
 
@@ -37,11 +37,13 @@ class Archive:
     def faults(self) -> list[tuple[str, str]]:
         """What the type hints cannot say."""
         try:
-            dialect = make_url(self.database).get_backend_name()
+            url = make_url(self.database)
         except ArgumentError:
             return [("database", "is not a database URL; allowed: sqlite:///FILE")]
-        if dialect not in _DATABASES:
-            return [("database", f"{dialect} is not known; allowed: sqlite:///FILE")]
+        if url.get_backend_name() not in _DATABASES:
+            return [("database", f"{url.get_backend_name()} is not known; allowed: sqlite:///FILE")]
+        if url.database in {None, "", ":memory:"}:
+            return [("database", "names no file; allowed: sqlite:///FILE")]
         return []
 
 
@@ -140,12 +142,13 @@ class _Loader:
             self._file.fault(key, f"the name {status.NAME} is taken by the IOC's own records")
         kind = self._driver_class(keys, key)
         if kind is None:
+            self._open.append(f"{prefix}{name}:")  # its records are not known: no complaints that follow from that
             return None
         own = {each: value for each, value in keys.items() if each not in {"driver", "scan"}}
         settings = schema.check(kind.Config, own, key, self._file)
         periods = self._periods(kind, keys.get("scan", {}), (*key, "scan"))
         if settings is None:
-            self._open.append(f"{prefix}{name}:")  # its records are not known: no complaints that follow from that
+            self._open.append(f"{prefix}{name}:")
             return None
         driver = kind(settings)  # type: ignore[call-arg]
         self._learn(prefix, name, driver.points, key)
@@ -215,6 +218,8 @@ class _Loader:
                 parsed[name] = FIELDS[name].parse(value)
             except ValueError as error:
                 self._file.fault((*key, name), str(error))
+            else:
+                self._check_narrows(pattern, name, parsed[name], (*key, name))
         return parsed
 
     def _matches(self, pattern: str) -> list[Point]:
@@ -238,12 +243,19 @@ class _Loader:
             types = ", ".join(sorted({point.rtyp.name for point in points}))
             self._file.fault(key, f"a record of type {types} has no such field")
 
+    def _check_narrows(self, pattern: str, name: str, value: Any, key: Key) -> None:
+        for point in self._matches(pattern) if name in TIGHTER else ():
+            own = FIELDS[name].get(point)
+            if own is not None and TIGHTER[name](own, value) != value:
+                self._file.fault(key, f"{value:g} is beyond the instrument's own limit of {own:g} {point.egu}")
+
     def _archive(self, data: Any) -> Archive | None:
         if data is None:
             return None
         archive: Archive | None = schema.check(Archive, data, ("archive",), self._file)
-        for index, pattern in enumerate(archive.pvs if archive else ()):
-            if is_glob(pattern):
+        pvs = _mapping(data).get("pvs")
+        for index, pattern in enumerate(pvs if isinstance(pvs, list) else ()):
+            if isinstance(pattern, str) and is_glob(pattern):
                 self._check_matches(pattern, ("archive", "pvs", index))
         return archive
 

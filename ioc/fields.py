@@ -119,7 +119,7 @@ FIELDS: Mapping[str, Field] = {
 
 
 # A site narrows what the instrument allows; it cannot widen it
-_TIGHTER = {"DRVH": min, "DRVL": max}
+TIGHTER = {"DRVH": min, "DRVL": max}
 
 
 def apply(point: Point, overrides: Mapping[str, Any]) -> Point:
@@ -129,6 +129,6 @@ def apply(point: Point, overrides: Mapping[str, Any]) -> Point:
         if point.rtyp not in field.rtyps:
             continue
         present = field.get(point)
-        narrow = name in _TIGHTER and present is not None
-        point = field.set(point, _TIGHTER[name](present, value) if narrow else value)
+        narrow = name in TIGHTER and present is not None
+        point = field.set(point, TIGHTER[name](present, value) if narrow else value)
     return point

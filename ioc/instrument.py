@@ -207,12 +207,16 @@ class Instrument:
             since = port.busy_since
             if since is not None and time.monotonic() - since > self._stall:
                 self._stalled = NoReply(f"{self.name} has not answered for more than {self._stall:g} s")
+                self._log.warning("%s", self._stalled)
                 self._complain(self._stalled)
                 self._invalidate(self._points, self._stalled)
+                self._show({health.CONN: int(Link.Down)})
                 port.refuse(self._stalled)
                 while port.busy_since == since:
                     await asyncio.sleep(0.2)
+                self._log.info("%s answers again", self.name)
                 self._stalled = None
+                self._show({health.CONN: int(Link.Up if self._up else Link.Down)})
 
 
 def _reading(value: Value | Reading) -> Reading:

@@ -78,7 +78,7 @@ class Port:
         self._puts: deque[_Put] = deque()
         self._schedule = Schedule(periods)
         self._read: dict[str, set[str]] = {}
-        self._complaints: dict[str, str] = {}
+        self._complaints: dict[str, set[str]] = {}
         self._points: tuple[Point, ...] = driver.points
         self._up = False
         self._error: DeviceError = LinkDown(f"{name} is not connected yet")
@@ -163,7 +163,7 @@ class Port:
         now = time.monotonic()
         if self._retries:
             if self._up:
-                self._lost(LinkDown(f"{self._name}: connecting again as asked"))
+                self._lost(LinkDown("connecting again, as asked"))
             self._connect()
             self._answer(self._retries.popleft(), None if self._up else self._error)
         elif not self._up:
@@ -198,16 +198,13 @@ class Port:
         else:
             self._log.info("%s: connected", self._name)
             self._up = True
-            self._retry_after = FIRST_RETRY
-            self._complaints.clear()
             self._good_at = time.monotonic()
             self._schedule.restart(self._good_at)
             self._check_points()
             self._tell(self._listener.link, Link.Up, None)
 
     def _lost(self, error: DeviceError) -> None:
-        if str(error) != str(self._error) or self._up:
-            self._log.warning("%s: %s", self._name, error)
+        self._complain("", error)
         self._up, self._error = False, error
         self._driver.close()
         self._tell(self._listener.link, Link.Down, error)
@@ -254,12 +251,21 @@ class Port:
         if isinstance(error, LinkDown) or silent:
             self._lost(error)
             return
-        if self._complaints.get(scan.group) != str(error):
-            self._log.warning("%s: %s", self._name, error)
-            self._complaints[scan.group] = str(error)
+        self._complain(scan.group, error)
         self._tell(self._listener.failed, scan.group, frozenset(self._read[scan.group]), error)
 
+    def _complain(self, where: str, error: DeviceError) -> None:
+        """Log an error of a group, or of the link (""), once until that is well again; of rewordings the first."""
+        key = str(error) if isinstance(error, LinkDown) else type(error).__name__
+        told = self._complaints.setdefault(where, set())
+        if key not in told:
+            told.add(key)
+            self._log.warning("%s: %s", self._name, error)
+
     def _recovered(self, group: str) -> None:
+        """A whole scan was good: the next error is news, and the next loss is tried again soon."""
+        self._retry_after = FIRST_RETRY
+        self._complaints.pop("", None)
         if self._complaints.pop(group, None):
             self._log.info("%s: %s answers again", self._name, group)
 

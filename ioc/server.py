@@ -217,9 +217,11 @@ def _beacons_once() -> Callable[[logging.LogRecord], bool]:
     def keep(record: logging.LogRecord) -> bool:
         if not str(record.msg).startswith("Failed to send beacon"):
             return True
+        error = record.exc_info[1] if record.exc_info else None
         record.exc_info = None
+        nobody_listens = error is not None and isinstance(error.__cause__, ConnectionRefusedError)
         first = record.args not in told
         told.add(record.args)
-        return first
+        return first and not nobody_listens  # a computer without a repeater has no client either
 
     return keep

@@ -74,6 +74,8 @@ class Control:
     def __init__(self, fakes: Mapping[str, Fake[Any]], path: str) -> None:
         self.path = path
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        if _listens(path):
+            raise RuntimeError(f"another simulation listens at {path}: stop it first, or name another control path")
         with suppress(FileNotFoundError):
             os.unlink(path)  # left behind by a process that was killed
         self._server = _Server(path, _Handler)
@@ -87,3 +89,12 @@ class Control:
         self._thread.join()
         with suppress(FileNotFoundError):
             os.unlink(self.path)
+
+
+def _listens(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(path)
+        except OSError:
+            return False
+    return True

@@ -61,6 +61,8 @@ class PtyPort:
 
 def _refuse_real_device(path: str) -> None:
     """A symlink to a pty is ours, from a run that was killed; anything else is not ours to replace."""
+    if "://" in path:
+        raise RuntimeError(f"{path} is a URL: a simulated port needs a path, such as /tmp/rack/generator")
     if os.path.lexists(path) and not (os.path.islink(path) and os.readlink(path).startswith("/dev/pts/")):
         raise RuntimeError(f"{path} exists and is not a simulated port: choose another port for the simulation")
 

@@ -49,11 +49,11 @@ class Rack:
         with ExitStack() as undo:
             self._plug_library(undo)
             self._plug_usb(undo)
+            if self.control_path is not None:
+                undo.callback(Control(self.fakes, self.control_path).close)
             for fake in self.fakes.values():
                 undo.callback(fake.unplug)
                 fake.plug()
-            if self.control_path is not None:
-                undo.callback(Control(self.fakes, self.control_path).close)
             self._undo = undo.pop_all()
 
     def close(self) -> None:

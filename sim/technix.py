@@ -309,8 +309,8 @@ def serve(port: str, control_path: str, generator: Generator) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     fake = TechnixFake(port, generator)
-    fake.plug()
     control = Control({"GEN": fake}, control_path)
+    fake.plug()
     stop.wait()
     control.close()
     fake.unplug()

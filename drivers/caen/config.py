@@ -54,6 +54,11 @@ class Config(DriverConfig):
         wanted = "ALL" if self.channels is None else self.channels[slot]
         return tuple(range(present)) if wanted == "ALL" else tuple(ch for ch in sorted(set(wanted)) if ch < present)
 
+    def beyond(self, slot: int, present: int) -> tuple[int, ...]:
+        """Return the channels that are configured for a board but that it does not have."""
+        wanted = "ALL" if self.channels is None else self.channels[slot]
+        return () if wanted == "ALL" else tuple(ch for ch in sorted(set(wanted)) if ch >= present)
+
 
 def _channel_faults(slot: int, channels: Literal["ALL"] | tuple[int, ...]) -> Iterable[tuple[str, str]]:
     if channels == "ALL":

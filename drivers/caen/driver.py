@@ -145,6 +145,9 @@ class Caen(Driver):
         self._slots = len(crate)
         self._hurry_at = monotonic() + _IN_FULL
         boards = {board.slot: board for board in crate if board is not None and self._config.serves(board.slot)}
+        for slot in self._config.channels or ():
+            if slot not in boards:
+                log.warning("%s: there is no board in slot %d, which is configured", self._config.host, slot)
         for section in self._sections.values():
             section.present = False
         self._adopt(session, Section(self._config.host, None, None, crate_items(session)))
@@ -163,6 +166,10 @@ class Caen(Driver):
         """
         items, assumed, probe = [], [], None
         channels = self._config.chosen(board.slot, board.n_channel)
+        if missing := self._config.beyond(board.slot, board.n_channel):
+            log.warning(
+                "%s: the %s in slot %d has no channels %s", self._config.host, board.model, board.slot, missing
+            )
         try:
             with suppress(BadReply):
                 probe = _probe(session, board.slot)

@@ -38,7 +38,7 @@ class Section:
         self.items = _distinct(items)
         self.probe: Board | None = None
         self.stale: dict[str, None] = {}
-        self.assumed = {label: None for label in assumed if isinstance(self.items[label], Variable)}
+        self.assumed = {label: None for label in assumed if isinstance(self.items.get(label), Variable)}
         self._titles: dict[int | None, str] = {}
         self._unplugged: set[int | None] = set()
         self._seen: dict[str, object] = {}  # settings as last read back
@@ -94,6 +94,7 @@ class Section:
             readings = self._fetch(session, [self._variable(label) for label in labels])
         except BoardGone as error:
             self.lose(error)
+            yield self._all_invalid()
         except BadReply as error:
             if len(labels) > 1:
                 for label in labels:
@@ -190,6 +191,10 @@ class Section:
         item = self.items[label]
         assert isinstance(item, Variable)
         return item
+
+    def _all_invalid(self) -> Readings:
+        """Nothing of a board that is gone is true any more, whichever group reads it."""
+        return self._invalid((label for batch in self.batches for label in batch.labels), Status.COMM)
 
     def _invalid(self, labels: Iterable[str], status: Status) -> Readings:
         return _invalid((name for label in labels for name in self._variable(label).shown), status)

@@ -167,6 +167,20 @@ def test_a_failed_scan_makes_its_group_invalid_keeps_the_values_and_heals(run, c
     run(scenario)
 
 
+def test_an_error_whose_words_change_is_logged_once_until_all_is_well(run, caplog):
+    async def scenario(rig):
+        for _ in range(2):
+            for command in ("E", "a1", "a2", "E"):
+                rig.driver.read_error["fast"] = NoReply(f"{command} was not answered")
+                await asyncio.sleep(0.1)
+            rig.driver.read_error.clear()
+            await rig.until(lambda: rig.state("Mon") == (1.0, *FINE))
+
+    caplog.set_level(logging.WARNING)
+    run(scenario)
+    assert caplog.text.count("was not answered") == 2
+
+
 def test_a_setting_is_invalid_with_its_readback(run):
     async def scenario(rig):
         rig.driver.read_error["slow"] = NoReply("silence")
@@ -223,8 +237,10 @@ def test_a_call_that_hangs_makes_everything_invalid_until_it_comes_back(run):
         rig.driver.gate.clear()
         await rig.until(lambda: rig.state("Mon")[1:] == ("TIMEOUT", "INVALID"), 2.0)
         assert rig.state("Set")[1:] == ("TIMEOUT", "INVALID")
+        await rig.until(lambda: rig.state("Conn")[0] == 0)
         rig.driver.gate.set()
         await rig.until(lambda: rig.state("Mon") == (1.0, *FINE) and rig.state("Set") == (10.0, *FINE))
+        await rig.until(lambda: rig.state("Conn")[0] == 2)
 
     run(scenario)
 
