@@ -106,6 +106,7 @@ class Point:
     egu       unit, 15 characters at most, ASCII; prec: digits after the point
     states    words of a bi/bo/mbbi/mbbo, 25 characters and 16 words at most; severities: one for each word
     drvl/drvh a put outside is refused (None: no limit); lopr/hopr: display range
+    moving    True for limits that move with other settings: the driver judges a put by those of that moment
     """
 
     name: str
@@ -122,6 +123,7 @@ class Point:
     hopr: float | None = None
     drvl: float | None = None
     drvh: float | None = None
+    moving: bool = False
     hihi: float | None = None
     high: float | None = None
     low: float | None = None
@@ -205,6 +207,7 @@ class Driver(ABC):
     exploring True while an instrument is still being asked what it has: ``points`` will grow with the readings
     discovers True when ``points`` are known only after ``connect``; name_size: the longest name they may then have
     longest_period  the instrument needs a question at least this often (seconds), or None
+    longest_retry   the longest pause between two tries to connect (seconds)
     """
 
     Config: ClassVar[type[DriverConfig]] = DriverConfig
@@ -213,6 +216,7 @@ class Driver(ABC):
     discovers: ClassVar[bool] = False
     name_size: ClassVar[int] = 0
     longest_period: ClassVar[float | None] = None
+    longest_retry: ClassVar[float] = 5.0
 
     @property
     def exploring(self) -> bool:

@@ -45,7 +45,7 @@ VENDOR, PRODUCT, INTERFACE = 0x04D9, 0xE000, 0
 SET_REPORT = 0x09
 FEATURE, OUTPUT = 0x0343, 0x0207  # wValue: kind of report and its number
 SIZE = 32  # bytes of an input report; the first says how many of the others are valid
-PATIENCE = 300  # ms for one transfer
+PATIENCE = 500  # ms for one transfer; a dead instrument must show within two scans
 QUIET = 100  # ms without a report after which none is on its way
 PAUSE = 0.05  # seconds that the bridge needs after each of the first two reports of a transaction
 CHANNELS = 4
@@ -103,9 +103,10 @@ class Link:
     def open(self) -> None:
         """Take the interface from the kernel's HID driver and claim it."""
         with usb_errors():
-            if self._device.is_kernel_driver_active(INTERFACE):
-                self._device.detach_kernel_driver(INTERFACE)
-                self._detached = True
+            with suppress(NotImplementedError):  # a system whose kernel takes no hold of the interface
+                if self._device.is_kernel_driver_active(INTERFACE):
+                    self._device.detach_kernel_driver(INTERFACE)
+                    self._detached = True
             usb.util.claim_interface(self._device, INTERFACE)
             for endpoint in self._device.get_active_configuration()[(INTERFACE, 0)]:
                 if usb.util.endpoint_type(endpoint.bmAttributes) != usb.util.ENDPOINT_TYPE_INTR:
@@ -119,12 +120,12 @@ class Link:
 
     def close(self) -> None:
         """Give the interface back to the kernel."""
-        with suppress(usb.core.USBError):
+        with suppress(usb.core.USBError, NotImplementedError):
             usb.util.release_interface(self._device, INTERFACE)
         if self._detached:
-            with suppress(usb.core.USBError):
+            with suppress(usb.core.USBError, NotImplementedError):
                 self._device.attach_kernel_driver(INTERFACE)
-        with suppress(usb.core.USBError):
+        with suppress(usb.core.USBError, NotImplementedError):
             usb.util.dispose_resources(self._device)
 
     def identify(self) -> str:
@@ -187,6 +188,8 @@ def usb_errors() -> Iterator[None]:
         yield
     except usb.core.USBTimeoutError as error:
         raise NoReply(f"SE521 did not answer within {PATIENCE} ms") from error
+    except NotImplementedError as error:
+        raise LinkDown("SE521: this system's libusb does not support what it needs") from error
     except usb.core.USBError as error:
         raise LinkDown(_USB_ERRORS.get(error.errno, f"SE521: the USB connection failed: {error.strerror}")) from error
 

@@ -433,8 +433,14 @@ class Technix(Driver):
         return bits
 
     def _switch_off(self) -> int:
+        """Give the P6 pair; then release a P5 that somebody left half sent, lest its release switches HV on later."""
         self._send_off()
-        return self._await("HV", HV, False)
+        bits = self._await("HV", HV, False)
+        if bits & ON_CMD:
+            self._line.tell("P5,0")
+            self._send_off()
+            bits = self._await("HV", HV, False)
+        return bits
 
     def _send_off(self) -> None:
         """Give the P6 pair, answered or not: the generator may hear what cannot be heard here."""

@@ -24,6 +24,7 @@ from ioc.yamlfile import Fault, Key, YamlFile
 
 _NAME = re.compile(r"[A-Za-z0-9_\-+:;<>/,#\[\]{}^]*")
 _DATABASES = ("sqlite",)
+_COMMON = ("driver", "scan")  # keys of every instrument
 SHORTEST_PERIOD = 0.02
 
 
@@ -144,8 +145,8 @@ class _Loader:
         if kind is None:
             self._open.append(f"{prefix}{name}:")  # its records are not known: no complaints that follow from that
             return None
-        own = {each: value for each, value in keys.items() if each not in {"driver", "scan"}}
-        settings = schema.check(kind.Config, own, key, self._file)
+        own = {each: value for each, value in keys.items() if each not in _COMMON}
+        settings = schema.check(kind.Config, own, key, self._file, also=_COMMON)
         periods = self._periods(kind, keys.get("scan", {}), (*key, "scan"))
         if settings is None:
             self._open.append(f"{prefix}{name}:")

@@ -129,6 +129,8 @@ def apply(point: Point, overrides: Mapping[str, Any]) -> Point:
         if point.rtyp not in field.rtyps:
             continue
         present = field.get(point)
+        if name in TIGHTER:
+            point = replace(point, moving=False)  # what the site says holds, whatever the instrument would allow
         narrow = name in TIGHTER and present is not None
         point = field.set(point, TIGHTER[name](present, value) if narrow else value)
     return point

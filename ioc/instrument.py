@@ -18,9 +18,6 @@ from ioc.port import Link, Port
 from ioc.record import LOG, PROPERTY, VALUE, Record
 from ioc.site import NAME_SIZE, Site
 
-# A single transaction that lasts longer than this many of the fastest periods counts as no answer
-STALL_PERIODS = 1.5
-
 
 class Publisher(Protocol):
     """Where records are shown to clients (the Channel Access server)."""
@@ -57,7 +54,6 @@ class Instrument:
     def start(self, periods: Mapping[str, float] | None = None) -> None:
         """Begin to connect and scan; ``periods`` replaces those of the driver (scan group -> seconds)."""
         scan = {**self._driver.scan, **(periods or {})}
-        self._stall = max(1.0, STALL_PERIODS * min(scan.values(), default=1.0))
         self._show(health.values(Link.Connecting, "", self._errors))
         self._port = Port(self.name, self._driver, self, scan)
         self._port.start()
@@ -204,19 +200,20 @@ class Instrument:
         """
         while True:
             await asyncio.sleep(0.2)
-            since = port.busy_since
-            if since is not None and time.monotonic() - since > self._stall:
-                self._stalled = NoReply(f"{self.name} has not answered for more than {self._stall:g} s")
-                self._log.warning("%s", self._stalled)
-                self._complain(self._stalled)
-                self._invalidate(self._points, self._stalled)
-                self._show({health.CONN: int(Link.Down)})
-                port.refuse(self._stalled)
-                while port.busy_since == since:
-                    await asyncio.sleep(0.2)
-                self._log.info("%s answers again", self.name)
-                self._stalled = None
-                self._show({health.CONN: int(Link.Up if self._up else Link.Down)})
+            deadline = port.deadline
+            if deadline is None or time.monotonic() < deadline:
+                continue
+            self._stalled = NoReply(f"{self.name} hangs: a call to it does not come back")
+            self._log.warning("%s", self._stalled)
+            self._complain(self._stalled)
+            self._invalidate(self._points, self._stalled)
+            self._show({health.CONN: int(Link.Down)})
+            port.refuse(self._stalled)
+            while port.deadline == deadline:
+                await asyncio.sleep(0.2)
+            self._log.info("%s answers again", self.name)
+            self._stalled = None
+            self._show({health.CONN: int(Link.Up if self._up else Link.Down)})
 
 
 def _reading(value: Value | Reading) -> Reading:

@@ -1,8 +1,9 @@
 """A port: one thread and one queue for one instrument's connection. The one place where thread and event loop meet.
 
-Puts go before scans, in order of arrival; a put that makes things safe overtakes the others. A scan that has waited
-for more than its period goes before the puts, so that no storm of puts can starve the poll (the generator's poll
-is its keep-alive). The thread keeps its own schedule: a busy event loop delays what is shown, never what is asked.
+Puts go before scans, in order of arrival; a put that makes things safe goes before all else. Scans that have waited
+for more than their period take turns with the other puts, so that no storm of puts can starve the poll (the
+generator's poll is its keep-alive), and no failing poll the puts. The thread keeps its own schedule: a busy event
+loop delays what is shown, never what is asked.
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ from drivers.base import BadReply, DeviceError, Driver, LinkDown, NoReply, Point
 from ioc.scan import Scan, Schedule
 
 FIRST_RETRY = 1.0
-LAST_RETRY = 30.0
-# Seconds without any good answer after which the connection is opened anew
+# Seconds without any good answer after which the link is shown as down, and after which it is opened anew
+SILENCE = 2.0
 GIVE_UP = 10.0
+# A read that lasts longer than this many of the fastest periods (and a second) hangs
+STALL_PERIODS = 1.5
+# A put may take this many seconds: some are several commands, and are read back until the instrument agrees
+PUT_TIME = 5.0
 # Seconds that a stop waits for a call that blocks inside a vendor's library
 STOP_PATIENCE = 5.0
 
@@ -61,14 +66,20 @@ class Listener(Protocol):
 class _Put:
     point: Point
     value: Value
+    urgent: bool
     done: asyncio.Future[Readings]
 
 
 class Port:
-    """Runs a driver in its own thread. ``periods``: scan group -> seconds, in order of importance."""
+    """Runs a driver in its own thread. ``periods``: scan group -> seconds, in order of importance.
+
+    ``deadline``: when the call in progress should be over (monotonic seconds); None between calls. A call that is
+    not hangs, and nothing can be done about it but say so.
+    """
 
     def __init__(self, name: str, driver: Driver, listener: Listener, periods: Mapping[str, float]) -> None:
-        self.busy_since: float | None = None
+        self.deadline: float | None = None
+        self._patience = max(1.0, STALL_PERIODS * min(periods.values(), default=1.0))
         self._name = name
         self._driver = driver
         self._listener = listener
@@ -85,6 +96,8 @@ class Port:
         self._retry_at = 0.0
         self._retry_after = FIRST_RETRY
         self._good_at = 0.0
+        self._silent = False
+        self._turn_of_scan = False
         self._stopping = False
         self._retries: deque[asyncio.Future[None]] = deque()
         self._thread = threading.Thread(target=self._run, name=f"port {name}", daemon=True)
@@ -116,15 +129,14 @@ class Port:
 
         A put never waits for a connection: carried out long after it was asked, it would surprise.
         """
-        put = _Put(point, value, self._loop.create_future())
+        put = _Put(point, value, self._driver.urgent(point, value), self._loop.create_future())
         with self._wake:
             if self._stopping:
                 raise LinkDown(f"{self._name} is being stopped")
             if not self._up:
                 raise self._error
-            if self._driver.urgent(point, value):
-                self._overtake(point)
-                self._puts.appendleft(put)
+            if put.urgent:
+                self._overtake(put)
             else:
                 self._puts.append(put)
             self._wake.notify()
@@ -138,11 +150,13 @@ class Port:
         for put in waiting:
             self._answer(put.done, error)
 
-    def _overtake(self, point: Point) -> None:
-        """Earlier puts to the same point must not be carried out after the one that overtakes them."""
-        for put in [put for put in self._puts if put.point.name == point.name]:
-            self._puts.remove(put)
-            self._answer(put.done, Refused(f"{point.name}: not sent, a later put that makes it safe overtook it"))
+    def _overtake(self, put: _Put) -> None:
+        """Put it before all that are not urgent; what was to undo it must not be carried out after it."""
+        name = put.point.name
+        for other in [other for other in self._puts if other.point.name == name and not other.urgent]:
+            self._puts.remove(other)
+            self._answer(other.done, Refused(f"{name}: not sent, a later put that makes it safe overtook it"))
+        self._puts.insert(sum(other.urgent for other in self._puts), put)
 
     # ---- in the thread from here on ----
 
@@ -172,14 +186,17 @@ class Port:
                 self._connect()
             else:
                 self._sleep(self._retry_at - now)
-        elif scan := self._schedule.overdue(now):
-            self._step(scan)
-        elif self._puts:
+        elif self._puts and (self._puts[0].urgent or not self._starving(now)):
+            self._turn_of_scan = True
             self._carry_out(self._puts.popleft())
         elif scan := self._schedule.next(now):
             self._step(scan)
         else:
             self._sleep(self._schedule.wait(now))
+
+    def _starving(self, now: float) -> bool:
+        """True when a scan is overdue and it was a put's turn before: then they take turns."""
+        return self._turn_of_scan and self._schedule.overdue(now) is not None
 
     def _sleep(self, seconds: float) -> None:
         with self._wake:
@@ -205,26 +222,28 @@ class Port:
 
     def _lost(self, error: DeviceError) -> None:
         self._complain("", error)
-        self._up, self._error = False, error
+        self._up, self._silent, self._error = False, False, error
         self._driver.close()
         self._tell(self._listener.link, Link.Down, error)
         self.refuse(error)
         self._retry_at = time.monotonic() + self._retry_after
-        self._retry_after = min(2 * self._retry_after, LAST_RETRY)
+        self._retry_after = min(2 * self._retry_after, self._driver.longest_retry)
 
     def _step(self, scan: Scan) -> None:
         """Read the next block of a scan, or begin it."""
         now = time.monotonic()
+        self._turn_of_scan = False
         if scan.blocks is None:
             scan.begin(self._driver.read(scan.group), now)
             self._read[scan.group] = set()
         assert scan.blocks is not None
         try:
-            block = self._call(lambda: next(scan.blocks, None))  # type: ignore[arg-type]
+            block = self._call(lambda: next(scan.blocks, None), self._patience)  # type: ignore[arg-type]
         except DeviceError as error:
             self._scan_failed(scan, error)
             return
-        scan.moved = self._good_at = time.monotonic()
+        scan.moved = time.monotonic()
+        self._heard()
         if block is None:
             self._end(scan)
             self._recovered(scan.group)
@@ -232,9 +251,9 @@ class Port:
             self._read[scan.group].update(block)
             self._deliver(block)
 
-    def _call(self, action: Callable[[], T]) -> T:
+    def _call(self, action: Callable[[], T], patience: float) -> T:
         """One call into the driver; whatever it raises comes out as a DeviceError."""
-        self.busy_since = time.monotonic()
+        self.deadline = time.monotonic() + patience
         try:
             return action()
         except DeviceError:
@@ -243,7 +262,7 @@ class Port:
             self._log.exception("%s: internal error in the driver", self._name)
             raise BadReply(f"{self._name}: internal error, {error}") from error
         finally:
-            self.busy_since = None
+            self.deadline = None
 
     def _scan_failed(self, scan: Scan, error: DeviceError) -> None:
         self._end(scan)
@@ -253,6 +272,17 @@ class Port:
             return
         self._complain(scan.group, error)
         self._tell(self._listener.failed, scan.group, frozenset(self._read[scan.group]), error)
+        if not self._silent and time.monotonic() - self._good_at > SILENCE:
+            self._silent = True
+            self._tell(self._listener.link, Link.Down, error)
+
+    def _heard(self) -> None:
+        """It answered; after a silence everything is read anew."""
+        self._good_at = time.monotonic()
+        if self._silent:
+            self._silent = False
+            self._tell(self._listener.link, Link.Up, None)
+            self._schedule.hurry(self._good_at)
 
     def _complain(self, where: str, error: DeviceError) -> None:
         """Log an error of a group, or of the link (""), once until that is well again; of rewordings the first."""
@@ -276,7 +306,7 @@ class Port:
 
     def _carry_out(self, put: _Put) -> None:
         try:
-            readings = self._call(lambda: self._driver.write(put.point, put.value))
+            readings = self._call(lambda: self._driver.write(put.point, put.value), PUT_TIME)
         except DeviceError as error:
             self._answer(put.done, error)
             if isinstance(error, LinkDown):

@@ -140,7 +140,7 @@ class Record:
             (point.drvl, point.drvl is not None and number < point.drvl, "below the lower limit DRVL"),
             (point.drvh, point.drvh is not None and number > point.drvh, "above the upper limit DRVH"),
         ):
-            if outside:
+            if outside and not point.moving:
                 raise Refused(f"{self.name}: {number:g} {point.egu} is {side} of {limit:g} {point.egu}; not sent")
         if point.rtyp is RecordType.longout:
             if number != int(number):

@@ -56,8 +56,13 @@ class Schedule:
             scan.end()
             scan.due = now
 
+    def hurry(self, now: float) -> None:
+        """All groups that wait are due now."""
+        for scan in self.scans:
+            scan.due = min(scan.due, now)
+
     def overdue(self, now: float) -> Scan | None:
-        """A scan that has waited for more than its own period: it goes before the puts."""
+        """A scan that has waited for more than its own period."""
         late = [scan for scan in self._ready(now) if now - scan.since() > scan.period]
         return max(late, key=lambda scan: (now - scan.since()) / scan.period, default=None)
 

@@ -26,8 +26,10 @@ _WORDS = {
 }
 
 
-def check(schema: type, data: Any, key: Key, file: YamlFile) -> Any:
+def check(schema: type, data: Any, key: Key, file: YamlFile, also: tuple[str, ...] = ()) -> Any:
     """The dataclass made from ``data``, which stands at ``key`` in the file; None when it has faults (noted there).
+
+    ``also``: keys that are allowed there besides, and were taken out before.
 
     Texts that came from the environment are read as YAML where a number is wanted. After a fault, what is left
     without it is still checked, so that one run shows all faults.
@@ -44,11 +46,13 @@ def check(schema: type, data: Any, key: Key, file: YamlFile) -> Any:
         try:
             checked = adapter.validate_json(json.dumps(data))
         except pydantic.ValidationError as error:
-            errors = [each for each in error.errors() if _path(data, each) not in dropped]
+            found = {_path(data, each): each for each in error.errors()}  # one for all the alternatives of a key
+            deeper = {path[:length] for path in found for length in range(len(path))}
+            errors = [each for path, each in found.items() if path not in dropped | deeper]
             if sum(_read_again(data, each, key, file) for each in errors):
                 continue
             for each in errors:
-                _note(schema, data, each, key, file)
+                _note(schema, also, data, each, key, file)
             faulty = {_path(data, each) for each in errors}
             dropped |= faulty
             if not sum(_drop(data, path) for path in faulty):
@@ -76,10 +80,10 @@ def _read_again(data: Any, error: Any, key: Key, file: YamlFile) -> bool:
     return True
 
 
-def _note(schema: type, data: Any, error: Any, key: Key, file: YamlFile) -> None:
+def _note(schema: type, also: tuple[str, ...], data: Any, error: Any, key: Key, file: YamlFile) -> None:
     path = _path(data, error)
     if error["type"] == "unexpected_keyword_argument":
-        allowed = ", ".join(_names(schema, path[:-1]))
+        allowed = ", ".join([*(also if len(path) == 1 else ()), *_names(schema, path[:-1])])
         file.fault((*key, *path), f"unknown key; allowed: {allowed}")
         return
     sentence = _WORDS.get(error["type"], error["msg"])
@@ -92,7 +96,8 @@ def _note(schema: type, data: Any, error: Any, key: Key, file: YamlFile) -> None
 def _drop(data: Any, path: Key) -> bool:
     """Remove a faulty key, so that the rest can be checked; False when there is nothing to remove."""
     try:
-        parent = _walk(data, path[:-1])
+        while isinstance(parent := _walk(data, path[:-1]), list):
+            path = path[:-1]  # a list with an item less would be another fault
         del parent[path[-1]]
     except (KeyError, IndexError, TypeError):
         return False

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from drivers.caen.items import Variable
-
-log = logging.getLogger(__name__)
 
 _LONGEST_WAIT = 32  # scans
 
@@ -42,11 +39,9 @@ class Batch:
         self._next_wait[label] = min(2 * wait, _LONGEST_WAIT)
         return fresh
 
-    def answered(self, labels: Sequence[str]) -> None:
-        """Take them back; log those that were bad before."""
-        for label in labels:
-            if self._bad.pop(label, None) is not None:
-                log.info("%s can be read again", label)
+    def answered(self, labels: Sequence[str]) -> list[str]:
+        """Take them back, and return those that were bad before."""
+        return [label for label in labels if self._bad.pop(label, None) is not None]
 
 
 def batches(variables: Iterable[Variable]) -> Iterator[Batch]:

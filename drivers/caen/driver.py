@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CHORE_TIME = 0.25  # s of a monitor scan that limits may take
-_SURVEY_TIME = 0.75  # s of a monitor scan, as long as there are boards that are not served yet
+_SURVEY_TIME = 0.75  # s of a monitor scan, as long as there is something about which the crate was not asked yet
 _IN_FULL = 10.0  # s after the login in which every channel is asked about each of its parameters
 _READ_BACK_AFTER = (0.0, 0.05, 0.1, 0.15, 0.25, 0.4)  # s: crates take up to a second to show what they were told
 
@@ -38,6 +38,7 @@ class Caen(Driver):
     Config: ClassVar[type[configuration.Config]] = configuration.Config
     scan: ClassVar = {MONITOR: 1.0, SETTINGS: 10.0}
     discovers = True
+    longest_retry = 30.0  # a crate has few sessions, and one that was lost counts for some time
     name_size = 32  # slot, channel, 9 characters of a parameter, the longest name of a bit; properties: assumed
 
     def __init__(self, config: configuration.Config) -> None:
@@ -87,6 +88,8 @@ class Caen(Driver):
         for block in chain(first, self._batches(session, group)):
             self._publish()
             yield block
+        for section in self._sections.values():
+            section.report()
         session.check(mark)
 
     def write(self, point: Point, value: Value) -> Readings:
@@ -255,7 +258,8 @@ class Caen(Driver):
     def _chores(self, session: Session) -> Iterator[Readings]:
         """Ask for limits again, new boards what they have, and what was assumed, for a part of the scan's time."""
         began = monotonic()
-        while monotonic() < began + (_SURVEY_TIME if self._entering else _CHORE_TIME):
+        unknown = self.exploring or any(section.assumed for section in self._sections.values())
+        while monotonic() < began + (_SURVEY_TIME if unknown else _CHORE_TIME):
             present = [section for section in self._sections.values() if section.present]
             stale = [section for section in present if section.stale]
             assumed = [section for section in present if section.assumed]

@@ -85,7 +85,12 @@ class Number(Format):
         return {"egu": self.egu, "prec": self.digits, "lopr": self.low, "hopr": self.high}
 
     def limits(self) -> Mapping[str, Any]:
-        return {"drvl": self.low, "drvh": self.high}
+        return {"drvl": self.low, "drvh": self.high, "moving": True}
+
+    @property
+    def current(self) -> bool:
+        """True for a current, whose unit goes with the channel's range."""
+        return self.egu.endswith("A")
 
     def reading(self, raw: Any) -> Value | Reading:
         value = shortest(raw)
@@ -150,7 +155,7 @@ class Integer(Format):
     output = RecordType.longout
 
     def limits(self) -> Mapping[str, Any]:
-        return {"drvl": self.low, "drvh": self.high}
+        return {"drvl": self.low, "drvh": self.high, "moving": True}
 
     def reading(self, raw: Any) -> Value | Reading:
         return int(raw)

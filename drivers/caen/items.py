@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from drivers.base import Point, Reading, RecordType, Severity, Value
+from drivers.base import Point, Reading, RecordType, Refused, Severity, Value
 from drivers.caen.bits import UNPLUGGED, severity_of, text_of, words_of
 from drivers.caen.formats import CA_TEXT, Format, Number, Raw, Word
 
@@ -149,6 +149,8 @@ class ChannelParameter(Variable):
         return device.get_ch_param(self.slot, indexes, self.name)
 
     def write(self, device: Device, raw: Raw) -> None:
+        if isinstance(raw, str):  # up to 3.3 at least set_ch_param fails on text
+            raise Refused(f"{self.label}: not sent, caen-libs cannot set a channel's parameter to a text")
         device.set_ch_param(self.slot, [self.channel], self.name, raw)
 
 

@@ -26,7 +26,9 @@ class Section:
     probe     how the board answered when it was last looked for
     points    what the items look like; ``changed`` is set when there are new ones
     stale     labels of the parameters that may have got other limits or units; a dict for its order
-    assumed   labels of those about which the crate was not asked yet; likewise
+    assumed   labels of those about which the crate was not asked yet; likewise. Currents, whose unit may differ
+              from channel to channel, come first and are INVALID so long
+    news      what has to be logged, in sentences; ``report`` does so
     """
 
     def __init__(
@@ -38,12 +40,28 @@ class Section:
         self.items = _distinct(items)
         self.probe: Board | None = None
         self.stale: dict[str, None] = {}
-        self.assumed = {label: None for label in assumed if isinstance(self.items.get(label), Variable)}
+        self.assumed = dict.fromkeys(sorted(filter(self._is_variable, assumed), key=self._importance))
+        self.news: list[str] = []
         self._titles: dict[int | None, str] = {}
         self._unplugged: set[int | None] = set()
         self._seen: dict[str, object] = {}  # settings as last read back
+        self._told_gone = False
         self.come_back()
         self._describe()
+
+    def _is_variable(self, label: str) -> bool:
+        return isinstance(self.items.get(label), Variable)
+
+    def _importance(self, label: str) -> tuple[bool, bool]:
+        variable = self._variable(label)
+        return not _is_current(variable), variable.writable
+
+    def report(self) -> None:
+        """Log what happened since the last time, in one line: what hits one channel may hit them all."""
+        if self.news:
+            more = f" (and {len(self.news) - 1} more like it)" if len(self.news) > 1 else ""
+            log.warning("%s: %s%s", self.name, self.news[0], more)
+            self.news.clear()
 
     def come_back(self) -> None:
         """It is there (again): everything is worth another try."""
@@ -53,8 +71,9 @@ class Section:
 
     def lose(self, error: DeviceError) -> None:
         """It is not there any more."""
-        if self.present:
-            self.present = False
+        self.present = False
+        if not self._told_gone:
+            self._told_gone = True
             log.warning("%s is gone: %s", self.name, error)
 
     def facts(self) -> Readings:
@@ -101,10 +120,11 @@ class Section:
                     yield from self._read_some(session, batch, (label,))
                 return
             if batch.failed(labels[0]):
-                log.warning("%s", error)
+                self.news.append(str(error))
             yield self._invalid(labels, Status.READ)
         else:
-            batch.answered(labels)
+            self._told_gone = False
+            self.news += [f"{label} can be read again" for label in batch.answered(labels)]
             yield readings
 
     def _fetch(self, session: Session, variables: Sequence[Variable]) -> Readings:
@@ -135,6 +155,8 @@ class Section:
         if isinstance(variable.format, Number) and variable.channel in self._unplugged:
             # Nothing is connected there, but the crate goes on returning numbers.
             return _invalid(variable.shown, Status.COMM)
+        if variable.label in self.assumed and _is_current(variable):
+            return _invalid(variable.shown, Status.UDF)
         return variable.readings(raw)
 
     # ---- limits, units and names that change ----
@@ -153,6 +175,7 @@ class Section:
     def refresh(self, session: Session) -> Readings:
         """Ask for limits and unit of one stale or assumed parameter, and for the value of a setting."""
         label = next(iter(self.stale or self.assumed))
+        self.assumed.pop(label, None)
         readings: Readings = {}
         try:
             now = self.ask_again(session, self._variable(label))
@@ -162,7 +185,6 @@ class Section:
         except BadReply as error:
             log.warning("%s", error)
         self.stale.pop(label, None)
-        self.assumed.pop(label, None)
         return readings
 
     def ask_again(self, session: Session, item: Variable) -> Variable:
@@ -198,6 +220,10 @@ class Section:
 
     def _invalid(self, labels: Iterable[str], status: Status) -> Readings:
         return _invalid((name for label in labels for name in self._variable(label).shown), status)
+
+
+def _is_current(variable: Variable) -> bool:
+    return isinstance(variable.format, Number) and variable.format.current
 
 
 def _invalid(names: Iterable[str], status: Status) -> Readings:

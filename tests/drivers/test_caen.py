@@ -1058,19 +1058,30 @@ def test_the_settings_of_a_board_are_known_as_soon_as_it_is_served(crate: CrateF
 
 
 def test_a_large_crate_is_served_from_what_is_known_of_like_channels_and_verified_after(
-    crate: CrateFake, rack: Rack, monkeypatch: pytest.MonkeyPatch, start: Callable[..., Caen]
+    crate: CrateFake, rack: Rack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rack.command("HV1 front 4 2 IMRange 1")  # this channel's currents are in nA, those of its likes in uA
     monkeypatch.setattr("drivers.caen.driver._IN_FULL", 0.0)
-    monkeypatch.setattr("drivers.caen.driver._CHORE_TIME", 0.0)
-    driver = start(channels={4: (0, 1, 2)})
+    driver = Caen(Config(**{**KEYS, "system": crate.model.system, "channels": {4: (0, 1, 2)}}))  # type: ignore[arg-type]
+    driver.connect()
+    blocks = driver.read("monitor")
+    while not units(driver):
+        next(blocks)
     asked = [call for call in calls(crate) if call.startswith("GetChParamProp")]
     assert asked
     assert all(call.startswith("GetChParamProp 4.0") for call in asked), asked[:3]
-    assert set(units(driver)) == {"S04:C00", "S04:C01", "S04:C02"}
-    monkeypatch.setattr("drivers.caen.driver._CHORE_TIME", 5.0)
-    scan(driver)
+    monkeypatch.setattr("drivers.caen.driver._SURVEY_TIME", 0.0)
+    monkeypatch.setattr("drivers.caen.driver._CHORE_TIME", 0.0)
+    early = {name: value for block in blocks for name, value in block.items()}
+    assert isinstance(early["S04:C00:IMon"], float)
+    assert isinstance(early["S04:C02:VMon"], float)
+    unknown = early["S04:C02:IMon"]  # a unit that nobody has asked for yet is not shown as true
+    assert isinstance(unknown, Reading)
+    assert (unknown.value, unknown.severity) == (None, Severity.INVALID)
+    monkeypatch.setattr("drivers.caen.driver._SURVEY_TIME", 5.0)
+    assert isinstance(scan(driver)["S04:C02:IMon"], float)
     assert units(driver) == {"S04:C00": "uA", "S04:C01": "uA", "S04:C02": "nA"}
     calls(crate)
     scan(driver)
     assert not [call for call in calls(crate) if call.startswith("GetChParamProp")]
+    driver.close()

@@ -101,8 +101,8 @@ def test_a_number_that_is_none_is_invalid() -> None:
 
 
 def test_zero_and_zero_are_no_limits() -> None:
-    assert numeric(minval=0.0, maxval=0.0).limits() == {"drvl": None, "drvh": None}
-    assert numeric(minval=0.0, maxval=float32(1000.1)).limits() == {"drvl": 0.0, "drvh": 1000.1}
+    assert numeric(minval=0.0, maxval=0.0).limits() == {"drvl": None, "drvh": None, "moving": True}
+    assert numeric(minval=0.0, maxval=float32(1000.1)).limits() == {"drvl": 0.0, "drvh": 1000.1, "moving": True}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e39, "5", "On"])

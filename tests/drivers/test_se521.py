@@ -141,7 +141,7 @@ class Backend(usb.backend.IBackend):  # type: ignore[misc]
 
     def intr_read(self, dev_handle: FakeDevice, ep: int, intf: int, buff: Any, timeout: int) -> int:
         assert (ep, len(buff)) == (0x81, 32)
-        assert timeout <= 300
+        assert timeout <= 500
         report = self._expect("in", b"")
         buff[: len(report)] = array("B", report)
         return len(report)

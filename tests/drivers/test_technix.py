@@ -499,6 +499,17 @@ def test_hv_off_is_the_pair_with_its_pause_in_any_state(driver: Technix, generat
     assert sent - answered >= 0.1
 
 
+def test_hv_off_releases_an_hv_on_that_somebody_left_half_sent_and_ends_off(
+    driver: Technix, generator: Generator
+) -> None:
+    given = (b"E", b"E16")  # bit 5: the first half of HV on was given, by a process that is gone
+    generator.expects(
+        *echo(b"P6,1", b"P6,0"), given, *echo(b"P5,0", b"P6,1", b"P6,0"), (b"E", b"E0")
+    )  # fmt: skip
+    readings = put(driver, "HV", 0)
+    assert (readings["HV_RBV"], readings["OnCmd"]) == (0, 0)
+
+
 def test_hv_off_and_inhibit_on_are_sent_to_a_mute_generator_and_fail(driver: Technix, generator: Generator) -> None:
     generator.expects((b"E", None))
     with pytest.raises(NoReply):

@@ -128,6 +128,83 @@ def test_an_off_overtakes_waiting_puts_and_cancels_earlier_ones_to_the_same_poin
     run(scenario)
 
 
+def test_scans_that_fail_slowly_do_not_starve_the_puts(run, bench):
+    def slow_and_bad(group):
+        bench.log.append(group)
+        time.sleep(0.2)  # four periods
+        raise NoReply("silence")
+        yield
+
+    async def scenario(rig):
+        bench.read = slow_and_bad
+        await rig.until(lambda: rig.state("Mon")[2] == "INVALID")
+        began = time.monotonic()
+        for value, name in ((1.0, "Set"), (2.0, "Set"), (0, "Safe"), (0, "Safe")):
+            await rig.put(name, value)
+        assert time.monotonic() - began < 2.0
+
+    run(scenario, driver=bench)
+
+
+def test_what_makes_things_safe_goes_before_a_scan_that_is_overdue(run, bench):
+    def slow_and_bad(group):
+        bench.log.append(group)
+        time.sleep(0.2)
+        raise NoReply("silence")
+        yield
+
+    async def scenario(rig):
+        bench.read = slow_and_bad
+        await rig.until(lambda: rig.state("Mon")[2] == "INVALID")
+        for _ in range(3):
+            began = time.monotonic()
+            await rig.put("Safe", 0)
+            assert time.monotonic() - began < 0.35  # the scan in progress, and no other
+
+    run(scenario, driver=bench)
+
+
+def test_an_off_after_an_off_is_no_failure_of_the_first(run):
+    async def scenario(rig):
+        rig.driver.gate.clear()
+        await asyncio.sleep(0.1)
+        puts = [asyncio.create_task(rig.put("Safe", 0)) for _ in range(3)]
+        await asyncio.sleep(0)
+        rig.driver.gate.set()
+        await asyncio.gather(*puts)
+
+    run(scenario)
+
+
+def test_a_silent_instrument_shows_as_down_and_is_read_anew_when_it_answers(run):
+    async def scenario(rig):
+        rig.driver.read_error = {"fast": NoReply("silence"), "slow": NoReply("silence")}
+        await rig.until(lambda: rig.state("Conn")[0] == 0, 4.0)
+        assert rig.state("Set")[1:] == ("TIMEOUT", "INVALID")
+        assert rig.driver.log.count("connect") == 1
+        await rig.put("Safe", 0)  # it may hear what cannot be heard here
+        rig.driver.read_error = {}
+        await rig.until(lambda: rig.state("Conn")[0] == 2 and rig.state("Set") == (10.0, *FINE), 1.0)
+
+    run(scenario)
+
+
+def test_limits_that_move_are_judged_by_the_driver_unless_the_site_sets_its_own(run, bench):
+    bench.points = tuple(replace(p, moving=True) if p.name == "Set" else p for p in bench.points)
+
+    async def scenario(rig):
+        await rig.put("Set", 500.0)
+        assert ("Set", 500.0) in bench.log
+
+    async def narrowed(rig):
+        with pytest.raises(Refused, match="50"):
+            await rig.put("Set", 60.0)
+
+    run(scenario, driver=bench)
+    bench.points = tuple(replace(p, moving=True) if p.name == "Set" else p for p in bench.points)
+    run(narrowed, driver=bench, site=Site([("T:PS:Set", {"DRVH": 50.0})]))
+
+
 def test_a_storm_of_puts_does_not_starve_the_scans(run, bench):
     def slow_write(point, value):
         bench.log.append(("Set", value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 
@@ -149,6 +150,14 @@ def test_a_loss_is_invalid_within_two_scans_keeps_the_value_and_heals(ioc, ca, f
     ioc.fault(f"GEN {cure}")
     ca.wait(ioc("GEN:VMon"), lambda value: value.severity == 0, timeout=12)
     assert ca.long(ioc("GEN:Error"))
+
+
+def test_hv_off_reaches_a_generator_whose_answers_are_lost(ioc: Ioc, ca: Client) -> None:
+    switch_on(ioc, ca)
+    ioc.fault("GEN mute")
+    time.sleep(1.5)
+    assert "HV Off was sent, its effect is unknown" in ca.refused(ioc("GEN:HV"), "Off")
+    assert json.loads(ioc.fault("GEN state"))["on"] is False
 
 
 def test_split_answers_are_put_together(ioc: Ioc, ca: Client) -> None:
