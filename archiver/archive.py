@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
@@ -66,10 +67,17 @@ def _is_glob(pattern: str) -> bool:
 
 
 def _close_previous_run(store: Store) -> None:
-    """End what a killed run left open, where the whole archive ends: until then at least that run was alive."""
+    """End what a killed run left open, where the whole archive ends: until then at least that run was alive.
+
+    An IOC whose clock is ahead must not put the end of the others' rows into the future.
+    """
     newest = store.newest()
-    end_ns = max((sample.time_ns for sample in newest), default=0) + 1
-    left_open = [gap_marker(sample.pv, end_ns, Gap.ARCHIVE_OFF) for sample in newest if not is_gap(sample)]
+    end_ns = min(max((sample.time_ns for sample in newest), default=0), time.time_ns())
+    left_open = [
+        gap_marker(sample.pv, max(end_ns, sample.time_ns) + 1, Gap.ARCHIVE_OFF)
+        for sample in newest
+        if not is_gap(sample)
+    ]
     if left_open:
         log.warning("the previous run was not stopped but killed: %d PVs marked %s", len(left_open), Gap.ARCHIVE_OFF)
         store.add(left_open)

@@ -37,6 +37,8 @@ class Client:
         self._channels: dict[str, Channel] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._reported = ""
+        self._watch: Callable[[], aioca.Subscription]
+        self._list: aioca.Subscription | None = None
         self.refused: Counter[str] = Counter()
         # By its default libca comes to look every 5 min only for an IOC that has long been away; this is its least.
         os.environ.setdefault("EPICS_CA_MAX_SEARCH_PERIOD", "60")
@@ -58,10 +60,15 @@ class Client:
             else:
                 log.warning("%s: not found yet: the PVs that are given by globs are not archived", pv)
 
-        aioca.camonitor(pv, update, datatype=aioca.DBR_CHAR_STR, connect_timeout=TIMEOUT)
+        def watch() -> aioca.Subscription:
+            return aioca.camonitor(pv, update, datatype=aioca.DBR_CHAR_STR, connect_timeout=TIMEOUT)
+
+        self._watch, self._list = watch, watch()
 
     def check(self) -> None:
         """Now and then: notice lost subscriptions, and say how many PVs are connected if that has changed."""
+        if self._list is not None and self._list.state == aioca.Subscription.CLOSED:
+            self._list = self._watch()  # aioca closes it for any error of the server
         for channel in self._channels.values():
             channel.check()
         connected = sum(channel.connected for channel in self._channels.values())
@@ -78,6 +85,8 @@ class Client:
         aioca.purge_channel_caches()
         for channel in self._channels.values():
             channel.end()
+        for reason, count in self.refused.items():
+            log.warning("%d samples were refused for %s", count, reason)
 
 
 class Channel:

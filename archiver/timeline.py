@@ -14,25 +14,30 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Timeline:
-    """What has been stored of a PV: the time of its newest row, and whether that row marks a gap.
+    """What has been stored of a PV: the time of its newest row, its newest stamp, and whether that row marks a gap.
 
     The first value after a gap is often older than the gap: the PV has not changed since. Stored under its own stamp
     it would hide behind the marker, and the PV would look dead until its next change. So it is stored at the time of
-    the connection, as the value in force.
+    the connection, as the value in force. Where an IOC's clock is behind ours, the values that follow are older than
+    that row, too: they come right after it, for what moves on by its IOC's clock is not to be lost.
     """
 
     pv: str
     last_ns: int = 0
     in_gap: bool = True
+    last_stamp_ns: int = 0
 
     def admit(self, sample: Sample, now_ns: int, connected_ns: int) -> Sample:
         """The row to store for a sample that came at `now_ns` over a connection made at `connected_ns`."""
-        _check_stamp(sample.time_ns, now_ns)
-        if sample.time_ns <= self.last_ns and self.in_gap:
-            sample = replace(sample, time_ns=max(connected_ns, self.last_ns + 1))
-        elif sample.time_ns < self.last_ns:
+        stamp_ns = sample.time_ns
+        _check_stamp(stamp_ns, now_ns)
+        if stamp_ns < self.last_stamp_ns and not self.in_gap:
             raise Refused("time stamps going backwards")
-        self.last_ns, self.in_gap = sample.time_ns, False
+        if stamp_ns <= self.last_ns and self.in_gap:
+            sample = replace(sample, time_ns=max(connected_ns, self.last_ns + 1))
+        elif self.last_stamp_ns < stamp_ns <= self.last_ns:
+            sample = replace(sample, time_ns=self.last_ns + 1)
+        self.last_ns, self.last_stamp_ns, self.in_gap = max(self.last_ns, sample.time_ns), stamp_ns, False
         return sample
 
     def mark(self, gap: Gap, now_ns: int) -> Sample:

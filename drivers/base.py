@@ -102,6 +102,7 @@ class Point:
     rtyp      the EPICS record type
     addr      where it lives in the instrument; handed back to the driver untouched
     group     the scan group that reads it; "" for a point that no scan reads (a command, a setting with a readback)
+    command   True for something that a put of 1 executes: nothing reads it, it rests at 0
     follows   for a setting: the name of its readback point, whose value it takes at connect and on change
     egu       unit, 15 characters at most, ASCII; prec: digits after the point
     states    words of a bi/bo/mbbi/mbbo, 25 characters and 16 words at most; severities: one for each word
@@ -114,6 +115,7 @@ class Point:
     addr: Any = None
     group: str = ""
     follows: str | None = None
+    command: bool = False
     desc: str = ""
     egu: str = ""
     prec: int = 0
@@ -247,5 +249,12 @@ class Driver(ABC):
         """Close the connection; may be called at any time and more than once. Never raises, never writes a value."""
 
     def urgent(self, point: Point, value: Value) -> bool:
-        """True for a put that makes things safe (HV off): it overtakes all other puts that wait."""
+        """True for a put that makes things safe (HV off): it overtakes all other puts that wait.
+
+        This and ``undoes`` only judge: they are called from another thread than the rest.
+        """
         return False
+
+    def undoes(self, urgent: Point, waiting: Point) -> bool:
+        """True if a put that waits must not be carried out after an urgent one that overtook it."""
+        return urgent.name == waiting.name

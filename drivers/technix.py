@@ -348,6 +348,10 @@ class Technix(Driver):
         """True for HV off and for Inhibit on."""
         return (point.name, value) in {("HV", 0), ("Inhibit", 1)}
 
+    def undoes(self, urgent: Point, waiting: Point) -> bool:
+        """True for puts that would switch on, or make ready to, after an HV off or Inhibit on."""
+        return waiting.name in {"HV", "Inhibit", "Mode"}
+
     def _status(self) -> int:
         """Ask for the status byte, and learn from it what happened since the last one."""
         bits = self._line.ask("E")
@@ -433,13 +437,12 @@ class Technix(Driver):
         return bits
 
     def _switch_off(self) -> int:
-        """Give the P6 pair; then release a P5 that somebody left half sent, lest its release switches HV on later."""
+        """Give the P6 pair; an HV on that somebody else left half sent is completed as HV off, too."""
         self._send_off()
         bits = self._await("HV", HV, False)
         if bits & ON_CMD:
-            self._line.tell("P5,0")
-            self._send_off()
-            bits = self._await("HV", HV, False)
+            self._begun |= ON_CMD
+            bits = self._complete_pair(bits)
         return bits
 
     def _send_off(self) -> None:

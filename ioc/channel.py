@@ -21,7 +21,19 @@ from ioc.fields import FIELDS, MENU_SEVERITY, Field, Kind
 from ioc.record import STRING_SIZE, Record
 
 EPICS_EPOCH = 631152000
+UNIT_SIZE = 7  # what Channel Access carries of a unit
 LONG_STRING_SIZE = 1 << 20
+
+# What a client can put; the others acknowledge alarms, and must never be taken for a value
+_PUT_TYPES = {
+    ChannelType.STRING,
+    ChannelType.INT,
+    ChannelType.FLOAT,
+    ChannelType.ENUM,
+    ChannelType.CHAR,
+    ChannelType.LONG,
+    ChannelType.DOUBLE,
+}
 
 Put = Callable[[Record, Value], Awaitable[None]]
 
@@ -42,6 +54,11 @@ class _RecordChannel(ca.ChannelData):  # type: ignore[misc]
                     if wanted:
                         metadata, values = _now(self._read(_channel_type_by_name[type_name]))
                         queue.put_nowait(SubscriptionUpdate(wanted, metadata, values, mask, None))
+
+    async def subscribe(self, queue: Any, sub_spec: Any, sub: Any) -> None:
+        """A new subscriber gets the value of now, not the one that caproto converted for another."""
+        self._content.clear()
+        await super().subscribe(queue, sub_spec, sub)
 
     async def _read(self, data_type: Any) -> Any:
         self._pull()
@@ -69,6 +86,8 @@ class _RecordChannel(ca.ChannelData):  # type: ignore[misc]
     async def write_from_dbr(self, data: Any, data_type: Any, metadata: Any, *, flags: int = 0) -> None:
         """A client's put, in whatever type it came: the record and the instrument decide, nothing is stored here."""
         native = ca.native_type(data_type)
+        if native not in _PUT_TYPES:
+            raise Refused(f"{self.record.name}: alarms are not acknowledged here")
         if native in {ChannelType.STRING, ChannelType.CHAR}:
             encoding, direction = "latin-1", ConversionDirection.FROM_WIRE
             data = ca.backend.convert_values(data, native, native, string_encoding=encoding, direction=direction)
@@ -92,7 +111,7 @@ class _Numeric(_RecordChannel):
             "lower_warning_limit": _or(point.low, unset),
             "lower_alarm_limit": _or(point.lolo, unset),
         }
-        return {"units": point.egu, "precision": point.prec, **limits}
+        return {"units": point.egu[:UNIT_SIZE], "precision": point.prec, **limits}
 
 
 class DoubleChannel(_Numeric, ca.ChannelDouble):  # type: ignore[misc]
@@ -110,7 +129,7 @@ class EnumChannel(_RecordChannel, ca.ChannelEnum):  # type: ignore[misc]
     """bi, bo, mbbi, mbbo."""
 
     def _properties(self, point: Point) -> dict[str, Any]:
-        return {"enum_strings": point.states}
+        return {"enum_strings": point.states[: ca.MAX_ENUM_STATES]}
 
 
 class StringChannel(_RecordChannel, ca.ChannelString):  # type: ignore[misc]
@@ -118,8 +137,9 @@ class StringChannel(_RecordChannel, ca.ChannelString):  # type: ignore[misc]
 
     async def _read(self, data_type: Any) -> Any:
         self._pull()
-        if not isinstance(data_type, ca._dbr._LongStringChannelType):
-            self._data["value"] = self._data["value"][:STRING_SIZE]
+        text = self._data["value"].encode("latin-1", "replace").decode("latin-1")
+        whole = isinstance(data_type, ca._dbr._LongStringChannelType)
+        self._data["value"] = text if whole else text[:STRING_SIZE]
         return await ca.ChannelString._read(self, data_type)
 
 
@@ -151,6 +171,11 @@ class _FieldChannel(ca.ChannelData):  # type: ignore[misc]
     """A field of a record, read anew for each request."""
 
     pull: Callable[[], Any]
+
+    async def subscribe(self, queue: Any, sub_spec: Any, sub: Any) -> None:
+        """As with records: the value of now."""
+        self._content.clear()
+        await super().subscribe(queue, sub_spec, sub)
 
     async def _read(self, data_type: Any) -> Any:
         self._data["value"] = self.pull()
@@ -213,7 +238,9 @@ def _field(
 
 def _field_value(record: Record, field: Field) -> Any:
     value = field.get(record.point)
-    return _FIELD_CHANNELS[field.kind][1] if value is None else value
+    if value is None:
+        return _FIELD_CHANNELS[field.kind][1]
+    return value[:STRING_SIZE] if isinstance(value, str) else value
 
 
 def _now(reading: Coroutine[Any, Any, Any]) -> Any:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
-from drivers.base import DeviceError, Driver, LinkDown, NoReply, Point, Reading, Readings, RecordType, Value
+from drivers.base import DeviceError, Driver, LinkDown, NoReply, Point, Reading, Readings, Value
 from ioc import health
 from ioc.port import Link, Port
 from ioc.record import LOG, PROPERTY, VALUE, Record
@@ -105,14 +105,14 @@ class Instrument:
 
     def failed(self, group: str, read: frozenset[str], error: DeviceError) -> None:
         """A scan failed: what it did not read is not true any more."""
-        self._complain(error)
         self._invalidate([n for n, p in self._points.items() if p.group == group and n not in read], error)
+        self._complain(error)
 
     def link(self, state: Link, error: DeviceError | None) -> None:
         """The connection came or went."""
         if error is not None:
-            self._complain(error)
             self._invalidate(self._points, error)
+            self._complain(error)
         self._show({health.CONN: int(state)})
         self._up = state is Link.Up
         self._rest_commands()
@@ -131,6 +131,8 @@ class Instrument:
         for point in points:
             self._adopt(point)
         self._rest_commands()
+        for name in gone:
+            self._seen.pop(name, None)
         self._invalidate(gone, LinkDown(f"{self.name} does not have it any more"))
 
     # ---- parts ----
@@ -179,9 +181,8 @@ class Instrument:
         """Nothing reads a command: it rests at 0 while the instrument is there."""
         now = time.time()
         for point in self._points.values() if self._up else ():
-            command = point.rtyp is RecordType.bo and not point.group and not point.follows
             record = self.records.get(point.name)
-            if command and record is not None and record.sevr is health.INVALID:
+            if point.command and record is not None and record.sevr is health.INVALID:
                 self._process(record, Reading(0), now)
 
     def _complain(self, error: DeviceError) -> None:
@@ -205,14 +206,15 @@ class Instrument:
                 continue
             self._stalled = NoReply(f"{self.name} hangs: a call to it does not come back")
             self._log.warning("%s", self._stalled)
-            self._complain(self._stalled)
             self._invalidate(self._points, self._stalled)
+            self._complain(self._stalled)
             self._show({health.CONN: int(Link.Down)})
             port.refuse(self._stalled)
             while port.deadline == deadline:
                 await asyncio.sleep(0.2)
             self._log.info("%s answers again", self.name)
             self._stalled = None
+            self._rest_commands()
             self._show({health.CONN: int(Link.Up if self._up else Link.Down)})
 
 

@@ -29,6 +29,8 @@ GIVE_UP = 10.0
 STALL_PERIODS = 1.5
 # A put may take this many seconds: some are several commands, and are read back until the instrument agrees
 PUT_TIME = 5.0
+# A put that has waited for more than this many seconds is refused: who asked for it has given up
+PUT_AGE = 10.0
 # Seconds that a stop waits for a call that blocks inside a vendor's library
 STOP_PATIENCE = 5.0
 
@@ -68,6 +70,7 @@ class _Put:
     value: Value
     urgent: bool
     done: asyncio.Future[Readings]
+    asked: float
 
 
 class Port:
@@ -129,7 +132,7 @@ class Port:
 
         A put never waits for a connection: carried out long after it was asked, it would surprise.
         """
-        put = _Put(point, value, self._driver.urgent(point, value), self._loop.create_future())
+        put = _Put(point, value, self._driver.urgent(point, value), self._loop.create_future(), time.monotonic())
         with self._wake:
             if self._stopping:
                 raise LinkDown(f"{self._name} is being stopped")
@@ -152,10 +155,11 @@ class Port:
 
     def _overtake(self, put: _Put) -> None:
         """Put it before all that are not urgent; what was to undo it must not be carried out after it."""
-        name = put.point.name
-        for other in [other for other in self._puts if other.point.name == name and not other.urgent]:
+        undone = [each for each in self._puts if not each.urgent and self._driver.undoes(put.point, each.point)]
+        for other in undone:
             self._puts.remove(other)
-            self._answer(other.done, Refused(f"{name}: not sent, a later put that makes it safe overtook it"))
+            sentence = f"{other.point.name}: not sent, a later put to {put.point.name} that makes it safe overtook it"
+            self._answer(other.done, Refused(sentence))
         self._puts.insert(sum(other.urgent for other in self._puts), put)
 
     # ---- in the thread from here on ----
@@ -164,10 +168,10 @@ class Port:
         while not self._stopping:
             try:
                 self._turn()
-            except Exception:  # a thread that ends would leave old values standing as true
+            except Exception as error:  # a thread that ends would leave old values standing as true
                 self._log.exception("%s: internal error in the port; going on", self._name)
-                time.sleep(FIRST_RETRY)
-        self._driver.close()
+                self._lost(LinkDown(f"{self._name}: internal error, {error}"))
+        self._close_driver()
         stopped = LinkDown(f"{self._name} is being stopped")
         self.refuse(stopped)
         while self._retries:
@@ -186,17 +190,21 @@ class Port:
                 self._connect()
             else:
                 self._sleep(self._retry_at - now)
-        elif self._puts and (self._puts[0].urgent or not self._starving(now)):
+        elif put := self._take_put(now):
             self._turn_of_scan = True
-            self._carry_out(self._puts.popleft())
+            self._carry_out(put)
         elif scan := self._schedule.next(now):
             self._step(scan)
         else:
             self._sleep(self._schedule.wait(now))
 
-    def _starving(self, now: float) -> bool:
-        """True when a scan is overdue and it was a put's turn before: then they take turns."""
-        return self._turn_of_scan and self._schedule.overdue(now) is not None
+    def _take_put(self, now: float) -> _Put | None:
+        """The put to carry out now. When a scan is overdue the puts that are not urgent take turns with it."""
+        starving = self._turn_of_scan and self._schedule.overdue(now) is not None
+        with self._wake:
+            if self._puts and (self._puts[0].urgent or not starving):
+                return self._puts.popleft()
+        return None
 
     def _sleep(self, seconds: float) -> None:
         with self._wake:
@@ -214,7 +222,8 @@ class Port:
             self._lost(LinkDown(f"{self._name}: internal error, {error}"))
         else:
             self._log.info("%s: connected", self._name)
-            self._up = True
+            with self._wake:
+                self._up = True
             self._good_at = time.monotonic()
             self._schedule.restart(self._good_at)
             self._check_points()
@@ -222,23 +231,30 @@ class Port:
 
     def _lost(self, error: DeviceError) -> None:
         self._complain("", error)
-        self._up, self._silent, self._error = False, False, error
-        self._driver.close()
-        self._tell(self._listener.link, Link.Down, error)
+        with self._wake:
+            self._up, self._silent, self._error = False, False, error
+        self._tell(self._listener.link, Link.Down, error)  # before anything that may take its time
         self.refuse(error)
+        self._close_driver()
         self._retry_at = time.monotonic() + self._retry_after
         self._retry_after = min(2 * self._retry_after, self._driver.longest_retry)
 
+    def _close_driver(self) -> None:
+        try:
+            self._driver.close()
+        except Exception:
+            self._log.exception("%s: internal error while closing", self._name)
+
     def _step(self, scan: Scan) -> None:
         """Read the next block of a scan, or begin it."""
-        now = time.monotonic()
         self._turn_of_scan = False
-        if scan.blocks is None:
-            scan.begin(self._driver.read(scan.group), now)
-            self._read[scan.group] = set()
-        assert scan.blocks is not None
         try:
-            block = self._call(lambda: next(scan.blocks, None), self._patience)  # type: ignore[arg-type]
+            if scan.blocks is None:
+                self._read[scan.group] = set()
+                scan.begin(iter(()), time.monotonic())
+                scan.blocks = self._call(lambda: self._driver.read(scan.group), self._patience)
+            blocks = scan.blocks
+            block = self._call(lambda: next(blocks, None), self._patience)
         except DeviceError as error:
             self._scan_failed(scan, error)
             return
@@ -259,7 +275,8 @@ class Port:
         except DeviceError:
             raise
         except Exception as error:
-            self._log.exception("%s: internal error in the driver", self._name)
+            if not any(self._complaints.values()):  # the first of many
+                self._log.exception("%s: internal error in the driver", self._name)
             raise BadReply(f"{self._name}: internal error, {error}") from error
         finally:
             self.deadline = None
@@ -305,6 +322,9 @@ class Port:
         self._tell(self._listener.scanned, scan.group, time.monotonic() - scan.began, overruns)
 
     def _carry_out(self, put: _Put) -> None:
+        if time.monotonic() - put.asked > PUT_AGE and not put.urgent:
+            self._answer(put.done, Refused(f"{put.point.name}: not sent, it waited for more than {PUT_AGE:g} s"))
+            return
         try:
             readings = self._call(lambda: self._driver.write(put.point, put.value), PUT_TIME)
         except DeviceError as error:

@@ -23,23 +23,39 @@ from ioc.channel import record_channel
 from ioc.instrument import Instrument
 from ioc.record import Record
 
+log = logging.getLogger("rackioc.server")
+
+# Updates that may wait for a client: this many, or this many for each of its subscriptions
+BACKLOG = 20_000
+BACKLOG_EACH = 10
+
 
 class Server:
     """Shows records to Channel Access clients; a ``Publisher`` for the instruments."""
 
     def __init__(self) -> None:
+        self._unsendable: set[str] = set()
         self._database = _Database()
         self._context = _Context(self._database)
 
     def add(self, record: Record, instrument: Instrument) -> None:
-        """Serve a record from now on; one of the same name is replaced."""
+        """Serve a record from now on; one of the same name is replaced, and its clients come back to the new one."""
+        replaced = record.name in self._database.records
         self._database.add(record, instrument)
+        if replaced:
+            self._context.drop_clients_of(record.name)
 
     def post(self, record: Record, mask: int) -> None:
         """Send what changed in a record to the clients that subscribed to it."""
         channel = self._database.get(record.name)
-        if channel is not None:
+        if channel is None:
+            return
+        try:
             channel.post(mask)
+        except Exception:  # one value that cannot be sent must not keep the others back
+            if record.name not in self._unsendable:
+                self._unsendable.add(record.name)
+                log.exception("%s cannot be sent", record.name)
 
     async def run(self) -> None:
         """Serve until cancelled. OSError when no port can be had."""
@@ -47,6 +63,9 @@ class Server:
             await self._context.run()
         except ca.CaprotoRuntimeError as error:
             raise OSError(f"the Channel Access server cannot start: {error}") from error
+        finally:
+            for circuit in tuple(self._context.circuits):  # caproto leaves them to the end of the process
+                circuit.drop()
 
     @property
     def names(self) -> list[str]:
@@ -80,7 +99,8 @@ class _Database(dict[str, Any]):
 
     def add(self, record: Record, instrument: Instrument) -> None:
         self.records[record.name] = (record, instrument)
-        self.pop(record.name, None)
+        for name in [name for name in self if name == record.name or name.startswith(f"{record.name}.")]:
+            del self[name]
 
     def __missing__(self, name: str) -> Any:
         record, instrument = self.records[name]
@@ -91,6 +111,34 @@ class _Database(dict[str, Any]):
 class _Circuit(caproto_server.VirtualCircuit):  # type: ignore[misc]
     """One client."""
 
+    _sub_task: asyncio.Task[None] | None
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.subscription_queue: asyncio.Queue[Any] = (
+            asyncio.Queue()
+        )  # bounded below, by what the client has subscribed to
+        self.dropped = False
+
+    def behind(self) -> bool:
+        """True if more waits for the client than one that reads would leave."""
+        return bool(self.subscription_queue.qsize() > max(BACKLOG, BACKLOG_EACH * len(self.subscriptions)))
+
+    async def get_from_sub_queue(self, timeout: float | None = None) -> Any:
+        """The next update; what is about to be sent is not kept (caproto keeps the last 1000 of each)."""
+        reference = await super().get_from_sub_queue(timeout)
+        command = reference() if reference is not None else None
+        if command is None:
+            return reference
+        if held := self.unexpired_updates.get(command.subscriptionid):
+            held.popleft()
+        return lambda: command
+
+    async def _on_disconnect(self) -> None:
+        if self._sub_task is asyncio.current_task():
+            self._sub_task = None  # it ends by itself; caproto would wait for it from within
+        await super()._on_disconnect()
+
     async def _command_queue_iteration(self, command: Any) -> Any:
         if isinstance(command, ca.VersionRequest) and self.circuit.priority is not None:
             return []  # libca puts one before each search that it sends over TCP; it is no new priority
@@ -98,8 +146,9 @@ class _Circuit(caproto_server.VirtualCircuit):  # type: ignore[misc]
 
     async def _process_command(self, command: Any) -> Any:
         if isinstance(command, ca.WriteRequest | ca.WriteNotifyRequest):
+            channel, entry = self._get_db_entry_from_command(command)  # now: the client may clear it at once
             self.write_event.clear()
-            await self._start_write_task(lambda: self._write(command))
+            await self._start_write_task(lambda: self._write(command, channel, entry))
             return []
         if isinstance(command, ca.ClearChannelRequest):
             channel, entry = self._get_db_entry_from_command(command)
@@ -107,8 +156,7 @@ class _Circuit(caproto_server.VirtualCircuit):  # type: ignore[misc]
             return [channel.clear()]
         return await super()._process_command(command)
 
-    async def _write(self, command: Any) -> None:
-        channel, entry = self._get_db_entry_from_command(command)
+    async def _write(self, command: Any, channel: Any, entry: Any) -> None:
         try:
             await entry.auth_write(
                 self.client_hostname,
@@ -140,6 +188,7 @@ class _Circuit(caproto_server.VirtualCircuit):  # type: ignore[misc]
 
     def drop(self) -> None:
         """Cut the connection; the client finds its way back when it reads again."""
+        self.dropped = True
         self.client.writer.transport.abort()
 
 
@@ -148,13 +197,15 @@ class _Context(caproto_server.Context):  # type: ignore[misc]
 
     def __init__(self, database: _Database) -> None:
         super().__init__(database)
-        self.log = logging.getLogger("rackioc.server")
+        self.log = log
         self.log.setLevel(logging.WARNING)  # caproto tells every client that comes and goes
         self.log.addFilter(_beacons_once())
 
     async def server_accept_loop(self, sock: socket.socket) -> None:
         def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = writer.get_extra_info("socket")
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             client = caproto_server._TransportWrapper(reader, writer)
             self.server_tasks.create(self.tcp_handler(client, client.getpeername()))
 
@@ -177,6 +228,13 @@ class _Context(caproto_server.Context):  # type: ignore[misc]
             for transport in self.udp_socks.values():
                 await transport.sendto(datagram, address)
 
+    def drop_clients_of(self, name: str) -> None:
+        """A record of another type has taken the name: its clients have to connect anew."""
+        for circuit in tuple(self.circuits):
+            names = {channel.name.partition(".")[0] for channel in circuit.circuit.channels_sid.values()}
+            if name in names:
+                circuit.drop()
+
     def _known(self, name: str) -> bool:
         try:
             return self[name] is not None
@@ -195,7 +253,9 @@ class _Context(caproto_server.Context):  # type: ignore[misc]
 
     async def _subscription_queue_send(self, sub_spec: Any, sub: Any, **update: Any) -> None:
         circuit = sub.circuit
-        if circuit.subscription_queue.full():
+        if circuit.dropped:
+            return
+        if circuit.behind():
             self.log.warning("%s:%d does not read what it subscribed to; disconnected", *circuit.circuit.address)
             circuit.drop()
             return

@@ -44,7 +44,11 @@ async def supervise_archiver(path: Path, addresses: Sequence[str]) -> None:
 
 async def _run(command: list[str], environment: Mapping[str, str]) -> int:
     # a session of its own: Ctrl+C reaches the IOC alone, which then stops the archiver in order
-    process = await asyncio.create_subprocess_exec(*command, env=environment, start_new_session=True)
+    try:
+        process = await asyncio.create_subprocess_exec(*command, env=environment, start_new_session=True)
+    except OSError as error:
+        log.error("the archiver cannot be started: %s", error)
+        return 1
     try:
         return await process.wait()
     except asyncio.CancelledError:

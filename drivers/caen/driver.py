@@ -122,6 +122,10 @@ class Caen(Driver):
             return item.name.upper() == "KILL" and value == 1
         return isinstance(item, Variable) and item.name.upper() == "PW" and value == 0
 
+    def undoes(self, urgent: Point, waiting: Point) -> bool:
+        """True for what waits behind a Kill, and for earlier puts to the switch that was switched off."""
+        return isinstance(urgent.addr, Command) or urgent.name == waiting.name
+
     def _batches(self, session: Session, group: str) -> Iterator[Readings]:
         for section in tuple(self._sections.values()):
             for batch in section.batches:

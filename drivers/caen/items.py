@@ -220,7 +220,7 @@ class Command(Item):
 
     def points(self, title: str) -> Iterator[Point]:
         desc = _describe(title, self.name if self.slot is not None else f"{self.name}: acts on the whole crate")
-        yield Point(name=self.label, rtyp=RecordType.bo, addr=self, desc=desc, states=_COMMAND_WORDS)
+        yield Point(name=self.label, rtyp=RecordType.bo, command=True, addr=self, desc=desc, states=_COMMAND_WORDS)
 
     def execute(self, device: Device) -> None:
         """Execute it, once."""

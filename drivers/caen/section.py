@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from drivers.base import BadReply, DeviceError, Point, Reading, Readings, Severity, Status, Value
 from drivers.caen.batch import Batch, batches
 from drivers.caen.discovery import ask_parameter, label_of
-from drivers.caen.formats import Number
+from drivers.caen.formats import Choice, Number
 from drivers.caen.items import ChannelName, Facts, Item, Property, Variable
 from drivers.caen.session import BoardGone, Session
 
@@ -42,6 +42,7 @@ class Section:
         self.stale: dict[str, None] = {}
         self.assumed = dict.fromkeys(sorted(filter(self._is_variable, assumed), key=self._importance))
         self.news: list[str] = []
+        self._doubtful: set[str] = set()  # currents whose unit may have changed with a range
         self._titles: dict[int | None, str] = {}
         self._unplugged: set[int | None] = set()
         self._seen: dict[str, object] = {}  # settings as last read back
@@ -155,7 +156,7 @@ class Section:
         if isinstance(variable.format, Number) and variable.channel in self._unplugged:
             # Nothing is connected there, but the crate goes on returning numbers.
             return _invalid(variable.shown, Status.COMM)
-        if variable.label in self.assumed and _is_current(variable):
+        if (variable.label in self.assumed or variable.label in self._doubtful) and _is_current(variable):
             return _invalid(variable.shown, Status.UDF)
         return variable.readings(raw)
 
@@ -169,13 +170,15 @@ class Section:
             return
         related = (item for item in self.items.values() if variable.channel in (None, item.channel))
         volatile = [item for item in related if isinstance(item, Variable) and item.volatile]
-        volatile.sort(key=lambda item: item.writable)  # measured values first: their unit may be wrong by now
-        self.stale = dict.fromkeys(item.label for item in volatile) | self.stale
+        if type(variable.format) is Choice:  # such as a range of currents; not a switch
+            self._doubtful.update(item.label for item in volatile if _is_current(item))
+        self.stale |= dict.fromkeys(item.label for item in volatile)
 
     def refresh(self, session: Session) -> Readings:
         """Ask for limits and unit of one stale or assumed parameter, and for the value of a setting."""
-        label = next(iter(self.stale or self.assumed))
+        label = min(self.stale, key=self._importance) if self.stale else next(iter(self.assumed))
         self.assumed.pop(label, None)
+        self._doubtful.discard(label)
         readings: Readings = {}
         try:
             now = self.ask_again(session, self._variable(label))

@@ -25,9 +25,21 @@ def sample(time_ns):
     ],
 )
 def test_what_is_stored(last, in_gap, stamp, stored):
-    timeline = Timeline("A", last, in_gap)
+    timeline = Timeline("A", last, in_gap, 0 if in_gap else last)
     assert timeline.admit(sample(stamp), NOW, connected_ns=NOW - 2 * S) == sample(stored)
-    assert timeline == Timeline("A", stored, False)
+    assert timeline == Timeline("A", stored, False, stamp)
+
+
+def test_an_ioc_whose_clock_is_behind_loses_nothing_after_a_gap():
+    timeline = Timeline("A", NOW - 100 * S, False, NOW - 100 * S)
+    timeline.mark(Gap.DISCONNECTED, NOW)
+    times = [
+        timeline.admit(sample(NOW - 60 * S + second * S), NOW + second * S, connected_ns=NOW + S).time_ns
+        for second in range(1, 4)
+    ]
+    assert times == [NOW + S, NOW + S + 1, NOW + S + 2]
+    with pytest.raises(Refused, match="backwards"):
+        timeline.admit(sample(NOW - 60 * S), NOW + 5 * S, connected_ns=NOW + S)
 
 
 @pytest.mark.parametrize(
@@ -40,10 +52,10 @@ def test_what_is_stored(last, in_gap, stamp, stored):
     ],
 )
 def test_what_is_refused(stamp, cause):
-    timeline = Timeline("A", NOW - 9 * S, False)
+    timeline = Timeline("A", NOW - 9 * S, False, NOW - 9 * S)
     with pytest.raises(Refused, match=cause):
         timeline.admit(sample(stamp), NOW, NOW)
-    assert timeline == Timeline("A", NOW - 9 * S, False)
+    assert timeline == Timeline("A", NOW - 9 * S, False, NOW - 9 * S)
 
 
 def test_a_gap_begins_after_the_newest_sample():

@@ -504,7 +504,8 @@ def test_hv_off_releases_an_hv_on_that_somebody_left_half_sent_and_ends_off(
 ) -> None:
     given = (b"E", b"E16")  # bit 5: the first half of HV on was given, by a process that is gone
     generator.expects(
-        *echo(b"P6,1", b"P6,0"), given, *echo(b"P5,0", b"P6,1", b"P6,0"), (b"E", b"E0")
+        *echo(b"P6,1", b"P6,0"), given,
+        *echo(b"P8,1", b"P5,0", b"P6,1", b"P6,0"), (b"E", b"E128"), *echo(b"P8,0"), (b"E", b"E0"),
     )  # fmt: skip
     readings = put(driver, "HV", 0)
     assert (readings["HV_RBV"], readings["OnCmd"]) == (0, 0)

@@ -21,7 +21,7 @@ POINTS = (
     Point(name="Mon", rtyp=RecordType.ai, group="fast", egu="V"),
     Point(name="Set", rtyp=RecordType.ao, follows="Set_RBV", egu="V", drvl=0.0, drvh=100.0),
     Point(name="Set_RBV", rtyp=RecordType.ai, group="slow", egu="V"),
-    Point(name="Safe", rtyp=RecordType.bo, states=("Off", "On")),
+    Point(name="Safe", rtyp=RecordType.bo, command=True, states=("Off", "On")),
 )
 
 
