@@ -62,7 +62,10 @@ class Record:
         return mask if self.udf else mask | self._deadbands()
 
     def check_put(self, value: Value) -> Value:
-        """The value in the record's own type, or Refused with the reason. Limits refuse, they never clamp."""
+        """The value in the record's own type, or Refused with the reason. Limits refuse, they never clamp.
+
+        The reason comes first and the name last: of the Error record many clients show 39 characters.
+        """
         if self.point.rtyp.states:
             return self._check_state(value)
         if self.point.rtyp in _TEXT:
@@ -123,28 +126,28 @@ class Record:
                 return states.index(value)
             value = self._to_number(value, f"one of {', '.join(states)}")
         if not (math.isfinite(value) and value == int(value) and 0 <= value < len(states)):
-            raise Refused(f"{self.name}: {value:g} is not a state; allowed: {_numbered(states)}")
+            raise Refused(f"{value:g} is not a state of {self.name}; allowed: {_numbered(states)}")
         return int(value)
 
     def _check_text(self, value: str) -> str:
         if not value.isascii() or len(value) > STRING_SIZE:
-            raise Refused(f"{self.name}: the text must be ASCII and at most {STRING_SIZE} characters long")
+            raise Refused(f"the text must be ASCII, {STRING_SIZE} characters at most; not sent to {self.name}")
         return value
 
     def _check_number(self, value: Value) -> float | int:
         point = self.point
         number = self._to_number(value, "a number") if isinstance(value, str) else value
         if not math.isfinite(number):
-            raise Refused(f"{self.name}: {number} is not a value that can be set")
+            raise Refused(f"{number} is not a value that can be set; not sent to {self.name}")
         for limit, outside, side in (
             (point.drvl, point.drvl is not None and number < point.drvl, "below the lower limit DRVL"),
             (point.drvh, point.drvh is not None and number > point.drvh, "above the upper limit DRVH"),
         ):
             if outside and not point.moving:
-                raise Refused(f"{self.name}: {number:g} {point.egu} is {side} of {limit:g} {point.egu}; not sent")
+                raise Refused(f"{number:g} {point.egu} is {side} of {limit:g} {point.egu}; not sent to {self.name}")
         if point.rtyp is RecordType.longout:
             if number != int(number):
-                raise Refused(f"{self.name}: {number:g} is not a whole number")
+                raise Refused(f"{number:g} is not a whole number; not sent to {self.name}")
             return int(number)
         return float(number)
 
@@ -152,7 +155,7 @@ class Record:
         try:
             return float(text)
         except ValueError:
-            raise Refused(f"{self.name}: '{text}' is not {wanted}") from None
+            raise Refused(f"'{text}' is not {wanted}; not sent to {self.name}") from None
 
 
 _TEXT = {RecordType.stringin, RecordType.stringout, RecordType.lsi}

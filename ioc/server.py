@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -199,7 +200,9 @@ class _Context(caproto_server.Context):  # type: ignore[misc]
         super().__init__(database)
         self.log = log
         self.log.setLevel(logging.WARNING)  # caproto tells every client that comes and goes
-        self.log.addFilter(_beacons_once())
+        brief = _briefly()
+        self.log.addFilter(brief)
+        logging.getLogger("caproto.circ").addFilter(brief)
 
     async def server_accept_loop(self, sock: socket.socket) -> None:
         def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -270,18 +273,20 @@ def _echo(request: Any) -> Any:
     return response
 
 
-def _beacons_once() -> Callable[[logging.LogRecord], bool]:
-    """A log filter: a network that is away fails every beacon, which is worth one line and no traceback."""
+def _briefly() -> Callable[[logging.LogRecord], bool]:
+    """A log filter: what a network or a client does wrong is worth one line and no traceback."""
     told = set()
 
     def keep(record: logging.LogRecord) -> bool:
-        if not str(record.msg).startswith("Failed to send beacon"):
-            return True
         error = record.exc_info[1] if record.exc_info else None
-        record.exc_info = None
-        nobody_listens = error is not None and isinstance(error.__cause__, ConnectionRefusedError)
-        first = record.args not in told
-        told.add(record.args)
-        return first and not nobody_listens  # a computer without a repeater has no client either
+        if str(record.msg).startswith("Failed to send beacon"):
+            record.exc_info = None
+            nobody_listens = error is not None and isinstance(error.__cause__, ConnectionRefusedError)
+            first = record.args not in told
+            told.add(record.args)
+            return first and not nobody_listens  # a computer without a repeater has no client either
+        if isinstance(error, ca.CaprotoError | ValueError | struct.error):
+            record.msg, record.args, record.exc_info = f"{record.getMessage()} ({error})", (), None
+        return True
 
     return keep

@@ -194,7 +194,7 @@ def test_a_refused_put_fails_with_the_sentence_alone_and_without_traceback(house
         ca.put(house.prefix + "ao", 61.0)
     with Raw(house) as raw:
         answer = raw.write_notify("ao", 61.0)
-    assert f"{house.prefix}ao: 61 kV is above the upper limit DRVH of 60 kV; not sent".encode() in answer
+    assert f"61 kV is above the upper limit DRVH of 60 kV; not sent to {house.prefix}ao".encode() in answer
     assert b"exception" not in answer.lower()
     assert "Traceback" not in caplog.text
 
@@ -304,6 +304,10 @@ class Raw:
             command, body, *_ = self.message()
             if command == EVENT_ADD:
                 return body
+
+    def write_cut_short(self, name: str) -> None:
+        sid = self.create(name)
+        self._socket.sendall(HEADER.pack(19, 8, 38, 1, sid, 5) + bytes(8))
 
     def read_to_the_end(self) -> None:
         while True:
@@ -439,11 +443,15 @@ def test_a_client_that_does_not_read_is_dropped_and_holds_up_nobody(house: House
     assert ca.get(house.prefix + "ai") == 599
 
 
-def test_a_client_that_speaks_garbage_harms_nobody(house: House, ca: Client) -> None:
+def test_a_client_that_speaks_garbage_harms_nobody_and_is_no_traceback(house: House, ca: Client, caplog) -> None:
     with Raw(house) as raw:
         raw.create("ai")
         raw.garbage()
         time.sleep(0.2)
+    with Raw(house) as raw:
+        raw.write_cut_short("bo")
+        time.sleep(0.2)
+    assert "Traceback" not in caplog.text
     assert ca.get(house.prefix + "ai", format=aioca.FORMAT_TIME).ok
 
 
