@@ -44,6 +44,7 @@ class Instrument:
         self._points: dict[str, Point] = {}
         self._settings: dict[str, str] = {}
         self._seen: dict[str, tuple[object, ...]] = {}
+        self._missed: set[str] = set()
         self._errors = 0
         self._up = False
         self._stalled: DeviceError | None = None
@@ -97,7 +98,7 @@ class Instrument:
         for name, value in readings.items():
             record = self.records.get(name)
             if record is None:
-                self._log.error("%s: the driver read %s, which is not one of its points", self.name, name)
+                self._miss(name)
                 continue
             reading = _reading(value)
             self._process(record, reading, moment)
@@ -125,11 +126,12 @@ class Instrument:
 
     def points(self, points: tuple[Point, ...]) -> None:
         """The instrument has these points now: new ones get records, those that went become INVALID."""
-        gone = set(self._points) - {point.name for point in points}
-        self._points = {point.name: point for point in points}
+        before, self._points = self._points, {point.name: point for point in points}
+        gone = before.keys() - self._points.keys()
         self._settings = {point.follows: point.name for point in points if point.follows}
         for point in points:
-            self._adopt(point)
+            if before.get(point.name) != point:
+                self._adopt(point)
         self._rest_commands()
         for name in gone:
             self._seen.pop(name, None)
@@ -151,6 +153,12 @@ class Instrument:
             return
         record = self.records[point.name] = Record(name, point)
         self._publisher.add(record, self)
+
+    def _miss(self, name: str) -> None:
+        """A reading without a record: its name was too long, or the driver has a fault, which is told once."""
+        if name not in self._points and name not in self._missed:
+            self._missed.add(name)
+            self._log.error("the driver read %s, which is not one of its points", name)
 
     def _process(self, record: Record, reading: Reading, moment: float) -> None:
         mask = record.process(reading, moment)

@@ -387,6 +387,27 @@ def test_points_that_appear_get_records_and_points_that_go_become_invalid(run, b
     run(scenario, driver=bench)
 
 
+def test_a_name_that_is_too_long_is_left_out_and_told_once(run, bench, caplog):
+    name = "x" * 60
+    bench.points = (*bench.points, Point(name=name, rtyp=RecordType.ai, group="fast"))
+    bench.values[name] = 1.0
+    plain = bench.read
+
+    def read(group):
+        yield from plain(group)
+        yield {"Ghost": 1.0}
+
+    bench.read = read
+
+    async def scenario(rig):
+        await asyncio.sleep(0.3)
+        assert name not in rig.instrument.records
+
+    run(scenario, driver=bench)
+    assert caplog.text.count("longer than 60 characters") == 1
+    assert caplog.text.count("Ghost") == 1
+
+
 def test_new_limits_of_a_point_are_posted_as_properties_and_hold_at_once(run, bench):
     async def scenario(rig):
         bench.points = tuple(replace(p, drvh=20.0) if p.name == "Set" else p for p in bench.points)
