@@ -38,8 +38,24 @@ _PUT_TYPES = {
 Put = Callable[[Record, Value], Awaitable[None]]
 
 
-class _RecordChannel(ca.ChannelData):  # type: ignore[misc]
-    """What all kinds of channels share; joined with caproto's class for the native type."""
+class _FreshChannel(ca.ChannelData):  # type: ignore[misc]
+    """A channel whose value lives elsewhere: each request and each new subscriber gets the one of now."""
+
+    async def subscribe(self, queue: Any, sub_spec: Any, sub: Any) -> None:
+        """Not what caproto keeps, which it converted for an earlier subscriber."""
+        self._content.clear()
+        await super().subscribe(queue, sub_spec, sub)
+
+    async def _read(self, data_type: Any) -> Any:
+        self._pull()
+        return await super()._read(data_type)
+
+    def _pull(self) -> None:
+        raise NotImplementedError
+
+
+class _RecordChannel(_FreshChannel):
+    """What all kinds of records' channels share; joined with caproto's class for the native type."""
 
     record: Record
     put: Put
@@ -55,24 +71,12 @@ class _RecordChannel(ca.ChannelData):  # type: ignore[misc]
                         metadata, values = _now(self._read(_channel_type_by_name[type_name]))
                         queue.put_nowait(SubscriptionUpdate(wanted, metadata, values, mask, None))
 
-    async def subscribe(self, queue: Any, sub_spec: Any, sub: Any) -> None:
-        """A new subscriber gets the value of now, not the one that caproto converted for another."""
-        self._content.clear()
-        await super().subscribe(queue, sub_spec, sub)
-
-    async def _read(self, data_type: Any) -> Any:
-        self._pull()
-        return await super()._read(data_type)
-
     def _pull(self) -> None:
         record = self.record
-        self._data["value"] = self._native(record.val)
+        self._data["value"] = record.val
         self._data["timestamp"] = _stamp(record.time)
         self._data.update(self._properties(record.point))
         self._alarm._data.update(status=int(record.stat), severity=int(record.sevr))
-
-    def _native(self, value: Value) -> Value:
-        return value
 
     def _properties(self, point: Point) -> dict[str, Any]:
         return {}
@@ -167,19 +171,13 @@ def record_channel(record: Record, put: Put) -> _RecordChannel:
 # ---- fields: made when somebody asks, read-only ----
 
 
-class _FieldChannel(ca.ChannelData):  # type: ignore[misc]
+class _FieldChannel(_FreshChannel):
     """A field of a record, read anew for each request."""
 
     pull: Callable[[], Any]
 
-    async def subscribe(self, queue: Any, sub_spec: Any, sub: Any) -> None:
-        """As with records: the value of now."""
-        self._content.clear()
-        await super().subscribe(queue, sub_spec, sub)
-
-    async def _read(self, data_type: Any) -> Any:
+    def _pull(self) -> None:
         self._data["value"] = self.pull()
-        return await super()._read(data_type)
 
     def check_access(self, hostname: str, username: str) -> AccessRights:
         """Fields come from the configuration."""

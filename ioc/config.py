@@ -185,12 +185,14 @@ class _Loader:
         return scan
 
     def _learn(self, prefix: str, instrument: str, points: tuple[Point, ...], key: Key) -> None:
+        longest = ""
         for point in (*health.POINTS, *points):
             name = f"{prefix}{instrument}:{point.name}"
             if name in self._known:
                 self._file.fault(key, f"two records would have the name {name}")
             self._known[name] = point
-        self._check_size(max((f"{prefix}{instrument}:{p.name}" for p in (*health.POINTS, *points)), key=len), key)
+            longest = max(longest, name, key=len)
+        self._check_size(longest, key)
 
     def _check_size(self, longest: str, key: Key) -> None:
         excess = len(longest) - NAME_SIZE

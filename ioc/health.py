@@ -5,8 +5,6 @@ from __future__ import annotations
 from drivers.base import Point, Readings, RecordType, Severity
 from ioc.port import Link
 
-INVALID = Severity.INVALID
-
 CONN = "Conn"
 ERROR = "Error"
 ERROR_COUNT = "ErrorCount"

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
-from drivers.base import DeviceError, Driver, LinkDown, NoReply, Point, Reading, Readings, Value
+from drivers.base import DeviceError, Driver, LinkDown, NoReply, Point, Reading, Readings, Severity, Value
 from ioc import health
 from ioc.port import Link, Port
 from ioc.record import LOG, PROPERTY, VALUE, Record
@@ -178,7 +178,7 @@ class Instrument:
             self._process(self.records[setting], reading, moment)
 
     def _invalidate(self, names: Mapping[str, object] | set[str] | list[str], error: DeviceError) -> None:
-        bad = Reading(None, health.INVALID, error.status)
+        bad = Reading(None, Severity.INVALID, error.status)
         now = time.time()
         for name in names:
             if record := self.records.get(name):
@@ -190,7 +190,7 @@ class Instrument:
         now = time.time()
         for point in self._points.values() if self._up else ():
             record = self.records.get(point.name)
-            if point.command and record is not None and record.sevr is health.INVALID:
+            if point.command and record is not None and record.sevr is Severity.INVALID:
                 self._process(record, Reading(0), now)
 
     def _complain(self, error: DeviceError) -> None:

@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol, TypeVar
@@ -251,9 +251,9 @@ class Port:
         try:
             if scan.blocks is None:
                 self._read[scan.group] = set()
-                scan.begin(iter(()), time.monotonic())
-                scan.blocks = self._call(lambda: self._driver.read(scan.group), self._patience)
+                scan.begin(self._blocks(scan.group), time.monotonic())
             blocks = scan.blocks
+            assert blocks is not None
             block = self._call(lambda: next(blocks, None), self._patience)
         except DeviceError as error:
             self._scan_failed(scan, error)
@@ -266,6 +266,10 @@ class Port:
         else:
             self._read[scan.group].update(block)
             self._deliver(block)
+
+    def _blocks(self, group: str) -> Iterator[Readings]:
+        """The driver's blocks; also a ``read`` that is not a generator is only called when the first is asked for."""
+        yield from self._driver.read(group)
 
     def _call(self, action: Callable[[], T], patience: float) -> T:
         """One call into the driver; whatever it raises comes out as a DeviceError."""

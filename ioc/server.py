@@ -41,10 +41,10 @@ class Server:
 
     def add(self, record: Record, instrument: Instrument) -> None:
         """Serve a record from now on; one of the same name is replaced, and its clients come back to the new one."""
-        replaced = record.name in self._database.records
-        self._database.add(record, instrument)
-        if replaced:
+        if record.name in self._database.records:
+            self._database.forget(record.name)
             self._context.drop_clients_of(record.name)
+        self._database.records[record.name] = (record, instrument)
 
     def post(self, record: Record, mask: int) -> None:
         """Send what changed in a record to the clients that subscribed to it."""
@@ -98,9 +98,9 @@ class _Database(dict[str, Any]):
         super().__init__()
         self.records: dict[str, tuple[Record, Instrument]] = {}
 
-    def add(self, record: Record, instrument: Instrument) -> None:
-        self.records[record.name] = (record, instrument)
-        for name in [name for name in self if name == record.name or name.startswith(f"{record.name}.")]:
+    def forget(self, record: str) -> None:
+        """Drop the channels of a record and of its fields."""
+        for name in [name for name in self if name == record or name.startswith(f"{record}.")]:
             del self[name]
 
     def __missing__(self, name: str) -> Any:
@@ -116,9 +116,7 @@ class _Circuit(caproto_server.VirtualCircuit):  # type: ignore[misc]
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.subscription_queue: asyncio.Queue[Any] = (
-            asyncio.Queue()
-        )  # bounded below, by what the client has subscribed to
+        self.subscription_queue: asyncio.Queue[Any] = asyncio.Queue()  # without caproto's bound: see behind()
         self.dropped = False
 
     def behind(self) -> bool:

@@ -22,7 +22,6 @@ NO_HANDLE = -1
 PARAM_NAME = 10  # bytes with the NUL, as the next two
 CHANNEL_NAME = 12
 ENUM_NAME = 15
-ENUM_ROOM = 10 * ENUM_NAME
 
 INT, SHORT, USHORT, UINT, PTR = ct.c_int, ct.c_short, ct.c_ushort, ct.c_uint, ct.c_void_p
 

@@ -42,7 +42,8 @@ class Section:
         self.stale: dict[str, None] = {}
         self.assumed = dict.fromkeys(sorted(filter(self._is_variable, assumed), key=self._importance))
         self.news: list[str] = []
-        self._doubtful: set[str] = set()  # currents whose unit may have changed with a range
+        # currents of which the unit is not known, or may have changed with a range
+        self._doubtful = {label for label in self.assumed if _is_current(self._variable(label))}
         self._titles: dict[int | None, str] = {}
         self._unplugged: set[int | None] = set()
         self._seen: dict[str, object] = {}  # settings as last read back
@@ -156,7 +157,7 @@ class Section:
         if isinstance(variable.format, Number) and variable.channel in self._unplugged:
             # Nothing is connected there, but the crate goes on returning numbers.
             return _invalid(variable.shown, Status.COMM)
-        if (variable.label in self.assumed or variable.label in self._doubtful) and _is_current(variable):
+        if variable.label in self._doubtful:
             return _invalid(variable.shown, Status.UDF)
         return variable.readings(raw)
 

@@ -364,6 +364,17 @@ def test_a_bug_in_a_driver_is_an_alarm_and_not_the_end(run, bench):
     run(scenario, driver=bench)
 
 
+def test_a_read_that_is_no_generator_fails_like_any_other(run, bench):
+    def read(group):
+        raise NoReply("silence")
+
+    async def scenario(rig):
+        bench.read = read
+        await rig.until(lambda: rig.state("Mon") == (1.0, "TIMEOUT", "INVALID"))
+
+    run(scenario, driver=bench)
+
+
 def test_all_calls_to_a_driver_come_from_one_thread(run, bench):
     async def scenario(rig):
         await asyncio.gather(*(rig.put("Set", float(n)) for n in range(10)))

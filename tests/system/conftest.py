@@ -68,6 +68,17 @@ CRATE = {
 }
 
 
+# ways in which a serial line or a USB device is lost, what ends each, and the alarm status that it may show
+losses = pytest.mark.parametrize(
+    ("fault", "cure", "statuses"),
+    [
+        ("mute", "unmute", {"TIMEOUT"}),
+        ("garbage 1000", "garbage 0", {"READ", "TIMEOUT"}),
+        ("unplug", "plug", {"COMM"}),
+    ],
+)
+
+
 class Racks:
     """Starts simulated racks, each in its own folder and with its own prefix."""
 

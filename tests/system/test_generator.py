@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.client import Client
-from tests.system.conftest import GENERATOR, Ioc, Racks
+from tests.system.conftest import GENERATOR, Ioc, Racks, losses
 
 
 @pytest.fixture(scope="module")
@@ -129,14 +129,7 @@ def test_inhibition_switches_the_output_without_hv_off(ioc: Ioc, ca: Client) -> 
     assert ca.text(ioc("GEN:HV_RBV")) == "On"
 
 
-@pytest.mark.parametrize(
-    ("fault", "cure", "statuses"),
-    [
-        ("mute", "unmute", {"TIMEOUT"}),
-        ("garbage 1000", "garbage 0", {"READ", "TIMEOUT"}),
-        ("unplug", "plug", {"COMM"}),
-    ],
-)
+@losses
 def test_a_loss_is_invalid_within_two_scans_keeps_the_value_and_heals(ioc, ca, fault, cure, statuses) -> None:
     switch_on(ioc, ca)
     value = float(ca.get(ioc("GEN:VMon")))

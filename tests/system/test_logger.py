@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.client import Client
-from tests.system.conftest import LOGGER, Ioc, Racks
+from tests.system.conftest import LOGGER, Ioc, Racks, losses
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +40,7 @@ def test_an_open_thermocouple_is_invalid_and_no_number(ioc: Ioc, ca: Client) -> 
     ca.wait(ioc("TC1:T2"), lambda value: value.severity == 0 and not math.isnan(value))
 
 
-@pytest.mark.parametrize(
-    ("fault", "cure", "statuses"),
-    [
-        ("mute", "unmute", {"TIMEOUT"}),
-        ("garbage 1000", "garbage 0", {"READ", "TIMEOUT"}),
-        ("unplug", "plug", {"COMM"}),
-    ],
-)
+@losses
 def test_a_loss_is_invalid_within_two_scans_keeps_the_value_and_heals(ioc, ca, fault, cure, statuses) -> None:
     healthy(ca, ioc)
     value = float(ca.get(ioc("TC1:T1")))
