@@ -17,9 +17,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 Value = float | int | str
+Array = tuple[Value, ...]
 
 
 class Severity(IntEnum):
@@ -59,7 +60,7 @@ class Status(IntEnum):
 
 
 class RecordType(IntEnum):
-    """The EPICS record types that a point can ask for (lsi: a text of any length)."""
+    """The EPICS record types that a point can ask for (lsi: a text of any length; waveform: an array, read only)."""
 
     ai = 0
     ao = 1
@@ -72,6 +73,7 @@ class RecordType(IntEnum):
     stringin = 8
     stringout = 9
     lsi = 10
+    waveform = 11
 
     @property
     def writable(self) -> bool:
@@ -108,6 +110,7 @@ class Point:
     states    words of a bi/bo/mbbi/mbbo, 25 characters and 16 words at most; severities: one for each word
     drvl/drvh a put outside is refused (None: no limit); lopr/hopr: display range
     moving    True for limits that move with other settings: the driver judges a put by those of that moment
+    nelm      elements of a waveform; ftvl: their type. Its value is a tuple of at most nelm elements
     """
 
     name: str
@@ -138,6 +141,8 @@ class Point:
     hyst: float = 0.0
     mdel: float = 0.0
     adel: float = 0.0
+    nelm: int = 1
+    ftvl: Literal["DOUBLE", "LONG", "STRING"] = "DOUBLE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +154,13 @@ class Reading:
     time      seconds since 1970 UTC; None: the moment at which the transaction ended
     """
 
-    value: Value | None
+    value: Value | Array | None
     severity: Severity = Severity.NO_ALARM
     status: Status = Status.NO_ALARM
     time: float | None = None
 
 
-Readings = Mapping[str, Value | Reading]
+Readings = Mapping[str, Value | Array | Reading]
 
 
 class DeviceError(Exception):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
-from drivers.base import DeviceError, Driver, LinkDown, NoReply, Point, Reading, Readings, Severity, Value
+from drivers.base import Array, DeviceError, Driver, LinkDown, NoReply, Point, Reading, Readings, Severity, Value
 from ioc import health
 from ioc.port import Link, Port
 from ioc.record import LOG, PROPERTY, VALUE, Record
@@ -226,5 +226,5 @@ class Instrument:
             self._show({health.CONN: int(Link.Up if self._up else Link.Down)})
 
 
-def _reading(value: Value | Reading) -> Reading:
+def _reading(value: Value | Array | Reading) -> Reading:
     return value if isinstance(value, Reading) else Reading(value)

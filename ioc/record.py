@@ -7,6 +7,7 @@ judge the alarm, judge the deadbands, and say which event masks the change conce
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from drivers.base import Point, Reading, RecordType, Refused, Severity, Status, Value
 
@@ -34,7 +35,7 @@ class Record:
     def __init__(self, name: str, point: Point) -> None:
         self.name = name
         self.point = point
-        self.val: Value = "" if point.rtyp in _TEXT else 0.0 if point.rtyp in _FLOAT else 0
+        self.val: Any = "" if point.rtyp in _TEXT else 0.0 if point.rtyp in _FLOAT else 0
         self.udf = True
         self.stat = Status.UDF
         self.sevr = Severity.INVALID

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from drivers.base import BadReply, DeviceError, Point, Reading, Readings, Severity, Status, Value
+from drivers.base import Array, BadReply, DeviceError, Point, Reading, Readings, Severity, Status, Value
 from drivers.caen.batch import Batch, batches
 from drivers.caen.discovery import ask_parameter, label_of
 from drivers.caen.formats import Choice, Number
@@ -138,7 +138,7 @@ class Section:
 
     def take(self, variables: Sequence[Variable], raws: Sequence[Any]) -> Readings:
         """Turn what the crate said into readings, and note what it means for others."""
-        readings: dict[str, Value | Reading] = {}
+        readings: dict[str, Value | Array | Reading] = {}
         renamed = False
         for variable, raw in zip(variables, raws, strict=True):
             readings |= self._take_one(variable, raw)
