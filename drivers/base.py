@@ -152,12 +152,14 @@ class Reading:
     value     None keeps the record's last value (with an alarm: "this is old")
     severity  joins the record's own limit alarms: the higher one wins
     time      seconds since 1970 UTC; None: the moment at which the transaction ended
+    message   the alarm in words, 39 characters of which clients see (AMSG)
     """
 
     value: Value | Array | None
     severity: Severity = Severity.NO_ALARM
     status: Status = Status.NO_ALARM
     time: float | None = None
+    message: str = ""
 
 
 Readings = Mapping[str, Value | Array | Reading]

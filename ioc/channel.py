@@ -1,14 +1,13 @@
-"""A record seen as a caproto channel. This file and ``server.py`` are the only ones that import caproto.
+"""A view as a caproto channel, for names with a filter (``PV{"dbnd":{"d":5}}``, ``PV[0:3]``), which caproto applies.
 
-The record is the only place where a value lives: a channel copies it into caproto's structures when somebody asks.
-Private parts of caproto 1.3 used here: ``ChannelData._data``, ``_alarm._data``, ``_content``, ``_queues``, ``_read``,
-``_is_eligible`` and ``_data.SubscriptionUpdate``/``_channel_type_by_name``; tests/ioc/test_server.py holds each.
+This file and ``server.py`` are the only ones that import caproto. Private parts of caproto 1.3 used here:
+``ChannelData._data``, ``_alarm._data``, ``_content``, ``_queues``, ``_read``, ``_is_eligible`` and
+``_data.SubscriptionUpdate``/``_channel_type_by_name``; tests/ioc/test_filters.py holds each.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 import caproto as ca
@@ -16,52 +15,30 @@ from caproto import AccessRights, ChannelType, TimeStamp
 from caproto._data import SubscriptionUpdate, _channel_type_by_name
 from caproto._utils import ConversionDirection
 
-from drivers.base import Point, RecordType, Refused, Status, Value
-from ioc.fields import FIELDS, MENU_SEVERITY, Field, Kind
-from ioc.record import STRING_SIZE, Record
+from drivers.base import Refused
+from ioc import dbr
+from ioc.view import LONG_STRING_SIZE, View
 
-EPICS_EPOCH = 631152000
-UNIT_SIZE = 7  # what Channel Access carries of a unit
-LONG_STRING_SIZE = 1 << 20
-
-# What a client can put; the others acknowledge alarms, and must never be taken for a value
-_PUT_TYPES = {
-    ChannelType.STRING,
-    ChannelType.INT,
-    ChannelType.FLOAT,
-    ChannelType.ENUM,
-    ChannelType.CHAR,
-    ChannelType.LONG,
-    ChannelType.DOUBLE,
-}
-
-Put = Callable[[Record, Value], Awaitable[None]]
+_LIMITS = (
+    "upper_disp_limit",
+    "lower_disp_limit",
+    "upper_alarm_limit",
+    "upper_warning_limit",
+    "lower_warning_limit",
+    "lower_alarm_limit",
+    "upper_ctrl_limit",
+    "lower_ctrl_limit",
+)
+_PLAIN = {ChannelType(number) for number in range(7)}
 
 
-class _FreshChannel(ca.ChannelData):  # type: ignore[misc]
-    """A channel whose value lives elsewhere: each request and each new subscriber gets the one of now."""
+class _Shown(ca.ChannelData):  # type: ignore[misc]
+    """What the channels of all types share; joined with caproto's class for the type."""
 
-    async def subscribe(self, queue: Any, sub_spec: Any, sub: Any) -> None:
-        """Not what caproto keeps, which it converted for an earlier subscriber."""
-        self._content.clear()
-        await super().subscribe(queue, sub_spec, sub)
-
-    async def _read(self, data_type: Any) -> Any:
-        self._pull()
-        return await super()._read(data_type)
-
-    def _pull(self) -> None:
-        raise NotImplementedError
-
-
-class _RecordChannel(_FreshChannel):
-    """What all kinds of records' channels share; joined with caproto's class for the native type."""
-
-    record: Record
-    put: Put
+    view: View
 
     def post(self, mask: int) -> None:
-        """Hand the record's value to the subscriptions whose mask asks for it, once for each DBR type."""
+        """Hand the view's value to the subscriptions whose mask asks for it, once for each DBR type."""
         self._content.clear()
         for queue, by_sync in self._queues.items():
             for by_type in by_sync.values():
@@ -71,174 +48,112 @@ class _RecordChannel(_FreshChannel):
                         metadata, values = _now(self._read(_channel_type_by_name[type_name]))
                         queue.put_nowait(SubscriptionUpdate(wanted, metadata, values, mask, None))
 
-    def _pull(self) -> None:
-        record = self.record
-        self._data["value"] = record.val
-        self._data["timestamp"] = _stamp(record.time)
-        self._data.update(self._properties(record.point))
-        self._alarm._data.update(status=int(record.stat), severity=int(record.sevr))
+    async def subscribe(self, queue: Any, sub_spec: Any, sub: Any) -> None:
+        """Not what caproto keeps, which it converted for an earlier subscriber."""
+        self._content.clear()
+        await super().subscribe(queue, sub_spec, sub)
 
-    def _properties(self, point: Point) -> dict[str, Any]:
-        return {}
+    async def _read(self, data_type: Any) -> Any:
+        view = self.view
+        values = view.values()
+        status, severity, *_ = view.alarm()
+        self._data["value"] = values[0] if view.count == 1 else list(values)
+        self._data["timestamp"] = TimeStamp(*dbr.stamp(view.stamp()))
+        self._data.update(self._properties())
+        self._alarm._data.update(status=int(status), severity=int(severity))
+        return await super()._read(data_type)
+
+    def _properties(self) -> dict[str, Any]:
+        properties = self.view.properties()
+        return {
+            "units": properties.units[: dbr.UNIT_SIZE - 1],
+            "precision": properties.precision,
+            **dict(zip(_LIMITS, properties.limits, strict=True)),
+        }
 
     def check_access(self, hostname: str, username: str) -> AccessRights:
-        """Clients may write to outputs; the right is announced, so that screens show what can be set."""
-        if self.record.point.rtyp.writable:
-            return AccessRights.READ | AccessRights.WRITE
-        return AccessRights.READ
+        """The right to write is announced, so that screens show what can be set."""
+        return AccessRights.READ | AccessRights.WRITE if self.view.writable else AccessRights.READ
 
     async def write_from_dbr(self, data: Any, data_type: Any, metadata: Any, *, flags: int = 0) -> None:
         """A client's put, in whatever type it came: the record and the instrument decide, nothing is stored here."""
         native = ca.native_type(data_type)
-        if native not in _PUT_TYPES:
-            raise Refused(f"{self.record.name}: alarms are not acknowledged here")
+        if native not in _PLAIN:
+            raise Refused(f"{self.view.record.name}: alarms are acknowledged without a filter")
         if native in {ChannelType.STRING, ChannelType.CHAR}:
-            encoding, direction = "latin-1", ConversionDirection.FROM_WIRE
-            data = ca.backend.convert_values(data, native, native, string_encoding=encoding, direction=direction)
-        await self.put(self.record, _scalar(data, self.record.name))
+            data = ca.backend.convert_values(
+                data, native, native, string_encoding="latin-1", direction=ConversionDirection.FROM_WIRE
+            )
+        waiting = self.view.put(_values(data))
+        if waiting is not None:
+            await waiting
 
-    def get_field(self, name: str) -> ca.ChannelData:
-        """The channel of ``record.FIELD``; KeyError when the record has no such field."""
-        return self if name == "VAL" else field_channel(self.record, name)
+
+class _Double(_Shown, ca.ChannelDouble):  # type: ignore[misc]
+    pass
 
 
-class _Numeric(_RecordChannel):
-    def _properties(self, point: Point) -> dict[str, Any]:
-        unset = math.nan if self.data_type is ChannelType.DOUBLE else 0
-        limits = {
-            "upper_disp_limit": _or(point.hopr, 0),
-            "lower_disp_limit": _or(point.lopr, 0),
-            "upper_ctrl_limit": _or(point.drvh, _or(point.hopr, 0)),
-            "lower_ctrl_limit": _or(point.drvl, _or(point.lopr, 0)),
-            "upper_alarm_limit": _or(point.hihi, unset),
-            "upper_warning_limit": _or(point.high, unset),
-            "lower_warning_limit": _or(point.low, unset),
-            "lower_alarm_limit": _or(point.lolo, unset),
+class _Float(_Shown, ca.ChannelFloat):  # type: ignore[misc]
+    pass
+
+
+class _Whole(_Shown):
+    def _properties(self) -> dict[str, Any]:
+        properties = super()._properties()
+        del properties["precision"]
+        return properties | {
+            name: dbr.to_long(properties[name] if properties[name] == properties[name] else 0) for name in _LIMITS
         }
-        return {"units": point.egu[:UNIT_SIZE], "precision": point.prec, **limits}
 
 
-class DoubleChannel(_Numeric, ca.ChannelDouble):  # type: ignore[misc]
-    """ai, ao."""
+class _Long(_Whole, ca.ChannelInteger):  # type: ignore[misc]
+    pass
 
 
-class LongChannel(_Numeric, ca.ChannelInteger):  # type: ignore[misc]
-    """longin, longout."""
-
-    def _properties(self, point: Point) -> dict[str, Any]:
-        return {key: value if key == "units" else int(value) for key, value in super()._properties(point).items()}
+class _Short(_Whole, ca.ChannelShort):  # type: ignore[misc]
+    pass
 
 
-class EnumChannel(_RecordChannel, ca.ChannelEnum):  # type: ignore[misc]
-    """bi, bo, mbbi, mbbo."""
-
-    def _properties(self, point: Point) -> dict[str, Any]:
-        return {"enum_strings": point.states[: ca.MAX_ENUM_STATES]}
+class _Byte(_Whole, ca.ChannelByte):  # type: ignore[misc]
+    pass
 
 
-class StringChannel(_RecordChannel, ca.ChannelString):  # type: ignore[misc]
-    """stringin, stringout, lsi; ``PV.VAL$`` gives a text of any length, the plain name its first 39 characters."""
-
-    async def _read(self, data_type: Any) -> Any:
-        self._pull()
-        text = self._data["value"].encode("latin-1", "replace").decode("latin-1")
-        whole = isinstance(data_type, ca._dbr._LongStringChannelType)
-        self._data["value"] = text if whole else text[:STRING_SIZE]
-        return await ca.ChannelString._read(self, data_type)
+class _Enum(_Shown, ca.ChannelEnum):  # type: ignore[misc]
+    def _properties(self) -> dict[str, Any]:
+        return {"enum_strings": self.view.properties().states[: ca.MAX_ENUM_STATES]}
 
 
-_CHANNELS: dict[RecordType, type[_RecordChannel]] = {
-    RecordType.ai: DoubleChannel,
-    RecordType.ao: DoubleChannel,
-    RecordType.longin: LongChannel,
-    RecordType.longout: LongChannel,
-    RecordType.stringin: StringChannel,
-    RecordType.stringout: StringChannel,
-    RecordType.lsi: StringChannel,
+class _Text(_Shown, ca.ChannelString):  # type: ignore[misc]
+    """``$`` gives the whole text, the plain name its first 39 characters."""
+
+    def _properties(self) -> dict[str, Any]:
+        return {}
+
+
+_KINDS = {
+    dbr.DOUBLE: _Double,
+    dbr.FLOAT: _Float,
+    dbr.LONG: _Long,
+    dbr.SHORT: _Short,
+    dbr.CHAR: _Byte,
+    dbr.ENUM: _Enum,
+    dbr.STRING: _Text,
 }
+_BLANKS = {dbr.STRING: ""}
 
 
-def record_channel(record: Record, put: Put) -> _RecordChannel:
-    """The channel of a record; ``put(record, value)`` is called for each client's put."""
-    rtyp = record.point.rtyp
-    kind = _CHANNELS.get(rtyp, EnumChannel)
-    options = {"long_string_max_length": LONG_STRING_SIZE} if rtyp is RecordType.lsi else {}
-    channel = kind(value=record.val, reported_record_type=rtyp.name, **options)
-    channel.record, channel.put = record, put
+def channel_of(view: View) -> ca.ChannelData:
+    """The channel that shows a view."""
+    options: dict[str, Any] = {"long_string_max_length": LONG_STRING_SIZE} if view.native == dbr.STRING else {}
+    blank = _BLANKS.get(view.native, 0)
+    channel = _KINDS[view.native](
+        value=blank if view.count == 1 else [blank] * view.count,
+        reported_record_type=view.record_type(),
+        max_length=view.count,
+        **options,
+    )
+    channel.view = view
     return channel
-
-
-# ---- fields: made when somebody asks, read-only ----
-
-
-class _FieldChannel(_FreshChannel):
-    """A field of a record, read anew for each request."""
-
-    pull: Callable[[], Any]
-
-    def _pull(self) -> None:
-        self._data["value"] = self.pull()
-
-    def check_access(self, hostname: str, username: str) -> AccessRights:
-        """Fields come from the configuration."""
-        return AccessRights.READ
-
-
-class _TextField(_FieldChannel, ca.ChannelString):  # type: ignore[misc]
-    pass
-
-
-class _DoubleField(_FieldChannel, ca.ChannelDouble):  # type: ignore[misc]
-    pass
-
-
-class _ShortField(_FieldChannel, ca.ChannelShort):  # type: ignore[misc]
-    pass
-
-
-class _EnumField(_FieldChannel, ca.ChannelEnum):  # type: ignore[misc]
-    pass
-
-
-_FIELD_CHANNELS: dict[Kind, tuple[type[_FieldChannel], Any]] = {
-    Kind.TEXT: (_TextField, ""),
-    Kind.NUMBER: (_DoubleField, math.nan),
-    Kind.COUNT: (_ShortField, 0),
-    Kind.SEVERITY: (_EnumField, 0),
-}
-_MENU_STATUS = tuple(status.name for status in Status)[: ca.MAX_ENUM_STATES]
-
-
-def field_channel(record: Record, name: str) -> ca.ChannelData:
-    """The channel of ``record.name``; KeyError when the record has no such field."""
-    if name in {"SEVR", "STAT"}:
-        words = MENU_SEVERITY if name == "SEVR" else _MENU_STATUS
-        return _field(_EnumField, lambda: int(getattr(record, name.lower())), words)
-    if name in {"NAME", "RTYP"}:
-        return _field(_TextField, lambda: record.name if name == "NAME" else record.point.rtyp.name)
-    if name == "UDF":
-        return _field(_ShortField, lambda: int(record.udf))
-    field = FIELDS[name]
-    if record.point.rtyp not in field.rtyps:
-        raise KeyError(name)
-    kind, _ = _FIELD_CHANNELS[field.kind]
-    return _field(kind, lambda: _field_value(record, field), MENU_SEVERITY if kind is _EnumField else None)
-
-
-def _field(
-    kind: type[_FieldChannel], pull: Callable[[], Any], words: tuple[str, ...] | None = None
-) -> ca.ChannelData:
-    options = {"enum_strings": words} if words else {}
-    channel = kind(value=pull(), **options)
-    channel.pull = pull
-    return channel
-
-
-def _field_value(record: Record, field: Field) -> Any:
-    value = field.get(record.point)
-    if value is None:
-        return _FIELD_CHANNELS[field.kind][1]
-    return value[:STRING_SIZE] if isinstance(value, str) else value
 
 
 def _now(reading: Coroutine[Any, Any, Any]) -> Any:
@@ -250,21 +165,9 @@ def _now(reading: Coroutine[Any, Any, Any]) -> Any:
     raise RuntimeError("a conversion waited for something")
 
 
-def _scalar(values: Any, name: str) -> Value:
-    if isinstance(values, bytes | str):
-        values = [values]
-    if len(values) != 1:
-        raise Refused(f"{name}: one value is wanted, not {len(values)}")
-    value = values[0]
-    if isinstance(value, bytes):
-        value = value.decode("latin-1")
-    return value if isinstance(value, str) else value.item() if hasattr(value, "item") else value  # numpy scalars
-
-
-def _stamp(moment: float) -> TimeStamp:
-    seconds = math.floor(moment)
-    return TimeStamp(max(0, seconds - EPICS_EPOCH), int((moment - seconds) * 1e9))
-
-
-def _or(value: float | None, default: float) -> float:
-    return default if value is None else value
+def _values(data: Any) -> tuple[Any, ...]:
+    values = [data] if isinstance(data, bytes | str) else data
+    return tuple(
+        value.decode("latin-1") if isinstance(value, bytes) else value.item() if hasattr(value, "item") else value
+        for value in values
+    )

@@ -1,6 +1,7 @@
-"""The EPICS names of a record's fields: which attribute of a point each stands for, and what it may hold.
+"""The fields that a site may set: which attribute of a point each EPICS name stands for, and what it may hold.
 
-Used by the configuration (overrides under ``records:``) and by the server (``PV.HIHI``, ``PV.DESC`` ...).
+Used by the configuration (overrides under ``records:``), by clients that change them at run time, and by the server
+that shows them (``PV.HIHI``, ``PV.DESC`` ...).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
 
-from drivers.base import Point, RecordType, Severity
+from drivers.base import Point, RecordType, Severity, Value
 
 MENU_SEVERITY = tuple(severity.name for severity in Severity)
 STATE_WORDS = ("ZR", "ON", "TW", "TH", "FR", "FV", "SX", "SV", "EI", "NI", "TE", "EL", "TV", "TT", "FT", "FF")
@@ -21,7 +22,10 @@ _DOUBLE = frozenset({RecordType.ai, RecordType.ao})
 _BINARY = frozenset({RecordType.bi, RecordType.bo})
 _MULTI = frozenset({RecordType.mbbi, RecordType.mbbo})
 _SETPOINT = frozenset({RecordType.ao, RecordType.longout})
+_ARRAY = frozenset({RecordType.waveform})
+_RANGED = _NUMERIC | _ARRAY
 _ALL = frozenset(RecordType)
+_LIMITS = frozenset({"hihi", "high", "low", "lolo"})
 
 
 class Kind(Enum):
@@ -33,15 +37,23 @@ class Kind(Enum):
     SEVERITY = auto()
 
 
+_WANTED = {Kind.NUMBER: "a number", Kind.COUNT: "a whole number", Kind.SEVERITY: f"one of {', '.join(MENU_SEVERITY)}"}
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field: the point's attribute (with ``index`` for one of its states), its kind, and the records with it."""
+    """A field: the point's attribute (with ``index`` for one of its states), its kind, and the records with it.
+
+    ``live`` fields may be changed by a client at run time: how a value is judged and shown, never what is commanded
+    (DRVH, DRVL) or what it means (units, words).
+    """
 
     attribute: str
     kind: Kind
     rtyps: frozenset[RecordType]
     size: int = 0
     index: int | None = None
+    live: bool = False
 
     def get(self, point: Point) -> Any:
         """The field's value in a point; None when it is not set."""
@@ -72,6 +84,24 @@ class Field:
             return value
         return self._number(value)
 
+    def take(self, value: Value) -> Any:
+        """The value as a client put it, converted as base does; ValueError says what is allowed."""
+        if self.kind is Kind.TEXT:
+            return self.parse(str(value))
+        if self.kind is Kind.SEVERITY and value in MENU_SEVERITY:
+            return Severity[str(value)]
+        try:
+            number = float(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is not {_WANTED[self.kind]}") from None
+        if self.kind is Kind.NUMBER:
+            return None if math.isnan(number) and self.attribute in _LIMITS else self._number(number)
+        if self.kind is Kind.SEVERITY:
+            if number not in range(len(MENU_SEVERITY)):
+                raise ValueError(f"{value!r} is not {_WANTED[self.kind]}")
+            return Severity(int(number))
+        return self._number(int(number) if math.isfinite(number) else number)
+
     def _number(self, value: object) -> float | int:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise ValueError(f"{value!r} is not a number")
@@ -83,16 +113,14 @@ class Field:
 
 
 FIELDS: Mapping[str, Field] = {
-    "DESC": Field("desc", Kind.TEXT, _ALL, size=40),
-    "EGU": Field("egu", Kind.TEXT, _NUMERIC, size=15),
-    "PREC": Field("prec", Kind.COUNT, _DOUBLE),
+    "DESC": Field("desc", Kind.TEXT, _ALL, size=40, live=True),
+    "EGU": Field("egu", Kind.TEXT, _RANGED, size=15),
+    "PREC": Field("prec", Kind.COUNT, _DOUBLE | _ARRAY, live=True),
     **{
-        name: Field(name.lower(), Kind.NUMBER, rtyps)
+        name: Field(name.lower(), Kind.NUMBER, rtyps, live=True)
         for name, rtyps in {
-            "HOPR": _NUMERIC,
-            "LOPR": _NUMERIC,
-            "DRVH": _SETPOINT,
-            "DRVL": _SETPOINT,
+            "HOPR": _RANGED,
+            "LOPR": _RANGED,
             "HIHI": _NUMERIC,
             "HIGH": _NUMERIC,
             "LOW": _NUMERIC,
@@ -102,21 +130,28 @@ FIELDS: Mapping[str, Field] = {
             "ADEL": _NUMERIC,
         }.items()
     },
-    **{name: Field(name.lower(), Kind.SEVERITY, _NUMERIC) for name in ("HHSV", "HSV", "LSV", "LLSV")},
-    "COSV": Field("cosv", Kind.SEVERITY, _BINARY | _MULTI),
+    **{name: Field(name.lower(), Kind.NUMBER, _SETPOINT) for name in ("DRVH", "DRVL")},
+    **{name: Field(name.lower(), Kind.SEVERITY, _NUMERIC, live=True) for name in ("HHSV", "HSV", "LSV", "LLSV")},
+    "COSV": Field("cosv", Kind.SEVERITY, _BINARY | _MULTI, live=True),
     "ZNAM": Field("states", Kind.TEXT, _BINARY, size=25, index=0),
     "ONAM": Field("states", Kind.TEXT, _BINARY, size=25, index=1),
-    "ZSV": Field("severities", Kind.SEVERITY, _BINARY, index=0),
-    "OSV": Field("severities", Kind.SEVERITY, _BINARY, index=1),
+    "ZSV": Field("severities", Kind.SEVERITY, _BINARY, index=0, live=True),
+    "OSV": Field("severities", Kind.SEVERITY, _BINARY, index=1, live=True),
     **{
         f"{word}ST": Field("states", Kind.TEXT, _MULTI, size=25, index=index)
         for index, word in enumerate(STATE_WORDS)
     },
     **{
-        f"{word}SV": Field("severities", Kind.SEVERITY, _MULTI, index=index) for index, word in enumerate(STATE_WORDS)
+        f"{word}SV": Field("severities", Kind.SEVERITY, _MULTI, index=index, live=True)
+        for index, word in enumerate(STATE_WORDS)
     },
 }
 
+
+# Fields by which the present value is judged
+JUDGING = frozenset({"HIHI", "HIGH", "LOW", "LOLO", "HYST"}) | {
+    name for name, field in FIELDS.items() if field.kind is Kind.SEVERITY
+}
 
 # A site narrows what the instrument allows; it cannot widen it
 TIGHTER = {"DRVH": min, "DRVL": max}

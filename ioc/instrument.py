@@ -1,7 +1,8 @@
 """An instrument in the IOC: its driver, its port, its records. The path of a reading and of a put are written here.
 
-reading: port -> block -> ``Record.process`` for each -> the masks that changed -> ``publish``
+reading: port -> block -> ``process_block`` -> what changed, with its masks -> ``Publisher.post``, once a block
 put:     client -> ``Record.check_put`` -> port, ahead of the scans -> what the instrument says -> records -> done
+field:   client -> ``Field.take`` -> the record judges its value anew -> kept in the site file; nothing is commanded
 """
 
 from __future__ import annotations
@@ -9,14 +10,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Protocol
 
-from drivers.base import Array, DeviceError, Driver, LinkDown, NoReply, Point, Reading, Readings, Severity, Value
-from ioc import health
+from drivers.base import (
+    Array,
+    DeviceError,
+    Driver,
+    LinkDown,
+    NoReply,
+    Point,
+    Reading,
+    Readings,
+    Refused,
+    Severity,
+    Value,
+)
+from ioc import dbd, health
+from ioc.fields import FIELDS, JUDGING
 from ioc.port import Link, Port
-from ioc.record import LOG, PROPERTY, VALUE, Record
+from ioc.record import ALARM, LOG, PROPERTY, STRING_SIZE, VALUE, Changes, Record, process_block
 from ioc.site import NAME_SIZE, Site
+
+# base's menu of scan rates (menuScan)
+_PASSIVE, _IO_INTR = 0, 2
+_RATES = {10.0: 3, 5.0: 4, 2.0: 5, 1.0: 6, 0.5: 7, 0.2: 8, 0.1: 9}
 
 
 class Publisher(Protocol):
@@ -25,8 +43,8 @@ class Publisher(Protocol):
     def add(self, record: Record, instrument: Instrument) -> None:
         """A record exists from now on, or replaces the one of its name; puts to it go to ``instrument.put``."""
 
-    def post(self, record: Record, mask: int) -> None:
-        """Something in a record changed; ``mask`` says what (VALUE, LOG, ALARM, PROPERTY)."""
+    def post(self, changes: Changes) -> None:
+        """Something in some records changed; a mask says what (VALUE, LOG, ALARM, PROPERTY; 0: other fields)."""
 
 
 class Instrument:
@@ -45,6 +63,7 @@ class Instrument:
         self._settings: dict[str, str] = {}
         self._seen: dict[str, tuple[object, ...]] = {}
         self._missed: set[str] = set()
+        self._periods: Mapping[str, float] = driver.scan
         self._errors = 0
         self._up = False
         self._stalled: DeviceError | None = None
@@ -54,9 +73,11 @@ class Instrument:
 
     def start(self, periods: Mapping[str, float] | None = None) -> None:
         """Begin to connect and scan; ``periods`` replaces those of the driver (scan group -> seconds)."""
-        scan = {**self._driver.scan, **(periods or {})}
+        self._periods = {**self._driver.scan, **(periods or {})}
+        for record in self.records.values():
+            record.scan = self._scan_of(record.point)
         self._show(health.values(Link.Connecting, "", self._errors))
-        self._port = Port(self.name, self._driver, self, scan)
+        self._port = Port(self.name, self._driver, self, self._periods)
         self._port.start()
         self._watchman = asyncio.create_task(self._watch(self._port))
 
@@ -68,12 +89,13 @@ class Instrument:
 
     # ---- the way of a put ----
 
-    async def put(self, record: Record, value: Value) -> None:
+    async def put(self, record: Record, value: Value | Array) -> None:
         """A client's put: returns when the instrument took it and it was read back; raises the DeviceError if not.
 
         A put that fails leaves the record's value and alarm as they were, and posts the value again.
         """
         try:
+            self._check_open(record)
             checked = record.check_put(value)
             if self._port is None:
                 raise LinkDown(f"{self.name} is not started")
@@ -86,23 +108,82 @@ class Instrument:
             readings = await self._port.write(record.point, checked)
         except DeviceError as error:
             self._complain(error)
-            self._publisher.post(record, VALUE | LOG)
+            self._publisher.post([(record, VALUE | LOG)])
             raise
         taken = readings.get(record.point.name, readings.get(record.point.follows or "", checked))
-        self._process(record, _reading(taken), time.time())
+        self._process([(record, _reading(taken))], time.time())
+
+    def set_field(self, record: Record, name: str, value: Value) -> Awaitable[None] | None:
+        """A client's put to a field: how the record judges and shows its value, or PROC, which reads it again."""
+        try:
+            if name != "DISP":
+                self._check_open(record)
+            if name == "PROC":
+                return self._reread(record)
+            if name == "DISP":
+                record.disp = bool(_number(value))
+                self._publisher.post([(record, 0)])
+            elif name in {"ACKS", "ACKT"}:
+                self.acknowledge(record, name, int(_number(value)))
+            else:
+                self._set(record, name, value)
+        except DeviceError as error:
+            self._complain(error)
+            raise
+        return None
+
+    def acknowledge(self, record: Record, field: str, value: int) -> None:
+        """Acknowledge alarms (base's putAcks, putAckt): ACKS up to a severity; ACKT 0: none that went by needs it."""
+        self._check_open(record)
+        if field == "ACKS":
+            if value < record.acks:
+                return
+            record.acks = Severity.NO_ALARM
+        else:
+            if bool(value) == record.ackt:
+                return
+            record.ackt = bool(value)
+            if not record.ackt:
+                record.acks = min(record.acks, record.sevr)
+        self._publisher.post([(record, ALARM)])
+
+    async def _reread(self, record: Record) -> None:
+        """Process a record as its scan does. An output is not commanded again, as EPICS base would do."""
+        readback = self._points.get(record.point.follows or "", record.point)
+        try:
+            if self._port is not None and readback.group:
+                await self._port.reread(readback.group)
+        except DeviceError as error:
+            self._complain(error)
+            raise
+
+    def _set(self, record: Record, name: str, value: Value) -> None:
+        field = FIELDS[name]
+        try:
+            parsed = field.take(value)
+        except ValueError as error:
+            raise Refused(f"{error}; not set: {record.name}.{name}") from None
+        record.configure(field.set(record.point, parsed))
+        mask = record.judge(time.time()) if name in JUDGING else 0
+        if dbd.fields(record.point.rtyp.name)[name].prop:
+            mask |= PROPERTY
+        self._site.keep(record.name, name, parsed)
+        self._publisher.post([(record, mask), (record, 0)] if mask else [(record, 0)])
+
+    def _check_open(self, record: Record) -> None:
+        if record.disp:
+            raise Refused(f"puts are locked out (DISP is 1); not sent to {record.name}")
 
     # ---- the way of a reading (the port's listener, always in the event loop) ----
 
     def readings(self, readings: Readings, moment: float) -> None:
         """A block of readings came from the instrument at ``moment``."""
-        for name, value in readings.items():
-            record = self.records.get(name)
-            if record is None:
-                self._miss(name)
-                continue
-            reading = _reading(value)
-            self._process(record, reading, moment)
-            self._follow(name, reading, moment)
+        changes, missing = process_block(self.records, readings, moment)
+        for name in missing:
+            self._miss(name)
+        changes += self._follow(readings, moment)
+        if changes:
+            self._publisher.post(changes)
 
     def failed(self, group: str, read: frozenset[str], error: DeviceError) -> None:
         """A scan failed: what it did not read is not true any more."""
@@ -145,14 +226,20 @@ class Instrument:
         record = self.records.get(point.name)
         if record is not None and record.point.rtyp is point.rtyp:
             if record.point != point:
-                record.point = point
-                self._publisher.post(record, PROPERTY)
+                record.configure(point)
+                self._publisher.post([(record, record.judge(time.time()) | PROPERTY)])
             return
         if len(name) > NAME_SIZE:
             self._log.error("%s: the name is longer than %d characters; left out", name, NAME_SIZE)
             return
         record = self.records[point.name] = Record(name, point)
+        record.scan = self._scan_of(point)
         self._publisher.add(record, self)
+
+    def _scan_of(self, point: Point) -> int:
+        """The index in base's menu of scan rates: "I/O Intr" for a period that the menu lacks."""
+        period = self._periods.get(point.group)
+        return _PASSIVE if period is None else _RATES.get(period, _IO_INTR)
 
     def _miss(self, name: str) -> None:
         """A reading without a record: its name was too long, or the driver has a fault, which is told once."""
@@ -160,47 +247,44 @@ class Instrument:
             self._missed.add(name)
             self._log.error("the driver read %s, which is not one of its points", name)
 
-    def _process(self, record: Record, reading: Reading, moment: float) -> None:
-        mask = record.process(reading, moment)
-        if mask:
-            self._publisher.post(record, mask)
+    def _process(self, readings: Iterable[tuple[Record, Reading]], moment: float) -> None:
+        changes = [(record, record.process(reading, moment)) for record, reading in readings]
+        self._publisher.post([(record, mask) for record, mask in changes if mask])
 
-    def _follow(self, readback: str, reading: Reading, moment: float) -> None:
+    def _follow(self, readings: Readings, moment: float) -> Changes:
         """A setting takes its readback's value when that changes: somebody set it elsewhere, or it became known.
 
         An unchanged readback leaves the setting alone: an instrument that is slow to take a value must not flip
         what was asked back to the old value.
         """
-        setting = self._settings.get(readback)
-        seen = (reading.value, reading.severity, reading.status)
-        if setting is not None and self._seen.get(readback) != seen:
+        changes: Changes = []
+        for readback in readings.keys() & self._settings.keys():
+            reading = _reading(readings[readback])
+            seen = (reading.value, reading.severity, reading.status)
+            if self._seen.get(readback) == seen:
+                continue
             self._seen[readback] = seen
-            self._process(self.records[setting], reading, moment)
+            record = self.records.get(self._settings[readback])
+            if record is not None and (mask := record.process(reading, moment)):
+                changes.append((record, mask))
+        return changes
 
-    def _invalidate(self, names: Mapping[str, object] | set[str] | list[str], error: DeviceError) -> None:
-        bad = Reading(None, Severity.INVALID, error.status)
-        now = time.time()
-        for name in names:
-            if record := self.records.get(name):
-                self._process(record, bad, now)
-                self._follow(name, bad, now)
+    def _invalidate(self, names: Iterable[str], error: DeviceError) -> None:
+        bad = Reading(None, Severity.INVALID, error.status, message=str(error)[:STRING_SIZE])
+        self.readings({name: bad for name in names if name in self.records}, time.time())
 
     def _rest_commands(self) -> None:
         """Nothing reads a command: it rests at 0 while the instrument is there."""
         now = time.time()
-        for point in self._points.values() if self._up else ():
-            record = self.records.get(point.name)
-            if point.command and record is not None and record.sevr is Severity.INVALID:
-                self._process(record, Reading(0), now)
+        resting = [self.records.get(point.name) for point in self._points.values() if self._up and point.command]
+        self._process([(each, Reading(0)) for each in resting if each and each.sevr is Severity.INVALID], now)
 
     def _complain(self, error: DeviceError) -> None:
         self._errors += 1
         self._show({health.ERROR: str(error), health.ERROR_COUNT: self._errors})
 
     def _show(self, values: Readings) -> None:
-        now = time.time()
-        for name, value in values.items():
-            self._process(self.records[name], _reading(value), now)
+        self._process([(self.records[name], _reading(value)) for name, value in values.items()], time.time())
 
     async def _watch(self, port: Port) -> None:
         """A call that hangs inside a vendor's library must not leave old values standing as true.
@@ -224,6 +308,13 @@ class Instrument:
             self._stalled = None
             self._rest_commands()
             self._show({health.CONN: int(Link.Up if self._up else Link.Down)})
+
+
+def _number(value: Value) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise Refused(f"{value!r} is not a number") from None
 
 
 def _reading(value: Value | Array | Reading) -> Reading:

@@ -73,6 +73,13 @@ class _Put:
     asked: float
 
 
+@dataclass(slots=True)
+class _Reread:
+    group: str
+    done: asyncio.Future[None]
+    asked: float
+
+
 class Port:
     """Runs a driver in its own thread. ``periods``: scan group -> seconds, in order of importance.
 
@@ -103,6 +110,8 @@ class Port:
         self._turn_of_scan = False
         self._stopping = False
         self._retries: deque[asyncio.Future[None]] = deque()
+        self._asked: deque[_Reread] = deque()
+        self._rereads: list[_Reread] = []
         self._thread = threading.Thread(target=self._run, name=f"port {name}", daemon=True)
 
     def start(self) -> None:
@@ -126,6 +135,16 @@ class Port:
             self._retries.append(asked)
             self._wake.notify()
         await asked
+
+    async def reread(self, group: str) -> None:
+        """Read a scan group now instead of at its next turn; returns when that is done, or raises the DeviceError."""
+        reread = _Reread(group, self._loop.create_future(), time.monotonic())
+        with self._wake:
+            if not self._up:
+                raise self._error
+            self._asked.append(reread)
+            self._wake.notify()
+        await reread.done
 
     async def write(self, point: Point, value: Value) -> Readings:
         """Queue a put; returns what the instrument says after it, or raises the DeviceError that stopped it.
@@ -174,11 +193,15 @@ class Port:
         self._close_driver()
         stopped = LinkDown(f"{self._name} is being stopped")
         self.refuse(stopped)
+        self._end_rereads(None, stopped)
         while self._retries:
             self._answer(self._retries.popleft(), stopped)
 
     def _turn(self) -> None:
         now = time.monotonic()
+        while self._asked:
+            self._rereads.append(self._asked.popleft())
+            self._schedule.hurry(now, self._rereads[-1].group)
         if self._retries:
             if self._up:
                 self._lost(LinkDown("connecting again, as asked"))
@@ -208,7 +231,7 @@ class Port:
 
     def _sleep(self, seconds: float) -> None:
         with self._wake:
-            if not (self._puts or self._stopping or self._retries):
+            if not (self._puts or self._stopping or self._retries or self._asked):
                 self._wake.wait(seconds)
 
     def _connect(self) -> None:
@@ -235,6 +258,7 @@ class Port:
             self._up, self._silent, self._error = False, False, error
         self._tell(self._listener.link, Link.Down, error)  # before anything that may take its time
         self.refuse(error)
+        self._end_rereads(None, error)
         self._close_driver()
         self._retry_at = time.monotonic() + self._retry_after
         self._retry_after = min(2 * self._retry_after, self._driver.longest_retry)
@@ -286,7 +310,7 @@ class Port:
             self.deadline = None
 
     def _scan_failed(self, scan: Scan, error: DeviceError) -> None:
-        self._end(scan)
+        self._end(scan, error)
         silent = time.monotonic() - self._good_at > GIVE_UP and isinstance(error, NoReply)
         if isinstance(error, LinkDown) or silent:
             self._lost(error)
@@ -320,10 +344,18 @@ class Port:
         if self._complaints.pop(group, None):
             self._log.info("%s: %s answers again", self._name, group)
 
-    def _end(self, scan: Scan) -> None:
+    def _end(self, scan: Scan, error: DeviceError | None = None) -> None:
         scan.end()
+        self._end_rereads(scan, error)
         overruns = sum(each.overruns for each in self._schedule.scans)
         self._tell(self._listener.scanned, scan.group, time.monotonic() - scan.began, overruns)
+
+    def _end_rereads(self, scan: Scan | None, error: DeviceError | None) -> None:
+        """Answer those that asked for this scan before it began, or all (None)."""
+        for reread in tuple(self._rereads):
+            if scan is None or (scan.group == reread.group and scan.began >= reread.asked):
+                self._rereads.remove(reread)
+                self._answer(reread.done, error)
 
     def _carry_out(self, put: _Put) -> None:
         if time.monotonic() - put.asked > PUT_AGE and not put.urgent:

@@ -7,9 +7,11 @@ judge the alarm, judge the deadbands, and say which event masks the change conce
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from drivers.base import Point, Reading, RecordType, Refused, Severity, Status, Value
+from drivers.base import Array, Point, Reading, Readings, RecordType, Refused, Severity, Status, Value
 
 # Event masks of Channel Access (epics-base, caeventmask.h)
 VALUE = 1
@@ -22,71 +24,134 @@ TICK = 1e-6
 
 STRING_SIZE = 39
 
+_TEXT = {RecordType.stringin, RecordType.stringout, RecordType.lsi}
+_FLOAT = {RecordType.ai, RecordType.ao}
+_NOTHING = object()  # equal to no value
+_PLAIN = Reading(None)
+
+Changes = list[tuple["Record", int]]
+
 
 class Record:
     """One process variable.
 
-    ``val`` is a number, a state's index or a text, after ``point.rtyp``; ``stat``/``sevr`` the alarm in force;
-    ``time`` the stamp in seconds since 1970 UTC; ``udf`` is True until the first value.
+    ``val`` is a number, a state's index, a text or a tuple, after ``point.rtyp``; ``stat``, ``sevr``, ``amsg`` the
+    alarm in force; ``acks`` the highest severity not acknowledged yet, ``ackt`` False if past alarms need none;
+    ``time`` the stamp in seconds since 1970 UTC; ``udf`` is True until the first value; ``disp`` locks out puts;
+    ``scan`` the index in base's menu of scan rates. ``mlst``/``alst``/``lalm`` are base's memory of what was last
+    sent to monitors and archivers, and judged. ``watchers`` belongs to the server: who subscribed to the value.
     """
 
-    __slots__ = ("_alst", "_lalm", "_mlst", "name", "point", "sevr", "stat", "time", "udf", "val")
+    __slots__ = (
+        "_adel",
+        "_calm_above",
+        "_calm_below",
+        "_mdel",
+        "_same",
+        "_told",
+        "acks",
+        "ackt",
+        "alst",
+        "amsg",
+        "disp",
+        "lalm",
+        "mlst",
+        "name",
+        "point",
+        "scan",
+        "sevr",
+        "stat",
+        "time",
+        "udf",
+        "val",
+        "watchers",
+    )
 
     def __init__(self, name: str, point: Point) -> None:
         self.name = name
-        self.point = point
-        self.val: Any = "" if point.rtyp in _TEXT else 0.0 if point.rtyp in _FLOAT else 0
+        self.val: Any = _blank(point.rtyp)
+        self.mlst: Any = self.val
+        self.alst: Any = self.val
+        self.lalm: Any = self.val
         self.udf = True
         self.stat = Status.UDF
         self.sevr = Severity.INVALID
+        self.amsg = ""
+        self.acks = Severity.NO_ALARM
+        self.ackt = True
+        self.disp = False
+        self.scan = 0
         self.time = 0.0
-        self._mlst: Value = math.nan
-        self._alst: Value = math.nan
-        self._lalm = math.nan
+        self.watchers: Any = None
+        self._told = _PLAIN
+        self.configure(point)
+
+    def configure(self, point: Point) -> None:
+        """Take other limits, deadbands, words; ``judge`` makes the limits felt before the next reading."""
+        self.point = point
+        self._mdel = point.mdel
+        self._adel = point.adel
+        self._settle(plain=False)
 
     def process(self, reading: Reading, now: float) -> int:
         """Take a reading; returns the event masks (VALUE, LOG, ALARM or'ed), 0 when nothing is to be sent."""
-        changed_state = False
         if reading.value is not None:
-            changed_state = not self.udf and reading.value != self.val
             self.val = reading.value
-            self.udf = False
-        status, severity = self._judge(changed_state)
-        if reading.severity >= severity and reading.severity:
-            status, severity = reading.status, reading.severity
+            self.udf = bool(reading.value != reading.value)
         moment = now if reading.time is None else reading.time
         self.time = moment if moment > self.time else self.time + TICK
-        mask = 0
-        if status != self.stat or severity != self.sevr:
-            self.stat, self.sevr = status, severity
-            mask = ALARM
-        return mask if self.udf else mask | self._deadbands()
+        return self._judge(reading)
 
-    def check_put(self, value: Value) -> Value:
+    def judge(self, now: float) -> int:
+        """Judge the present value anew, after a limit was changed; the masks as from ``process``."""
+        return self.process(replace(self._told, value=None, time=None), now)
+
+    def check_put(self, value: Value | Array) -> Value:
         """The value in the record's own type, or Refused with the reason. Limits refuse, they never clamp.
 
         The reason comes first and the name last: of the Error record many clients show 39 characters.
         """
+        if isinstance(value, tuple):
+            raise Refused(f"one value is wanted, not {len(value)}; not sent to {self.name}")
         if self.point.rtyp.states:
             return self._check_state(value)
         if self.point.rtyp in _TEXT:
             return self._check_text(str(value))
         return self._check_number(value)
 
-    def _judge(self, changed_state: bool) -> tuple[Status, Severity]:
-        point, val = self.point, self.val
-        if self.udf or val != val:  # noqa: PLR0124 - NaN
+    # ---- alarm ----
+
+    def _judge(self, reading: Reading) -> int:
+        """Alarm and deadbands of the value that the record has now."""
+        status, severity = self._alarm()
+        message = ""
+        if reading.severity >= severity and reading.severity:
+            status, severity, message = reading.status, reading.severity, reading.message
+        mask = 0
+        if status != self.stat or severity != self.sevr or message != self.amsg:
+            self.stat, self.sevr, self.amsg = status, severity, message
+            mask = ALARM
+            if not self.ackt or severity >= self.acks:
+                self.acks = severity
+        if not self.udf or self.val != self.val:
+            mask |= self._deadbands()
+        self._told = reading if reading.severity else _PLAIN
+        self._settle(plain=not reading.severity)
+        return mask
+
+    def _alarm(self) -> tuple[Status, Severity]:
+        point = self.point
+        if self.udf:
             return Status.UDF, Severity.INVALID
         if point.rtyp.numeric:
-            assert not isinstance(val, str)
-            return self._limits(val)
+            return self._limits(self.val)
         if point.rtyp.states:
-            return self._state_alarm(int(val), changed_state)
+            return self._state_alarm(self.val)
         return Status.NO_ALARM, Severity.NO_ALARM
 
     def _limits(self, val: float) -> tuple[Status, Severity]:
         """aiRecord's checkAlarms: HIHI, LOLO, HIGH, LOW in this order, each with HYST."""
-        point, hyst, last = self.point, self.point.hyst, self._lalm
+        point, hyst, last = self.point, self.point.hyst, self.lalm
         for limit, severity, status in (
             (point.hihi, point.hhsv, Status.HIHI),
             (point.lolo, point.llsv, Status.LOLO),
@@ -98,27 +163,46 @@ class Record:
             margin = hyst if last == limit else 0.0
             upper = status in {Status.HIHI, Status.HIGH}
             if (val >= limit - margin) if upper else (val <= limit + margin):
-                self._lalm = limit
+                self.lalm = limit
                 return status, severity
-        self._lalm = val
+        self.lalm = val
         return Status.NO_ALARM, Severity.NO_ALARM
 
-    def _state_alarm(self, val: int, changed: bool) -> tuple[Status, Severity]:
+    def _state_alarm(self, val: int) -> tuple[Status, Severity]:
+        """biRecord's and mbbiRecord's: the state's severity, then that of a change if it is higher."""
         severities, cosv = self.point.severities, self.point.cosv
         severity = severities[val] if 0 <= val < len(severities) else Severity.NO_ALARM
+        changed, self.lalm = val != self.lalm, val
         if changed and cosv > severity:
             return Status.COS, cosv
         return (Status.STATE, severity) if severity else (Status.NO_ALARM, severity)
 
     def _deadbands(self) -> int:
         mask = 0
-        if beyond(self.val, self._mlst, self.point.mdel):
-            self._mlst = self.val
+        if beyond(self.val, self.mlst, self._mdel):
+            self.mlst = self.val
             mask = VALUE
-        if beyond(self.val, self._alst, self.point.adel):
-            self._alst = self.val
+        if beyond(self.val, self.alst, self._adel):
+            self.alst = self.val
             mask |= LOG
         return mask
+
+    def _settle(self, plain: bool) -> None:
+        """Note for which next values nothing but the deadbands need be looked at; ``process_block`` asks.
+
+        A value strictly between ``_calm_above`` and ``_calm_below`` leaves the record without alarm; one equal to
+        ``_same`` changes nothing at all.
+        """
+        self._calm_above = self._calm_below = math.nan
+        self._same = _NOTHING
+        if not plain or self.udf:
+            return
+        if not self.sevr and self.point.rtyp in _FLOAT:
+            self._calm_above, self._calm_below = _calm_range(self.point)
+        elif self.stat is not Status.COS and self._mdel >= 0 and self._adel >= 0:
+            self._same = self.val
+
+    # ---- puts ----
 
     def _check_state(self, value: Value) -> int:
         states = self.point.states
@@ -159,19 +243,64 @@ class Record:
             raise Refused(f"'{text}' is not {wanted}; not sent to {self.name}") from None
 
 
-_TEXT = {RecordType.stringin, RecordType.stringout, RecordType.lsi}
-_FLOAT = {RecordType.ai, RecordType.ao}
+def process_block(records: Mapping[str, Record], readings: Readings, moment: float) -> tuple[Changes, list[str]]:
+    """Process a block of readings; returns what changed as (record, masks), and the names that have no record.
+
+    The same as ``Record.process`` for each, but a number that stays without alarm (nearly all of them) is dealt with
+    here, at a fifth of the price: a full rack at ten readings a second and channel is 120,000 a second.
+    """
+    changes: Changes = []
+    missing: list[str] = []
+    get = records.get
+    for name, value in readings.items():
+        record = get(name)
+        if record is None:
+            missing.append(name)
+            continue
+        if type(value) is float and record._calm_above < value < record._calm_below:
+            record.val = record.lalm = value
+            record.time = moment if moment > record.time else record.time + TICK
+            mask = 0
+            if not abs(value - record.mlst) <= record._mdel:
+                record.mlst = value
+                mask = VALUE
+            if not abs(value - record.alst) <= record._adel:
+                record.alst = value
+                mask |= LOG
+        elif value == record._same:
+            record.time = moment if moment > record.time else record.time + TICK
+            continue
+        else:
+            mask = record.process(value if isinstance(value, Reading) else Reading(value), moment)
+        if mask:
+            changes.append((record, mask))
+    return changes, missing
 
 
-def beyond(new: Value, old: Value, deadband: float) -> bool:
+def beyond(new: Any, old: Any, deadband: float) -> bool:
     """True if a value left the deadband (recGblCheckDeadband): NaN and infinity count when they come or go."""
-    if isinstance(new, str) or isinstance(old, str):
-        return new != old
+    if isinstance(new, str | tuple) or isinstance(old, str | tuple):
+        return bool(new != old)
     if math.isfinite(new) and math.isfinite(old):
-        return abs(new - old) > deadband
+        return bool(abs(new - old) > deadband)
     if math.isnan(new) and math.isnan(old):
         return deadband < 0
-    return new != old or deadband < 0
+    return bool(new != old) or deadband < 0
+
+
+def _blank(rtyp: RecordType) -> Value | Array:
+    if rtyp is RecordType.waveform:
+        return ()
+    return "" if rtyp in _TEXT else 0.0 if rtyp in _FLOAT else 0
+
+
+def _calm_range(point: Point) -> tuple[float, float]:
+    """The open interval in which no limit is in force; NaN (no value is inside) when limits cross."""
+    lows = [limit for limit, sevr in ((point.lolo, point.llsv), (point.low, point.lsv)) if limit is not None and sevr]
+    highs = [
+        limit for limit, sevr in ((point.hihi, point.hhsv), (point.high, point.hsv)) if limit is not None and sevr
+    ]
+    return max(lows, default=-math.inf), min(highs, default=math.inf)
 
 
 def _numbered(states: tuple[str, ...]) -> str:

@@ -56,10 +56,11 @@ class Schedule:
             scan.end()
             scan.due = now
 
-    def hurry(self, now: float) -> None:
-        """All groups that wait are due now."""
+    def hurry(self, now: float, group: str | None = None) -> None:
+        """A group, or all, need not wait: due now."""
         for scan in self.scans:
-            scan.due = min(scan.due, now)
+            if group in {None, scan.group}:
+                scan.due = min(scan.due, now)
 
     def overdue(self, now: float) -> Scan | None:
         """A scan that has waited for more than its own period."""

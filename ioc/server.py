@@ -1,9 +1,10 @@
-"""The Channel Access server: caproto's, with its defects mended where they would show.
+"""The Channel Access server: which records there are, and who is told what changed in them.
 
-What is overridden and why (caproto 1.3.0; tests/ioc/test_server.py holds each):
-search answers echo the client's sequence number (libca throttles its search otherwise); accepted sockets get
-TCP_NODELAY; ClearChannel removes the channel's subscriptions; a failed put answers with the sentence alone and no
-traceback; a client that does not read is dropped instead of holding up all others.
+caproto opens the ports, reads the environment, sends the beacons and serves names with a filter; conversations with
+clients are in ``client.py``. Private parts of caproto 1.3 overridden here (tests/ioc/test_filters.py and
+test_server.py hold each): ``Context.server_accept_loop``, ``_create_broadcaster_transport``,
+``broadcast_beacon_loop``, ``_subscription_queue_iteration``, ``_subscription_queue_send``,
+``VirtualCircuit._process_command``.
 """
 
 from __future__ import annotations
@@ -12,51 +13,85 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import caproto as ca
+import psutil
 from caproto.asyncio import server as caproto_server
-from caproto.server.common import DisconnectedCircuit
+from caproto.asyncio.utils import _create_udp_socket
+from caproto.server.common import DisconnectedCircuit, LoopExit
 
 from drivers.base import DeviceError
-from ioc.channel import record_channel
-from ioc.instrument import Instrument
-from ioc.record import Record
+from ioc import dbr, environment, search
+from ioc.channel import channel_of
+from ioc.client import Client, Filtered, Subscription
+from ioc.record import ALARM, PROPERTY, Changes, Record
+from ioc.view import FieldView, Owner, TextView, View, view_of
 
 log = logging.getLogger("rackioc.server")
 
-# Updates that may wait for a client: this many, or this many for each of its subscriptions
-BACKLOG = 20_000
-BACKLOG_EACH = 10
+_SEARCHES_AT_ONCE = 64
+_SEARCH_BUFFER = 1 << 22
+_LARGEST_DATAGRAM = 1 << 16
+_FILTER_MARKS = (b"{", b"[")
+_pack_time_double = struct.Struct(">HHIIxxxxd").pack
 
 
 class Server:
-    """Shows records to Channel Access clients; a ``Publisher`` for the instruments."""
+    """Shows records to Channel Access clients; a ``Publisher`` for the instruments, ``Names`` for the clients."""
 
     def __init__(self) -> None:
-        self._unsendable: set[str] = set()
-        self._database = _Database()
-        self._context = _Context(self._database)
+        environment.fill()
+        self.clients: set[Client] = set()
+        self._records: dict[bytes, tuple[Record, Owner]] = {}
+        self._field_watchers: dict[Record, dict[Subscription, None]] = {}
+        self._context = _Context(self)
 
-    def add(self, record: Record, instrument: Instrument) -> None:
+    # ---- for the instruments ----
+
+    def add(self, record: Record, owner: Owner) -> None:
         """Serve a record from now on; one of the same name is replaced, and its clients come back to the new one."""
-        if record.name in self._database.records:
-            self._database.forget(record.name)
-            self._context.drop_clients_of(record.name)
-        self._database.records[record.name] = (record, instrument)
+        name = record.name.encode("ascii")
+        before = self._records.get(name)
+        self._records[name] = (record, owner)
+        if before is not None:
+            self._context.forget(before[0])
+            for client in tuple(self.clients):
+                client.disconnect(before[0])
 
-    def post(self, record: Record, mask: int) -> None:
-        """Send what changed in a record to the clients that subscribed to it."""
-        channel = self._database.get(record.name)
-        if channel is None:
-            return
-        try:
-            channel.post(mask)
-        except Exception:  # one value that cannot be sent must not keep the others back
-            if record.name not in self._unsendable:
-                self._unsendable.add(record.name)
-                log.exception("%s cannot be sent", record.name)
+    def post(self, changes: Changes) -> None:
+        """Send what changed to the clients that subscribed to it: each is written to once.
+
+        A mask of 0 concerns no value, but fields of the record may have changed.
+        """
+        moment = seconds = nanoseconds = -1.0
+        for record, mask in changes:
+            payload = None
+            for subscription in record.watchers or ():
+                if not subscription.mask & mask:
+                    continue
+                client = subscription.client
+                if client.blocked:
+                    client.dirty[subscription] = None
+                elif subscription.fast:
+                    if payload is None:
+                        if record.time != moment:
+                            moment = record.time
+                            seconds, nanoseconds = dbr.stamp(moment)
+                        payload = _pack_time_double(record.stat, record.sevr, seconds, nanoseconds, record.val)
+                    client.out.append(subscription.head)
+                    client.out.append(payload)
+                else:
+                    client.out.append(subscription.frame())
+            if record in self._field_watchers and (mask & (ALARM | PROPERTY) or not mask):
+                self._post_fields(record, mask)
+            if self._context.shown:
+                self._context.post(record, mask)
+        for client in self.clients:
+            client.flush()
+
+    # ---- for the process ----
 
     async def run(self) -> None:
         """Serve until cancelled. OSError when no port can be had."""
@@ -65,13 +100,13 @@ class Server:
         except ca.CaprotoRuntimeError as error:
             raise OSError(f"the Channel Access server cannot start: {error}") from error
         finally:
-            for circuit in tuple(self._context.circuits):  # caproto leaves them to the end of the process
-                circuit.drop()
+            for client in tuple(self.clients):
+                client.transport.abort()
 
     @property
     def names(self) -> list[str]:
         """The names of all records, in the order in which they came."""
-        return list(self._database.records)
+        return [record.name for record, _ in tuple(self._records.values())]
 
     @property
     def port(self) -> int | None:
@@ -85,63 +120,214 @@ class Server:
         return [address for address in self._context.interfaces if address != "0.0.0.0"]
 
     @property
-    def clients(self) -> tuple[int, int]:
-        """(clients, channels) connected."""
-        circuits = tuple(self._context.circuits)
-        return len(circuits), sum(len(circuit.circuit.channels_sid) for circuit in circuits)
+    def load(self) -> tuple[int, int, int]:
+        """(clients, channels, records) at the moment."""
+        clients = tuple(self.clients)
+        return len(clients), sum(len(client.channels) for client in clients), len(self._records)
+
+    # ---- for the clients ----
+
+    def find(self, name: bytes) -> View | None:
+        """What a name stands for; None if nothing, or a name with a filter."""
+        entry = self._records.get(name)
+        if entry is not None:
+            return View(*entry)
+        record, dot, field = name.partition(b".")
+        entry = self._records.get(record) if dot else None
+        if entry is None:
+            return None
+        try:
+            return view_of(*entry, field.decode("latin-1"))
+        except KeyError:
+            return None
+
+    def known(self, name: bytes) -> bool:
+        """True if a name is served, with or without a filter."""
+        return name in self._records or self.find(name) is not None or self._context.knows(name)
+
+    def search_answer(self, cid: int) -> bytes:
+        """The answer to a search for a name that is served."""
+        return search.found(self._context.port, cid)
+
+    def filtered(self, client: Client, name: bytes) -> Filtered | None:
+        """caproto's side of a conversation, for a name with a filter; None if there is no such name."""
+        return self._context.conversation(client) if self._context.knows(name) else None
+
+    def watch(self, subscription: Subscription) -> None:
+        """Updates go to this subscription from now on."""
+        record = subscription.view.record
+        if _shows_field(subscription.view):
+            subscription.last = subscription.view.values()
+            self._field_watchers.setdefault(record, {})[subscription] = None
+        else:
+            if record.watchers is None:
+                record.watchers = {}
+            record.watchers[subscription] = None
+
+    def unwatch(self, subscription: Subscription) -> None:
+        """They do not any more."""
+        record = subscription.view.record
+        if _shows_field(subscription.view):
+            watchers = self._field_watchers[record]
+            del watchers[subscription]
+            if not watchers:
+                del self._field_watchers[record]
+        else:
+            del record.watchers[subscription]
+
+    def gone(self, client: Client) -> None:
+        """The client has left."""
+        self.clients.discard(client)
+
+    def _post_fields(self, record: Record, mask: int) -> None:
+        """Fields that changed by themselves (SEVR, STAT, ACKS ...) or by a put; DBE_PROPERTY concerns them all."""
+        for subscription in self._field_watchers[record]:
+            values = subscription.view.values()
+            if (values != subscription.last and subscription.mask & ~PROPERTY) or subscription.mask & mask & PROPERTY:
+                subscription.last = values
+                subscription.client.update(subscription)
 
 
-class _Database(dict[str, Any]):
-    """Record name -> channel, made when the first client asks."""
+class _Context(caproto_server.Context):  # type: ignore[misc]
+    """caproto's server: ports, beacons, and names with a filter."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: Server) -> None:
+        super().__init__(_Shown(server))
+        self.log = log
+        self.log.setLevel(logging.WARNING)  # caproto tells every client that comes and goes
+        brief = _briefly()
+        self.log.addFilter(brief)
+        logging.getLogger("caproto.circ").addFilter(brief)
+        self.ca_server_port = environment.server_port()
+        self._server = server
+
+    @property
+    def shown(self) -> bool:
+        """True if a client ever asked for a name with a filter."""
+        return bool(self.pvdb)
+
+    def knows(self, name: bytes) -> bool:
+        """True for a name with a filter that caproto understands, of a record or field that exists."""
+        if not any(mark in name for mark in _FILTER_MARKS):
+            return False
+        text = name.decode("latin-1")
+        try:
+            ca.parse_channel_filter(ca.parse_record_field(text).modifiers.filter_)
+            return self[text] is not None
+        except (AttributeError, KeyError, ValueError, ca.CaprotoError):
+            return False  # whatever is wrong with it: a name that nobody has
+
+    def post(self, record: Record, mask: int) -> None:
+        """Tell the subscribers with a filter."""
+        for channel in tuple(self.pvdb.values()):
+            if channel.view.record is record:
+                channel.post(mask)
+
+    def forget(self, record: Record) -> None:
+        """A record was replaced."""
+        for name in [name for name, channel in self.pvdb.items() if channel.view.record is record]:
+            del self.pvdb[name]
+
+    def conversation(self, client: Client) -> _Conversation:
+        """caproto's side of a client's conversation; made when the client first needs it."""
+        for circuit in self.circuits:
+            if circuit.rackioc_client is client:
+                return circuit  # type: ignore[no-any-return]
+        circuit = _Conversation(client, self)
+        self.circuits.add(circuit)
+        return circuit
+
+    async def server_accept_loop(self, sock: socket.socket) -> None:
+        def accepted() -> Client:
+            client = Client(self._server)
+            self._server.clients.add(client)
+            return client
+
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(accepted, sock=sock, backlog=512)
+        try:
+            await loop.create_future()  # until cancelled
+        finally:
+            listener.close()
+
+    async def broadcast_beacon_loop(self) -> None:
+        """Beacons that leave the address open: caproto would give that of the last interface to all."""
+        for address, (_, sock) in tuple(self.beacon_socks.items()):
+            self.beacon_socks[address] = ("0.0.0.0", sock)
+        await super().broadcast_beacon_loop()
+
+    async def _create_broadcaster_transport(self, interface: str) -> None:
+        for address in (interface, *_broadcasts(interface)):
+            self.udp_socks[address] = _Searches(address, self.ca_server_port, self._answer)
+
+    def _answer(self, datagram: bytes, sender: tuple[str, int]) -> bytes:
+        if sender[0] in self.ignore_addresses:
+            return b""
+        return search.answer(datagram, self._server.known, self.port)
+
+    async def _subscription_queue_iteration(
+        self, sub_specs: Any, metadata: Any, values: Any, flags: int, sub: Any
+    ) -> None:
+        for spec in sub_specs:
+            # a copy: clients come and go between the sends
+            for each in tuple(self.subscriptions[spec]) if sub is None else (sub,):
+                await self._subscription_queue_send(spec, each, metadata=metadata, values=values, flags=flags)
+
+    async def _subscription_queue_send(self, sub_spec: Any, sub: Any, **update: Any) -> None:
+        if sub.circuit.rackioc_client.blocked:
+            sub.circuit.held[sub] = (sub_spec, update)
+        else:
+            await super()._subscription_queue_send(sub_spec, sub, **update)
+
+
+class _Shown(dict[str, Any]):
+    """Record or field -> caproto's channel, made when the first client asks for it with a filter."""
+
+    def __init__(self, server: Server) -> None:
         super().__init__()
-        self.records: dict[str, tuple[Record, Instrument]] = {}
-
-    def forget(self, record: str) -> None:
-        """Drop the channels of a record and of its fields."""
-        for name in [name for name in self if name == record or name.startswith(f"{record}.")]:
-            del self[name]
+        self._server = server
 
     def __missing__(self, name: str) -> Any:
-        record, instrument = self.records[name]
-        channel = self[name] = record_channel(record, instrument.put)
+        view = self._server.find(name.encode("latin-1"))
+        if view is None:
+            raise KeyError(name)
+        channel = self[name] = channel_of(view)
         return channel
 
 
-class _Circuit(caproto_server.VirtualCircuit):  # type: ignore[misc]
-    """One client."""
+class _Conversation(caproto_server.VirtualCircuit):  # type: ignore[misc]
+    """What a client says about names with a filter, and what caproto answers. ``held``: what it does not read yet."""
 
-    _sub_task: asyncio.Task[None] | None
+    def __init__(self, client: Client, context: _Context) -> None:
+        super().__init__(ca.VirtualCircuit(ca.SERVER, client.address, None), _Wire(client), context)
+        self.rackioc_client = client
+        self.held: dict[Any, tuple[Any, dict[str, Any]]] = {}
+        self.circuit.process_command(ca.VersionRequest(priority=0, version=ca.DEFAULT_PROTOCOL_VERSION))
+        self.circuit.send(ca.VersionResponse(ca.DEFAULT_PROTOCOL_VERSION))  # the client has got one
+        self.client_hostname, self.client_username = client.host, client.user
+        self.tasks.create(self.command_queue_loop())
+        self._sub_task = self.tasks.create(self.subscription_queue_loop())
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.subscription_queue: asyncio.Queue[Any] = asyncio.Queue()  # without caproto's bound: see behind()
-        self.dropped = False
+    def feed(self, message: bytes) -> None:
+        """Take a message."""
+        commands, _ = self.circuit.recv(message)
+        for command in commands:
+            self.command_queue.put_nowait(command)
 
-    def behind(self) -> bool:
-        """True if more waits for the client than one that reads would leave."""
-        return bool(self.subscription_queue.qsize() > max(BACKLOG, BACKLOG_EACH * len(self.subscriptions)))
+    def resume(self) -> None:
+        """Send the newest of what was held back."""
+        held, self.held = self.held, {}
+        for subscription, (spec, update) in held.items():
+            self.tasks.create(self.context._subscription_queue_send(spec, subscription, **update))
 
-    async def get_from_sub_queue(self, timeout: float | None = None) -> Any:
-        """The next update; what is about to be sent is not kept (caproto keeps the last 1000 of each)."""
-        reference = await super().get_from_sub_queue(timeout)
-        command = reference() if reference is not None else None
-        if command is None:
-            return reference
-        if held := self.unexpired_updates.get(command.subscriptionid):
-            held.popleft()
-        return lambda: command
+    def close(self) -> None:
+        """The client has left."""
+        self.context.circuits.discard(self)
+        self.context.server_tasks.create(self._leave())
 
-    async def _on_disconnect(self) -> None:
-        if self._sub_task is asyncio.current_task():
-            self._sub_task = None  # it ends by itself; caproto would wait for it from within
-        await super()._on_disconnect()
-
-    async def _command_queue_iteration(self, command: Any) -> Any:
-        if isinstance(command, ca.VersionRequest) and self.circuit.priority is not None:
-            return []  # libca puts one before each search that it sends over TCP; it is no new priority
-        return await super()._command_queue_iteration(command)
+    async def _leave(self) -> None:
+        await self._on_disconnect()
+        await self.tasks.cancel_all()
 
     async def _process_command(self, command: Any) -> Any:
         if isinstance(command, ca.WriteRequest | ca.WriteNotifyRequest):
@@ -158,12 +344,7 @@ class _Circuit(caproto_server.VirtualCircuit):  # type: ignore[misc]
     async def _write(self, command: Any, channel: Any, entry: Any) -> None:
         try:
             await entry.auth_write(
-                self.client_hostname,
-                self.client_username,
-                command.data,
-                command.data_type,
-                command.metadata,
-                user_address=self.circuit.address,
+                self.client_hostname, self.client_username, command.data, command.data_type, command.metadata
             )
         except Exception as error:
             await self._answer(self._refusal(command, channel, error))
@@ -182,93 +363,64 @@ class _Circuit(caproto_server.VirtualCircuit):  # type: ignore[misc]
     async def _answer(self, response: Any) -> None:
         try:
             await self.send(response)
-        except DisconnectedCircuit:
+        except (DisconnectedCircuit, LoopExit):
             self.log.debug("the client left before its put was answered")
 
-    def drop(self) -> None:
-        """Cut the connection; the client finds its way back when it reads again."""
-        self.dropped = True
-        self.client.writer.transport.abort()
+
+class _Wire:
+    """The client's connection as caproto wants to see it."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def getsockname(self) -> Any:
+        return self._client.transport.get_extra_info("sockname")
+
+    async def send(self, data: bytes) -> None:
+        self._client.out.append(data)
+        self._client.flush()
+
+    def close(self) -> None:
+        self._client.transport.close()
 
 
-class _Context(caproto_server.Context):  # type: ignore[misc]
-    CircuitClass = _Circuit
+class _Searches:
+    """A UDP socket on which searches arrive, many in a row: they are read and answered until there are none."""
 
-    def __init__(self, database: _Database) -> None:
-        super().__init__(database)
-        self.log = log
-        self.log.setLevel(logging.WARNING)  # caproto tells every client that comes and goes
-        brief = _briefly()
-        self.log.addFilter(brief)
-        logging.getLogger("caproto.circ").addFilter(brief)
+    def __init__(self, address: str, port: int, answer: Callable[[bytes, tuple[str, int]], bytes]) -> None:
+        self._answer = answer
+        self._socket = _create_udp_socket()
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SEARCH_BUFFER)
+        self._socket.bind((address, port))
+        asyncio.get_running_loop().add_reader(self._socket, self._read)
 
-    async def server_accept_loop(self, sock: socket.socket) -> None:
-        def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            connection = writer.get_extra_info("socket")
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            client = caproto_server._TransportWrapper(reader, writer)
-            self.server_tasks.create(self.tcp_handler(client, client.getpeername()))
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._socket.close()
 
-        await asyncio.start_server(accepted, sock=sock)
-
-    async def _broadcaster_queue_iteration(self, address: Any, commands: Any) -> None:
-        self.broadcaster.process_commands(commands)
-        if address[0] in self.ignore_addresses:
-            return
-        version = None
-        found = []
-        for command in commands:
-            if isinstance(command, ca.VersionRequest):
-                version = command
-            elif isinstance(command, ca.SearchRequest) and self._known(command.name):
-                found.append(ca.SearchResponse(self.port, None, command.cid, ca.DEFAULT_PROTOCOL_VERSION))
-        if found:
-            head = [] if version is None else [_echo(version)]
-            datagram = self.broadcaster.send(*head, *found)
-            for transport in self.udp_socks.values():
-                await transport.sendto(datagram, address)
-
-    def drop_clients_of(self, name: str) -> None:
-        """A record of another type has taken the name: its clients have to connect anew."""
-        for circuit in tuple(self.circuits):
-            names = {channel.name.partition(".")[0] for channel in circuit.circuit.channels_sid.values()}
-            if name in names:
-                circuit.drop()
-
-    def _known(self, name: str) -> bool:
-        try:
-            return self[name] is not None
-        except KeyError:
-            return False
-
-    async def _subscription_queue_iteration(
-        self, sub_specs: Any, metadata: Any, values: Any, flags: int, sub: Any
-    ) -> None:
-        if sub is not None:
-            await super()._subscription_queue_iteration(sub_specs, metadata, values, flags, sub)
-            return
-        for spec in sub_specs:
-            for each in tuple(self.subscriptions[spec]):  # a copy: clients come and go between the sends
-                await self._subscription_queue_send(spec, each, metadata=metadata, values=values, flags=flags)
-
-    async def _subscription_queue_send(self, sub_spec: Any, sub: Any, **update: Any) -> None:
-        circuit = sub.circuit
-        if circuit.dropped:
-            return
-        if circuit.behind():
-            self.log.warning("%s:%d does not read what it subscribed to; disconnected", *circuit.circuit.address)
-            circuit.drop()
-            return
-        await super()._subscription_queue_send(sub_spec, sub, **update)
+    def _read(self) -> None:
+        for _ in range(_SEARCHES_AT_ONCE):
+            try:
+                datagram, sender = self._socket.recvfrom(_LARGEST_DATAGRAM)
+                if answer := self._answer(datagram, sender):
+                    self._socket.sendto(answer, sender)
+            except BlockingIOError:
+                return
+            except OSError as error:  # an unreachable client's ICMP answer, for one: the next one is another's
+                log.debug("search: %s", error)
 
 
-def _echo(request: Any) -> Any:
-    """The version answer to a search datagram, with the client's own sequence number."""
-    response = ca.VersionResponse(ca.DEFAULT_PROTOCOL_VERSION)
-    response.header.data_type = request.header.data_type
-    response.header.parameter1 = request.header.parameter1
-    return response
+def _broadcasts(interface: str) -> Iterable[str]:
+    """The broadcast address of an interface: a socket bound to one address does not hear the broadcasts to it."""
+    for addresses in psutil.net_if_addrs().values():
+        for each in addresses:
+            if each.family == socket.AF_INET and each.address == interface and each.broadcast:
+                yield each.broadcast
+
+
+def _shows_field(view: View) -> bool:
+    return isinstance(view.whole if isinstance(view, TextView) else view, FieldView)
 
 
 def _briefly() -> Callable[[logging.LogRecord], bool]:
@@ -283,7 +435,7 @@ def _briefly() -> Callable[[logging.LogRecord], bool]:
             first = record.args not in told
             told.add(record.args)
             return first and not nobody_listens  # a computer without a repeater has no client either
-        if isinstance(error, ca.CaprotoError | ValueError | struct.error):
+        if isinstance(error, ca.CaprotoError | ValueError):
             record.msg, record.args, record.exc_info = f"{record.getMessage()} ({error})", (), None
         return True
 

@@ -1,8 +1,8 @@
-"""What a site says about its records: fields by PV name or glob, later lines win."""
+"""What a site says about its records: fields by PV name or glob, later lines win; then what was set at run time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -19,14 +19,30 @@ def is_glob(pattern: str) -> bool:
 
 
 class Site:
-    """The overrides under ``records:`` as (name or glob, {field: parsed value}), in the order of the file."""
+    """The overrides under ``records:`` as (name or glob, {field: parsed value}), in the order of the file.
 
-    def __init__(self, overrides: Sequence[tuple[str, Mapping[str, Any]]] = ()) -> None:
+    ``kept``: what clients set at run time, PV -> {field: value}; it wins over the configuration. ``save`` is told
+    each time that it changes.
+    """
+
+    def __init__(
+        self,
+        overrides: Sequence[tuple[str, Mapping[str, Any]]] = (),
+        kept: dict[str, dict[str, Any]] | None = None,
+        save: Callable[[], None] = lambda: None,
+    ) -> None:
         self._overrides = tuple(overrides)
+        self.kept = kept if kept is not None else {}
+        self.save = save
 
     def apply(self, name: str, point: Point) -> Point:
         """The point of the record ``name`` as the site wants it."""
         for pattern, fields in self._overrides:
             if fnmatchcase(name, pattern):
                 point = apply(point, fields)
-        return point
+        return apply(point, self.kept.get(name, {}))
+
+    def keep(self, name: str, field: str, value: Any) -> None:
+        """A client has set a field of a record; that outlives the process."""
+        self.kept.setdefault(name, {})[field] = value
+        self.save()

@@ -60,6 +60,7 @@ class IocStatus(Driver):
         self._process = psutil.Process()
         self._started = time.time()
         self._beat = 0
+        self._listed, self._list = 0, ""
         self._constant: Readings = {
             "STARTTOD": _clock(self._started),
             "VERSION": version("rackioc"),
@@ -80,8 +81,7 @@ class IocStatus(Driver):
         """All figures in one block."""
         self._beat += 1
         memory = psutil.virtual_memory()
-        clients, channels = self._server.clients
-        names = self._server.names
+        clients, channels, records = self._server.load
         yield {
             **self._constant,
             "HEARTBEAT": self._beat,
@@ -95,9 +95,14 @@ class IocStatus(Driver):
             "FD_CNT": self._process.num_fds(),
             "CA_CLNT_CNT": clients,
             "CA_CONN_CNT": channels,
-            "RECORD_CNT": len(names),
-            PV_LIST: "\n".join(names),
+            "RECORD_CNT": records,
+            PV_LIST: self._pv_list(records),
         }
+
+    def _pv_list(self, records: int) -> str:
+        if records != self._listed:
+            self._listed, self._list = records, "\n".join(self._server.names)
+        return self._list
 
     def write(self, point: Point, value: Value) -> Readings:
         """Nothing can be set."""

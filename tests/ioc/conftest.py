@@ -14,7 +14,7 @@ import pytest
 
 from drivers.base import DeviceError, Driver, LinkDown, Point, Reading, Readings, RecordType, Value
 from ioc.instrument import Instrument
-from ioc.record import Record
+from ioc.record import Changes, Record
 from ioc.site import Site
 
 POINTS = (
@@ -109,8 +109,8 @@ class Screen:
     def add(self, record: Record, instrument: Instrument) -> None:
         self.records[record.name] = record
 
-    def post(self, record: Record, mask: int) -> None:
-        self.posts.append((record.point.name, mask, record.val, record.stat.name))
+    def post(self, changes: Changes) -> None:
+        self.posts += [(record.point.name, mask, record.val, record.stat.name) for record, mask in changes]
 
 
 Start = Callable[..., "AsyncIterator[Rig]"]

@@ -1,0 +1,50 @@
+"""Channel Access messages: their headers, commands and status codes, and the message that carries a value."""
+
+from __future__ import annotations
+
+import struct
+from functools import cache
+
+from ioc import dbr
+from ioc.view import View
+
+PROTOCOL_VERSION = 13
+HEADER = struct.Struct(">HHHHII")
+LARGE = struct.Struct(">II")
+
+# Channel Access commands (caProto.h)
+VERSION, EVENT_ADD, EVENT_CANCEL, READ, WRITE = 0, 1, 2, 3, 4
+SEARCH, EVENTS_OFF, EVENTS_ON, READ_SYNC, ERROR, CLEAR_CHANNEL = 6, 8, 9, 10, 11, 12
+READ_NOTIFY, CREATE_CHAN, WRITE_NOTIFY, CLIENT_NAME, HOST_NAME, ACCESS_RIGHTS, ECHO = 15, 18, 19, 20, 21, 22, 23
+CREATE_CHAN_FAIL, SERVER_DISCONNECT = 26, 27
+
+# Status codes (caerr.h)
+NORMAL, TOOLARGE, BAD_TYPE, INTERNAL, GET_FAIL, PUT_FAIL = 1, 72, 114, 142, 152, 160
+BAD_COUNT, BAD_SUBSCRIPTION, NO_READ_ACCESS, NO_WRITE_ACCESS = 176, 200, 368, 376
+
+
+def header(command: int, size: int, data_type: int, count: int, first: int, second: int) -> bytes:
+    """A message's header, in the long form when size or count need it."""
+    if size < 0xFFFF and count < 0xFFFF:
+        return HEADER.pack(command, size, data_type, count, first, second)
+    return HEADER.pack(command, 0xFFFF, data_type, 0, first, second) + LARGE.pack(size, count)
+
+
+def reply(command: int, dbr_type: int, count: int, number: int, view: View, status: int = NORMAL) -> bytes:
+    """A message with a view's values; ``count`` 0 asks for as many as there are, more is filled up with zeros."""
+    values = view.values()
+    try:
+        payload = dbr.encode(dbr_type, values[:count] if count else values, view)
+    except dbr.NotConvertible:
+        payload, status = dbr.blank(dbr_type, count), GET_FAIL
+    if not count:
+        count = len(values) if status != GET_FAIL else 0
+    elif len(values) < count:
+        payload = payload.ljust(size(dbr_type, count), b"\0")
+    return header(command, len(payload), dbr_type, count, status, number) + payload
+
+
+@cache
+def size(dbr_type: int, count: int) -> int:
+    """Bytes of a payload."""
+    return dbr.fixed_size(dbr_type, count)
