@@ -53,6 +53,7 @@ class Form(StrEnum):
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The configuration file (YAML).")]
 FormOption = Annotated[Form, typer.Option("--format", help="How to print.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Serve even if another server has the same names.")]
 ControlOption = Annotated[Path, typer.Option(help="Unix socket on which faults are asked for.")]
 
 
@@ -81,15 +82,15 @@ def _command(target: typer.Typer, name: str, **options: Any) -> Callable[[Callab
 
 
 @_command(app, "run")
-def run(config: ConfigPath) -> None:
+def run(config: ConfigPath, force: ForceOption = False) -> None:
     """Serve a configuration; with `archive:` in it, keep the history in a second process."""
-    _serve(load(config), with_archiver=True)
+    _serve(load(config), with_archiver=True, force=force)
 
 
 @_command(app, "ioc")
-def ioc(config: ConfigPath) -> None:
+def ioc(config: ConfigPath, force: ForceOption = False) -> None:
     """Serve a configuration without its archiver (for a service manager that runs both)."""
-    _serve(load(config), with_archiver=False)
+    _serve(load(config), with_archiver=False, force=force)
 
 
 @_command(app, "archive")
@@ -187,7 +188,7 @@ def _simulate(path: Path, control_path: Path) -> None:
         rack.close()
 
 
-def _serve(config: Config, *, with_archiver: bool, banner: str = "") -> None:
+def _serve(config: Config, *, with_archiver: bool, banner: str = "", force: bool = False) -> None:
     _log()
 
     async def beside(addresses: list[str]) -> None:
@@ -197,7 +198,7 @@ def _serve(config: Config, *, with_archiver: bool, banner: str = "") -> None:
             await supervisor.supervise_archiver(config.path, addresses)
         await asyncio.Event().wait()
 
-    asyncio.run(serve(config, beside))
+    asyncio.run(serve(config, beside, force=force))
 
 
 def _log() -> None:

@@ -53,6 +53,7 @@ class _File:
     prefix: str
     instruments: dict[str, dict[str, Any]]
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    site_file: str | None = None
     archive: dict[str, Any] | None = None
 
 
@@ -73,6 +74,7 @@ class Config:
     prefix: str
     instruments: tuple[InstrumentConfig, ...]
     site: Site
+    site_file: Path
     archive: Archive | None
     raw: Mapping[str, Mapping[str, Any]] = field(repr=False)
 
@@ -121,7 +123,8 @@ class _Loader:
         archive = self._archive(data.get("archive"))
         if self._file.faults:
             return None
-        return Config(self._path, prefix, tuple(filter(None, instruments)), site, archive, raw)
+        site_file = Path(data.get("site_file") or f"{self._path.stem}.site.yaml")
+        return Config(self._path, prefix, tuple(filter(None, instruments)), site, site_file, archive, raw)
 
     def _prefix(self, prefix: Any) -> str:
         if not isinstance(prefix, str):

@@ -62,10 +62,9 @@ def fields(rtyp: str) -> Mapping[str, FieldType]:
             prop=attributes.get("prop") == "YES",
             initial=attributes.get("initial", ""),
         )
-    attributes_too = {
-        name: FieldType(name, "STRING", 40, (), True, False, text) for name, text in _ATTRIBUTES.items()
-    }
-    return {name: field for name, field in found.items() if field.dbf != "NOACCESS"} | attributes_too
+    for name, text in _ATTRIBUTES.items():
+        found[name] = FieldType(name, "STRING", 40, (), fixed=True, prop=False, initial=text)
+    return {name: field for name, field in found.items() if field.dbf != "NOACCESS"}
 
 
 @cache

@@ -8,27 +8,33 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from ioc import status
-from ioc.config import Config
+from ioc import rivals, sitefile, status
+from ioc.config import Config, ConfigError
 from ioc.instrument import Instrument
 from ioc.server import Server
+from ioc.sitefile import SiteFile
 
 log = logging.getLogger("rackioc")
 
 
-async def serve(config: Config, beside: Callable[[list[str]], Coroutine[Any, Any, None]] | None = None) -> None:
-    """Serve a configuration until SIGINT or SIGTERM.
+async def serve(
+    config: Config, beside: Callable[[list[str]], Coroutine[Any, Any, None]] | None = None, *, force: bool = False
+) -> None:
+    """Serve a configuration until SIGINT or SIGTERM. OSError if another server has its names, unless ``force``.
 
     Nothing is written to an instrument, neither at start nor at stop. ``beside(addresses)`` runs while clients can
     connect (``addresses``: see ``Server.addresses``) and is cancelled, and waited for, before the instruments close.
     """
     stop = _signals()
     server = Server()
+    site_file = _remember(config)
     own = Instrument(status.NAME, config.prefix, status.IocStatus(server), config.site, server)
     instruments = [
         (Instrument(each.name, config.prefix, each.driver, config.site, server), each.periods)
         for each in config.instruments
     ]
+    if not force:
+        await rivals.refuse(server.names, server.search_port)
     serving = asyncio.create_task(server.run())
     tasks = [serving, asyncio.create_task(stop.wait())]
     try:
@@ -45,7 +51,18 @@ async def serve(config: Config, beside: Callable[[list[str]], Coroutine[Any, Any
         await _cancel(tasks[1:])
         await asyncio.gather(*(instrument.close() for instrument, _ in (*instruments, (own, {}))))
         await _cancel([serving])
+        site_file.close()
         log.info("stopped")
+
+
+def _remember(config: Config) -> SiteFile:
+    """Take up what clients set at run time before the restart."""
+    kept, faults = sitefile.load(config.site_file)
+    if faults:
+        raise ConfigError(config.site_file, faults)
+    site_file = SiteFile(config.site_file, kept)
+    config.site.remember(kept, site_file.changed)
+    return site_file
 
 
 def _signals() -> asyncio.Event:

@@ -109,6 +109,11 @@ class Server:
         return [record.name for record, _ in tuple(self._records.values())]
 
     @property
+    def search_port(self) -> int:
+        """The UDP port on which searches are answered."""
+        return int(self._context.ca_server_port)
+
+    @property
     def port(self) -> int | None:
         """The TCP port; None until it is bound."""
         port: int | None = self._context.port

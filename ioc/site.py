@@ -21,28 +21,27 @@ def is_glob(pattern: str) -> bool:
 class Site:
     """The overrides under ``records:`` as (name or glob, {field: parsed value}), in the order of the file.
 
-    ``kept``: what clients set at run time, PV -> {field: value}; it wins over the configuration. ``save`` is told
-    each time that it changes.
+    What clients set at run time wins over them; ``remember`` says where that is kept.
     """
 
-    def __init__(
-        self,
-        overrides: Sequence[tuple[str, Mapping[str, Any]]] = (),
-        kept: dict[str, dict[str, Any]] | None = None,
-        save: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, overrides: Sequence[tuple[str, Mapping[str, Any]]] = ()) -> None:
         self._overrides = tuple(overrides)
-        self.kept = kept if kept is not None else {}
-        self.save = save
+        self._kept: dict[str, dict[str, Any]] = {}
+        self._changed: Callable[[], None] = lambda: None
+
+    def remember(self, kept: dict[str, dict[str, Any]], changed: Callable[[], None]) -> None:
+        """Apply what was kept (PV -> {field: value}); ``changed`` is called each time that more is put into it."""
+        self._kept = kept
+        self._changed = changed
 
     def apply(self, name: str, point: Point) -> Point:
         """The point of the record ``name`` as the site wants it."""
         for pattern, fields in self._overrides:
             if fnmatchcase(name, pattern):
                 point = apply(point, fields)
-        return apply(point, self.kept.get(name, {}))
+        return apply(point, self._kept.get(name, {}))
 
     def keep(self, name: str, field: str, value: Any) -> None:
         """A client has set a field of a record; that outlives the process."""
-        self.kept.setdefault(name, {})[field] = value
-        self.save()
+        self._kept.setdefault(name, {})[field] = value
+        self._changed()

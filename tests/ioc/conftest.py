@@ -16,6 +16,7 @@ from drivers.base import DeviceError, Driver, LinkDown, Point, Reading, Readings
 from ioc.instrument import Instrument
 from ioc.record import Changes, Record
 from ioc.site import Site
+from tests.ioc.house import House
 
 POINTS = (
     Point(name="Mon", rtyp=RecordType.ai, group="fast", egu="V"),
@@ -125,7 +126,7 @@ async def running(driver: Bench | None = None, site: Site | None = None) -> Asyn
     instrument.start()
     try:
         if driver.connect_error is None:
-            await rig.until(lambda: rig.state("Set")[2] == "NO_ALARM" and rig.state("Mon")[2] == "NO_ALARM")
+            await rig.until(lambda: rig.state("Set")[2] == "NO_ALARM" and rig.state("Mon")[2] != "INVALID")
         yield rig
     finally:
         driver.gate.set()
@@ -156,3 +157,11 @@ def bench() -> Bench:
 def down() -> LinkDown:
     """The link is down, in words."""
     return LinkDown("the cable is out")
+
+
+@pytest.fixture(scope="module")
+def house() -> Iterator[House]:
+    """A Channel Access server on loopback."""
+    house = House()
+    yield house
+    house.close()

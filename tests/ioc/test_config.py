@@ -130,7 +130,7 @@ WRONG = [
     ("TC1:", "T C1:", 11, "instruments.T C1", "character"),
     ('"LAB:"', "5", 1, "prefix", "5 must be a text"),
     ('"LAB:"', '"' + "LONG" * 12 + ':"', 3, "instruments.HV1", "allowed are 60"),
-    ("archive:", "archiv:", 23, "archiv", "unknown key; allowed: prefix, instruments, records, archive"),
+    ("archive:", "archiv:", 23, "archiv", "unknown key; allowed: prefix, instruments, records, site_file, archive"),
 ]  # fmt: skip
 
 

@@ -4,9 +4,11 @@ import math
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from drivers.base import Point, Reading, RecordType, Refused, Severity, Status
-from ioc.record import ALARM, LOG, VALUE, Record, beyond
+from ioc.record import ALARM, LOG, VALUE, Record, beyond, process_block
 
 NAN, INF = math.nan, math.inf
 
@@ -215,3 +217,77 @@ def test_a_whole_number_is_wanted_for_a_longout() -> None:
     assert record.check_put(3.0) == 3
     with pytest.raises(Refused, match="whole"):
         record.check_put(3.5)
+
+
+# ---- blocks ----
+
+_LIMIT = st.none() | st.sampled_from([-2.0, -1.0, 0.0, 1.0, 2.0])
+_READING = st.one_of(
+    st.sampled_from([math.nan, math.inf, -math.inf, 0.0, 1, -1.0, 1.0, 2.0, 0.25]),
+    st.floats(-3, 3),
+    st.just(Reading(None, Severity.INVALID, Status.COMM, message="the cable is out")),
+    st.just(Reading(0.5, Severity.MINOR, Status.HIGH)),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    limits=st.tuples(_LIMIT, _LIMIT, _LIMIT, _LIMIT),
+    severities=st.tuples(*[st.sampled_from(Severity)] * 4),
+    hyst=st.sampled_from([0.0, 0.5, 5.0]),
+    deadbands=st.tuples(*[st.sampled_from([-1.0, 0.0, 1.5])] * 2),
+    readings=st.lists(_READING, max_size=20),
+)
+def test_a_block_is_processed_as_one_value_after_the_other(limits, severities, hyst, deadbands, readings) -> None:
+    lolo, low, high, hihi = limits
+    point = Point(
+        name="x", rtyp=RecordType.ai, lolo=lolo, low=low, high=high, hihi=hihi, hyst=hyst, mdel=deadbands[0],
+        adel=deadbands[1], **dict(zip(("llsv", "lsv", "hsv", "hhsv"), severities, strict=True)),
+    )  # fmt: skip
+    one, many = Record("X", point), Record("X", point)
+    for moment, reading in enumerate(readings, 1000):
+        changes, missing = process_block({"x": many}, {"x": reading, "y": 1.0}, float(moment))
+        mask = one.process(reading if isinstance(reading, Reading) else Reading(reading), float(moment))
+        assert changes == ([(many, mask)] if mask else [])
+        assert missing == ["y"]
+        for slot in ("stat", "sevr", "amsg", "acks", "udf", "time", "lalm", "val", "mlst", "alst"):
+            a, b = getattr(one, slot), getattr(many, slot)
+            assert repr(a) == repr(b), slot  # NaN is like NaN here
+
+
+def test_an_unchanged_state_is_not_sent_again_but_stays_fresh() -> None:
+    severities = (Severity.NO_ALARM, Severity.MAJOR)
+    record = Record("X", Point(name="x", rtyp=RecordType.bi, states=("Off", "On"), severities=severities))
+    for moment, sent in ((1.0, True), (2.0, False), (3.0, False)):
+        changes, _ = process_block({"x": record}, {"x": 1}, moment)
+        assert bool(changes) is sent
+        assert (record.time, record.sevr) == (moment, Severity.MAJOR)
+
+
+def test_alarms_are_to_be_acknowledged_up_to_the_highest() -> None:
+    record = Record("X", Point(name="x", rtyp=RecordType.ai, high=1.0, hihi=2.0))
+    acks = []
+    for value in (0.0, 1.5, 2.5, 1.5, 0.0):
+        record.process(Reading(value), record.time + 1)
+        acks.append(int(record.acks))
+    assert acks == [0, 1, 2, 2, 2]
+    record.ackt = False
+    record.process(Reading(1.5), record.time + 1)
+    assert record.acks == Severity.MINOR
+
+
+def test_a_limit_that_moves_is_felt_before_the_next_reading() -> None:
+    record = Record("X", Point(name="x", rtyp=RecordType.ai))
+    record.process(Reading(1.0), 1.0)
+    record.configure(replace(record.point, hihi=0.5))
+    assert record.judge(2.0) == ALARM
+    assert (record.stat, record.sevr) == (Status.HIHI, Severity.MAJOR)
+
+
+def test_a_limit_that_moves_does_not_make_an_old_value_good() -> None:
+    record = Record("X", Point(name="x", rtyp=RecordType.ai))
+    record.process(Reading(1.0), 1.0)
+    record.process(Reading(None, Severity.INVALID, Status.COMM, message="the cable is out"), 2.0)
+    record.configure(replace(record.point, hihi=5.0))
+    assert record.judge(3.0) == 0
+    assert (record.stat, record.sevr, record.amsg) == (Status.COMM, Severity.INVALID, "the cable is out")

@@ -1,0 +1,89 @@
+"""What clients set at run time (alarm limits, deadbands, descriptions), kept over a restart in a small YAML file.
+
+Never a value that drives hardware: only fields that say how a record judges and shows what it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from drivers.base import Severity
+from ioc import yamlfile
+from ioc.fields import FIELDS
+from ioc.yamlfile import Fault
+
+log = logging.getLogger("rackioc.site")
+
+# Seconds after a change before the file is written: a script that sets a hundred limits causes one write
+DELAY = 0.5
+_HEAD = "# Written by rackioc: fields that clients set at run time. They win over the configuration.\n"
+
+Kept = dict[str, dict[str, Any]]
+
+
+def load(path: Path) -> tuple[Kept, list[Fault]]:
+    """What was kept, and what is wrong with the file; no file is no fault."""
+    if not path.exists():
+        return {}, []
+    file = yamlfile.read(path)
+    kept: Kept = {}
+    for name, fields in (file.data if isinstance(file.data, dict) else {}).items():
+        for field, value in (fields if isinstance(fields, dict) else {}).items():
+            if field not in FIELDS or not FIELDS[field].live:
+                file.fault((name, field), "is not a field that clients may set; remove the line")
+                continue
+            try:
+                kept.setdefault(str(name), {})[field] = None if value is None else FIELDS[field].parse(value)
+            except ValueError as error:
+                file.fault((name, field), f"{error}; correct or remove the line")
+    if file.data is not None and not isinstance(file.data, dict):
+        file.fault((), "must be a mapping of PV names to fields; remove the file to do without it")
+    return kept, file.faults
+
+
+class SiteFile:
+    """Writes ``kept`` soon after each change, whole or not at all, in a thread: a slow disk holds up nothing."""
+
+    def __init__(self, path: Path, kept: Kept) -> None:
+        self._path = path
+        self._kept = kept
+        self._waiting: asyncio.TimerHandle | None = None
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="site file")
+
+    def changed(self) -> None:
+        """Something was set (called in the event loop's thread)."""
+        if self._waiting is None:
+            self._waiting = asyncio.get_running_loop().call_later(DELAY, self._save)
+
+    def close(self) -> None:
+        """Write what is not written yet."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._save()
+        self._writer.shutdown()
+
+    def _save(self) -> None:
+        self._waiting = None
+        data = {
+            name: {field: value.name if isinstance(value, Severity) else value for field, value in fields.items()}
+            for name, fields in self._kept.items()
+        }
+        self._writer.submit(self._write, _HEAD + yaml.safe_dump(data))
+
+    def _write(self, text: str) -> None:
+        scratch = self._path.with_name(f"{self._path.name}.new")
+        try:
+            with scratch.open("w", encoding="ascii") as out:
+                out.write(text)
+                out.flush()
+                os.fsync(out.fileno())
+            scratch.replace(self._path)
+        except OSError as error:
+            log.error("%s cannot be written (%s): what was set at run time ends with it", self._path, error)

@@ -1,0 +1,109 @@
+"""Names with a filter, which caproto serves beside the rest of a conversation: what rests on its private parts."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import aioca
+import pytest
+
+from drivers.base import Severity, Status
+from tests.client import Client
+from tests.ioc.house import EVENT_ADD, House, Raw, search, until
+
+
+def filtered(house: House, name: str, **filters: Any) -> str:
+    return f"{house.prefix}{name}.VAL{json.dumps(filters, separators=(',', ':'))}"
+
+
+def test_a_deadband_filter_passes_what_leaves_the_band(house: House, ca: Client) -> None:
+    house.read("ai", 0.0)
+    updates = ca.monitor(filtered(house, "ai", dbnd={"abs": 5.0}))
+    plain = ca.monitor(house.prefix + "ai")
+    until(lambda: updates and plain)
+    for value in (1.0, 4.0, 6.0, 7.0, 20.0):
+        house.read("ai", value)
+    until(lambda: [float(value) for value in plain][-1] == 20.0)
+    until(lambda: [float(value) for value in updates] == [0.0, 6.0, 20.0])
+
+
+def test_an_array_filter_cuts_a_piece_out(house: House, ca: Client) -> None:
+    house.read("wave", (1.0, 2.0, 3.0, 4.0))
+    assert list(ca.get(filtered(house, "wave", arr={"s": 1, "e": 2}))) == [2.0, 3.0]
+    assert list(ca.get(f"{house.prefix}wave.VAL[0:1]")) == [1.0, 2.0]
+
+
+def test_a_time_filter_stamps_with_the_time_of_the_update(house: House, ca: Client) -> None:
+    house.read("ai", 1.0)
+    time.sleep(0.3)
+    plain = ca.get(house.prefix + "ai", format=aioca.FORMAT_TIME)
+    stamped = ca.get(filtered(house, "ai", ts={}), format=aioca.FORMAT_TIME)
+    assert stamped == plain == 1.0
+    assert abs(plain.timestamp - time.time()) < 2
+
+
+def test_a_filtered_value_comes_with_alarm_unit_and_words(house: House, ca: Client) -> None:
+    house.read("ai", 55.5)
+    value = ca.get(filtered(house, "ai", dbnd={"abs": 1.0}), format=aioca.FORMAT_CTRL)
+    assert (float(value), value.severity, value.units, value.precision) == (55.5, 1, "kV", 2)
+    house.read("mbbi", 2)
+    assert ca.get(filtered(house, "mbbi", dbnd={"abs": 1.0}), datatype=str) == "Up"
+    house.read("lsi", "hello")
+    assert ca.get(f"{house.prefix}lsi.VAL$" + '{"ts":{}}', datatype=aioca.DBR_CHAR_STR) == "hello"
+
+
+def test_masks_hold_for_filtered_names_too(house: House, ca: Client) -> None:
+    house.read("long", 1)
+    alarms = ca.monitor(filtered(house, "long", dbnd={"abs": 0.0}), events=aioca.DBE_ALARM)
+    until(lambda: alarms)
+    house.read("long", 2)
+    house.read("long", None, Severity.INVALID, Status.COMM)
+    until(lambda: len(alarms) >= 2)
+    assert [(int(value), value.severity) for value in alarms] == [(1, 0), (2, 3)]
+    house.read("long", 2)
+
+
+def test_a_put_through_a_filtered_name_is_carried_out_or_refused(house: House, ca: Client) -> None:
+    house.puts.clear()
+    ca.put(filtered(house, "ao", dbnd={"abs": 1.0}), 12.0)
+    assert house.puts == [("ao", 12.0)]
+    with pytest.raises(aioca.CANothing):
+        ca.put(filtered(house, "ao", dbnd={"abs": 1.0}), 61.0)
+    assert house.puts == [("ao", 12.0)]
+
+
+@pytest.mark.parametrize("name", ['ai.VAL{"dbnd":{"d":5}}', 'ai.VAL{"nonsense":{}}', "ai.VAL{", "ai.NONE{}", "ai[x"])
+def test_a_filter_that_is_wrong_is_a_name_that_nobody_has(house: House, name: str) -> None:
+    assert search(house, house.prefix + name) is None
+
+
+def test_a_client_that_leaves_takes_its_filtered_names_with_it(house: House, ca: Client) -> None:
+    with Raw(house) as raw:
+        raw.subscribe(raw.create('ai.VAL{"ts":{}}'))
+        assert raw.update()
+        until(lambda: len(house.server._context.circuits) >= 1)
+        before = len(house.server._context.circuits)
+    until(lambda: len(house.server._context.circuits) == before - 1)
+    house.read("ai", 3.0)
+    assert ca.get(house.prefix + "ai") == 3.0
+
+
+def test_a_client_that_does_not_read_gets_the_newest_of_a_filtered_name(house: House) -> None:
+    house.read("ai", 0.0)
+    with Raw(house, receive_buffer=4096) as raw:
+        raw.subscribe(raw.create('ai.VAL{"dbnd":{"abs":0.5}}', 1), 1)
+        plain = raw.create("ai", 2)
+        for number in range(2, 3000):
+            raw.subscribe(plain, number)
+        client = next(each for each in house.server.clients if len(each.channels) == 1)
+        for number in range(200):
+            house.read("ai", float(number))
+        until(lambda: client.blocked)
+        house.read("ai", -7.0)
+        newest = None
+        while newest != -7.0:
+            command, body, *_, subscription = raw.message()
+            if command == EVENT_ADD and subscription == 1:
+                newest = raw.number(body)

@@ -1,0 +1,43 @@
+"""Another server with our names is noticed before the first port is opened."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+
+import pytest
+
+from ioc import rivals
+from tests.ioc.house import House
+
+
+def port() -> int:
+    return int(os.environ["EPICS_CA_SERVER_PORT"])
+
+
+def test_a_living_server_of_a_name_is_found_and_refused(house: House) -> None:
+    name = house.prefix + "ao"
+    assert rivals.find([house.prefix + "other", name], port()) == {name: ("127.0.0.1", house.server.port)}
+    with pytest.raises(OSError, match=rf"{name} is served already, by 127.0.0.1:\d+; stop .* --force"):
+        asyncio.run(rivals.refuse([name], port()))
+
+
+def test_a_name_that_nobody_serves_is_free(house: House) -> None:
+    asyncio.run(rivals.refuse([f"{house.prefix}free{number}" for number in range(100)], port()))
+
+
+def test_a_name_server_that_speaks_for_the_dead_is_no_rival() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as teller, socket.socket() as unused:
+        teller.bind(("127.0.0.1", 0))
+        unused.bind(("127.0.0.1", 0))  # bound, not listening: a connection is refused
+
+        def tell() -> None:
+            from ioc.search import answer
+
+            datagram, asker = teller.recvfrom(65536)
+            teller.sendto(answer(datagram, lambda name: True, unused.getsockname()[1]), asker)
+
+        threading.Thread(target=tell, daemon=True).start()
+        asyncio.run(rivals.refuse(["GONE:PV"], teller.getsockname()[1]))

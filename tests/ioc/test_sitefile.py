@@ -1,0 +1,102 @@
+"""What clients set at run time outlives the process."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from drivers.base import Refused, Severity
+from ioc import sitefile
+from ioc.record import ALARM, PROPERTY
+from ioc.site import Site
+from ioc.sitefile import SiteFile
+from tests.ioc.conftest import Rig, running
+
+
+async def session(path: Path, scenario) -> None:
+    """A life of the IOC: what was kept is taken up, and what is set is kept."""
+    kept, faults = sitefile.load(path)
+    assert faults == []
+    site, file = Site(), SiteFile(path, kept)
+    site.remember(kept, file.changed)
+    async with running(site=site) as rig:
+        await scenario(rig)
+        file.close()
+
+
+def test_a_limit_acts_at_once_and_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "rack.site.yaml"
+
+    async def first(rig: Rig) -> None:
+        rig.instrument.set_field(rig.record("Mon"), "HIHI", 0.5)
+        assert rig.state("Mon") == (1.0, "HIHI", "MAJOR")
+        assert ("Mon", ALARM | PROPERTY, 1.0, "HIHI") in rig.posts
+        rig.instrument.set_field(rig.record("Mon"), "HHSV", "MINOR")
+        rig.instrument.set_field(rig.record("Mon"), "DESC", "the monitor")
+        rig.instrument.set_field(rig.record("Mon"), "MDEL", 2)
+
+    async def second(rig: Rig) -> None:
+        await rig.until(lambda: rig.state("Mon") == (1.0, "HIHI", "MINOR"))
+        point = rig.record("Mon").point
+        assert (point.desc, point.mdel, point.hihi, point.hhsv) == ("the monitor", 2.0, 0.5, Severity.MINOR)
+        rig.instrument.set_field(rig.record("Mon"), "HIHI", float("nan"))
+        assert rig.state("Mon")[2] == "NO_ALARM"
+
+    async def third(rig: Rig) -> None:
+        assert rig.record("Mon").point.hihi is None
+
+    for scenario in (first, second, third):
+        asyncio.run(session(path, scenario))
+
+
+@pytest.mark.parametrize("field", ["DRVH", "DRVL", "EGU"])
+def test_what_is_commanded_or_meant_is_not_set_at_run_time(field: str) -> None:
+    from ioc.fields import FIELDS
+
+    assert not FIELDS[field].live
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("HIHI", "high", "'high' is not a number"),
+        ("HHSV", "AWFUL", "'AWFUL' is not one of NO_ALARM, MINOR, MAJOR, INVALID"),
+        ("HHSV", 4, "4 is not one of"),
+        ("PREC", 99, "99 is not a whole number from 0 to 15"),
+        ("DESC", "x" * 41, "at most 40"),
+    ],
+)
+def test_a_wrong_value_for_a_field_is_refused_with_a_sentence(run, field: str, value: object, sentence: str) -> None:
+    async def scenario(rig: Rig) -> None:
+        with pytest.raises(Refused, match=sentence):
+            rig.instrument.set_field(rig.record("Mon"), field, value)  # type: ignore[arg-type]
+        assert sentence.split(";", maxsplit=1)[0][:20] in str(rig.state("Error")[0])
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("T:PS:Mon: {HIHI: high}", "rack.site.yaml:1: T:PS:Mon.HIHI: 'high' is not a number; correct or remove"),
+        ("T:PS:Set: {DRVH: 5000}", "is not a field that clients may set; remove the line"),
+        ("T:PS:Set: {VAL: 5000}", "is not a field that clients may set; remove the line"),
+        ("[1, 2]", "must be a mapping"),
+        ("{", "not YAML"),
+    ],
+)
+def test_a_damaged_file_is_told_by_line(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "rack.site.yaml"
+    path.write_text(text)
+    _, faults = sitefile.load(path)
+    assert any(sentence in fault.render(Path(path.name)) for fault in faults)
+
+
+def test_a_disk_that_does_not_take_it_is_told_and_stops_nothing(tmp_path: Path, caplog) -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.instrument.set_field(rig.record("Mon"), "HIGH", 5.0)
+
+    asyncio.run(session(tmp_path / "missing" / "rack.site.yaml", scenario))
+    assert "cannot be written" in caplog.text
