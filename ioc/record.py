@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from drivers.base import Array, Point, Reading, Readings, RecordType, Refused, Severity, Status, Value
@@ -43,9 +44,10 @@ class Record:
     """
 
     __slots__ = (
+        "_above",
         "_adel",
-        "_calm_above",
-        "_calm_below",
+        "_below",
+        "_limit",
         "_mdel",
         "_same",
         "_told",
@@ -54,7 +56,6 @@ class Record:
         "alst",
         "amsg",
         "disp",
-        "lalm",
         "mlst",
         "name",
         "point",
@@ -72,7 +73,7 @@ class Record:
         self.val: Any = _blank(point.rtyp)
         self.mlst: Any = self.val
         self.alst: Any = self.val
-        self.lalm: Any = self.val
+        self._limit: float | None = 0 if point.rtyp.states else None
         self.udf = True
         self.stat = Status.UDF
         self.sevr = Severity.INVALID
@@ -92,6 +93,11 @@ class Record:
         self._mdel = point.mdel
         self._adel = point.adel
         self._settle(plain=False)
+
+    @property
+    def lalm(self) -> Any:
+        """The limit in force, or the value that was judged to be within all of them."""
+        return self.val if self._limit is None else self._limit
 
     def process(self, reading: Reading, now: float) -> int:
         """Take a reading; returns the event masks (VALUE, LOG, ALARM or'ed), 0 when nothing is to be sent."""
@@ -151,7 +157,7 @@ class Record:
 
     def _limits(self, val: float) -> tuple[Status, Severity]:
         """aiRecord's checkAlarms: HIHI, LOLO, HIGH, LOW in this order, each with HYST."""
-        point, hyst, last = self.point, self.point.hyst, self.lalm
+        point, hyst, last = self.point, self.point.hyst, self._limit
         for limit, severity, status in (
             (point.hihi, point.hhsv, Status.HIHI),
             (point.lolo, point.llsv, Status.LOLO),
@@ -163,16 +169,16 @@ class Record:
             margin = hyst if last == limit else 0.0
             upper = status in {Status.HIHI, Status.HIGH}
             if (val >= limit - margin) if upper else (val <= limit + margin):
-                self.lalm = limit
+                self._limit = limit
                 return status, severity
-        self.lalm = val
+        self._limit = None
         return Status.NO_ALARM, Severity.NO_ALARM
 
     def _state_alarm(self, val: int) -> tuple[Status, Severity]:
         """biRecord's and mbbiRecord's: the state's severity, then that of a change if it is higher."""
         severities, cosv = self.point.severities, self.point.cosv
         severity = severities[val] if 0 <= val < len(severities) else Severity.NO_ALARM
-        changed, self.lalm = val != self.lalm, val
+        changed, self._limit = val != self._limit, val
         if changed and cosv > severity:
             return Status.COS, cosv
         return (Status.STATE, severity) if severity else (Status.NO_ALARM, severity)
@@ -190,15 +196,15 @@ class Record:
     def _settle(self, plain: bool) -> None:
         """Note for which next values nothing but the deadbands need be looked at; ``process_block`` asks.
 
-        A value strictly between ``_calm_above`` and ``_calm_below`` leaves the record without alarm; one equal to
-        ``_same`` changes nothing at all.
+        A number strictly between ``_above`` and ``_below`` leaves the alarm as it is; a value equal to ``_same``
+        changes nothing at all.
         """
-        self._calm_above = self._calm_below = math.nan
+        self._above = self._below = math.nan
         self._same = _NOTHING
         if not plain or self.udf:
             return
-        if not self.sevr and self.point.rtyp in _FLOAT:
-            self._calm_above, self._calm_below = _calm_range(self.point)
+        if self.point.rtyp in _FLOAT:
+            self._above, self._below = _range_of(self.stat, self.point)
         elif self.stat is not Status.COS and self._mdel >= 0 and self._adel >= 0:
             self._same = self.val
 
@@ -257,8 +263,8 @@ def process_block(records: Mapping[str, Record], readings: Readings, moment: flo
         if record is None:
             missing.append(name)
             continue
-        if type(value) is float and record._calm_above < value < record._calm_below:
-            record.val = record.lalm = value
+        if type(value) is float and record._above < value < record._below:
+            record.val = value
             record.time = moment if moment > record.time else record.time + TICK
             mask = 0
             if not abs(value - record.mlst) <= record._mdel:
@@ -294,13 +300,23 @@ def _blank(rtyp: RecordType) -> Value | Array:
     return "" if rtyp in _TEXT else 0.0 if rtyp in _FLOAT else 0
 
 
-def _calm_range(point: Point) -> tuple[float, float]:
-    """The open interval in which no limit is in force; NaN (no value is inside) when limits cross."""
-    lows = [limit for limit, sevr in ((point.lolo, point.llsv), (point.low, point.lsv)) if limit is not None and sevr]
-    highs = [
-        limit for limit, sevr in ((point.hihi, point.hhsv), (point.high, point.hsv)) if limit is not None and sevr
-    ]
-    return max(lows, default=-math.inf), min(highs, default=math.inf)
+def _range_of(status: Status, point: Point) -> tuple[float, float]:
+    """The open interval of values that leave a limit alarm in force; NaN, which holds no value, when limits cross."""
+    lolo, low, high, hihi = (
+        none if limit is None or not severity else limit
+        for limit, severity, none in (
+            (point.lolo, point.llsv, -math.inf),
+            (point.low, point.lsv, -math.inf),
+            (point.high, point.hsv, math.inf),
+            (point.hihi, point.hhsv, math.inf),
+        )
+    )
+    if status is Status.NO_ALARM:
+        return max(lolo, low), min(high, hihi)
+    active = [limit for limit in (lolo, low, high, hihi) if math.isfinite(limit)]
+    in_order = all(lower < upper for lower, upper in pairwise(active))
+    ranges = {Status.HIHI: (hihi, math.inf), Status.HIGH: (high, hihi), Status.LOW: (lolo, low)}
+    return ranges.get(status, (-math.inf, lolo)) if in_order else (math.nan, math.nan)
 
 
 def _numbered(states: tuple[str, ...]) -> str:

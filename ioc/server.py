@@ -65,6 +65,7 @@ class Server:
 
         A mask of 0 concerns no value, but fields of the record may have changed.
         """
+        fields, filters = self._field_watchers, self._context.shown
         moment = seconds = nanoseconds = -1.0
         for record, mask in changes:
             payload = None
@@ -80,13 +81,12 @@ class Server:
                             moment = record.time
                             seconds, nanoseconds = dbr.stamp(moment)
                         payload = _pack_time_double(record.stat, record.sevr, seconds, nanoseconds, record.val)
-                    client.out.append(subscription.head)
-                    client.out.append(payload)
+                    client.out.append(subscription.head + payload)
                 else:
                     client.out.append(subscription.frame())
-            if record in self._field_watchers and (mask & (ALARM | PROPERTY) or not mask):
+            if fields and record in fields and (mask & (ALARM | PROPERTY) or not mask):
                 self._post_fields(record, mask)
-            if self._context.shown:
+            if filters:
                 self._context.post(record, mask)
         for client in self.clients:
             client.flush()

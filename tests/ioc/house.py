@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from drivers.base import Array, Point, Reading, RecordType, Refused, Severity, Value
+from ioc.client import Client
 from ioc.record import VALUE, Record
 from ioc.server import Server
 
@@ -129,6 +130,13 @@ class Raw:
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
+
+    @property
+    def client(self) -> Client:
+        """This client, as the server has it."""
+        here = self._socket.getsockname()
+        until(lambda: any(each.address == here for each in self._house.server.clients))
+        return next(each for each in self._house.server.clients if each.address == here)
 
     def create(self, name: str, cid: int = 1) -> int:
         padded = (self._house.prefix + name).encode()

@@ -97,7 +97,7 @@ def test_a_client_that_does_not_read_gets_the_newest_of_a_filtered_name(house: H
         plain = raw.create("ai", 2)
         for number in range(2, 3000):
             raw.subscribe(plain, number)
-        client = next(each for each in house.server.clients if len(each.channels) == 1)
+        client = raw.client
         for number in range(200):
             house.read("ai", float(number))
         until(lambda: client.blocked)

@@ -258,7 +258,7 @@ def test_a_client_that_does_not_read_misses_the_old_gets_the_newest_and_holds_up
         sid = raw.create("ai")
         for number in range(1, 2000):
             raw.subscribe(sid, number)
-        client = next(client for client in house.server.clients if len(client.channels) == 1)
+        client = raw.client
         for number in range(400):
             house.read("ai", float(number))
         until(lambda: client.blocked)
