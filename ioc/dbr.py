@@ -16,7 +16,7 @@ STRING, SHORT, FLOAT, ENUM, CHAR, LONG, DOUBLE = range(7)
 STS, TIME, GR, CTRL = 1, 2, 3, 4
 PUT_ACKT, PUT_ACKS, STSACK_STRING, CLASS_NAME = 35, 36, 37, 38
 LAST_TYPE = CLASS_NAME
-TIME_DOUBLE = 20
+TIME_DOUBLE, TIME_DOUBLE_SIZE = 20, 24
 
 STRING_SIZE = 40
 UNIT_SIZE = 8
@@ -31,6 +31,8 @@ _STS_PAD = {CHAR: 1, DOUBLE: 4}
 _TIME_PAD = {SHORT: 2, ENUM: 2, CHAR: 3, DOUBLE: 4}
 _ALARM = struct.Struct(">HH")
 _STAMP = struct.Struct(">HHII")
+# What nearly all clients subscribe to: status, severity, seconds, nanoseconds, value
+time_double = struct.Struct(">HHIIxxxxd").pack
 _INT_MIN = -(2**31)
 _FLOAT_MAX = 3.4028234663852886e38
 _FLOAT_MIN = 1.1754943508222875e-38

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Protocol
 
 from drivers.base import (
@@ -178,12 +179,11 @@ class Instrument:
 
     def readings(self, readings: Readings, moment: float) -> None:
         """A block of readings came from the instrument at ``moment``."""
-        changes, missing = process_block(self.records, readings, moment)
+        missing: list[str] = []
+        changed = process_block(self.records, readings, moment, missing)
+        self._publisher.post(chain(changed, self._follow(readings, moment)))
         for name in missing:
             self._miss(name)
-        changes += self._follow(readings, moment)
-        if changes:
-            self._publisher.post(changes)
 
     def failed(self, group: str, read: frozenset[str], error: DeviceError) -> None:
         """A scan failed: what it did not read is not true any more."""
@@ -251,13 +251,12 @@ class Instrument:
         changes = [(record, record.process(reading, moment)) for record, reading in readings]
         self._publisher.post([(record, mask) for record, mask in changes if mask])
 
-    def _follow(self, readings: Readings, moment: float) -> Changes:
+    def _follow(self, readings: Readings, moment: float) -> Iterator[tuple[Record, int]]:
         """A setting takes its readback's value when that changes: somebody set it elsewhere, or it became known.
 
         An unchanged readback leaves the setting alone: an instrument that is slow to take a value must not flip
         what was asked back to the old value.
         """
-        changes: Changes = []
         for readback in readings.keys() & self._settings.keys():
             reading = _reading(readings[readback])
             seen = (reading.value, reading.severity, reading.status)
@@ -266,8 +265,7 @@ class Instrument:
             self._seen[readback] = seen
             record = self.records.get(self._settings[readback])
             if record is not None and (mask := record.process(reading, moment)):
-                changes.append((record, mask))
-        return changes
+                yield record, mask
 
     def _invalidate(self, names: Iterable[str], error: DeviceError) -> None:
         bad = Reading(None, Severity.INVALID, error.status, message=str(error)[:STRING_SIZE])

@@ -98,7 +98,7 @@ class Port:
         self._wake = threading.Condition()
         self._puts: deque[_Put] = deque()
         self._schedule = Schedule(periods)
-        self._read: dict[str, set[str]] = {}
+        self._read: dict[str, list[Readings]] = {}
         self._complaints: dict[str, set[str]] = {}
         self._points: tuple[Point, ...] = driver.points
         self._up = False
@@ -274,7 +274,7 @@ class Port:
         self._turn_of_scan = False
         try:
             if scan.blocks is None:
-                self._read[scan.group] = set()
+                self._read[scan.group] = []
                 scan.begin(self._blocks(scan.group), time.monotonic())
             blocks = scan.blocks
             assert blocks is not None
@@ -288,7 +288,7 @@ class Port:
             self._end(scan)
             self._recovered(scan.group)
         else:
-            self._read[scan.group].update(block)
+            self._read[scan.group].append(block)
             self._deliver(block)
 
     def _blocks(self, group: str) -> Iterator[Readings]:
@@ -316,7 +316,8 @@ class Port:
             self._lost(error)
             return
         self._complain(scan.group, error)
-        self._tell(self._listener.failed, scan.group, frozenset(self._read[scan.group]), error)
+        read = frozenset(name for block in self._read[scan.group] for name in block)
+        self._tell(self._listener.failed, scan.group, read, error)
         if not self._silent and time.monotonic() - self._good_at > SILENCE:
             self._silent = True
             self._tell(self._listener.link, Link.Down, error)

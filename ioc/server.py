@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import struct
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -35,7 +34,6 @@ _SEARCHES_AT_ONCE = 64
 _SEARCH_BUFFER = 1 << 22
 _LARGEST_DATAGRAM = 1 << 16
 _FILTER_MARKS = (b"{", b"[")
-_pack_time_double = struct.Struct(">HHIIxxxxd").pack
 
 
 class Server:
@@ -44,7 +42,7 @@ class Server:
     def __init__(self) -> None:
         environment.fill()
         self.clients: set[Client] = set()
-        self._records: dict[bytes, tuple[Record, Owner]] = {}
+        self._values: dict[bytes, View] = {}
         self._field_watchers: dict[Record, dict[Subscription, None]] = {}
         self._context = _Context(self)
 
@@ -53,12 +51,12 @@ class Server:
     def add(self, record: Record, owner: Owner) -> None:
         """Serve a record from now on; one of the same name is replaced, and its clients come back to the new one."""
         name = record.name.encode("ascii")
-        before = self._records.get(name)
-        self._records[name] = (record, owner)
+        before = self._values.get(name)
+        self._values[name] = View(record, owner)
         if before is not None:
-            self._context.forget(before[0])
+            self._context.forget(before.record)
             for client in tuple(self.clients):
-                client.disconnect(before[0])
+                client.disconnect(before.record)
 
     def post(self, changes: Changes) -> None:
         """Send what changed to the clients that subscribed to it: each is written to once.
@@ -69,7 +67,7 @@ class Server:
         moment = seconds = nanoseconds = -1.0
         for record, mask in changes:
             payload = None
-            for subscription in record.watchers or ():
+            for subscription in record.watchers:
                 if not subscription.mask & mask:
                     continue
                 client = subscription.client
@@ -80,7 +78,7 @@ class Server:
                         if record.time != moment:
                             moment = record.time
                             seconds, nanoseconds = dbr.stamp(moment)
-                        payload = _pack_time_double(record.stat, record.sevr, seconds, nanoseconds, record.val)
+                        payload = dbr.time_double(record.stat, record.sevr, seconds, nanoseconds, record.val)
                     client.out.append(subscription.head + payload)
                 else:
                     client.out.append(subscription.frame())
@@ -106,7 +104,7 @@ class Server:
     @property
     def names(self) -> list[str]:
         """The names of all records, in the order in which they came."""
-        return [record.name for record, _ in tuple(self._records.values())]
+        return [view.record.name for view in tuple(self._values.values())]
 
     @property
     def search_port(self) -> int:
@@ -128,27 +126,27 @@ class Server:
     def load(self) -> tuple[int, int, int]:
         """(clients, channels, records) at the moment."""
         clients = tuple(self.clients)
-        return len(clients), sum(len(client.channels) for client in clients), len(self._records)
+        return len(clients), sum(len(client.channels) for client in clients), len(self._values)
 
     # ---- for the clients ----
 
     def find(self, name: bytes) -> View | None:
         """What a name stands for; None if nothing, or a name with a filter."""
-        entry = self._records.get(name)
-        if entry is not None:
-            return View(*entry)
+        value = self._values.get(name)
+        if value is not None:
+            return value
         record, dot, field = name.partition(b".")
-        entry = self._records.get(record) if dot else None
-        if entry is None:
+        value = self._values.get(record) if dot else None
+        if value is None:
             return None
         try:
-            return view_of(*entry, field.decode("latin-1"))
+            return view_of(value, field.decode("latin-1"))
         except KeyError:
             return None
 
     def known(self, name: bytes) -> bool:
         """True if a name is served, with or without a filter."""
-        return name in self._records or self.find(name) is not None or self._context.knows(name)
+        return name in self._values or self.find(name) is not None or self._context.knows(name)
 
     def search_answer(self, cid: int) -> bytes:
         """The answer to a search for a name that is served."""
@@ -165,9 +163,8 @@ class Server:
             subscription.last = subscription.view.values()
             self._field_watchers.setdefault(record, {})[subscription] = None
         else:
-            if record.watchers is None:
-                record.watchers = {}
-            record.watchers[subscription] = None
+            subscription.place = len(record.watchers)
+            record.watchers.append(subscription)
 
     def unwatch(self, subscription: Subscription) -> None:
         """They do not any more."""
@@ -178,7 +175,10 @@ class Server:
             if not watchers:
                 del self._field_watchers[record]
         else:
-            del record.watchers[subscription]
+            last = record.watchers.pop()  # takes the place of the one that goes: thousands may watch one record
+            if last is not subscription:
+                record.watchers[subscription.place] = last
+                last.place = subscription.place
 
     def gone(self, client: Client) -> None:
         """The client has left."""

@@ -120,6 +120,11 @@ class View:
         self.count = point.nelm
 
     @property
+    def scalar_double(self) -> bool:
+        """True for the value of an ai or ao."""
+        return self.native == dbr.DOUBLE and self.count == 1
+
+    @property
     def writable(self) -> bool:
         """True if clients may write: announced to them, so that screens show what can be set."""
         return self.record.point.rtyp.writable
@@ -177,6 +182,8 @@ class FieldView(View):
 
     __slots__ = ("field",)
 
+    scalar_double = False
+
     def __init__(self, record: Record, owner: Owner, field: dbd.FieldType) -> None:
         self.record = record
         self.owner = owner
@@ -232,6 +239,8 @@ class TextView(View):
 
     __slots__ = ("whole",)
 
+    scalar_double = False
+
     def __init__(self, whole: View, size: int) -> None:
         self.record = whole.record
         self.owner = whole.owner
@@ -257,19 +266,18 @@ class TextView(View):
         return Properties()
 
 
-def view_of(record: Record, owner: Owner, field: str) -> View:
-    """The view of ``field`` ("", "VAL", "HIHI", "DESC$" ...); KeyError when the record has no such field."""
+def view_of(value: View, field: str) -> View:
+    """The view of a field ("", "VAL", "HIHI", "DESC$" ...) beside a record's value; KeyError when there is none."""
     name = field.removesuffix("$") or "VAL"
-    if name == "VAL":
-        view, size = View(record, owner), _text_size(record)
-    else:
-        kind = dbd.fields(record.point.rtyp.name)[name]
-        view, size = FieldView(record, owner, kind), kind.size
+    view, length = value, _text_size(value.record)
+    if name != "VAL":
+        kind = dbd.fields(value.record.point.rtyp.name)[name]
+        view, length = FieldView(value.record, value.owner, kind), kind.size
     if not field.endswith("$"):
         return view
     if view.native != dbr.STRING or view.count > 1:
         raise KeyError(field)
-    return TextView(view, size)
+    return TextView(view, length)
 
 
 def field_value(record: Record, field: dbd.FieldType) -> Value:

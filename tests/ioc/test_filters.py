@@ -50,8 +50,6 @@ def test_a_filtered_value_comes_with_alarm_unit_and_words(house: House, ca: Clie
     assert (float(value), value.severity, value.units, value.precision) == (55.5, 1, "kV", 2)
     house.read("mbbi", 2)
     assert ca.get(filtered(house, "mbbi", dbnd={"abs": 1.0}), datatype=str) == "Up"
-    house.read("lsi", "hello")
-    assert ca.get(f"{house.prefix}lsi.VAL$" + '{"ts":{}}', datatype=aioca.DBR_CHAR_STR) == "hello"
 
 
 def test_masks_hold_for_filtered_names_too(house: House, ca: Client) -> None:

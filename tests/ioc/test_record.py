@@ -246,7 +246,8 @@ def test_a_block_is_processed_as_one_value_after_the_other(limits, severities, h
     )  # fmt: skip
     one, many = Record("X", point), Record("X", point)
     for moment, reading in enumerate(readings, 1000):
-        changes, missing = process_block({"x": many}, {"x": reading, "y": 1.0}, float(moment))
+        missing: list[str] = []
+        changes = list(process_block({"x": many}, {"x": reading, "y": 1.0}, float(moment), missing))
         mask = one.process(reading if isinstance(reading, Reading) else Reading(reading), float(moment))
         assert changes == ([(many, mask)] if mask else [])
         assert missing == ["y"]
@@ -259,7 +260,7 @@ def test_an_unchanged_state_is_not_sent_again_but_stays_fresh() -> None:
     severities = (Severity.NO_ALARM, Severity.MAJOR)
     record = Record("X", Point(name="x", rtyp=RecordType.bi, states=("Off", "On"), severities=severities))
     for moment, sent in ((1.0, True), (2.0, False), (3.0, False)):
-        changes, _ = process_block({"x": record}, {"x": 1}, moment)
+        changes = list(process_block({"x": record}, {"x": 1}, moment, []))
         assert bool(changes) is sent
         assert (record.time, record.sevr) == (moment, Severity.MAJOR)
 
