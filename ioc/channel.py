@@ -17,7 +17,8 @@ from caproto._utils import ConversionDirection
 
 from drivers.base import Refused
 from ioc import dbr
-from ioc.view import LONG_STRING_SIZE, View
+from ioc.fieldvalue import LONG_STRING_SIZE
+from ioc.view import View
 
 _LIMITS = (
     "upper_disp_limit",

@@ -397,7 +397,7 @@ class Client(asyncio.BufferedProtocol):
         return channel
 
     def _readable(self, sid: int, dbr_type: int) -> Channel:
-        if dbr_type > dbr.LAST_TYPE or dbr_type in {dbr.PUT_ACKS, dbr.PUT_ACKT}:
+        if dbr_type > dbr.LAST_TYPE:
             raise BrokenProtocolError(f"data type {dbr_type}, which cannot be read")
         return self._channel(sid)
 

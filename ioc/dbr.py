@@ -15,7 +15,7 @@ from typing import Any, Protocol
 STRING, SHORT, FLOAT, ENUM, CHAR, LONG, DOUBLE = range(7)
 STS, TIME, GR, CTRL = 1, 2, 3, 4
 PUT_ACKT, PUT_ACKS, STSACK_STRING, CLASS_NAME = 35, 36, 37, 38
-LAST_TYPE = CLASS_NAME
+LAST_DRESSED, LAST_TYPE = 34, CLASS_NAME
 TIME_DOUBLE, TIME_DOUBLE_SIZE = 20, 24
 
 STRING_SIZE = 40
@@ -78,6 +78,8 @@ class Source(Protocol):
 
 def encode(dbr: int, values: Sequence[Any], source: Source) -> bytes:
     """Values as the payload of a message, padded to eight bytes; raises NotConvertible."""
+    if dbr in {PUT_ACKT, PUT_ACKS}:
+        raise NotConvertible("an acknowledgement is written, never read")
     if dbr == CLASS_NAME:
         return _padded(source.record_type().encode("latin-1").ljust(STRING_SIZE, b"\0"))
     if dbr == STSACK_STRING:
@@ -89,8 +91,8 @@ def encode(dbr: int, values: Sequence[Any], source: Source) -> bytes:
 
 def blank(dbr: int, count: int) -> bytes:
     """The payload of a message that has no value to tell."""
-    if dbr in {CLASS_NAME, STSACK_STRING}:
-        return bytes(48)
+    if dbr > LAST_DRESSED:
+        return bytes(8 if dbr in {PUT_ACKT, PUT_ACKS} else 48)
     dress, base = divmod(dbr, 7)
     return _padded(_head(dress, base, _Nothing()) + bytes(_SIZE[base] * count))
 
@@ -156,7 +158,7 @@ def _body(base: int, values: Sequence[Any], source: Source) -> bytes:
     native = source.native
     if base == STRING:
         values = [source.text(value).encode("latin-1", "replace")[: STRING_SIZE - 1] for value in values]
-    elif base != native:
+    elif base != native or base not in {DOUBLE, FLOAT}:  # a driver's number may be too large for 32 bits
         values = [convert(value, native, base) for value in values]
     return struct.pack(f">{len(values)}{_FORMAT[base]}" if base != STRING else ">" + "40s" * len(values), *values)
 
@@ -192,6 +194,8 @@ class _Nothing:
 def convert(value: Any, native: int, base: int) -> float | int:
     """A value of one type as a number of another."""
     if native == STRING:
+        if base == ENUM and not value.isdecimal():
+            raise NotConvertible(f"'{value}' has no words to choose from")
         value = number(value)
     if base == DOUBLE:
         return float(value)

@@ -91,11 +91,11 @@ class Field:
         if self.kind is Kind.SEVERITY and value in MENU_SEVERITY:
             return Severity[str(value)]
         try:
-            number = float(value)
+            number = float(str(value).replace("_", "?"))
         except ValueError:
             raise ValueError(f"{value!r} is not {_WANTED[self.kind]}") from None
         if self.kind is Kind.NUMBER:
-            return None if math.isnan(number) and self.attribute in _LIMITS else self._number(number)
+            return None if math.isnan(number) and self.attribute in _LIMITS else number
         if self.kind is Kind.SEVERITY:
             if number not in range(len(MENU_SEVERITY)):
                 raise ValueError(f"{value!r} is not {_WANTED[self.kind]}")

@@ -23,15 +23,19 @@ from drivers.base import (
     Point,
     Reading,
     Readings,
+    RecordType,
     Refused,
     Severity,
     Value,
 )
-from ioc import dbd, health
+from ioc import dbd, dbr, health
 from ioc.fields import FIELDS, JUDGING
 from ioc.port import Link, Port
 from ioc.record import ALARM, LOG, PROPERTY, STRING_SIZE, VALUE, Changes, Record, process_block
 from ioc.site import NAME_SIZE, Site
+
+# Records whose limits are 32-bit integers
+_WHOLE = {RecordType.longin, RecordType.longout}
 
 # base's menu of scan rates (menuScan)
 _PASSIVE, _IO_INTR = 0, 2
@@ -45,7 +49,10 @@ class Publisher(Protocol):
         """A record exists from now on, or replaces the one of its name; puts to it go to ``instrument.put``."""
 
     def post(self, changes: Changes) -> None:
-        """Something in some records changed; a mask says what (VALUE, LOG, ALARM, PROPERTY; 0: other fields)."""
+        """Something in some records changed; a mask says what (VALUE, LOG, ALARM, PROPERTY)."""
+
+    def post_field(self, record: Record, name: str, mask: int = VALUE | LOG) -> None:
+        """A field other than the value was set."""
 
 
 class Instrument:
@@ -106,13 +113,15 @@ class Instrument:
                 return
             if self._stalled is not None:
                 raise self._stalled
+            before = record.time
             readings = await self._port.write(record.point, checked)
         except DeviceError as error:
             self._complain(error)
             self._publisher.post([(record, VALUE | LOG)])
             raise
-        taken = readings.get(record.point.name, readings.get(record.point.follows or "", checked))
-        self._process([(record, _reading(taken))], time.time())
+        taken = _reading(readings.get(record.point.name, readings.get(record.point.follows or "", checked)))
+        if record.time == before or record.val != taken.value:  # else the readings have brought it
+            self._process([(record, taken)], time.time())
 
     def set_field(self, record: Record, name: str, value: Value) -> Awaitable[None] | None:
         """A client's put to a field: how the record judges and shows its value, or PROC, which reads it again."""
@@ -123,7 +132,7 @@ class Instrument:
                 return self._reread(record)
             if name == "DISP":
                 record.disp = bool(_number(value))
-                self._publisher.post([(record, 0)])
+                self._publisher.post_field(record, name)
             elif name in {"ACKS", "ACKT"}:
                 self.acknowledge(record, name, int(_number(value)))
             else:
@@ -144,6 +153,7 @@ class Instrument:
             if bool(value) == record.ackt:
                 return
             record.ackt = bool(value)
+            self._publisher.post_field(record, "ACKT", VALUE | ALARM)
             if not record.ackt:
                 record.acks = min(record.acks, record.sevr)
         self._publisher.post([(record, ALARM)])
@@ -164,12 +174,16 @@ class Instrument:
             parsed = field.take(value)
         except ValueError as error:
             raise Refused(f"{error}; not set: {record.name}.{name}") from None
+        if record.point.rtyp in _WHOLE and isinstance(parsed, float):
+            parsed = float(dbr.to_long(parsed))
+        before = field.get(record.point)
         record.configure(field.set(record.point, parsed))
-        mask = record.judge(time.time()) if name in JUDGING else 0
-        if dbd.fields(record.point.rtyp.name)[name].prop:
-            mask |= PROPERTY
         self._site.keep(record.name, name, parsed)
-        self._publisher.post([(record, mask), (record, 0)] if mask else [(record, 0)])
+        self._publisher.post_field(record, name)  # with the alarm of before, as base does
+        if before != parsed and dbd.fields(record.point.rtyp.name)[name].prop:
+            self._publisher.post([(record, PROPERTY)])
+        if name in JUDGING and (mask := record.judge(time.time())):
+            self._publisher.post([(record, mask)])
 
     def _check_open(self, record: Record) -> None:
         if record.disp:

@@ -32,9 +32,9 @@ def header(command: int, size: int, data_type: int, count: int, first: int, seco
 
 def reply(command: int, dbr_type: int, count: int, number: int, view: View, status: int = NORMAL) -> bytes:
     """A message with a view's values; ``count`` 0 asks for as many as there are, more is filled up with zeros."""
-    values = view.values()
+    values = view.values_for(dbr_type, count)
     try:
-        payload = dbr.encode(dbr_type, values[:count] if count else values, view)
+        payload = dbr.encode(dbr_type, values, view)
     except dbr.NotConvertible:
         payload, status = dbr.blank(dbr_type, count), GET_FAIL
     if not count:

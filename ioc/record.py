@@ -27,6 +27,7 @@ STRING_SIZE = 39
 
 _TEXT = {RecordType.stringin, RecordType.stringout, RecordType.lsi}
 _FLOAT = {RecordType.ai, RecordType.ao}
+_BINARY = {RecordType.bi, RecordType.bo}
 _NOTHING = object()  # equal to no value
 _PLAIN = Reading(None)
 
@@ -166,20 +167,29 @@ class Record:
         ):
             if limit is None or not severity:
                 continue
-            margin = hyst if last == limit else 0.0
             upper = status in {Status.HIHI, Status.HIGH}
-            if (val >= limit - margin) if upper else (val <= limit + margin):
+            held = last == limit and (val >= limit - hyst if upper else val <= limit + hyst)
+            if held or (val >= limit if upper else val <= limit):
                 self._limit = limit
                 return status, severity
         self._limit = None
         return Status.NO_ALARM, Severity.NO_ALARM
 
     def _state_alarm(self, val: int) -> tuple[Status, Severity]:
-        """biRecord's and mbbiRecord's: the state's severity, then that of a change if it is higher."""
+        """biRecord's and mbbiRecord's: the state's severity, then that of a change if it is higher.
+
+        A change that raised the alarm is one until the state before it returns in a mbbi and mbbo; in a bi and bo it
+        is over with the next reading.
+        """
+        binary = self.point.rtyp in _BINARY
+        if val > 1 and binary:
+            return Status.NO_ALARM, Severity.NO_ALARM
         severities, cosv = self.point.severities, self.point.cosv
         severity = severities[val] if 0 <= val < len(severities) else Severity.NO_ALARM
-        changed, self._limit = val != self._limit, val
-        if changed and cosv > severity:
+        changed = val != self._limit and cosv > severity
+        if binary or not changed:
+            self._limit = val
+        if changed:
             return Status.COS, cosv
         return (Status.STATE, severity) if severity else (Status.NO_ALARM, severity)
 
@@ -237,14 +247,14 @@ class Record:
             if outside and not point.moving:
                 raise Refused(f"{number:g} {point.egu} is {side} of {limit:g} {point.egu}; not sent to {self.name}")
         if point.rtyp is RecordType.longout:
-            if number != int(number):
-                raise Refused(f"{number:g} is not a whole number; not sent to {self.name}")
+            if number != int(number) or not -(2**31) <= number < 2**31:
+                raise Refused(f"{number:g} is not a whole number of 32 bits; not sent to {self.name}")
             return int(number)
         return float(number)
 
     def _to_number(self, text: str, wanted: str) -> float:
         try:
-            return float(text)
+            return float(text.replace("_", "?"))  # Python's own way to group digits is nobody else's
         except ValueError:
             raise Refused(f"'{text}' is not {wanted}; not sent to {self.name}") from None
 

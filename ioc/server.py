@@ -25,8 +25,8 @@ from drivers.base import DeviceError
 from ioc import dbr, environment, search
 from ioc.channel import channel_of
 from ioc.client import Client, Filtered, Subscription
-from ioc.record import ALARM, PROPERTY, Changes, Record
-from ioc.view import FieldView, Owner, TextView, View, view_of
+from ioc.record import ALARM, LOG, PROPERTY, VALUE, Changes, Record
+from ioc.view import Owner, View, view_of
 
 log = logging.getLogger("rackioc.server")
 
@@ -34,6 +34,8 @@ _SEARCHES_AT_ONCE = 64
 _SEARCH_BUFFER = 1 << 22
 _LARGEST_DATAGRAM = 1 << 16
 _FILTER_MARKS = (b"{", b"[")
+# Fields that change with an alarm, and the masks that this concerns
+_ALARM_FIELDS = {"SEVR": VALUE, "ACKS": VALUE, "STAT": VALUE | ALARM, "AMSG": VALUE | ALARM}
 
 
 class Server:
@@ -59,10 +61,7 @@ class Server:
                 client.disconnect(before.record)
 
     def post(self, changes: Changes) -> None:
-        """Send what changed to the clients that subscribed to it: each is written to once.
-
-        A mask of 0 concerns no value, but fields of the record may have changed.
-        """
+        """Send what changed to the clients that subscribed to it: each is written to once."""
         fields, filters = self._field_watchers, self._context.shown
         moment = seconds = nanoseconds = -1.0
         for record, mask in changes:
@@ -82,10 +81,20 @@ class Server:
                     client.out.append(subscription.head + payload)
                 else:
                     client.out.append(subscription.frame())
-            if fields and record in fields and (mask & (ALARM | PROPERTY) or not mask):
+            if fields and record in fields and mask & (ALARM | PROPERTY):
                 self._post_fields(record, mask)
             if filters:
                 self._context.post(record, mask)
+        for client in self.clients:
+            client.flush()
+
+    def post_field(self, record: Record, name: str, mask: int = VALUE | LOG) -> None:
+        """Send a field that was set to the clients that subscribed to it."""
+        for subscription in self._field_watchers.get(record, ()):
+            if subscription.view.field_name == name:
+                subscription.last = subscription.view.values()
+                if subscription.mask & mask:
+                    subscription.client.update(subscription)
         for client in self.clients:
             client.flush()
 
@@ -159,7 +168,7 @@ class Server:
     def watch(self, subscription: Subscription) -> None:
         """Updates go to this subscription from now on."""
         record = subscription.view.record
-        if _shows_field(subscription.view):
+        if subscription.view.field_name:
             subscription.last = subscription.view.values()
             self._field_watchers.setdefault(record, {})[subscription] = None
         else:
@@ -169,7 +178,7 @@ class Server:
     def unwatch(self, subscription: Subscription) -> None:
         """They do not any more."""
         record = subscription.view.record
-        if _shows_field(subscription.view):
+        if subscription.view.field_name:
             watchers = self._field_watchers[record]
             del watchers[subscription]
             if not watchers:
@@ -185,11 +194,15 @@ class Server:
         self.clients.discard(client)
 
     def _post_fields(self, record: Record, mask: int) -> None:
-        """Fields that changed by themselves (SEVR, STAT, ACKS ...) or by a put; DBE_PROPERTY concerns them all."""
+        """DBE_PROPERTY concerns all fields; an alarm those that tell it, as they change (recGblResetAlarms)."""
         for subscription in self._field_watchers[record]:
-            values = subscription.view.values()
-            if (values != subscription.last and subscription.mask & ~PROPERTY) or subscription.mask & mask & PROPERTY:
+            wanted = mask & PROPERTY
+            field = subscription.view.field_name
+            if mask & ALARM and field in _ALARM_FIELDS:
+                values = subscription.view.values()
+                wanted |= _ALARM_FIELDS[field] if values != subscription.last else 0
                 subscription.last = values
+            if subscription.mask & wanted:
                 subscription.client.update(subscription)
 
 
@@ -422,10 +435,6 @@ def _broadcasts(interface: str) -> Iterable[str]:
         for each in addresses:
             if each.family == socket.AF_INET and each.address == interface and each.broadcast:
                 yield each.broadcast
-
-
-def _shows_field(view: View) -> bool:
-    return isinstance(view.whole if isinstance(view, TextView) else view, FieldView)
 
 
 def _briefly() -> Callable[[logging.LogRecord], bool]:

@@ -40,7 +40,7 @@ def load(path: Path) -> tuple[Kept, list[Fault]]:
                 file.fault((name, field), "is not a field that clients may set; remove the line")
                 continue
             try:
-                kept.setdefault(str(name), {})[field] = None if value is None else FIELDS[field].parse(value)
+                kept.setdefault(str(name), {})[field] = None if value is None else FIELDS[field].take(value)
             except ValueError as error:
                 file.fault((name, field), f"{error}; correct or remove the line")
     if file.data is not None and not isinstance(file.data, dict):

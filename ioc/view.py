@@ -13,27 +13,9 @@ from drivers.base import Array, Point, RecordType, Refused, Severity, Value
 from ioc import dbd, dbr
 from ioc.dbr import Properties
 from ioc.fields import FIELDS
+from ioc.fieldvalue import LONG_STRING_SIZE, NATIVE, field_value
 from ioc.record import Record
 
-LONG_STRING_SIZE = 1 << 20  # of an lsi: the list of all records is long
-
-_NATIVE = {
-    "STRING": dbr.STRING,
-    "CHAR": dbr.CHAR,
-    "UCHAR": dbr.CHAR,
-    "SHORT": dbr.SHORT,
-    "USHORT": dbr.LONG,
-    "LONG": dbr.LONG,
-    "ULONG": dbr.DOUBLE,
-    "INT64": dbr.DOUBLE,
-    "UINT64": dbr.DOUBLE,
-    "FLOAT": dbr.FLOAT,
-    "DOUBLE": dbr.DOUBLE,
-    "ENUM": dbr.ENUM,
-    "MENU": dbr.ENUM,
-    "DEVICE": dbr.ENUM,
-    **dict.fromkeys(dbd.LINKS, dbr.STRING),
-}
 _VALUE_NATIVE = {
     RecordType.ai: dbr.DOUBLE,
     RecordType.ao: dbr.DOUBLE,
@@ -56,40 +38,40 @@ _RANGES = {
     "USHORT": (65535, 0),
     "LONG": (2147483647, -2147483648),
     "ULONG": (4294967295, 0),
+    "INT64": (2.0**63, -(2.0**63)),
+    "UINT64": (2.0**64, 0),
     "FLOAT": (1e30, -1e30),
     "DOUBLE": (1e300, -1e300),
 }
-# Fields in the unit and range of the value
-_LIKE_VALUE = {"HIHI", "HIGH", "LOW", "LOLO", "LALM", "ALST", "MLST", "OVAL", "PVAL", "SVAL"}
-_NO_UNIT = {"ASLO", "AOFF", "SMOO", "ESLO", "EOFF"}
-_FTVL = ("STRING", "CHAR", "UCHAR", "SHORT", "USHORT", "LONG", "ULONG", "INT64", "UINT64", "FLOAT", "DOUBLE", "ENUM")
+# Record types that have a range to display, and a range to control; the others say 0
+_DISPLAYED = frozenset(rtyp for rtyp in RecordType if rtyp.numeric) | {RecordType.waveform}
+_CONTROLLED = _DISPLAYED | {RecordType.bo}
+_NO_PRECISION = 6  # of a number as text, in records without PREC
 
-# Fields that tell what a record does rather than what somebody set
-_LIVE: Mapping[str, Callable[[Record], Any]] = {
-    "NAME": lambda record: record.name,
-    "RTYP": lambda record: record.point.rtyp.name,
-    "STAT": lambda record: int(record.stat),
-    "SEVR": lambda record: int(record.sevr),
-    "AMSG": lambda record: record.amsg,
-    "ACKS": lambda record: int(record.acks),
-    "ACKT": lambda record: int(record.ackt),
-    "UDF": lambda record: int(record.udf),
-    "DISP": lambda record: int(record.disp),
-    "SCAN": lambda record: record.scan,
-    "MLST": lambda record: record.mlst,
-    "ALST": lambda record: record.alst,
-    "LALM": lambda record: record.lalm,
-    "OVAL": lambda record: record.val,
-    "PVAL": lambda record: record.val,
-    "RVAL": lambda record: record.val if record.point.rtyp.states else 0,
-    "NELM": lambda record: record.point.nelm,
-    "NORD": lambda record: len(record.val),
-    "FTVL": lambda record: _FTVL.index(record.point.ftvl),
-    "MPST": lambda _: 1,  # "On Change"
-    "APST": lambda _: 1,
-    "SIZV": lambda _: LONG_STRING_SIZE,
-    "LEN": lambda record: len(record.val) + 1,
+# Fields in the unit and range of the value
+_LIMITED = frozenset({"HIHI", "HIGH", "LOW", "LOLO", "LALM", "ALST", "MLST", "SVAL"})
+_LIKE_VALUE = {
+    RecordType.ai: _LIMITED,
+    RecordType.ao: _LIMITED | {"OVAL", "PVAL"},
+    RecordType.longin: _LIMITED,
+    RecordType.longout: _LIMITED,
 }
+_NO_UNIT = {"ASLO", "AOFF", "SMOO", "ESLO", "EOFF"}
+# The type of the fields that are in the record's unit
+_MEASURED = {
+    RecordType.ai: "DOUBLE",
+    RecordType.ao: "DOUBLE",
+    RecordType.longin: "LONG",
+    RecordType.longout: "LONG",
+    RecordType.waveform: "DOUBLE",
+}
+_NAN = (math.nan,) * 4
+# Of an array: how many elements there can be, and whether it is busy
+_OWN_RANGES: Mapping[str, Callable[[Point], tuple[float, float]]] = {
+    "NORD": lambda point: (point.nelm, 0),
+    "BUSY": lambda _: (1, 0),
+}
+
 # What any client may change at run time, besides the site's settings
 _SWITCHES = frozenset({"DISP", "PROC", "ACKS", "ACKT"})
 
@@ -108,7 +90,10 @@ class Owner(Protocol):
 
 
 class View:
-    """A record's value (``native``: its DBR type, ``count``: the most elements it can have)."""
+    """A record's value (``native``: its DBR type, ``count``: the most elements it can have).
+
+    ``field_name``: of a field other than the value; "" for the value.
+    """
 
     __slots__ = ("count", "native", "owner", "record")
 
@@ -116,8 +101,12 @@ class View:
         self.record = record
         self.owner = owner
         point = record.point
-        self.native = _VALUE_NATIVE.get(point.rtyp, _NATIVE[point.ftvl])
+        self.native = _VALUE_NATIVE.get(point.rtyp, NATIVE[point.ftvl])
         self.count = point.nelm
+
+    @property
+    def field_name(self) -> str:
+        return ""
 
     @property
     def scalar_double(self) -> bool:
@@ -134,10 +123,16 @@ class View:
         val = self.record.val
         return val if type(val) is tuple else (val,)
 
+    def values_for(self, dbr_type: int, count: int) -> Array:
+        """At most ``count`` values (0: all) to be sent as a DBR type."""
+        values = self.values()
+        return values[:count] if count else values
+
     def put(self, values: Array) -> Awaitable[None] | None:
         """A client's put; something to wait for if it takes time. Raises Refused."""
-        value = values[0] if len(values) == 1 else _joined(values) if self.native == dbr.STRING else values
-        return self.owner.put(self.record, value)
+        if self.native == dbr.STRING:
+            return self.owner.put(self.record, _text_put(values, _NO_PRECISION))
+        return self.owner.put(self.record, values[0] if len(values) == 1 else values)
 
     def text(self, value: Any) -> str:
         """One value as text."""
@@ -164,8 +159,9 @@ class View:
         """Units, limits, words."""
         point = self.record.point
         if point.rtyp.states:
-            return Properties(states=point.states)
-        if self.native == dbr.STRING:
+            control = _RANGES["ENUM"] if point.rtyp in _CONTROLLED else (0, 0)
+            return Properties(states=_words(point), limits=(0, 0, *_NAN, *control))
+        if point.rtyp not in _DISPLAYED:
             return Properties()
         alarms = (
             _limit(point.hihi, point.hhsv),
@@ -174,7 +170,9 @@ class View:
             _limit(point.lolo, point.llsv),
         )
         display = (_or_0(point.hopr), _or_0(point.lopr))
-        return Properties(point.egu, point.prec, (*display, *alarms, *_control(point)))
+        precision = point.prec if self.native == dbr.DOUBLE else 0
+        units = "" if self.native == dbr.STRING else point.egu
+        return Properties(units, precision, (*display, *alarms, *_control(point)))
 
 
 class FieldView(View):
@@ -188,7 +186,7 @@ class FieldView(View):
         self.record = record
         self.owner = owner
         self.field = field
-        self.native = _NATIVE[field.dbf]
+        self.native = NATIVE[field.dbf]
         self.count = 1
 
     @property
@@ -202,7 +200,7 @@ class FieldView(View):
     def put(self, values: Array) -> Awaitable[None] | None:
         if len(values) > 1 and self.native != dbr.STRING:
             raise Refused(f"one value is wanted, not {len(values)}; not set: {self.record.name}.{self.field.name}")
-        value = values[0] if len(values) == 1 else _joined(values)
+        value = _text_put(values, self._text_precision()) if self.native == dbr.STRING else values[0]
         return self.owner.set_field(self.record, self.field.name, value)
 
     def text(self, value: Any) -> str:
@@ -211,27 +209,33 @@ class FieldView(View):
                 raise dbr.NotConvertible(f"{value} is none of the words of {self.field.name}")
             return self.field.choices[int(value)]
         if self.field.dbf in {"DOUBLE", "FLOAT"}:
-            return dbr.text_of(value, self._precision())
+            return dbr.text_of(value, self._text_precision())
         return str(value)
+
+    @property
+    def field_name(self) -> str:
+        return self.field.name
 
     def properties(self) -> Properties:
         field, point = self.field, self.record.point
         if self.native == dbr.ENUM:
             return Properties(states=field.choices)
-        nan = (math.nan,) * 4
-        if field.name in _LIKE_VALUE and point.rtyp.numeric:
+        if field.name in _LIKE_VALUE.get(point.rtyp, ()):
             return Properties(
-                point.egu, self._precision(), (_or_0(point.hopr), _or_0(point.lopr), *nan, *_control(point))
+                point.egu, self._precision(), (_or_0(point.hopr), _or_0(point.lopr), *_NAN, *_control(point))
             )
-        span = _RANGES.get(field.dbf, (0, 0))
-        in_units = point.rtyp.numeric and field.dbf == "DOUBLE" and field.name not in _NO_UNIT
-        return Properties(point.egu if in_units else "", self._precision(), (*span, *nan, *span))
+        own = _OWN_RANGES.get(field.name)
+        span = own(point) if own else _RANGES.get(field.dbf, (0, 0))
+        display = span if point.rtyp in _DISPLAYED else (0, 0)
+        control = span if point.rtyp in _CONTROLLED else (0, 0)
+        in_units = field.dbf == _MEASURED.get(point.rtyp) and field.name not in _NO_UNIT
+        return Properties(point.egu if in_units else "", self._precision(), (*display, *_NAN, *control))
 
     def _precision(self) -> int:
-        if self.field.dbf not in {"DOUBLE", "FLOAT"}:
-            return 0
-        precision = self.record.point.prec
-        return precision if 0 <= precision <= 15 else 15
+        return self.record.point.prec if self.field.dbf in {"DOUBLE", "FLOAT"} else 0
+
+    def _text_precision(self) -> int:
+        return self.record.point.prec if "PREC" in dbd.fields(self.record_type()) else _NO_PRECISION
 
 
 class TextView(View):
@@ -256,8 +260,17 @@ class TextView(View):
         text = str(self.whole.values()[0]).encode("latin-1", "replace")
         return (*text[: self.count - 1], 0)
 
+    @property
+    def field_name(self) -> str:
+        return self.whole.field_name
+
+    def values_for(self, dbr_type: int, count: int) -> Array:
+        """Of characters, a piece ends with a NUL too."""
+        values = super().values_for(dbr_type, count)
+        return (*values[:-1], 0) if dbr_type % 7 == dbr.CHAR and values else values
+
     def put(self, values: Array) -> Awaitable[None] | None:
-        return self.whole.put((_joined(values),))
+        return self.whole.put(values)
 
     def text(self, value: Any) -> str:
         return str(value)
@@ -280,32 +293,6 @@ def view_of(value: View, field: str) -> View:
     return TextView(view, length)
 
 
-def field_value(record: Record, field: dbd.FieldType) -> Value:
-    """What a field holds now: live, set by the driver or the site, or what base's definition begins with."""
-    live = _LIVE.get(field.name)
-    if live is not None:
-        value = live(record)
-    else:
-        setting = FIELDS.get(field.name)
-        value = setting.get(record.point) if setting and record.point.rtyp in setting.rtyps else None
-    if value is None:
-        return _initial(field)
-    if field.dbf in {"DOUBLE", "FLOAT", "STRING"}:
-        return value  # type: ignore[no-any-return]
-    return int(value)
-
-
-def _initial(field: dbd.FieldType) -> Value:
-    native = _NATIVE[field.dbf]
-    if native == dbr.STRING:
-        return field.initial
-    if native == dbr.ENUM:
-        return field.choices.index(field.initial) if field.initial in field.choices else 0
-    if not field.initial:
-        return math.nan if field.name in {"HIHI", "HIGH", "LOW", "LOLO"} and native == dbr.DOUBLE else 0
-    return float(field.initial) if native in {dbr.DOUBLE, dbr.FLOAT} else int(field.initial, 0)
-
-
 def _text_size(record: Record) -> int:
     return LONG_STRING_SIZE if record.point.rtyp is RecordType.lsi else dbr.STRING_SIZE
 
@@ -315,8 +302,20 @@ def _state(rtyp: RecordType, states: tuple[str, ...], value: int) -> str:
     if 0 <= value < len(states):
         return states[value]
     if rtyp in {RecordType.bi, RecordType.bo}:
-        return "Illegal_Value"
+        return "" if 0 <= value <= 1 else "Illegal_Value"
     return "" if 0 <= value < dbr.MAX_STATES else "Illegal Value"
+
+
+def _words(point: Point) -> tuple[str, ...]:
+    """The words of a state record; a bi and a bo always have two."""
+    return (*point.states, "", "")[:2] if point.rtyp in {RecordType.bi, RecordType.bo} else point.states
+
+
+def _text_put(values: Array, precision: int) -> Value:
+    """What is to become of a put to a text: a text, a number in words, or characters that came one by one."""
+    if len(values) > 1:
+        return _joined(values)
+    return dbr.text_of(values[0], precision) if isinstance(values[0], float) else values[0]
 
 
 def _joined(values: Array) -> Value:

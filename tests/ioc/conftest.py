@@ -14,7 +14,7 @@ import pytest
 
 from drivers.base import DeviceError, Driver, LinkDown, Point, Reading, Readings, RecordType, Value
 from ioc.instrument import Instrument
-from ioc.record import Changes, Record
+from ioc.record import LOG, VALUE, Changes, Record
 from ioc.site import Site
 from tests.ioc.house import House
 
@@ -112,6 +112,9 @@ class Screen:
 
     def post(self, changes: Changes) -> None:
         self.posts += [(record.point.name, mask, record.val, record.stat.name) for record, mask in changes]
+
+    def post_field(self, record: Record, name: str, mask: int = VALUE | LOG) -> None:
+        self.posts.append((f"{record.point.name}.{name}", mask, record.val, record.stat.name))
 
 
 Start = Callable[..., "AsyncIterator[Rig]"]

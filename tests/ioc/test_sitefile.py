@@ -9,7 +9,7 @@ import pytest
 
 from drivers.base import Refused, Severity
 from ioc import sitefile
-from ioc.record import ALARM, PROPERTY
+from ioc.record import ALARM, LOG, PROPERTY, VALUE
 from ioc.site import Site
 from ioc.sitefile import SiteFile
 from tests.ioc.conftest import Rig, running
@@ -32,7 +32,11 @@ def test_a_limit_acts_at_once_and_after_a_restart(tmp_path: Path) -> None:
     async def first(rig: Rig) -> None:
         rig.instrument.set_field(rig.record("Mon"), "HIHI", 0.5)
         assert rig.state("Mon") == (1.0, "HIHI", "MAJOR")
-        assert ("Mon", ALARM | PROPERTY, 1.0, "HIHI") in rig.posts
+        assert rig.posts[-3:] == [
+            ("Mon.HIHI", VALUE | LOG, 1.0, "NO_ALARM"),
+            ("Mon", PROPERTY, 1.0, "NO_ALARM"),
+            ("Mon", ALARM, 1.0, "HIHI"),
+        ]
         rig.instrument.set_field(rig.record("Mon"), "HHSV", "MINOR")
         rig.instrument.set_field(rig.record("Mon"), "DESC", "the monitor")
         rig.instrument.set_field(rig.record("Mon"), "MDEL", 2)

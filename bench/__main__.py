@@ -1,0 +1,20 @@
+"""Lists the commands."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import typer
+
+COMMANDS = ("monitors", "fanout", "connect", "puts", "memory", "slow", "rack", "technix")
+
+
+def main() -> None:
+    """What can be measured; each command has --help."""
+    for name in COMMANDS:
+        text = import_module(f"bench.{name}").__doc__ or ""
+        typer.echo(f"python -m bench.{name:10} {text.strip()}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

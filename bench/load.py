@@ -1,0 +1,99 @@
+"""What the compared servers have to serve, and what a server's process does for the bench.
+
+Only the standard library: pythonSoftIOC runs this in an environment of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+
+PREFIX = "B:"
+INSTRUMENT = "R"
+
+# A ramp's values: whole numbers that count up, each record from a start of its own, and begin again at WRAP. A gap is
+# a lost update, and at any moment a fifth of the records is in alarm, so that the limits are more than looked at.
+WRAP = 1000
+LIMITS = {"HIHI": 950, "HIGH": 900, "LOW": 100, "LOLO": 50, "HYST": 5}
+SEVERITIES = {"HHSV": "MAJOR", "HSV": "MINOR", "LSV": "MINOR", "LLSV": "MAJOR"}
+DEADBANDS = {"MDEL": 0.5, "ADEL": 0.5}
+
+
+class Kind(StrEnum):
+    """ramp: inputs that change at a rate, with LIMITS and DEADBANDS; setpoint: outputs that take a put at once;
+    described: inputs that rest, each with the fields of ``described``."""
+
+    ramp = "ramp"
+    setpoint = "setpoint"
+    described = "described"
+
+
+@dataclass(frozen=True)
+class Load:
+    """What to serve: so many records of a kind. ``rate``: changes of each record in a second (ramp)."""
+
+    kind: Kind
+    count: int
+    rate: float = 1.0
+
+    def arguments(self) -> list[str]:
+        """For the command line of a server."""
+        return [self.kind, str(self.count), str(self.rate)]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all records."""
+        return [f"{PREFIX}{INSTRUMENT}:{point(index)}" for index in range(self.count)]
+
+
+def point(index: int) -> str:
+    """The last part of a record's name."""
+    return f"{index:05d}"
+
+
+def first_value(index: int) -> int:
+    """Where a record's ramp begins."""
+    return index * 7919 % WRAP
+
+
+def described(index: int) -> dict[str, str | float]:
+    """Fields that differ from record to record, as they do in a rack."""
+    return {
+        "DESC": f"channel {index} of the bench",
+        "EGU": f"u{index}",
+        "HOPR": 5000.0 + index,
+        "LOPR": -5000.0 - index,
+        "HIHI": 4000.0 + index,
+        "HIGH": 3000.0 + index,
+        "LOW": -3000.0 - index,
+        "LOLO": -4000.0 - index,
+    }
+
+
+def begin() -> Load:
+    """For a server, after its imports: say that they are done, and return what to serve."""
+    kind, count, rate = sys.argv[1:]
+    sys.stdout.write(f"begin {time.monotonic()}\n")
+    sys.stdout.flush()
+    return Load(Kind(kind), int(count), float(rate))
+
+
+def follow_bench() -> threading.Event:
+    """For a server: end with the bench; the event is set when its clients are connected.
+
+    A server that its load drives to the limit waits for that: nobody would ever get connected to it.
+    """
+    connected = threading.Event()
+
+    def follow() -> None:
+        if sys.stdin.readline():
+            connected.set()
+            sys.stdin.read()
+        os._exit(0)
+
+    threading.Thread(target=follow, daemon=True).start()
+    return connected

@@ -1,0 +1,45 @@
+"""The C softIoc of EPICS base, from the PyPI package epicscorelibs."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Mapping
+
+from epicscorelibs.ioc import start_ioc
+
+from bench import load
+from bench.load import Kind, Load
+
+SCAN = {10.0: ".1 second", 5.0: ".2 second", 2.0: ".5 second", 1.0: "1 second"}
+
+
+def database(wanted: Load) -> str:
+    """The records, as text."""
+    return "\n".join(_record(name, wanted, index) for index, name in enumerate(wanted.names))
+
+
+def _record(name: str, wanted: Load, index: int) -> str:
+    match wanted.kind:
+        case Kind.ramp:
+            ramp = {"CALC": f"VAL<{load.WRAP - 1}?VAL+1:0", "VAL": load.first_value(index), "SCAN": SCAN[wanted.rate]}
+            return _text("calc", name, {**ramp, **load.LIMITS, **load.SEVERITIES, **load.DEADBANDS, "PREC": 3})
+        case Kind.setpoint:
+            return _text("ao", name, {"PREC": 3})
+        case Kind.described:
+            return _text("ai", name, {"INP": index, "PREC": 3, **load.described(index), **load.SEVERITIES})
+
+
+def _text(rtyp: str, name: str, fields: Mapping[str, object]) -> str:
+    body = " ".join(f'field({key}, "{value}")' for key, value in fields.items())
+    return f'record({rtyp}, "{name}") {{ {body} }}'
+
+
+if __name__ == "__main__":
+    load.follow_bench()
+    wanted = load.begin()
+    with tempfile.NamedTemporaryFile("w", suffix=".db") as file:
+        file.write(database(wanted))
+        file.flush()
+        start_ioc(database=file.name)
+    threading.Event().wait()

@@ -1,0 +1,81 @@
+"""One put after the other to a setpoint that takes its value at once."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+
+import typer
+
+from bench import contest
+from bench.client import Circuit
+from bench.contest import ALL, Count, Only, Rounds
+from bench.load import Kind, Load
+from bench.servers import Peer, serve
+from bench.table import Column, Figures
+
+FIRST_VALUE = 10.0  # s
+ANSWER = 30.0  # s
+WARM_UP = 50  # puts that are not counted
+COLUMNS = (
+    Column("callback", "put-callback, ms", 3, ratio=True),
+    Column("own_callback", "put-callback with own monitor, ms", 3, ratio=True),
+    Column("monitor", "own monitor, ms", 3, ratio=True),
+)
+GOAL = "rackioc <= 0.4 ms to the callback, <= 0.4 ms to the own monitor"
+
+
+def main(rounds: Rounds = 3, count: Count = 1000, only: Only = ALL) -> None:
+    """Sequential puts with completion: time to the callback, and to the own monitor of the same PV (medians)."""
+    contest.run(
+        f"puts: {count:,} one after the other",
+        contest.chosen(only),
+        rounds,
+        lambda peer: measure(peer, count),
+        COLUMNS,
+        GOAL,
+    )
+
+
+def measure(peer: Peer, count: int) -> Figures:
+    """Medians, first without and then with a monitor."""
+    load = Load(Kind.setpoint, 10)
+    with serve(peer, load) as server, Circuit(server.port) as circuit:
+        channel, watched = circuit.connect(load.names[:2])
+        plain = [_put(circuit, channel, float(value)) for value in range(1, count + WARM_UP + 1)]
+        circuit.subscribe([watched])
+        circuit.wait_for_first_values(FIRST_VALUE)
+        both = [_put_and_see(circuit, watched, float(value)) for value in range(1, count + WARM_UP + 1)]
+    callback, monitor = zip(*both[WARM_UP:], strict=True)
+    return {
+        "callback": 1e3 * median(plain[WARM_UP:]),
+        "own_callback": 1e3 * median(callback),
+        "monitor": 1e3 * median(monitor),
+    }
+
+
+def _put(circuit: Circuit, channel: int, value: float) -> float:
+    begin = time.perf_counter()
+    circuit.put(channel, value)
+    return time.perf_counter() - begin
+
+
+def _put_and_see(circuit: Circuit, channel: int, value: float) -> tuple[float, float]:
+    """Seconds until the put was done, and until the monitor brought its value."""
+    when: dict[str, float] = {}
+
+    def came() -> bool:
+        if "put" not in when and circuit.put_done(ioid):
+            when["put"] = time.perf_counter()
+        if "monitor" not in when and circuit.newest() == value:
+            when["monitor"] = time.perf_counter()
+        return len(when) == 2
+
+    begin = time.perf_counter()
+    ioid = circuit.start_put(channel, value)
+    circuit.wait(came, ANSWER)
+    return when["put"] - begin, when["monitor"] - begin
+
+
+if __name__ == "__main__":
+    typer.run(main)

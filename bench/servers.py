@@ -1,0 +1,188 @@
+"""Starts one server at a time on a private port of the loopback, and accounts for what its process uses."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+from bench import client
+from bench.load import Load
+
+ROOT = Path(__file__).absolute().parents[1]
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rackioc-bench"
+PYTHONSOFTIOC = "softioc>=4.6,<5"
+STOP = 20.0  # s after which a server that was told to stop is killed
+START = 180.0  # s until a server must serve; caproto takes 2 ms for a record with fields
+
+
+class NotAvailable(Exception):
+    """A peer or a tool that cannot be had here; the text is the reason."""
+
+
+class Failed(Exception):
+    """A server that did not do what was asked; the text says what."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server to compare: ``key`` is its name on the command line and its module in ``bench.peers``.
+
+    saturates  True if 120,000 updates a second are known to be far beyond it: one short run shows that
+    """
+
+    key: str
+    title: str
+    python: Callable[[], str] = lambda: sys.executable
+    saturates: bool = False
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that serves. ``start_seconds``: from the end of its imports until it answered for its last record."""
+
+    process: subprocess.Popen[str]
+    port: int
+    environment: Mapping[str, str]
+    start_seconds: float
+
+    def cpu(self) -> float:
+        """Seconds of processor time so far."""
+        return cpu(self.process.pid)
+
+    def rss(self) -> float:
+        """Resident memory in kB."""
+        return rss(self.process.pid)
+
+    def clients_are_connected(self) -> None:
+        """Let a server that its load saturates begin."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("connected\n")
+        self.process.stdin.flush()
+
+
+@contextmanager
+def serve(peer: Peer, load: Load) -> Iterator[Server]:
+    """The server of a peer, from the moment when it serves the whole load until it is killed."""
+    command = [peer.python(), "-m", f"bench.peers.{peer.key}", *load.arguments()]
+    own = environment()
+    with tempfile.TemporaryDirectory() as folder, launch(command, folder, own) as (process, log):
+        try:
+            began = float(_wait(process, log, r"^begin (\S+)$").group(1))
+            port = int(own["EPICS_CA_SERVER_PORT"])
+            answer = client.search(port, load.names[-1], START)
+            yield Server(process, answer, own, time.monotonic() - began)
+        except (TimeoutError, ConnectionError) as error:
+            tail = log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise Failed(f"{error}{'; its last words: ' if tail else ''}{''.join(tail)}") from error
+
+
+@contextmanager
+def launch(command: list[str], folder: str, own: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A process in ``folder``, where its log is; stopped in the end."""
+    log = Path(folder) / "log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            command, cwd=folder, env=own, stdin=subprocess.PIPE, stdout=out, stderr=out, text=True
+        )
+    try:
+        yield process, log
+    finally:
+        process.terminate()
+        try:
+            process.communicate(timeout=STOP)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+def _wait(process: subprocess.Popen[str], log: Path, pattern: str) -> re.Match[str]:
+    """What a process writes sooner or later."""
+    deadline = time.monotonic() + START
+    while (found := re.search(pattern, log.read_text(errors="replace"), re.MULTILINE)) is None:
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise TimeoutError("it did not start")
+        time.sleep(0.002)
+    return found
+
+
+def environment() -> dict[str, str]:
+    """Channel Access on free ports of the loopback alone."""
+    port, repeater = str(_free_port()), str(_free_port())
+    return os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "EPICS_CA_SERVER_PORT": port,
+        "EPICS_CAS_SERVER_PORT": port,
+        "EPICS_CA_REPEATER_PORT": repeater,
+        "EPICS_CA_ADDR_LIST": "127.0.0.1",
+        "EPICS_CA_AUTO_ADDR_LIST": "NO",
+        "EPICS_CAS_INTF_ADDR_LIST": "127.0.0.1",
+        "EPICS_CAS_BEACON_ADDR_LIST": "127.0.0.1",
+        "EPICS_CAS_AUTO_BEACON_ADDR_LIST": "NO",
+        "EPICS_CA_MAX_ARRAY_BYTES": "10000000",
+    }
+
+
+def _free_port() -> int:
+    """Free for TCP and for UDP: Channel Access uses both."""
+    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+        tcp.bind(("127.0.0.1", 0))
+        udp.bind(tcp.getsockname())
+        return int(tcp.getsockname()[1])
+
+
+def cpu(pid: int) -> float:
+    """Processor time of a process in seconds, user and system, of all threads.
+
+    From the process's own clock (clock_getcpuclockid): /proc/PID/stat counts the same in steps of 10 ms.
+    """
+    return time.clock_gettime(~pid << 3 | 2)
+
+
+def thread_cpu(pid: int) -> float:
+    """Processor time of a process's first thread in seconds."""
+    return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+def rss(pid: int) -> float:
+    """Resident memory of a process in kB."""
+    return float(psutil.Process(pid).memory_info().rss) / 1024
+
+
+@cache
+def _own_environment() -> str:
+    """The interpreter of pythonSoftIOC's environment, which is made on first use."""
+    folder = CACHE / "pythonsoftioc"
+    python = str(folder / "bin" / "python")
+    try:
+        if not _imports(python):
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True, capture_output=True)
+            subprocess.run([python, "-m", "pip", "install", "-q", PYTHONSOFTIOC], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", b"") or str(error).encode()
+        raise NotAvailable(f"pip cannot install it: {said.decode().strip().splitlines()[-1]}") from error
+    return python
+
+
+def _imports(python: str) -> bool:
+    if not os.path.exists(python):
+        return False
+    return subprocess.run([python, "-c", "import softioc"], check=False, capture_output=True).returncode == 0
+
+
+RACKIOC = Peer("rackioc", "rackioc")
+SOFTIOC = Peer("softioc", "C softIoc")
+PYTHONSOFTIOC_PEER = Peer("pythonsoftioc", "pythonSoftIOC", _own_environment, saturates=True)
+CAPROTO = Peer("caproto", "plain caproto", saturates=True)
+PEERS = (RACKIOC, SOFTIOC, PYTHONSOFTIOC_PEER, CAPROTO)

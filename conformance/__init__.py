@@ -1,0 +1,1 @@
+"""rackioc beside EPICS base: the same libca calls to both, every difference shown (``python -m conformance``)."""

@@ -1,0 +1,28 @@
+"""The script of libca calls, run in a process of its own for each server: one JSON line for each observation."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from conformance.areas import MODULES, NAMES
+from conformance.session import Session
+
+
+def main() -> None:
+    """Run all cases of the areas named on the command line (none: of all)."""
+    session = Session(sys.stdout)
+    for name, module in zip(NAMES, MODULES, strict=True):
+        if len(sys.argv) > 1 and name not in sys.argv[1:]:
+            continue
+        began = time.monotonic()
+        try:
+            module.run(session)
+        except ConnectionError as error:  # the other areas may still tell something
+            session.emit(f"aborted/{name}", {"error": str(error)})
+        sys.stderr.write(f"{name}: {time.monotonic() - began:.1f} s\n")
+    session.close()
+
+
+if __name__ == "__main__":
+    main()
