@@ -248,7 +248,18 @@ class Channel(Node):
         ceiling = self.current_limit * self.resistance
         return self.on and self.target > ceiling and self.volts >= ceiling
 
+    @property
+    def resting(self) -> bool:
+        """It is where it should be, and stays there: most channels, most of the time."""
+        if not self.on:
+            return self.volts == 0
+        return self.volts == self.target <= self.current_limit * self.resistance
+
     def step(self, dt: float) -> None:
+        if self.resting:
+            self.killed = self.killed and self.volts > 0
+            self.overcurrent_time = 0.0
+            return
         up, down = self.number("RUp", 100.0), self.number("RDWn", 100.0)
         fall = KILL_RATE if self.killed else down
         self.volts += max(-fall * dt, min(up * dt, self.target - self.volts))
