@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from drivers.base import Array, BadReply, DeviceError, Point, Reading, Readings, Severity, Status, Value
+from drivers.caen.arrays import ChannelArray, channel_arrays
 from drivers.caen.batch import Batch, batches
 from drivers.caen.discovery import ask_parameter, label_of
 from drivers.caen.formats import Choice, Number
@@ -46,10 +47,18 @@ class Section:
         self._doubtful = {label for label in self.assumed if _is_current(self._variable(label))}
         self._titles: dict[int | None, str] = {}
         self._unplugged: set[int | None] = set()
-        self._seen: dict[str, object] = {}  # settings as last read back
+        self._known: dict[str, tuple[Variable, Any, Readings]] = {}  # what was last read, and what it means
+        self._array_of = dict(self._gather())
         self._told_gone = False
         self.come_back()
         self._describe()
+
+    def _gather(self) -> Iterator[tuple[str, ChannelArray]]:
+        if self.board is None:
+            return
+        variables = [item for item in self.items.values() if isinstance(item, Variable)]
+        for array in channel_arrays(self.board.n_channel, label_of(self.board.slot, None), variables):
+            yield from ((label, array) for label in array.labels)
 
     def _is_variable(self, label: str) -> bool:
         return isinstance(self.items.get(label), Variable)
@@ -97,6 +106,8 @@ class Section:
 
     def read(self, session: Session, batch: Batch) -> Iterator[Readings]:
         """Read the variables of a batch, in one call where possible; what cannot be read is INVALID."""
+        if array := self._array_of.get(batch.labels[0]):
+            array.begin()
         if self.present:
             due = tuple(batch.due())
             waiting = set(batch.labels).difference(*due)
@@ -139,35 +150,49 @@ class Section:
     def take(self, variables: Sequence[Variable], raws: Sequence[Any]) -> Readings:
         """Turn what the crate said into readings, and note what it means for others."""
         readings: dict[str, Value | Array | Reading] = {}
-        renamed = False
         for variable, raw in zip(variables, raws, strict=True):
-            readings |= self._take_one(variable, raw)
-            renamed |= isinstance(variable, ChannelName) and self._titles.get(variable.channel) != raw
-            if isinstance(variable, ChannelName):
-                self._titles[variable.channel] = raw
-        if renamed:
-            self._describe()
+            known = self._known.get(variable.label)
+            if known is None or known[1] != raw or known[0] is not variable:
+                known = self._learn(variable, raw)
+            readings.update(known[2])
+        if isinstance(variables[0], ChannelName):
+            self._rename({variable.channel: str(raw) for variable, raw in zip(variables, raws, strict=True)})
+        if self._unplugged or self._doubtful:
+            for variable in variables:
+                readings.update(self._void(variable))
+        if array := self._array_of.get(variables[0].label):
+            for variable in variables:
+                array.take(variable, readings[variable.readback])
+            readings |= _whole(array)
         return readings
 
-    def _take_one(self, variable: Variable, raw: Any) -> Readings:
+    def _learn(self, variable: Variable, raw: Any) -> tuple[Variable, Any, Readings]:
+        """Note a value that is not the one of before: most settings and status words stay for hours."""
         if variable.writable:
             self._notice(variable, raw)
         if variable.status:
             (self._unplugged.add if variable.unplugged(raw) else self._unplugged.discard)(variable.channel)
-        if isinstance(variable.format, Number) and variable.channel in self._unplugged:
+        self._known[variable.label] = known = (variable, raw, variable.readings(raw))
+        return known
+
+    def _void(self, variable: Variable) -> Readings:
+        """Return what to say in place of a value that is not to be believed."""
+        if variable.channel in self._unplugged and isinstance(variable.format, Number):
             # Nothing is connected there, but the crate goes on returning numbers.
             return _invalid(variable.shown, Status.COMM)
-        if variable.label in self._doubtful:
-            return _invalid(variable.shown, Status.UDF)
-        return variable.readings(raw)
+        return _invalid(variable.shown, Status.UDF) if variable.label in self._doubtful else {}
+
+    def _rename(self, titles: dict[int | None, str]) -> None:
+        if titles.items() - self._titles.items():
+            self._titles |= titles
+            self._describe()
 
     # ---- limits, units and names that change ----
 
     def _notice(self, variable: Variable, raw: Any) -> None:
         """A setting that moved, by whosever hand, may move limits, units and settings of its channel (or board)."""
-        before = self._seen.get(variable.label, raw)
-        self._seen[variable.label] = raw
-        if before == raw or isinstance(variable, ChannelName | Property):
+        known = self._known.get(variable.label)
+        if known is None or known[1] == raw or isinstance(variable, ChannelName | Property):
             return
         related = (item for item in self.items.values() if variable.channel in (None, item.channel))
         volatile = [item for item in related if isinstance(item, Variable) and item.volatile]
@@ -206,6 +231,8 @@ class Section:
         self.points: tuple[Point, ...] = tuple(
             point for item in self.items.values() for point in item.points(self._title(item))
         )
+        arrays = dict.fromkeys(self._array_of.values())
+        self.points += tuple(array.point(map(self._variable, array.labels)) for array in arrays)
         self.changed = True
 
     def _title(self, item: Item) -> str:
@@ -223,11 +250,24 @@ class Section:
         return self._invalid((label for batch in self.batches for label in batch.labels), Status.COMM)
 
     def _invalid(self, labels: Iterable[str], status: Status) -> Readings:
-        return _invalid((name for label in labels for name in self._variable(label).shown), status)
+        """Return readings for variables that cannot be read now."""
+        readings: dict[str, Value | Array | Reading] = {}
+        for label in labels:
+            variable = self._variable(label)
+            readings |= _invalid(variable.shown, status)
+            if array := self._array_of.get(label):
+                array.fail(variable, status)
+                readings |= _whole(array)
+        return readings
 
 
 def _is_current(variable: Variable) -> bool:
     return isinstance(variable.format, Number) and variable.format.current
+
+
+def _whole(array: ChannelArray) -> Readings:
+    """Return the array's reading with the last of its channels."""
+    return {array.name: array.reading()} if array.complete else {}
 
 
 def _invalid(names: Iterable[str], status: Status) -> Readings:
