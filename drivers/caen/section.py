@@ -67,6 +67,10 @@ class Section:
         variable = self._variable(label)
         return not _is_current(variable), variable.writable
 
+    def unsure(self) -> tuple[bool, bool]:
+        """Return how important the next assumed parameter is; the lowest comes first."""
+        return self._importance(next(iter(self.assumed)))
+
     def report(self) -> None:
         """Log what happened since the last time, in one line: what hits one channel may hit them all."""
         if self.news:

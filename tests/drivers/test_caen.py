@@ -1177,6 +1177,39 @@ def test_errors_are_logged_once(caen: Caen, rack: Rack, caplog: pytest.LogCaptur
 # ---- large crates ----
 
 
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crate so large that no channel but the first is asked in full."""
+    monkeypatch.setattr("drivers.caen.driver._IN_FULL", 0.0)
+
+
+def test_currents_of_all_boards_are_verified_before_anything_else(
+    crate: CrateFake, start: Callable[..., Caen], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry(monkeypatch)
+    settle(start(channels={2: (0, 1), 4: (0, 1)}))
+    asked = [call.split() for call in calls(crate) if call.startswith("GetChParamProp") and " Exp " in call]
+    verified = [f"{where} {name}" for _, where, name, *_ in asked if where in {"2.1", "4.1"}]
+    assert verified[:3] == ["2.1 IMon", "4.1 IMon", "2.1 I0Set"]
+
+
+def test_what_was_not_asked_yet_leaves_time_for_the_scan(
+    crate: CrateFake, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry(monkeypatch)
+    driver = Caen(Config(**{**KEYS, "system": crate.model.system, "channels": {8: "ALL"}}))  # type: ignore[arg-type]
+    monkeypatch.setattr("drivers.caen.driver.monotonic", clock)
+    monkeypatch.setattr("time.sleep", clock.sleep)
+    crate.latency = 0.05  # the calls of a scan take 0.45 s
+    driver.connect()
+    durations = []
+    while driver.exploring or driver._sections[8].assumed:
+        began = clock.now
+        scan(driver)
+        durations.append(clock.now - began)
+    driver.close()
+    assert max(durations[-3:]) < 1.0
+
+
 def units(driver: Caen) -> dict[str, str]:
     return {p.name[:7]: p.egu for p in driver.points if p.name.endswith(":IMon")}
 
