@@ -207,6 +207,7 @@ class Channel(Node):
         self.resistance = 1e8
         self.noise = 0.0  # of VMon and IMon, in their last digits
         self.volts = 0.0
+        self.offset = 0.0  # V by which VMon is wrong
         self.hvmax = 1e6  # the board's hardware limit
         self.uses_second_set = False  # V1Set and I1Set, chosen at the front panel
         self.on = False
@@ -322,7 +323,7 @@ class Channel(Node):
     def get(self, name: str) -> Value:
         match name:
             case "VMon":
-                return self._measure(name, self.volts)
+                return self._measure(name, self.volts + self.offset)
             case "IMon":
                 return self._measure(name, self.amps)
             case "Status":

@@ -58,6 +58,14 @@ def test_readings_of_the_demo_have_noise(crate: Crate) -> None:
         assert len({crate.channel(2, 0).get(name) for _ in range(20)}) > 1
 
 
+def test_a_reading_can_be_wrong(channel: Channel) -> None:
+    channel.put("Pw", 1)
+    run(channel, 21)
+    channel.offset = -7.5
+    assert channel.get("VMon") == 992.5
+    assert channel.get("Status") == ON
+
+
 def test_power_on_ramps_with_rup(channel: Channel) -> None:
     channel.put("Pw", 1)
     run(channel, 10)
