@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from time import monotonic, sleep
@@ -13,7 +13,7 @@ from drivers.base import BadReply, DeviceError, Driver, LinkDown, Point, Reading
 from drivers.caen import config as configuration
 from drivers.caen.discovery import board_items, crate_items
 from drivers.caen.formats import Number, Raw
-from drivers.caen.items import MONITOR, SETTINGS, Command, Property, Variable
+from drivers.caen.items import MONITOR, SETTINGS, Command, Item, Property, Variable
 from drivers.caen.section import Section
 from drivers.caen.session import BoardGone, Garbled, Session, Unsupported
 
@@ -161,7 +161,7 @@ class Caen(Driver):
                 log.warning("%s: there is no board in slot %d, which is configured", self._config.host, slot)
         for section in self._sections.values():
             section.present = False
-        self._adopt(session, Section(self._config.host, None, None, crate_items(session)))
+        self._adopt(session, self._section(None, crate_items(session)))
         for board in boards.values():
             known = self._sections.get(board.slot)
             if known is not None and known.board == board:
@@ -192,12 +192,16 @@ class Caen(Driver):
         except BoardGone as error:
             log.warning("%s", error)
             return
-        section = Section(self._config.host, board.slot, board, items, assumed)
+        section = self._section(board, items, assumed)
         section.probe = probe  # of before the questions: if the board was changed meanwhile, the next visit sees it
         self._adopt(session, section)
         yield section.facts()
         for batch in section.batches:
             yield from section.read(session, batch)
+
+    def _section(self, board: Board | None, items: Iterable[Item], assumed: Iterable[str] = ()) -> Section:
+        slot = None if board is None else board.slot
+        return Section(self._config.host, slot, board, self._config.relative_alarms, items, assumed)
 
     def _adopt(self, session: Session, section: Section) -> None:
         """Serve a section in place of what the slot had."""

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from drivers.base import Array, BadReply, DeviceError, Point, Reading, Readings, Severity, Status, Value
 from drivers.caen.arrays import ChannelArray, channel_arrays
 from drivers.caen.batch import Batch, batches
+from drivers.caen.config import RelativeAlarms
 from drivers.caen.discovery import ask_parameter, label_of
 from drivers.caen.formats import Choice, Number
 from drivers.caen.items import ChannelName, Facts, Item, Property, Variable
+from drivers.caen.relative import Judge
 from drivers.caen.session import BoardGone, Session
 
 if TYPE_CHECKING:
@@ -33,7 +35,13 @@ class Section:
     """
 
     def __init__(
-        self, host: str, slot: int | None, board: Board | None, items: Iterable[Item], assumed: Iterable[str] = ()
+        self,
+        host: str,
+        slot: int | None,
+        board: Board | None,
+        alarms: RelativeAlarms,
+        items: Iterable[Item],
+        assumed: Iterable[str] = (),
     ) -> None:
         self.name = f"{host}: the system" if board is None else f"{host}: {board.model} in slot {slot}"
         self.slot = slot
@@ -50,6 +58,7 @@ class Section:
         self._known: dict[str, tuple[Variable, Any, Readings]] = {}  # what was last read, and what it means
         self._array_of = dict(self._gather())
         self._told_gone = False
+        self._judge = Judge(alarms, (item for item in self.items.values() if isinstance(item, Variable)))
         self.come_back()
         self._describe()
 
@@ -83,6 +92,7 @@ class Section:
         self.present = True
         variables = (item for item in self.items.values() if isinstance(item, Variable) and item.readable)
         self.batches: tuple[Batch, ...] = tuple(batches(variables))
+        self._judge.forget()
 
     def lose(self, error: DeviceError) -> None:
         """It is not there any more."""
@@ -127,7 +137,10 @@ class Section:
         if not self.present:
             return  # since the last block a put or the other scan found the board gone
         try:
-            readings = self._fetch(session, [self._variable(label) for label in labels])
+            variables = [self._variable(label) for label in labels]
+            readings = self._fetch(session, variables)
+            if self._judge.judges(variables[0]):
+                readings = self._judged(session, variables, readings)
         except BoardGone as error:
             self.lose(error)
             yield self._all_invalid()
@@ -144,6 +157,26 @@ class Section:
             self.news += [f"{label} can be read again" for label in batch.answered(labels)]
             yield readings
 
+    def _judged(self, session: Session, measured: Sequence[Variable], readings: Readings) -> Readings:
+        """Put the relative alarms on what was measured.
+
+        Before a new one is told the crate is asked again for the setting and the status: somebody may have changed
+        the setting since it was read, or switched the channel off.
+        """
+        judge = self._judge
+        alarms = judge.alarms(measured, readings)
+        for doubted in judge.evidence(measured, alarms):
+            variables = [self._variable(each.label) for each in doubted]
+            try:
+                readings = {**readings, **self._fetch(session, variables)}
+            except BadReply as error:
+                log.debug("%s", error)
+                for variable in variables:
+                    judge.lost(variable)
+            alarms = judge.alarms(measured, readings)
+        judge.tell(measured, alarms)
+        return {**readings, **alarms}
+
     def _fetch(self, session: Session, variables: Sequence[Variable]) -> Readings:
         """Read in one call; the answers are in the order of the channels asked for."""
         first = variables[0]
@@ -159,6 +192,7 @@ class Section:
             if known is None or known[1] != raw or known[0] is not variable:
                 known = self._learn(variable, raw)
             readings.update(known[2])
+        self._judge.note(variables, raws)
         if isinstance(variables[0], ChannelName):
             self._rename({variable.channel: str(raw) for variable, raw in zip(variables, raws, strict=True)})
         if self._unplugged or self._doubtful:
@@ -184,7 +218,10 @@ class Section:
         if variable.channel in self._unplugged and isinstance(variable.format, Number):
             # Nothing is connected there, but the crate goes on returning numbers.
             return _invalid(variable.shown, Status.COMM)
-        return _invalid(variable.shown, Status.UDF) if variable.label in self._doubtful else {}
+        if variable.label not in self._doubtful:
+            return {}
+        self._judge.lost(variable)
+        return _invalid(variable.shown, Status.UDF)
 
     def _rename(self, titles: dict[int | None, str]) -> None:
         if titles.items() - self._titles.items():
@@ -198,6 +235,7 @@ class Section:
         known = self._known.get(variable.label)
         if known is None or known[1] == raw or isinstance(variable, ChannelName | Property):
             return
+        self._judge.unsettle(variable.channel)
         related = (item for item in self.items.values() if variable.channel in (None, item.channel))
         volatile = [item for item in related if isinstance(item, Variable) and item.volatile]
         if type(variable.format) is Choice:  # such as a range of currents; not a switch
@@ -259,6 +297,7 @@ class Section:
         for label in labels:
             variable = self._variable(label)
             readings |= _invalid(variable.shown, status)
+            self._judge.lost(variable)
             if array := self._array_of.get(label):
                 array.fail(variable, status)
                 readings |= _whole(array)
