@@ -22,6 +22,8 @@ from ioc import banner, listing, supervisor
 from ioc.config import Config, ConfigError, load
 from ioc.ioc import serve
 from sim import control, technix
+from sim.caen import Crate
+from sim.caen_boards import demo_crate, large_crate
 from sim.fake import CommandError
 from sim.rack import Rack
 
@@ -39,7 +41,7 @@ app = typer.Typer(
     First steps: `rackioc sim demo` serves simulated instruments; `rackioc check rack.yaml` checks a configuration;
     `rackioc run rack.yaml` serves the real ones.""",
 )
-sim_app = typer.Typer(no_args_is_help=True, help="Simulated instruments on the real wire, with faults on request.")
+sim_app = typer.Typer(no_args_is_help=True)
 app.add_typer(sim_app, name="sim")
 
 
@@ -54,6 +56,7 @@ class Form(StrEnum):
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The configuration file (YAML).")]
 FormOption = Annotated[Form, typer.Option("--format", help="How to print.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Serve even if another server has the same names.")]
+LargeOption = Annotated[bool, typer.Option("--large", help="With a full crate: 16 boards of 48 channels.")]
 ControlOption = Annotated[Path, typer.Option(help="Unix socket on which faults are asked for.")]
 
 
@@ -61,24 +64,28 @@ def _command(target: typer.Typer, name: str, **options: Any) -> Callable[[Callab
     """Register a command whose known errors become one clear sentence and the right exit code."""
 
     def register(action: Callable[..., Any]) -> Callable[..., Any]:
-        @target.command(name, **options)
-        @wraps(action)
-        def guarded(*args: Any, **kwargs: Any) -> None:
-            try:
-                action(*args, **kwargs)
-            except ConfigError as error:
-                typer.echo(error, err=True)
-                raise typer.Exit(EXIT_CONFIG) from None
-            except BrokenPipeError:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more, as with head
-                raise typer.Exit(1) from None
-            except (OSError, archiver_history.HistoryError, CommandError) as error:
-                typer.echo(f"rackioc: {error}", err=True)
-                raise typer.Exit(1) from None
-
+        target.command(name, **options)(_guarded(action))
         return action
 
     return register
+
+
+def _guarded(action: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(action)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        try:
+            action(*args, **kwargs)
+        except ConfigError as error:
+            typer.echo(error, err=True)
+            raise typer.Exit(EXIT_CONFIG) from None
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more, as with head
+            raise typer.Exit(1) from None
+        except (OSError, archiver_history.HistoryError, CommandError) as error:
+            typer.echo(f"rackioc: {error}", err=True)
+            raise typer.Exit(1) from None
+
+    return guarded
 
 
 @_command(app, "run")
@@ -141,10 +148,25 @@ def history(
     archiver_history.command(pvs, database, since=since, until=until, form=form.value, out=sys.stdout)
 
 
+@sim_app.callback(invoke_without_command=True)
+@_guarded
+def sim_rack(context: typer.Context, large: LargeOption = False) -> None:
+    """Simulated instruments on the real wire, with faults on request."""
+    if large and context.invoked_subcommand is not None:
+        raise typer.BadParameter(f"--large stands alone or behind 'demo', not before '{context.invoked_subcommand}'")
+    if large:
+        _demo(large, CONTROL)
+
+
 @_command(sim_app, "demo")
-def sim_demo(control_path: ControlOption = CONTROL) -> None:
+def sim_demo(large: LargeOption = False, control_path: ControlOption = CONTROL) -> None:
     """Serve the demo rack: a crate with three boards, a thermocouple logger, a generator, and the archiver."""
-    _simulate(Path(str(files(sim) / "demo.yaml")), control_path)
+    _demo(large, control_path)
+
+
+def _demo(large: bool, control_path: Path) -> None:
+    name, crate = ("large.yaml", large_crate) if large else ("demo.yaml", demo_crate)
+    _simulate(Path(str(files(sim) / name)), control_path, crate)
 
 
 @_command(sim_app, "run")
@@ -175,9 +197,9 @@ def sim_fault(
         raise CommandError(f"no simulation listens at {control_path}; 'rackioc sim demo' starts one") from None
 
 
-def _simulate(path: Path, control_path: Path) -> None:
+def _simulate(path: Path, control_path: Path, crate: Callable[[str], Crate] = demo_crate) -> None:
     loaded = load(path)
-    rack = Rack(loaded.raw, control_path=str(control_path))
+    rack = Rack(loaded.raw, control_path=str(control_path), crate=crate)
     try:
         rack.plug()
     except RuntimeError as error:

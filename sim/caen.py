@@ -207,6 +207,7 @@ class Channel(Node):
         self.resistance = 1e8
         self.noise = 0.0  # of VMon and IMon, in their last digits
         self.volts = 0.0
+        self.offset = 0.0  # V by which VMon is wrong
         self.hvmax = 1e6  # the board's hardware limit
         self.uses_second_set = False  # V1Set and I1Set, chosen at the front panel
         self.on = False
@@ -248,7 +249,18 @@ class Channel(Node):
         ceiling = self.current_limit * self.resistance
         return self.on and self.target > ceiling and self.volts >= ceiling
 
+    @property
+    def resting(self) -> bool:
+        """It is where it should be, and stays there: most channels, most of the time."""
+        if not self.on:
+            return self.volts == 0
+        return self.volts == self.target <= self.current_limit * self.resistance
+
     def step(self, dt: float) -> None:
+        if self.resting:
+            self.killed = self.killed and self.volts > 0
+            self.overcurrent_time = 0.0
+            return
         up, down = self.number("RUp", 100.0), self.number("RDWn", 100.0)
         fall = KILL_RATE if self.killed else down
         self.volts += max(-fall * dt, min(up * dt, self.target - self.volts))
@@ -311,7 +323,7 @@ class Channel(Node):
     def get(self, name: str) -> Value:
         match name:
             case "VMon":
-                return self._measure(name, self.volts)
+                return self._measure(name, self.volts + self.offset)
             case "IMon":
                 return self._measure(name, self.amps)
             case "Status":

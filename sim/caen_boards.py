@@ -1,4 +1,5 @@
-"""The boards and system properties of the demo crate: three boards that differ as much as real ones do."""
+"""The boards and system properties of two crates: three boards that differ as much as real ones do (the demo), and a
+crate that is full of large boards."""
 
 from __future__ import annotations
 
@@ -111,6 +112,15 @@ DISTRIBUTED = (
     _onoff("Pw"),
 )
 
+PLAIN = (
+    _volts("V0Set", 2000, 1, 0),
+    _amps("I0Set", -6, 100, 2, 50),
+    _monitor(_volts("VMon", 2000, 1, 0)),
+    _monitor(_amps("IMon", -6, 100, 2, 0)),
+    _STATUS,
+    _onoff("Pw"),
+)
+
 DETECTOR_BOARD = (
     _BOARD_STATUS,
     _monitor(_volts("HVMax", 3000, 0, 2800)),
@@ -125,11 +135,25 @@ DISTRIBUTOR_BOARD = (
     Param(name="FanSpeed", maxval=6, default=3),
 )
 
+PLAIN_BOARD = (_BOARD_STATUS, _celsius("Temp", 31.0))
+
+LARGE_SLOTS, LARGE_CHANNELS = 16, 48
+
 
 def demo_crate(system: str) -> Crate:
     """28 + 24 + 12 channels, most of them on and settled."""
     bits = status_bits(system)
     boards = {2: _detector_board(bits), 4: _silicon_board(bits), 8: _distributor_board(bits)}
+    return _crate(system, boards)
+
+
+def large_crate(system: str) -> Crate:
+    """16 boards of 48 channels, all of them on and settled."""
+    bits = status_bits(system)
+    return _crate(system, {slot: _plain_board(slot, bits) for slot in range(LARGE_SLOTS)})
+
+
+def _crate(system: str, boards: Mapping[int, Board]) -> Crate:
     for slot, board in boards.items():
         for number, channel in enumerate(board.channels):
             channel.name = f"S{slot:02d}C{number:02d}"
@@ -174,6 +198,18 @@ def _distributor_board(bits: Mapping[str, int]) -> Board:
         board.channels.append(channel)
     for number, channel in enumerate(board.channels):
         _settle(channel, on=number < 8)
+    return board
+
+
+def _plain_board(slot: int, bits: Mapping[str, int]) -> Board:
+    board = Board("SIM48", "48 Ch Sim. 2KV 100uA", 4800 + slot, PLAIN_BOARD)
+    draw = random.Random(slot)
+    for number in range(LARGE_CHANNELS):
+        channel = Channel(PLAIN, bits, seed=1000 * slot + number)
+        channel.values["V0Set"] = float(draw.randrange(1000, 1800, 10))
+        channel.resistance = float(channel.values["V0Set"]) / (draw.uniform(5, 30) * 1e-6)
+        _settle(channel, on=True)
+        board.channels.append(channel)
     return board
 
 

@@ -38,8 +38,6 @@ class CrateFake(Fake[Crate]):
     """A crate that the fake C library can reach. A username of None lets everybody in."""
 
     driver = "caen"
-    longest_step = 0.1
-    shortest_step = 0.005
 
     def __init__(
         self,
@@ -51,6 +49,9 @@ class CrateFake(Fake[Crate]):
         clock: Clock = time.monotonic,
     ) -> None:
         super().__init__(crate, clock)
+        # A step costs a microsecond a channel: the more channels, the less often they take one.
+        self.shortest_step = 1e-4 * max(50, len(crate.all_channels()))
+        self.longest_step = max(0.1, 2 * self.shortest_step)
         self.link = link
         self.credentials = (username, password)
         self.latency = 0.002  # s a call

@@ -39,8 +39,8 @@ class Fake(ABC, Generic[M]):
     """A fake instrument: a model, and the far end of the wire that a driver speaks to."""
 
     driver: ClassVar[str]
-    longest_step: ClassVar[float] = 0.05
-    shortest_step: ClassVar[float] = 0.0
+    longest_step: float = 0.05
+    shortest_step: float = 0.0
 
     def __init__(self, model: M, clock: Clock = time.monotonic) -> None:
         self.model = model

@@ -11,6 +11,7 @@ from typing import Any
 
 import usb.backend.libusb1
 
+from sim.caen import Crate
 from sim.caen_abi import LIBRARY, NAME
 from sim.caen_boards import demo_crate
 from sim.caen_fake import CrateFake
@@ -26,6 +27,8 @@ Keys = Mapping[str, Any]
 class Rack:
     """Fakes of the instruments of a configuration, or of those of them that ``only`` names.
 
+    ``crate`` makes what a CAEN crate has from its system type.
+
     ``plug`` replaces, in this process, the C library of the CAEN crates and the USB bus, and makes the serial ports;
     ``close`` takes it all back.
     """
@@ -36,11 +39,14 @@ class Rack:
         control_path: str | None = None,
         *,
         only: Collection[str] | None = None,
+        crate: Callable[[str], Crate] = demo_crate,
         clock: Clock = time.monotonic,
     ) -> None:
         self.instruments = {name: keys for name, keys in instruments.items() if only is None or name in only}
         self.control_path = control_path
-        self.fakes: dict[str, Fake[Any]] = {name: _make(keys, clock) for name, keys in self.instruments.items()}
+        self.fakes: dict[str, Fake[Any]] = {
+            name: _make(keys, crate, clock) for name, keys in self.instruments.items()
+        }
         self._commander = Commander(self.fakes)
         self._undo = ExitStack()
 
@@ -96,10 +102,10 @@ class Rack:
         _replace(undo, usb.backend.libusb1, "get_backend", lambda find_library=None: bus)
 
 
-def _make(keys: Keys, clock: Clock) -> Fake[Any]:
+def _make(keys: Keys, crate: Callable[[str], Crate], clock: Clock) -> Fake[Any]:
     """The fake for one instrument's keys."""
     makers: dict[str, Callable[[Keys, Clock], Fake[Any]]] = {
-        "caen": _make_caen,
+        "caen": lambda keys, clock: _make_caen(keys, crate, clock),
         "se521": _make_se521,
         "technix": _make_technix,
     }
@@ -109,9 +115,9 @@ def _make(keys: Keys, clock: Clock) -> Fake[Any]:
     return makers[driver](keys, clock)
 
 
-def _make_caen(keys: Keys, clock: Clock) -> CrateFake:
+def _make_caen(keys: Keys, crate: Callable[[str], Crate], clock: Clock) -> CrateFake:
     return CrateFake(
-        demo_crate(keys.get("system", "SY4527")),
+        crate(keys.get("system", "SY4527")),
         link=keys.get("link", "TCPIP"),
         username=keys.get("username"),
         password=keys.get("password"),

@@ -7,6 +7,8 @@ bits        what the bits of the status words mean
 items       parameters, names, properties and commands: their points, how they are read and set
 discovery   asks a crate what it has
 batch       what one bulk call reads
+arrays      what all channels of a board say of one parameter, as one waveform
+relative    alarms of measured values relative to what their channel is set to
 section     what is served of one board, and how it is read
 driver      the crate: scans, boards that come and go, puts
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from drivers.base import DriverConfig
+from drivers.base import DriverConfig, Severity
 
 # Written out, because the enums of caen-libs can be imported only where CAEN's C library is installed.
 System = Literal[
@@ -17,6 +18,37 @@ Link = Literal["TCPIP", "RS232", "CAENET", "USB", "OPTLINK", "USB_VCP", "USB3", 
 
 
 @dataclass(frozen=True, kw_only=True)
+class Limits:
+    """From where on an alarm is MINOR and MAJOR; None: never."""
+
+    minor: float | None = None
+    major: float | None = None
+
+    @property
+    def any(self) -> bool:
+        """True if there is one."""
+        return self.minor is not None or self.major is not None
+
+    def severity(self, excess: float) -> Severity:
+        """Return how bad it is."""
+        if self.major is not None and excess >= self.major:
+            return Severity.MAJOR
+        return Severity.MINOR if self.minor is not None and excess >= self.minor else Severity.NO_ALARM
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelativeAlarms:
+    """Alarms relative to what a channel is set to.
+
+    voltage_v      V between VMon and V0Set
+    current_ratio  IMon / I0Set
+    """
+
+    voltage_v: Limits = Limits()
+    current_ratio: Limits = Limits()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config(DriverConfig):
     """One crate.
 
@@ -24,6 +56,7 @@ class Config(DriverConfig):
     host      the link's argument: host name or address, serial device, ...
     username, password   the crate's login; the password never appears in logs, errors or reprs
     channels  slot -> "ALL" or the channels to serve; None: every channel of every board
+    relative_alarms   alarms of VMon and IMon relative to the settings
     """
 
     system: System
@@ -32,6 +65,7 @@ class Config(DriverConfig):
     username: str = ""
     password: str = field(default="", repr=False)
     channels: dict[int, Literal["ALL"] | tuple[int, ...]] | None = None
+    relative_alarms: RelativeAlarms = RelativeAlarms()
 
     def faults(self) -> Iterable[tuple[str, str]]:
         """Yield what the type hints cannot say."""
@@ -44,6 +78,9 @@ class Config(DriverConfig):
             if slot < 0:
                 yield f"channels.{slot}", "is not a slot; slots are numbered from 0"
             yield from _channel_faults(slot, channels)
+        alarms = self.relative_alarms
+        yield from _limit_faults("voltage_v", alarms.voltage_v, math.inf, "number of volts above 0")
+        yield from _limit_faults("current_ratio", alarms.current_ratio, 1, "part of I0Set: above 0, 1 at most")
 
     def serves(self, slot: int) -> bool:
         """True if the slot is one of those asked for."""
@@ -58,6 +95,15 @@ class Config(DriverConfig):
         """Return the channels that are configured for a board but that it does not have."""
         wanted = "ALL" if self.channels is None else self.channels[slot]
         return () if wanted == "ALL" else tuple(ch for ch in sorted(set(wanted)) if ch >= present)
+
+
+def _limit_faults(key: str, limits: Limits, most: float, allowed: str) -> Iterable[tuple[str, str]]:
+    path = f"relative_alarms.{key}"
+    for name, value in (("minor", limits.minor), ("major", limits.major)):
+        if value is not None and not (0 < value <= most and math.isfinite(value)):
+            yield f"{path}.{name}", f"is {value:g}; it must be a {allowed}"
+    if limits.minor is not None and limits.major is not None and limits.minor > limits.major:
+        yield f"{path}.minor", f"is {limits.minor:g}, above major, which is {limits.major:g}"
 
 
 def _channel_faults(slot: int, channels: Literal["ALL"] | tuple[int, ...]) -> Iterable[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from time import monotonic, sleep
@@ -13,7 +13,7 @@ from drivers.base import BadReply, DeviceError, Driver, LinkDown, Point, Reading
 from drivers.caen import config as configuration
 from drivers.caen.discovery import board_items, crate_items
 from drivers.caen.formats import Number, Raw
-from drivers.caen.items import MONITOR, SETTINGS, Command, Property, Variable
+from drivers.caen.items import MONITOR, SETTINGS, Command, Item, Property, Variable
 from drivers.caen.section import Section
 from drivers.caen.session import BoardGone, Garbled, Session, Unsupported
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CHORE_TIME = 0.25  # s of a monitor scan that limits may take
-_SURVEY_TIME = 0.75  # s of a monitor scan, as long as there is something about which the crate was not asked yet
+_SURVEY_TIME = 0.75  # s that a monitor scan may take as long as the crate was not asked about everything yet
 _IN_FULL = 10.0  # s after the login in which every channel is asked about each of its parameters
 _READ_BACK_AFTER = (0.0, 0.05, 0.1, 0.15, 0.25, 0.4)  # s: crates take up to a second to show what they were told
 
@@ -49,6 +49,7 @@ class Caen(Driver):
         self._entering: dict[int, Iterator[Readings]] = {}  # boards that are being asked what they have
         self._slots = 0
         self._turn = 0
+        self._reading_time = 0.0  # s of the last monitor scan without its chores
         self._hurry_at = 0.0
 
     def connect(self) -> None:
@@ -127,10 +128,13 @@ class Caen(Driver):
         return isinstance(urgent.addr, Command) or urgent.name == waiting.name
 
     def _batches(self, session: Session, group: str) -> Iterator[Readings]:
+        began = monotonic()
         for section in tuple(self._sections.values()):
             for batch in section.batches:
                 if batch.group == group and self._sections[section.slot] is section:
                     yield from section.read(session, batch)
+        if group == MONITOR:
+            self._reading_time = monotonic() - began
 
     def _publish(self) -> None:
         """Show new boards, limits, units and names in ``points``."""
@@ -157,7 +161,7 @@ class Caen(Driver):
                 log.warning("%s: there is no board in slot %d, which is configured", self._config.host, slot)
         for section in self._sections.values():
             section.present = False
-        self._adopt(session, Section(self._config.host, None, None, crate_items(session)))
+        self._adopt(session, self._section(None, crate_items(session)))
         for board in boards.values():
             known = self._sections.get(board.slot)
             if known is not None and known.board == board:
@@ -188,12 +192,16 @@ class Caen(Driver):
         except BoardGone as error:
             log.warning("%s", error)
             return
-        section = Section(self._config.host, board.slot, board, items, assumed)
+        section = self._section(board, items, assumed)
         section.probe = probe  # of before the questions: if the board was changed meanwhile, the next visit sees it
         self._adopt(session, section)
         yield section.facts()
         for batch in section.batches:
             yield from section.read(session, batch)
+
+    def _section(self, board: Board | None, items: Iterable[Item], assumed: Iterable[str] = ()) -> Section:
+        slot = None if board is None else board.slot
+        return Section(self._config.host, slot, board, self._config.relative_alarms, items, assumed)
 
     def _adopt(self, session: Session, section: Section) -> None:
         """Serve a section in place of what the slot had."""
@@ -262,17 +270,25 @@ class Caen(Driver):
     def _chores(self, session: Session) -> Iterator[Readings]:
         """Ask for limits again, new boards what they have, and what was assumed, for a part of the scan's time."""
         began = monotonic()
-        unknown = self.exploring or any(section.assumed for section in self._sections.values())
-        while monotonic() < began + (_SURVEY_TIME if unknown else _CHORE_TIME):
+        while monotonic() < began + self._chore_time():
             present = [section for section in self._sections.values() if section.present]
             stale = [section for section in present if section.stale]
             assumed = [section for section in present if section.assumed]
-            if stale or (assumed and not self._entering):
-                yield (stale or assumed)[0].refresh(session)
+            if stale:
+                yield stale[0].refresh(session)
             elif self._entering:
                 yield self._go_on_entering()
+            elif assumed:
+                yield min(assumed, key=Section.unsure).refresh(session)
             else:
                 return
+
+    def _chore_time(self) -> float:
+        """Leave time to read what is served already, unless that alone takes longer than there is."""
+        if not self.exploring and not any(section.assumed for section in self._sections.values()):
+            return _CHORE_TIME
+        left = _SURVEY_TIME - self._reading_time
+        return left if left > _CHORE_TIME else _SURVEY_TIME
 
     def _go_on_entering(self) -> Readings:
         slot, survey = next(iter(self._entering.items()))

@@ -38,9 +38,13 @@ _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M
 
 
 class Format(ABC):
-    """A kind of value: its record types for reading and setting, and its way to the wire and back."""
+    """A kind of value: its record types for reading and setting, and its way to the wire and back.
+
+    ``bits`` are the (number, name) of the bits that have a point of their own.
+    """
 
     __slots__ = ()
+    bits: tuple[tuple[int, str], ...] = ()
     input: ClassVar[RecordType]
     output: ClassVar[RecordType]
 
@@ -78,6 +82,7 @@ class Number(Format):
     low: float | None = None
     high: float | None = None
     resolution: float = 1.0
+    exponent: int = 0  # of the unit: -6 for uA
     input = RecordType.ai
     output = RecordType.ao
 
@@ -224,7 +229,8 @@ def parameter_format(prop: ParamProp, bits: tuple[tuple[int, str], ...] = ()) ->
         case "NUMERIC":
             low, high = _limits(prop.minval or 0.0, prop.maxval or 0.0)
             egu = unit(prop.unit.name if prop.unit is not None else "NONE", prop.exp or 0)
-            return Number(egu, min(max(prop.decimal or 0, 0), 15), low, high, float(max(prop.resol or 1, 1)))
+            digits = min(max(prop.decimal or 0, 0), 15)
+            return Number(egu, digits, low, high, float(max(prop.resol or 1, 1)), prop.exp or 0)
         case "ONOFF":
             return Switch(_words((prop.offstate or "", prop.onstate or "")))
         case "ENUM":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from drivers.base import Point, Reading, RecordType, Refused, Severity, Value
 from drivers.caen.bits import UNPLUGGED, severity_of, text_of, words_of
-from drivers.caen.formats import CA_TEXT, Format, Number, Raw, Word
+from drivers.caen.formats import CA_TEXT, Format, Number, Raw
 
 if TYPE_CHECKING:
     from caen_libs._caenhvwrappertypes import Board
@@ -56,13 +56,12 @@ class Variable(Item):
     @property
     def shown(self) -> tuple[str, ...]:
         """The names of all points that the value feeds."""
-        bits = self.format.bits if isinstance(self.format, Word) else ()
-        return (self.readback, *(f"{self.label}:{name}" for _, name in bits))
+        return (self.readback, *(f"{self.label}:{name}" for _, name in self.format.bits))
 
     @property
     def status(self) -> bool:
         """True for a word of status bits."""
-        return isinstance(self.format, Word) and bool(self.format.bits)
+        return bool(self.format.bits)
 
     @property
     def volatile(self) -> bool:
@@ -75,7 +74,7 @@ class Variable(Item):
         return type(self), self.slot, self.group, self.name, type(self.format)
 
     def points(self, title: str) -> Iterator[Point]:
-        desc = _describe(title, self.name + _NOTES.get(self.name.upper(), ""))
+        desc = describe(title, self.name + _NOTES.get(self.name.upper(), ""))
         fields = self.format.fields()
         if self.writable:
             yield Point(
@@ -98,13 +97,13 @@ class Variable(Item):
             yield from self._bit_points(title)
 
     def _bit_points(self, title: str) -> Iterator[Point]:
-        for _, bit in self.format.bits if isinstance(self.format, Word) else ():
+        for _, bit in self.format.bits:
             yield Point(
                 name=f"{self.label}:{bit}",
                 rtyp=RecordType.bi,
                 addr=self,
                 group=self.group,
-                desc=_describe(title, text_of(bit)),
+                desc=describe(title, text_of(bit)),
                 states=words_of(bit),
                 severities=(Severity.NO_ALARM, severity_of(bit)),
             )
@@ -112,13 +111,13 @@ class Variable(Item):
     def readings(self, raw: Any) -> dict[str, Value | Reading]:
         """Return what the crate said as readings of its points."""
         values: dict[str, Value | Reading] = {self.readback: self.format.reading(raw)}
-        if isinstance(self.format, Word):
-            values |= {f"{self.label}:{name}": int(raw) >> bit & 1 for bit, name in self.format.bits}
+        for bit, name in self.format.bits:
+            values[f"{self.label}:{name}"] = int(raw) >> bit & 1
         return values
 
     def unplugged(self, raw: Any) -> bool:
         """True if a status word says that there is nothing behind the channel."""
-        return isinstance(self.format, Word) and any(name == UNPLUGGED for _, name in self.format.names(raw))
+        return any(name == UNPLUGGED and int(raw) >> bit & 1 for bit, name in self.format.bits)
 
     @property
     @abstractmethod
@@ -219,7 +218,7 @@ class Command(Item):
     name: str
 
     def points(self, title: str) -> Iterator[Point]:
-        desc = _describe(title, self.name if self.slot is not None else f"{self.name}: acts on the whole crate")
+        desc = describe(title, self.name if self.slot is not None else f"{self.name}: acts on the whole crate")
         yield Point(name=self.label, rtyp=RecordType.bo, command=True, addr=self, desc=desc, states=_COMMAND_WORDS)
 
     def execute(self, device: Device) -> None:
@@ -242,7 +241,7 @@ class Facts(Item):
     def points(self, title: str) -> Iterator[Point]:
         for name, value in self.readings().items():
             rtyp = RecordType.longin if isinstance(value, int) else RecordType.stringin
-            desc = _describe(title, name.rpartition(":")[2].lower())
+            desc = describe(title, name.rpartition(":")[2].lower())
             yield Point(name=name, rtyp=rtyp, addr=self, group=SETTINGS, desc=desc)
 
     def readings(self) -> dict[str, Value | Reading]:
@@ -257,6 +256,6 @@ class Facts(Item):
         }
 
 
-def _describe(title: str, text: str) -> str:
+def describe(title: str, text: str) -> str:
     """Return a DESC: 40 printable characters."""
     return "".join(filter(str.isprintable, f"{title} {text}".strip()))[:40]

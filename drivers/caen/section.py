@@ -7,10 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from drivers.base import Array, BadReply, DeviceError, Point, Reading, Readings, Severity, Status, Value
+from drivers.caen.arrays import ChannelArray, channel_arrays
 from drivers.caen.batch import Batch, batches
+from drivers.caen.config import RelativeAlarms
 from drivers.caen.discovery import ask_parameter, label_of
 from drivers.caen.formats import Choice, Number
 from drivers.caen.items import ChannelName, Facts, Item, Property, Variable
+from drivers.caen.relative import Judge
 from drivers.caen.session import BoardGone, Session
 
 if TYPE_CHECKING:
@@ -32,7 +35,13 @@ class Section:
     """
 
     def __init__(
-        self, host: str, slot: int | None, board: Board | None, items: Iterable[Item], assumed: Iterable[str] = ()
+        self,
+        host: str,
+        slot: int | None,
+        board: Board | None,
+        alarms: RelativeAlarms,
+        items: Iterable[Item],
+        assumed: Iterable[str] = (),
     ) -> None:
         self.name = f"{host}: the system" if board is None else f"{host}: {board.model} in slot {slot}"
         self.slot = slot
@@ -46,10 +55,19 @@ class Section:
         self._doubtful = {label for label in self.assumed if _is_current(self._variable(label))}
         self._titles: dict[int | None, str] = {}
         self._unplugged: set[int | None] = set()
-        self._seen: dict[str, object] = {}  # settings as last read back
+        self._known: dict[str, tuple[Variable, Any, Readings]] = {}  # what was last read, and what it means
+        self._array_of = dict(self._gather())
         self._told_gone = False
+        self._judge = Judge(alarms, (item for item in self.items.values() if isinstance(item, Variable)))
         self.come_back()
         self._describe()
+
+    def _gather(self) -> Iterator[tuple[str, ChannelArray]]:
+        if self.board is None:
+            return
+        variables = [item for item in self.items.values() if isinstance(item, Variable)]
+        for array in channel_arrays(self.board.n_channel, label_of(self.board.slot, None), variables):
+            yield from ((label, array) for label in array.labels)
 
     def _is_variable(self, label: str) -> bool:
         return isinstance(self.items.get(label), Variable)
@@ -57,6 +75,10 @@ class Section:
     def _importance(self, label: str) -> tuple[bool, bool]:
         variable = self._variable(label)
         return not _is_current(variable), variable.writable
+
+    def unsure(self) -> tuple[bool, bool]:
+        """Return how important the next assumed parameter is; the lowest comes first."""
+        return self._importance(next(iter(self.assumed)))
 
     def report(self) -> None:
         """Log what happened since the last time, in one line: what hits one channel may hit them all."""
@@ -70,6 +92,7 @@ class Section:
         self.present = True
         variables = (item for item in self.items.values() if isinstance(item, Variable) and item.readable)
         self.batches: tuple[Batch, ...] = tuple(batches(variables))
+        self._judge.forget()
 
     def lose(self, error: DeviceError) -> None:
         """It is not there any more."""
@@ -97,6 +120,8 @@ class Section:
 
     def read(self, session: Session, batch: Batch) -> Iterator[Readings]:
         """Read the variables of a batch, in one call where possible; what cannot be read is INVALID."""
+        if array := self._array_of.get(batch.labels[0]):
+            array.begin()
         if self.present:
             due = tuple(batch.due())
             waiting = set(batch.labels).difference(*due)
@@ -112,7 +137,10 @@ class Section:
         if not self.present:
             return  # since the last block a put or the other scan found the board gone
         try:
-            readings = self._fetch(session, [self._variable(label) for label in labels])
+            variables = [self._variable(label) for label in labels]
+            readings = self._fetch(session, variables)
+            if self._judge.judges(variables[0]):
+                readings = self._judged(session, variables, readings)
         except BoardGone as error:
             self.lose(error)
             yield self._all_invalid()
@@ -129,6 +157,26 @@ class Section:
             self.news += [f"{label} can be read again" for label in batch.answered(labels)]
             yield readings
 
+    def _judged(self, session: Session, measured: Sequence[Variable], readings: Readings) -> Readings:
+        """Put the relative alarms on what was measured.
+
+        Before a new one is told the crate is asked again for the setting and the status: somebody may have changed
+        the setting since it was read, or switched the channel off.
+        """
+        judge = self._judge
+        alarms = judge.alarms(measured, readings)
+        for doubted in judge.evidence(measured, alarms):
+            variables = [self._variable(each.label) for each in doubted]
+            try:
+                readings = {**readings, **self._fetch(session, variables)}
+            except BadReply as error:
+                log.debug("%s", error)
+                for variable in variables:
+                    judge.lost(variable)
+            alarms = judge.alarms(measured, readings)
+        judge.tell(measured, alarms)
+        return {**readings, **alarms}
+
     def _fetch(self, session: Session, variables: Sequence[Variable]) -> Readings:
         """Read in one call; the answers are in the order of the channels asked for."""
         first = variables[0]
@@ -139,36 +187,55 @@ class Section:
     def take(self, variables: Sequence[Variable], raws: Sequence[Any]) -> Readings:
         """Turn what the crate said into readings, and note what it means for others."""
         readings: dict[str, Value | Array | Reading] = {}
-        renamed = False
         for variable, raw in zip(variables, raws, strict=True):
-            readings |= self._take_one(variable, raw)
-            renamed |= isinstance(variable, ChannelName) and self._titles.get(variable.channel) != raw
-            if isinstance(variable, ChannelName):
-                self._titles[variable.channel] = raw
-        if renamed:
-            self._describe()
+            known = self._known.get(variable.label)
+            if known is None or known[1] != raw or known[0] is not variable:
+                known = self._learn(variable, raw)
+            readings.update(known[2])
+        self._judge.note(variables, raws)
+        if isinstance(variables[0], ChannelName):
+            self._rename({variable.channel: str(raw) for variable, raw in zip(variables, raws, strict=True)})
+        if self._unplugged or self._doubtful:
+            for variable in variables:
+                readings.update(self._void(variable))
+        if array := self._array_of.get(variables[0].label):
+            for variable in variables:
+                array.take(variable, readings[variable.readback])
+            readings |= _whole(array)
         return readings
 
-    def _take_one(self, variable: Variable, raw: Any) -> Readings:
+    def _learn(self, variable: Variable, raw: Any) -> tuple[Variable, Any, Readings]:
+        """Note a value that is not the one of before: most settings and status words stay for hours."""
         if variable.writable:
             self._notice(variable, raw)
         if variable.status:
             (self._unplugged.add if variable.unplugged(raw) else self._unplugged.discard)(variable.channel)
-        if isinstance(variable.format, Number) and variable.channel in self._unplugged:
+        self._known[variable.label] = known = (variable, raw, variable.readings(raw))
+        return known
+
+    def _void(self, variable: Variable) -> Readings:
+        """Return what to say in place of a value that is not to be believed."""
+        if variable.channel in self._unplugged and isinstance(variable.format, Number):
             # Nothing is connected there, but the crate goes on returning numbers.
             return _invalid(variable.shown, Status.COMM)
-        if variable.label in self._doubtful:
-            return _invalid(variable.shown, Status.UDF)
-        return variable.readings(raw)
+        if variable.label not in self._doubtful:
+            return {}
+        self._judge.lost(variable)
+        return _invalid(variable.shown, Status.UDF)
+
+    def _rename(self, titles: dict[int | None, str]) -> None:
+        if titles.items() - self._titles.items():
+            self._titles |= titles
+            self._describe()
 
     # ---- limits, units and names that change ----
 
     def _notice(self, variable: Variable, raw: Any) -> None:
         """A setting that moved, by whosever hand, may move limits, units and settings of its channel (or board)."""
-        before = self._seen.get(variable.label, raw)
-        self._seen[variable.label] = raw
-        if before == raw or isinstance(variable, ChannelName | Property):
+        known = self._known.get(variable.label)
+        if known is None or known[1] == raw or isinstance(variable, ChannelName | Property):
             return
+        self._judge.unsettle(variable.channel)
         related = (item for item in self.items.values() if variable.channel in (None, item.channel))
         volatile = [item for item in related if isinstance(item, Variable) and item.volatile]
         if type(variable.format) is Choice:  # such as a range of currents; not a switch
@@ -206,6 +273,8 @@ class Section:
         self.points: tuple[Point, ...] = tuple(
             point for item in self.items.values() for point in item.points(self._title(item))
         )
+        arrays = dict.fromkeys(self._array_of.values())
+        self.points += tuple(array.point(map(self._variable, array.labels)) for array in arrays)
         self.changed = True
 
     def _title(self, item: Item) -> str:
@@ -223,11 +292,25 @@ class Section:
         return self._invalid((label for batch in self.batches for label in batch.labels), Status.COMM)
 
     def _invalid(self, labels: Iterable[str], status: Status) -> Readings:
-        return _invalid((name for label in labels for name in self._variable(label).shown), status)
+        """Return readings for variables that cannot be read now."""
+        readings: dict[str, Value | Array | Reading] = {}
+        for label in labels:
+            variable = self._variable(label)
+            readings |= _invalid(variable.shown, status)
+            self._judge.lost(variable)
+            if array := self._array_of.get(label):
+                array.fail(variable, status)
+                readings |= _whole(array)
+        return readings
 
 
 def _is_current(variable: Variable) -> bool:
     return isinstance(variable.format, Number) and variable.format.current
+
+
+def _whole(array: ChannelArray) -> Readings:
+    """Return the array's reading with the last of its channels."""
+    return {array.name: array.reading()} if array.complete else {}
 
 
 def _invalid(names: Iterable[str], status: Status) -> Readings:

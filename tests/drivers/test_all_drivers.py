@@ -85,7 +85,10 @@ def test_every_number_has_a_unit_and_every_point_a_description(driver: Driver) -
     for point in driver.points:
         words = point.name.split(":")
         bare = "Sys" in words or words[-1].removesuffix("_RBV") in UNITLESS
-        if point.rtyp in {RecordType.ai, RecordType.ao} and not bare:
+        number = point.rtyp in {RecordType.ai, RecordType.ao} or (
+            point.rtyp is RecordType.waveform and point.ftvl == "DOUBLE"
+        )
+        if number and not bare:
             assert point.egu, point.name
         assert len(point.egu) <= 15, point.name
         assert point.desc, point.name
@@ -133,7 +136,12 @@ def test_each_reading_is_of_its_records_type(driver: Driver) -> None:
 def check_type(point: Point, value: object) -> None:
     if value is None:
         return
-    if point.rtyp in {RecordType.stringin, RecordType.stringout}:
+    if point.rtyp is RecordType.waveform:
+        kinds = {"DOUBLE": (int, float), "LONG": (int,), "STRING": (str,)}[point.ftvl]
+        assert isinstance(value, tuple), point.name
+        assert len(value) <= point.nelm, point.name
+        assert all(isinstance(element, kinds) for element in value), point.name
+    elif point.rtyp in {RecordType.stringin, RecordType.stringout}:
         assert isinstance(value, str), point.name
         assert len(value) <= STRING_SIZE, point.name
     elif point.rtyp in {RecordType.ai, RecordType.ao}:

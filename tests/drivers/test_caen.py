@@ -467,6 +467,145 @@ def test_garbage_without_end_is_a_lost_link(start: Callable[..., Caen], rack: Ra
     assert len(calls(crate)) < 100
 
 
+# ---- arrays ----
+
+
+def blocks_with(driver: Caen, name: str, group: str = "monitor") -> list[Readings]:
+    return [block for block in driver.read(group) if name in block]
+
+
+def array(driver: Caen, name: str, group: str = "monitor") -> tuple[Value, ...]:
+    """The value of an array that is not in alarm."""
+    value = scan(driver, group)[name]
+    assert isinstance(value, tuple)
+    return value
+
+
+def faulty(driver: Caen, name: str) -> Reading:
+    """An array in alarm."""
+    (block,) = blocks_with(driver, name)
+    value = block[name]
+    assert isinstance(value, Reading)
+    return value
+
+
+def test_a_board_has_arrays_of_what_its_channels_have(start: Callable[..., Caen]) -> None:
+    driver = start()
+    arrays = {
+        p.name: (p.ftvl, p.nelm, p.egu, p.prec, p.group) for p in driver.points if p.rtyp is RecordType.waveform
+    }
+    assert arrays == {
+        "S02:VMon:Array": ("DOUBLE", 28, "V", 1, "monitor"),
+        "S02:IMon:Array": ("DOUBLE", 28, "uA", 2, "monitor"),
+        "S02:Status:Array": ("LONG", 28, "", 0, "monitor"),
+        "S02:Name:Array": ("STRING", 28, "", 0, "settings"),
+        "S04:VMon:Array": ("DOUBLE", 24, "V", 3, "monitor"),
+        "S04:IMon:Array": ("DOUBLE", 24, "uA", 3, "monitor"),
+        "S04:Status:Array": ("LONG", 24, "", 0, "monitor"),
+        "S04:Name:Array": ("STRING", 24, "", 0, "settings"),
+        "S08:VMon:Array": ("DOUBLE", 12, "V", 1, "monitor"),
+        "S08:IMon:Array": ("DOUBLE", 12, "mA", 4, "monitor"),
+        "S08:Status:Array": ("LONG", 12, "", 0, "monitor"),
+        "S08:Name:Array": ("STRING", 12, "", 0, "settings"),
+    }
+
+
+def test_the_elements_are_the_channels_readings_of_the_same_block(start: Callable[..., Caen]) -> None:
+    driver = start(channels={2: "ALL"})
+    for name in ("VMon", "IMon", "Status"):
+        (block,) = blocks_with(driver, f"S02:{name}:Array")
+        single = [block[f"S02:C{channel:02d}:{name}"] for channel in range(28)]
+        assert block[f"S02:{name}:Array"] == tuple(v.value if isinstance(v, Reading) else v for v in single)
+    assert array(driver, "S02:Name:Array", "settings") == tuple(f"S02C{channel:02d}" for channel in range(28))
+
+
+def test_an_element_without_a_channel_is_nan_0_or_empty_and_no_alarm(start: Callable[..., Caen]) -> None:
+    driver = start(channels={2: (1,), 8: (0, 1)})
+    readings = scan(driver) | scan(driver, "settings")
+    assert nan_at(readings["S02:VMon:Array"]) == [0, *range(2, 28)]
+    assert readings["S02:Status:Array"] == (0, 1, *[0] * 26)
+    assert readings["S02:Name:Array"] == ("", "S02C01", *[""] * 26)
+    assert nan_at(readings["S08:VMon:Array"]) == list(range(2, 12))
+    assert nan_at(readings["S08:IMon:Array"]) == [0, *range(2, 12)]  # channel 0 has no IMon
+
+
+def nan_at(value: object) -> list[int]:
+    assert isinstance(value, tuple)
+    return [index for index, element in enumerate(value) if element != element]  # noqa: PLR0124 - NaN
+
+
+def test_a_bad_channel_is_nan_in_an_array_that_says_so(caen: Caen, rack: Rack) -> None:
+    rack.command("HV1 badchannel 2 1")
+    for _ in range(3):  # read one by one, by itself, and not at all
+        volts, words = faulty(caen, "S02:VMon:Array"), faulty(caen, "S02:Status:Array")
+        assert (volts.severity, volts.status) == (Severity.MINOR, Status.READ)
+        assert 0 not in nan_at(volts.value)
+        assert 1 in nan_at(volts.value)
+        assert (words.severity, words.status) == (Severity.INVALID, Status.READ)  # a 0 would look like a good word
+        assert isinstance(words.value, tuple)
+        assert words.value[:2] == (1, 0)
+    rack.command("HV1 badchannel 2 1 0")
+    for _ in range(5):
+        readings = scan(caen)
+    assert nan_at(readings["S02:VMon:Array"]) == list(range(2, 28))
+    assert readings["S02:Status:Array"] == (1, 1, *[0] * 26)
+
+
+def test_a_channel_with_nothing_connected_is_nan(caen: Caen, crate: CrateFake) -> None:
+    crate.model.channel(2, 0).unplugged = True
+    volts = faulty(caen, "S02:VMon:Array")
+    assert (volts.severity, volts.status) == (Severity.MINOR, Status.COMM)
+    assert 0 in nan_at(volts.value)
+    assert array(caen, "S02:Status:Array")[0] == 0x801  # that was read
+
+
+def test_the_words_of_an_array_are_no_alarm(caen: Caen, rack: Rack) -> None:
+    rack.command("HV1 trip 2 0")
+    word = array(caen, "S02:Status:Array")[0]
+    assert isinstance(word, int)
+    assert word & 0x200
+
+
+def test_an_array_of_a_pulled_board_is_invalid_as_its_channels_are(caen: Caen, rack: Rack) -> None:
+    rack.command("HV1 pull 2")
+    for _ in range(2):
+        readings = scan(caen) | scan(caen, "settings")
+        for name in ("VMon", "IMon", "Status", "Name"):
+            assert readings[f"S02:{name}:Array"] == INVALID_COMM
+    rack.command("HV1 insert 2")
+    scan(caen, "settings")
+    assert nan_at(scan(caen)["S02:VMon:Array"]) == list(range(2, 28))
+
+
+def test_where_units_differ_the_array_has_the_coarsest(caen: Caen, rack: Rack) -> None:
+    fine, array_before = scan(caen)["S04:C01:IMon"], array(caen, "S04:IMon:Array")
+    assert array_before[1] == pytest.approx(fine, abs=0.01)
+    rack.command("HV1 front 4 1 IMRange 1")
+    scan(caen, "settings")
+    scan(caen)
+    readings = scan(caen)
+    assert (point(caen, "S04:C01:IMon").egu, point(caen, "S04:IMon:Array").egu) == ("nA", "uA")
+    values, fine = readings["S04:IMon:Array"], readings["S04:C01:IMon"]
+    assert isinstance(values, tuple)
+    assert isinstance(fine, float)
+    assert values[0] == readings["S04:C00:IMon"]
+    assert values[1] == fine / 1000
+    rack.command("HV1 front 4 0 IMRange 1")
+    for _ in range(3):
+        scan(caen, "settings")
+        readings = scan(caen)
+    assert point(caen, "S04:IMon:Array").egu == "nA"
+    values = readings["S04:IMon:Array"]
+    assert isinstance(values, tuple)
+    assert values[1] == readings["S04:C01:IMon"]
+
+
+def test_arrays_cost_no_call(caen: Caen, crate: CrateFake) -> None:
+    calls(crate)
+    scan(caen)
+    assert len([call for call in calls(crate) if " VMon " in call]) == 2
+
+
 # ---- boards and links that go ----
 
 
@@ -806,7 +945,12 @@ def test_a_put_sets_one_channel_and_reads_it_back(caen: Caen, crate: CrateFake) 
     [
         ("S02:C00:Pw", 0, "SetChParam 2 [0] Pw 0 -> 0", {"S02:C00:Pw_RBV": 0}),
         ("S04:C01:IMRange", 1, "SetChParam 4 [1] IMRange 1 -> 0", {"S04:C01:IMRange_RBV": 1}),
-        ("S02:C01:Name", "Top left", "SetChName 2 [1] Top left -> 0", {"S02:C01:Name_RBV": "Top left"}),
+        (
+            "S02:C01:Name",
+            "Top left",
+            "SetChName 2 [1] Top left -> 0",
+            {"S02:C01:Name_RBV": "Top left", "S02:Name:Array": ("S02C00", "Top left", *[""] * 26)},
+        ),
         ("S02:BdIlk", 1, "SetBdParam [2] BdIlk 1 -> 0", {"S02:BdIlk_RBV": 1}),
         ("Sys:TimeZone", 7200, "SetSysProp TimeZone 7200 -> 0", {"Sys:TimeZone_RBV": 7200}),
         ("Sys:SymbolicName", "rack", "SetSysProp SymbolicName rack -> 0", {"Sys:SymbolicName_RBV": "rack"}),
@@ -875,7 +1019,7 @@ def test_a_name_that_the_crate_cannot_keep_is_refused(caen: Caen, crate: CrateFa
 
 
 def test_a_name_of_eleven_characters_is_kept(caen: Caen) -> None:
-    assert put(caen, "S02:C00:Name", "eleven char") == {"S02:C00:Name_RBV": "eleven char"}
+    assert put(caen, "S02:C00:Name", "eleven char")["S02:C00:Name_RBV"] == "eleven char"
     assert point(caen, "S02:C00:VMon").desc == "eleven char VMon"
 
 
@@ -1031,6 +1175,39 @@ def test_errors_are_logged_once(caen: Caen, rack: Rack, caplog: pytest.LogCaptur
 
 
 # ---- large crates ----
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crate so large that no channel but the first is asked in full."""
+    monkeypatch.setattr("drivers.caen.driver._IN_FULL", 0.0)
+
+
+def test_currents_of_all_boards_are_verified_before_anything_else(
+    crate: CrateFake, start: Callable[..., Caen], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry(monkeypatch)
+    settle(start(channels={2: (0, 1), 4: (0, 1)}))
+    asked = [call.split() for call in calls(crate) if call.startswith("GetChParamProp") and " Exp " in call]
+    verified = [f"{where} {name}" for _, where, name, *_ in asked if where in {"2.1", "4.1"}]
+    assert verified[:3] == ["2.1 IMon", "4.1 IMon", "2.1 I0Set"]
+
+
+def test_what_was_not_asked_yet_leaves_time_for_the_scan(
+    crate: CrateFake, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry(monkeypatch)
+    driver = Caen(Config(**{**KEYS, "system": crate.model.system, "channels": {8: "ALL"}}))  # type: ignore[arg-type]
+    monkeypatch.setattr("drivers.caen.driver.monotonic", clock)
+    monkeypatch.setattr("time.sleep", clock.sleep)
+    crate.latency = 0.05  # the calls of a scan take 0.45 s
+    driver.connect()
+    durations = []
+    while driver.exploring or driver._sections[8].assumed:
+        began = clock.now
+        scan(driver)
+        durations.append(clock.now - began)
+    driver.close()
+    assert max(durations[-3:]) < 1.0
 
 
 def units(driver: Caen) -> dict[str, str]:

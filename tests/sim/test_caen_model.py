@@ -58,6 +58,14 @@ def test_readings_of_the_demo_have_noise(crate: Crate) -> None:
         assert len({crate.channel(2, 0).get(name) for _ in range(20)}) > 1
 
 
+def test_a_reading_can_be_wrong(channel: Channel) -> None:
+    channel.put("Pw", 1)
+    run(channel, 21)
+    channel.offset = -7.5
+    assert channel.get("VMon") == 992.5
+    assert channel.get("Status") == ON
+
+
 def test_power_on_ramps_with_rup(channel: Channel) -> None:
     channel.put("Pw", 1)
     run(channel, 10)
@@ -275,3 +283,21 @@ def test_an_unplugged_channel_says_so_and_stays_off(channel: Channel) -> None:
     channel.unplugged = True
     channel.put("Pw", 1)
     assert channel.get("Status") == 0x800
+
+
+def test_a_channel_at_rest_does_not_move_and_one_that_is_disturbed_does(channel: Channel) -> None:
+    channel.put("Pw", 1)
+    assert not channel.resting
+    run(channel, 21)
+    assert channel.resting
+    run(channel, 10)
+    assert channel.get("VMon") == 1000
+    channel.resistance = 1e6  # wants 1 mA, gets 400 uA
+    assert not channel.resting
+    run(channel, 1)
+    assert channel.get("VMon") == 400
+    assert channel.overcurrent
+    channel.resistance = 1e7
+    run(channel, 13)
+    assert channel.get("VMon") == 1000
+    assert channel.resting

@@ -1,0 +1,120 @@
+"""Waveforms of a board: what all its channels say of one parameter, in one point."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
+
+from drivers.base import Array, Point, Reading, RecordType, Severity, Status, Value
+from drivers.caen.formats import Number
+from drivers.caen.items import ChannelName, ChannelParameter, Variable, describe
+
+_MEASURED = ("VMon", "IMon")
+_BLANKS: dict[Literal["DOUBLE", "LONG", "STRING"], Value] = {"DOUBLE": math.nan, "LONG": 0, "STRING": ""}
+
+
+class ChannelArray:
+    """Element i is channel i (a variable's index); one that is not served, or cannot be read now, is NaN, 0 or "".
+
+    name     of the point
+    labels   of the variables that it gathers
+    complete True when each of them was read, or failed, since ``begin``
+    """
+
+    def __init__(self, size: int, title: str, variables: Sequence[Variable]) -> None:
+        first = variables[0]
+        self.name = f"{title}:{first.label.rsplit(':', 1)[1]}:Array"
+        self.labels = tuple(variable.label for variable in variables)
+        self._desc = describe(title, f"{first.name} of all channels")
+        self._group = first.group
+        self._ftvl = _element_type(first)
+        self._channels = {variable.index for variable in variables}
+        self._missing = set(self._channels)
+        self._elements = [_BLANKS[self._ftvl]] * size
+        self._bad: dict[int, Status] = {}
+        self._unit = Number()
+
+    @property
+    def complete(self) -> bool:
+        return not self._missing
+
+    def point(self, variables: Iterable[Variable]) -> Point:
+        """Return the point as the variables are now: where their units differ the coarsest becomes the array's."""
+        units = [variable.format for variable in variables if isinstance(variable.format, Number)]
+        self._unit = max(units, key=lambda unit: unit.exponent, default=Number())
+        return Point(
+            name=self.name,
+            rtyp=RecordType.waveform,
+            group=self._group,
+            desc=self._desc,
+            egu=self._unit.egu,
+            prec=self._unit.digits,
+            nelm=len(self._elements),
+            ftvl=self._ftvl,
+        )
+
+    def begin(self) -> None:
+        """All channels are about to be read anew."""
+        self._missing = set(self._channels)
+
+    def take(self, variable: Variable, value: Value | Array | Reading) -> None:
+        """Note what was read of a channel."""
+        if isinstance(value, Reading):
+            if value.value is None or value.severity is Severity.INVALID:
+                self.fail(variable, value.status)
+                return
+            value = value.value
+        assert not isinstance(value, tuple)
+        if isinstance(value, float):
+            value /= 10.0 ** (self._unit.exponent - _exponent(variable))
+        self._elements[variable.index] = value
+        self._missing.discard(variable.index)
+        self._bad.pop(variable.index, None)
+
+    def fail(self, variable: Variable, status: Status) -> None:
+        """Note that a channel has no value now."""
+        self._elements[variable.index] = _BLANKS[self._ftvl]
+        self._missing.discard(variable.index)
+        self._bad[variable.index] = status
+
+    def reading(self) -> Array | Reading:
+        """Return the array; what the channels' alarms are is not its business, only whether it can be believed.
+
+        A NaN speaks for itself, and its neighbours are good: MINOR. A 0 or "" that means 'not known' looks like a
+        value: INVALID.
+        """
+        if not self._bad:
+            return tuple(self._elements)
+        status = next(iter(self._bad.values()))
+        if len(self._bad) == len(self._channels):
+            return Reading(None, Severity.INVALID, status)
+        return Reading(tuple(self._elements), Severity.MINOR if self._ftvl == "DOUBLE" else Severity.INVALID, status)
+
+
+def channel_arrays(size: int, title: str, variables: Iterable[Variable]) -> Iterator[ChannelArray]:
+    """Yield the arrays of a board with ``size`` channels: measured values, status words and names."""
+    families: dict[str, list[Variable]] = {}
+    for variable in variables:
+        if variable.readable and _gathered(variable):
+            families.setdefault(variable.name, []).append(variable)
+    for family in families.values():
+        yield ChannelArray(size, title, family)
+
+
+def _gathered(variable: Variable) -> bool:
+    if isinstance(variable, ChannelParameter):
+        measured = variable.name in _MEASURED and isinstance(variable.format, Number) and not variable.writable
+        return measured or variable.status
+    return isinstance(variable, ChannelName)
+
+
+def _element_type(variable: Variable) -> Literal["DOUBLE", "LONG", "STRING"]:
+    if isinstance(variable, ChannelName):
+        return "STRING"
+    return "LONG" if variable.status else "DOUBLE"
+
+
+def _exponent(variable: Variable) -> int:
+    assert isinstance(variable.format, Number)
+    return variable.format.exponent

@@ -1,0 +1,152 @@
+"""Alarms of measured values relative to what their channel is set to: VMon to V0Set, IMon to I0Set.
+
+Judged is only a channel that is on, at rest and known; each doubt makes it silent. Signs do not count: not all crates
+give one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from drivers.base import Array, Reading, Severity, Status, Value
+from drivers.caen.config import RelativeAlarms
+from drivers.caen.formats import Number, shortest
+from drivers.caen.items import ChannelParameter, Variable
+
+# Which of the two a channel obeys is chosen by a signal at the crate's front panel, and its status does not tell.
+_SET_BY = {"VMon": ("V0Set", "V1Set"), "IMon": ("I0Set", "I1Set")}
+_SETTINGS = {name for names in _SET_BY.values() for name in names}
+_GRACE = 1  # status words that say 'at rest' before it is believed
+
+_TOO_HIGH = {Severity.MINOR: Status.HIGH, Severity.MAJOR: Status.HIHI}
+_TOO_LOW = {Severity.MINOR: Status.LOW, Severity.MAJOR: Status.LOLO}
+
+
+class Judge:
+    """Judges what the channels of a board measure by the newest that is known of them."""
+
+    def __init__(self, alarms: RelativeAlarms, variables: Iterable[Variable]) -> None:
+        limits = {"VMon": alarms.voltage_v, "IMon": alarms.current_ratio}
+        self._limits = {name: each for name, each in limits.items() if each.any}
+        self._words: dict[int, ChannelParameter] = {}
+        self._settings: dict[tuple[int, str], ChannelParameter] = {}
+        for variable in variables:
+            if isinstance(variable, ChannelParameter) and variable.readable:
+                if variable.status:
+                    self._words[variable.channel] = variable
+                elif variable.name in _SETTINGS and isinstance(variable.format, Number):
+                    self._settings[variable.channel, variable.name] = variable
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing is known any more."""
+        self._steady: dict[int | None, int] = {}  # status words in a row that said 'on and at rest'
+        self._set: dict[tuple[int, str], float] = {}  # settings as last read
+        self._told: dict[str, Severity] = {}
+
+    def judges(self, variable: Variable) -> bool:
+        """True if there are alarms for what the variable measures."""
+        measured = variable.name in self._limits and isinstance(variable, ChannelParameter) and not variable.writable
+        return measured and isinstance(variable.format, Number)
+
+    # ---- what is known ----
+
+    def note(self, variables: Sequence[Variable], raws: Sequence[Any]) -> None:
+        """Note what was read of one parameter, if it matters."""
+        first = variables[0]
+        if not self._limits or not isinstance(first, ChannelParameter):
+            return
+        if first.status:
+            bits = {name: 1 << bit for bit, name in first.format.bits}
+            on, moving = bits.get("ON", 0), bits.get("UP", 0) | bits.get("DOWN", 0)
+            for variable, raw in zip(variables, raws, strict=True):
+                steady = on != 0 and int(raw) & (on | moving) == on
+                self._steady[variable.channel] = self._steady.get(variable.channel, 0) + 1 if steady else 0
+        elif first.name in _SETTINGS and isinstance(first.format, Number):
+            for variable, raw in zip(variables, raws, strict=True):
+                if math.isfinite(raw):
+                    self._set[variable.index, variable.name] = _magnitude(variable, shortest(raw))
+                else:
+                    self.lost(variable)
+
+    def lost(self, variable: Variable) -> None:
+        """It could not be read, or is not to be believed."""
+        if variable.status:
+            self._steady.pop(variable.channel, None)
+        elif variable.channel is not None:
+            self._set.pop((variable.channel, variable.name), None)
+
+    def unsettle(self, channel: int | None) -> None:
+        """A setting of a channel (None: of the board) moved: its status may not show yet what follows from that."""
+        if channel is None:
+            self._steady.clear()
+        else:
+            self._steady.pop(channel, None)
+
+    # ---- what follows ----
+
+    def alarms(
+        self, measured: Sequence[Variable], readings: Mapping[str, Value | Array | Reading]
+    ) -> dict[str, Reading]:
+        """Return the readings that are in alarm."""
+        alarms = {}
+        for variable in measured:
+            value = readings[variable.label]
+            if isinstance(value, float) and self._steady.get(variable.channel, 0) > _GRACE:
+                severity, status = self._verdict(variable, value)
+                if severity:
+                    alarms[variable.label] = Reading(value, severity, status)
+        return alarms
+
+    def evidence(self, measured: Sequence[Variable], alarms: Mapping[str, Reading]) -> Iterator[Sequence[Variable]]:
+        """Yield what to read again, in one call each, before the alarms that are new can be told."""
+        news = [
+            variable.index
+            for variable in measured
+            if variable.label in alarms and alarms[variable.label].severity > self._told.get(variable.label, 0)
+        ]
+        for name in _SET_BY[measured[0].name] if news else ():
+            if settings := [self._settings[channel, name] for channel in news if (channel, name) in self._settings]:
+                yield settings
+        if news:
+            yield [self._words[channel] for channel in news]  # last: a channel that was switched off shows it here
+
+    def tell(self, measured: Sequence[Variable], alarms: Mapping[str, Reading]) -> None:
+        """Note which alarms were told."""
+        for variable in measured:
+            self._told.pop(variable.label, None)
+        self._told |= {label: reading.severity for label, reading in alarms.items()}
+
+    def _verdict(self, variable: Variable, value: float) -> tuple[Severity, Status]:
+        wanted = []
+        for name in _SET_BY[variable.name]:
+            key = (variable.index, name)
+            if key in self._set:
+                wanted.append(self._set[key])
+            elif key in self._settings:
+                return Severity.NO_ALARM, Status.NO_ALARM
+        excess = _EXCESS[variable.name](_magnitude(variable, value), wanted)
+        severity = self._limits[variable.name].severity(abs(excess))
+        return severity, (_TOO_HIGH if excess > 0 else _TOO_LOW).get(severity, Status.NO_ALARM)
+
+
+def _magnitude(variable: Variable, value: float) -> float:
+    """Return a value without sign in V or A."""
+    assert isinstance(variable.format, Number)
+    return abs(value) * 10.0**variable.format.exponent
+
+
+def _deviation(measured: float, wanted: Sequence[float]) -> float:
+    """Return the distance from the nearest of the values that may be in force; NaN when there is none."""
+    return min((measured - each for each in wanted), key=abs, default=math.nan)
+
+
+def _ratio(measured: float, wanted: Sequence[float]) -> float:
+    """Return the part of the greatest of the limits that may be in force; NaN when there is none."""
+    limit = max(wanted, default=0.0)
+    return round(measured / limit, 9) if limit > 0 else math.nan
+
+
+_EXCESS = {"VMon": _deviation, "IMon": _ratio}

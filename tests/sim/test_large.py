@@ -1,0 +1,72 @@
+"""The full rack: its crate, its configuration, and the command that serves it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from ioc import cli
+from ioc.config import load
+from sim import rack as rack_module
+from sim.caen import Crate
+from sim.caen_boards import demo_crate, large_crate
+from sim.caen_fake import CrateFake
+from sim.rack import Rack
+
+LARGE = Path(rack_module.__file__).with_name("large.yaml")
+
+
+@pytest.fixture(scope="module")
+def crate() -> Crate:
+    return large_crate("SY4527")
+
+
+def test_every_slot_has_48_channels_on_and_settled(crate: Crate) -> None:
+    assert {slot: len(board.channels) for slot, board in crate.boards.items()} == dict.fromkeys(range(16), 48)
+    assert {channel.status() for channel in crate.all_channels()} == {1}
+    assert all(channel.resting for channel in crate.all_channels())
+    assert len({channel.name for channel in crate.all_channels()}) == 768
+
+
+def test_a_crate_with_more_channels_steps_less_often(crate: Crate) -> None:
+    large, demo = CrateFake(crate), CrateFake(demo_crate("SY4527"))
+    assert demo.shortest_step < 0.01 < large.shortest_step < large.longest_step < 0.2
+
+
+def test_its_configuration_has_no_faults_and_is_the_rack_of_the_demo() -> None:
+    load(LARGE)
+    large, demo = (yaml.safe_load(LARGE.with_name(name).read_text()) for name in ("large.yaml", "demo.yaml"))
+    assert large["instruments"].keys() == demo["instruments"].keys()
+    assert large["archive"]["pvs"] == ["LARGE:*"]
+
+
+def test_a_rack_can_have_it() -> None:
+    fake = Rack(yaml.safe_load(LARGE.read_text())["instruments"], only=["HV1"], crate=large_crate).fakes["HV1"]
+    assert len(fake.model.boards) == 16
+
+
+@pytest.mark.parametrize(
+    ("words", "served"),
+    [
+        (["--large"], ("large.yaml", cli.CONTROL, large_crate)),
+        (["demo"], ("demo.yaml", cli.CONTROL, demo_crate)),
+        (["demo", "--large", "--control-path", "x"], ("large.yaml", Path("x"), large_crate)),
+    ],
+)
+def test_the_command_line_chooses_the_crate(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], served: tuple[Any, ...]
+) -> None:
+    asked = []
+    monkeypatch.setattr(cli, "_simulate", lambda path, control, crate: asked.append((path.name, control, crate)))
+    assert CliRunner().invoke(cli.app, ["sim", *words]).exit_code == 0
+    assert asked == [served]
+
+
+@pytest.mark.parametrize("words", [["--large", "demo"], ["--large", "fault", "GEN", "help"], []])
+def test_what_serves_nothing_says_how_to_ask(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    monkeypatch.setattr(cli, "_simulate", lambda *_: pytest.fail("served"))
+    result = CliRunner().invoke(cli.app, ["sim", *words])
+    assert result.exit_code == 2
+    assert "--large" in result.output
