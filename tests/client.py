@@ -46,6 +46,15 @@ class Client:
         if not outcome:  # not raised over there: concurrent.futures overlooks exceptions that are false
             raise outcome
 
+    def put_and_get(self, name: str, value: object) -> Any:
+        """Put without completion and get at once, as ``caput`` does."""
+
+        async def act() -> Any:
+            await self._ca.caput(name, value, wait=False)
+            return await self._ca.caget(name)
+
+        return self._do(act())
+
     def refused(self, name: str, value: object) -> str:
         """Put what must fail; returns what the instrument's Error record says then."""
         with pytest.raises(self._ca.CANothing):
