@@ -1,174 +1,115 @@
-"""A view as a caproto channel, for names with a filter (``PV{"dbnd":{"d":5}}``, ``PV[0:3]``), which caproto applies.
+"""Names with a channel filter (``PV.VAL{"dbnd":{"abs":5}}``, ``PV.VAL[0:3]``): read by caproto, applied to a view.
 
-This file and ``server.py`` are the only ones that import caproto. Private parts of caproto 1.3 used here:
-``ChannelData._data``, ``_alarm._data``, ``_content``, ``_queues``, ``_read``, ``_is_eligible`` and
-``_data.SubscriptionUpdate``/``_channel_type_by_name``; tests/ioc/test_filters.py holds each.
+This file and ``server.py`` are the only ones that import caproto.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+import time
 from typing import Any
 
 import caproto as ca
-from caproto import AccessRights, ChannelType, TimeStamp
-from caproto._data import SubscriptionUpdate, _channel_type_by_name
-from caproto._utils import ConversionDirection
 
-from drivers.base import Refused
-from ioc import dbr
-from ioc.fieldvalue import LONG_STRING_SIZE
+from drivers.base import Array
+from ioc.record import ALARM, PROPERTY, beyond
 from ioc.view import View
 
-_LIMITS = (
-    "upper_disp_limit",
-    "lower_disp_limit",
-    "upper_alarm_limit",
-    "upper_warning_limit",
-    "lower_warning_limit",
-    "lower_alarm_limit",
-    "upper_ctrl_limit",
-    "lower_ctrl_limit",
-)
-_PLAIN = {ChannelType(number) for number in range(7)}
+_MARKS = (b"{", b"[")
+_ALWAYS, _NEVER = {"unless"}, {"before", "first", "while", "last", "after"}
 
 
-class _Shown(ca.ChannelData):  # type: ignore[misc]
-    """What the channels of all types share; joined with caproto's class for the type."""
-
-    view: View
-
-    def post(self, mask: int) -> None:
-        """Hand the view's value to the subscriptions whose mask asks for it, once for each DBR type."""
-        self._content.clear()
-        for queue, by_sync in self._queues.items():
-            for by_type in by_sync.values():
-                for type_name, specs in by_type.items():
-                    wanted = tuple(spec for spec in specs if spec.mask & mask and self._is_eligible(spec))
-                    if wanted:
-                        metadata, values = _now(self._read(_channel_type_by_name[type_name]))
-                        queue.put_nowait(SubscriptionUpdate(wanted, metadata, values, mask, None))
-
-    async def subscribe(self, queue: Any, sub_spec: Any, sub: Any) -> None:
-        """Not what caproto keeps, which it converted for an earlier subscriber."""
-        self._content.clear()
-        await super().subscribe(queue, sub_spec, sub)
-
-    async def _read(self, data_type: Any) -> Any:
-        view = self.view
-        values = view.values()
-        status, severity, *_ = view.alarm()
-        self._data["value"] = values[0] if view.count == 1 else list(values)
-        self._data["timestamp"] = TimeStamp(*dbr.stamp(view.stamp()))
-        self._data.update(self._properties())
-        self._alarm._data.update(status=int(status), severity=int(severity))
-        return await super()._read(data_type)
-
-    def _properties(self) -> dict[str, Any]:
-        properties = self.view.properties()
-        return {
-            "units": properties.units[: dbr.UNIT_SIZE - 1],
-            "precision": properties.precision,
-            **dict(zip(_LIMITS, properties.limits, strict=True)),
-        }
-
-    def check_access(self, hostname: str, username: str) -> AccessRights:
-        """The right to write is announced, so that screens show what can be set."""
-        return AccessRights.READ | AccessRights.WRITE if self.view.writable else AccessRights.READ
-
-    async def write_from_dbr(self, data: Any, data_type: Any, metadata: Any, *, flags: int = 0) -> None:
-        """A client's put, in whatever type it came: the record and the instrument decide, nothing is stored here."""
-        native = ca.native_type(data_type)
-        if native not in _PLAIN:
-            raise Refused(f"{self.view.record.name}: alarms are acknowledged without a filter")
-        if native in {ChannelType.STRING, ChannelType.CHAR}:
-            data = ca.backend.convert_values(
-                data, native, native, string_encoding="latin-1", direction=ConversionDirection.FROM_WIRE
-            )
-        waiting = self.view.put(_values(data))
-        if waiting is not None:
-            await waiting
+def has_filter(name: bytes) -> bool:
+    """True for a name that asks for a filter."""
+    return any(mark in name for mark in _MARKS)
 
 
-class _Double(_Shown, ca.ChannelDouble):  # type: ignore[misc]
-    pass
-
-
-class _Float(_Shown, ca.ChannelFloat):  # type: ignore[misc]
-    pass
-
-
-class _Whole(_Shown):
-    def _properties(self) -> dict[str, Any]:
-        properties = super()._properties()
-        del properties["precision"]
-        return properties | {
-            name: dbr.to_long(properties[name] if properties[name] == properties[name] else 0) for name in _LIMITS
-        }
-
-
-class _Long(_Whole, ca.ChannelInteger):  # type: ignore[misc]
-    pass
-
-
-class _Short(_Whole, ca.ChannelShort):  # type: ignore[misc]
-    pass
-
-
-class _Byte(_Whole, ca.ChannelByte):  # type: ignore[misc]
-    pass
-
-
-class _Enum(_Shown, ca.ChannelEnum):  # type: ignore[misc]
-    def _properties(self) -> dict[str, Any]:
-        return {"enum_strings": self.view.properties().states[: ca.MAX_ENUM_STATES]}
-
-
-class _Text(_Shown, ca.ChannelString):  # type: ignore[misc]
-    """``$`` gives the whole text, the plain name its first 39 characters."""
-
-    def _properties(self) -> dict[str, Any]:
-        return {}
-
-
-_KINDS = {
-    dbr.DOUBLE: _Double,
-    dbr.FLOAT: _Float,
-    dbr.LONG: _Long,
-    dbr.SHORT: _Short,
-    dbr.CHAR: _Byte,
-    dbr.ENUM: _Enum,
-    dbr.STRING: _Text,
-}
-_BLANKS = {dbr.STRING: ""}
-
-
-def channel_of(view: View) -> ca.ChannelData:
-    """The channel that shows a view."""
-    options: dict[str, Any] = {"long_string_max_length": LONG_STRING_SIZE} if view.native == dbr.STRING else {}
-    blank = _BLANKS.get(view.native, 0)
-    channel = _KINDS[view.native](
-        value=blank if view.count == 1 else [blank] * view.count,
-        reported_record_type=view.record_type(),
-        max_length=view.count,
-        **options,
-    )
-    channel.view = view
-    return channel
-
-
-def _now(reading: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine that never waits."""
+def split(name: str) -> tuple[str, ca.ChannelFilter]:
+    """The name without its filter, and the filter; ValueError for one that makes no sense."""
     try:
-        reading.send(None)
-    except StopIteration as done:
-        return done.value
-    raise RuntimeError("a conversion waited for something")
+        parts = ca.parse_record_field(name)
+        found = ca.parse_channel_filter(parts.modifiers.filter_)
+        _check(found)
+    except Exception as error:  # whatever a network sends: a name that nobody has
+        raise ValueError(f"{name}: {error}") from error
+    long_string = "$" if ca.RecordModifiers.long_string in parts.modifiers.modifiers else ""
+    return f"{parts.record}.{parts.field or 'VAL'}{long_string}", found
 
 
-def _values(data: Any) -> tuple[Any, ...]:
-    values = [data] if isinstance(data, bytes | str) else data
-    return tuple(
-        value.decode("latin-1") if isinstance(value, bytes) else value.item() if hasattr(value, "item") else value
-        for value in values
-    )
+class FilteredView(View):
+    """A view through a filter: a piece of an array (arr), the time of the update (ts), what leaves a deadband (dbnd).
+
+    sync passes updates by the state of a server; this one has none, so only "unless" passes any.
+    """
+
+    __slots__ = ("_filter", "_whole")
+
+    scalar_double = False
+
+    def __init__(self, whole: View, channel_filter: ca.ChannelFilter) -> None:
+        self.record = whole.record
+        self.owner = whole.owner
+        self.native = whole.native
+        self.count = whole.count
+        self._whole = whole
+        self._filter = channel_filter
+
+    @property
+    def writable(self) -> bool:
+        return self._whole.writable
+
+    @property
+    def field_name(self) -> str:
+        return self._whole.field_name
+
+    def values(self) -> Array:
+        values = self._whole.values()
+        arr = self._filter.arr
+        if arr is None:
+            return values
+        end = None if arr.e in {None, -1} else arr.e + 1
+        return values[arr.s : end : arr.i]
+
+    def values_for(self, dbr_type: int, count: int) -> Array:
+        if self._filter.arr is None:
+            return self._whole.values_for(dbr_type, count)
+        return super().values_for(dbr_type, count)
+
+    def most(self, dbr_type: int) -> int:
+        return self._whole.most(dbr_type)
+
+    def put(self, values: Array) -> Any:
+        return self._whole.put(values)
+
+    def text(self, value: Any) -> str:
+        return self._whole.text(value)
+
+    def properties(self) -> Any:
+        return self._whole.properties()
+
+    def stamp(self) -> float:
+        return time.time() if self._filter.ts else self._whole.stamp()
+
+    def passes(self, last: Any, mask: int) -> bool:
+        """True if an update is to be sent: an alarm always; a value when it left the deadband around the last one."""
+        sync, dbnd = self._filter.sync, self._filter.dbnd
+        if sync is not None and sync.m in _NEVER:
+            return False
+        values = self.values()
+        if dbnd is None or mask & (ALARM | PROPERTY) or len(values) != 1 or isinstance(values[0], str) or not last:
+            return True
+        band = dbnd.d if dbnd.m == "abs" else abs(last[0]) * dbnd.d / 100
+        return beyond(values[0], last[0], band)
+
+
+def _check(found: ca.ChannelFilter) -> None:
+    """caproto takes some filters that mean nothing."""
+    if found.arr is not None:
+        for part in found.arr:
+            if part is not None and not isinstance(part, int):
+                raise ValueError(f"{part!r} is no index")
+        if found.arr.i is not None and found.arr.i < 1:
+            raise ValueError("a step of an array filter is 1 or more")
+    if found.dbnd is not None and (found.dbnd.m not in {"abs", "rel"} or not found.dbnd.d >= 0):
+        raise ValueError("a deadband is abs or rel, and not negative")
+    if found.sync is not None and found.sync.m not in _ALWAYS | _NEVER:
+        raise ValueError(f"{found.sync.m!r} is no way to be in step with a state")

@@ -2,8 +2,7 @@
 
 Messages are read where they lie and answered in one write; updates are packed once and appended to one list a client.
 A client that does not read gets nothing more until it does, and then the newest value of each subscription: it loses
-what was in between, holds up nobody, and costs no memory. Names with a filter (``PV{"dbnd":...}``) are
-left to caproto.
+what was in between, holds up nobody, and costs no memory.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from drivers.base import DeviceError
+from drivers.base import Array, DeviceError
 from ioc import dbr
 from ioc.message import (
     ACCESS_RIGHTS,
@@ -53,11 +52,11 @@ from ioc.view import View
 
 log = logging.getLogger("rackioc.server")
 
-# Channels of our own are numbered from here; below are those that caproto serves
-FIRST_SID = 1 << 24
 # Bytes that may wait in this process for a client to read, and bytes of answers after which it is not heard any more
 WAITING = 1 << 19
 ANSWERS_WAITING = 1 << 23
+# Bytes of an answer after which that is looked at
+LARGE_ANSWER = 1 << 12
 # No client has reason to send more at once: nothing that can be set is large
 LARGEST_MESSAGE = 1 << 16
 # Seconds that a read waits for the put without callback before it, so that ``caput`` shows the new value
@@ -79,9 +78,6 @@ class Names(Protocol):
     def search_answer(self, cid: int) -> bytes:
         """The answer to a search for a name that is served."""
 
-    def filtered(self, client: Client, name: bytes) -> Filtered | None:
-        """Who serves a name with a filter to this client; None if the record does not exist."""
-
     def watch(self, subscription: Subscription) -> None:
         """Updates go to this subscription from now on."""
 
@@ -89,19 +85,6 @@ class Names(Protocol):
         """They do not any more."""
 
     def gone(self, client: Client) -> None:
-        """The client has left."""
-
-
-class Filtered(Protocol):
-    """The part of a conversation that caproto carries on."""
-
-    def feed(self, message: bytes) -> None:
-        """A message for it."""
-
-    def resume(self) -> None:
-        """The client reads again."""
-
-    def close(self) -> None:
         """The client has left."""
 
 
@@ -118,10 +101,16 @@ class Channel:
         self.putting: asyncio.Task[None] | None = None
 
 
-class Subscription:
+class _Hot:
+    """What an update touches, side by side in memory."""
+
+    __slots__ = ("client", "fast", "head", "mask")
+
+
+class Subscription(_Hot):
     """A client's wish to be told. ``fast`` ones, nearly all, ask for a double with its time: ``head`` begins them."""
 
-    __slots__ = ("client", "count", "dbr", "fast", "head", "id", "last", "mask", "place", "view")
+    __slots__ = ("count", "dbr", "id", "last", "view")
 
     def __init__(self, client: Client, view: View, dbr_type: int, count: int, mask: int, number: int) -> None:
         self.client = client
@@ -130,10 +119,16 @@ class Subscription:
         self.count = count
         self.mask = mask
         self.id = number
-        self.last: Any = None
-        self.place = 0
+        self.last: Any = ()
         self.fast = dbr_type == dbr.TIME_DOUBLE and count <= 1 and view.scalar_double
         self.head = HEADER.pack(EVENT_ADD, dbr.TIME_DOUBLE_SIZE, dbr_type, 1, NORMAL, number) if self.fast else b""
+
+    def passes(self, mask: int) -> bool:
+        """True if a change is to be told, as far as a filter of the name is concerned."""
+        if not self.view.passes(self.last, mask):
+            return False
+        self.last = self.view.values()
+        return True
 
     def frame(self) -> bytes:
         """The whole message with what the view shows now."""
@@ -160,11 +155,10 @@ class Client(asyncio.BufferedProtocol):
         self.channels: dict[int, Channel] = {}
         self.user = self.host = ""
         self._subscriptions: dict[int, Subscription] = {}
-        self._next_sid = FIRST_SID
+        self._next_sid = 1
         self._rest = b""
         self._events_off = self._full = False
         self._reading = True
-        self._filtered: Filtered | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ---- the connection (asyncio calls these) ----
@@ -184,7 +178,9 @@ class Client(asyncio.BufferedProtocol):
         return _RECEIVED
 
     def buffer_updated(self, nbytes: int) -> None:
-        data = self._rest + memoryview(_RECEIVED)[:nbytes]
+        self._take(self._rest + memoryview(_RECEIVED)[:nbytes])
+
+    def _take(self, data: bytes) -> None:
         try:
             self._rest = data[self._parse(data) :]
         except BrokenProtocolError as error:
@@ -195,9 +191,6 @@ class Client(asyncio.BufferedProtocol):
             self.transport.abort()
             return
         self.flush()
-        if self.transport.get_write_buffer_size() > ANSWERS_WAITING and self._reading:
-            self._reading = False
-            self.transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         for subscription in self._subscriptions.values():
@@ -207,8 +200,6 @@ class Client(asyncio.BufferedProtocol):
         self.dirty.clear()
         self.out.clear()
         self.blocked = True
-        if self._filtered is not None:
-            self._filtered.close()
         self.names.gone(self)
 
     def pause_writing(self) -> None:
@@ -220,7 +211,9 @@ class Client(asyncio.BufferedProtocol):
         self._block()
         if not self._reading:
             self._reading = True
-            self.transport.resume_reading()
+            self._take(self._rest)
+            if self._reading and not self.transport.is_closing():
+                self.transport.resume_reading()
 
     def flush(self) -> None:
         """Send what waits, in one write."""
@@ -258,8 +251,6 @@ class Client(asyncio.BufferedProtocol):
             missed, self.dirty = self.dirty, {}
             self.out += [subscription.frame() for subscription in missed]
             self.flush()
-            if self._filtered is not None:
-                self._filtered.resume()
 
     # ---- messages ----
 
@@ -281,12 +272,19 @@ class Client(asyncio.BufferedProtocol):
                 raise BrokenProtocolError(f"a message of {length} bytes")
             if end - begin < length:
                 break
-            if self._filtered is not None and first < FIRST_SID and command in _BY_SID:
-                self._filtered.feed(data[at : begin + length])
-            else:
-                handle(self, data_type, count, first, second, data[begin : begin + length])
+            handle(self, data_type, count, first, second, data[begin : begin + length])
             at = begin + length
+            if self.out and len(self.out[-1]) > LARGE_ANSWER and self._answers_wait():
+                break
         return at
+
+    def _answers_wait(self) -> bool:
+        """True if the client does not take its answers: what else it asks for is not heard until it does."""
+        self.flush()
+        if self.transport.get_write_buffer_size() > ANSWERS_WAITING:
+            self._reading = False
+            self.transport.pause_reading()
+        return not self._reading
 
     def _send(self, *parts: bytes) -> None:
         self.out += parts
@@ -316,12 +314,7 @@ class Client(asyncio.BufferedProtocol):
             rights = HEADER.pack(ACCESS_RIGHTS, 0, 0, 0, cid, 3 if view.writable else 1)
             self._send(rights, header(CREATE_CHAN, 0, view.native, view.count, cid, sid))
             return
-        filtered = self.names.filtered(self, name)
-        if filtered is None:
-            self._send(header(CREATE_CHAN_FAIL, 0, 0, 0, cid, 0))
-            return
-        self._filtered = filtered
-        filtered.feed(header(CREATE_CHAN, len(payload), 0, 0, cid, version) + payload)
+        self._send(header(CREATE_CHAN_FAIL, 0, 0, 0, cid, 0))
 
     def _clear(self, data_type: int, count: int, sid: int, cid: int, _payload: bytes) -> None:
         self._forget(self._channel(sid))
@@ -329,13 +322,13 @@ class Client(asyncio.BufferedProtocol):
 
     def _read_notify(self, dbr_type: int, count: int, sid: int, ioid: int, _payload: bytes) -> None:
         channel = self._readable(sid, dbr_type)
-        count = min(count, channel.view.count)
+        count = min(count, channel.view.most(dbr_type))
         self._after_put(channel, lambda: reply(READ_NOTIFY, dbr_type, count, ioid, channel.view))
 
     def _read(self, dbr_type: int, count: int, sid: int, ioid: int, _payload: bytes) -> None:
         """The way of old clients: the channel's number instead of a status."""
         channel = self._readable(sid, dbr_type)
-        count = min(count, channel.view.count)
+        count = min(count, channel.view.most(dbr_type))
         self._after_put(channel, lambda: reply(READ, dbr_type, count, ioid, channel.view, channel.cid))
 
     def _event_add(self, dbr_type: int, count: int, sid: int, number: int, payload: bytes) -> None:
@@ -343,7 +336,8 @@ class Client(asyncio.BufferedProtocol):
         if number in self._subscriptions or len(payload) < _MASK.size:
             raise BrokenProtocolError("a subscription without a mask, or a second one with its number")
         (mask,) = _MASK.unpack_from(payload)
-        subscription = Subscription(self, channel.view, dbr_type, min(count, channel.view.count), mask, number)
+        count = min(count, channel.view.most(dbr_type))
+        subscription = Subscription(self, channel.view, dbr_type, count, mask, number)
         if channel.subscriptions is None:
             channel.subscriptions = {}
         channel.subscriptions[number] = self._subscriptions[number] = subscription
@@ -351,12 +345,10 @@ class Client(asyncio.BufferedProtocol):
         self.update(subscription)
 
     def _event_cancel(self, data_type: int, count: int, sid: int, number: int, _payload: bytes) -> None:
-        subscription = self._subscriptions.pop(number, None)
+        subscription = (self._channel(sid).subscriptions or {}).pop(number, None)
         if subscription is None:
-            raise BrokenProtocolError("the end of a subscription that does not exist")
-        channel = self.channels.get(sid)
-        if channel is not None and channel.subscriptions:
-            channel.subscriptions.pop(number, None)
+            raise BrokenProtocolError("the end of a subscription that its channel does not have")
+        del self._subscriptions[number]
         self._end(subscription)
         self._send(header(EVENT_ADD, 0, data_type, count, sid, number))
 
@@ -477,8 +469,8 @@ class _PutError(Exception):
 def _begin_put(view: View, dbr_type: int, count: int, payload: bytes) -> Awaitable[None] | None:
     name = view.record.name
     if dbr_type in {dbr.PUT_ACKT, dbr.PUT_ACKS}:
-        (value,) = dbr.decode(dbr.ENUM, 1, payload)
-        view.owner.acknowledge(view.record, "ACKT" if dbr_type == dbr.PUT_ACKT else "ACKS", value)
+        (value,) = _decoded(name, dbr.ENUM, 1, payload)
+        view.owner.acknowledge(view.record, "ACKT" if dbr_type == dbr.PUT_ACKT else "ACKS", int(value))
         return None
     if not view.writable:
         raise _PutError(NO_WRITE_ACCESS, f"{name} cannot be written")
@@ -486,11 +478,14 @@ def _begin_put(view: View, dbr_type: int, count: int, payload: bytes) -> Awaitab
         raise _PutError(BAD_TYPE, f"{name} cannot be written with data type {dbr_type}")
     if not 0 < count <= max(view.count, 1):
         raise _PutError(BAD_COUNT, f"{name} takes {view.count} values at most, not {count}")
+    return view.put(_decoded(name, dbr_type, count, payload))
+
+
+def _decoded(name: str, dbr_type: int, count: int, payload: bytes) -> Array:
     try:
-        values = dbr.decode(dbr_type, count, payload)
+        return dbr.decode(dbr_type, count, payload)
     except ValueError as error:
         raise _PutError(BAD_COUNT, f"{name}: {error}") from None
-    return view.put(values)
 
 
 def _text(payload: bytes) -> str:
@@ -516,4 +511,3 @@ _HANDLERS: dict[int, _Handler] = {
     HOST_NAME: Client._host_name,
     ECHO: Client._echo,
 }
-_BY_SID = {EVENT_ADD, EVENT_CANCEL, READ, WRITE, CLEAR_CHANNEL, READ_NOTIFY, WRITE_NOTIFY}

@@ -120,7 +120,11 @@ def stamp(moment: float) -> tuple[int, int]:
 
 def fixed_size(dbr: int, count: int) -> int:
     """Bytes of a payload with ``count`` values, padded."""
-    return len(blank(dbr, count))
+    if dbr > LAST_DRESSED:
+        return len(blank(dbr, 1))
+    dress, base = divmod(dbr, 7)
+    size = len(_head(dress, base, _Nothing())) + _SIZE[base] * count
+    return size + -size % 8
 
 
 # ---- the dresses ----

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from functools import cache
 
 from ioc import dbr
 from ioc.view import View
@@ -40,11 +39,5 @@ def reply(command: int, dbr_type: int, count: int, number: int, view: View, stat
     if not count:
         count = len(values) if status != GET_FAIL else 0
     elif len(values) < count:
-        payload = payload.ljust(size(dbr_type, count), b"\0")
+        payload = payload.ljust(dbr.fixed_size(dbr_type, count), b"\0")
     return header(command, len(payload), dbr_type, count, status, number) + payload
-
-
-@cache
-def size(dbr_type: int, count: int) -> int:
-    """Bytes of a payload."""
-    return dbr.fixed_size(dbr_type, count)

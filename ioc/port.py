@@ -107,7 +107,7 @@ class Port:
         self._retry_after = FIRST_RETRY
         self._good_at = 0.0
         self._silent = False
-        self._turn_of_scan = False
+        self._last_put: _Put | None = None  # since the last scan
         self._stopping = False
         self._retries: deque[asyncio.Future[None]] = deque()
         self._asked: deque[_Reread] = deque()
@@ -214,7 +214,7 @@ class Port:
             else:
                 self._sleep(self._retry_at - now)
         elif put := self._take_put(now):
-            self._turn_of_scan = True
+            self._last_put = put
             self._carry_out(put)
         elif scan := self._schedule.next(now):
             self._step(scan)
@@ -222,12 +222,13 @@ class Port:
             self._sleep(self._schedule.wait(now))
 
     def _take_put(self, now: float) -> _Put | None:
-        """The put to carry out now. When a scan is overdue the puts that are not urgent take turns with it."""
-        starving = self._turn_of_scan and self._schedule.overdue(now) is not None
+        """The put to carry out now. Puts take turns with a scan that is overdue; an urgent one only with its like."""
+        starving = self._last_put is not None and self._schedule.overdue(now) is not None
         with self._wake:
-            if self._puts and (self._puts[0].urgent or not starving):
-                return self._puts.popleft()
-        return None
+            if not self._puts:
+                return None
+            overtakes = self._puts[0].urgent and not (self._last_put and self._last_put.urgent)
+            return self._puts.popleft() if overtakes or not starving else None
 
     def _sleep(self, seconds: float) -> None:
         with self._wake:
@@ -271,7 +272,7 @@ class Port:
 
     def _step(self, scan: Scan) -> None:
         """Read the next block of a scan, or begin it."""
-        self._turn_of_scan = False
+        self._last_put = None
         try:
             if scan.blocks is None:
                 self._read[scan.group] = []

@@ -34,7 +34,13 @@ _PLAIN = Reading(None)
 Changes = Iterable[tuple["Record", int]]
 
 
-class Record:
+class _Hot:
+    """What a reading touches, side by side in memory: at 120,000 readings a second that is what counts."""
+
+    __slots__ = ("_above", "_adel", "_below", "_mdel", "alst", "mlst", "sevr", "stat", "time", "val", "watchers")
+
+
+class Record(_Hot):
     """One process variable.
 
     ``val`` is a number, a state's index, a text or a tuple, after ``point.rtyp``; ``stat``, ``sevr``, ``amsg`` the
@@ -45,28 +51,17 @@ class Record:
     """
 
     __slots__ = (
-        "_above",
-        "_adel",
-        "_below",
         "_limit",
-        "_mdel",
         "_same",
         "_told",
         "acks",
         "ackt",
-        "alst",
         "amsg",
         "disp",
-        "mlst",
         "name",
         "point",
         "scan",
-        "sevr",
-        "stat",
-        "time",
         "udf",
-        "val",
-        "watchers",
     )
 
     def __init__(self, name: str, point: Point) -> None:
@@ -84,7 +79,7 @@ class Record:
         self.disp = False
         self.scan = 0
         self.time = 0.0
-        self.watchers: list[Any] = []
+        self.watchers: tuple[Any, ...] = ()
         self._told = _PLAIN
         self.configure(point)
 

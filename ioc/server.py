@@ -1,10 +1,8 @@
 """The Channel Access server: which records there are, and who is told what changed in them.
 
-caproto opens the ports, reads the environment, sends the beacons and serves names with a filter; conversations with
-clients are in ``client.py``. Private parts of caproto 1.3 overridden here (tests/ioc/test_filters.py and
-test_server.py hold each): ``Context.server_accept_loop``, ``_create_broadcaster_transport``,
-``broadcast_beacon_loop``, ``_subscription_queue_iteration``, ``_subscription_queue_send``,
-``VirtualCircuit._process_command``.
+caproto opens the ports, reads the environment and sends the beacons; conversations with clients are in ``client.py``.
+Private parts of caproto 1.3 overridden here (tests/ioc/test_server.py holds each): ``Context.server_accept_loop``,
+``_create_broadcaster_transport``, ``broadcast_beacon_loop``.
 """
 
 from __future__ import annotations
@@ -13,18 +11,15 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import caproto as ca
 import psutil
 from caproto.asyncio import server as caproto_server
 from caproto.asyncio.utils import _create_udp_socket
-from caproto.server.common import DisconnectedCircuit, LoopExit
 
-from drivers.base import DeviceError
 from ioc import dbr, environment, search
-from ioc.channel import channel_of
-from ioc.client import Client, Filtered, Subscription
+from ioc.channel import FilteredView, has_filter, split
+from ioc.client import Client, Subscription
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Changes, Record
 from ioc.view import Owner, View, view_of
 
@@ -33,7 +28,6 @@ log = logging.getLogger("rackioc.server")
 _SEARCHES_AT_ONCE = 64
 _SEARCH_BUFFER = 1 << 22
 _LARGEST_DATAGRAM = 1 << 16
-_FILTER_MARKS = (b"{", b"[")
 # Fields that change with an alarm, and the masks that this concerns
 _ALARM_FIELDS = {"SEVR": VALUE, "ACKS": VALUE, "STAT": VALUE | ALARM, "AMSG": VALUE | ALARM}
 
@@ -56,13 +50,12 @@ class Server:
         before = self._values.get(name)
         self._values[name] = View(record, owner)
         if before is not None:
-            self._context.forget(before.record)
             for client in tuple(self.clients):
                 client.disconnect(before.record)
 
     def post(self, changes: Changes) -> None:
         """Send what changed to the clients that subscribed to it: each is written to once."""
-        fields, filters = self._field_watchers, self._context.shown
+        fields, pack = self._field_watchers, dbr.time_double
         moment = seconds = nanoseconds = -1.0
         for record, mask in changes:
             payload = None
@@ -77,14 +70,12 @@ class Server:
                         if record.time != moment:
                             moment = record.time
                             seconds, nanoseconds = dbr.stamp(moment)
-                        payload = dbr.time_double(record.stat, record.sevr, seconds, nanoseconds, record.val)
+                        payload = pack(record.stat, record.sevr, seconds, nanoseconds, record.val)
                     client.out.append(subscription.head + payload)
-                else:
+                elif subscription.passes(mask):
                     client.out.append(subscription.frame())
             if fields and record in fields and mask & (ALARM | PROPERTY):
                 self._post_fields(record, mask)
-            if filters:
-                self._context.post(record, mask)
         for client in self.clients:
             client.flush()
 
@@ -140,10 +131,12 @@ class Server:
     # ---- for the clients ----
 
     def find(self, name: bytes) -> View | None:
-        """What a name stands for; None if nothing, or a name with a filter."""
+        """What a name stands for; None if nothing."""
         value = self._values.get(name)
         if value is not None:
             return value
+        if has_filter(name):
+            return self._find_filtered(name)
         record, dot, field = name.partition(b".")
         value = self._values.get(record) if dot else None
         if value is None:
@@ -154,26 +147,21 @@ class Server:
             return None
 
     def known(self, name: bytes) -> bool:
-        """True if a name is served, with or without a filter."""
-        return name in self._values or self.find(name) is not None or self._context.knows(name)
+        """True if a name is served."""
+        return self.find(name) is not None
 
     def search_answer(self, cid: int) -> bytes:
         """The answer to a search for a name that is served."""
         return search.found(self._context.port, cid)
 
-    def filtered(self, client: Client, name: bytes) -> Filtered | None:
-        """caproto's side of a conversation, for a name with a filter; None if there is no such name."""
-        return self._context.conversation(client) if self._context.knows(name) else None
-
     def watch(self, subscription: Subscription) -> None:
         """Updates go to this subscription from now on."""
         record = subscription.view.record
+        subscription.last = subscription.view.values()
         if subscription.view.field_name:
-            subscription.last = subscription.view.values()
             self._field_watchers.setdefault(record, {})[subscription] = None
         else:
-            subscription.place = len(record.watchers)
-            record.watchers.append(subscription)
+            record.watchers = (*record.watchers, subscription)
 
     def unwatch(self, subscription: Subscription) -> None:
         """They do not any more."""
@@ -184,14 +172,20 @@ class Server:
             if not watchers:
                 del self._field_watchers[record]
         else:
-            last = record.watchers.pop()  # takes the place of the one that goes: thousands may watch one record
-            if last is not subscription:
-                record.watchers[subscription.place] = last
-                last.place = subscription.place
+            place = record.watchers.index(subscription)
+            record.watchers = record.watchers[:place] + record.watchers[place + 1 :]
 
     def gone(self, client: Client) -> None:
         """The client has left."""
         self.clients.discard(client)
+
+    def _find_filtered(self, name: bytes) -> View | None:
+        try:
+            plain, channel_filter = split(name.decode("latin-1"))
+        except ValueError:
+            return None
+        whole = self.find(plain.encode("latin-1"))
+        return None if whole is None else FilteredView(whole, channel_filter)
 
     def _post_fields(self, record: Record, mask: int) -> None:
         """DBE_PROPERTY concerns all fields; an alarm those that tell it, as they change (recGblResetAlarms)."""
@@ -207,53 +201,15 @@ class Server:
 
 
 class _Context(caproto_server.Context):  # type: ignore[misc]
-    """caproto's server: ports, beacons, and names with a filter."""
+    """caproto's server: ports and beacons."""
 
     def __init__(self, server: Server) -> None:
-        super().__init__(_Shown(server))
+        super().__init__({})
         self.log = log
         self.log.setLevel(logging.WARNING)  # caproto tells every client that comes and goes
-        brief = _briefly()
-        self.log.addFilter(brief)
-        logging.getLogger("caproto.circ").addFilter(brief)
+        self.log.addFilter(_briefly())
         self.ca_server_port = environment.server_port()
         self._server = server
-
-    @property
-    def shown(self) -> bool:
-        """True if a client ever asked for a name with a filter."""
-        return bool(self.pvdb)
-
-    def knows(self, name: bytes) -> bool:
-        """True for a name with a filter that caproto understands, of a record or field that exists."""
-        if not any(mark in name for mark in _FILTER_MARKS):
-            return False
-        text = name.decode("latin-1")
-        try:
-            ca.parse_channel_filter(ca.parse_record_field(text).modifiers.filter_)
-            return self[text] is not None
-        except (AttributeError, KeyError, ValueError, ca.CaprotoError):
-            return False  # whatever is wrong with it: a name that nobody has
-
-    def post(self, record: Record, mask: int) -> None:
-        """Tell the subscribers with a filter."""
-        for channel in tuple(self.pvdb.values()):
-            if channel.view.record is record:
-                channel.post(mask)
-
-    def forget(self, record: Record) -> None:
-        """A record was replaced."""
-        for name in [name for name, channel in self.pvdb.items() if channel.view.record is record]:
-            del self.pvdb[name]
-
-    def conversation(self, client: Client) -> _Conversation:
-        """caproto's side of a client's conversation; made when the client first needs it."""
-        for circuit in self.circuits:
-            if circuit.rackioc_client is client:
-                return circuit  # type: ignore[no-any-return]
-        circuit = _Conversation(client, self)
-        self.circuits.add(circuit)
-        return circuit
 
     async def server_accept_loop(self, sock: socket.socket) -> None:
         def accepted() -> Client:
@@ -282,124 +238,6 @@ class _Context(caproto_server.Context):  # type: ignore[misc]
         if sender[0] in self.ignore_addresses:
             return b""
         return search.answer(datagram, self._server.known, self.port)
-
-    async def _subscription_queue_iteration(
-        self, sub_specs: Any, metadata: Any, values: Any, flags: int, sub: Any
-    ) -> None:
-        for spec in sub_specs:
-            # a copy: clients come and go between the sends
-            for each in tuple(self.subscriptions[spec]) if sub is None else (sub,):
-                await self._subscription_queue_send(spec, each, metadata=metadata, values=values, flags=flags)
-
-    async def _subscription_queue_send(self, sub_spec: Any, sub: Any, **update: Any) -> None:
-        if sub.circuit.rackioc_client.blocked:
-            sub.circuit.held[sub] = (sub_spec, update)
-        else:
-            await super()._subscription_queue_send(sub_spec, sub, **update)
-
-
-class _Shown(dict[str, Any]):
-    """Record or field -> caproto's channel, made when the first client asks for it with a filter."""
-
-    def __init__(self, server: Server) -> None:
-        super().__init__()
-        self._server = server
-
-    def __missing__(self, name: str) -> Any:
-        view = self._server.find(name.encode("latin-1"))
-        if view is None:
-            raise KeyError(name)
-        channel = self[name] = channel_of(view)
-        return channel
-
-
-class _Conversation(caproto_server.VirtualCircuit):  # type: ignore[misc]
-    """What a client says about names with a filter, and what caproto answers. ``held``: what it does not read yet."""
-
-    def __init__(self, client: Client, context: _Context) -> None:
-        super().__init__(ca.VirtualCircuit(ca.SERVER, client.address, None), _Wire(client), context)
-        self.rackioc_client = client
-        self.held: dict[Any, tuple[Any, dict[str, Any]]] = {}
-        self.circuit.process_command(ca.VersionRequest(priority=0, version=ca.DEFAULT_PROTOCOL_VERSION))
-        self.circuit.send(ca.VersionResponse(ca.DEFAULT_PROTOCOL_VERSION))  # the client has got one
-        self.client_hostname, self.client_username = client.host, client.user
-        self.tasks.create(self.command_queue_loop())
-        self._sub_task = self.tasks.create(self.subscription_queue_loop())
-
-    def feed(self, message: bytes) -> None:
-        """Take a message."""
-        commands, _ = self.circuit.recv(message)
-        for command in commands:
-            self.command_queue.put_nowait(command)
-
-    def resume(self) -> None:
-        """Send the newest of what was held back."""
-        held, self.held = self.held, {}
-        for subscription, (spec, update) in held.items():
-            self.tasks.create(self.context._subscription_queue_send(spec, subscription, **update))
-
-    def close(self) -> None:
-        """The client has left."""
-        self.context.circuits.discard(self)
-        self.context.server_tasks.create(self._leave())
-
-    async def _leave(self) -> None:
-        await self._on_disconnect()
-        await self.tasks.cancel_all()
-
-    async def _process_command(self, command: Any) -> Any:
-        if isinstance(command, ca.WriteRequest | ca.WriteNotifyRequest):
-            channel, entry = self._get_db_entry_from_command(command)  # now: the client may clear it at once
-            self.write_event.clear()
-            await self._start_write_task(lambda: self._write(command, channel, entry))
-            return []
-        if isinstance(command, ca.ClearChannelRequest):
-            channel, entry = self._get_db_entry_from_command(command)
-            await self._cull_subscriptions(entry, lambda sub: sub.channel is channel)
-            return [channel.clear()]
-        return await super()._process_command(command)
-
-    async def _write(self, command: Any, channel: Any, entry: Any) -> None:
-        try:
-            await entry.auth_write(
-                self.client_hostname, self.client_username, command.data, command.data_type, command.metadata
-            )
-        except Exception as error:
-            await self._answer(self._refusal(command, channel, error))
-        else:
-            if isinstance(command, ca.WriteNotifyRequest):
-                await self._answer(channel.write(ioid=command.ioid, status=True, data_count=entry.length))
-        finally:
-            self.write_event.set()
-
-    def _refusal(self, command: Any, channel: Any, error: Exception) -> Any:
-        status = ca.CAStatus.ECA_NOWTACCESS if isinstance(error, ca.Forbidden) else ca.CAStatus.ECA_PUTFAIL
-        if not isinstance(error, DeviceError | ca.CaprotoError):
-            self.log.error("put to %s failed", channel.name, exc_info=error)
-        return ca.ErrorResponse(command, channel.cid, status=status, error_message=str(error))
-
-    async def _answer(self, response: Any) -> None:
-        try:
-            await self.send(response)
-        except (DisconnectedCircuit, LoopExit):
-            self.log.debug("the client left before its put was answered")
-
-
-class _Wire:
-    """The client's connection as caproto wants to see it."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def getsockname(self) -> Any:
-        return self._client.transport.get_extra_info("sockname")
-
-    async def send(self, data: bytes) -> None:
-        self._client.out.append(data)
-        self._client.flush()
-
-    def close(self) -> None:
-        self._client.transport.close()
 
 
 class _Searches:
@@ -438,7 +276,7 @@ def _broadcasts(interface: str) -> Iterable[str]:
 
 
 def _briefly() -> Callable[[logging.LogRecord], bool]:
-    """A log filter: what a network or a client does wrong is worth one line and no traceback."""
+    """A log filter: a beacon that cannot be sent is worth one line and no traceback."""
     told = set()
 
     def keep(record: logging.LogRecord) -> bool:
@@ -449,8 +287,6 @@ def _briefly() -> Callable[[logging.LogRecord], bool]:
             first = record.args not in told
             told.add(record.args)
             return first and not nobody_listens  # a computer without a repeater has no client either
-        if isinstance(error, ca.CaprotoError | ValueError):
-            record.msg, record.args, record.exc_info = f"{record.getMessage()} ({error})", (), None
         return True
 
     return keep

@@ -123,6 +123,14 @@ class View:
         val = self.record.val
         return val if type(val) is tuple else (val,)
 
+    def most(self, dbr_type: int) -> int:
+        """The largest number of values that is sent as a DBR type."""
+        return self.count
+
+    def passes(self, last: Any, mask: int) -> bool:
+        """True if a change concerns a subscriber who was told ``last`` (a filter may not think so)."""
+        return True
+
     def values_for(self, dbr_type: int, count: int) -> Array:
         """At most ``count`` values (0: all) to be sent as a DBR type."""
         values = self.values()
@@ -264,9 +272,13 @@ class TextView(View):
     def field_name(self) -> str:
         return self.whole.field_name
 
+    def most(self, dbr_type: int) -> int:
+        """Characters are many only as characters: a million numbers as text would be 40 MB."""
+        return self.count if dbr_type % 7 == dbr.CHAR else min(self.count, dbr.STRING_SIZE)
+
     def values_for(self, dbr_type: int, count: int) -> Array:
         """Of characters, a piece ends with a NUL too."""
-        values = super().values_for(dbr_type, count)
+        values = super().values_for(dbr_type, min(count, self.most(dbr_type)) or self.most(dbr_type))
         return (*values[:-1], 0) if dbr_type % 7 == dbr.CHAR and values else values
 
     def put(self, values: Array) -> Awaitable[None] | None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def free_port() -> int:
     """A port that nothing uses now, for UDP and TCP alike."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         udp.bind(("127.0.0.1", 0))
         tcp.bind(("127.0.0.1", udp.getsockname()[1]))
         return int(udp.getsockname()[1])
