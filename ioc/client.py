@@ -101,16 +101,10 @@ class Channel:
         self.putting: asyncio.Task[None] | None = None
 
 
-class _Hot:
-    """What an update touches, side by side in memory."""
-
-    __slots__ = ("client", "fast", "head", "mask")
-
-
-class Subscription(_Hot):
+class Subscription:
     """A client's wish to be told. ``fast`` ones, nearly all, ask for a double with its time: ``head`` begins them."""
 
-    __slots__ = ("count", "dbr", "id", "last", "view")
+    __slots__ = ("client", "count", "dbr", "fast", "head", "id", "last", "mask", "view")
 
     def __init__(self, client: Client, view: View, dbr_type: int, count: int, mask: int, number: int) -> None:
         self.client = client

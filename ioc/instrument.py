@@ -29,6 +29,7 @@ from drivers.base import (
     Value,
 )
 from ioc import dbd, dbr, health
+from ioc.block import Block, Blocks, Masks
 from ioc.fields import FIELDS, JUDGING
 from ioc.port import Link, Port
 from ioc.record import ALARM, LOG, PROPERTY, STRING_SIZE, VALUE, Changes, Record, process_block
@@ -51,6 +52,9 @@ class Publisher(Protocol):
     def post(self, changes: Changes) -> None:
         """Something in some records changed; a mask says what (VALUE, LOG, ALARM, PROPERTY)."""
 
+    def post_block(self, block: Block, masks: Masks) -> None:
+        """The same for all records of a block."""
+
     def post_field(self, record: Record, name: str, mask: int = VALUE | LOG) -> None:
         """A field other than the value was set."""
 
@@ -71,6 +75,7 @@ class Instrument:
         self._settings: dict[str, str] = {}
         self._seen: dict[str, tuple[object, ...]] = {}
         self._missed: set[str] = set()
+        self._blocks = Blocks()
         self._periods: Mapping[str, float] = driver.scan
         self._errors = 0
         self._up = False
@@ -193,6 +198,12 @@ class Instrument:
 
     def readings(self, readings: Readings, moment: float) -> None:
         """A block of readings came from the instrument at ``moment``."""
+        found = self._blocks.take(self.records, readings)
+        if found is not None:
+            block, values = found
+            self._publisher.post_block(block, block.process(values, moment))
+            self._publisher.post(self._follow(readings, moment))
+            return
         missing: list[str] = []
         changed = process_block(self.records, readings, moment, missing)
         self._publisher.post(chain(changed, self._follow(readings, moment)))
@@ -221,6 +232,7 @@ class Instrument:
 
     def points(self, points: tuple[Point, ...]) -> None:
         """The instrument has these points now: new ones get records, those that went become INVALID."""
+        self._blocks.dissolve()
         before, self._points = self._points, {point.name: point for point in points}
         gone = before.keys() - self._points.keys()
         self._settings = {point.follows: point.name for point in points if point.follows}

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 from drivers.base import Array, Point, Reading, Readings, RecordType, Refused, Severity, Status, Value
@@ -34,13 +35,26 @@ _PLAIN = Reading(None)
 Changes = Iterable[tuple["Record", int]]
 
 
-class _Hot:
-    """What a reading touches, side by side in memory: at 120,000 readings a second that is what counts."""
+class _Cell:
+    """A number of a record: in its own slot, or in the column of the block that the record is read in."""
 
-    __slots__ = ("_above", "_adel", "_below", "_mdel", "alst", "mlst", "sevr", "stat", "time", "val", "watchers")
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._column = attrgetter(name)
+        self._slot = f"_{name}"
+
+    def __get__(self, record: Record, owner: type | None = None) -> Any:
+        if record.block is None:
+            return getattr(record, self._slot)
+        return self._column(record.block).item(record.row)
+
+    def __set__(self, record: Record, value: Any) -> None:
+        if record.block is None:
+            setattr(record, self._slot, value)
+        else:
+            self._column(record.block)[record.row] = value
 
 
-class Record(_Hot):
+class Record:
     """One process variable.
 
     ``val`` is a number, a state's index, a text or a tuple, after ``point.rtyp``; ``stat``, ``sevr``, ``amsg`` the
@@ -51,24 +65,44 @@ class Record(_Hot):
     """
 
     __slots__ = (
+        "_above",
+        "_adel",
+        "_alst",
+        "_below",
         "_limit",
+        "_mdel",
+        "_mlst",
         "_same",
+        "_time",
         "_told",
+        "_val",
         "acks",
         "ackt",
         "amsg",
+        "block",
         "disp",
         "name",
         "point",
+        "row",
         "scan",
+        "sevr",
+        "stat",
         "udf",
+        "watchers",
     )
+
+    val = _Cell()
+    time = _Cell()
+    mlst = _Cell()
+    alst = _Cell()
 
     def __init__(self, name: str, point: Point) -> None:
         self.name = name
-        self.val: Any = _blank(point.rtyp)
-        self.mlst: Any = self.val
-        self.alst: Any = self.val
+        self.block: Any = None
+        self.row = 0
+        self._val: Any = _blank(point.rtyp)
+        self._mlst: Any = self._val
+        self._alst: Any = self._val
         self._limit: float | None = 0 if point.rtyp.states else None
         self.udf = True
         self.stat = Status.UDF
@@ -78,7 +112,8 @@ class Record(_Hot):
         self.ackt = True
         self.disp = False
         self.scan = 0
-        self.time = 0.0
+        self._time = 0.0
+        self._above = self._below = math.nan
         self.watchers: tuple[Any, ...] = ()
         self._told = _PLAIN
         self.configure(point)
@@ -103,6 +138,22 @@ class Record(_Hot):
         moment = now if reading.time is None else reading.time
         self.time = moment if moment > self.time else self.time + TICK
         return self._judge(reading)
+
+    def enter(self, block: Any, row: int) -> tuple[Any, float, Any, Any]:
+        """Keep the numbers in the columns of a block from now on; returns value, time, mlst and alst for it."""
+        self.block, self.row = block, row
+        block.above[row], block.below[row] = self._above, self._below
+        block.mdel[row], block.adel[row] = self._mdel, self._adel
+        block.stat[row], block.sevr[row] = self.stat, self.sevr
+        self._above = self._below = math.nan
+        return self._val, self._time, self._mlst, self._alst
+
+    def leave(self, val: float, time: float, mlst: float, alst: float) -> None:
+        """Keep the numbers in the record again; they are what the columns held."""
+        block, row = self.block, self.row
+        self.block = None
+        self._val, self._time, self._mlst, self._alst = val, time, mlst, alst
+        self._above, self._below = block.above.item(row), block.below.item(row)
 
     def judge(self, now: float) -> int:
         """Judge the present value anew, after a limit was changed; the masks as from ``process``."""
@@ -206,11 +257,16 @@ class Record(_Hot):
         """
         self._above = self._below = math.nan
         self._same = _NOTHING
-        if not plain or self.udf:
-            return
-        if self.point.rtyp in _FLOAT:
+        number = self.point.rtyp in _FLOAT
+        known = plain and not self.udf
+        if number and self.block is not None:
+            block, row = self.block, self.row
+            block.above[row], block.below[row] = _range_of(self.stat, self.point) if known else (math.nan, math.nan)
+            block.mdel[row], block.adel[row] = self._mdel, self._adel
+            block.stat[row], block.sevr[row] = self.stat, self.sevr
+        elif number and known:
             self._above, self._below = _range_of(self.stat, self.point)
-        elif self.stat is not Status.COS and self._mdel >= 0 and self._adel >= 0:
+        elif known and self.stat is not Status.COS and self._mdel >= 0 and self._adel >= 0:
             self._same = self.val
 
     # ---- puts ----
@@ -270,17 +326,17 @@ def process_block(
             missing.append(name)
             continue
         if type(value) is float and record._above < value < record._below:
-            record.val = value
-            record.time = moment if moment > record.time else record.time + TICK
+            record._val = value
+            record._time = moment if moment > record._time else record._time + TICK
             mask = 0
-            if not abs(value - record.mlst) <= record._mdel:
-                record.mlst = value
+            if not abs(value - record._mlst) <= record._mdel:
+                record._mlst = value
                 mask = VALUE
-            if not abs(value - record.alst) <= record._adel:
-                record.alst = value
+            if not abs(value - record._alst) <= record._adel:
+                record._alst = value
                 mask |= LOG
         elif value == record._same:
-            record.time = moment if moment > record.time else record.time + TICK
+            record._time = moment if moment > record._time else record._time + TICK
             continue
         else:
             mask = record.process(value if isinstance(value, Reading) else Reading(value), moment)

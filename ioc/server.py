@@ -13,11 +13,13 @@ import socket
 from collections.abc import Callable, Iterable
 
 import caproto as ca
+import numpy as np
 import psutil
 from caproto.asyncio import server as caproto_server
 from caproto.asyncio.utils import _create_udp_socket
 
-from ioc import dbr, environment, search
+from ioc import dbr, environment, frames, search
+from ioc.block import Block, Masks
 from ioc.channel import FilteredView, has_filter, split
 from ioc.client import Client, Subscription
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Changes, Record
@@ -76,6 +78,23 @@ class Server:
                     client.out.append(subscription.frame())
             if fields and record in fields and mask & (ALARM | PROPERTY):
                 self._post_fields(record, mask)
+        for client in self.clients:
+            client.flush()
+
+    def post_block(self, block: Block, masks: Masks) -> None:
+        """The same for all records of a block."""
+        if block.watchers is None:
+            block.watchers = frames.arrange(block)
+        together, others = block.watchers
+        for each in together:
+            each.send(block, masks)
+        for row, subscription in others:
+            if subscription.mask & masks[row] and subscription.passes(int(masks[row])):
+                subscription.client.update(subscription)
+        if self._field_watchers:
+            for row in np.flatnonzero(masks & ALARM):
+                if block.records[row] in self._field_watchers:
+                    self._post_fields(block.records[row], int(masks[row]))
         for client in self.clients:
             client.flush()
 
@@ -161,7 +180,7 @@ class Server:
         if subscription.view.field_name:
             self._field_watchers.setdefault(record, {})[subscription] = None
         else:
-            record.watchers = (*record.watchers, subscription)
+            self._set_watchers(record, (*record.watchers, subscription))
 
     def unwatch(self, subscription: Subscription) -> None:
         """They do not any more."""
@@ -173,7 +192,12 @@ class Server:
                 del self._field_watchers[record]
         else:
             place = record.watchers.index(subscription)
-            record.watchers = record.watchers[:place] + record.watchers[place + 1 :]
+            self._set_watchers(record, record.watchers[:place] + record.watchers[place + 1 :])
+
+    def _set_watchers(self, record: Record, watchers: tuple[Subscription, ...]) -> None:
+        record.watchers = watchers
+        if record.block is not None:
+            record.block.watchers = None
 
     def gone(self, client: Client) -> None:
         """The client has left."""

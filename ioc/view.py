@@ -157,7 +157,7 @@ class View:
 
     def stamp(self) -> float:
         """Seconds since 1970 UTC."""
-        return self.record.time
+        return float(self.record.time)
 
     def record_type(self) -> str:
         """The name of the record type."""

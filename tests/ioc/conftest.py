@@ -13,6 +13,7 @@ from typing import ClassVar
 import pytest
 
 from drivers.base import DeviceError, Driver, LinkDown, Point, Reading, Readings, RecordType, Value
+from ioc.block import Block, Masks
 from ioc.instrument import Instrument
 from ioc.record import LOG, VALUE, Changes, Record
 from ioc.site import Site
@@ -112,6 +113,9 @@ class Screen:
 
     def post(self, changes: Changes) -> None:
         self.posts += [(record.point.name, mask, record.val, record.stat.name) for record, mask in changes]
+
+    def post_block(self, block: Block, masks: Masks) -> None:
+        self.post([(record, int(mask)) for record, mask in zip(block.records, masks, strict=True) if mask])
 
     def post_field(self, record: Record, name: str, mask: int = VALUE | LOG) -> None:
         self.posts.append((f"{record.point.name}.{name}", mask, record.val, record.stat.name))

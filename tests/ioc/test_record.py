@@ -3,11 +3,13 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.base import Point, Reading, RecordType, Refused, Severity, Status
+from ioc.block import Block
 from ioc.record import ALARM, LOG, VALUE, Record, beyond, process_block
 
 NAN, INF = math.nan, math.inf
@@ -292,3 +294,52 @@ def test_a_limit_that_moves_does_not_make_an_old_value_good() -> None:
     record.configure(replace(record.point, hihi=5.0))
     assert record.judge(3.0) == 0
     assert (record.stat, record.sevr, record.amsg) == (Status.COMM, Severity.INVALID, "the cable is out")
+
+
+# ---- columns ----
+
+
+_NUMBER = st.sampled_from([math.nan, math.inf, 0.0, 1.0, -1.5]) | st.floats(-3, 3)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    points=st.lists(
+        st.tuples(
+            _LIMIT, _LIMIT, _LIMIT, _LIMIT, st.sampled_from([0.0, 0.5, 5.0]), *[st.sampled_from([-1.0, 0.0, 1.5])] * 2
+        ),
+        min_size=3,
+        max_size=3,
+    ),
+    scans=st.lists(
+        st.tuples(*[st.sampled_from([math.nan, math.inf, 0.0, 1.0, -1.5]) | st.floats(-3, 3)] * 3), max_size=12
+    ),
+    between=st.lists(st.sampled_from(["", "judge", "invalid", "leave", "limit"]), min_size=12, max_size=12),
+)
+def test_a_block_in_columns_is_processed_as_its_records_are(points, scans, between) -> None:
+    made = [
+        Point(name="x", rtyp=RecordType.ai, lolo=lolo, low=low, high=high, hihi=hihi, hyst=hyst, mdel=mdel, adel=adel)
+        for lolo, low, high, hihi, hyst, mdel, adel in points
+    ]
+    ones, rows = ([Record("X", point) for point in made] for _ in range(2))
+    block = Block(rows)
+    for moment, (values, event) in enumerate(zip(scans, between, strict=False), 1000):
+        masks = block.process(np.array(values), float(moment))
+        assert masks.tolist() == [one.process(Reading(v), float(moment)) for one, v in zip(ones, values, strict=True)]
+        for record in (ones[1], rows[1]):
+            if event == "invalid":
+                record.process(Reading(None, Severity.INVALID, Status.COMM), moment + 0.5)
+            elif event == "limit":
+                record.configure(replace(record.point, hihi=0.5, mdel=0.25))
+                record.judge(moment + 0.5)
+            elif event == "judge":
+                record.judge(moment + 0.5)
+        if event == "leave":
+            block.dissolve()
+            block = Block(rows)
+        for one, row in zip(ones, rows, strict=True):
+            for slot in ("stat", "sevr", "amsg", "acks", "udf", "time", "lalm", "val", "mlst", "alst"):
+                assert repr(getattr(one, slot)) == repr(getattr(row, slot)), slot
+    assert [(int(a), int(b)) for a, b in zip(block.stat, block.sevr, strict=True)] == [
+        (r.stat, r.sevr) for r in rows
+    ] or not scans

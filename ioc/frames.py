@@ -1,0 +1,69 @@
+"""The updates of a whole block to one client, as one array of ready messages."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ioc import dbr
+from ioc.block import Block, Masks
+from ioc.client import Client, Subscription
+from ioc.message import EVENT_ADD, NORMAL
+
+_FRAME = np.dtype(
+    [
+        *((name, ">u2") for name in ("command", "size", "type", "count")),
+        *((name, ">u4") for name in ("status", "id")),
+        *((name, ">u2") for name in ("stat", "sevr")),
+        *((name, ">u4") for name in ("seconds", "nanoseconds")),
+        ("pad", "V4"),
+        ("value", ">f8"),
+    ]
+)
+
+
+class Frames:
+    """The subscriptions of one client with one mask to the doubles (with time) of a block."""
+
+    def __init__(self, client: Client, mask: int, rows: list[int], subscriptions: list[Subscription]) -> None:
+        self._client = client
+        self._mask = mask
+        self._rows = np.array(rows)
+        self._subscriptions = subscriptions
+        self._frames = np.zeros(len(rows), _FRAME)
+        head = (EVENT_ADD, dbr.TIME_DOUBLE_SIZE, dbr.TIME_DOUBLE, 1, NORMAL)
+        for name, number in zip(("command", "size", "type", "count", "status"), head, strict=True):
+            self._frames[name] = number
+        self._frames["id"] = [subscription.id for subscription in subscriptions]
+
+    def send(self, block: Block, masks: Masks) -> None:
+        """Hand the client what changed."""
+        wanted = np.flatnonzero(masks[self._rows] & self._mask)
+        if not len(wanted):
+            return
+        if self._client.blocked:
+            self._client.dirty.update((self._subscriptions[index], None) for index in wanted)
+            return
+        everything = len(wanted) == len(self._rows)
+        rows, frames = (self._rows, self._frames) if everything else (self._rows[wanted], self._frames[wanted])
+        time = block.time[rows]
+        seconds = np.floor(time)
+        frames["stat"], frames["sevr"] = block.stat[rows], block.sevr[rows]
+        frames["seconds"] = np.maximum(seconds - dbr.EPICS_EPOCH, 0)
+        frames["nanoseconds"] = (time - seconds) * 1e9
+        frames["value"] = block.val[rows]
+        self._client.out.append(frames.tobytes())
+
+
+def arrange(block: Block) -> tuple[list[Frames], list[tuple[int, Subscription]]]:
+    """Who watches a block: by client and mask, and those (row, subscription) that want something else."""
+    together: dict[tuple[Client, int], tuple[list[int], list[Subscription]]] = {}
+    others = []
+    for row, record in enumerate(block.records):
+        for subscription in record.watchers:
+            if subscription.fast:
+                rows, members = together.setdefault((subscription.client, subscription.mask), ([], []))
+                rows.append(row)
+                members.append(subscription)
+            else:
+                others.append((row, subscription))
+    return [Frames(client, mask, *found) for (client, mask), found in together.items()], others
