@@ -46,7 +46,7 @@ class Ioc:
     def start(self, database: str) -> None:
         self._file.write_text(database)
         self._process = subprocess.Popen(
-            [sys.executable, "-c", IOC, str(self._file), str(self._file.with_suffix(".acf"))],
+            [sys.executable, "-u", "-c", IOC, str(self._file), str(self._file.with_suffix(".acf"))],
             env=self._environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
