@@ -24,8 +24,8 @@ from bench.servers import RACKIOC, Failed
 from bench.table import Column, Figures
 
 # The simulated rack, as the command line of rackioc, and what the names of its PVs begin with
-COMMAND = ("sim", "demo")
-PREFIX = "DEMO:"
+COMMAND = ("sim", "demo", "--large")
+PREFIX = "LARGE:"
 SCREENS = 2
 ON_A_SCREEN = (":VMon", ":IMon", ":Status")
 START = 60.0  # s
