@@ -77,13 +77,11 @@ class Blocks:
 
     def take(self, records: Mapping[str, Record], readings: Readings) -> tuple[Block, Column] | None:
         """The block of these readings with its values; None if they are to be processed one by one."""
-        if len(readings) < FEWEST:
+        if len(readings) < FEWEST or set(map(type, readings.values())) != {float}:
             return None
         names = tuple(readings)
         block = self._blocks.get(names) or self._form(records, names)
-        if block is None or set(map(type, readings.values())) != {float}:
-            return None
-        return block, np.fromiter(readings.values(), float, len(readings))
+        return None if block is None else (block, np.fromiter(readings.values(), float, len(readings)))
 
     def dissolve(self) -> None:
         """The instrument has other records now."""

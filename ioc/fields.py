@@ -13,6 +13,7 @@ from enum import Enum, auto
 from typing import Any
 
 from drivers.base import Point, RecordType, Severity, Value
+from ioc.record import number_of
 
 MENU_SEVERITY = tuple(severity.name for severity in Severity)
 STATE_WORDS = ("ZR", "ON", "TW", "TH", "FR", "FV", "SX", "SV", "EI", "NI", "TE", "EL", "TV", "TT", "FT", "FF")
@@ -91,7 +92,7 @@ class Field:
         if self.kind is Kind.SEVERITY and value in MENU_SEVERITY:
             return Severity[str(value)]
         try:
-            number = float(str(value).replace("_", "?"))
+            number = number_of(value)
         except ValueError:
             raise ValueError(f"{value!r} is not {_WANTED[self.kind]}") from None
         if self.kind is Kind.NUMBER:

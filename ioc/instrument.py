@@ -32,7 +32,7 @@ from ioc import dbd, dbr, health
 from ioc.block import Block, Blocks, Masks
 from ioc.fields import FIELDS, JUDGING
 from ioc.port import Link, Port
-from ioc.record import ALARM, LOG, PROPERTY, STRING_SIZE, VALUE, Changes, Record, process_block
+from ioc.record import ALARM, LOG, PROPERTY, STRING_SIZE, VALUE, Changes, Record, number_of, process_block
 from ioc.site import NAME_SIZE, Site
 
 # Records whose limits are 32-bit integers
@@ -167,6 +167,8 @@ class Instrument:
         """Process a record as its scan does. An output is not commanded again, as EPICS base would do."""
         readback = self._points.get(record.point.follows or "", record.point)
         try:
+            if self._stalled is not None:
+                raise self._stalled
             if self._port is not None and readback.group:
                 await self._port.reread(readback.group)
         except DeviceError as error:
@@ -336,7 +338,7 @@ class Instrument:
 
 def _number(value: Value) -> float:
     try:
-        return float(value)
+        return number_of(value)
     except ValueError:
         raise Refused(f"{value!r} is not a number") from None
 

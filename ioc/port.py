@@ -78,6 +78,7 @@ class _Reread:
     group: str
     done: asyncio.Future[None]
     asked: float
+    hurried: bool = False
 
 
 class Port:
@@ -110,7 +111,6 @@ class Port:
         self._last_put: _Put | None = None  # since the last scan
         self._stopping = False
         self._retries: deque[asyncio.Future[None]] = deque()
-        self._asked: deque[_Reread] = deque()
         self._rereads: list[_Reread] = []
         self._thread = threading.Thread(target=self._run, name=f"port {name}", daemon=True)
 
@@ -140,9 +140,8 @@ class Port:
         """Read a scan group now instead of at its next turn; returns when that is done, or raises the DeviceError."""
         reread = _Reread(group, self._loop.create_future(), time.monotonic())
         with self._wake:
-            if not self._up:
-                raise self._error
-            self._asked.append(reread)
+            self._check_up()
+            self._rereads.append(reread)
             self._wake.notify()
         await reread.done
 
@@ -153,16 +152,19 @@ class Port:
         """
         put = _Put(point, value, self._driver.urgent(point, value), self._loop.create_future(), time.monotonic())
         with self._wake:
-            if self._stopping:
-                raise LinkDown(f"{self._name} is being stopped")
-            if not self._up:
-                raise self._error
+            self._check_up()
             if put.urgent:
                 self._overtake(put)
             else:
                 self._puts.append(put)
             self._wake.notify()
         return await put.done
+
+    def _check_up(self) -> None:
+        if self._stopping:
+            raise LinkDown(f"{self._name} is being stopped")
+        if not self._up:
+            raise self._error
 
     def refuse(self, error: DeviceError) -> None:
         """Refuse the puts that wait."""
@@ -199,9 +201,9 @@ class Port:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        while self._asked:
-            self._rereads.append(self._asked.popleft())
-            self._schedule.hurry(now, self._rereads[-1].group)
+        for reread in self._waiting_rereads():
+            reread.hurried = True
+            self._schedule.hurry(now, reread.group)
         if self._retries:
             if self._up:
                 self._lost(LinkDown("connecting again, as asked"))
@@ -232,7 +234,7 @@ class Port:
 
     def _sleep(self, seconds: float) -> None:
         with self._wake:
-            if not (self._puts or self._stopping or self._retries or self._asked):
+            if not (self._puts or self._stopping or self._retries or self._waiting_rereads()):
                 self._wake.wait(seconds)
 
     def _connect(self) -> None:
@@ -351,6 +353,9 @@ class Port:
         self._end_rereads(scan, error)
         overruns = sum(each.overruns for each in self._schedule.scans)
         self._tell(self._listener.scanned, scan.group, time.monotonic() - scan.began, overruns)
+
+    def _waiting_rereads(self) -> list[_Reread]:
+        return [reread for reread in self._rereads if not reread.hurried]
 
     def _end_rereads(self, scan: Scan | None, error: DeviceError | None) -> None:
         """Answer those that asked for this scan before it began, or all (None)."""

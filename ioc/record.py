@@ -134,7 +134,7 @@ class Record:
         """Take a reading; returns the event masks (VALUE, LOG, ALARM or'ed), 0 when nothing is to be sent."""
         if reading.value is not None:
             self.val = reading.value
-            self.udf = bool(reading.value != reading.value)
+            self.udf = bool(reading.value != reading.value)  # NaN
         moment = now if reading.time is None else reading.time
         self.time = moment if moment > self.time else self.time + TICK
         return self._judge(reading)
@@ -142,10 +142,7 @@ class Record:
     def enter(self, block: Any, row: int) -> tuple[Any, float, Any, Any]:
         """Keep the numbers in the columns of a block from now on; returns value, time, mlst and alst for it."""
         self.block, self.row = block, row
-        block.above[row], block.below[row] = self._above, self._below
-        block.mdel[row], block.adel[row] = self._mdel, self._adel
-        block.stat[row], block.sevr[row] = self.stat, self.sevr
-        self._above = self._below = math.nan
+        self._lend()
         return self._val, self._time, self._mlst, self._alst
 
     def leave(self, val: float, time: float, mlst: float, alst: float) -> None:
@@ -257,17 +254,21 @@ class Record:
         """
         self._above = self._below = math.nan
         self._same = _NOTHING
-        number = self.point.rtyp in _FLOAT
-        known = plain and not self.udf
-        if number and self.block is not None:
-            block, row = self.block, self.row
-            block.above[row], block.below[row] = _range_of(self.stat, self.point) if known else (math.nan, math.nan)
-            block.mdel[row], block.adel[row] = self._mdel, self._adel
-            block.stat[row], block.sevr[row] = self.stat, self.sevr
-        elif number and known:
-            self._above, self._below = _range_of(self.stat, self.point)
-        elif known and self.stat is not Status.COS and self._mdel >= 0 and self._adel >= 0:
-            self._same = self.val
+        if plain and not self.udf:
+            if self.point.rtyp in _FLOAT:
+                self._above, self._below = _range_of(self.stat, self.point)
+            elif self.stat is not Status.COS and self._mdel >= 0 and self._adel >= 0:
+                self._same = self.val
+        if self.block is not None:
+            self._lend()
+
+    def _lend(self) -> None:
+        """Show the block how to deal with the next values; ``process_block`` finds none that is its own business."""
+        block, row = self.block, self.row
+        block.above[row], block.below[row] = self._above, self._below
+        block.mdel[row], block.adel[row] = self._mdel, self._adel
+        block.stat[row], block.sevr[row] = self.stat, self.sevr
+        self._above = self._below = math.nan
 
     # ---- puts ----
 
@@ -305,7 +306,7 @@ class Record:
 
     def _to_number(self, text: str, wanted: str) -> float:
         try:
-            return float(text.replace("_", "?"))  # Python's own way to group digits is nobody else's
+            return number_of(text)
         except ValueError:
             raise Refused(f"'{text}' is not {wanted}; not sent to {self.name}") from None
 
@@ -342,6 +343,11 @@ def process_block(
             mask = record.process(value if isinstance(value, Reading) else Reading(value), moment)
         if mask:
             yield record, mask
+
+
+def number_of(value: Value) -> float:
+    """A put as a number; ValueError for a text that is none. Python's own way to group digits is nobody else's."""
+    return float(value.replace("_", "?") if isinstance(value, str) else value)
 
 
 def beyond(new: Any, old: Any, deadband: float) -> bool:

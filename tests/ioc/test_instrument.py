@@ -471,3 +471,25 @@ def test_a_command_rests_at_zero_while_the_instrument_is_there(run, bench):
         await rig.until(lambda: rig.state("Safe") == (0, *FINE))
 
     run(scenario, driver=bench)
+
+
+# ---- reading anew on request ----
+
+
+@pytest.mark.parametrize("end", ["stop", "loss"])
+def test_a_reading_asked_for_is_answered_also_when_it_never_comes(run, bench, end: str) -> None:
+    async def scenario(rig) -> None:
+        bench.gate.clear()
+        await rig.until(lambda: rig.instrument._port.deadline is not None)
+        asked = [asyncio.create_task(rig.instrument.set_field(rig.record("Mon"), "PROC", 1)) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        bench.read_error = dict.fromkeys(("fast", "slow"), LinkDown("the cable is out"))
+        closing = asyncio.create_task(rig.instrument.close()) if end == "stop" else None
+        await asyncio.sleep(0.05)
+        bench.gate.set()
+        answers = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 5)
+        assert all(isinstance(answer, LinkDown) for answer in answers)
+        if closing is not None:
+            await closing
+
+    run(scenario, bench)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.base import Point, Reading, RecordType, Refused, Severity, Status
-from ioc.block import Block
+from ioc.block import FEWEST, Block, Blocks
 from ioc.record import ALARM, LOG, VALUE, Record, beyond, process_block
 
 NAN, INF = math.nan, math.inf
@@ -343,3 +343,17 @@ def test_a_block_in_columns_is_processed_as_its_records_are(points, scans, betwe
     assert [(int(a), int(b)) for a, b in zip(block.stat, block.sevr, strict=True)] == [
         (r.stat, r.sevr) for r in rows
     ] or not scans
+
+
+def test_a_block_is_of_numbers_that_come_together_and_not_of_what_fails_together() -> None:
+    names = [f"x{number}" for number in range(FEWEST)]
+    records = {name: Record(name, Point(name=name, rtyp=RecordType.ai)) for name in names}
+    blocks = Blocks()
+    lost = dict.fromkeys(reversed(names), Reading(None, Severity.INVALID, Status.COMM))
+    assert [blocks.take(records, lost) for _ in range(3)] == [None] * 3
+    good = dict.fromkeys(names, 1.0)
+    assert blocks.take(records, good) is None
+    found = blocks.take(records, good)
+    assert found is not None
+    assert found[0].records == list(records.values())
+    assert blocks.take(records, {**good, "x5": Reading(2.0)}) is None
