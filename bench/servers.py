@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from bench import client
+from bench import client, loopback
 from bench.load import Load
 
 ROOT = Path(__file__).absolute().parents[1]
@@ -118,28 +117,8 @@ def _wait(process: subprocess.Popen[str], log: Path, pattern: str) -> re.Match[s
 
 
 def environment() -> dict[str, str]:
-    """Channel Access on free ports of the loopback alone."""
-    port, repeater = str(_free_port()), str(_free_port())
-    return os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "EPICS_CA_SERVER_PORT": port,
-        "EPICS_CAS_SERVER_PORT": port,
-        "EPICS_CA_REPEATER_PORT": repeater,
-        "EPICS_CA_ADDR_LIST": "127.0.0.1",
-        "EPICS_CA_AUTO_ADDR_LIST": "NO",
-        "EPICS_CAS_INTF_ADDR_LIST": "127.0.0.1",
-        "EPICS_CAS_BEACON_ADDR_LIST": "127.0.0.1",
-        "EPICS_CAS_AUTO_BEACON_ADDR_LIST": "NO",
-        "EPICS_CA_MAX_ARRAY_BYTES": "10000000",
-    }
-
-
-def _free_port() -> int:
-    """Free for TCP and for UDP: Channel Access uses both."""
-    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-        tcp.bind(("127.0.0.1", 0))
-        udp.bind(tcp.getsockname())
-        return int(tcp.getsockname()[1])
+    """This process's environment, with Channel Access on free ports of the loopback alone."""
+    return os.environ | {"PYTHONPATH": str(ROOT)} | loopback.environment()
 
 
 def cpu(pid: int) -> float:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
+
+from bench.loopback import environment
 
 Observations = dict[str, dict[str, Any]]
 
@@ -22,15 +23,13 @@ SERVERS = {"base": "conformance.softioc", "rackioc": "conformance.soft"}
 
 def observe(which: str, areas: Sequence[str]) -> Observations:
     """Start a server, run the script against it, return what was observed."""
-    environment = _environment()
+    own = _environment()
     command = [sys.executable, "-m", "conformance.script", *areas]
     with (
         tempfile.TemporaryFile("w+", errors="replace") as log,  # base logs the bytes of a client's text as they are
-        _running(SERVERS[which], environment, log),
+        _running(SERVERS[which], own, log),
     ):
-        script = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False, timeout=LONGEST
-        )
+        script = subprocess.run(command, env=own, capture_output=True, text=True, check=False, timeout=LONGEST)
         if script.returncode:
             raise RuntimeError(f"the script failed against {which}:\n{script.stderr}")
         log.seek(0)
@@ -77,22 +76,4 @@ def _line(line: str) -> tuple[str, dict[str, Any]]:
 
 
 def _environment() -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("EPICS_")}
-    return inherited | {
-        "EPICS_CA_SERVER_PORT": str(_free_port()),
-        "EPICS_CA_REPEATER_PORT": str(_free_port()),
-        "EPICS_CA_ADDR_LIST": "127.0.0.1",
-        "EPICS_CA_AUTO_ADDR_LIST": "NO",
-        "EPICS_CA_MAX_ARRAY_BYTES": "10000000",
-        "EPICS_CAS_INTF_ADDR_LIST": "127.0.0.1",
-        "EPICS_CAS_BEACON_ADDR_LIST": "127.0.0.1",
-        "EPICS_CAS_AUTO_BEACON_ADDR_LIST": "NO",
-    }
-
-
-def _free_port() -> int:
-    """Free for TCP and for UDP: Channel Access uses both."""
-    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-        tcp.bind(("127.0.0.1", 0))
-        udp.bind(tcp.getsockname())
-        return int(tcp.getsockname()[1])
+    return {name: value for name, value in os.environ.items() if not name.startswith("EPICS_")} | environment()

@@ -147,7 +147,6 @@ class Client(asyncio.BufferedProtocol):
         self.dirty: dict[Subscription, None] = {}
         self.blocked = False
         self.channels: dict[int, Channel] = {}
-        self.user = self.host = ""
         self._subscriptions: dict[int, Subscription] = {}
         self._next_sid = 1
         self._rest = b""
@@ -283,14 +282,8 @@ class Client(asyncio.BufferedProtocol):
     def _send(self, *parts: bytes) -> None:
         self.out += parts
 
-    def _version(self, priority: int, version: int, _first: int, _second: int, _payload: bytes) -> None:
-        """Nothing depends on it: the answers to all versions since 2001 are the same."""
-
-    def _client_name(self, _type: int, _count: int, _first: int, _second: int, payload: bytes) -> None:
-        self.user = _text(payload)
-
-    def _host_name(self, _type: int, _count: int, _first: int, _second: int, payload: bytes) -> None:
-        self.host = _text(payload)
+    def _pass_over(self, _type: int, _count: int, _first: int, _second: int, _payload: bytes) -> None:
+        """Nothing depends on the version (answers to all since 2001 are the same) or on who a client says it is."""
 
     def _echo(self, data_type: int, count: int, first: int, second: int, payload: bytes) -> None:
         self._send(header(ECHO, len(payload), data_type, count, first, second), payload)
@@ -482,13 +475,9 @@ def _decoded(name: str, dbr_type: int, count: int, payload: bytes) -> Array:
         raise _PutError(BAD_COUNT, f"{name}: {error}") from None
 
 
-def _text(payload: bytes) -> str:
-    return payload.partition(b"\0")[0].decode("latin-1")
-
-
 _Handler = Callable[[Client, int, int, int, int, bytes], None]
 _HANDLERS: dict[int, _Handler] = {
-    VERSION: Client._version,
+    VERSION: Client._pass_over,
     EVENT_ADD: Client._event_add,
     EVENT_CANCEL: Client._event_cancel,
     READ: Client._read,
@@ -501,7 +490,7 @@ _HANDLERS: dict[int, _Handler] = {
     READ_NOTIFY: Client._read_notify,
     CREATE_CHAN: Client._create,
     WRITE_NOTIFY: Client._write_notify,
-    CLIENT_NAME: Client._client_name,
-    HOST_NAME: Client._host_name,
+    CLIENT_NAME: Client._pass_over,
+    HOST_NAME: Client._pass_over,
     ECHO: Client._echo,
 }

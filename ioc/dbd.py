@@ -67,12 +67,6 @@ def fields(rtyp: str) -> Mapping[str, FieldType]:
     return {name: field for name, field in found.items() if field.dbf != "NOACCESS"}
 
 
-@cache
-def menu(name: str) -> tuple[str, ...]:
-    """The words of one of base's menus (menuScan, menuAlarmSevr ...)."""
-    return _menus()[name]
-
-
 def _choices(rtyp: str, dbf: str, menu_name: str) -> tuple[str, ...]:
     if dbf == "DEVICE":
         return tuple(words for of, words in _DEVICE.findall(_text("devSoft.dbd")) if of == rtyp)
@@ -80,9 +74,8 @@ def _choices(rtyp: str, dbf: str, menu_name: str) -> tuple[str, ...]:
 
 
 @cache
-def _menus(rtyp: str | None = None) -> Mapping[str, tuple[str, ...]]:
-    files = [f"{rtyp}Record.dbd"] if rtyp else []
-    text = "".join(_text(file) for file in (*_MENUS, *files))
+def _menus(rtyp: str) -> Mapping[str, tuple[str, ...]]:
+    text = "".join(_text(file) for file in (*_MENUS, f"{rtyp}Record.dbd"))
     return {name: tuple(_CHOICE.findall(body)) for name, body in _MENU.findall(text)}
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Iterator
+
+import psutil
 
 # A server's own variable, and the client's that base looks at when it is not set
 _FALLBACKS = {
@@ -20,6 +24,14 @@ def fill() -> None:
     for name, fallback in _FALLBACKS.items():
         if not os.environ.get(name) and os.environ.get(fallback):
             os.environ[name] = os.environ[fallback]
+
+
+def broadcasts() -> Iterator[tuple[str, str]]:
+    """(address, broadcast address) of each of this computer's interfaces that has one."""
+    for addresses in psutil.net_if_addrs().values():
+        for each in addresses:
+            if each.family == socket.AF_INET and each.broadcast:
+                yield each.address, each.broadcast
 
 
 def server_port() -> int:

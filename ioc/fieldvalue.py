@@ -31,12 +31,11 @@ NATIVE = {
     "DEVICE": dbr.ENUM,
     **dict.fromkeys(dbd.LINKS, dbr.STRING),
 }
-_FTVL = ("STRING", "CHAR", "UCHAR", "SHORT", "USHORT", "LONG", "ULONG", "INT64", "UINT64", "FLOAT", "DOUBLE", "ENUM")
 
 
-def _on_change(record: Record) -> int:
-    """The index of "On Change" in the menu for posting."""
-    return dbd.fields(record.point.rtyp.name)["MPST"].choices.index("On Change")
+def _choice(record: Record, field: str, words: str) -> int:
+    """The index of words in a field's menu."""
+    return dbd.fields(record.point.rtyp.name)[field].choices.index(words)
 
 
 # Fields that tell what a record does rather than what somebody set
@@ -59,10 +58,12 @@ _LIVE: Mapping[str, Callable[[Record], Any]] = {
     "RVAL": lambda record: record.val if record.point.rtyp.states else 0,
     "NELM": lambda record: record.point.nelm,
     "NORD": lambda record: len(record.val),
-    "FTVL": lambda record: _FTVL.index(record.point.ftvl) if record.point.rtyp is RecordType.waveform else None,
+    "FTVL": lambda record: (
+        _choice(record, "FTVL", record.point.ftvl) if record.point.rtyp is RecordType.waveform else None
+    ),
     "SDEF": lambda record: bool(record.point.states),
-    "MPST": _on_change,
-    "APST": _on_change,
+    "MPST": lambda record: _choice(record, "MPST", "On Change"),
+    "APST": lambda record: _choice(record, "APST", "On Change"),
     "SIZV": lambda _: LONG_STRING_SIZE,
     "LEN": lambda record: len(record.val) + 1,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 from ioc import dbr
 from ioc.view import View
@@ -18,8 +19,7 @@ READ_NOTIFY, CREATE_CHAN, WRITE_NOTIFY, CLIENT_NAME, HOST_NAME, ACCESS_RIGHTS, E
 CREATE_CHAN_FAIL, SERVER_DISCONNECT = 26, 27
 
 # Status codes (caerr.h)
-NORMAL, TOOLARGE, BAD_TYPE, INTERNAL, GET_FAIL, PUT_FAIL = 1, 72, 114, 142, 152, 160
-BAD_COUNT, BAD_SUBSCRIPTION, NO_READ_ACCESS, NO_WRITE_ACCESS = 176, 200, 368, 376
+NORMAL, BAD_TYPE, GET_FAIL, PUT_FAIL, BAD_COUNT, NO_WRITE_ACCESS = 1, 114, 152, 160, 176, 376
 
 
 def header(command: int, size: int, data_type: int, count: int, first: int, second: int) -> bytes:
@@ -27,6 +27,18 @@ def header(command: int, size: int, data_type: int, count: int, first: int, seco
     if size < 0xFFFF and count < 0xFFFF:
         return HEADER.pack(command, size, data_type, count, first, second)
     return HEADER.pack(command, 0xFFFF, data_type, 0, first, second) + LARGE.pack(size, count)
+
+
+def split(datagram: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
+    """The whole messages in a datagram: (command, data type, first and second parameter, payload)."""
+    at, end = 0, len(datagram)
+    while end - at >= HEADER.size:
+        command, size, data_type, _, first, second = HEADER.unpack_from(datagram, at)
+        at += HEADER.size
+        if end - at < size:
+            return
+        yield command, data_type, first, second, datagram[at : at + size]
+        at += size
 
 
 def reply(command: int, dbr_type: int, count: int, number: int, view: View, status: int = NORMAL) -> bytes:

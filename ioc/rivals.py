@@ -11,9 +11,8 @@ import socket
 import time
 from collections.abc import Iterable, Sequence
 
-import psutil
-
-from ioc.message import HEADER, PROTOCOL_VERSION, SEARCH, VERSION
+from ioc.environment import broadcasts
+from ioc.message import HEADER, PROTOCOL_VERSION, SEARCH, VERSION, split
 
 # Seconds after which the question is asked again (a datagram may get lost), and after which nobody has answered
 AGAIN, ENOUGH = 0.1, 0.3
@@ -46,7 +45,11 @@ def find(names: Sequence[str], port: int) -> dict[str, tuple[str, int]]:
                     datagram, (host, _) = asker.recvfrom(1 << 16)
                 except OSError:  # nothing came, or somebody's port is closed
                     continue
-                found |= {names[cid]: (host, at) for cid, at in _answers(datagram) if cid < len(names)}
+                found |= {
+                    names[cid]: (host, at)
+                    for command, at, _, cid, _ in split(datagram)
+                    if command == SEARCH and cid < len(names)
+                }
     return found
 
 
@@ -63,27 +66,12 @@ def _ask(asker: socket.socket, names: Sequence[str], addresses: Iterable[tuple[s
                 continue
 
 
-def _answers(datagram: bytes) -> Iterable[tuple[int, int]]:
-    """(cid, TCP port) of each name found."""
-    at = 0
-    while len(datagram) - at >= HEADER.size:
-        command, size, port, _, _, cid = HEADER.unpack_from(datagram, at)
-        if command == SEARCH:
-            yield cid, port
-        at += HEADER.size + size
-
-
 def _addresses(port: int) -> list[tuple[str, int]]:
     """Where clients would search: EPICS_CA_ADDR_LIST, the broadcast addresses unless they are off, this computer."""
     listed = [each.partition(":") for each in os.environ.get("EPICS_CA_ADDR_LIST", "").split()]
     hosts = [(host, int(own) if own.isdecimal() else port) for host, _, own in listed]
     if os.environ.get("EPICS_CA_AUTO_ADDR_LIST", "YES").upper() != "NO":
-        hosts += [
-            (each.broadcast, port)
-            for addresses in psutil.net_if_addrs().values()
-            for each in addresses
-            if each.family == socket.AF_INET and each.broadcast
-        ]
+        hosts += [(broadcast, port) for _, broadcast in broadcasts()]
     return list(dict.fromkeys([*hosts, ("127.0.0.1", port)]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from ioc.message import HEADER, PROTOCOL_VERSION, SEARCH, VERSION
+from ioc.message import HEADER, PROTOCOL_VERSION, SEARCH, VERSION, split
 
 _ANYWHERE = 0xFFFFFFFF  # "at the address that this datagram came from"
 _VERSION = struct.Struct(">H6x")
@@ -22,17 +22,11 @@ def answer(datagram: bytes, known: Callable[[bytes], bool], port: int) -> bytes:
     The client's sequence number is echoed: libca takes answers without it for old ones and searches far more slowly.
     What is not understood is passed over; a network carries all kinds of things to a well-known port.
     """
-    at, end = 0, len(datagram)
     head = b""
     answers = []
-    while end - at >= HEADER.size:
-        command, size, data_type, _, first, _ = HEADER.unpack_from(datagram, at)
-        at += HEADER.size
-        if end - at < size:
-            break
+    for command, data_type, first, _, payload in split(datagram):
         if command == VERSION:
             head = HEADER.pack(VERSION, 0, data_type, PROTOCOL_VERSION, first, 0)
-        elif command == SEARCH and known(datagram[at : at + size].partition(b"\0")[0]):
+        elif command == SEARCH and known(payload.partition(b"\0")[0]):
             answers.append(found(port, first))
-        at += size
     return head + b"".join(answers) if answers else b""

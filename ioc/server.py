@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import caproto as ca
 import numpy as np
-import psutil
 from caproto.asyncio import server as caproto_server
 from caproto.asyncio.utils import _create_udp_socket
 
@@ -78,8 +77,7 @@ class Server:
                     client.out.append(subscription.frame())
             if fields and record in fields and mask & (ALARM | PROPERTY):
                 self._post_fields(record, mask)
-        for client in self.clients:
-            client.flush()
+        self._flush()
 
     def post_block(self, block: Block, masks: Masks) -> None:
         """The same for all records of a block."""
@@ -95,8 +93,7 @@ class Server:
             for row in np.flatnonzero(masks & ALARM):
                 if block.records[row] in self._field_watchers:
                     self._post_fields(block.records[row], int(masks[row]))
-        for client in self.clients:
-            client.flush()
+        self._flush()
 
     def post_field(self, record: Record, name: str, mask: int = VALUE | LOG) -> None:
         """Send a field that was set to the clients that subscribed to it."""
@@ -105,8 +102,7 @@ class Server:
                 subscription.last = subscription.view.values()
                 if subscription.mask & mask:
                     subscription.client.update(subscription)
-        for client in self.clients:
-            client.flush()
+        self._flush()
 
     # ---- for the process ----
 
@@ -211,6 +207,10 @@ class Server:
         whole = self.find(plain.encode("latin-1"))
         return None if whole is None else FilteredView(whole, channel_filter)
 
+    def _flush(self) -> None:
+        for client in self.clients:
+            client.flush()
+
     def _post_fields(self, record: Record, mask: int) -> None:
         """DBE_PROPERTY concerns all fields; an alarm those that tell it, as they change (recGblResetAlarms)."""
         for subscription in self._field_watchers[record]:
@@ -255,7 +255,9 @@ class _Context(caproto_server.Context):  # type: ignore[misc]
         await super().broadcast_beacon_loop()
 
     async def _create_broadcaster_transport(self, interface: str) -> None:
-        for address in (interface, *_broadcasts(interface)):
+        # a socket that is bound to one address does not hear the broadcasts to it
+        broadcasts = [broadcast for address, broadcast in environment.broadcasts() if address == interface]
+        for address in (interface, *broadcasts):
             self.udp_socks[address] = _Searches(address, self.ca_server_port, self._answer)
 
     def _answer(self, datagram: bytes, sender: tuple[str, int]) -> bytes:
@@ -289,14 +291,6 @@ class _Searches:
                 return
             except OSError as error:  # an unreachable client's ICMP answer, for one: the next one is another's
                 log.debug("search: %s", error)
-
-
-def _broadcasts(interface: str) -> Iterable[str]:
-    """The broadcast address of an interface: a socket bound to one address does not hear the broadcasts to it."""
-    for addresses in psutil.net_if_addrs().values():
-        for each in addresses:
-            if each.family == socket.AF_INET and each.address == interface and each.broadcast:
-                yield each.broadcast
 
 
 def _briefly() -> Callable[[logging.LogRecord], bool]:

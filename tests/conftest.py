@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import os
-import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.loopback import free_port
+
 if TYPE_CHECKING:
     from tests.client import Client
-
-
-def free_port() -> int:
-    """A port that nothing uses now, for UDP and TCP alike."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        udp.bind(("127.0.0.1", 0))
-        tcp.bind(("127.0.0.1", udp.getsockname()[1]))
-        return int(udp.getsockname()[1])
 
 
 os.environ.update(

@@ -12,7 +12,7 @@ ROOMS = {"archiver", "bench", "conformance", "db", "drivers", "ioc", "sim"}
 ALLOWED: dict[str, set[str]] = {
     "archiver": {"db"},
     "bench": {"drivers", "ioc", "sim"},
-    "conformance": {"drivers", "ioc"},
+    "conformance": {"bench", "drivers", "ioc"},
     "db": set(),
     "drivers": set(),
     "ioc": {"drivers"},

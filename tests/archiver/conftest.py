@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+from bench.loopback import free_port
 
 IOC = """
 import json, os, sys
@@ -140,8 +141,8 @@ class Archiver:
 def environment() -> dict[str, str]:
     return os.environ | {
         "TZ": "UTC",
-        "EPICS_CA_SERVER_PORT": str(_free_port()),
-        "EPICS_CA_REPEATER_PORT": str(_free_port()),
+        "EPICS_CA_SERVER_PORT": str(free_port()),
+        "EPICS_CA_REPEATER_PORT": str(free_port()),
         "EPICS_CA_ADDR_LIST": "127.0.0.1",
         "EPICS_CA_AUTO_ADDR_LIST": "NO",
         "EPICS_CAS_INTF_ADDR_LIST": "127.0.0.1",
@@ -173,11 +174,3 @@ def wait() -> Callable[..., None]:
             time.sleep(0.05)
 
     return wait_until
-
-
-def _free_port() -> int:
-    """Free for TCP and for UDP: Channel Access uses both."""
-    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-        tcp.bind(("127.0.0.1", 0))
-        udp.bind(tcp.getsockname())
-        return int(tcp.getsockname()[1])
