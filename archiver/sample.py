@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
-Value = float | int | str
-"""Double, 32-bit integer or enum index, text."""
+Array = tuple[float, ...]
+Value = float | int | str | Array
+"""Double, 32-bit integer or enum index, text, array of doubles."""
 
 INVALID = 3
 SEVERITIES = ("NO_ALARM", "MINOR", "MAJOR", "INVALID")
@@ -15,9 +17,11 @@ STATUSES = (
     "HWLIMIT", "CALC", "SCAN", "LINK", "SOFT", "BAD_SUB", "UDF", "DISABLE", "SIMM", "READ_ACCESS", "WRITE_ACCESS",
 )  # fmt: skip
 
+RESOLUTION_NS = 1000
+"""Rows of a PV lie in different microseconds: MySQL keeps no finer time."""
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+
+class Sample(NamedTuple):
     """One value of one PV; `time_ns` counts from 1970, UTC, and `severity` is 0 to 3."""
 
     pv: str
@@ -28,10 +32,12 @@ class Sample:
 
 
 class Gap(StrEnum):
-    """Why nothing is known from here to the next sample; the words are those of Phoebus."""
+    """Why nothing is known from here to the next sample; the words are those of Phoebus, and Overrun."""
 
     DISCONNECTED = "Disconnected"
     ARCHIVE_OFF = "Archive_Off"
+    WRITE_ERROR = "Write_Error"
+    OVERRUN = "Overrun"
 
 
 _GAPS = frozenset(Gap)
@@ -59,3 +65,10 @@ class Metadata:
     warning: Range = (None, None)
     alarm: Range = (None, None)
     words: tuple[str, ...] = ()
+
+
+class Dated(NamedTuple):
+    """Metadata, and the time from which they hold."""
+
+    since_ns: int
+    metadata: Metadata

@@ -1,0 +1,163 @@
+"""What a configuration says under `archive:`, and what is wrong with it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import reduce
+from typing import Literal
+
+from archiver.database import DatabaseUrl
+from archiver.units import seconds, size
+
+Quantity = str | float | int
+Fault = tuple[tuple[str, ...], str]
+"""Where, as keys below `archive:`, and a sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thin:
+    """`thin:`. after: the age from which rows are thinned; to: the length of the bins."""
+
+    after: Quantity
+    to: Quantity
+
+    def faults(self) -> Iterator[Fault]:
+        yield from _wrong(seconds, after=self.after, to=self.to)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """How a PV is stored: of `monitor` every update, of `scan: 60s` the newest value at each full period.
+
+    deadband: `0.5` in the PV's unit, or `2%` of the row before; min_period: at most one row in that time;
+    keep_alive: a row at least that often; keep: rows older than that go, but for the last one; thin: see Thin.
+    What is not given is taken from the policies before.
+    """
+
+    scan: Quantity | None = None
+    deadband: Quantity | None = None
+    min_period: Quantity | None = None
+    keep_alive: Quantity | None = None
+    keep: Quantity | None = None
+    thin: Thin | None = None
+
+    def faults(self) -> Iterator[Fault]:
+        durations = {
+            "scan": self.scan,
+            "min_period": self.min_period,
+            "keep_alive": self.keep_alive,
+            "keep": self.keep,
+        }
+        yield from _wrong(seconds, **{key: value for key, value in durations.items() if value is not None})
+        if self.deadband is not None:
+            yield from _wrong(deadband, deadband=self.deadband)
+        if self.thin is not None:
+            yield from ((("thin", *key), sentence) for key, sentence in self.thin.faults())
+
+    def over(self, below: "Policy") -> "Policy":
+        """Both as one: what this one leaves open is as in the other."""
+        return Policy(**{key: getattr(below if getattr(self, key) is None else self, key) for key in _POLICY})
+
+
+_POLICY = tuple(Policy.__dataclass_fields__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spool:
+    """`spool:`. Where samples wait on disk while the database is away; limit: size of the file; floor: free disk."""
+
+    file: str | None = None
+    limit: Quantity = "1GB"
+    floor: Quantity = "500MB"
+
+    def faults(self) -> Iterator[Fault]:
+        yield from _wrong(size, limit=self.limit, floor=self.floor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurements:
+    """`measurements:`. One row per channel and interval; channels: slot -> ALL, or its channels."""
+
+    instrument: str
+    channels: Mapping[int, Literal["ALL"] | tuple[int, ...]]
+    interval: Quantity = "60s"
+    table: str = "measurements"
+    time: Literal["local", "utc"] = "local"
+
+    def faults(self) -> Iterator[Fault]:
+        yield from _wrong(seconds, interval=self.interval)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Temperatures:
+    """`temperatures:`. One row per interval: the mean of some readings, centred on the full interval."""
+
+    instrument: str
+    interval: Quantity = "60s"
+    readings: int = 20
+    spacing: Quantity = "1s"
+    table: str = "temperatures"
+    columns: tuple[str, str, str, str, str] = ("DateTm", "tc1", "tc2", "tc3", "tc4")
+    time: Literal["local", "utc"] = "local"
+
+    def faults(self) -> Iterator[Fault]:
+        wrong = list(_wrong(seconds, interval=self.interval, spacing=self.spacing))
+        yield from wrong
+        if not wrong and not 1 <= self.readings <= seconds(self.interval) / seconds(self.spacing):
+            yield ("readings",), f"{self.readings} readings {self.spacing} apart are none, or last over the interval"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive:
+    """database: an SQLAlchemy URL; pvs: globs over the IOC's own PVs, and names of other IOCs' PVs.
+
+    policies: name or glob -> Policy; of several that match a PV the later ones win, key by key.
+    """
+
+    database: str
+    pvs: tuple[str, ...]
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    spool: Spool = Spool()
+    measurements: Measurements | None = None
+    temperatures: Temperatures | None = None
+
+    def faults(self) -> Iterator[Fault]:
+        """What the type hints cannot say."""
+        yield from ((("database",), sentence) for sentence in DatabaseUrl.faults(self.database))
+        parts: dict[tuple[str, ...], Policy | Spool | Measurements | Temperatures | None] = {
+            ("spool",): self.spool,
+            ("measurements",): self.measurements,
+            ("temperatures",): self.temperatures,
+            **{("policies", pattern): policy for pattern, policy in self.policies.items()},
+        }
+        for where, part in parts.items():
+            if part is not None:
+                yield from (((*where, *key), sentence) for key, sentence in part.faults())
+
+    def policy(self, pv: str) -> Policy:
+        matching = (policy for pattern, policy in self.policies.items() if fnmatchcase(pv, pattern))
+        return reduce(lambda below, above: above.over(below), matching, Policy())
+
+
+def deadband(text: Quantity) -> tuple[float, bool]:
+    """The deadband, and whether it is relative: `2%` is (0.02, True)."""
+    number = str(text).strip()
+    relative = number.endswith("%")
+    try:
+        value = float(number.removesuffix("%"))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{text!r} is not a deadband: write 0.5 (in the PV's unit) or 2% (of its value)")
+    return (value / 100 if relative else value), relative
+
+
+def _wrong(parse: Callable[[Quantity], object], **values: Quantity) -> Iterator[Fault]:
+    for key, value in values.items():
+        try:
+            parsed = parse(value)
+        except ValueError as error:
+            yield (key,), str(error)
+        else:
+            if parse is seconds and parsed == 0:
+                yield (key,), "must be more than 0"

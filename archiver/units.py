@@ -1,0 +1,23 @@
+"""Durations and sizes as people write them in a configuration."""
+
+import re
+
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_557_600}
+_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def seconds(text: str | float) -> float:
+    """`90s`, `1.5h`, `30d`, `500ms`, or a plain number of seconds."""
+    return _quantity(text, _SECONDS, "s", "a duration: write 500ms, 60s, 5m, 1h, 90d, 2w or 1y")
+
+
+def size(text: str | float) -> float:
+    """`500MB`, `2GB`, or a plain number of bytes."""
+    return _quantity(text, _BYTES, "B", "a size: write 500MB or 2GB")
+
+
+def _quantity(text: str | float, factors: dict[str, float] | dict[str, int], default: str, wanted: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]*)", str(text).strip())
+    if match is None or (match[2] or default) not in factors:
+        raise ValueError(f"{text!r} is not {wanted}")
+    return float(match[1]) * factors[match[2] or default]
