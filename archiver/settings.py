@@ -6,8 +6,8 @@ from fnmatch import fnmatchcase
 from functools import reduce
 from typing import Literal
 
-from archiver.database import DatabaseUrl
 from archiver.units import seconds, size
+from archiver.url import DatabaseUrl
 
 Quantity = str | float | int
 Fault = tuple[tuple[str, ...], str]

@@ -20,6 +20,8 @@ _SCHEMA = """
     CREATE TABLE IF NOT EXISTS batch (
         id INTEGER PRIMARY KEY AUTOINCREMENT, spooled REAL NOT NULL, count INTEGER NOT NULL, data BLOB NOT NULL)"""
 
+_PRAGMAS = ("auto_vacuum = FULL", "journal_mode = WAL", "synchronous = FULL", "busy_timeout = 5000")
+
 
 class SpoolError(Exception):
     """The spool takes no more: a sentence for the operator. What was not taken stays with the caller."""
@@ -66,17 +68,15 @@ class Spool:
         self._limit = limit
         self._floor = floor
         self._lock = RLock()
-        with self._sentences():
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            for statement in ("auto_vacuum = FULL", "journal_mode = WAL", "synchronous = FULL", "busy_timeout = 5000"):
-                self._connection.execute(f"PRAGMA {statement}")
-            self._connection.execute(_SCHEMA)
-            self.rows = int(self._value("SELECT coalesce(sum(count), 0) FROM batch"))
+        self.rows = 0
+        self._open()
+        self._former = int(self._value("SELECT coalesce(max(id), 0) FROM batch"))
 
     def append(self, batch: Batch) -> int:
         """Keep a batch; the number under which it is to be removed. SpoolError when there is no room."""
-        data = batch.dump()
         with self._lock, self._sentences():
+            self._check_room(0)  # before the work
+            data = batch.dump()
             self._check_room(len(data))
             count = len(batch.samples) + len(batch.rows)
             row = (time.time(), count, data)
@@ -90,10 +90,11 @@ class Spool:
             row = self._connection.execute("SELECT id, spooled, data FROM batch ORDER BY id LIMIT 1").fetchone()
         return None if row is None else Spooled(row[0], row[1], Batch.load(row[2]))
 
-    def batches(self) -> Iterator[Batch]:
-        """All of them, the oldest first."""
+    def leftover(self) -> Iterator[Batch]:
+        """What a former run left here, the oldest first."""
         with self._lock, self._sentences():
-            for (data,) in self._connection.execute("SELECT data FROM batch ORDER BY id"):
+            former = "SELECT data FROM batch WHERE id <= ? ORDER BY id"
+            for (data,) in self._connection.execute(former, (self._former,)):
                 yield Batch.load(data)
 
     def remove(self, number: int) -> None:
@@ -115,12 +116,29 @@ class Spool:
         with self._lock, self._sentences():
             return int(self._value("PRAGMA page_count")) * int(self._value("PRAGMA page_size"))
 
+    def put_aside(self) -> None:
+        """Begin with a new file; the old one is kept for whoever can mend it."""
+        with self._lock, self._sentences():
+            self._connection.close()
+            self.path.rename(self.path.with_name(f"{self.path.name}.broken-{int(time.time())}"))
+            for companion in ("-wal", "-shm"):
+                self.path.with_name(f"{self.path.name}{companion}").unlink(missing_ok=True)
+            self._open()
+
     def close(self) -> None:
         self._connection.close()
 
+    def _open(self) -> None:
+        with self._sentences():
+            self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            for pragma in _PRAGMAS:
+                self._connection.execute(f"PRAGMA {pragma}")
+            self._connection.execute(_SCHEMA)
+            self.rows = int(self._value("SELECT coalesce(sum(count), 0) FROM batch"))
+
     def _check_room(self, wanted: int) -> None:
         if self.size + wanted > self._limit:
-            raise SpoolError(f"{self.path}: the spool has reached its limit of {self._limit / 1e6:g} MB (spool.limit)")
+            raise SpoolError(f"{self.path}: the spool is at its limit of {self._limit / 1e6:g} MB (spool.limit)")
         free = shutil.disk_usage(self.path.parent).free
         if free - wanted < self._floor:
             raise SpoolError(
@@ -135,7 +153,7 @@ class Spool:
     def _sentences(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, zlib.error, ValueError, OSError) as error:
             raise SpoolError(f"{os.fspath(self.path)}: the spool cannot be used: {error}") from error
 
 

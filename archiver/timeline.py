@@ -50,7 +50,7 @@ class Timeline:
         return self.last_ns
 
     def gap(self, now_ns: int) -> int:
-        """The time of a row that marks a gap from now on: after the newest even if the IOC's clock is ahead of ours."""
+        """The time of a row that marks a gap from now on: after the newest even if the IOC's clock is ahead."""
         self.in_gap = True
         return self.repeat(now_ns)
 

@@ -98,7 +98,7 @@ class Track:
             self._end(Gap.ARCHIVE_OFF)
 
     def tick(self, now: float) -> None:
-        """Now and then, with the monotonic time: store what has waited long enough, or what has not changed for long."""
+        """Now and then, with the monotonic time: store what has waited long enough, or has not changed for long."""
         period = self._rule.scan or self._rule.min_period
         if self._waiting and now >= self._due(period):
             self._store(self._waiting)
