@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from operator import itemgetter
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -26,9 +27,11 @@ SETTLE_ROWS = 300_000
 SETTLE_PERIOD = 600.0
 
 _COLUMNS = "channel_id, smpl_time, severity_id, status_id, num_val, float_val, str_val, datatype, array_val"
-_ADD = (
-    f"INSERT INTO {{}} ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (channel_id, smpl_time) DO NOTHING"
-)
+_CONFLICT = "ON CONFLICT (channel_id, smpl_time) DO NOTHING"
+_ADD = f"INSERT INTO {{}} ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) {_CONFLICT}"
+_ADD_NUMBER = f"""
+    INSERT INTO sample_recent (channel_id, smpl_time, severity_id, status_id, float_val) VALUES (?, ?, ?, ?, ?)
+    {_CONFLICT}"""
 
 # Both columns of the key are given, so that each channel costs one step down the tree and not all its rows.
 _NEWEST = f"""
@@ -66,18 +69,22 @@ class SqliteStore:
 
     def add(self, samples: Sequence[Sample]) -> None:
         with self._transaction() as connection:
-            recent, late = self._rows(connection, samples)
+            try:
+                rows = self._rows(samples)
+            except KeyError:  # a name that is seen for the first time
+                self._channels.learn(connection, {each.pv for each in samples})
+                self._statuses.learn(connection, {each.status for each in samples})
+                rows = self._rows(samples)
             # by the driver itself: SQLAlchemy's way to it would cost as much again
             cursor = connection.connection.cursor()
-            if late:
-                late.sort(key=itemgetter(0, 1))  # in the order of the key, each page of the tree is visited once
-                cursor.executemany(_ADD.format("sample_settled"), late)
-            cursor.executemany(_ADD.format("sample_recent"), recent)
-        self._recent += len(recent)
+            cursor.executemany(_ADD_NUMBER, rows.numbers)
+            cursor.executemany(_ADD.format("sample_recent"), rows.others)
+            cursor.executemany(_ADD.format("sample_settled"), sorted(rows.late, key=itemgetter(0, 1)))
+        self._recent += len(rows.numbers) + len(rows.others)
 
     def describe(self, metadata: Mapping[str, Dated]) -> None:
         with self._transaction() as connection:
-            channels = self._channels.of(connection, metadata)
+            channels = self._channels.learn(connection, metadata)
             for pv, dated in metadata.items():
                 describe(connection, channels[pv], dated)
 
@@ -119,34 +126,28 @@ class SqliteStore:
 
     def expire(self, pv: str, before_ns: int) -> bool:
         with self._transaction() as connection:
-            return sqlite_upkeep.expire(connection, self._channels.of(connection, [pv])[pv], before_ns)
+            return sqlite_upkeep.expire(connection, self._channels.learn(connection, [pv])[pv], before_ns)
 
     def thin(self, pv: str, until_ns: int, width_ns: int) -> bool:
         with self._transaction() as connection:
-            channel = self._channels.of(connection, [pv])[pv]
+            channel = self._channels.learn(connection, [pv])[pv]
             return sqlite_upkeep.thin(connection, channel, min(until_ns, self._settled_ns), width_ns)
 
     def close(self) -> None:
         self._connection.close()
         self._connection.engine.dispose()
 
-    def _rows(
-        self, connection: Connection, samples: Sequence[Sample]
-    ) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
-        """The samples as rows, those that arrive in time and those that come late."""
-        channels = self._channels.of(connection, {each.pv for each in samples})
-        statuses = self._statuses.of(connection, {each.status for each in samples})
-        settled_ns = self._settled_ns
-        recent: list[tuple[object, ...]] = []
-        late: list[tuple[object, ...]] = []
+    def _rows(self, samples: Sequence[Sample]) -> "_Rows":
+        channels, statuses, settled_ns = self._channels.known, self._statuses.known, self._settled_ns
+        rows = _Rows([], [], [])
+        add_number = rows.numbers.append
         for pv, time_ns, value, severity, status in samples:
-            rows = recent if time_ns > settled_ns else late
-            if type(value) is float and value - value == 0.0:  # finite: nearly all there is, so without a call
-                columns: tuple[object, ...] = (None, value, None, None, None)
+            if time_ns > settled_ns and type(value) is float and value - value == 0.0:  # finite: nearly all there is
+                add_number((channels[pv], time_ns, severity + 1, statuses[status], value))
             else:
-                columns = to_columns(value)
-            rows.append((channels[pv], time_ns, severity + 1, statuses[status], *columns))
-        return recent, late
+                some = rows.others if time_ns > settled_ns else rows.late
+                some.append((channels[pv], time_ns, severity + 1, statuses[status], *to_columns(value)))
+        return rows
 
     def _number(self, sql: str) -> int:
         with self._connection.begin():
@@ -164,20 +165,29 @@ class SqliteStore:
             raise
 
 
+class _Rows(NamedTuple):
+    """Samples as rows: plain numbers, anything else, and whatever comes late."""
+
+    numbers: list[tuple[int, int, int, int, float]]
+    others: list[tuple[object, ...]]
+    late: list[tuple[object, ...]]
+
+
 class _Numbers:
     """The row numbers of the names in one table, given at first sight."""
 
     def __init__(self, table: str) -> None:
         self._table = table
-        self._known: dict[str, int] = {}
+        self.known: dict[str, int] = {}
 
-    def of(self, connection: Connection, names: Iterable[str]) -> Mapping[str, int]:
-        if new := [(name,) for name in names if name not in self._known]:
+    def learn(self, connection: Connection, names: Iterable[str]) -> Mapping[str, int]:
+        """The numbers of these names and others, new ones made where needed."""
+        if new := [(name,) for name in names if name not in self.known]:
             insert = f"INSERT INTO {self._table} (name) VALUES (?) ON CONFLICT DO NOTHING"
             connection.exec_driver_sql(insert, new)
             rows = connection.exec_driver_sql(f"SELECT name, {self._table}_id FROM {self._table}")
-            self._known = {name: int(number) for name, number in rows}
-        return self._known
+            self.known = {name: int(number) for name, number in rows}
+        return self.known
 
     def forget(self) -> None:
-        self._known = {}
+        self.known = {}

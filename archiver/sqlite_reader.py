@@ -69,7 +69,8 @@ class SqliteReader:
     def _in_force(self, channels: Sequence[int], since_ns: int) -> dict[int, int]:
         """The time of each channel's newest row before the window, else the window's begin."""
         recent = "SELECT channel_id, max(smpl_time) FROM sample_recent WHERE smpl_time <= ? GROUP BY channel_id"
-        found = {channel: time_ns for channel, time_ns in self._rows(recent, since_ns)}
+        found: dict[int, int] = {}
+        found.update((channel, time_ns) for channel, time_ns in self._rows(recent, since_ns))
         settled = "SELECT max(smpl_time) FROM sample_settled WHERE channel_id = ? AND smpl_time <= ?"
         for channel in channels:
             if channel not in found:
