@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable
 
 from archiver.sample import RESOLUTION_NS, Gap, Sample, gap_marker, is_gap
-from archiver.spool import Spool
+from archiver.spool import Spool, SpoolError
 from archiver.store import Store
 
 log = logging.getLogger(__name__)
@@ -17,8 +17,12 @@ def end_former_run(store: Store, spool: Spool, began_ns: int) -> dict[str, int]:
     whose clock is ahead must not put the end of the others' rows into the future.
     """
     newest = {sample.pv: sample for sample in store.newest()}
-    for batch in spool.leftover():
-        _take_later(newest, batch.samples)
+    try:
+        for batch in spool.leftover():
+            _take_later(newest, batch.samples)
+    except SpoolError as error:
+        log.error("%s; it is put aside, what was in it is not stored", error)
+        spool.put_aside()
     end_ns = min(max((sample.time_ns for sample in newest.values()), default=0), began_ns)
     marks = [
         gap_marker(sample.pv, (max(end_ns, sample.time_ns) // RESOLUTION_NS + 1) * RESOLUTION_NS, Gap.ARCHIVE_OFF)

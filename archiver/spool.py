@@ -53,10 +53,9 @@ class Batch:
 
 
 class Spooled(NamedTuple):
-    """A batch in the spool, and when it came there (seconds since 1970)."""
+    """A batch in the spool."""
 
     id: int
-    spooled: float
     batch: Batch
 
 
@@ -87,8 +86,8 @@ class Spool:
     def head(self) -> Spooled | None:
         """The oldest batch."""
         with self._lock, self._sentences():
-            row = self._connection.execute("SELECT id, spooled, data FROM batch ORDER BY id LIMIT 1").fetchone()
-        return None if row is None else Spooled(row[0], row[1], Batch.load(row[2]))
+            row = self._connection.execute("SELECT id, data FROM batch ORDER BY id LIMIT 1").fetchone()
+            return None if row is None else Spooled(row[0], Batch.load(row[1]))
 
     def leftover(self) -> Iterator[Batch]:
         """What a former run left here, the oldest first."""

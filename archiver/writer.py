@@ -70,6 +70,8 @@ class Writer:
 
     def guard(self) -> None:
         """About once a second: when the database takes long, see to it that all is on disk."""
+        if not self._thread.is_alive():
+            raise StoreError("the thread that stores has ended by a fault, see above")
         slow = time.time() - SLOW
         with self._lock:
             current = self._current
@@ -87,6 +89,8 @@ class Writer:
         self._thread.join()
         if self._store is not None:
             self._store.close()
+        if (rest := self._queue.take()) and self._try_spool(rest) is None:
+            self._queue.put_back(rest, time.time())
         if len(self._queue):
             raise StoreError(f"{self.error or self.spool_error}; {len(self._queue)} samples are lost")
 
