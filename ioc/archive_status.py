@@ -32,7 +32,7 @@ POINTS = (
     ),
     _point("Connected", _LONG, "PVs", "PVs connected"),
     _point("Total", _LONG, "PVs", "PVs to archive"),
-    _point("SamplesRate", _AI, "samples/s", "samples that come in", prec=1),
+    _point("SamplesRate", _AI, "1/s", "samples that come in", prec=1),
     _point("Queue", _LONG, "samples", "samples in memory"),
     _point("SpoolRows", _LONG, "samples", "samples that wait on disk", high=1.0),
     _point("SpoolSize", _AI, "byte", "size of the spool file"),
