@@ -147,7 +147,7 @@ class _Loader:
         return InstrumentConfig(name, driver, periods)
 
     def _driver_class(self, keys: dict[Any, Any], key: Key) -> type[Driver] | None:
-        names = sorted(each.name for each in pkgutil.iter_modules(drivers.__path__) if each.name != "base")
+        names = _drivers()
         allowed = f"allowed: {', '.join(names)}"
         name = keys.get("driver")
         if name not in names:
@@ -258,10 +258,16 @@ class _Loader:
 
     def _check_instrument(self, table: dict[Any, Any], driver: str, instruments: dict[Any, Any], key: Key) -> None:
         name = table.get("instrument")
-        allowed = [str(each) for each, keys in instruments.items() if _mapping(keys).get("driver") == driver]
-        if isinstance(name, str) and name not in allowed:
+        kinds = {str(each): _mapping(keys).get("driver") for each, keys in instruments.items()}
+        wrong = kinds[name] in _drivers() and kinds[name] != driver if name in kinds else isinstance(name, str)
+        if wrong:
+            allowed = [each for each, kind in kinds.items() if kind == driver]
             known = f"allowed: {', '.join(allowed)}" if allowed else "there is none"
             self._file.fault((*key, "instrument"), f"'{name}' is not an instrument with driver {driver}; {known}")
+
+
+def _drivers() -> list[str]:
+    return sorted(each.name for each in pkgutil.iter_modules(drivers.__path__) if each.name != "base")
 
 
 def _list(data: Any) -> list[Any]:

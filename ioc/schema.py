@@ -24,6 +24,7 @@ _WORDS = {
     "tuple_type": "must be a list",
     "dataclass_type": "must be a mapping (key: value)",
     "missing": "is missing",
+    "too_long": "has too many entries",
     "int_parsing": "must be a whole number",
 }
 _PASSWORD = re.compile(r"(://[^:/@]*:).*@")
@@ -52,8 +53,8 @@ def check(schema: type, data: Any, key: Key, file: YamlFile, also: tuple[str, ..
             found: dict[Key, list[Any]] = {}
             for each in error.errors():
                 found.setdefault(_path(data, each), []).append(each)
-            deeper = {path[:length] for path in found for length in range(len(path))}
-            fresh = {path: errors for path, errors in found.items() if path not in dropped | deeper}
+            above = {path[:length] for path in (*found, *dropped) for length in range(len(path))}
+            fresh = {path: errors for path, errors in found.items() if path not in dropped | above}
             if sum(_read_again(data, path, errors, key, file) for path, errors in fresh.items()):
                 continue
             for path, errors in fresh.items():
