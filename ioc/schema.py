@@ -50,9 +50,7 @@ def check(schema: type, data: Any, key: Key, file: YamlFile, also: tuple[str, ..
         try:
             checked = adapter.validate_json(json.dumps(data))
         except pydantic.ValidationError as error:
-            found: dict[Key, list[Any]] = {}
-            for each in error.errors():
-                found.setdefault(_path(data, each), []).append(each)
+            found = _by_path(data, error)
             above = {path[:length] for path in (*found, *dropped) for length in range(len(path))}
             fresh = {path: errors for path, errors in found.items() if path not in dropped | above}
             if sum(_read_again(data, path, errors, key, file) for path, errors in fresh.items()):
@@ -60,7 +58,8 @@ def check(schema: type, data: Any, key: Key, file: YamlFile, also: tuple[str, ..
             for path, errors in fresh.items():
                 _note(schema, also, path, errors, key, file)
             dropped |= fresh.keys()
-            if not sum(_drop(data, path) for path in fresh):
+            # of what is missing only the mapping around it can be dropped
+            if not sum(_drop(data, path) or _drop(data, path[:-1]) for path in fresh):
                 return None
         else:
             faults = list(checked.faults()) if hasattr(checked, "faults") else []
@@ -126,6 +125,14 @@ def _drop(data: Any, path: Key) -> bool:
     except (KeyError, IndexError, TypeError):
         return False
     return True
+
+
+def _by_path(data: Any, error: pydantic.ValidationError) -> dict[Key, list[Any]]:
+    """The errors of each key: one that has alternatives has one for each."""
+    found: dict[Key, list[Any]] = {}
+    for each in error.errors():
+        found.setdefault(_path(data, each), []).append(each)
+    return found
 
 
 def _path(data: Any, error: Any) -> Key:

@@ -273,6 +273,14 @@ def test_all_faults_of_a_file_are_told_at_once(write) -> None:
     }
 
 
+def test_a_section_that_lacks_a_key_hides_no_fault_of_others(write) -> None:
+    found = faults(write(GOOD, ("instrument: HV1, ", ""), ("limit: 2GB", "limit: 2 elephants")))
+    assert [re.match(r"\d+: ([^ ]+): ", fault)[1] for fault in found] == [
+        "archive.spool.limit",
+        "archive.measurements.instrument",
+    ]
+
+
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     assert faults(tmp_path / "nowhere.yaml") == ["1: cannot be read: No such file or directory"]
 
