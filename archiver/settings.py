@@ -137,6 +137,11 @@ class Archive:
             if part is not None:
                 yield from (((*where, *key), sentence) for key, sentence in part.faults())
 
+    @property
+    def shown(self) -> str:
+        """The database without its password."""
+        return DatabaseUrl.parse(self.database).shown
+
     def spool_file(self, config: Path) -> Path:
         """The default for rack.yaml: rack.spool in the directory where rackioc is started."""
         return Path(self.spool.file or f"{config.stem}.spool")
