@@ -66,11 +66,11 @@ def test_caproto_is_imported_by_the_channel_and_the_server_alone() -> None:
     assert {file for file in product() if "caproto" in top(imports(file))} == {"ioc/channel.py", "ioc/server.py"}
 
 
-def test_libca_is_imported_by_the_archivers_client_alone() -> None:
+def test_libca_is_imported_by_one_file_alone() -> None:
     libca = {"aioca", "epicscorelibs", "epics"}
     definitions = {"epicscorelibs", "epicscorelibs.path"}  # base's record types are files beside the library
     users = {file for file in product() if libca & top(imports(file) - definitions)}
-    assert users == {"archiver/client.py"}
+    assert users == {"archiver/libca.py"}
     assert imports("ioc/dbd.py") & definitions
 
 

@@ -67,6 +67,9 @@ class Ioc:
         day, clock, fraction = self._read(r"TIME: ?(\S+) (\S+)\.(\d{9})").groups()
         return int(datetime.fromisoformat(f"{day} {clock}").replace(tzinfo=UTC).timestamp()) * 10**9 + int(fraction)
 
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
     def stop(self) -> None:
         if self._process:
             self._process.kill()
