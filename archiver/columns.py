@@ -1,0 +1,63 @@
+"""A sample's value as columns of the table `sample`, the same in every database, and back."""
+
+import math
+import struct
+from typing import NamedTuple
+
+from archiver.sample import Array, Value
+
+ARRAY = "d"
+_WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+_NUMBERS = {word: float(number) for number, word in _WORDS.items()}
+
+
+class Columns(NamedTuple):
+    """Of `num_val`, `float_val` and `str_val` one is set.
+
+    An array is in `array_val`, and its first element in `float_val`, where Phoebus wants a number to find the array:
+    0 if there is no element, or if the first one is none that a database can hold.
+    """
+
+    num_val: int | None = None
+    float_val: float | None = None
+    str_val: str | None = None
+    datatype: str | None = None
+    array_val: bytes | None = None
+
+
+def to_columns(value: Value) -> Columns:
+    """NaN and the infinities are text: SQLite would make NULL of NaN, and MySQL holds none of them."""
+    if isinstance(value, float):
+        return Columns(float_val=value) if math.isfinite(value) else Columns(str_val=_WORDS[str(value)])
+    if isinstance(value, int):
+        return Columns(num_val=value)
+    if isinstance(value, str):
+        return Columns(str_val=value)
+    first = value[0] if value and math.isfinite(value[0]) else 0.0
+    return Columns(float_val=first, datatype=ARRAY, array_val=pack(value))
+
+
+def from_columns(
+    num_val: int | None,
+    float_val: float | None,
+    str_val: str | None,
+    datatype: str | None = None,
+    array_val: bytes | None = None,
+) -> Value:
+    """The text `NaN` is taken for the number, also where a PV of texts once held that word."""
+    if float_val is not None:
+        return unpack(array_val) if datatype == ARRAY and array_val is not None else float_val
+    if num_val is not None:
+        return num_val
+    text = str_val or ""
+    return _NUMBERS.get(text, text)
+
+
+def pack(array: Array) -> bytes:
+    """The number of elements (32 bits), then the doubles, all big-endian, as Phoebus reads them."""
+    return struct.pack(f">i{len(array)}d", len(array), *array)
+
+
+def unpack(packed: bytes) -> Array:
+    (length,) = struct.unpack_from(">i", packed)
+    return struct.unpack_from(f">{length}d", packed, 4)

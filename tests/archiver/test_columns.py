@@ -1,0 +1,40 @@
+import math
+
+import pytest
+
+from archiver.columns import Columns, from_columns, to_columns
+
+
+TWO = bytes.fromhex("00000002 4004000000000000 3ff0000000000000")
+
+
+@pytest.mark.parametrize(
+    ("value", "columns"),
+    [
+        (1.5, Columns(float_val=1.5)),
+        (-3, Columns(num_val=-3)),
+        ("x", Columns(str_val="x")),
+        ("", Columns(str_val="")),
+        (math.inf, Columns(str_val="Infinity")),
+        (-math.inf, Columns(str_val="-Infinity")),
+        ((2.5, 1.0), Columns(float_val=2.5, datatype="d", array_val=TWO)),
+        ((), Columns(float_val=0.0, datatype="d", array_val=bytes(4))),
+    ],
+)
+def test_a_value_has_columns_and_comes_back(value, columns):
+    assert to_columns(value) == columns
+    back = from_columns(*columns)
+    assert back == value
+    assert type(back) is type(value)
+
+
+def test_nan_is_text_and_comes_back_as_a_number():
+    assert to_columns(math.nan) == Columns(str_val="NaN")
+    assert math.isnan(from_columns(*to_columns(math.nan)))
+
+
+def test_an_array_that_begins_with_nan_has_a_number_that_every_database_holds():
+    columns = to_columns((math.nan, math.inf))
+    assert columns.float_val == 0.0
+    assert math.isnan(from_columns(*columns)[0])
+    assert from_columns(*columns)[1] == math.inf

@@ -1,0 +1,67 @@
+import pytest
+
+from archiver.store import Bin
+from archiver.thinning import Point, thin, whole_bins
+
+WIDTH = 100
+
+
+def points(*numbers, begin=0, alarm="fine"):
+    return [Point(begin + n, number, alarm) for n, number in enumerate(numbers)]
+
+
+BEFORE = Point(-1, 0.0, "fine")
+
+
+def test_of_a_bin_the_first_last_lowest_and_highest_number_stay():
+    thinned = thin(points(3.0, 4.0, 9.0, 4.0, -1.0, 5.0, 4.0), WIDTH, BEFORE)
+    assert thinned.times_ns == [1, 3, 5]
+    assert thinned.bins == [Bin(0, WIDTH, 7, -1.0, 9.0, pytest.approx(4.0))]
+
+
+def test_bins_begin_at_multiples_of_their_width():
+    rows = points(1.0, 1.0, 1.0, begin=97) + points(2.0, 2.0, 2.0, 2.0, begin=100)
+    assert thin(rows, WIDTH, BEFORE) == (
+        [98, 101, 102],
+        [Bin(0, 100, 3, 1.0, 1.0, 1.0), Bin(100, 100, 4, 2.0, 2.0, 2.0)],
+    )
+
+
+def test_a_bin_that_loses_no_row_gets_no_bin():
+    assert thin(points(1.0, 2.0), WIDTH, BEFORE) == ([], [])
+
+
+def test_texts_and_changes_of_alarm_stay():
+    rows = points(1.0, 2.0, None, 2.0)
+    rows += [
+        Point(4, 2.0, "high"),
+        Point(5, 2.0, "high"),
+        Point(6, 2.0, "fine"),
+        Point(7, 2.0, "fine"),
+        Point(8, 3.0, "fine"),
+    ]
+    assert thin(rows, WIDTH, BEFORE).times_ns == [1, 3, 5, 7]
+
+
+def test_a_row_without_one_before_counts_as_a_change():
+    rows = [Point(0, None, "fine"), *points(2.0, 2.0, 2.0, 2.0, begin=1)]
+    assert thin(rows, WIDTH).times_ns == [2, 3]
+    changed = [Point(0, 1.0, "fine"), Point(1, 1.0, "fine"), Point(2, 1.0, "fine")]
+    assert thin(changed, WIDTH, Point(-1, 1.0, "high")).times_ns == [1]
+
+
+def test_thinning_what_is_left_changes_nothing():
+    rows = points(*(float(n * 7 % 13) for n in range(500)), begin=3)
+    gone = set(thin(rows, WIDTH, BEFORE).times_ns)
+    left = [row for row in rows if row.time_ns not in gone]
+    assert len(left) <= 6 * 4
+    assert thin(left, WIDTH, BEFORE) == ([], [])
+
+
+def test_the_mean_of_the_largest_doubles_is_one():
+    assert thin(points(*[1.7e308] * 4), WIDTH, BEFORE).bins[0].mean == pytest.approx(1.7e308)
+
+
+def test_the_last_bin_may_not_be_whole():
+    assert whole_bins(points(*[1.0] * 250), WIDTH) == points(*[1.0] * 200)
+    assert whole_bins(points(*[1.0] * 50), WIDTH) == []
