@@ -20,6 +20,7 @@ import sim
 from archiver import history as archiver_history
 from ioc import banner, listing, supervisor
 from ioc.config import Config, ConfigError, load
+from ioc.convert import convert as converted
 from ioc.ioc import serve
 from sim import control, technix
 from sim.caen import Crate
@@ -120,6 +121,17 @@ def check(config: ConfigPath) -> None:
     """Check a configuration without touching an instrument; print every fault with its line."""
     loaded = load(config)
     typer.echo(f"{config}: good; {len(loaded.instruments)} instruments")
+
+
+@_command(app, "convert")
+def convert(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="config.yml, or SE521_dbsettings.py (never run).")],
+) -> None:
+    """Print a configuration made from that of the CAEN HV logger or of the SE521 data logger.
+
+    `rackioc convert config.yml > rack.yaml`: their old tables go on growing.
+    """
+    typer.echo(converted(file), nl=False)
 
 
 @_command(app, "pvs")
