@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import reduce
+from pathlib import Path
 from typing import Literal
 
 from archiver.database import DatabaseUrl
@@ -71,6 +72,8 @@ class Spool:
     floor: Quantity = "500MB"
 
     def faults(self) -> Iterator[Fault]:
+        if self.file is not None and not Path(self.file).name:
+            yield ("file",), f"{self.file!r} names no file"
         yield from _wrong(size, limit=self.limit, floor=self.floor)
 
 
@@ -114,7 +117,7 @@ class Archive:
     policies: name or glob -> Policy; of several that match a PV the later ones win, key by key.
     """
 
-    database: str
+    database: str = field(repr=False)
     pvs: tuple[str, ...]
     policies: Mapping[str, Policy] = field(default_factory=dict)
     spool: Spool = Spool()
@@ -133,6 +136,15 @@ class Archive:
         for where, part in parts.items():
             if part is not None:
                 yield from (((*where, *key), sentence) for key, sentence in part.faults())
+
+    def spool_file(self, config: Path) -> Path:
+        """The default for rack.yaml: rack.spool in the directory where rackioc is started."""
+        return Path(self.spool.file or f"{config.stem}.spool")
+
+    def status_file(self, config: Path) -> Path:
+        """Where the archiver tells how it does (see health.py): beside the spool."""
+        spool = self.spool_file(config)
+        return spool.with_name(f"{spool.name}.status")
 
     def policy(self, pv: str) -> Policy:
         matching = (policy for pattern, policy in self.policies.items() if fnmatchcase(pv, pattern))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from archiver.health import Cause
 from archiver.sample import Gap, Sample, gap_marker
 
 YEAR_1991_NS = 662_688_000 * 10**9
@@ -32,7 +33,7 @@ class Timeline:
         stamp_ns = sample.time_ns
         _check_stamp(stamp_ns, now_ns)
         if stamp_ns < self.last_stamp_ns and not self.in_gap:
-            raise Refused("time stamps going backwards")
+            raise Refused(Cause.BACKWARDS)
         if stamp_ns <= self.last_ns and self.in_gap:
             sample = replace(sample, time_ns=max(connected_ns, self.last_ns + 1))
         elif self.last_stamp_ns < stamp_ns <= self.last_ns:
@@ -48,6 +49,6 @@ class Timeline:
 
 def _check_stamp(time_ns: int, now_ns: int) -> None:
     if time_ns < YEAR_1991_NS:  # EPICS counts from 1990: a record never processed, or an IOC without a clock
-        raise Refused("time stamps of 1990 (record never processed, or no clock)")
+        raise Refused(Cause.EPOCH_1990)
     if time_ns > now_ns + FUTURE_NS:
-        raise Refused("time stamps more than 5 min in the future")
+        raise Refused(Cause.FUTURE)
