@@ -11,6 +11,7 @@ from typing import Literal
 
 from sqlalchemy.engine import URL
 
+from drivers.base import ConfigFault
 from drivers.caen.config import Config, Link, System
 from ioc import schema, yamlfile
 from ioc.config import ConfigError
@@ -40,22 +41,20 @@ class CaenLogger:
     database: _Database
     monitoring_targets: dict[int, Literal["ALL"] | tuple[int, ...]]
 
-    def faults(self) -> Iterator[tuple[str, str]]:
+    def faults(self) -> Iterator[ConfigFault]:
         """Yield what the type hints cannot say."""
         crate = self.caen_connection
         config = Config(system=crate.systype, link=crate.linktype, host=crate.host, channels=self.monitoring_targets)
         for key, sentence in config.faults():
-            yield f"caen_connection.{key}".replace("caen_connection.channels", "monitoring_targets"), sentence
+            slots = key[0] == "channels"
+            yield ("monitoring_targets", *key[1:]) if slots else ("caen_connection", *key), sentence
         if not self.monitoring_targets:
-            yield "monitoring_targets", "names no slot"
+            yield ("monitoring_targets",), "names no slot"
         if not self.database.db_file:
-            yield "database.db_file", "is empty"
+            yield ("database", "db_file"), "is empty"
         interval = self.database.logging_interval_sec
         if interval < 1 or interval % 1:
-            yield (
-                "database.logging_interval_sec",
-                f"is {interval:g}; allowed: whole seconds, 1 at least",
-            )
+            yield ("database", "logging_interval_sec"), f"is {interval:g}; allowed: whole seconds, 1 at least"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +72,13 @@ class LoggerSettings:
     tc3Name: str  # noqa: N815
     tc4Name: str  # noqa: N815
 
-    def faults(self) -> Iterator[tuple[str, str]]:
+    def faults(self) -> Iterator[ConfigFault]:
         """Yield what the type hints cannot say."""
         for key in ("dbHost", "dbName", "tableName", "tc1Name", "tc2Name", "tc3Name", "tc4Name"):
             if not getattr(self, key):
-                yield key, "is empty"
+                yield (key,), "is empty"
         if not 0 < self.dbPort < 65536:
-            yield "dbPort", f"is {self.dbPort}; ports are numbered from 1 to 65535"
+            yield ("dbPort",), f"is {self.dbPort}; ports are numbered from 1 to 65535"
 
 
 def convert(path: Path) -> str:

@@ -41,7 +41,7 @@ def run(*arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "ioc", "archive", "check", "pvs", "history", "sim demo", "sim run", "sim fault"]
+    "command", ["run", "ioc", "archive", "check", "convert", "pvs", "history", "sim demo", "sim run", "sim fault"]
 )
 def test_each_command_explains_itself(command: str) -> None:
     code, text = run(*command.split(), "--help")
