@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,9 +12,9 @@ from sqlalchemy.engine import URL
 
 from drivers.base import ConfigFault
 from drivers.caen.config import Config, Link, System
-from ioc import schema, yamlfile
+from ioc import assignments, schema, yamlfile
 from ioc.config import ConfigError
-from ioc.yamlfile import Key, YamlFile
+from ioc.yamlfile import YamlFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +83,7 @@ class LoggerSettings:
 def convert(path: Path) -> str:
     """Return a configuration for rackioc; raises ConfigError with all faults of the file."""
     python = path.suffix == ".py"
-    file = _read_python(path) if python else _read_yaml(path)
+    file = assignments.read(path) if python else _read_yaml(path)
     found = None
     if not file.faults:
         found = schema.check(LoggerSettings if python else CaenLogger, file.data, (), file)
@@ -103,49 +102,6 @@ def _read_yaml(path: Path) -> YamlFile:
         all_or_not = {slot: each.upper() if isinstance(each, str) else each for slot, each in targets.items()}
         file.data["monitoring_targets"] = all_or_not
     return file
-
-
-def _read_python(path: Path) -> YamlFile:
-    """The assignments of a Python file and of the classes in it. It is parsed and never run."""
-    file = YamlFile(data={})
-    try:
-        tree = ast.parse(path.read_bytes())
-    except OSError as error:
-        file.fault((), f"cannot be read: {error.strerror}")
-    except (SyntaxError, ValueError) as error:
-        file.lines[()] = getattr(error, "lineno", None) or 1
-        file.fault((), f"not Python: {getattr(error, 'msg', error)}")
-    else:
-        _assignments(tree, file)
-    return file
-
-
-def _assignments(block: ast.Module | ast.ClassDef, file: YamlFile) -> None:
-    for statement in block.body:
-        match statement:
-            case ast.ClassDef():
-                _assignments(statement, file)
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.expr() as value):
-                _assign(name, value, file)
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                _assign(name, value, file)
-            case ast.Expr(value=ast.Constant()) | ast.Pass() | ast.Import() | ast.ImportFrom():
-                pass
-            case _:
-                key: Key = (f"'{ast.unparse(statement).splitlines()[0][:40]}'",)
-                file.lines[key] = statement.lineno
-                file.fault(key, "only lines such as name = value are understood; the file is not run")
-
-
-def _assign(name: str, expression: ast.expr, file: YamlFile) -> None:
-    file.lines[(name,)] = expression.lineno
-    try:
-        value = ast.literal_eval(expression)
-    except ValueError:
-        value = ...
-    if not isinstance(value, str | int | float | None):
-        file.fault((name,), "must be a text in quotes or a number; the file is not run, so nothing can be computed")
-    file.data[name] = value
 
 
 # ---- writing ----
