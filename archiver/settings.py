@@ -88,7 +88,7 @@ class Measurements:
     time: Literal["local", "utc"] = "local"
 
     def faults(self) -> Iterator[Fault]:
-        yield from _wrong(seconds, interval=self.interval)
+        yield from _wrong(_whole_seconds, interval=self.interval)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ class Temperatures:
     time: Literal["local", "utc"] = "local"
 
     def faults(self) -> Iterator[Fault]:
-        wrong = list(_wrong(seconds, interval=self.interval, spacing=self.spacing))
+        wrong = [*_wrong(_whole_seconds, interval=self.interval), *_wrong(seconds, spacing=self.spacing)]
         yield from wrong
         if not wrong and not 1 <= self.readings <= seconds(self.interval) / seconds(self.spacing):
             yield ("readings",), f"{self.readings} readings {self.spacing} apart are none, or last over the interval"
@@ -169,6 +169,14 @@ def deadband(text: Quantity) -> tuple[float, bool]:
     return (value / 100 if relative else value), relative
 
 
+def _whole_seconds(text: Quantity) -> float:
+    """Of a table whose times have no fractions."""
+    value = seconds(text)
+    if value % 1:
+        raise ValueError(f"{text!r} is not a number of whole seconds")
+    return value
+
+
 def _wrong(parse: Callable[[Quantity], object], **values: Quantity) -> Iterator[Fault]:
     for key, value in values.items():
         try:
@@ -176,5 +184,5 @@ def _wrong(parse: Callable[[Quantity], object], **values: Quantity) -> Iterator[
         except ValueError as error:
             yield (key,), str(error)
         else:
-            if parse is seconds and parsed == 0:
+            if parse in {seconds, _whole_seconds} and parsed == 0:
                 yield (key,), "must be more than 0"

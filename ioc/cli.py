@@ -24,6 +24,7 @@ from archiver.settings import Archive
 from archiver.store import StoreError
 from ioc import banner, listing, supervisor
 from ioc.config import Config, ConfigError, load
+from ioc.convert import convert as converted
 from ioc.ioc import serve
 from sim import control, technix
 from sim.caen import Crate
@@ -204,6 +205,17 @@ def _missing_grants(database: str) -> list[str]:
     except StoreError as error:
         typer.echo(f"archive: {error}; samples would wait in the spool", err=True)
         return []
+
+
+@_command(app, "convert")
+def convert(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="config.yml, or SE521_dbsettings.py (never run).")],
+) -> None:
+    """Print a configuration made from that of the CAEN HV logger or of the SE521 data logger.
+
+    `rackioc convert config.yml > rack.yaml`: their old tables go on growing.
+    """
+    typer.echo(converted(file), nl=False)
 
 
 @_command(app, "pvs")

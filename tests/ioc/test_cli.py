@@ -50,7 +50,7 @@ def run(*arguments: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     "command",
     [
-        "run", "ioc", "archive", "check", "pvs", "status", "db init", "db migrate", "db status", "history",
+        "run", "ioc", "archive", "check", "convert", "pvs", "status", "db init", "db migrate", "db status", "history",
         "sim demo", "sim run", "sim fault",
     ],
 )  # fmt: skip
