@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from typing import Protocol
 
-from archiver.database import DatabaseUrl
 from archiver.measurements import MeasurementLog
 from archiver.seedtime import Stamps
 from archiver.seedvalues import Put, Read
 from archiver.settings import Archive
 from archiver.temperatures import TemperatureLog
+from archiver.url import DatabaseUrl
 
 
 class SeedLog(Protocol):

@@ -19,9 +19,9 @@ import typer
 import sim
 from archiver import history as archiver_history
 from archiver import status as archiver_status
-from archiver.database import DatabaseUrl
 from archiver.settings import Archive
 from archiver.store import StoreError
+from archiver.url import DatabaseUrl
 from ioc import banner, listing, supervisor
 from ioc.config import Config, ConfigError, load
 from ioc.convert import convert as converted

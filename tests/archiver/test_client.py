@@ -1,6 +1,5 @@
 """The archiver's Channel Access client on the real libca, against a C IOC."""
 
-import logging
 import queue
 import signal
 import threading
@@ -199,8 +198,10 @@ def test_a_lost_ioc_may_come_back_with_another_type(ioc, client, wait):
     ioc.stop()
     wait(lambda: voltage.calls[-1] == count.calls[-1] == array.calls[-1] == "lost")
     assert client.do(lambda client: client.connected) == 0
-    ioc.start(VOLTAGE + 'record(stringout, "T:Count") { field(VAL, "many") field(PINI, "YES") }'
-              'record(ai, "T:Double") { field(VAL, "4") field(PINI, "YES") }')
+    ioc.start(
+        VOLTAGE + 'record(stringout, "T:Count") { field(VAL, "many") field(PINI, "YES") }'
+        'record(ai, "T:Double") { field(VAL, "4") field(PINI, "YES") }'
+    )
     wait(lambda: len(voltage.updates) == len(count.updates) == len(array.updates) == 2)
     assert voltage.calls == ["connected", VOLTAGE_METADATA, 1.5, "lost", "connected", VOLTAGE_METADATA, 1.5]
     assert count.calls[-3:] == ["lost", "connected", "many"]

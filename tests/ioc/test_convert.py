@@ -9,8 +9,8 @@ import yaml
 from sqlalchemy.engine import make_url
 from typer.testing import CliRunner
 
-from archiver.database import DatabaseUrl
 from archiver.settings import Archive
+from archiver.url import DatabaseUrl
 from ioc import schema
 from ioc.cli import app
 from ioc.config import Config, ConfigError, load
