@@ -1,61 +1,192 @@
-"""The archiver as a service: which PVs it follows, when it commits, how it starts and stops."""
+"""The archiver as a service: which PVs it follows, and how it starts and stops."""
 
-import asyncio
 import logging
+import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from fnmatch import fnmatchcase
+from pathlib import Path
+from threading import Event
 
 from archiver.client import Client
-from archiver.database import open_store
-from archiver.sample import Gap, gap_marker, is_gap
+from archiver.database import make_seed_tables, open_store
+from archiver.former import end_former_run
+from archiver.health import Board, Cause, Health, disk_free
+from archiver.queue import Queue
+from archiver.seedlogs import seed_logs
+from archiver.settings import Archive
+from archiver.spool import Spool, SpoolError
 from archiver.store import Store, StoreError
+from archiver.timeline import Timeline
+from archiver.track import Rule, Track
+from archiver.units import size
+from archiver.upkeep import Upkeep
+from archiver.url import DatabaseUrl
 from archiver.writer import Writer
 
-COMMIT_PERIOD = 1.0
+POLL = 0.1
+TICK = 1.0
 
 log = logging.getLogger(__name__)
 
 
-def main(database: str, patterns: list[str], pv_list: str) -> int:
-    """Archive until SIGINT or SIGTERM; returns the exit code: 0 stopped, 1 the database could not be used."""
+def main(archive: Archive, config: Path, pv_list: str, prefix: str) -> int:
+    """Archive until SIGINT or SIGTERM; the exit code is 0, or 1 if it cannot begin, or lost samples at the end."""
+    stop = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
     try:
-        asyncio.run(_until_signal(database, patterns, pv_list))
-    except StoreError as error:
+        run(archive, config, pv_list, prefix, stop)
+    except (StoreError, SpoolError) as error:
         log.error("%s", error)
         return 1
     return 0
 
 
-async def run(database: str, patterns: Sequence[str], pv_list: str, stop: asyncio.Event) -> None:
+def run(archive: Archive, config: Path, pv_list: str, prefix: str, stop: Event) -> None:
     """Archive until `stop` is set.
 
-    `patterns` are names of PVs, of any IOC, and globs over the names that the PV `pv_list` holds, one on each line;
-    a name that appears there later is followed from then on.
+    `archive.pvs` are names of PVs, of any IOC, and globs over the names that the PV `pv_list` holds, one on each
+    line; a name that appears there later is followed from then on.
     """
-    store = open_store(database)
+    archiver = Archiver(archive, config, prefix)
     try:
-        _close_previous_run(store)
-        await _archive(store, patterns, pv_list, stop)
+        archiver.start(pv_list)
+        while not stop.is_set():
+            archiver.turn()
     finally:
-        store.close()
+        archiver.close()
 
 
-async def _archive(store: Store, patterns: Sequence[str], pv_list: str, stop: asyncio.Event) -> None:
-    writer = Writer(store)
-    client = Client(writer, store.newest())
-    globs = [pattern for pattern in patterns if _is_glob(pattern)]
-    client.follow(pattern for pattern in patterns if not _is_glob(pattern))
-    if globs:
-        client.watch_list(pv_list, lambda names: client.follow(matching(globs, names)))
-    while not stop.is_set():
-        await _wait(stop, COMMIT_PERIOD)
-        await writer.flush()
-        client.check()
-    await client.close()
-    await writer.close()
+class Archiver:
+    """The thread of Channel Access, and all that it drives."""
+
+    def __init__(self, archive: Archive, config: Path, prefix: str) -> None:
+        self._archive = archive
+        self._began_ns = time.time_ns()
+        url = DatabaseUrl.parse(archive.database)
+        self._paths = [archive.spool_file(config)]
+        if url.backend == "sqlite":
+            self._paths.append(Path(str(url.nodes[0].database)))
+        self._board = Board(archive.status_file(config))
+        self._spool = Spool(archive.spool_file(config), size(archive.spool.limit), size(archive.spool.floor))
+        self._queue = Queue()
+        self._writer = Writer(self._queue, self._spool, Upkeep(archive.policy), self._open_store)
+        self._client = Client()
+        self._seed_logs = seed_logs(archive, prefix, self._client.read, self._queue.add_rows)
+        self._tracks: dict[str, Track] = {}
+        self._newest: dict[str, int] | None = None
+        self._refused: Counter[str] = Counter()
+        self._next_tick = 0.0
+        self._stored = Rate()
+        self._reported = ""
+
+    def start(self, pv_list: str) -> None:
+        """The database first, if it is there: it knows where each PV's rows end."""
+        self._writer.start()
+        self._globs = [pattern for pattern in self._archive.pvs if _is_glob(pattern)]
+        self._follow(pattern for pattern in self._archive.pvs if not _is_glob(pattern))
+        if self._globs or self._seed_logs:
+            self._client.watch_text(pv_list, self._listed)
+
+    def turn(self) -> None:
+        """A tenth of a second of the archiver's life."""
+        self._client.poll(POLL)
+        for seed_log in self._seed_logs:
+            seed_log.tick(time.time())
+        now = time.monotonic()
+        if now >= self._next_tick:
+            self._next_tick = now + TICK
+            self._tick(now)
+
+    def close(self) -> None:
+        """Disconnect, mark every PV that was seen as not archived from now on, and store what is left."""
+        self._client.close()
+        for track in self._tracks.values():
+            track.end()
+        for cause, count in self._refused.items():
+            log.warning("%d samples were refused for %s", count, cause)
+        try:
+            self._writer.close()
+        finally:
+            self._board.write(self._health())
+            self._board.close()
+            self._spool.close()
+
+    def _open_store(self) -> Store:
+        make_seed_tables(self._archive)
+        store = open_store(self._archive.database)
+        try:
+            self._newest = end_former_run(store, self._spool, self._began_ns)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def _listed(self, text: str) -> None:
+        """The IOC's records are these now."""
+        names = text.split()
+        for seed_log in self._seed_logs:
+            seed_log.names(names)
+        self._follow(matching(self._globs, names))
+
+    def _follow(self, pvs: Iterable[str]) -> None:
+        for pv in pvs:
+            if pv not in self._tracks:
+                rule = Rule.of(self._archive.policy(pv))
+                self._tracks[pv] = track = Track(pv, rule, self._queue, self._refused, self._timeline(pv))
+                self._client.follow(pv, track)
+
+    def _timeline(self, pv: str) -> Timeline:
+        """Without a database to ask, all that is older than this run is taken to be stored."""
+        return Timeline(self._began_ns if self._newest is None else self._newest.get(pv, 0))
+
+    def _tick(self, now: float) -> None:
+        for track in self._tracks.values():
+            track.tick(now)
+        self._queue.mark_losses()
+        self._writer.guard()
+        self._board.write(self._health())
+        report = f"{self._client.connected} of {self._client.total} PVs connected"
+        if report != self._reported:
+            log.info(report)
+            self._reported = report
+
+    def _health(self) -> Health:
+        writer, spool, oldest = self._writer, self._spool, self._writer.oldest
+        return Health(
+            time=time.time(),
+            pid=os.getpid(),
+            connected=self._client.connected,
+            total=self._client.total,
+            samples_per_second=self._stored.of(writer.stored),
+            queue=len(self._queue),
+            spool_rows=spool.rows,
+            spool_bytes=spool.size,
+            lag=0.0 if oldest is None else max(0.0, time.time() - oldest),
+            rejected={**self._refused, Cause.DATABASE: writer.rejected},
+            lost=self._queue.lost,
+            disk_free=min(disk_free(path) for path in self._paths),
+            database="ok" if writer.healthy else "away",
+            last_error=writer.last_error,
+            stored=writer.stored,
+        )
+
+
+class Rate:
+    """How much a count grows in a second."""
+
+    def __init__(self) -> None:
+        self._count, self._at = 0, time.monotonic()
+
+    def of(self, count: int) -> float:
+        """Since the last time."""
+        now = time.monotonic()
+        rate = (count - self._count) / max(now - self._at, 1e-3)
+        self._count, self._at = count, now
+        return rate
 
 
 def matching(globs: Sequence[str], names: Iterable[str]) -> list[str]:
@@ -64,32 +195,3 @@ def matching(globs: Sequence[str], names: Iterable[str]) -> list[str]:
 
 def _is_glob(pattern: str) -> bool:
     return any(wildcard in pattern for wildcard in "*?[")
-
-
-def _close_previous_run(store: Store) -> None:
-    """End what a killed run left open, where the whole archive ends: until then at least that run was alive.
-
-    An IOC whose clock is ahead must not put the end of the others' rows into the future.
-    """
-    newest = store.newest()
-    end_ns = min(max((sample.time_ns for sample in newest), default=0), time.time_ns())
-    left_open = [
-        gap_marker(sample.pv, max(end_ns, sample.time_ns) + 1, Gap.ARCHIVE_OFF)
-        for sample in newest
-        if not is_gap(sample)
-    ]
-    if left_open:
-        log.warning("the previous run was not stopped but killed: %d PVs marked %s", len(left_open), Gap.ARCHIVE_OFF)
-        store.add(left_open)
-
-
-async def _until_signal(database: str, patterns: list[str], pv_list: str) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await run(database, patterns, pv_list, stop)
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)

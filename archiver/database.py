@@ -1,63 +1,13 @@
-"""The URL of an archive's database: which kind it is, its hosts, and what opens it."""
+"""From the URL of a database to what writes and reads it."""
 
-import re
-from dataclasses import dataclass
-from typing import Self
+from contextlib import AbstractContextManager
 
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import Connection
 
+from archiver.seedtables import prepare, tables
+from archiver.settings import Archive
 from archiver.store import Reader, Store, StoreError
-
-ALLOWED = "allowed: sqlite:///FILE or mysql+pymysql://USER:PASSWORD@HOST[,HOST2]/NAME"
-_HOSTS = re.compile(r"(?P<before>\w+\+?\w*://(?:[^/@]*@)?)(?P<hosts>[^/?]+,[^/?]+)(?P<after>[/?].*)?")
-
-
-@dataclass(frozen=True)
-class DatabaseUrl:
-    """A checked URL. `nodes`: the same database at each host of a cluster, in the order to be tried."""
-
-    nodes: tuple[URL, ...]
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """ValueError with a sentence for an URL that names no database of ours."""
-        if match := _HOSTS.fullmatch(text):
-            hosts, after = match["hosts"].split(","), match["after"] or ""
-            return cls(tuple(_checked(f"{match['before']}{host.strip()}{after}") for host in hosts))
-        return cls((_checked(text),))
-
-    @classmethod
-    def faults(cls, text: str) -> list[str]:
-        try:
-            cls.parse(text)
-        except ValueError as error:
-            return [str(error)]
-        return []
-
-    @property
-    def backend(self) -> str:
-        """`sqlite` or `mysql`, the folder under db/."""
-        return self.nodes[0].get_backend_name().replace("mariadb", "mysql")
-
-    @property
-    def shown(self) -> str:
-        """For logs: without the password."""
-        return ", ".join(node.render_as_string(hide_password=True) for node in self.nodes)
-
-
-def _checked(text: str) -> URL:
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        raise ValueError(f"is not a database URL; {ALLOWED}") from None
-    if url.drivername in {"mysql", "mariadb"}:
-        url = url.set(drivername=f"{url.drivername}+pymysql")
-    if url.drivername not in {"sqlite", "sqlite+pysqlite", "mysql+pymysql", "mariadb+pymysql"}:
-        raise ValueError(f"{url.drivername} is not known; {ALLOWED}")
-    if url.database in {None, "", ":memory:"}:
-        raise ValueError(f"names no {'file' if url.get_backend_name() == 'sqlite' else 'database'}; {ALLOWED}")
-    return url
+from archiver.url import DatabaseUrl
 
 
 def open_store(database: str) -> Store:
@@ -81,6 +31,23 @@ def open_reader(database: str) -> Reader:
     from archiver.sqlite_reader import SqliteReader  # noqa: PLC0415
 
     return SqliteReader(url)
+
+
+def make_seed_tables(archive: Archive) -> None:
+    """The tables of the former loggers, if the configuration asks for them; those that are there stay as they are."""
+    if wanted := tables(archive):
+        with _connection(_url(archive.database)) as connection:
+            prepare(connection, wanted)
+
+
+def _connection(url: DatabaseUrl) -> AbstractContextManager[Connection]:
+    if url.backend == "mysql":
+        from archiver.mysql_server import connection  # noqa: PLC0415
+
+        return connection(url)
+    from archiver.sqlite_file import writer  # noqa: PLC0415
+
+    return writer(url)
 
 
 def _url(database: str) -> DatabaseUrl:

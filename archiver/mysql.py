@@ -6,7 +6,6 @@ from itertools import groupby
 
 from pymysql.cursors import Cursor
 
-from archiver.database import DatabaseUrl
 from archiver.mysql_metadata import Descriptions
 from archiver.mysql_rows import COLUMNS, Numbers, insert_absent, samples_as_sql, seed_value, to_sample, unix
 from archiver.mysql_schema import migrate, schema_version
@@ -15,6 +14,7 @@ from archiver.mysql_thinning import Thinner
 from archiver.sample import Dated, Sample
 from archiver.schema import migrations
 from archiver.store import SeedRow
+from archiver.url import DatabaseUrl
 
 STEP_ROWS = 5_000
 

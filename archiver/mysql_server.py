@@ -7,13 +7,13 @@ from typing import cast
 import pymysql
 from pymysql.constants import ER
 from pymysql.cursors import Cursor
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from archiver.database import DatabaseUrl
 from archiver.store import Rejected, StoreError
+from archiver.url import DatabaseUrl
 
 CONNECT_S = 2
 ALONE_S, CLUSTER_S = 30, 3
@@ -134,6 +134,23 @@ def connect(node: URL, *, writing: bool, patience_s: int = ALONE_S) -> "pymysql.
         return connection
 
 
+@contextmanager
+def connection(url: DatabaseUrl) -> Iterator[Connection]:
+    """SQLAlchemy's connection to the first node that answers, for a short while."""
+    errors = []
+    for node in url.nodes:
+        try:
+            with sentences(where(node)):
+                opened = _engine(node, ALONE_S).connect()
+        except StoreError as error:
+            errors.append(str(error))
+            continue
+        with sentences(where(node)), opened:
+            yield opened
+        return
+    raise StoreError("; ".join(errors))
+
+
 def where(node: URL) -> str:
     return f"{node.host or 'localhost'}:{node.port or 3306}/{node.database}".rstrip("/")
 
@@ -155,7 +172,14 @@ def sentences(place: str) -> Iterator[None]:
 
 
 def _open(node: URL, patience_s: int) -> "pymysql.Connection[Cursor]":
-    engine = create_engine(
+    pooled = _engine(node, patience_s).raw_connection()
+    connection = cast("pymysql.Connection[Cursor]", pooled.driver_connection)
+    pooled.detach()
+    return connection
+
+
+def _engine(node: URL, patience_s: int) -> Engine:
+    return create_engine(
         node.set(drivername="mysql+pymysql"),
         poolclass=NullPool,
         connect_args={
@@ -166,10 +190,6 @@ def _open(node: URL, patience_s: int) -> "pymysql.Connection[Cursor]":
             "init_command": _SESSION,
         },
     )
-    pooled = engine.raw_connection()
-    connection = cast("pymysql.Connection[Cursor]", pooled.driver_connection)
-    pooled.detach()
-    return connection
 
 
 def _check_ready(cursor: Cursor, place: str, *, writing: bool) -> None:

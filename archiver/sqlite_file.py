@@ -1,15 +1,16 @@
 """Opening the SQLite file of an archive: how, in which version, and what to say when it cannot be done."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from archiver.schema import migrations
-from archiver.store import StoreError
+from archiver.store import Rejected, StoreError
+from archiver.url import DatabaseUrl
 
 _HINTS = {
     "unable to open database file": "is its directory there and writable?",
@@ -22,20 +23,38 @@ _HINTS = {
 _WRITER = (
     "PRAGMA journal_mode = WAL",  # readers and the writer do not wait for each other
     "PRAGMA synchronous = NORMAL",  # a power cut may take the last commits; a crash of the archiver none
+    "PRAGMA journal_size_limit = 67108864",  # what a long reader made grow shrinks again
+    "PRAGMA cache_size = -65536",  # kB: room for the pages of one step of settling
 )
 _READER = ("PRAGMA query_only = ON",)
 
 
-def connect_writer(url: URL) -> Connection:
+def file_name(url: DatabaseUrl) -> str:
+    return str(url.nodes[0].database)
+
+
+def connect_writer(url: DatabaseUrl) -> Connection:
     return _connect(url, _WRITER, "BEGIN IMMEDIATE")
 
 
-def connect_reader(url: URL) -> Connection:
+@contextmanager
+def writer(url: DatabaseUrl) -> Iterator[Connection]:
+    """A connection for a short while."""
+    with sentences(file_name(url)):
+        connection = connect_writer(url)
+        try:
+            yield connection
+        finally:
+            connection.close()
+            connection.engine.dispose()
+
+
+def connect_reader(url: DatabaseUrl) -> Connection:
     return _connect(url, _READER, "BEGIN")
 
 
-def _connect(url: URL, pragmas: tuple[str, ...], begin: str) -> Connection:
-    engine = create_engine(url)
+def _connect(url: DatabaseUrl, pragmas: tuple[str, ...], begin: str) -> Connection:
+    engine = create_engine(url.nodes[0])
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: object) -> None:
@@ -73,7 +92,15 @@ def sentences(file: str) -> Iterator[None]:
     """Errors of the database as one sentence for the operator."""
     try:
         yield
+    except (OverflowError, UnicodeEncodeError, sqlite3.IntegrityError) as error:
+        raise Rejected(f"{file}: {error}") from error
     except DBAPIError as error:
-        reason = str(error.orig)
-        hint = f" ({_HINTS[reason]})" if reason in _HINTS else ""
-        raise StoreError(f"{file}: {reason}{hint}") from error
+        kind = Rejected if isinstance(error.orig, sqlite3.IntegrityError | sqlite3.DataError) else StoreError
+        raise kind(_sentence(file, str(error.orig))) from error
+    except sqlite3.Error as error:
+        raise StoreError(_sentence(file, str(error))) from error
+
+
+def _sentence(file: str, reason: str) -> str:
+    hint = f" ({_HINTS[reason]})" if reason in _HINTS else ""
+    return f"{file}: {reason}{hint}"

@@ -1,58 +1,108 @@
 """Reading the archive from its SQLite file, also while the archiver writes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from heapq import merge
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
-from sqlalchemy.engine import URL
+from archiver.columns import from_columns
+from archiver.sample import Dated, Sample
+from archiver.sqlite_file import connect_reader, file_name, schema_version, sentences
+from archiver.sqlite_metadata import history
+from archiver.store import Bin, StoreError
+from archiver.url import DatabaseUrl
 
-from archiver.sample import Metadata, Sample
-from archiver.sqlite import SAMPLES
-from archiver.sqlite_file import connect_reader, schema_version, sentences
-from archiver.store import StoreError
+_COLUMNS = "channel_id, smpl_time, severity_id, status_id, float_val, num_val, str_val, datatype, array_val"
 
-_WINDOW = f"""{SAMPLES}
-    WHERE channel.name = :pv AND smpl_time <= :until AND smpl_time >= coalesce(
-        (SELECT max(smpl_time) FROM sample WHERE channel_id = channel.channel_id AND smpl_time <= :since), :since)
-    ORDER BY smpl_time"""
+_SETTLED = f"""
+    SELECT {_COLUMNS} FROM sample_settled
+    WHERE channel_id = ? AND smpl_time >= ? AND smpl_time <= ? ORDER BY smpl_time"""
 
-_NUMERIC = """
-    SELECT unit, prec, low_disp_rng, high_disp_rng, low_warn_lmt, high_warn_lmt, low_alarm_lmt, high_alarm_lmt
-    FROM num_metadata JOIN channel USING (channel_id) WHERE name = :pv"""
+# The unary plus keeps SQLite from scanning the table once for each channel.
+_RECENT = f"""
+    SELECT {_COLUMNS} FROM sample_recent
+    WHERE smpl_time >= ? AND smpl_time <= ? AND +channel_id IN ({{}}) ORDER BY smpl_time"""
 
-_ENUM = "SELECT enum_val FROM enum_metadata JOIN channel USING (channel_id) WHERE name = :pv ORDER BY enum_nbr"
+_BINS = """
+    SELECT bin_time, width, count, min_val, max_val, mean_val FROM sample_bin
+    WHERE channel_id = ? AND bin_time >= ? AND bin_time <= ? ORDER BY bin_time"""
 
 
 class SqliteReader:
-    def __init__(self, url: URL) -> None:
-        self._file = str(url.database)
+    def __init__(self, url: DatabaseUrl) -> None:
+        self._file = file_name(url)
         if not Path(self._file).is_file():  # SQLite would make one
             raise StoreError(f"{self._file}: no such archive (the path counts from the directory you are in)")
         with sentences(self._file), ExitStack() as undo:
             self._connection = connect_reader(url)
             undo.callback(self.close)
-            if not schema_version(self._connection, self._file):
-                raise StoreError(f"{self._file}: an SQLite file, but not an archive of rackioc")
+            self._check_version()
             undo.pop_all()
+        self._channels = {name: number for number, name in self._rows("SELECT channel_id, name FROM channel")}
+        self._names = {number: name for name, number in self._channels.items()}
+        self._statuses: dict[int, str] = {}
 
     def names(self) -> Sequence[str]:
-        return [name for (name,) in self._rows("SELECT name FROM channel ORDER BY name")]
+        return sorted(self._channels)
 
-    def metadata(self, pv: str) -> Metadata:
-        for unit, precision, *limits in self._rows(_NUMERIC, pv=pv):
-            display, warning, alarm = zip(limits[0::2], limits[1::2], strict=True)
-            return Metadata(unit, precision, display, warning, alarm)
-        return Metadata(words=tuple(word for (word,) in self._rows(_ENUM, pv=pv)))
+    def metadata(self, pv: str) -> Sequence[Dated]:
+        with sentences(self._file):
+            return history(self._connection, self._channels[pv])
 
-    def samples(self, pv: str, since_ns: int, until_ns: int) -> Iterator[Sample]:
-        return (Sample(*row) for row in self._rows(_WINDOW, pv=pv, since=since_ns, until=until_ns))
+    def samples(self, pvs: Sequence[str], since_ns: int, until_ns: int) -> Iterator[Sample]:
+        """What has not settled is read once for all the PVs; of each PV it comes after what has."""
+        if not pvs:
+            return iter(())
+        self._statuses = dict(self._pairs("SELECT status_id, name FROM status"))
+        begins = self._in_force([self._channels[pv] for pv in pvs], since_ns)
+        settled = [self._samples(_SETTLED, channel, begin, until_ns) for channel, begin in begins.items()]
+        recent = self._recent(begins, until_ns)
+        if len(settled) == 1:
+            return chain(*settled, recent)
+        return merge(*settled, recent, key=attrgetter("time_ns"))
+
+    def bins(self, pv: str, since_ns: int, until_ns: int) -> Sequence[Bin]:
+        return [Bin(*row) for row in self._rows(_BINS, self._channels[pv], since_ns, until_ns)]
 
     def close(self) -> None:
         self._connection.close()
         self._connection.engine.dispose()
 
-    def _rows(self, sql: str, **values: str | int) -> Iterator[Sequence[Any]]:
+    def _check_version(self) -> None:
+        version = schema_version(self._connection, self._file)
+        if not version:
+            raise StoreError(f"{self._file}: an SQLite file, but not an archive of rackioc")
+
+    def _in_force(self, channels: Sequence[int], since_ns: int) -> dict[int, int]:
+        """The time of each channel's newest row before the window, else the window's begin."""
+        recent = "SELECT channel_id, max(smpl_time) FROM sample_recent WHERE smpl_time <= ? GROUP BY channel_id"
+        found = dict(self._pairs(recent, since_ns))
+        settled = "SELECT max(smpl_time) FROM sample_settled WHERE channel_id = ? AND smpl_time <= ?"
+        for channel in channels:
+            if channel not in found:
+                found[channel] = next(self._rows(settled, channel, since_ns))[0] or since_ns
+        return {channel: found[channel] for channel in channels}
+
+    def _recent(self, begins: Mapping[int, int], until_ns: int) -> Iterator[Sample]:
+        sql = _RECENT.format(", ".join(map(str, begins)))
+        begin_of = {self._names[channel]: begin for channel, begin in begins.items()}
+        samples = self._samples(sql, min(begins.values()), until_ns)
+        return (sample for sample in samples if sample.time_ns >= begin_of[sample.pv])
+
+    def _samples(self, sql: str, *values: int) -> Iterator[Sample]:
+        names, statuses = self._names, self._statuses
+        for channel, time_ns, severity, status, number, *others in self._rows(sql, *values):
+            plain = number is not None and others[2] is None
+            value = number if plain else from_columns(others[0], number, *others[1:])
+            yield Sample(names[channel], time_ns, value, severity - 1, statuses[status])
+
+    def _pairs(self, sql: str, *values: int) -> Iterator[tuple[Any, Any]]:
+        return ((key, value) for key, value in self._rows(sql, *values))
+
+    def _rows(self, sql: str, *values: str | int) -> Iterator[Sequence[Any]]:
+        """By the driver itself: SQLAlchemy's rows would cost as much again."""
         with sentences(self._file):
-            yield from self._connection.execute(text(sql), values)
+            yield from self._connection.connection.cursor().execute(sql, values)

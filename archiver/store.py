@@ -31,7 +31,7 @@ class Bin(NamedTuple):
 
     time_ns: int
     width_ns: int
-    count: int
+    count: int  # type: ignore[assignment] # of the numbers; nobody counts the fields of a tuple
     minimum: float
     maximum: float
     mean: float
@@ -64,7 +64,8 @@ class Store(Protocol):
     def thin(self, pv: str, until_ns: int, width_ns: int) -> bool:
         """One small step: of each bin that ends before that keep the first, last, lowest and highest number.
 
-        All the bin's numbers together are kept as a Bin. Changes of severity or status, gaps and what is no number stay. True if more bins are left.
+        All the bin's numbers together are kept as a Bin. Changes of severity or status, gaps and what is no number
+        stay. True if more bins are left.
         """
 
     def close(self) -> None: ...

@@ -1,8 +1,9 @@
 """The rows of one PV in order of time: which stamps are believed, and where gaps begin and end."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from archiver.sample import Gap, Sample, gap_marker
+from archiver.health import Cause
+from archiver.sample import RESOLUTION_NS
 
 YEAR_1991_NS = 662_688_000 * 10**9
 FUTURE_NS = 5 * 60 * 10**9
@@ -22,32 +23,40 @@ class Timeline:
     that row, too: they come right after it, for what moves on by its IOC's clock is not to be lost.
     """
 
-    pv: str
     last_ns: int = 0
     in_gap: bool = True
     last_stamp_ns: int = 0
 
-    def admit(self, sample: Sample, now_ns: int, connected_ns: int) -> Sample:
-        """The row to store for a sample that came at `now_ns` over a connection made at `connected_ns`."""
-        stamp_ns = sample.time_ns
-        _check_stamp(stamp_ns, now_ns)
-        if stamp_ns < self.last_stamp_ns and not self.in_gap:
-            raise Refused("time stamps going backwards")
-        if stamp_ns <= self.last_ns and self.in_gap:
-            sample = replace(sample, time_ns=max(connected_ns, self.last_ns + 1))
-        elif self.last_stamp_ns < stamp_ns <= self.last_ns:
-            sample = replace(sample, time_ns=self.last_ns + 1)
-        self.last_ns, self.last_stamp_ns, self.in_gap = max(self.last_ns, sample.time_ns), stamp_ns, False
-        return sample
+    def admit(self, stamp_ns: int, now_ns: int, connected_ns: int) -> int | None:
+        """The time of the row for a sample that came at `now_ns` over a connection made at `connected_ns`.
 
-    def mark(self, gap: Gap, now_ns: int) -> Sample:
-        """The row that marks a gap from now on: after the newest sample even if the IOC's clock is ahead of ours."""
-        self.last_ns, self.in_gap = max(now_ns, self.last_ns + 1), True
-        return gap_marker(self.pv, self.last_ns, gap)
+        None if it has been stored already. Refused if its stamp is not to be believed.
+        """
+        _check_stamp(stamp_ns, now_ns)
+        if not self.in_gap and stamp_ns == self.last_stamp_ns:
+            return None
+        if not self.in_gap and stamp_ns < self.last_stamp_ns:
+            raise Refused(Cause.BACKWARDS)
+        time_ns = connected_ns if self.in_gap and stamp_ns <= self.last_ns else stamp_ns
+        self.last_ns, self.last_stamp_ns, self.in_gap = max(time_ns, self._next_ns()), stamp_ns, False
+        return self.last_ns
+
+    def repeat(self, now_ns: int) -> int:
+        """The time of a row that says that the value is still in force."""
+        self.last_ns = max(now_ns, self._next_ns())
+        return self.last_ns
+
+    def gap(self, now_ns: int) -> int:
+        """The time of a row that marks a gap from now on: after the newest even if the IOC's clock is ahead."""
+        self.in_gap = True
+        return self.repeat(now_ns)
+
+    def _next_ns(self) -> int:
+        return (self.last_ns // RESOLUTION_NS + 1) * RESOLUTION_NS
 
 
 def _check_stamp(time_ns: int, now_ns: int) -> None:
     if time_ns < YEAR_1991_NS:  # EPICS counts from 1990: a record never processed, or an IOC without a clock
-        raise Refused("time stamps of 1990 (record never processed, or no clock)")
+        raise Refused(Cause.EPOCH_1990)
     if time_ns > now_ns + FUTURE_NS:
-        raise Refused("time stamps more than 5 min in the future")
+        raise Refused(Cause.FUTURE)

@@ -1,78 +1,234 @@
-"""Between Channel Access and the database: what has come in and is not yet committed."""
+"""From the queue to the database: in batches, through the spool while the database is away, and nothing twice."""
 
-import asyncio
 import logging
-from collections import deque
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
 
-from archiver.sample import Metadata, Sample
-from archiver.store import Store, StoreError
+from archiver.queue import Queue
+from archiver.sample import Gap, Sample, gap_marker
+from archiver.spool import Batch, Spool, SpoolError
+from archiver.store import Rejected, SeedRow, Store, StoreError
+from archiver.upkeep import Upkeep
 
-LIMIT = 1_000_000
-"""Samples that wait in memory while the database is away, about 200 MB; then the oldest go."""
+COMMIT_PERIOD = 1.0
+SLOW = 1.0
+"""Seconds after which what is being stored is spooled, too: the commit may never return."""
+
+LARGEST = 50_000
+"""Samples in one transaction."""
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+
+@dataclass
+class _Current:
+    """The batch that is being stored: since when, and its number in the spool if it is there."""
+
+    batch: Batch
+    since: float
+    spooled: int | None = None
+
 
 class Writer:
-    """Collects samples on the event loop and commits them in a thread, one batch at a time.
+    """A thread that stores; `guard` is called by another, to see that nothing waits for a slow database in memory.
 
-    A batch is kept until its commit has returned, and sent again after an error: the store takes a sample once.
+    A batch is kept, here or in the spool, until its commit has returned, and is sent again after an error: the store
+    takes a sample once. `open_store` is tried until it succeeds, the first time at once.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._queue: deque[Sample] = deque()
-        self._batch: list[Sample] = []
-        self._metadata: dict[str, Metadata] = {}
-        self._error = ""
-        self.lost = 0
+    def __init__(
+        self,
+        queue: Queue,
+        spool: Spool,
+        upkeep: Upkeep,
+        open_store: Callable[[], Store],
+    ) -> None:
+        self._queue = queue
+        self._spool = spool
+        self._upkeep = upkeep
+        self._open_store = open_store
+        self._store: Store | None = None
+        self._current: _Current | None = None
+        self._lock = threading.Lock()  # over _current and its place in the spool
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="writer")
+        self.healthy = False
+        self.error = ""
+        self.spool_error = ""
+        self.last_error = ""
+        self.stored = 0
+        self.rejected = 0
 
-    def add(self, sample: Sample) -> None:
-        self._queue.append(sample)
-        if len(self._queue) > LIMIT:
-            self._drop_oldest()
+    def start(self) -> None:
+        self._try(self._open)
+        self._thread.start()
 
-    def describe(self, pv: str, metadata: Metadata) -> None:
-        self._metadata[pv] = metadata
+    def guard(self) -> None:
+        """About once a second: when the database takes long, see to it that all is on disk."""
+        if not self._thread.is_alive():
+            raise StoreError("the thread that stores has ended by a fault, see above")
+        slow = time.time() - SLOW
+        with self._lock:
+            current = self._current
+            if current is not None and current.spooled is None and current.since < slow:
+                current.spooled = self._try_spool(current.batch)
+            since = self._queue.oldest
+            if since is not None and since < slow - COMMIT_PERIOD and not self.spool_error:
+                waiting = self._queue.take()
+                if self._try_spool(waiting) is None:
+                    self._queue.put_back(waiting, since)
 
-    async def flush(self) -> None:
-        """Commit what waits; if the database cannot, keep it for the next time."""
-        self._batch = self._batch or self._take()
-        metadata = dict(self._metadata)
+    def close(self) -> None:
+        """Store or spool what is left; StoreError if neither can be done."""
+        self._stop.set()
+        self._thread.join()
+        if self._store is not None:
+            self._store.close()
+        if (rest := self._queue.take()) and self._try_spool(rest) is None:
+            self._queue.put_back(rest, time.time())
+        if len(self._queue):
+            raise StoreError(f"{self.error or self.spool_error}; {len(self._queue)} samples are lost")
+
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest came of what is not yet committed (seconds since 1970)."""
+        current = self._current
+        spooled = self._spool.oldest if self._spool.rows else None
+        times = (self._queue.oldest, current.since if current else None, spooled)
+        return min((each for each in times if each is not None), default=None)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            began = time.monotonic()
+            self.cycle(began + COMMIT_PERIOD)
+            self._stop.wait(max(0.0, began + COMMIT_PERIOD - time.monotonic()))
+        self.cycle(time.monotonic())  # the last: what came meanwhile
+
+    def cycle(self, until: float) -> None:
+        """What came since the last time; then, as long as there is time, what waits in the spool, and upkeep."""
+        if self._store is None:
+            self._try(self._open)
+        if batch := self._queue.take():
+            self._place(batch)
+        while self._store and self._spool.rows and self._try(self._replay) and time.monotonic() < until:
+            pass
+        while self.healthy and self._try(self._step) and time.monotonic() < until:
+            pass
+
+    def _place(self, batch: Batch) -> None:
+        """Store it, else spool it, else keep it. While batches wait in the spool, they tell whether it is back."""
+        with self._lock:
+            self._current = current = _Current(batch, time.time())
+        may_work = self.healthy or (self._store is not None and not self._spool.rows)
+        stored = may_work and self._try(lambda: self._commit(batch))
+        with self._lock:
+            self._current = None
+            if current.spooled is None and not stored and self._try_spool(batch) is None:
+                self._queue.put_back(batch, current.since)
+            elif current.spooled is not None and stored:
+                self._spool.remove(current.spooled)
+
+    def _try(self, action: Callable[[], bool]) -> bool:
+        """What the action returns, False if the database cannot do it; both is noticed."""
         try:
-            if metadata:
-                await asyncio.to_thread(self._store.describe, metadata)
-                self._metadata = {pv: m for pv, m in self._metadata.items() if metadata.get(pv) is not m}
-            if self._batch:
-                await asyncio.to_thread(self._store.add, self._batch)
-                self._batch = []
+            more = action()
         except StoreError as error:
-            self._report(str(error))
-        else:
-            self._report("")
+            self._note(str(error))
+            return False
+        self._note("")
+        return more
 
-    async def close(self) -> None:
-        """The last commits, of a batch kept after an error and of the rest; what they cannot store is lost."""
-        await self.flush()
-        await self.flush()
-        if waiting := len(self._batch) + len(self._queue):
-            raise StoreError(f"{self._error}; {waiting} samples are lost")
+    def _open(self) -> bool:
+        self._store = self._open_store()
+        return True
 
-    def _drop_oldest(self) -> None:
-        if not self.lost:
-            log.error("memory for samples is full: from now on the oldest are lost")
-        self._queue.popleft()
-        self.lost += 1
+    def _step(self) -> bool:
+        store = self._opened_store()
+        return store.tidy() or self._upkeep.step(store)
 
-    def _take(self) -> list[Sample]:
-        batch = list(self._queue)
-        self._queue.clear()
-        return batch
+    def _replay(self) -> bool:
+        """Store the oldest batch of the spool; True if there was one."""
+        try:
+            head = self._spool.head()
+        except SpoolError as error:
+            log.error("%s; it is put aside, what was in it is not stored", error)
+            self._spool.put_aside()
+            return False
+        if head is None:
+            return False
+        self._commit(head.batch)
+        self._spool.remove(head.id)
+        return True
 
-    def _report(self, error: str) -> None:
+    def _commit(self, batch: Batch) -> bool:
+        """Metadata first, for samples are shown with what holds at their time."""
+        store = self._opened_store()
+        if batch.metadata:
+            store.describe(batch.metadata)
+        if batch.rows:
+            _halve(store.add_rows, batch.rows, self._drop)
+        for start in range(0, len(batch.samples), LARGEST):
+            _halve(store.add, batch.samples[start : start + LARGEST], self._mark)
+        self.stored += len(batch.samples) + len(batch.rows)
+        return True
+
+    def _opened_store(self) -> Store:
+        if self._store is None:
+            raise StoreError("the database is not open")
+        return self._store
+
+    def _drop(self, row: SeedRow, reason: str) -> None:
+        self.rejected += 1
+        log.error("a row of %s is rejected: %s", row.table, reason)
+
+    def _mark(self, sample: Sample, reason: str) -> None:
+        """In the place of a sample that the database will never take."""
+        self.rejected += 1
+        log.error("%s: a sample is rejected: %s", sample.pv, reason)
+        with suppress(Rejected):  # it may be the name that is rejected
+            self._opened_store().add([gap_marker(sample.pv, sample.time_ns, Gap.WRITE_ERROR)])
+
+    def _try_spool(self, batch: Batch) -> int | None:
+        """Its number in the spool; None if that takes no more."""
+        try:
+            number = self._spool.append(batch)
+        except SpoolError as error:
+            self._note_spool(f"{error}; samples wait in memory")
+            return None
+        self._note_spool("")
+        return number
+
+    def _note(self, error: str) -> None:
         """An error that goes on is said once, and so is its end."""
-        if error and error != self._error:
-            log.error("%s; samples wait in memory (at most %d)", error, LIMIT)
-        elif self._error and not error:
-            log.info("the database takes samples again; %d were lost", self.lost)
-        self._error = error
+        self.healthy = not error
+        self.last_error = error or self.last_error
+        if error and error != self.error:
+            log.error("%s; samples wait in %s", error, self._spool.path)
+        elif self.error and not error:
+            log.info("the database takes samples again; %d wait in %s", self._spool.rows, self._spool.path)
+        self.error = error
+
+    def _note_spool(self, error: str) -> None:
+        self.last_error = error or self.last_error
+        if error and error != self.spool_error:
+            log.error("%s", error)
+        self.spool_error = error
+
+
+def _halve(add: Callable[[list[T]], None], items: list[T], refuse: Callable[[T, str], None]) -> None:
+    """Where the database rejects a batch, find what it rejects, and store the others."""
+    try:
+        add(items)
+    except Rejected as error:
+        if len(items) == 1:
+            refuse(items[0], str(error))
+            return
+        middle = len(items) // 2
+        _halve(add, items[:middle], refuse)
+        _halve(add, items[middle:], refuse)

@@ -18,6 +18,12 @@ CREATE TABLE sample_recent (
     PRIMARY KEY (smpl_time, channel_id)
 ) WITHOUT ROWID;
 
+-- All that is not later is in sample_settled, and nothing else.
+CREATE TABLE settled (
+    smpl_time INTEGER NOT NULL
+);
+INSERT INTO settled SELECT coalesce(max(smpl_time), 0) FROM sample_settled;
+
 CREATE VIEW sample AS
 SELECT channel_id, smpl_time, severity_id, status_id, num_val, float_val, str_val, datatype, array_val
 FROM sample_settled
@@ -63,6 +69,11 @@ CREATE TABLE sample_bin (
     mean_val   REAL NOT NULL,
     PRIMARY KEY (channel_id, bin_time)
 ) WITHOUT ROWID;
+
+CREATE TABLE thinned (
+    channel_id INTEGER PRIMARY KEY REFERENCES channel (channel_id),
+    until_time INTEGER NOT NULL        -- how far, nanoseconds since 1970, UTC
+);
 
 -- For people: SELECT * FROM history WHERE name = 'LAB:TC1:T1' AND time > '2026-11-20T14' ORDER BY time;
 CREATE VIEW history AS

@@ -1,4 +1,4 @@
-"""Real MariaDB servers, each private: own data directory, loopback, free port. Also three of them as a Galera cluster."""
+"""Real MariaDB servers, each private: own data directory, loopback, free port. Also three as a Galera cluster."""
 
 import os
 import pwd
@@ -124,7 +124,9 @@ class Server:
             self._process.wait(_START_S)
 
     def _run(self, *command: str) -> None:
-        done = subprocess.run([*_as_user(), *command], capture_output=True, text=True, cwd=self._directory, check=False)
+        done = subprocess.run(
+            [*_as_user(), *command], capture_output=True, text=True, cwd=self._directory, check=False
+        )
         assert done.returncode == 0, f"{command[0]}: {done.stdout}{done.stderr}"
 
 

@@ -1,12 +1,21 @@
-import asyncio
+"""From the queue to a store that fails when it is told to, with a real spool."""
+
 import logging
+import threading
+import time
+from contextlib import closing
 
 import pytest
 
-from archiver import writer as module
-from archiver.sample import Metadata, Sample
-from archiver.store import StoreError
+from archiver.queue import Queue
+from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
+from archiver.settings import Policy
+from archiver.spool import Spool
+from archiver.store import Rejected, SeedRow, StoreError
+from archiver.upkeep import Upkeep
 from archiver.writer import Writer
+
+TEMPERATURES = ("temperatures", ("DateTm", "tc1"))
 
 
 class FlakyStore:
@@ -14,16 +23,35 @@ class FlakyStore:
 
     def __init__(self):
         self.error = ""
-        self.batches = []
-        self.described = []
+        self.added = []
+        self.rows = []
+        self.described = {}
+        self.blocked = threading.Event()
+        self.blocked.set()
 
     def add(self, samples):
-        self.batches.append(list(samples))
+        self.blocked.wait()
+        if any(sample.value == "poison" for sample in samples):
+            raise Rejected("Data too long")
+        self.added.extend(samples)
+        self._fail()
+
+    def add_rows(self, rows):
+        self.rows.extend(rows)
         self._fail()
 
     def describe(self, metadata):
-        self.described.append(dict(metadata))
+        self.described.update(metadata)
         self._fail()
+
+    def newest(self):
+        return []
+
+    def tidy(self):
+        return False
+
+    def close(self):
+        pass
 
     def _fail(self):
         if self.error:
@@ -35,36 +63,107 @@ def store():
     return FlakyStore()
 
 
-def sample(number):
-    return Sample("A", number, number, 0, "NO_ALARM")
+@pytest.fixture
+def queue():
+    return Queue()
 
 
-def test_a_batch_is_kept_until_its_commit_returned(store):
-    async def scenario():
-        writer = Writer(store)
-        store.error = "the disk is full"
-        writer.add(sample(1))
-        await writer.flush()
-        writer.add(sample(2))
-        await writer.flush()
-        store.error = ""
-        await writer.flush()
-        await writer.flush()
-        await writer.flush()
-
-    asyncio.run(scenario())
-    assert store.batches == [[sample(1)], [sample(1)], [sample(1)], [sample(2)]]
+@pytest.fixture
+def spool(tmp_path):
+    with closing(Spool(tmp_path / "rack.spool", 1e9, 0)) as spool:
+        yield spool
 
 
-def test_an_error_that_goes_on_is_logged_once_and_so_is_its_end(store, caplog):
-    async def scenario():
-        writer = Writer(store)
-        writer.add(sample(1))
-        for store.error in ("full", "full", "locked", "", ""):
-            await writer.flush()
+@pytest.fixture
+def writer(queue, spool, store):
+    """Not started: the tests call its cycles."""
 
+    def opening():
+        if store.error:
+            raise StoreError(store.error)
+        return store
+
+    return Writer(queue, spool, Upkeep(lambda pv: Policy()), opening)
+
+
+def sample(number, value=1.0):
+    return Sample("A", number, value, 0, "NO_ALARM")
+
+
+def cycle(writer, seconds=0.2):
+    writer.cycle(time.monotonic() + seconds)
+
+
+def test_what_came_is_stored_and_not_spooled(writer, queue, store, spool):
+    queue.add(sample(1))
+    queue.add_rows([SeedRow(*TEMPERATURES, ("12:00", 20.5), 1)])
+    queue.describe("A", Dated(0, Metadata("V")))
+    cycle(writer)
+    assert (store.added, len(store.rows), list(store.described)) == ([sample(1)], 1, ["A"])
+    assert (spool.rows, writer.stored, writer.oldest) == (0, 2, None)
+
+
+def test_a_doubtful_commit_is_sent_again_and_nothing_is_lost_behind_it(writer, queue, store, spool):
+    queue.add(sample(1))
+    cycle(writer)
+    store.error = "gone away"
+    for number in (2, 3, 4):
+        queue.add(sample(number))
+        cycle(writer)
+    assert spool.rows == 3
+    assert writer.error == "gone away"
+    store.error = ""
+    store.added.clear()
+    queue.add(sample(5))
+    cycle(writer)
+    queue.add(sample(6))
+    cycle(writer)
+    assert sorted(store.added) == [sample(number) for number in (2, 3, 4, 5, 6)]
+    assert (spool.rows, writer.error) == (0, "")
+
+
+def test_a_database_that_is_not_there_at_the_start_is_waited_for(writer, queue, store, spool):
+    store.error = "cannot be reached"
+    queue.add(sample(1))
+    cycle(writer)
+    assert (spool.rows, writer.healthy) == (1, False)
+    store.error = ""
+    cycle(writer)
+    assert (store.added, spool.rows, writer.healthy) == ([sample(1)], 0, True)
+
+
+def test_without_room_in_the_spool_samples_stay_in_memory(writer, queue, store, spool):
+    spool._limit = 0
+    store.error = "gone away"
+    for number in (1, 2):
+        queue.add(sample(number))
+        cycle(writer)
+    assert len(queue) == 2
+    assert "at its limit" in writer.spool_error
+    store.error = ""
+    cycle(writer)
+    assert store.added[-2:] == [sample(1), sample(2)]
+    assert len(queue) == 0
+
+
+def test_what_the_database_rejects_becomes_a_gap_and_the_others_are_stored(writer, queue, store, spool, caplog):
+    for number in range(1, 8):
+        queue.add(sample(number, "poison" if number in {3, 7} else 1.0))
+    cycle(writer)
+    gaps = [gap_marker("A", number, Gap.WRITE_ERROR) for number in (3, 7)]
+    assert sorted(store.added, key=lambda s: s.time_ns) == [
+        sample(1), sample(2), gaps[0], sample(4), sample(5), sample(6), gaps[1],
+    ]  # fmt: skip
+    assert (writer.rejected, writer.healthy, spool.rows) == (2, True, 0)
+    assert caplog.text.count("A: a sample is rejected: Data too long") == 2
+
+
+def test_an_error_that_goes_on_is_logged_once_and_so_is_its_end(writer, queue, store, caplog):
     with caplog.at_level(logging.INFO):
-        asyncio.run(scenario())
+        cycle(writer)
+        for number, store.error in enumerate(("full", "full", "locked", "", "")):
+            queue.add(sample(number))
+            cycle(writer)
     assert [record.getMessage().split(";")[0] for record in caplog.records] == [
         "full",
         "locked",
@@ -72,49 +171,31 @@ def test_an_error_that_goes_on_is_logged_once_and_so_is_its_end(store, caplog):
     ]
 
 
-def test_memory_is_bounded_and_the_oldest_go_first(store, monkeypatch, caplog):
-    monkeypatch.setattr(module, "LIMIT", 3)
-
-    async def scenario():
-        writer = Writer(store)
-        for number in range(5):
-            writer.add(sample(number))
-        await writer.flush()
-        assert writer.lost == 2
-
-    asyncio.run(scenario())
-    assert store.batches == [[sample(2), sample(3), sample(4)]]
-    assert "the oldest are lost" in caplog.text
-
-
-def test_metadata_that_changed_during_a_commit_is_sent_too(store):
-    volts, amperes = Metadata("V"), Metadata("A")
-
-    async def scenario():
-        writer = Writer(store)
-        writer.describe("A", volts)
-        commit = asyncio.create_task(writer.flush())
-        await asyncio.sleep(0)
-        writer.describe("A", amperes)
-        await commit
-        await writer.flush()
-        await writer.flush()
-
-    asyncio.run(scenario())
-    assert store.described == [{"A": volts}, {"A": amperes}]
+def test_a_commit_that_does_not_return_leaves_nothing_in_memory_alone(writer, queue, store, spool):
+    writer.start()
+    try:
+        store.blocked.clear()
+        queue.add(sample(1))
+        deadline = time.monotonic() + 10
+        while spool.rows < 1 and time.monotonic() < deadline:
+            time.sleep(0.1)
+            writer.guard()
+        queue.add(sample(2))
+        while spool.rows < 2 and time.monotonic() < deadline:
+            time.sleep(0.1)
+            writer.guard()
+        assert spool.rows == 2
+    finally:
+        store.blocked.set()
+        writer.close()
+    assert sorted(set(store.added)) == [sample(1), sample(2)]
+    assert spool.rows == 0
 
 
-def test_close_commits_the_kept_batch_and_the_rest_or_says_what_is_lost(store):
-    async def scenario():
-        writer = Writer(store)
-        store.error = "full"
-        writer.add(sample(1))
-        await writer.flush()
-        writer.add(sample(2))
-        with pytest.raises(StoreError, match="full; 2 samples are lost"):
-            await writer.close()
-        store.error = ""
-        await writer.close()
-
-    asyncio.run(scenario())
-    assert store.batches[-2:] == [[sample(1)], [sample(2)]]
+def test_the_end_stores_the_rest_or_says_what_is_lost(writer, queue, store, spool):
+    writer.start()
+    queue.add(sample(1))
+    store.error = "gone away"
+    spool._limit = 0
+    with pytest.raises(StoreError, match="gone away; 1 samples are lost"):
+        writer.close()

@@ -1,0 +1,73 @@
+"""Deleting and thinning old rows of one channel, a few thousand at a time."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from archiver import thinning
+from archiver.thinning import Point, whole_bins
+
+STEP_ROWS = 5000
+
+_POINT = """
+    SELECT smpl_time, CASE WHEN datatype IS NULL THEN coalesce(num_val, float_val) END,
+           severity_id || ' ' || status_id
+    FROM sample_settled WHERE channel_id = ?"""
+
+
+def expire(connection: Connection, channel: int, before_ns: int) -> bool:
+    """Delete what is older, but for the newest of it, which is in force then; True if more is left."""
+    newest = "SELECT max(smpl_time) FROM sample WHERE channel_id = ? AND smpl_time <= ?"
+    keep_ns = connection.exec_driver_sql(newest, (channel, before_ns)).scalar()
+    if keep_ns is None:
+        return False
+    old = "FROM sample_settled WHERE channel_id = ? AND smpl_time < ?"
+    step = f"SELECT smpl_time {old} ORDER BY smpl_time LIMIT 1 OFFSET {STEP_ROWS}"
+    step_ns = connection.exec_driver_sql(step, (channel, keep_ns)).scalar()
+    connection.exec_driver_sql(f"DELETE {old}", (channel, step_ns or keep_ns))
+    bins = "DELETE FROM sample_bin WHERE channel_id = ? AND bin_time + width <= ?"
+    connection.exec_driver_sql(bins, (channel, step_ns or keep_ns))
+    return step_ns is not None
+
+
+def thin(connection: Connection, channel: int, until_ns: int, width_ns: int) -> bool:
+    """Thin the next bins that were not thinned and end before that; True if more are left."""
+    begun = "SELECT until_time FROM thinned WHERE channel_id = ?"
+    begin_ns = int(connection.exec_driver_sql(begun, (channel,)).scalar() or 0)
+    end_ns = until_ns // width_ns * width_ns
+    if end_ns <= begin_ns:
+        return False
+    points, more = _next_bins(connection, channel, (begin_ns, end_ns), width_ns)
+    if points:
+        _thin(connection, channel, points, width_ns)
+    if more:
+        end_ns = (points[-1].time_ns // width_ns + 1) * width_ns
+    note = "INSERT INTO thinned VALUES (?, ?) ON CONFLICT (channel_id) DO UPDATE SET until_time = excluded.until_time"
+    connection.exec_driver_sql(note, (channel, end_ns))
+    return more
+
+
+def _next_bins(
+    connection: Connection, channel: int, window_ns: tuple[int, int], width_ns: int
+) -> tuple[Sequence[Point], bool]:
+    """The rows of the first bins in the window, some thousand, and whether there are more after them."""
+    window = f"{_POINT} AND smpl_time >= ? AND smpl_time < ? ORDER BY smpl_time"
+    rows = connection.exec_driver_sql(f"{window} LIMIT {STEP_ROWS}", (channel, *window_ns)).all()
+    points = [Point(*row) for row in rows]
+    if len(points) < STEP_ROWS:
+        return points, False
+    if whole := whole_bins(points, width_ns):
+        return whole, True
+    end_ns = (points[0].time_ns // width_ns + 1) * width_ns  # a bin of more than a step: as a whole, or not at all
+    return [Point(*row) for row in connection.exec_driver_sql(window, (channel, points[0].time_ns, end_ns))], True
+
+
+def _thin(connection: Connection, channel: int, points: Sequence[Point], width_ns: int) -> None:
+    latest = f"{_POINT} AND smpl_time < ? ORDER BY smpl_time DESC LIMIT 1"
+    before = connection.exec_driver_sql(latest, (channel, points[0].time_ns)).first()
+    thinned = thinning.thin(points, width_ns, Point(*before) if before else None)
+    if thinned.times_ns:
+        delete = "DELETE FROM sample_settled WHERE channel_id = ? AND smpl_time = ?"
+        connection.exec_driver_sql(delete, [(channel, each) for each in thinned.times_ns])
+        note = "INSERT INTO sample_bin VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        connection.exec_driver_sql(note, [(channel, *each) for each in thinned.bins])

@@ -1,0 +1,48 @@
+"""Deleting and thinning what is old, PV by PV, one small step at a time."""
+
+import time
+from collections.abc import Callable, Iterator
+
+from archiver.settings import Policy
+from archiver.store import Store
+from archiver.units import seconds
+
+PERIOD = 3600.0
+"""Seconds from the end of one round over all PVs to the next."""
+
+
+class Upkeep:
+    """`policy` tells how long a PV's rows are kept, and from which age on they are thinned."""
+
+    def __init__(self, policy: Callable[[str], Policy]) -> None:
+        self._policy = policy
+        self._round: Iterator[None] | None = None
+        self._next = 0.0
+
+    def step(self, store: Store) -> bool:
+        """One step; False when nothing is to be done before the next round."""
+        if self._round is None:
+            if time.monotonic() < self._next:
+                return False
+            self._round = self._steps(store)
+        for _ in self._round:
+            return True
+        self._round, self._next = None, time.monotonic() + PERIOD
+        return False
+
+    def _steps(self, store: Store) -> Iterator[None]:
+        for pv in [newest.pv for newest in store.newest()]:
+            policy = self._policy(pv)
+            if policy.keep is not None:
+                while store.expire(pv, _before(seconds(policy.keep))):
+                    yield
+                yield
+            if policy.thin is not None:
+                width_ns = int(seconds(policy.thin.to) * 10**9)
+                while store.thin(pv, _before(seconds(policy.thin.after)), width_ns):
+                    yield
+                yield
+
+
+def _before(age: float) -> int:
+    return time.time_ns() - int(age * 10**9)

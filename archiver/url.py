@@ -1,0 +1,58 @@
+"""The URL of an archive's database: which kind it is, and its hosts."""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+ALLOWED = "allowed: sqlite:///FILE or mysql+pymysql://USER:PASSWORD@HOST[,HOST2]/NAME"
+_HOSTS = re.compile(r"(?P<before>\w+\+?\w*://(?:[^/@]*@)?)(?P<hosts>[^/?]+,[^/?]+)(?P<after>[/?].*)?")
+
+
+@dataclass(frozen=True)
+class DatabaseUrl:
+    """A checked URL. `nodes`: the same database at each host of a cluster, in the order to be tried."""
+
+    nodes: tuple[URL, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """ValueError with a sentence for an URL that names no database of ours."""
+        if match := _HOSTS.fullmatch(text):
+            hosts, after = match["hosts"].split(","), match["after"] or ""
+            return cls(tuple(_checked(f"{match['before']}{host.strip()}{after}") for host in hosts))
+        return cls((_checked(text),))
+
+    @classmethod
+    def faults(cls, text: str) -> list[str]:
+        try:
+            cls.parse(text)
+        except ValueError as error:
+            return [str(error)]
+        return []
+
+    @property
+    def backend(self) -> str:
+        """`sqlite` or `mysql`, the folder under db/."""
+        return self.nodes[0].get_backend_name().replace("mariadb", "mysql")
+
+    @property
+    def shown(self) -> str:
+        """For logs: without the password."""
+        return ", ".join(node.render_as_string(hide_password=True) for node in self.nodes)
+
+
+def _checked(text: str) -> URL:
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise ValueError(f"is not a database URL; {ALLOWED}") from None
+    if url.drivername in {"mysql", "mariadb"}:
+        url = url.set(drivername=f"{url.drivername}+pymysql")
+    if url.drivername not in {"sqlite", "sqlite+pysqlite", "mysql+pymysql", "mariadb+pymysql"}:
+        raise ValueError(f"{url.drivername} is not known; {ALLOWED}")
+    if url.database in {None, "", ":memory:"}:
+        raise ValueError(f"names no {'file' if url.get_backend_name() == 'sqlite' else 'database'}; {ALLOWED}")
+    return url

@@ -1,0 +1,39 @@
+from archiver.queue import Queue
+from archiver.sample import Gap, Sample, gap_marker
+
+
+def sample(number, pv="A"):
+    return Sample(pv, number, float(number), 0, "NO_ALARM")
+
+
+def test_what_came_is_taken_once_in_order():
+    queue = Queue()
+    for number in range(3):
+        queue.add(sample(number))
+    assert len(queue) == 3
+    assert queue.take().samples == [sample(0), sample(1), sample(2)]
+    assert not queue.take()
+    assert queue.oldest is None
+
+
+def test_what_is_put_back_is_the_oldest_again():
+    queue = Queue()
+    for number in range(3):
+        queue.add(sample(number))
+    batch = queue.take()
+    queue.add(sample(3))
+    queue.put_back(batch, since=5.0)
+    assert queue.oldest == 5.0
+    assert queue.take().samples == [sample(number) for number in range(4)]
+
+
+def test_when_memory_is_full_the_loss_is_counted_and_marked_and_the_last_value_kept():
+    queue = Queue(limit=5)
+    for number in range(1, 10):
+        queue.add(sample(number))
+    queue.add(sample(7, "B"))
+    queue.mark_losses()
+    assert queue.lost == 3
+    assert queue.take().samples == [sample(number) for number in range(1, 6)]
+    queue.add(sample(10))
+    assert queue.take().samples == [gap_marker("A", 6, Gap.OVERRUN), sample(9), sample(7, "B"), sample(10)]

@@ -1,0 +1,112 @@
+import math
+import os
+import signal
+import subprocess
+import sys
+from contextlib import closing, suppress
+
+import pytest
+
+from archiver.sample import Dated, Metadata, Sample
+from archiver.spool import Batch, Spool, SpoolError
+from archiver.store import SeedRow
+
+GB = 1e9
+
+
+def sample(number, value=1.5):
+    return Sample("A", number, value, 0, "NO_ALARM")
+
+
+@pytest.fixture
+def spool(tmp_path):
+    with closing(Spool(tmp_path / "rack.spool", GB, 0)) as spool:
+        yield spool
+
+
+def test_a_batch_comes_back_as_it_was(spool):
+    values = [1.0, 7, "text \N{GREEK SMALL LETTER MU}\ud800", (1.0, math.inf), math.inf, (), -0.0]
+    metadata = Metadata("V", 3, (0.0, None), (None, 80.0), (None, 90.0))
+    batch = Batch(
+        [sample(number, value) for number, value in enumerate(values)],
+        [SeedRow("temperatures", ("DateTm", "tc1"), ("2026-11-21 16:00:00", None), 1)],
+        {"A": Dated(5, metadata), "B": Dated(6, Metadata(words=("Off", "On")))},
+    )
+    spool.append(batch)
+    back = spool.head().batch
+    assert back == batch
+    assert [type(each.value) for each in back.samples] == [float, int, str, tuple, float, tuple, float]
+
+
+def test_batches_leave_in_the_order_in_which_they_came_also_after_a_restart(spool, tmp_path):
+    for number in range(3):
+        spool.append(Batch([sample(number)]))
+    spool.remove(spool.head().id)
+    with closing(Spool(tmp_path / "rack.spool", GB, 0)) as again:
+        assert again.rows == 2
+        assert [batch.samples[0].time_ns for batch in again.leftover()] == [1, 2]
+        again.append(Batch([sample(9)]))
+        assert [batch.samples[0].time_ns for batch in again.leftover()] == [1, 2]
+        while head := again.head():
+            again.remove(head.id)
+        assert (again.rows, again.oldest) == (0, None)
+
+
+def test_the_file_has_a_limit_and_shrinks_again(tmp_path):
+    with closing(Spool(tmp_path / "rack.spool", 500e3, 0)) as spool:
+        noise = [sample(number, os.urandom(30).hex()) for number in range(1000)]
+        with suppress(SpoolError):
+            while True:
+                spool.append(Batch(noise))
+        with pytest.raises(SpoolError, match=r"rack\.spool: the spool is at its limit of 0\.5 MB \(spool\.limit\)"):
+            spool.append(Batch(noise))
+        assert 5000 < spool.rows < 20_000
+        while head := spool.head():
+            spool.remove(head.id)
+        assert spool.size < 50e3
+        spool.append(Batch(noise))
+
+
+def test_some_of_the_disk_stays_free(tmp_path):
+    with (
+        closing(Spool(tmp_path / "rack.spool", GB, 1e18)) as spool,
+        pytest.raises(SpoolError, match=r"MB are free on its disk, and 1e\+12 are to stay free \(spool\.floor\)"),
+    ):
+        spool.append(Batch([sample(1)]))
+
+
+def test_a_file_that_cannot_be_read_is_put_aside(tmp_path):
+    with closing(Spool(tmp_path / "rack.spool", GB, 0)) as spool:
+        spool.append(Batch([sample(1)]))
+        spool._connection.execute("UPDATE batch SET data = x'00'")
+        with pytest.raises(SpoolError, match="the spool cannot be used"):
+            spool.head()
+        spool.put_aside()
+        assert spool.rows == 0
+        spool.append(Batch([sample(2)]))
+        assert spool.head().batch.samples == [sample(2)]
+    assert len(list(tmp_path.glob("rack.spool.broken-*"))) == 1
+
+
+FILLER = """
+import itertools, sys
+from pathlib import Path
+from archiver.sample import Sample
+from archiver.spool import Batch, Spool
+spool = Spool(Path(sys.argv[1]), 1e9, 0)
+for number in itertools.count():
+    spool.append(Batch([Sample("A", number, 1.0, 0, "NO_ALARM")]))
+    print(number, flush=True)
+"""
+
+
+def test_kill_9_loses_nothing_that_was_spooled(tmp_path):
+    path = tmp_path / "rack.spool"
+    with subprocess.Popen([sys.executable, "-c", FILLER, path], stdout=subprocess.PIPE, text=True) as filler:
+        while int(last := filler.stdout.readline()) < 20:
+            pass
+        filler.send_signal(signal.SIGKILL)
+        last = int((filler.stdout.read().split() or [last])[-1])
+    with closing(Spool(path, GB, 0)) as spool:
+        numbers = [batch.samples[0].time_ns for batch in spool.leftover()]
+    assert numbers in (list(range(last + 1)), list(range(last + 2)))
