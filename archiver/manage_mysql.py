@@ -9,10 +9,10 @@ from pymysql.cursors import Cursor
 from sqlalchemy.engine import URL
 
 from archiver import mysql_schema
-from archiver.database import DatabaseUrl
 from archiver.mysql_server import ALONE_S, Session, connect, where, without_database
 from archiver.schema import migrations
 from archiver.store import StoreError
+from archiver.url import DatabaseUrl
 from archiver.when import format_time
 
 _TIMES = """
@@ -60,7 +60,7 @@ class MysqlManager:
 
     def _exists(self) -> bool:
         with self._cursor(without_database(self._url)) as (cursor, _):
-            return cursor.execute("SHOW DATABASES WHERE `Database` = %s", self._name) > 0
+            return cursor.execute("SHOW DATABASES WHERE `Database` = %s", (self._name,)) > 0
 
     def _create(self) -> None:
         quoted = "`" + self._name.replace("`", "``") + "`"
