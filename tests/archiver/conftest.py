@@ -16,6 +16,13 @@ from pathlib import Path
 import pytest
 
 from bench.loopback import free_port
+from tests.archiver.mariadb import (  # noqa: F401 - fixtures
+    cluster,
+    mysql_database,
+    own_server,
+    server_directory,
+    shared_server,
+)
 
 ROOT = Path(__file__).parents[2]
 
