@@ -69,9 +69,9 @@ def _in_force(grants: Sequence[re.Match[str]], database: str) -> str | None:
     return max((each for each in patterns if _covers(each, database)), key=_exactness, default=None)
 
 
-def _exactness(pattern: str) -> int:
+def _exactness(pattern: str) -> tuple[int, int]:
     wildcard = _WILDCARD.search(pattern)
-    return wildcard.start() if wildcard else len(pattern)
+    return wildcard.start() if wildcard else len(pattern), len(pattern)
 
 
 def _rights(text: str) -> set[str]:

@@ -81,7 +81,7 @@ def test_wildcards_in_the_name_of_a_database(guest):
 
 
 def test_of_several_patterns_the_server_looks_at_the_most_exact_one(guest):
-    url = guest("GRANT ALL ON `t%`.* TO USER", "GRANT SELECT ON NAME.* TO USER")
+    url = guest("GRANT ALL ON `%`.* TO USER", "GRANT SELECT ON NAME.* TO USER")
     assert "lacks INSERT" in missing(url)[0]
     with pytest.raises(StoreError, match="command denied"):
         open_store(url)
