@@ -1,6 +1,7 @@
 """The archiver as a service: which PVs it follows, and how it starts and stops."""
 
 import logging
+import os
 import signal
 import time
 from collections import Counter
@@ -10,9 +11,11 @@ from pathlib import Path
 from threading import Event
 
 from archiver.client import Client
-from archiver.database import open_store
+from archiver.database import make_seed_tables, open_store
 from archiver.former import end_former_run
+from archiver.health import Board, Cause, Health, disk_free
 from archiver.queue import Queue
+from archiver.seedlogs import seed_logs
 from archiver.settings import Archive
 from archiver.spool import Spool, SpoolError
 from archiver.store import Store, StoreError
@@ -20,6 +23,7 @@ from archiver.timeline import Timeline
 from archiver.track import Rule, Track
 from archiver.units import size
 from archiver.upkeep import Upkeep
+from archiver.url import DatabaseUrl
 from archiver.writer import Writer
 
 POLL = 0.1
@@ -62,27 +66,36 @@ class Archiver:
     def __init__(self, archive: Archive, config: Path, prefix: str) -> None:
         self._archive = archive
         self._began_ns = time.time_ns()
+        url = DatabaseUrl.parse(archive.database)
+        self._paths = [archive.spool_file(config)]
+        if url.backend == "sqlite":
+            self._paths.append(Path(str(url.nodes[0].database)))
+        self._board = Board(archive.status_file(config))
         self._spool = Spool(archive.spool_file(config), size(archive.spool.limit), size(archive.spool.floor))
         self._queue = Queue()
         self._writer = Writer(self._queue, self._spool, Upkeep(archive.policy), self._open_store)
         self._client = Client()
+        self._seed_logs = seed_logs(archive, prefix, self._client.read, self._queue.add_rows)
         self._tracks: dict[str, Track] = {}
         self._newest: dict[str, int] | None = None
         self._refused: Counter[str] = Counter()
         self._next_tick = 0.0
+        self._stored = Rate()
         self._reported = ""
 
     def start(self, pv_list: str) -> None:
         """The database first, if it is there: it knows where each PV's rows end."""
         self._writer.start()
-        globs = [pattern for pattern in self._archive.pvs if _is_glob(pattern)]
+        self._globs = [pattern for pattern in self._archive.pvs if _is_glob(pattern)]
         self._follow(pattern for pattern in self._archive.pvs if not _is_glob(pattern))
-        if globs:
-            self._client.watch_text(pv_list, lambda text: self._follow(matching(globs, text.split())))
+        if self._globs or self._seed_logs:
+            self._client.watch_text(pv_list, self._listed)
 
     def turn(self) -> None:
         """A tenth of a second of the archiver's life."""
         self._client.poll(POLL)
+        for seed_log in self._seed_logs:
+            seed_log.tick(time.time())
         now = time.monotonic()
         if now >= self._next_tick:
             self._next_tick = now + TICK
@@ -98,9 +111,12 @@ class Archiver:
         try:
             self._writer.close()
         finally:
+            self._board.write(self._health())
+            self._board.close()
             self._spool.close()
 
     def _open_store(self) -> Store:
+        make_seed_tables(self._archive)
         store = open_store(self._archive.database)
         try:
             self._newest = end_former_run(store, self._spool, self._began_ns)
@@ -108,6 +124,13 @@ class Archiver:
             store.close()
             raise
         return store
+
+    def _listed(self, text: str) -> None:
+        """The IOC's records are these now."""
+        names = text.split()
+        for seed_log in self._seed_logs:
+            seed_log.names(names)
+        self._follow(matching(self._globs, names))
 
     def _follow(self, pvs: Iterable[str]) -> None:
         for pv in pvs:
@@ -125,10 +148,45 @@ class Archiver:
             track.tick(now)
         self._queue.mark_losses()
         self._writer.guard()
+        self._board.write(self._health())
         report = f"{self._client.connected} of {self._client.total} PVs connected"
         if report != self._reported:
             log.info(report)
             self._reported = report
+
+    def _health(self) -> Health:
+        writer, spool, oldest = self._writer, self._spool, self._writer.oldest
+        return Health(
+            time=time.time(),
+            pid=os.getpid(),
+            connected=self._client.connected,
+            total=self._client.total,
+            samples_per_second=self._stored.of(writer.stored),
+            queue=len(self._queue),
+            spool_rows=spool.rows,
+            spool_bytes=spool.size,
+            lag=0.0 if oldest is None else max(0.0, time.time() - oldest),
+            rejected={**self._refused, Cause.DATABASE: writer.rejected},
+            lost=self._queue.lost,
+            disk_free=min(disk_free(path) for path in self._paths),
+            database="ok" if writer.healthy else "away",
+            last_error=writer.last_error,
+            stored=writer.stored,
+        )
+
+
+class Rate:
+    """How much a count grows in a second."""
+
+    def __init__(self) -> None:
+        self._count, self._at = 0, time.monotonic()
+
+    def of(self, count: int) -> float:
+        """Since the last time."""
+        now = time.monotonic()
+        rate = (count - self._count) / max(now - self._at, 1e-3)
+        self._count, self._at = count, now
+        return rate
 
 
 def matching(globs: Sequence[str], names: Iterable[str]) -> list[str]:

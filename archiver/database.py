@@ -1,5 +1,11 @@
 """From the URL of a database to what writes and reads it."""
 
+from contextlib import AbstractContextManager
+
+from sqlalchemy import Connection
+
+from archiver.seedtables import prepare, tables
+from archiver.settings import Archive
 from archiver.store import Reader, Store, StoreError
 from archiver.url import DatabaseUrl
 
@@ -25,6 +31,23 @@ def open_reader(database: str) -> Reader:
     from archiver.sqlite_reader import SqliteReader  # noqa: PLC0415
 
     return SqliteReader(url)
+
+
+def make_seed_tables(archive: Archive) -> None:
+    """The tables of the former loggers, if the configuration asks for them; those that are there stay as they are."""
+    if wanted := tables(archive):
+        with _connection(_url(archive.database)) as connection:
+            prepare(connection, wanted)
+
+
+def _connection(url: DatabaseUrl) -> AbstractContextManager[Connection]:
+    if url.backend == "mysql":
+        from archiver.mysql_server import connection  # noqa: PLC0415
+
+        return connection(url)
+    from archiver.sqlite_file import writer  # noqa: PLC0415
+
+    return writer(url)
 
 
 def _url(database: str) -> DatabaseUrl:

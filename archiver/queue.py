@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from archiver.sample import Dated, Gap, Sample, gap_marker
@@ -51,8 +52,8 @@ class Queue:
         self.mark_losses()
         self._samples.append(sample)
 
-    def add_row(self, row: SeedRow) -> None:
-        self._rows.append(row)
+    def add_rows(self, rows: Sequence[SeedRow]) -> None:
+        self._rows.extend(rows)
 
     def describe(self, pv: str, dated: Dated) -> None:
         self._metadata[pv] = dated

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import reduce
+from pathlib import Path
 from typing import Literal
 
 from archiver.units import seconds, size
@@ -71,6 +72,8 @@ class Spool:
     floor: Quantity = "500MB"
 
     def faults(self) -> Iterator[Fault]:
+        if self.file is not None and not Path(self.file).name:
+            yield ("file",), f"{self.file!r} names no file"
         yield from _wrong(size, limit=self.limit, floor=self.floor)
 
 
@@ -85,7 +88,7 @@ class Measurements:
     time: Literal["local", "utc"] = "local"
 
     def faults(self) -> Iterator[Fault]:
-        yield from _wrong(seconds, interval=self.interval)
+        yield from _wrong(_whole_seconds, interval=self.interval)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +104,7 @@ class Temperatures:
     time: Literal["local", "utc"] = "local"
 
     def faults(self) -> Iterator[Fault]:
-        wrong = list(_wrong(seconds, interval=self.interval, spacing=self.spacing))
+        wrong = [*_wrong(_whole_seconds, interval=self.interval), *_wrong(seconds, spacing=self.spacing)]
         yield from wrong
         if not wrong and not 1 <= self.readings <= seconds(self.interval) / seconds(self.spacing):
             yield ("readings",), f"{self.readings} readings {self.spacing} apart are none, or last over the interval"
@@ -114,7 +117,7 @@ class Archive:
     policies: name or glob -> Policy; of several that match a PV the later ones win, key by key.
     """
 
-    database: str
+    database: str = field(repr=False)
     pvs: tuple[str, ...]
     policies: Mapping[str, Policy] = field(default_factory=dict)
     spool: Spool = Spool()
@@ -134,6 +137,20 @@ class Archive:
             if part is not None:
                 yield from (((*where, *key), sentence) for key, sentence in part.faults())
 
+    @property
+    def shown(self) -> str:
+        """The database without its password."""
+        return DatabaseUrl.parse(self.database).shown
+
+    def spool_file(self, config: Path) -> Path:
+        """The default for rack.yaml: rack.spool in the directory where rackioc is started."""
+        return Path(self.spool.file or f"{config.stem}.spool")
+
+    def status_file(self, config: Path) -> Path:
+        """Where the archiver tells how it does (see health.py): beside the spool."""
+        spool = self.spool_file(config)
+        return spool.with_name(f"{spool.name}.status")
+
     def policy(self, pv: str) -> Policy:
         matching = (policy for pattern, policy in self.policies.items() if fnmatchcase(pv, pattern))
         return reduce(lambda below, above: above.over(below), matching, Policy())
@@ -152,6 +169,14 @@ def deadband(text: Quantity) -> tuple[float, bool]:
     return (value / 100 if relative else value), relative
 
 
+def _whole_seconds(text: Quantity) -> float:
+    """Of a table whose times have no fractions."""
+    value = seconds(text)
+    if value % 1:
+        raise ValueError(f"{text!r} is not a number of whole seconds")
+    return value
+
+
 def _wrong(parse: Callable[[Quantity], object], **values: Quantity) -> Iterator[Fault]:
     for key, value in values.items():
         try:
@@ -159,5 +184,5 @@ def _wrong(parse: Callable[[Quantity], object], **values: Quantity) -> Iterator[
         except ValueError as error:
             yield (key,), str(error)
         else:
-            if parse is seconds and parsed == 0:
+            if parse in {seconds, _whole_seconds} and parsed == 0:
                 yield (key,), "must be more than 0"

@@ -15,11 +15,10 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from archiver import sqlite_upkeep
-from archiver.columns import to_columns
+from archiver.columns import from_columns, to_columns
 from archiver.sample import Dated, Sample
 from archiver.sqlite_file import connect_writer, file_name, migrate, sentences
 from archiver.sqlite_metadata import describe
-from archiver.sqlite_reader import SAMPLES, to_sample
 from archiver.store import SeedRow
 from archiver.url import DatabaseUrl
 
@@ -34,7 +33,7 @@ _ADD_NUMBER = f"""
     {_CONFLICT}"""
 
 # Both columns of the key are given, so that each channel costs one step down the tree and not all its rows.
-_NEWEST = f"""
+_NEWEST = """
     WITH newest AS (
         SELECT channel_id, max(smpl_time) AS smpl_time FROM (
             SELECT channel_id,
@@ -43,7 +42,9 @@ _NEWEST = f"""
             FROM channel
             UNION ALL SELECT channel_id, max(smpl_time) FROM sample_recent GROUP BY channel_id)
         WHERE smpl_time IS NOT NULL GROUP BY channel_id)
-    {SAMPLES.format("sample")} JOIN newest USING (channel_id, smpl_time)"""
+    SELECT channel.name, smpl_time, severity_id - 1, status.name, num_val, float_val, str_val, datatype, array_val
+    FROM sample JOIN newest USING (channel_id, smpl_time)
+    JOIN channel USING (channel_id) JOIN status USING (status_id)"""
 
 _SETTLE = (
     f"INSERT INTO sample_settled ({_COLUMNS}) SELECT {_COLUMNS} FROM sample_recent WHERE smpl_time <= :until "
@@ -103,7 +104,11 @@ class SqliteStore:
 
     def newest(self) -> Sequence[Sample]:
         with self._transaction() as connection:
-            return [to_sample(row) for row in connection.exec_driver_sql(_NEWEST)]
+            rows = connection.exec_driver_sql(_NEWEST)
+            return [
+                Sample(pv, time_ns, from_columns(*columns), severity, status)
+                for pv, time_ns, severity, status, *columns in rows
+            ]
 
     def tidy(self) -> bool:
         """Settle what has arrived, when it is much or has lain there for some time."""

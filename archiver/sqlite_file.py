@@ -37,6 +37,18 @@ def connect_writer(url: DatabaseUrl) -> Connection:
     return _connect(url, _WRITER, "BEGIN IMMEDIATE")
 
 
+@contextmanager
+def writer(url: DatabaseUrl) -> Iterator[Connection]:
+    """A connection for a short while."""
+    with sentences(file_name(url)):
+        connection = connect_writer(url)
+        try:
+            yield connection
+        finally:
+            connection.close()
+            connection.engine.dispose()
+
+
 def connect_reader(url: DatabaseUrl) -> Connection:
     return _connect(url, _READER, "BEGIN")
 

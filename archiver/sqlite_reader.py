@@ -1,8 +1,9 @@
 """Reading the archive from its SQLite file, also while the archiver writes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from heapq import merge
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,16 @@ from archiver.sqlite_metadata import history
 from archiver.store import Bin, StoreError
 from archiver.url import DatabaseUrl
 
-SAMPLES = """
-    SELECT channel.name, smpl_time, num_val, float_val, str_val, datatype, array_val, severity_id, status.name
-    FROM {} AS rows JOIN channel USING (channel_id) JOIN status USING (status_id)"""
+_COLUMNS = "channel_id, smpl_time, severity_id, status_id, float_val, num_val, str_val, datatype, array_val"
 
-_SETTLED = f"""{SAMPLES.format("sample_settled")}
+_SETTLED = f"""
+    SELECT {_COLUMNS} FROM sample_settled
     WHERE channel_id = ? AND smpl_time >= ? AND smpl_time <= ? ORDER BY smpl_time"""
+
+# The unary plus keeps SQLite from scanning the table once for each channel.
+_RECENT = f"""
+    SELECT {_COLUMNS} FROM sample_recent
+    WHERE smpl_time >= ? AND smpl_time <= ? AND +channel_id IN ({{}}) ORDER BY smpl_time"""
 
 _BINS = """
     SELECT bin_time, width, count, min_val, max_val, mean_val FROM sample_bin
@@ -37,6 +42,8 @@ class SqliteReader:
             self._check_version()
             undo.pop_all()
         self._channels = {name: number for number, name in self._rows("SELECT channel_id, name FROM channel")}
+        self._names = {number: name for name, number in self._channels.items()}
+        self._statuses: dict[int, str] = {}
 
     def names(self) -> Sequence[str]:
         return sorted(self._channels)
@@ -47,12 +54,15 @@ class SqliteReader:
 
     def samples(self, pvs: Sequence[str], since_ns: int, until_ns: int) -> Iterator[Sample]:
         """What has not settled is read once for all the PVs; of each PV it comes after what has."""
+        if not pvs:
+            return iter(())
+        self._statuses = dict(self._pairs("SELECT status_id, name FROM status"))
         begins = self._in_force([self._channels[pv] for pv in pvs], since_ns)
-        settled = [
-            map(to_sample, self._rows(_SETTLED, channel, begin, until_ns)) for channel, begin in begins.items()
-        ]
-        recent = map(to_sample, self._recent(begins, until_ns))
-        return merge(*settled, recent, key=attrgetter("time_ns")) if settled else iter(())
+        settled = [self._samples(_SETTLED, channel, begin, until_ns) for channel, begin in begins.items()]
+        recent = self._recent(begins, until_ns)
+        if len(settled) == 1:
+            return chain(*settled, recent)
+        return merge(*settled, recent, key=attrgetter("time_ns"))
 
     def bins(self, pv: str, since_ns: int, until_ns: int) -> Sequence[Bin]:
         return [Bin(*row) for row in self._rows(_BINS, self._channels[pv], since_ns, until_ns)]
@@ -69,31 +79,30 @@ class SqliteReader:
     def _in_force(self, channels: Sequence[int], since_ns: int) -> dict[int, int]:
         """The time of each channel's newest row before the window, else the window's begin."""
         recent = "SELECT channel_id, max(smpl_time) FROM sample_recent WHERE smpl_time <= ? GROUP BY channel_id"
-        found: dict[int, int] = {}
-        found.update((channel, time_ns) for channel, time_ns in self._rows(recent, since_ns))
+        found = dict(self._pairs(recent, since_ns))
         settled = "SELECT max(smpl_time) FROM sample_settled WHERE channel_id = ? AND smpl_time <= ?"
         for channel in channels:
             if channel not in found:
                 found[channel] = next(self._rows(settled, channel, since_ns))[0] or since_ns
         return {channel: found[channel] for channel in channels}
 
-    def _recent(self, begins: dict[int, int], until_ns: int) -> Iterator[Sequence[Any]]:
-        if not begins:
-            return
-        wanted = ", ".join(f"({channel}, {begin})" for channel, begin in begins.items())
-        yield from self._rows(
-            f"""WITH wanted (number, begin) AS (VALUES {wanted}) {SAMPLES.format("sample_recent")}
-            JOIN wanted ON number = channel_id
-            WHERE smpl_time >= ? AND smpl_time <= ? AND smpl_time >= begin ORDER BY smpl_time""",
-            min(begins.values()),
-            until_ns,
-        )
+    def _recent(self, begins: Mapping[int, int], until_ns: int) -> Iterator[Sample]:
+        sql = _RECENT.format(", ".join(map(str, begins)))
+        begin_of = {self._names[channel]: begin for channel, begin in begins.items()}
+        samples = self._samples(sql, min(begins.values()), until_ns)
+        return (sample for sample in samples if sample.time_ns >= begin_of[sample.pv])
+
+    def _samples(self, sql: str, *values: int) -> Iterator[Sample]:
+        names, statuses = self._names, self._statuses
+        for channel, time_ns, severity, status, number, *others in self._rows(sql, *values):
+            plain = number is not None and others[2] is None
+            value = number if plain else from_columns(others[0], number, *others[1:])
+            yield Sample(names[channel], time_ns, value, severity - 1, statuses[status])
+
+    def _pairs(self, sql: str, *values: int) -> Iterator[tuple[Any, Any]]:
+        return ((key, value) for key, value in self._rows(sql, *values))
 
     def _rows(self, sql: str, *values: str | int) -> Iterator[Sequence[Any]]:
+        """By the driver itself: SQLAlchemy's rows would cost as much again."""
         with sentences(self._file):
-            yield from self._connection.exec_driver_sql(sql, values)
-
-
-def to_sample(row: Sequence[Any]) -> Sample:
-    pv, time_ns, *columns, severity, status = row
-    return Sample(pv, time_ns, from_columns(*columns), severity - 1, status)
+            yield from self._connection.connection.cursor().execute(sql, values)

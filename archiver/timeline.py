@@ -2,14 +2,11 @@
 
 from dataclasses import dataclass
 
+from archiver.health import Cause
 from archiver.sample import RESOLUTION_NS
 
 YEAR_1991_NS = 662_688_000 * 10**9
 FUTURE_NS = 5 * 60 * 10**9
-
-BACKWARDS = "time stamps going backwards"
-EPOCH_1990 = "time stamps of 1990 (record never processed, or no clock)"
-FUTURE = "time stamps more than 5 min in the future"
 
 
 class Refused(Exception):
@@ -39,7 +36,7 @@ class Timeline:
         if not self.in_gap and stamp_ns == self.last_stamp_ns:
             return None
         if not self.in_gap and stamp_ns < self.last_stamp_ns:
-            raise Refused(BACKWARDS)
+            raise Refused(Cause.BACKWARDS)
         time_ns = connected_ns if self.in_gap and stamp_ns <= self.last_ns else stamp_ns
         self.last_ns, self.last_stamp_ns, self.in_gap = max(time_ns, self._next_ns()), stamp_ns, False
         return self.last_ns
@@ -60,6 +57,6 @@ class Timeline:
 
 def _check_stamp(time_ns: int, now_ns: int) -> None:
     if time_ns < YEAR_1991_NS:  # EPICS counts from 1990: a record never processed, or an IOC without a clock
-        raise Refused(EPOCH_1990)
+        raise Refused(Cause.EPOCH_1990)
     if time_ns > now_ns + FUTURE_NS:
-        raise Refused(FUTURE)
+        raise Refused(Cause.FUTURE)

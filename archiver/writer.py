@@ -61,6 +61,7 @@ class Writer:
         self.healthy = False
         self.error = ""
         self.spool_error = ""
+        self.last_error = ""
         self.stored = 0
         self.rejected = 0
 
@@ -206,6 +207,7 @@ class Writer:
     def _note(self, error: str) -> None:
         """An error that goes on is said once, and so is its end."""
         self.healthy = not error
+        self.last_error = error or self.last_error
         if error and error != self.error:
             log.error("%s; samples wait in %s", error, self._spool.path)
         elif self.error and not error:
@@ -213,6 +215,7 @@ class Writer:
         self.error = error
 
     def _note_spool(self, error: str) -> None:
+        self.last_error = error or self.last_error
         if error and error != self.spool_error:
             log.error("%s", error)
         self.spool_error = error

@@ -195,14 +195,18 @@ class Refused(DeviceError):
     status = Status.WRITE
 
 
+ConfigFault = tuple[tuple[str, ...], str]
+"""The keys that lead there, and a sentence: what is wrong and what is allowed."""
+
+
 class DriverConfig:
     """Base of the frozen dataclasses that hold an instrument's keys in the configuration file.
 
     The fields' type hints are the schema. ``faults`` adds what hints cannot say.
     """
 
-    def faults(self) -> Iterable[tuple[str, str]]:
-        """Yield (path of the key below the instrument, what is wrong and what is allowed) for each fault."""
+    def faults(self) -> Iterable[ConfigFault]:
+        """Yield what is wrong, with the keys below the instrument."""
         return ()
 
 

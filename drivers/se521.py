@@ -26,6 +26,7 @@ import usb.util
 
 from drivers.base import (
     BadReply,
+    ConfigFault,
     DeviceError,
     Driver,
     DriverConfig,
@@ -73,14 +74,14 @@ class SE521Config(DriverConfig):
     address: int | None = None
     mean: int = 20
 
-    def faults(self) -> Iterable[tuple[str, str]]:
+    def faults(self) -> Iterable[ConfigFault]:
         """Yield the keys that are out of range."""
         if not 1 <= self.mean <= 3600:
-            yield "mean", f"is {self.mean}; it must be a number of readings from 1 to 3600"
+            yield ("mean",), f"is {self.mean}; it must be a number of readings from 1 to 3600"
         for key, highest in (("bus", 255), ("address", 127)):
             number = getattr(self, key)
             if number is not None and not 1 <= number <= highest:
-                yield key, f"is {number}; it must be from 1 to {highest} (lsusb shows it)"
+                yield (key,), f"is {number}; it must be from 1 to {highest} (lsusb shows it)"
 
     @property
     def wanted(self) -> str:

@@ -25,6 +25,7 @@ import serial
 
 from drivers.base import (
     BadReply,
+    ConfigFault,
     DeviceError,
     Driver,
     DriverConfig,
@@ -92,20 +93,20 @@ class TechnixConfig(DriverConfig):
     limits: Limits = Limits()
     polarity: Literal["positive", "negative"] = "positive"
 
-    def faults(self) -> Iterable[tuple[str, str]]:
+    def faults(self) -> Iterable[ConfigFault]:
         """Yield the keys whose numbers make no sense."""
         if not self.port:
-            yield "port", "is empty: give a serial device or a URL that pyserial knows"
+            yield ("port",), "is empty: give a serial device or a URL that pyserial knows"
         for key in ("voltage_kv", "current_ma"):
             full_scale, limit = getattr(self.full_scale, key), getattr(self.limits, key)
             if not _positive(full_scale):
-                yield f"full_scale.{key}", f"is {full_scale:g}; it must be a finite number above 0"
+                yield ("full_scale", key), f"is {full_scale:g}; it must be a finite number above 0"
             if limit is None:
                 continue
             if not _positive(limit):
-                yield f"limits.{key}", f"is {limit:g}; it must be a finite number above 0"
+                yield ("limits", key), f"is {limit:g}; it must be a finite number above 0"
             elif limit > full_scale:
-                yield f"limits.{key}", f"is {limit:g}, above the full scale of {full_scale:g}"
+                yield ("limits", key), f"is {limit:g}, above the full scale of {full_scale:g}"
 
 
 def _positive(number: float) -> bool:

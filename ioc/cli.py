@@ -18,8 +18,13 @@ import typer
 
 import sim
 from archiver import history as archiver_history
+from archiver import status as archiver_status
+from archiver.settings import Archive
+from archiver.store import StoreError
+from archiver.url import DatabaseUrl
 from ioc import banner, listing, supervisor
 from ioc.config import Config, ConfigError, load
+from ioc.convert import convert as converted
 from ioc.ioc import serve
 from sim import control, technix
 from sim.caen import Crate
@@ -43,6 +48,8 @@ app = typer.Typer(
 )
 sim_app = typer.Typer(no_args_is_help=True)
 app.add_typer(sim_app, name="sim")
+db_app = typer.Typer(no_args_is_help=True, help="The database of a configuration's archive.")
+app.add_typer(db_app, name="db")
 
 
 class Form(StrEnum):
@@ -50,6 +57,13 @@ class Form(StrEnum):
 
     table = "table"
     csv = "csv"
+    json = "json"
+
+
+class Report(StrEnum):
+    """Formats of a report."""
+
+    table = "table"
     json = "json"
 
 
@@ -81,7 +95,7 @@ def _guarded(action: Callable[..., Any]) -> Callable[..., Any]:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more, as with head
             raise typer.Exit(1) from None
-        except (OSError, archiver_history.HistoryError, CommandError) as error:
+        except (OSError, archiver_history.HistoryError, StoreError, CommandError) as error:
             typer.echo(f"rackioc: {error}", err=True)
             raise typer.Exit(1) from None
 
@@ -104,22 +118,104 @@ def ioc(config: ConfigPath, force: ForceOption = False) -> None:
 def archive(config: ConfigPath, parent: Annotated[int, typer.Option(hidden=True)] = 0) -> None:
     """Keep the history of a configuration without serving it; a Channel Access client like any other."""
     loaded = load(config)
-    if loaded.archive is None:
-        typer.echo(f"{config}: archive: is missing; it says what to keep (pvs) and where (database)", err=True)
-        raise typer.Exit(EXIT_CONFIG)
+    settings = _archive_of(loaded)
     _log()
     if parent:
         supervisor.end_with(parent)
     from archiver import archive as service  # noqa: PLC0415 - loads libca, which the IOC's process has no use for
 
-    raise typer.Exit(service.main(loaded.archive.database, list(loaded.archive.pvs), pv_list=loaded.pv_list))
+    raise typer.Exit(service.main(settings, config, pv_list=loaded.pv_list, prefix=loaded.prefix))
+
+
+def _archive_of(config: Config) -> Archive:
+    if config.archive is None:
+        typer.echo(f"{config.path}: archive: is missing; it says what to keep (pvs) and where (database)", err=True)
+        raise typer.Exit(EXIT_CONFIG)
+    return config.archive
+
+
+@_command(app, "status")
+def status(
+    config: ConfigPath, form: Annotated[Report, typer.Option("--format", help="How to print.")] = Report.table
+) -> None:
+    """Tell how the archiver of a configuration does; exit code 1 if it does not run, or if something is wrong.
+
+    Run it where the archiver was started: its status file is found from there.
+    """
+    troubles = archiver_status.command(_archive_of(load(config)).status_file(config), form.value, sys.stdout)
+    for sentence in troubles:
+        typer.echo(sentence, err=True)
+    raise typer.Exit(1 if troubles else 0)
+
+
+@_command(db_app, "init")
+def db_init(config: ConfigPath) -> None:
+    """Make the database's tables, as the archiver does when it starts; what is there already stays."""
+    database = _archive_of(load(config)).database
+    from archiver import manage  # noqa: PLC0415 - it brings migrations that no other command needs
+
+    for sentence in manage.init(database):
+        typer.echo(sentence)
+
+
+@_command(db_app, "migrate")
+def db_migrate(config: ConfigPath) -> None:
+    """Bring the tables of an older rackioc up to date, as the archiver does when it starts."""
+    database = _archive_of(load(config)).database
+    from archiver import manage  # noqa: PLC0415 - it brings migrations that no other command needs
+
+    for sentence in manage.migrate(database):
+        typer.echo(sentence)
+
+
+@_command(db_app, "status")
+def db_status(config: ConfigPath) -> None:
+    """Tell what the database holds and whether its tables are up to date; nothing is changed."""
+    database = _archive_of(load(config)).database
+    from archiver import manage  # noqa: PLC0415
+
+    rows = manage.status(database)
+    width = max(len(label) for label, _ in rows)
+    for label, value in rows:
+        typer.echo(f"{label:<{width}}  {value}")
 
 
 @_command(app, "check")
 def check(config: ConfigPath) -> None:
-    """Check a configuration without touching an instrument; print every fault with its line."""
+    """Check a configuration without touching an instrument; print every fault with its line.
+
+    Of an archive on a server it tells what the user may not do there (exit code 1).
+    """
     loaded = load(config)
     typer.echo(f"{config}: good; {len(loaded.instruments)} instruments")
+    missing = _missing_grants(loaded.archive.database) if loaded.archive else []
+    for sentence in missing:
+        typer.echo(sentence)
+    raise typer.Exit(1 if missing else 0)
+
+
+def _missing_grants(database: str) -> list[str]:
+    url = DatabaseUrl.parse(database)
+    if url.backend == "sqlite":
+        return []
+    from archiver.grants import missing_grants  # noqa: PLC0415 - an archive in a file needs no PyMySQL
+
+    try:
+        return missing_grants(url)
+    except StoreError as error:
+        typer.echo(f"archive: {error}; samples would wait in the spool", err=True)
+        return []
+
+
+@_command(app, "convert")
+def convert(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="config.yml, or SE521_dbsettings.py (never run).")],
+) -> None:
+    """Print a configuration made from that of the CAEN HV logger or of the SE521 data logger.
+
+    `rackioc convert config.yml > rack.yaml`: their old tables go on growing.
+    """
+    typer.echo(converted(file), nl=False)
 
 
 @_command(app, "pvs")

@@ -12,40 +12,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
 import drivers
+from archiver.settings import Archive
 from drivers.base import Driver, Point
-from ioc import health, schema, status, yamlfile
+from ioc import archive_status, health, schema, status, yamlfile
 from ioc.fields import FIELDS, TIGHTER
 from ioc.site import NAME_SIZE, Site, is_glob
 from ioc.yamlfile import Fault, Key, YamlFile
 
 _NAME = re.compile(r"[A-Za-z0-9_\-+:;<>/,#\[\]{}^]*")
-_DATABASES = ("sqlite",)
+# Tables of the archive that one instrument fills -> the driver of that instrument
+_TABLES = {"measurements": "caen", "temperatures": "se521"}
 _COMMON = ("driver", "scan")  # keys of every instrument
 SHORTEST_PERIOD = 0.02
-
-
-@dataclass(frozen=True, kw_only=True)
-class Archive:
-    """``archive:``. database: an SQLAlchemy URL; pvs: globs over the IOC's own PVs, and names of other IOCs' PVs."""
-
-    database: str
-    pvs: tuple[str, ...]
-
-    def faults(self) -> list[tuple[str, str]]:
-        """What the type hints cannot say."""
-        try:
-            url = make_url(self.database)
-        except ArgumentError:
-            return [("database", "is not a database URL; allowed: sqlite:///FILE")]
-        if url.get_backend_name() not in _DATABASES:
-            return [("database", f"{url.get_backend_name()} is not known; allowed: sqlite:///FILE")]
-        if url.database in {None, "", ":memory:"}:
-            return [("database", "names no file; allowed: sqlite:///FILE")]
-        return []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +88,8 @@ class _Loader:
         self._known: dict[str, Point] = {}
         # beginnings of names of instruments that say only later what they have
         self._open: list[str] = []
+        # names that no instrument may have -> whose they are
+        self._taken = {status.NAME: "IOC"}
 
     def load(self) -> Config | None:
         data = self._file.data
@@ -116,11 +97,15 @@ class _Loader:
         if not isinstance(data, dict):
             return None
         prefix = self._prefix(data.get("prefix"))
+        if data.get("archive") is not None:
+            self._taken[archive_status.NAME] = "archiver"
         raw = _mapping(data.get("instruments"))
         instruments = [self._instrument(prefix, name, _mapping(keys)) for name, keys in raw.items()]
         self._learn(prefix, status.NAME, status.POINTS, ())
+        if data.get("archive") is not None:
+            self._learn(prefix, archive_status.NAME, archive_status.POINTS, ())
         site = self._site(_mapping(data.get("records")))
-        archive = self._archive(data.get("archive"))
+        archive = self._archive(data.get("archive"), raw)
         if self._file.faults:
             return None
         site_file = Path(data.get("site_file") or f"{self._path.stem}.site.yaml")
@@ -142,8 +127,8 @@ class _Loader:
         key: Key = ("instruments", name)
         name = str(name)
         self._check_name(name, key)
-        if name == status.NAME:
-            self._file.fault(key, f"the name {status.NAME} is taken by the IOC's own records")
+        if name in self._taken:
+            self._file.fault(key, f"the name {name} is taken by the {self._taken[name]}'s own records")
         kind = self._driver_class(keys, key)
         if kind is None:
             self._open.append(f"{prefix}{name}:")  # its records are not known: no complaints that follow from that
@@ -162,7 +147,7 @@ class _Loader:
         return InstrumentConfig(name, driver, periods)
 
     def _driver_class(self, keys: dict[Any, Any], key: Key) -> type[Driver] | None:
-        names = sorted(each.name for each in pkgutil.iter_modules(drivers.__path__) if each.name != "base")
+        names = _drivers()
         allowed = f"allowed: {', '.join(names)}"
         name = keys.get("driver")
         if name not in names:
@@ -255,15 +240,38 @@ class _Loader:
             if own is not None and TIGHTER[name](own, value) != value:
                 self._file.fault(key, f"{value:g} is beyond the instrument's own limit of {own:g} {point.egu}")
 
-    def _archive(self, data: Any) -> Archive | None:
+    def _archive(self, data: Any, instruments: dict[Any, Any]) -> Archive | None:
         if data is None:
             return None
         archive: Archive | None = schema.check(Archive, data, ("archive",), self._file)
-        pvs = _mapping(data).get("pvs")
-        for index, pattern in enumerate(pvs if isinstance(pvs, list) else ()):
-            if isinstance(pattern, str) and is_glob(pattern):
+        keys = _mapping(data)
+        pvs = [pattern if isinstance(pattern, str) else "" for pattern in _list(keys.get("pvs"))]
+        for index, pattern in enumerate(pvs):
+            if is_glob(pattern):
                 self._check_matches(pattern, ("archive", "pvs", index))
+        for pattern in map(str, _mapping(keys.get("policies"))):
+            if is_glob(pattern) and not any(fnmatchcase(name, pattern) for name in pvs if not is_glob(name)):
+                self._check_matches(pattern, ("archive", "policies", pattern))
+        for section, driver in _TABLES.items():
+            self._check_instrument(_mapping(keys.get(section)), driver, instruments, ("archive", section))
         return archive
+
+    def _check_instrument(self, table: dict[Any, Any], driver: str, instruments: dict[Any, Any], key: Key) -> None:
+        name = table.get("instrument")
+        kinds = {str(each): _mapping(keys).get("driver") for each, keys in instruments.items()}
+        wrong = kinds[name] in _drivers() and kinds[name] != driver if name in kinds else isinstance(name, str)
+        if wrong:
+            allowed = [each for each, kind in kinds.items() if kind == driver]
+            known = f"allowed: {', '.join(allowed)}" if allowed else "there is none"
+            self._file.fault((*key, "instrument"), f"'{name}' is not an instrument with driver {driver}; {known}")
+
+
+def _drivers() -> list[str]:
+    return sorted(each.name for each in pkgutil.iter_modules(drivers.__path__) if each.name != "base")
+
+
+def _list(data: Any) -> list[Any]:
+    return data if isinstance(data, list) else []
 
 
 def _mapping(data: Any) -> dict[Any, Any]:

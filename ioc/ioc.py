@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
 
-from ioc import rivals, sitefile, status
+from drivers.base import Driver
+from ioc import archive_status, rivals, sitefile, status
 from ioc.config import Config, ConfigError
 from ioc.instrument import Instrument
 from ioc.server import Server
@@ -28,10 +29,9 @@ async def serve(
     stop = _signals()
     server = Server()
     site_file = _remember(config)
-    own = Instrument(status.NAME, config.prefix, status.IocStatus(server), config.site, server)
     instruments = [
-        (Instrument(each.name, config.prefix, each.driver, config.site, server), each.periods)
-        for each in config.instruments
+        (Instrument(name, config.prefix, driver, config.site, server), periods)
+        for name, driver, periods in _all(config, server)
     ]
     if not force:
         await rivals.refuse(server.names, server.search_port)
@@ -39,7 +39,7 @@ async def serve(
     tasks = [serving, asyncio.create_task(stop.wait())]
     try:
         port = await _bound(server, serving)
-        for instrument, periods in (*instruments, (own, {})):
+        for instrument, periods in instruments:
             instrument.start(periods)
         log.info("serving %d records on TCP port %d", len(server.names), port)
         if beside is not None:
@@ -49,10 +49,20 @@ async def serve(
             task.result()
     finally:
         await _cancel(tasks[1:])
-        await asyncio.gather(*(instrument.close() for instrument, _ in (*instruments, (own, {}))))
+        await asyncio.gather(*(instrument.close() for instrument, _ in instruments))
         await _cancel([serving])
         site_file.close()
         log.info("stopped")
+
+
+def _all(config: Config, server: Server) -> Iterator[tuple[str, Driver, Mapping[str, float]]]:
+    """The instruments as configured, and those that tell about rackioc itself."""
+    for each in config.instruments:
+        yield each.name, each.driver, each.periods
+    yield status.NAME, status.IocStatus(server), {}
+    if config.archive is not None:
+        path = config.archive.status_file(config.path)
+        yield archive_status.NAME, archive_status.ArchiveStatus(path), {}
 
 
 def _remember(config: Config) -> SiteFile:

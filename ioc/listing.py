@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from drivers.base import DeviceError, Driver, Point
-from ioc import health, status
+from ioc import archive_status, health, status
 from ioc.config import Config
 
 
@@ -41,7 +41,10 @@ def rows(config: Config) -> tuple[list[Row], list[str]]:
             except DeviceError as error:
                 silent.append(f"{each.name}: {error}; only the PVs that it always has are listed")
         found += _rows(config, each.name, points)
-    return found + _rows(config, status.NAME, status.POINTS), silent
+    found += _rows(config, status.NAME, status.POINTS)
+    if config.archive is not None:
+        found += _rows(config, archive_status.NAME, archive_status.POINTS)
+    return found, silent
 
 
 def _ask(driver: Driver) -> tuple[Point, ...]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from typing import Any, get_args, get_type_hints
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pydantic
 import yaml
@@ -22,8 +24,10 @@ _WORDS = {
     "tuple_type": "must be a list",
     "dataclass_type": "must be a mapping (key: value)",
     "missing": "is missing",
+    "too_long": "has too many entries",
     "int_parsing": "must be a whole number",
 }
+_PASSWORD = re.compile(r"(://[^:/@]*:).*@")
 
 
 def check(schema: type, data: Any, key: Key, file: YamlFile, also: tuple[str, ...] = ()) -> Any:
@@ -46,28 +50,29 @@ def check(schema: type, data: Any, key: Key, file: YamlFile, also: tuple[str, ..
         try:
             checked = adapter.validate_json(json.dumps(data))
         except pydantic.ValidationError as error:
-            found = {_path(data, each): each for each in error.errors()}  # one for all the alternatives of a key
-            deeper = {path[:length] for path in found for length in range(len(path))}
-            errors = [each for path, each in found.items() if path not in dropped | deeper]
-            if sum(_read_again(data, each, key, file) for each in errors):
+            found = _by_path(data, error)
+            above = {path[:length] for path in (*found, *dropped) for length in range(len(path))}
+            fresh = {path: errors for path, errors in found.items() if path not in dropped | above}
+            if sum(_read_again(data, path, errors, key, file) for path, errors in fresh.items()):
                 continue
-            for each in errors:
-                _note(schema, also, data, each, key, file)
-            faulty = {_path(data, each) for each in errors}
-            dropped |= faulty
-            if not sum(_drop(data, path) for path in faulty):
+            for path, errors in fresh.items():
+                _note(schema, also, path, errors, key, file)
+            dropped |= fresh.keys()
+            # of what is missing only the mapping around it can be dropped
+            if not sum(_drop(data, path) or _drop(data, path[:-1]) for path in fresh):
                 return None
         else:
             faults = list(checked.faults()) if hasattr(checked, "faults") else []
             for path, sentence in faults:
-                file.fault((*key, *path.split(".")), sentence)
+                there = _resolve(data, path)
+                file.fault((*key, *there, *path[len(there) :]), sentence)
             return None if dropped or faults else checked
 
 
-def _read_again(data: Any, error: Any, key: Key, file: YamlFile) -> bool:
+def _read_again(data: Any, path: Key, found: list[Any], key: Key, file: YamlFile) -> bool:
     """A text from the environment where a number is wanted: read it as YAML would."""
-    path = _path(data, error)
-    if (*key, *path) not in file.from_environment or error["type"] not in {"float_type", "int_type", "bool_type"}:
+    kinds = {each["type"] for each in found}
+    if (*key, *path) not in file.from_environment or not kinds & {"float_type", "int_type", "bool_type"}:
         return False
     parent = _walk(data, path[:-1])
     try:
@@ -80,17 +85,35 @@ def _read_again(data: Any, error: Any, key: Key, file: YamlFile) -> bool:
     return True
 
 
-def _note(schema: type, also: tuple[str, ...], data: Any, error: Any, key: Key, file: YamlFile) -> None:
-    path = _path(data, error)
-    if error["type"] == "unexpected_keyword_argument":
+def _note(schema: type, also: tuple[str, ...], path: Key, found: list[Any], key: Key, file: YamlFile) -> None:
+    """Word the errors of one key: several are those of its alternatives."""
+    kinds = {each["type"] for each in found}
+    if "unexpected_keyword_argument" in kinds:
         allowed = ", ".join([*(also if len(path) == 1 else ()), *_names(schema, path[:-1])])
         file.fault((*key, *path), f"unknown key; allowed: {allowed}")
         return
-    sentence = _WORDS.get(error["type"], error["msg"])
+    shown = "" if "missing" in kinds or "password" in path else f"{_shown(found[0]['input'])} "
+    file.fault((*key, *path), shown + _either([_sentence(each) for each in found]))
+
+
+def _sentence(error: Any) -> str:
     if error["type"] == "literal_error":
-        sentence = f"must be one of {error['ctx']['expected'].replace(' or ', ', ')}"
-    shown = "" if error["type"] == "missing" or "password" in path else f"{json.dumps(error['input'])} "
-    file.fault((*key, *path), shown + sentence)
+        expected = error["ctx"]["expected"]
+        return f"must be one of {expected.replace(' or ', ', ')}" if " or " in expected else f"must be {expected}"
+    return str(_WORDS.get(error["type"], error["msg"]))
+
+
+def _either(sentences: list[str]) -> str:
+    """One sentence for all the alternatives: must be a text or a number."""
+    if "must be a number" in sentences:
+        sentences = [sentence for sentence in sentences if sentence != "must be a whole number"]
+    first, *others = dict.fromkeys(sentences)
+    return " or ".join([first, *(sentence.removeprefix("must be ") for sentence in others)])
+
+
+def _shown(value: Any) -> str:
+    """A faulty value, without the password of a URL in it."""
+    return _PASSWORD.sub(r"\1***@", json.dumps(value))
 
 
 def _drop(data: Any, path: Key) -> bool:
@@ -104,21 +127,34 @@ def _drop(data: Any, path: Key) -> bool:
     return True
 
 
+def _by_path(data: Any, error: pydantic.ValidationError) -> dict[Key, list[Any]]:
+    """The errors of each key: one that has alternatives has one for each."""
+    found: dict[Key, list[Any]] = {}
+    for each in error.errors():
+        found.setdefault(_path(data, each), []).append(each)
+    return found
+
+
 def _path(data: Any, error: Any) -> Key:
-    """The place of an error as keys of the data: pydantic adds the names of alternatives, JSON turns keys to text."""
+    """The place of an error as keys of the data."""
+    *parts, last = error["loc"]
+    if error["type"] == "missing":
+        return (*_resolve(data, parts), last)
+    return _resolve(data, error["loc"])
+
+
+def _resolve(data: Any, parts: Iterable[str | int]) -> Key:
+    """The parts that are keys of the data, as they stand there.
+
+    Others are words of the schema (pydantic adds the names of alternatives); numbers have become texts in JSON.
+    """
     path: list[str | int] = []
-    here = data
-    for part in error["loc"]:
-        if isinstance(part, str) and "[" in part:
-            continue
-        step = part
-        if isinstance(here, dict) and part not in here and str(part).isdigit() and int(part) in here:
-            step = int(part)
-        path.append(step)
-        try:
-            here = here[step]
-        except (KeyError, IndexError, TypeError):
-            here = None
+    for part in parts:
+        keys = data if isinstance(data, dict) else range(len(data)) if isinstance(data, list) else ()
+        step = next((key for key in keys if str(key) == str(part)), None)
+        if step is not None:
+            path.append(step)
+            data = data[step]
     return tuple(path)
 
 
@@ -128,9 +164,12 @@ def _walk(data: Any, path: Key) -> Any:
     return data
 
 
-def _names(schema: Any, path: Key) -> list[str]:
+def _names(hint: Any, path: Key) -> list[str]:
     """The keys allowed at a place of a (nested) dataclass."""
-    for step in path:
-        hint = get_type_hints(schema).get(str(step))
-        schema = next((arg for arg in (hint, *get_args(hint)) if dataclasses.is_dataclass(arg)), None)
-    return [each.name for each in dataclasses.fields(schema)] if schema else []
+    if dataclasses.is_dataclass(hint):
+        if not path:
+            return [each.name for each in dataclasses.fields(hint)]
+        return _names(get_type_hints(hint).get(str(path[0])), path[1:])
+    if get_origin(hint) in {dict, Mapping}:
+        return _names(get_args(hint)[1], path[1:])
+    return next(filter(None, (_names(alternative, path) for alternative in get_args(hint))), [])

@@ -16,9 +16,13 @@ ALLOWED: dict[str, set[str]] = {
     "db": set(),
     "drivers": set(),
     "ioc": {"drivers"},
+    "ioc/archive_status.py": {"archiver", "drivers"},  # and of the archiver no more than BORDER says
     "ioc/cli.py": {"archiver", "drivers", "sim"},  # the one place that puts the rooms together
+    "ioc/config.py": {"archiver", "drivers"},
     "sim": set(),
 }
+# file of the IOC -> all that it may import of the archiver, which loads libca and databases elsewhere
+BORDER = {"ioc/archive_status.py": "archiver.health", "ioc/config.py": "archiver.settings"}
 
 
 def files() -> list[str]:
@@ -52,15 +56,21 @@ def test_a_room_imports_only_the_rooms_below_it(file: str) -> None:
     assert top(imports(file)) & ROOMS - {room} <= ALLOWED.get(file, ALLOWED[room])
 
 
+@pytest.mark.parametrize("file", BORDER)
+def test_the_ioc_knows_of_the_archiver_what_it_is_told_and_what_it_tells(file: str) -> None:
+    modules = {".".join(name.split(".")[:2]) for name in imports(file) if name.startswith("archiver.")}
+    assert modules == {BORDER[file]}
+
+
 def test_caproto_is_imported_by_the_channel_and_the_server_alone() -> None:
     assert {file for file in product() if "caproto" in top(imports(file))} == {"ioc/channel.py", "ioc/server.py"}
 
 
-def test_libca_is_imported_by_the_archivers_client_alone() -> None:
+def test_libca_is_imported_by_one_file_alone() -> None:
     libca = {"aioca", "epicscorelibs", "epics"}
     definitions = {"epicscorelibs", "epicscorelibs.path"}  # base's record types are files beside the library
     users = {file for file in product() if libca & top(imports(file) - definitions)}
-    assert users == {"archiver/client.py"}
+    assert users == {"archiver/libca.py"}
     assert imports("ioc/dbd.py") & definitions
 
 

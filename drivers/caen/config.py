@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from drivers.base import DriverConfig, Severity
+from drivers.base import ConfigFault, DriverConfig, Severity
 
 # Written out, because the enums of caen-libs can be imported only where CAEN's C library is installed.
 System = Literal[
@@ -67,16 +67,16 @@ class Config(DriverConfig):
     channels: dict[int, Literal["ALL"] | tuple[int, ...]] | None = None
     relative_alarms: RelativeAlarms = RelativeAlarms()
 
-    def faults(self) -> Iterable[tuple[str, str]]:
+    def faults(self) -> Iterable[ConfigFault]:
         """Yield what the type hints cannot say."""
         if not self.host:
-            yield "host", "is empty; it is the link's argument: a host name or address, or a serial device"
+            yield ("host",), "is empty; it is the link's argument: a host name or address, or a serial device"
         for key in ("host", "username", "password"):
             if not getattr(self, key).isascii():
-                yield key, "has characters outside ASCII, which CAEN's library does not take"
+                yield (key,), "has characters outside ASCII, which CAEN's library does not take"
         for slot, channels in (self.channels or {}).items():
             if slot < 0:
-                yield f"channels.{slot}", "is not a slot; slots are numbered from 0"
+                yield ("channels", str(slot)), "is not a slot; slots are numbered from 0"
             yield from _channel_faults(slot, channels)
         alarms = self.relative_alarms
         yield from _limit_faults("voltage_v", alarms.voltage_v, math.inf, "number of volts above 0")
@@ -97,22 +97,22 @@ class Config(DriverConfig):
         return () if wanted == "ALL" else tuple(ch for ch in sorted(set(wanted)) if ch >= present)
 
 
-def _limit_faults(key: str, limits: Limits, most: float, allowed: str) -> Iterable[tuple[str, str]]:
-    path = f"relative_alarms.{key}"
+def _limit_faults(key: str, limits: Limits, most: float, allowed: str) -> Iterable[ConfigFault]:
+    path = ("relative_alarms", key)
     for name, value in (("minor", limits.minor), ("major", limits.major)):
         if value is not None and not (0 < value <= most and math.isfinite(value)):
-            yield f"{path}.{name}", f"is {value:g}; it must be a {allowed}"
+            yield (*path, name), f"is {value:g}; it must be a {allowed}"
     if limits.minor is not None and limits.major is not None and limits.minor > limits.major:
-        yield f"{path}.minor", f"is {limits.minor:g}, above major, which is {limits.major:g}"
+        yield (*path, "minor"), f"is {limits.minor:g}, above major, which is {limits.major:g}"
 
 
-def _channel_faults(slot: int, channels: Literal["ALL"] | tuple[int, ...]) -> Iterable[tuple[str, str]]:
+def _channel_faults(slot: int, channels: Literal["ALL"] | tuple[int, ...]) -> Iterable[ConfigFault]:
     if channels == "ALL":
         return
     if not channels:
-        yield f"channels.{slot}", 'names no channel; allowed are "ALL" and a list of channel numbers'
+        yield ("channels", str(slot)), 'names no channel; allowed are "ALL" and a list of channel numbers'
     for channel in channels:
         if channel < 0:
-            yield f"channels.{slot}", f"{channel} is not a channel; channels are numbered from 0"
+            yield ("channels", str(slot)), f"{channel} is not a channel; channels are numbered from 0"
     if len(set(channels)) < len(channels):
-        yield f"channels.{slot}", "names a channel twice"
+        yield ("channels", str(slot)), "names a channel twice"

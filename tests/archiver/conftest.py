@@ -17,6 +17,8 @@ import pytest
 
 from bench.loopback import free_port
 
+ROOT = Path(__file__).parents[2]
+
 IOC = """
 import json, os, sys
 from epicscorelibs.ioc import ioc, iocshRegisterCommon, start_ioc
@@ -30,11 +32,14 @@ for line in sys.stdin:
 """
 
 ARCHIVER = """
-import logging, sys
+import json, logging, sys
+from pathlib import Path
 from archiver.archive import main
-logging.basicConfig(level=logging.INFO)
-database, pv_list, *patterns = sys.argv[1:]
-sys.exit(main(database, patterns, pv_list))
+from archiver.settings import Archive, Measurements, Policy, Spool, Temperatures, Thin
+from pydantic import TypeAdapter
+logging.basicConfig(level="INFO", stream=sys.stderr)
+archive = TypeAdapter(Archive).validate_json(sys.argv[1])
+sys.exit(main(archive, Path("rack.yaml"), "T:PVS", "T:"))
 """
 
 
@@ -66,6 +71,9 @@ class Ioc:
         self._command(f"dbpr {pv} 2")
         day, clock, fraction = self._read(r"TIME: ?(\S+) (\S+)\.(\d{9})").groups()
         return int(datetime.fromisoformat(f"{day} {clock}").replace(tzinfo=UTC).timestamp()) * 10**9 + int(fraction)
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
 
     def stop(self) -> None:
         if self._process:
@@ -101,11 +109,14 @@ class Archiver:
     def log(self) -> str:
         return self._log.read_text()
 
-    def start(self, *patterns: str) -> None:
+    def start(self, *patterns: str, **keys: object) -> None:
+        """`keys`: what else stands under `archive:`."""
+        settings = {"database": self.database, "pvs": patterns, "spool": {"floor": 0}} | keys
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", ARCHIVER, self.database, "T:PVS", *patterns],
-                env=self._environment,
+                [sys.executable, "-c", ARCHIVER, json.dumps(settings)],
+                env=self._environment | {"PYTHONPATH": str(ROOT)},
+                cwd=self.file.parent,
                 stdout=log,
                 stderr=log,
             )

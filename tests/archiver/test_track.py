@@ -5,10 +5,11 @@ from collections import Counter
 import pytest
 
 from archiver import track as module
+from archiver.health import Cause
 from archiver.listener import Update
 from archiver.sample import Metadata
 from archiver.settings import Policy
-from archiver.timeline import BACKWARDS, FUTURE, Timeline
+from archiver.timeline import Timeline
 from archiver.track import Rule, Track
 
 S = 10**9
@@ -168,8 +169,11 @@ def test_what_is_refused_is_counted_by_cause_and_named_once(make, send, sink, re
     send(track, 100, 5.0)
     for stamp in (50, 60, 99, 1000):
         track.update(Update((BEGIN + stamp) * S, 6.0, 0, "NO_ALARM"))
-    assert refused == {BACKWARDS: 3, FUTURE: 1}
-    assert [record.getMessage() for record in caplog.records] == [f"A: refusing {BACKWARDS}", f"A: refusing {FUTURE}"]
+    assert refused == {Cause.BACKWARDS: 3, Cause.FUTURE: 1}
+    assert [record.getMessage() for record in caplog.records] == [
+        f"A: refusing {Cause.BACKWARDS}",
+        f"A: refusing {Cause.FUTURE}",
+    ]
     send(track, 101, 7.0)
     assert sink.rows == [(100, 5.0), (101, 7.0)]
 

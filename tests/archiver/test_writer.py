@@ -96,7 +96,7 @@ def cycle(writer, seconds=0.2):
 
 def test_what_came_is_stored_and_not_spooled(writer, queue, store, spool):
     queue.add(sample(1))
-    queue.add_row(SeedRow(*TEMPERATURES, ("12:00", 20.5), 1))
+    queue.add_rows([SeedRow(*TEMPERATURES, ("12:00", 20.5), 1)])
     queue.describe("A", Dated(0, Metadata("V")))
     cycle(writer)
     assert (store.added, len(store.rows), list(store.described)) == ([sample(1)], 1, ["A"])

@@ -174,7 +174,7 @@ def test_faults_name_each_key_that_makes_no_sense(
         full_scale=FullScale(voltage_kv=full_scale[0], current_ma=full_scale[1]),
         limits=Limits(voltage_kv=limits[0], current_ma=limits[1]),
     )
-    assert [key for key, _ in config.faults()] == keys
+    assert [".".join(key) for key, _ in config.faults()] == keys
 
 
 # ---- counts ----

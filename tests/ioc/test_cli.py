@@ -5,13 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 import textwrap
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from archiver.health import Board, Cause, Health
+from bench.loopback import free_port
+from ioc import banner
 from ioc.cli import app
+from ioc.config import load
 
 CONFIG = """\
 prefix: "LAB:"
@@ -41,8 +48,12 @@ def run(*arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "ioc", "archive", "check", "pvs", "history", "sim demo", "sim run", "sim fault"]
-)
+    "command",
+    [
+        "run", "ioc", "archive", "check", "convert", "pvs", "status", "db init", "db migrate", "db status", "history",
+        "sim demo", "sim run", "sim fault",
+    ],
+)  # fmt: skip
 def test_each_command_explains_itself(command: str) -> None:
     code, text = run(*command.split(), "--help")
     assert code == 0
@@ -66,12 +77,6 @@ def test_a_bad_configuration_is_code_2_with_each_fault_on_a_line(tmp_path: Path)
     code, text = run("check", str(path))
     assert code == 2
     assert [line.startswith(f"{path}:") for line in text.splitlines()] == [True, True]
-
-
-def test_an_archive_without_its_section_is_code_2(config: str) -> None:
-    code, text = run("archive", config)
-    assert code == 2
-    assert "archive: is missing" in text
 
 
 def test_pvs_are_listed_as_csv_with_what_the_site_says(config: str) -> None:
@@ -119,3 +124,130 @@ def test_no_simulation_is_told_in_words(tmp_path: Path) -> None:
     code, text = run("sim", "fault", "GEN", "help", "--control-path", str(tmp_path / "none"))
     assert code == 1
     assert "rackioc sim demo" in text
+
+
+# ---- the archive ----
+
+
+@pytest.fixture
+def archived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A configuration with an archive, and its directory as the current one."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "rack.yaml"
+    path.write_text(CONFIG + 'archive: {database: "sqlite:///rack.sqlite", pvs: ["LAB:*"]}\n')
+    return str(path)
+
+
+def healthy(**fields: object) -> Health:
+    return Health(time.time(), 4711, connected=2903, total=2904, database="ok", spool_bytes=12_300, **fields)  # type: ignore[arg-type]
+
+
+def test_an_archiver_that_is_well_is_told_in_aligned_lines_and_code_0(archived: str) -> None:
+    with closing(Board(Path("rack.spool.status"))) as board:
+        board.write(healthy(disk_free=6.25e9, stored=5))
+        code, text = run("status", archived)
+    assert code == 0, text
+    lines = dict(line.split("  ", 1) for line in text.splitlines())
+    assert {label.strip(): value.strip() for label, value in lines.items()} == {
+        "archiver": "runs, pid 4711", "PVs": "2903 of 2904 connected", "samples": "0.0 /s", "stored": "5",
+        "in memory": "0", "in the spool": "0, 12.3 kB", "write lag": "0.0 s", "rejected": "0", "lost": "0",
+        "disk free": "6.25 GB", "database": "ok", "last error": "none",
+    }  # fmt: skip
+    assert len({len(line) - len(line.split("  ", 1)[1].lstrip()) for line in text.splitlines()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"lag": 12.0}, "a sample has waited for its commit for 12 s"),
+        ({"spool_rows": 9}, "9 samples wait in the spool"),
+        ({"lost": 3}, "3 samples are lost (Overrun)"),
+        ({"rejected": {Cause.FUTURE: 2}}, "2 samples were rejected: time stamps more than 5 min in the future"),
+    ],
+)
+def test_an_archiver_that_is_not_well_is_code_1_and_a_sentence(archived: str, fields, sentence: str) -> None:
+    with closing(Board(Path("rack.spool.status"))) as board:
+        board.write(healthy(**fields))
+        code, text = run("status", archived)
+    assert code == 1
+    assert sentence in text.splitlines()
+
+
+def test_a_database_that_is_away_and_a_silent_archiver_are_told(archived: str) -> None:
+    with closing(Board(Path("rack.spool.status"))) as board:
+        board.write(Health(time.time() - 60, 4711, database="no connection"))
+        code, text = run("status", archived)
+    assert code == 1
+    assert "the archiver (pid 4711) has told nothing for 60 s" in text.splitlines()
+    assert "the database: no connection" in text.splitlines()
+
+
+def test_an_archiver_that_does_not_run_is_code_1(archived: str) -> None:
+    assert run("status", archived)[0] == 1
+    with closing(Board(Path("rack.spool.status"))) as board:
+        board.write(healthy(last_error="the disk is full"))
+    code, text = run("status", archived)
+    assert code == 1
+    assert text.startswith("the archiver does not run")
+    assert "its last error: the disk is full" in text
+
+
+def test_the_archivers_state_as_json(archived: str, capsys) -> None:
+    from archiver import status
+
+    with closing(Board(Path("rack.spool.status"))) as board:
+        board.write(healthy(lost=3))
+        assert run("status", archived, "--format", "json")[0] == 1
+        status.command(Path("rack.spool.status"), "json", sys.stdout)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["running"], told["pid"], told["lost"]) == (True, 4711, 3)
+    assert told["troubles"] == ["3 samples are lost (Overrun)"]
+
+
+@pytest.mark.parametrize("command", ["archive", "status", "db init", "db migrate", "db status"])
+def test_what_needs_an_archive_says_that_there_is_none(config: str, command: str) -> None:
+    code, text = run(*command.split(), config)
+    assert code == 2
+    assert "archive: is missing" in text
+
+
+def test_the_archivers_pvs_are_listed_with_an_archive_alone(config: str, archived: str) -> None:
+    assert "LAB:ARCH:Lag" in run("pvs", archived, "--format", "csv")[1]
+    Path(config).write_text(CONFIG)
+    assert "LAB:ARCH:" not in run("pvs", config, "--format", "csv")[1]
+
+
+def test_a_database_is_made_and_its_state_is_told(archived: str) -> None:
+    code, text = run("db", "init", archived)
+    assert (code, Path("rack.sqlite").exists()) == (0, True), text
+    assert run("db", "migrate", archived)[0] == 0
+    code, text = run("db", "status", archived)
+    assert code == 0
+    assert text
+
+
+def test_a_database_server_that_is_away_does_not_spoil_a_good_configuration(archived: str) -> None:
+    url = f"mysql+pymysql://lab:geheim42@127.0.0.1:{free_port()}/rack"
+    Path(archived).write_text(Path(archived).read_text().replace("sqlite:///rack.sqlite", url))
+    code, text = run("check", archived)
+    assert code == 0, text
+    assert "good; 2 instruments" in text
+    assert "archive: " in text
+    assert "samples would wait in the spool" in text
+    assert "geheim42" not in text
+
+
+def test_a_database_that_cannot_be_made_is_code_1(archived: str) -> None:
+    Path(archived).write_text(Path(archived).read_text().replace("rack.sqlite", "nowhere/rack.sqlite"))
+    code, text = run("db", "init", archived)
+    assert code == 1
+    assert text.startswith("rackioc: ")
+
+
+def test_the_banner_of_a_simulation_shows_no_password_of_the_database(archived: str, tmp_path: Path) -> None:
+    url = "mysql+pymysql://lab:geheim42@db1,db2/rack"
+    Path(archived).write_text(Path(archived).read_text().replace("sqlite:///rack.sqlite", url))
+    text = banner.text(load(Path(archived)), tmp_path / "control")
+    assert "Archive:    mysql+pymysql://lab:***@db1/rack, mysql+pymysql://lab:***@db2/rack" in text
+    assert "geheim42" not in text
+    assert f"rackioc history 'LAB:TC1:T1' --since 10m --config {archived}" in text

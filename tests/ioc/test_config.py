@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from archiver.settings import Policy, Spool, Thin
 from drivers.base import Point, RecordType, Severity
 from ioc.config import ConfigError, load
 from ioc.fields import FIELDS
@@ -38,6 +39,13 @@ GOOD = """\
     archive:
       database: sqlite:///rack.sqlite
       pvs: ["LAB:*", "OTHER:VACUUM"]
+      policies:
+        "LAB:*": {deadband: 1%, keep_alive: 1h}
+        "LAB:HV1:S0[48]:C*:?Mon": {scan: 60s, keep: 90d, thin: {after: 7d, to: 60s}}
+        "OTHER:*": {min_period: 0.5}
+      spool: {limit: 2GB, floor: 500MB}
+      measurements: {instrument: HV1, channels: {4: ALL, 8: [1, 2]}, interval: 60s, time: utc}
+      temperatures: {instrument: TC1, readings: 20, columns: [t, a, b, c, d]}
 """
 
 
@@ -72,6 +80,66 @@ def test_the_configuration_of_the_contract_is_good(write) -> None:
     assert config.instruments[2].periods == {"status": 0.5}
     assert config.archive is not None
     assert config.archive.pvs == ("LAB:*", "OTHER:VACUUM")
+    assert config.archive.policy("LAB:HV1:S08:C01:VMon").thin == Thin(after="7d", to="60s")
+    assert config.archive.policy("LAB:HV1:S08:C01:VMon").deadband == "1%"
+    assert config.archive.measurements is not None
+    assert config.archive.measurements.channels == {4: "ALL", 8: (1, 2)}
+    assert config.archive.temperatures is not None
+    assert config.archive.temperatures.columns == ("t", "a", "b", "c", "d")
+
+
+def test_an_archive_needs_no_more_than_a_database_and_pvs(write) -> None:
+    text = textwrap.dedent(GOOD).split("  policies:")[0]
+    archive = load(write(text)).archive
+    assert archive is not None
+    assert archive.policy("LAB:TC1:T1") == Policy()
+    assert (archive.spool, archive.measurements) == (Spool(), None)
+
+
+def test_spool_and_status_file_are_named_after_the_configuration(write) -> None:
+    archive = load(write(GOOD)).archive
+    assert archive is not None
+    assert archive.spool_file(Path("/etc/rackioc/rack.yaml")) == Path("rack.spool")
+    assert archive.status_file(Path("/etc/rackioc/rack.yaml")) == Path("rack.spool.status")
+    named = load(write(GOOD, ("spool: {", "spool: {file: /var/lib/rackioc/x.db, "))).archive
+    assert named is not None
+    assert named.status_file(Path("rack.yaml")) == Path("/var/lib/rackioc/x.db.status")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'database: ["mysql+pymysql://lab:geheim42@db1,db2/rack"]',
+        "database: {url: 'mysql://lab:geh@im42:geheim42/x@db/rack'}",
+        "database: oracle://lab:geheim42@db/rack",
+        "database: mysql://lab:geheim42@db",
+        "database: mysql://lab:${CAEN_PASSWORD}@db",
+        "database: sqlite:///x\n  url: mysql://lab:geheim42@db/rack",
+        "database: sqlite:///x\n  spool: mysql://lab:geheim42@db/rack",
+        "mysql://lab:geheim42@db/rack",
+    ],
+)
+def test_the_password_of_a_database_is_in_no_fault(write, line: str) -> None:
+    found = faults(write(GOOD.split("    archive:", maxsplit=1)[0] + f"    archive:\n      {line}\n"))
+    assert found
+    assert not [fault for fault in found if "geheim42" in fault or "im42" in fault], found
+
+
+def test_the_password_of_a_database_is_not_in_the_configuration_as_shown(write) -> None:
+    url = "mysql+pymysql://lab:${CAEN_PASSWORD}@db1,db2/rack"
+    config = load(write(GOOD, ("sqlite:///rack.sqlite", url)))
+    assert config.archive is not None
+    assert "geheim42" in config.archive.database
+    assert "geheim42" not in repr(config)
+
+
+def test_the_archivers_own_pvs_are_there_with_an_archive_alone(write) -> None:
+    load(write(GOOD, ('LAB:HV1:S04:C*:IMon": {HIGH: 5', 'LAB:ARCH:Lag": {HIGH: 5')))
+    without = textwrap.dedent(GOOD).split("archive:")[0]
+    found = faults(write(without, ("LAB:HV1:S04:C*:IMon", "LAB:ARCH:Lag")))
+    assert any("matches no PV" in fault for fault in found)
+    load(write(without, ("TC1:", "ARCH:")))
+    assert any("is taken by the archiver's own records" in fault for fault in faults(write(GOOD, ("TC1:", "ARCH:"))))
 
 
 def test_a_password_comes_from_the_environment_and_shows_nowhere(write) -> None:
@@ -125,6 +193,36 @@ WRONG = [
     ("sqlite:///rack.sqlite", "sqlite://", 24, "archive.database", "names no file"),
     ("LAB:HV1:S04:C*:IMon\": {HIGH: 5", "LAB:GEN:VSet\": {DRVH: 61", 22, "records.LAB:GEN:VSet.DRVH", "limit of 60"),
     ("sqlite:///rack.sqlite", "oracle://x/y", 24, "archive.database", "oracle is not known"),
+    ("database: sqlite:///rack.sqlite", "", 23, "archive.database", "is missing"),
+    ("pvs: [", "pvs: [5, ", 25, "archive.pvs.0", "5 must be a text"),
+    ('pvs: ["LAB:*", "OTHER:VACUUM"]', "pvs: all", 25, "archive.pvs", '"all" must be a list'),
+    ("policies:", "policys:", 26, "archive.policys", "allowed: database, pvs, policies, spool, measurements, temper"),
+    ("deadband: 1%", "deadbnad: 1%", 27, "archive.policies.LAB:*.deadbnad", "allowed: scan, deadband, min_period"),
+    ("deadband: 1%", "deadband: wide", 27, "archive.policies.LAB:*.deadband", "write 0.5 (in the PV's unit) or 2%"),
+    ("deadband: 1%", "deadband: true", 27, "archive.policies.LAB:*.deadband", "true must be a text or a number"),
+    ("scan: 60s", "scan: 60 parsecs", 28, "archive.policies.LAB:HV1:S0[48]:C*:?Mon.scan", "not a duration: write"),
+    ("scan: 60s", "scan: [60]", 28, "archive.policies.LAB:HV1:S0[48]:C*:?Mon.scan", "[60] must be a text or a num"),
+    ("scan: 60s", "scan: 0", 28, "archive.policies.LAB:HV1:S0[48]:C*:?Mon.scan", "must be more than 0"),
+    ("to: 60s", "till: 60s", 28, "archive.policies.LAB:HV1:S0[48]:C*:?Mon.thin.till", "unknown key; allowed: after"),
+    ("to: 60s", "", 28, "archive.policies.LAB:HV1:S0[48]:C*:?Mon.thin.to", "is missing"),
+    ("to: 60s", "to: soon", 28, "archive.policies.LAB:HV1:S0[48]:C*:?Mon.thin.to", "'soon' is not a duration"),
+    ("thin: {after: 7d, to: 60s}", "thin: 7d", 28, "archive.policies.LAB:HV1:S0[48]:C*:?Mon.thin", "must be a mapp"),
+    ("HV1:S0[48]:C*", "GEN:S0[48]*", 28, "archive.policies.LAB:GEN:S0[48]*:?Mon", "matches no PV"),
+    ("OTHER:*", "ANOTHER:*", 29, "archive.policies.ANOTHER:*", "matches no PV"),
+    ("{min_period: 0.5}", "often", 29, "archive.policies.OTHER:*", '"often" must be a mapping'),
+    ("limit: 2GB", "limit: 2 elephants", 30, "archive.spool.limit", "not a size: write 500MB or 2GB"),
+    ("limit: 2GB", "limits: 2GB", 30, "archive.spool.limits", "unknown key; allowed: file, limit, floor"),
+    ("limit: 2GB", "file: /", 30, "archive.spool.file", "names no file"),
+    ("instrument: HV1", "instrument: TC1", 31, "archive.measurements.instrument", "with driver caen; allowed: HV1"),
+    ("driver: caen", "driver: se521", 31, "archive.measurements.instrument", "with driver caen; there is none"),
+    ("{4: ALL, 8: [1, 2]}", "{4: SOME}", 31, "archive.measurements.channels.4", "must be 'ALL' or a list"),
+    ("{4: ALL, 8: [1, 2]}", "{four: ALL}", 31, "archive.measurements.channels.four", "must be a whole number"),
+    ("{4: ALL, 8: [1, 2]}", "{8: [one]}", 31, "archive.measurements.channels.8.0", "must be a whole number"),
+    ("time: utc", "time: mean", 31, "archive.measurements.time", "must be one of 'local', 'utc'"),
+    ("instrument: TC1", "instrument: GEN", 32, "archive.temperatures.instrument", "driver se521; allowed: TC1"),
+    ("readings: 20", "readings: 61", 32, "archive.temperatures.readings", "61 readings 1s apart are none, or last"),
+    ("[t, a, b, c, d]", "[t, a]", 32, "archive.temperatures.columns.2", "is missing"),
+    ("[t, a, b, c, d]", "[t, a, b, c, d, e]", 32, "archive.temperatures.columns", "has too many entries"),
     ("TC1:", "HV1:", 11, "instruments.HV1", "is there twice (first in line 3)"),
     ("TC1:", "IOC:", 11, "instruments.IOC", "is taken by the IOC's own records"),
     ("TC1:", "T C1:", 11, "instruments.T C1", "character"),
@@ -143,6 +241,7 @@ def test_a_fault_is_told_with_line_key_and_what_is_allowed(write, old, new, line
 def test_a_fault_causes_no_complaints_that_only_follow_from_it(write) -> None:
     assert len(faults(write(GOOD, ("voltage_kv: 60", "voltage_kv: 120")))) == 1
     assert len(faults(write(GOOD, ("driver: caen", "driver: lecroy")))) == 1
+    assert len(faults(write(GOOD, ('"OTHER:VACUUM"', '"OTHER:VACUUM", 5')))) == 1
 
 
 def test_all_faults_of_a_file_are_told_at_once(write) -> None:
@@ -170,7 +269,16 @@ def test_all_faults_of_a_file_are_told_at_once(write) -> None:
         "records.LAB:HV1:S04:C*:IMon.HSV",
         "archive.database",
         "archive.pvs.0",
+        "archive.policies.LAP:*",
     }
+
+
+def test_a_section_that_lacks_a_key_hides_no_fault_of_others(write) -> None:
+    found = faults(write(GOOD, ("instrument: HV1, ", ""), ("limit: 2GB", "limit: 2 elephants")))
+    assert [re.match(r"\d+: ([^ ]+): ", fault)[1] for fault in found] == [
+        "archive.spool.limit",
+        "archive.measurements.instrument",
+    ]
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

@@ -1,0 +1,108 @@
+"""The structures in which Channel Access sends values and metadata (epics-base, db_access.h), from their bytes.
+
+A structure's type is the type of a field (STRING to DOUBLE) plus TIME (alarm, stamp, values) or CTRL (alarm,
+metadata, values). libca hands them out in the byte order of this machine.
+"""
+
+from collections.abc import Callable
+from math import isfinite
+from struct import Struct, iter_unpack
+
+from archiver.listener import Update
+from archiver.sample import STATUSES, Metadata, Range, Value
+
+STRING, SHORT, FLOAT, ENUM, CHAR, LONG, DOUBLE = TYPES = range(7)
+TIME, CTRL = 14, 28
+
+EPICS_EPOCH_NS = 631_152_000 * 10**9  # from 1970 to 1990, which is 0 for EPICS
+UDF = STATUSES.index("UDF")
+WORD_SIZE = 26
+
+_VALUES = ("40s", "h", "f", "H", "B", "i", "d")
+_WIDTHS = (40, 2, 4, 2, 1, 4, 8)
+
+# Status, severity, seconds and nanoseconds since 1990.
+_TIME = tuple("=hhII" + padding for padding in ("", "2x", "", "2x", "3x", "", "4x"))
+
+# Precision where there is one, unit, and limits: display high and low, alarm high, warning high and low, alarm low,
+# control high and low. Of an enum the number of its words, and room for sixteen.
+_CTRL = {
+    SHORT: Struct("=4x8s8h"),
+    FLOAT: Struct("=4xh2x8s8f"),
+    ENUM: Struct(f"=4xh{16 * WORD_SIZE}s"),
+    CHAR: Struct("=4x8s8Bx"),
+    LONG: Struct("=4x8s8i"),
+    DOUBLE: Struct("=4xh2x8s8d"),
+}
+
+LAYOUT = {
+    **{TIME + native: (Struct(_TIME[native]).size, _WIDTHS[native]) for native in TYPES},
+    **{CTRL + native: (head.size, _WIDTHS[native]) for native, head in _CTRL.items()},
+}
+"""Type of structure -> bytes before its values, bytes of one value."""
+
+Decoder = Callable[[bytes], Update | None]
+"""From a TIME structure; None for a record that was never processed: it has no value."""
+
+
+def is_text(native: int, count: int) -> bool:
+    """Whether a field of this type, with room for so many values, holds text; text has no metadata."""
+    return native == STRING or (native == CHAR and count > 1)
+
+
+def decoder(native: int, count: int) -> Decoder:
+    """For a field of this type, with room for so many values."""
+    if count == 1 and native != STRING:
+        unpack = Struct(_TIME[native] + _VALUES[native]).unpack
+        return lambda data: _update(*unpack(data))
+    head = Struct(_TIME[native])
+    read = _text if native == CHAR or count == 1 else _texts if native == STRING else _numbers(native)
+    return lambda data: _update(*head.unpack_from(data), read(data[head.size :]))
+
+
+def metadata(native: int, data: bytes) -> Metadata:
+    """From a CTRL structure."""
+    fields = _CTRL[native].unpack_from(data)
+    if native == ENUM:
+        count, words = fields
+        return Metadata(words=tuple(_text(words[WORD_SIZE * index :][:WORD_SIZE]) for index in range(count)))
+    precision = fields[0] if native in {FLOAT, DOUBLE} else 0
+    unit, high, low, alarm_high, warning_high, warning_low, alarm_low, _, _ = fields[-9:]
+    return Metadata(
+        unit=_text(unit),
+        precision=precision,
+        display=_range(low, high),
+        warning=_range(warning_low, warning_high),
+        alarm=_range(alarm_low, alarm_high),
+    )
+
+
+def _update(status: int, severity: int, seconds: int, nanoseconds: int, value: Value) -> Update | None:
+    if status == UDF and not seconds:
+        return None
+    word = STATUSES[status] if 0 <= status < len(STATUSES) else str(status)
+    return Update(EPICS_EPOCH_NS + seconds * 1_000_000_000 + nanoseconds, value, severity, word)
+
+
+def _numbers(native: int) -> Callable[[bytes], Value]:
+    number = Struct("=" + _VALUES[native])
+    return lambda data: tuple(float(value) for (value,) in number.iter_unpack(data))
+
+
+def _texts(data: bytes) -> str:
+    texts = (_text(text).strip() for (text,) in iter_unpack(_VALUES[STRING], data))
+    return ", ".join(text for text in texts if text)
+
+
+def _text(data: bytes) -> str:
+    """Channel Access does not say how text is encoded: what is no UTF-8 is Latin-1, as IOCs write the degree sign."""
+    data = data.partition(b"\0")[0]
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _range(low: float, high: float) -> Range:
+    """A limit that is not set is NaN on the wire."""
+    return (low if isfinite(low) else None, high if isfinite(high) else None)

@@ -1,0 +1,226 @@
+"""libca, the Channel Access library of EPICS base, by ctypes: its callbacks become calls in the thread that polls.
+
+libca calls back from threads of its own, one for each server. There a callback only puts what came into a queue,
+which `Context.poll` empties: nothing is missed or merged while the polling thread is busy for some seconds.
+"""
+
+import ctypes
+import heapq
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from epicscorelibs.ca import cadef
+
+from archiver.dbr import LAYOUT
+
+NORMAL, DISCONNECTED = cadef.ECA_NORMAL, cadef.ECA_DISCONN
+LOG, ALARM, PROPERTY = cadef.DBE_LOG, cadef.DBE_ALARM, cadef.DBE_PROPERTY
+NOT_CONNECTED = cadef.TYPENOTCONN
+LATENCY = 0.05  # s, at most, from a callback to the call that it becomes
+EXCEPTION = 0
+
+log = logging.getLogger(__name__)
+message = cadef.ca_message
+
+Handler = Callable[[int, bytes], None]
+"""What came for a subscription or a get: an ECA status, and if that is NORMAL a structure (archiver/dbr.py)."""
+
+ConnectionHandler = Callable[[int, int], None]
+"""A channel's state now: the type of its field, or NOT_CONNECTED, and for how many values there is room."""
+
+Queue = deque[tuple[int, int, Any]]
+"""The number of a handler, and what to call it with."""
+
+
+class _Event(ctypes.Structure):
+    """event_handler_args of cadef.h, with a number for its user's pointer: that costs less and cannot dangle."""
+
+    _fields_ = (
+        ("number", ctypes.c_size_t),
+        ("chid", ctypes.c_void_p),
+        ("type", ctypes.c_long),
+        ("count", ctypes.c_long),
+        ("dbr", ctypes.c_void_p),
+        ("status", ctypes.c_int),
+    )
+
+
+_event_handler = ctypes.CFUNCTYPE(None, _Event)
+
+
+def _function(name: str, returns: Any, *arguments: Any) -> Any:
+    """One of our own: cadef's keep the types that others use them with."""
+    function = cadef.libca[name]
+    function.restype, function.argtypes = returns, arguments
+    return function
+
+
+_int, _long, _number, _pointer = ctypes.c_int, ctypes.c_long, ctypes.c_size_t, ctypes.c_void_p
+_create_channel = _function(
+    "ca_create_channel", _int, ctypes.c_char_p, cadef.connection_handler, _number, ctypes.c_uint, _pointer
+)
+_create_channel.errcheck = cadef.expect_ECA_NORMAL
+_create_subscription = _function(
+    "ca_create_subscription", _int, _long, _number, _pointer, _long, _event_handler, _number, _pointer
+)
+_get = _function("ca_array_get_callback", _int, _long, _number, _pointer, _event_handler, _number)
+_user = _function("ca_puser", _number, _pointer)
+_field_type = _function("ca_field_type", ctypes.c_short, _pointer)
+_element_count = _function("ca_element_count", ctypes.c_ulong, _pointer)
+
+
+class Context:
+    """Belongs to the thread that makes it, and must be closed before the interpreter ends."""
+
+    def __init__(self) -> None:
+        # By its default libca comes to look every 5 min only for an IOC that has long been away; this is its least.
+        os.environ.setdefault("EPICS_CA_MAX_SEARCH_PERIOD", "60")
+        self._queue: Queue = deque()
+        self._numbers = count(EXCEPTION + 1)
+        self._handlers: dict[int, Callable[[int, Any], None]] = {EXCEPTION: self._exception}
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._exceptions: set[int] = set()
+        self._on_connection = cadef.connection_handler(_connection_callback(self._queue))
+        self._on_event = _event_handler(_event_callback(self._queue))
+        self._on_exception = cadef.exception_handler(_exception_callback(self._queue))
+        cadef.ca_context_create(1)
+        cadef.ca_add_exception_event(self._on_exception, None)
+
+    def channel(self, pv: str, handler: ConnectionHandler) -> "Channel":
+        """It is looked for until the end; `handler` is called with each connection and disconnection."""
+        chid = ctypes.c_void_p()
+        _create_channel(pv.encode(), self._on_connection, self.register(handler), 0, ctypes.byref(chid))
+        return Channel(self, chid)
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), call))
+
+    def poll(self, seconds: float) -> None:
+        """Call for that long what is to be called."""
+        end = time.monotonic() + seconds
+        while (remaining := end - time.monotonic()) > 0:
+            cadef.ca_pend_event(min(LATENCY, remaining))
+            self._empty_queue()
+            while self._timers and self._timers[0][0] <= time.monotonic():
+                heapq.heappop(self._timers)[2]()
+
+    def close(self) -> None:
+        cadef.ca_context_destroy()
+
+    def register(self, handler: Callable[[int, Any], None]) -> int:
+        number = next(self._numbers)
+        self._handlers[number] = handler
+        return number
+
+    def forget(self, number: int) -> None:
+        """Whatever still comes for it is not called."""
+        self._handlers.pop(number, None)
+
+    def subscribe(self, chid: ctypes.c_void_p, number: int, dbr_type: int, size: int, mask: int) -> ctypes.c_void_p:
+        evid = ctypes.c_void_p()
+        status = _create_subscription(dbr_type, size, chid, mask, self._on_event, number, ctypes.byref(evid))
+        if status != NORMAL:
+            self._queue.append((number, status, b""))
+        return evid
+
+    def get(self, chid: ctypes.c_void_p, number: int, dbr_type: int, size: int) -> None:
+        status = _get(dbr_type, size, chid, self._on_event, number)
+        if status != NORMAL:
+            self._queue.append((number, status, b""))
+
+    def _empty_queue(self) -> None:
+        queue, handlers = self._queue, self._handlers
+        for _ in range(len(queue)):
+            number, first, second = queue.popleft()
+            if handler := handlers.get(number):
+                handler(first, second)
+
+    def _exception(self, status: int, context: str) -> None:
+        if status not in self._exceptions:
+            self._exceptions.add(status)
+            log.warning("Channel Access: %s (%s); said once", message(status), context)
+
+
+class Channel:
+    """One connection to a PV, with its subscriptions."""
+
+    def __init__(self, context: Context, chid: ctypes.c_void_p) -> None:
+        self._context = context
+        self._chid = chid
+        self._subscriptions: list[tuple[int, ctypes.c_void_p]] = []
+
+    def get(self, dbr_type: int, size: int, handler: Handler) -> None:
+        """One answer; `size`: how many values, 0 for all that there are."""
+
+        def answer(status: int, data: bytes) -> None:
+            self._context.forget(number)
+            handler(status, data)
+
+        number = self._context.register(answer)
+        self._context.get(self._chid, number, dbr_type, size)
+
+    def subscribe(self, dbr_type: int, size: int, mask: int, handler: Handler) -> None:
+        number = self._context.register(handler)
+        evid = self._context.subscribe(self._chid, number, dbr_type, size, mask)
+        self._subscriptions.append((number, evid))
+
+    def silence(self) -> None:
+        """No calls for the subscriptions that there are."""
+        for number, _ in self._subscriptions:
+            self._context.forget(number)
+
+    def unsubscribe(self) -> None:
+        """On a connected channel only: on one that hangs libca could wait until its IOC comes back."""
+        self.silence()
+        for _, evid in self._subscriptions:
+            if evid:
+                cadef.ca_clear_subscription(evid)
+        self._subscriptions.clear()
+
+
+def _event_callback(queue: Queue) -> Callable[[_Event], None]:
+    append, layout, string_at = queue.append, LAYOUT, ctypes.string_at
+
+    def callback(event: _Event) -> None:
+        if event.status == NORMAL:
+            head, width = layout[event.type]
+            append((event.number, NORMAL, string_at(event.dbr, head + event.count * width)))
+        else:
+            append((event.number, event.status, b""))
+
+    return callback
+
+
+def _connection_callback(queue: Queue) -> Callable[[Any], None]:
+    """It also keeps Python's state of libca's thread from connection to disconnection.
+
+    By itself ctypes makes one for each callback and drops it afterwards, which costs five times what an update does.
+    """
+    thread = threading.local()
+
+    def callback(connection: Any) -> None:
+        chid, number = connection.chid, _user(connection.chid)
+        if connection.op == cadef.CA_OP_CONN_UP:
+            if not hasattr(thread, "state"):
+                thread.state = ctypes.pythonapi.PyGILState_Ensure()
+            queue.append((number, _field_type(chid), _element_count(chid)))
+        else:
+            if hasattr(thread, "state"):
+                ctypes.pythonapi.PyGILState_Release(thread.state)
+                del thread.state
+            queue.append((number, NOT_CONNECTED, 0))
+
+    return callback
+
+
+def _exception_callback(queue: Queue) -> Callable[[Any], None]:
+    def callback(exception: Any) -> None:
+        queue.append((EXCEPTION, exception.stat, (exception.ctx or b"").decode(errors="replace")))
+
+    return callback

@@ -1,0 +1,116 @@
+"""Writing the archive to a MySQL or MariaDB server, or to a cluster of them; Phoebus reads the same tables."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+
+from pymysql.cursors import Cursor
+
+from archiver.mysql_metadata import Descriptions
+from archiver.mysql_rows import COLUMNS, Numbers, insert_absent, samples_as_sql, seed_value, to_sample, unix
+from archiver.mysql_schema import migrate, schema_version
+from archiver.mysql_server import Session
+from archiver.mysql_thinning import Thinner
+from archiver.sample import Dated, Sample
+from archiver.schema import migrations
+from archiver.store import SeedRow
+from archiver.url import DatabaseUrl
+
+STEP_ROWS = 5_000
+
+_ADD = """INSERT INTO sample (channel_id, smpl_time, nanosecs, severity_id, status_id,
+    num_val, float_val, str_val, datatype, array_val) VALUES """
+_KNOWN = " ON DUPLICATE KEY UPDATE channel_id = sample.channel_id"  # IGNORE would take wrong types, too
+
+_NEWEST = f"""
+    SELECT sample.channel_id, {COLUMNS} FROM sample
+    JOIN (SELECT channel_id, MAX(smpl_time) AS smpl_time FROM sample GROUP BY channel_id) AS newest
+        ON newest.channel_id = sample.channel_id AND newest.smpl_time = sample.smpl_time"""
+
+
+class MysqlStore:
+    def __init__(self, url: DatabaseUrl) -> None:
+        self._session = Session(url, writing=True)
+        try:
+            with self._session.transaction() as cursor:
+                version = schema_version(cursor, self._session.where)
+            if version < migrations("mysql")[-1].number:
+                migrate(url)
+        except BaseException:
+            self.close()
+            raise
+        self._channels = Numbers("channel")
+        self._statuses = Numbers("status")
+        self._descriptions = Descriptions()
+        self._thinner = Thinner()
+
+    def add(self, samples: Sequence[Sample]) -> None:
+        with self._transaction() as cursor:
+            channels = self._channels.of(cursor, {sample.pv for sample in samples})
+            statuses = self._statuses.of(cursor, {sample.status for sample in samples})
+            for values in samples_as_sql(cursor, samples, channels, statuses):
+                cursor.execute(f"{_ADD}{values}{_KNOWN}")
+
+    def describe(self, metadata: Mapping[str, Dated]) -> None:
+        with self._transaction() as cursor:
+            channels = self._channels.of(cursor, metadata)
+            self._descriptions.add(cursor, {channels[pv]: dated for pv, dated in metadata.items()})
+
+    def add_rows(self, rows: Sequence[SeedRow]) -> None:
+        with self._transaction() as cursor:
+            for (table, columns, key), group in groupby(rows, lambda row: (row.table, row.columns, row.key)):
+                cursor.executemany(
+                    insert_absent(table, columns, key),
+                    [(*values, *values[:key]) for values in (tuple(map(seed_value, row.values)) for row in group)],
+                )
+
+    def newest(self) -> Sequence[Sample]:
+        with self._transaction() as cursor:
+            names = {number: name for name, number in self._channels.known(cursor).items()}
+            statuses = {number: name for name, number in self._statuses.known(cursor).items()}
+            cursor.execute(_NEWEST)
+            return [
+                to_sample(names[channel], statuses, row) for channel, *row in cursor.fetchall() if channel in names
+            ]
+
+    def tidy(self) -> bool:
+        return False  # InnoDB needs no house-keeping of ours
+
+    def expire(self, pv: str, before_ns: int) -> bool:
+        with self._transaction() as cursor:
+            channel = self._channels.known(cursor).get(pv)
+            cursor.execute(
+                "SELECT MAX(smpl_time) FROM sample WHERE channel_id = %s AND smpl_time < FROM_UNIXTIME(%s)",
+                (channel, unix(-(-before_ns // 1000))),
+            )
+            ((in_force,),) = cursor.fetchall()
+            old = cursor.execute(
+                "DELETE FROM sample WHERE channel_id = %s AND smpl_time < %s ORDER BY smpl_time, nanosecs LIMIT %s",
+                (channel, in_force, STEP_ROWS),
+            )
+            bins = cursor.execute(
+                "DELETE FROM sample_bin WHERE channel_id = %s AND bin_time < %s - width ORDER BY bin_time LIMIT %s",
+                (channel, before_ns, STEP_ROWS),
+            )
+            return STEP_ROWS in {old, bins}
+
+    def thin(self, pv: str, until_ns: int, width_ns: int) -> bool:
+        with self._transaction() as cursor:
+            channel = self._channels.known(cursor).get(pv)
+            return channel is not None and self._thinner.step(cursor, channel, until_ns, width_ns)
+
+    def close(self) -> None:
+        self._session.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Cursor]:
+        try:
+            with self._session.transaction() as cursor:
+                yield cursor
+        except BaseException:
+            # What was numbered, described or thinned in a transaction that failed never was.
+            self._channels.forget()
+            self._statuses.forget()
+            self._descriptions.forget()
+            self._thinner.forget()
+            raise

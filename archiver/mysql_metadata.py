@@ -1,0 +1,127 @@
+"""What is known about PVs in the tables of MySQL: now, as Phoebus reads it, and with the time from which it holds."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pymysql.cursors import Cursor
+
+from archiver.sample import Dated, Metadata, Range
+
+_NUMERIC = """low_disp_rng, high_disp_rng, low_warn_lmt, high_warn_lmt, low_alarm_lmt, high_alarm_lmt, prec, unit"""
+_CURRENT = ("num_metadata", "enum_metadata")
+_DATED = ("num_metadata_history", "enum_metadata_history")
+
+
+class Descriptions:
+    """The writing side; remembers what the tables hold now."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, Metadata] = {}
+
+    def add(self, cursor: Cursor, metadata: Mapping[int, Dated]) -> None:
+        """By channel; what is known already changes nothing."""
+        if not self._known:
+            self._known = _current(cursor)
+        new = {}
+        for channel, dated in metadata.items():
+            about = _storable(dated.metadata)
+            if about != self._known.get(channel):
+                new[channel] = Dated(dated.since_ns if channel in self._known else 0, about)
+        if new:
+            _replace(cursor, new)
+            _add_dated(cursor, new)
+            self._known |= {channel: dated.metadata for channel, dated in new.items()}
+
+    def forget(self) -> None:
+        self._known = {}
+
+
+def history(cursor: Cursor, pv: str) -> Sequence[Dated]:
+    """All that was ever known of the PV, the oldest first."""
+    cursor.execute(
+        f"""SELECT since_time, {_NUMERIC} FROM num_metadata_history
+            JOIN channel ON channel.channel_id = num_metadata_history.channel_id WHERE name = %s""",
+        pv,
+    )
+    found = {since_ns: _numeric(row) for since_ns, *row in cursor.fetchall()}
+    cursor.execute(
+        """SELECT since_time, enum_val FROM enum_metadata_history
+            JOIN channel ON channel.channel_id = enum_metadata_history.channel_id WHERE name = %s
+            ORDER BY since_time, enum_nbr""",
+        pv,
+    )
+    found |= _words(cursor.fetchall())
+    return [Dated(*each) for each in sorted(found.items(), key=lambda each: each[0])]
+
+
+def _current(cursor: Cursor) -> dict[int, Metadata]:
+    cursor.execute(f"SELECT channel_id, {_NUMERIC} FROM num_metadata")
+    numeric = {channel: _numeric(row) for channel, *row in cursor.fetchall()}
+    cursor.execute("SELECT channel_id, enum_val FROM enum_metadata ORDER BY channel_id, enum_nbr")
+    return numeric | _words(cursor.fetchall())
+
+
+def _replace(cursor: Cursor, metadata: Mapping[int, Dated]) -> None:
+    """Of a PV one of the tables has rows: Phoebus takes words before numbers, and their numbers have no gap."""
+    for table in _CURRENT:
+        cursor.execute(f"DELETE FROM {table} WHERE channel_id IN %s", (tuple(metadata),))
+    _insert(cursor, _CURRENT, {(channel,): dated.metadata for channel, dated in metadata.items()})
+
+
+def _add_dated(cursor: Cursor, metadata: Mapping[int, Dated]) -> None:
+    keys: dict[tuple[int, ...], Metadata] = {
+        (channel, dated.since_ns): dated.metadata for channel, dated in metadata.items()
+    }
+    for table in _DATED:
+        cursor.execute(f"DELETE FROM {table} WHERE (channel_id, since_time) IN %s", (tuple(keys),))
+    _insert(cursor, _DATED, keys)
+
+
+def _insert(cursor: Cursor, tables: tuple[str, str], metadata: Mapping[tuple[int, ...], Metadata]) -> None:
+    numeric = [
+        (*key, *about.display, *about.warning, *about.alarm, about.precision, about.unit)
+        for key, about in metadata.items()
+        if not about.words
+    ]
+    words = [(*key, *word) for key, about in metadata.items() for word in enumerate(about.words)]
+    _insert_all(cursor, tables[0], numeric)
+    _insert_all(cursor, tables[1], words)
+
+
+def _insert_all(cursor: Cursor, table: str, rows: Sequence[tuple[object, ...]]) -> None:
+    if rows:
+        cursor.executemany(f"INSERT INTO {table} VALUES ({', '.join(['%s'] * len(rows[0]))})", rows)
+
+
+def _numeric(row: Sequence[Any]) -> Metadata:
+    *limits, precision, unit = row
+    display, warning, alarm = zip(limits[0::2], limits[1::2], strict=True)
+    return Metadata(unit, precision, display, warning, alarm)
+
+
+def _words(rows: Iterable[Sequence[Any]]) -> dict[int, Metadata]:
+    """By what the rows begin with; the words are in order."""
+    words = defaultdict(list)
+    for key, word in rows:
+        words[key].append(word)
+    return {key: Metadata(words=tuple(each)) for key, each in words.items()}
+
+
+def _storable(metadata: Metadata) -> Metadata:
+    """As it comes back: a limit that is no number is none, and a PV with words has nothing else."""
+    if metadata.words:
+        return Metadata(words=metadata.words)
+    return replace(
+        metadata,
+        display=_finite(metadata.display),
+        warning=_finite(metadata.warning),
+        alarm=_finite(metadata.alarm),
+    )
+
+
+def _finite(limits: Range) -> Range:
+    low, high = (limit if limit is not None and math.isfinite(limit) else None for limit in limits)
+    return low, high

@@ -1,0 +1,121 @@
+"""Rows of the tables as MySQL takes and gives them."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from pymysql.cursors import Cursor
+
+from archiver.columns import ARRAY, from_columns, to_columns
+from archiver.sample import Sample, Value
+from archiver.store import Rejected
+
+STATEMENT_SIZE = 1_000_000
+"""Characters. The servers take 16 MB, as they come; statements of more than 1 MB are no faster."""
+
+LATEST_US = 2**31 * 10**6 - 1
+"""The latest time that a TIMESTAMP holds, in 2038."""
+
+TIME_NS = "FLOOR(UNIX_TIMESTAMP(sample.smpl_time)) * 1000000000 + nanosecs"
+
+COLUMNS = f"{TIME_NS}, severity_id, status_id, num_val, float_val, str_val, datatype, array_val"
+
+
+def to_sample(pv: str, statuses: Mapping[int, str], row: Sequence[Any]) -> Sample:
+    """Of a row of COLUMNS."""
+    time_ns, severity, status, num_val, float_val, str_val, datatype, array_val = row
+    kind = ARRAY if datatype == b"d" else None
+    value = from_columns(num_val, float_val, str_val, kind, array_val)
+    return Sample(pv, time_ns, value, severity - 1, statuses[status])
+
+
+def unix(time_us: int) -> Decimal:
+    """For FROM_UNIXTIME: seconds since 1970, exact."""
+    return Decimal(min(time_us, LATEST_US)).scaleb(-6)
+
+
+def samples_as_sql(
+    cursor: Cursor, samples: Sequence[Sample], channels: Mapping[str, int], statuses: Mapping[str, int]
+) -> Iterator[str]:
+    """The rows behind VALUES, cut into statements: written by hand, for PyMySQL takes three times as long.
+
+    They are in the order of the key, so that each page of the table is visited once.
+    """
+    rows = [(channels[s.pv], s.time_ns // 1000, s) for s in samples]
+    rows.sort(key=lambda row: row[:2])
+    return _statements(
+        f"({channel},FROM_UNIXTIME({time_us // 1_000_000}.{time_us % 1_000_000:06d}),{time_us % 1_000_000 * 1000},"
+        f"{sample.severity + 1},{statuses[sample.status]},{_literals(cursor, sample.value)})"
+        for channel, time_us, sample in rows
+    )
+
+
+def _literals(cursor: Cursor, value: Value) -> str:
+    """num_val, float_val, str_val, datatype, array_val."""
+    if type(value) is float and math.isfinite(value):  # nearly all of them
+        return f"NULL,{value!r},NULL,NULL,NULL"
+    num_val, float_val, str_val, datatype, array_val = to_columns(value)
+    array = "NULL" if array_val is None else f"x'{array_val.hex()}'"
+    return ",".join((*map(cursor.connection.literal, (num_val, float_val, str_val, datatype)), array))
+
+
+def _statements(rows: Iterable[str]) -> Iterator[str]:
+    """Joined by commas up to a size that the server takes; a row that is longer than that is alone."""
+    waiting: list[str] = []
+    size = 0
+    for row in rows:
+        if waiting and size + len(row) > STATEMENT_SIZE:
+            yield ",".join(waiting)
+            waiting, size = [], 0
+        waiting.append(row)
+        size += len(row) + 1
+    if waiting:
+        yield ",".join(waiting)
+
+
+class Numbers:
+    """The row numbers of the names in one table, given at first sight."""
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+        self._known: dict[str, int] = {}
+
+    def of(self, cursor: Cursor, names: Iterable[str]) -> Mapping[str, int]:
+        """With numbers for all these names."""
+        known = self.known(cursor)
+        if new := [(name,) for name in names if name not in known]:
+            cursor.executemany(f"INSERT INTO {self._table} (name) VALUES (%s)", new)
+            self.forget()
+        return self.known(cursor)
+
+    def known(self, cursor: Cursor) -> Mapping[str, int]:
+        if not self._known:
+            cursor.execute(f"SELECT name, {self._table}_id FROM {self._table}")
+            self._known = {str(name): int(number) for name, number in cursor.fetchall()}
+        return self._known
+
+    def forget(self) -> None:
+        self._known = {}
+
+
+def insert_absent(table: str, columns: Sequence[str], key: int) -> str:
+    """A row with these values, and again those of its key, unless there is one with that key."""
+    names = [_quoted(column) for column in columns]
+    same = " AND ".join(f"{name} <=> %s" for name in names[:key])
+    values = ", ".join(["%s"] * len(names))
+    return (
+        f"INSERT INTO {_quoted(table)} ({', '.join(names)}) SELECT {values} FROM DUAL "
+        f"WHERE NOT EXISTS (SELECT 1 FROM {_quoted(table)} WHERE {same})"
+    )
+
+
+def seed_value(value: Value | None) -> float | int | str | None:
+    """NaN and the infinities are NULL: no column of numbers holds them."""
+    if isinstance(value, tuple):
+        raise Rejected("a column of a table holds no array")
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``").replace("%", "%%") + "`"

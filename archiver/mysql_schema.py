@@ -1,0 +1,57 @@
+"""The tables of an archive on a MySQL or MariaDB server: their version, and how they get to the newest."""
+
+import pymysql
+from pymysql.constants import ER
+from pymysql.cursors import Cursor
+
+from archiver.mysql_server import Session
+from archiver.schema import migrations
+from archiver.store import StoreError
+from archiver.url import DatabaseUrl
+
+_MIGRATION_S = 3600
+_SET_VERSION = "INSERT INTO archive_schema (id, version) VALUES (1, {0}) ON DUPLICATE KEY UPDATE version = {0}"
+
+# A table `sample` of another program takes each row as often as it is sent.
+_FOREIGN = """
+    SELECT COUNT(*) > 0 AND SUM(index_name = 'PRIMARY') = 0 FROM information_schema.statistics
+    WHERE table_schema = DATABASE() AND table_name = 'sample'"""
+
+
+def schema_version(cursor: Cursor, place: str) -> int:
+    """0 for a database without our tables; a version from the future is refused, for nobody knows what it means."""
+    try:
+        cursor.execute("SELECT version FROM archive_schema WHERE id = 1")
+    except pymysql.ProgrammingError as error:
+        if error.args[0] != ER.NO_SUCH_TABLE:
+            raise
+        return 0
+    row = cursor.fetchone()
+    version = int(row[0]) if row else 0
+    newest = migrations("mysql")[-1].number
+    if version > newest:
+        raise StoreError(f"{place}: its schema is version {version}, this rackioc knows {newest}: update rackioc")
+    return version
+
+
+def migrate(url: DatabaseUrl) -> None:
+    """Bring the tables to the newest version. What a migration had done before it failed may be done again."""
+    session = Session(url, writing=True, patience_s=_MIGRATION_S)
+    try:
+        with session.transaction() as cursor:
+            version = schema_version(cursor, session.where)
+            cursor.execute(_FOREIGN)
+            row = cursor.fetchone()
+            if version == 0 and row and row[0]:
+                raise StoreError(
+                    f"{session.where}: holds another program's archive, whose table `sample` has no primary key: "
+                    "give `database:` a new name"
+                )
+            for step in migrations("mysql"):
+                if step.number > version:
+                    for statement in step.statements():
+                        cursor.execute(statement)
+                    cursor.execute(_SET_VERSION.format(step.number))
+                    cursor.connection.commit()
+    finally:
+        session.close()

@@ -1,0 +1,216 @@
+"""Connections to MySQL and MariaDB servers: to which node, with which session, and what to say when it fails."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import cast
+
+import pymysql
+from pymysql.constants import ER
+from pymysql.cursors import Cursor
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from archiver.store import Rejected, StoreError
+from archiver.url import DatabaseUrl
+
+CONNECT_S = 2
+ALONE_S, CLUSTER_S = 30, 3
+"""How long an answer may take: with other nodes to go to, so short that one of them is in use within 5 s."""
+
+_SESSION = "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE'"
+
+_HINTS = {
+    1021: "free some disk space on the server",
+    1040: "raise its max_connections",
+    1044: "`rackioc check` says which rights are missing",
+    1045: "check the user and the password of `database:`",
+    1047: "the node is not in step with its cluster",
+    1049: "`rackioc db init` makes it",
+    1114: "free some disk space on the server",
+    1142: "`rackioc check` says which rights are missing",
+    1146: "`rackioc db init` makes the archive's tables",
+    1205: "another program has locked the rows",
+    1213: "another program has changed the rows at the same time",
+    1290: "the server takes no changes now",
+    1698: "check the user and the password of `database:`",
+    1836: "the server takes no changes now",
+    2003: "does the server run, and is it there that `database:` says?",
+    2006: "it was restarted, or has ended the connection",
+    2013: "it was restarted, or does not answer in time",
+}
+_UNFIT = {1047, 1290, 1836}
+"""Errors of a node that answers but cannot be used."""
+
+_BAD_DATA = {1048, 1153, 1264, 1265, 1292, 1300, 1364, 1366, 1406, 1411, 1441}
+
+
+class Session:
+    """A connection to the first node that can be used, made again, to the next node, after a failure."""
+
+    def __init__(self, url: DatabaseUrl, *, writing: bool, patience_s: int | None = None) -> None:
+        self._nodes = url.nodes
+        self._writing = writing
+        self._patience_s = patience_s or (CLUSTER_S if len(url.nodes) > 1 else ALONE_S)
+        self._node = 0
+        self._connection: pymysql.Connection[Cursor] | None = None
+
+    @property
+    def where(self) -> str:
+        """The node in use."""
+        return where(self._nodes[self._node])
+
+    @contextmanager
+    def transaction(self, begin: str = "START TRANSACTION") -> Iterator[Cursor]:
+        """All that is done with the cursor, or nothing; StoreError if it cannot be."""
+        connection = self._begin(begin)
+        try:
+            with sentences(self.where):
+                with connection.cursor() as cursor:
+                    yield cursor
+                connection.commit()
+        except BaseException as error:
+            self._roll_back(connection, error)
+            raise
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection:
+            with suppress(pymysql.MySQLError):
+                connection.close()
+
+    def _begin(self, begin: str) -> "pymysql.Connection[Cursor]":
+        """On a new connection if the server has ended the old one since its last use: nothing is lost by that."""
+        if self._connection:
+            try:
+                self._connection.query(begin)
+                return self._connection
+            except pymysql.MySQLError:
+                self._leave()
+        self._connection = self._connect()
+        with sentences(self.where):
+            self._connection.query(begin)
+        return self._connection
+
+    def _connect(self) -> "pymysql.Connection[Cursor]":
+        errors = []
+        for step in range(len(self._nodes)):
+            number = (self._node + step) % len(self._nodes)
+            try:
+                connection = connect(self._nodes[number], writing=self._writing, patience_s=self._patience_s)
+            except StoreError as error:
+                errors.append(str(error))
+            else:
+                self._node = number
+                return connection
+        raise StoreError("; ".join(errors))
+
+    def _roll_back(self, connection: "pymysql.Connection[Cursor]", error: BaseException) -> None:
+        try:
+            connection.rollback()
+        except pymysql.MySQLError:
+            self._leave()
+        else:
+            if isinstance(error.__cause__, pymysql.MySQLError) and _code(error.__cause__) in _UNFIT:
+                self._leave()
+
+    def _leave(self) -> None:
+        """The next connection is to the next node."""
+        self.close()
+        self._node = (self._node + 1) % len(self._nodes)
+
+
+def connect(node: URL, *, writing: bool, patience_s: int = ALONE_S) -> "pymysql.Connection[Cursor]":
+    """A connection in UTC, strict about data, to a node that is ready."""
+    with sentences(where(node)):
+        connection = _open(node, patience_s)
+        try:
+            with connection.cursor() as cursor:
+                _check_ready(cursor, where(node), writing=writing)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+@contextmanager
+def connection(url: DatabaseUrl) -> Iterator[Connection]:
+    """SQLAlchemy's connection to the first node that answers, for a short while."""
+    errors = []
+    for node in url.nodes:
+        try:
+            with sentences(where(node)):
+                opened = _engine(node, ALONE_S).connect()
+        except StoreError as error:
+            errors.append(str(error))
+            continue
+        with sentences(where(node)), opened:
+            yield opened
+        return
+    raise StoreError("; ".join(errors))
+
+
+def where(node: URL) -> str:
+    return f"{node.host or 'localhost'}:{node.port or 3306}/{node.database}"
+
+
+@contextmanager
+def sentences(place: str) -> Iterator[None]:
+    """Errors of the server as one sentence for the operator; Rejected for rows that it never takes."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise _sentence(place, cast(pymysql.MySQLError, error.orig)) from error.orig
+    except pymysql.MySQLError as error:
+        raise _sentence(place, error) from error
+
+
+def _open(node: URL, patience_s: int) -> "pymysql.Connection[Cursor]":
+    pooled = _engine(node, patience_s).raw_connection()
+    connection = cast("pymysql.Connection[Cursor]", pooled.driver_connection)
+    pooled.detach()
+    return connection
+
+
+def _engine(node: URL, patience_s: int) -> Engine:
+    return create_engine(
+        node.set(drivername="mysql+pymysql"),
+        poolclass=NullPool,
+        connect_args={
+            "charset": "utf8mb4",
+            "connect_timeout": CONNECT_S,
+            "read_timeout": patience_s,
+            "write_timeout": patience_s,
+            "init_command": _SESSION,
+        },
+    )
+
+
+def _check_ready(cursor: Cursor, place: str, *, writing: bool) -> None:
+    cursor.execute("SHOW VARIABLES WHERE Variable_name IN ('wsrep_on', 'read_only')")
+    variables = dict(_rows(cursor))
+    if writing and variables.get("read_only", "OFF") not in {"OFF", "0"}:
+        raise StoreError(f"{place}: the server is read-only")
+    if variables.get("wsrep_on") == "ON":
+        cursor.execute("SHOW STATUS WHERE Variable_name IN ('wsrep_ready', 'wsrep_local_state_comment')")
+        states = dict(_rows(cursor))
+        if (state := states.get("wsrep_local_state_comment")) != "Synced" or states.get("wsrep_ready") != "ON":
+            raise StoreError(f"{place}: the node is not in step with its cluster: {state}")
+
+
+def _rows(cursor: Cursor) -> Sequence[tuple[str, str]]:
+    return cast(Sequence[tuple[str, str]], cursor.fetchall())
+
+
+def _sentence(place: str, error: pymysql.MySQLError) -> StoreError:
+    code = _code(error)
+    reason = str(error.args[1]) if len(error.args) > 1 and error.args[1] else "the connection is closed"
+    if code in _BAD_DATA or (isinstance(error, pymysql.DataError | pymysql.IntegrityError) and code != ER.DUP_ENTRY):
+        return Rejected(f"{place}: {reason}")
+    hint = f" ({_HINTS[code]})" if code in _HINTS else ""
+    return StoreError(f"{place}: {reason}{hint}")
+
+
+def _code(error: pymysql.MySQLError) -> int:
+    return error.args[0] if error.args and isinstance(error.args[0], int) else 0

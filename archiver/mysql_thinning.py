@@ -1,0 +1,96 @@
+"""Thinning in the tables of MySQL, in small steps."""
+
+from collections.abc import Sequence
+
+from pymysql.cursors import Cursor
+
+from archiver.mysql_rows import TIME_NS, unix
+from archiver.thinning import Point, Thinned, thin, whole_bins
+
+STEP_ROWS = 5_000
+
+_POINTS = f"""
+    SELECT {TIME_NS}, IF(datatype = 'd', NULL, COALESCE(float_val, num_val)), severity_id, status_id FROM sample
+    WHERE channel_id = %s AND smpl_time >= FROM_UNIXTIME(%s) AND smpl_time < FROM_UNIXTIME(%s)
+    ORDER BY smpl_time, nanosecs LIMIT %s"""
+
+_BEFORE = f"""
+    SELECT {TIME_NS}, NULL, severity_id, status_id FROM sample
+    WHERE channel_id = %s AND smpl_time < FROM_UNIXTIME(%s) ORDER BY smpl_time DESC, nanosecs DESC LIMIT 1"""
+
+_NO_LIMIT = 2**63 - 1
+
+
+class Thinner:
+    """Remembers how far each channel is done; after a restart it goes on behind the channel's newest bin."""
+
+    def __init__(self) -> None:
+        self._done_ns: dict[int, int] = {}
+
+    def step(self, cursor: Cursor, channel: int, until_ns: int, width_ns: int) -> bool:
+        """Thin some thousand rows, or one bin if it has more; True if more are left."""
+        start_ns = _up(self._done_ns.get(channel) or _behind_newest_bin(cursor, channel), width_ns)
+        end_ns = until_ns // width_ns * width_ns
+        if start_ns >= end_ns or _has_words(cursor, channel):
+            return False
+        points = _points(cursor, channel, start_ns, end_ns, STEP_ROWS)
+        more = len(points) == STEP_ROWS
+        if more:
+            points = whole_bins(points, width_ns) or _first_bin(cursor, channel, points[0], width_ns)
+        thinned = thin(points, width_ns, _before(cursor, channel, start_ns))
+        _store(cursor, channel, thinned)
+        self._done_ns[channel] = _up(points[-1].time_ns + 1, width_ns) if more else end_ns
+        return more
+
+    def forget(self) -> None:
+        self._done_ns = {}
+
+
+def _store(cursor: Cursor, channel: int, thinned: Thinned) -> None:
+    if not thinned.bins:
+        return
+    times = ", ".join(f"FROM_UNIXTIME({unix(time_ns // 1000)})" for time_ns in thinned.times_ns)
+    cursor.execute(f"DELETE FROM sample WHERE channel_id = {channel} AND smpl_time IN ({times})")
+    cursor.executemany(
+        "INSERT INTO sample_bin (channel_id, bin_time, width, count, min_val, max_val, mean_val) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        [(channel, *each) for each in thinned.bins],
+    )
+
+
+def _points(cursor: Cursor, channel: int, start_ns: int, end_ns: int, limit: int) -> Sequence[Point]:
+    cursor.execute(_POINTS, (channel, unix(start_ns // 1000), unix(end_ns // 1000), limit))
+    return [_point(*row) for row in cursor.fetchall()]
+
+
+def _first_bin(cursor: Cursor, channel: int, first: Point, width_ns: int) -> Sequence[Point]:
+    begin_ns = first.time_ns // width_ns * width_ns
+    return _points(cursor, channel, begin_ns, begin_ns + width_ns, _NO_LIMIT)
+
+
+def _before(cursor: Cursor, channel: int, start_ns: int) -> Point | None:
+    cursor.execute(_BEFORE, (channel, unix(start_ns // 1000)))
+    row = cursor.fetchone()
+    return _point(*row) if row else None
+
+
+def _point(time_ns: int, number: float | None, severity: int, status: int) -> Point:
+    return Point(time_ns, number, (severity, status))
+
+
+def _behind_newest_bin(cursor: Cursor, channel: int) -> int:
+    """Of a channel without bins its first row is in the first bin to be thinned."""
+    cursor.execute(
+        "SELECT bin_time + width FROM sample_bin WHERE channel_id = %s ORDER BY bin_time DESC LIMIT 1", channel
+    )
+    row = cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+def _has_words(cursor: Cursor, channel: int) -> bool:
+    """The index of a state is no number: none is lower than another."""
+    return cursor.execute("SELECT 1 FROM enum_metadata WHERE channel_id = %s LIMIT 1", channel) > 0
+
+
+def _up(time_ns: int, width_ns: int) -> int:
+    return -(-time_ns // width_ns) * width_ns

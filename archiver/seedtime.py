@@ -1,0 +1,54 @@
+"""The times of the seed tables' rows: whole seconds as text, local or UTC, of which none is lost or given twice."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+MEMORY = 7200
+"""Seconds for which a time that was given is remembered."""
+
+
+class Steady:
+    """A clock that was set back by less than `limit` seconds stands still until time has caught up with it.
+
+    So no row's turn comes twice. Set back by more, it would stand for too long: then time is lived through again.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._now = 0.0
+
+    def __call__(self, now_s: float) -> float:
+        if not self._now - self._limit < now_s < self._now:
+            self._now = now_s
+        return self._now
+
+
+@dataclass
+class Stamps:
+    """Texts such as 2026-11-21T16:30:00, with `sep` in the middle.
+
+    In the hour that local time repeats in autumn the second pass shows its UTC offset (`offset`), or else is a second
+    late. A time that is lived through again, because the clock was set back, moves on to the next free second.
+    """
+
+    utc: bool
+    sep: str
+    offset: bool
+    _given: set[int] = field(default_factory=set)
+
+    def take(self, second: int) -> str:
+        """The text for a second since 1970, not given before."""
+        while second in self._given:
+            second += 1
+        self._given = {each for each in self._given if each > second - MEMORY} | {second}
+        return self._text(second)
+
+    def _text(self, second: int) -> str:
+        if self.utc:
+            return datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat(self.sep)
+        local = datetime.fromtimestamp(second)
+        if not local.fold:
+            return local.isoformat(self.sep)
+        if self.offset:
+            return local.astimezone().isoformat(self.sep)
+        return (local + timedelta(seconds=1)).isoformat(self.sep)

@@ -1,0 +1,73 @@
+"""`rackioc status`: how the archiver does, for the eye and for scripts."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TextIO
+
+from archiver.health import STALE, Health, read, running
+
+LATE = 10.0
+"""Seconds that a sample may wait for its commit."""
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def command(path: Path, form: str, out: TextIO) -> list[str]:
+    """Print what the archiver told in its status file as `table` or `json`; returns what is wrong, in sentences."""
+    health = read(path)
+    here = running(path)
+    troubles = list(_troubles(health, here, path))
+    if form == "json":
+        told = asdict(health) | {"age": health.age} if health else {}
+        json.dump({"running": here, "troubles": troubles, **told}, out, indent=1)
+        out.write("\n")
+    elif health is not None and here:
+        _show(health, out)
+    return troubles
+
+
+def _troubles(health: Health | None, here: bool, path: Path) -> Iterator[str]:
+    if health is None or not here:
+        last = f"; its last error: {health.last_error}" if health and health.last_error else ""
+        yield f"the archiver does not run: nobody writes {path.absolute()}{last}"
+        return
+    if health.age > STALE:
+        yield f"the archiver (pid {health.pid}) has told nothing for {health.age:.0f} s"
+    if health.database != "ok":
+        yield f"the database: {health.database}"
+    if health.lag >= LATE:
+        yield f"a sample has waited for its commit for {health.lag:.0f} s"
+    if health.spool_rows:
+        yield f"{health.spool_rows} samples wait in the spool"
+    if health.lost:
+        yield f"{health.lost} samples are lost (Overrun)"
+    for cause, number in health.rejected.items():
+        if number:
+            yield f"{number} samples were rejected: {cause}"
+
+
+def _show(health: Health, out: TextIO) -> None:
+    rows = {
+        "archiver": f"runs, pid {health.pid}",
+        "PVs": f"{health.connected} of {health.total} connected",
+        "samples": f"{health.samples_per_second:.1f} /s",
+        "stored": f"{health.stored}",
+        "in memory": f"{health.queue}",
+        "in the spool": f"{health.spool_rows}, {_size(health.spool_bytes)}",
+        "write lag": f"{health.lag:.1f} s",
+        "rejected": f"{sum(health.rejected.values())}",
+        "lost": f"{health.lost}",
+        "disk free": _size(health.disk_free),
+        "database": health.database,
+        "last error": health.last_error or "none",
+    }
+    width = max(map(len, rows))
+    for label, value in rows.items():
+        print(f"{label:<{width}}  {value}", file=out)
+
+
+def _size(number: float) -> str:
+    power = next((power for power, _ in enumerate(_UNITS) if number < 1000 ** (power + 1)), len(_UNITS) - 1)
+    return f"{number / 1000**power:.3g} {_UNITS[power]}"

@@ -1,0 +1,100 @@
+"""The archiver about itself, as an ordinary driver: another process, which tells through a file (archiver.health)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from archiver.health import STALE, Cause, Health, read, running
+from drivers.base import Driver, NoReply, Point, Reading, Readings, RecordType, Refused, Severity, Status, Value
+
+NAME = "ARCH"
+RUNNING = "Running"
+
+_CAUSES = {
+    "Rejected:Backwards": (Cause.BACKWARDS, "stamps going backwards"),
+    "Rejected:Epoch1990": (Cause.EPOCH_1990, "stamps of 1990"),
+    "Rejected:Future": (Cause.FUTURE, "stamps over 5 min in the future"),
+    "Rejected:Database": (Cause.DATABASE, "refused by the database"),
+}
+_AI, _LONG = RecordType.ai, RecordType.longin
+
+
+def _point(name: str, rtyp: RecordType, egu: str, desc: str, **fields: object) -> Point:
+    return Point(name=name, rtyp=rtyp, group="status", egu=egu, desc=desc, **fields)  # type: ignore[arg-type]
+
+
+POINTS = (
+    _point(
+        RUNNING, RecordType.bi, "", "archiver runs and tells its state",
+        states=("Down", "Up"), severities=(Severity.MAJOR, Severity.NO_ALARM),
+    ),
+    _point("Connected", _LONG, "PVs", "PVs connected"),
+    _point("Total", _LONG, "PVs", "PVs to archive"),
+    _point("SamplesRate", _AI, "1/s", "samples that come in", prec=1),
+    _point("Queue", _LONG, "samples", "samples in memory"),
+    _point("SpoolRows", _LONG, "samples", "samples that wait on disk", high=1.0),
+    _point("SpoolSize", _AI, "byte", "size of the spool file"),
+    _point("Lag", _AI, "s", "age of oldest sample not committed", prec=1, high=10.0, hihi=60.0),
+    # what only grows is a double: it outgrows 32 bits
+    _point("Stored", _AI, "samples", "samples stored since its start"),
+    _point("Lost", _AI, "samples", "samples without room (Overrun)", hihi=1.0),
+    _point("Rejected", _AI, "samples", "samples refused since its start", high=1.0),
+    *(_point(name, _AI, "samples", desc) for name, (_, desc) in _CAUSES.items()),
+    _point("DiskFree", _AI, "byte", "free disk for spool and database", low=1e9, lolo=0.5e9),
+    _point("Database", RecordType.stringin, "", "state of the database"),
+    _point("LastError", RecordType.lsi, "", "last error, whole text: .VAL$"),
+)  # fmt: skip
+
+
+class ArchiveStatus(Driver):
+    """What the archiver told last; nothing can be set."""
+
+    scan: ClassVar[Mapping[str, float]] = {"status": 1.0}
+
+    def __init__(self, path: Path) -> None:
+        self.points = POINTS
+        self._path = path
+
+    def connect(self) -> None:
+        """The file is opened with each reading: the archiver may make it later."""
+
+    def read(self, group: str) -> Iterator[Readings]:
+        """Whether it runs, and then the rest, which nobody knows if it does not."""
+        health = read(self._path)
+        here = running(self._path)
+        fresh = health is not None and health.age <= STALE
+        yield {RUNNING: int(here and fresh)}
+        if health is None or not here:
+            raise NoReply(f"no archiver runs that tells its state in {self._path}")
+        if not fresh:
+            raise NoReply(f"the archiver (pid {health.pid}) has told nothing for {health.age:.0f} s")
+        yield _readings(health)
+
+    def write(self, point: Point, value: Value) -> Readings:
+        """Nothing can be set."""
+        raise Refused(f"{point.name} cannot be set")
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def _readings(health: Health) -> Readings:
+    well = health.database == "ok"
+    return {
+        "Connected": health.connected,
+        "Total": health.total,
+        "SamplesRate": health.samples_per_second,
+        "Queue": health.queue,
+        "SpoolRows": health.spool_rows,
+        "SpoolSize": float(health.spool_bytes),
+        "Lag": health.lag,
+        "Stored": float(health.stored),
+        "Lost": float(health.lost),
+        "Rejected": float(sum(health.rejected.values())),
+        **{name: float(health.rejected.get(cause, 0)) for name, (cause, _) in _CAUSES.items()},
+        "DiskFree": health.disk_free,
+        "Database": health.database[:39] if well else Reading(health.database[:39], Severity.MINOR, Status.STATE),
+        "LastError": health.last_error,
+    }

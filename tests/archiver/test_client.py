@@ -1,0 +1,317 @@
+"""The archiver's Channel Access client on the real libca, against a C IOC."""
+
+import queue
+import signal
+import threading
+import time
+from concurrent.futures import Future
+
+import pytest
+
+from archiver.client import Client
+from archiver.sample import Metadata
+
+VOLTAGE = """
+record(ai, "T:VMon") {
+    field(VAL, "1.5") field(PINI, "YES") field(EGU, "kV") field(PREC, "2") field(ADEL, "1")
+    field(HOPR, "10") field(LOPR, "-10") field(HIHI, "9.2") field(HHSV, "MAJOR") field(LOW, "-5") field(LSV, "MINOR")
+}
+"""
+VOLTAGE_METADATA = Metadata("kV", 2, (-10.0, 10.0), (-5.0, None), (None, 9.2))
+
+SCALARS = """
+record(bo, "T:HV") { field(VAL, "0") field(PINI, "YES") field(ZNAM, "Off") field(ONAM, "On") }
+record(stringout, "T:Name") { field(VAL, "anode") field(PINI, "YES") }
+record(longout, "T:Count") { field(VAL, "-7") field(PINI, "YES") field(EGU, "\xb5A") field(HOPR, "9") }
+record(waveform, "T:Float") { field(FTVL, "FLOAT") field(NELM, "1") field(INP, "[0.25]") field(PREC, "3") }
+record(waveform, "T:Short") { field(FTVL, "SHORT") field(NELM, "1") field(INP, "[-300]") }
+record(waveform, "T:Char") { field(FTVL, "CHAR") field(NELM, "1") field(INP, "[200]") }
+record(ai, "T:Never") {}
+record(ai, "T:Nan") { field(VAL, "nan") field(PINI, "YES") }
+"""
+ARRAYS = """
+record(waveform, "T:Double") { field(FTVL, "DOUBLE") field(NELM, "10") field(INP, "[1.5, -2]") }
+record(waveform, "T:Long") { field(FTVL, "LONG") field(NELM, "10") field(INP, "[70000, -7]") }
+record(waveform, "T:Shorts") { field(FTVL, "SHORT") field(NELM, "3") field(INP, "[1, 2, 3]") }
+record(waveform, "T:Enums") { field(FTVL, "ENUM") field(NELM, "3") field(INP, "[2, 0]") }
+record(waveform, "T:Strings") { field(FTVL, "STRING") field(NELM, "5") field(INP, "['one', '', 'three']") }
+record(waveform, "T:Text") { field(FTVL, "CHAR") field(NELM, "5000") }
+record(waveform, "T:Empty") { field(FTVL, "DOUBLE") field(NELM, "10") field(PINI, "YES") }
+"""
+COUNT = """
+record(longout, "T:Count") { field(VAL, "0") field(PINI, "YES") }
+"""
+
+
+class Recorder:
+    """Listens, and keeps what it was told in order."""
+
+    def __init__(self):
+        self.calls = []
+        self.updates = []
+        self.threads = set()
+
+    def _note(self, call):
+        self.calls.append(call)
+        self.threads.add(threading.current_thread())
+
+    def connected(self):
+        self._note("connected")
+
+    def describe(self, metadata):
+        self._note(metadata)
+
+    def update(self, update):
+        self._note(update.value)
+        self.updates.append(update)
+
+    def lost(self):
+        self._note("lost")
+
+
+class Polled(threading.Thread):
+    """A client, polled by a thread of its own: there libca reads the environment anew."""
+
+    def __init__(self):
+        super().__init__()
+        self._work = queue.SimpleQueue()
+
+    def run(self):
+        client = Client()
+        try:
+            while (work := self._next()) is not None:
+                work(client)
+                client.poll(0.02)
+        finally:
+            client.close()
+
+    def do(self, call):
+        """What a call of the client returns."""
+        result = Future()
+        self._work.put(lambda client: result.set_result(call(client)))
+        return result.result(10)
+
+    def stop(self):
+        self._work.put(None)
+        self.join()
+
+    def follow(self, *pvs):
+        recorders = [Recorder() for _ in pvs]
+        for pv, recorder in zip(pvs, recorders, strict=True):
+            self.do(lambda client, pv=pv, recorder=recorder: client.follow(pv, recorder))
+        return recorders[0] if len(pvs) == 1 else recorders
+
+    def _next(self):
+        try:
+            return self._work.get_nowait()
+        except queue.Empty:
+            return lambda client: None
+
+
+@pytest.fixture
+def client(environment, monkeypatch):
+    for name, value in environment.items():
+        if name.startswith("EPICS_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("EPICS_CA_CONN_TMO", "2")
+    polled = Polled()
+    polled.start()
+    yield polled
+    polled.stop()
+
+
+def test_a_pv_is_connected_then_described_then_known(ioc, client, wait):
+    ioc.start(VOLTAGE)
+    voltage = client.follow("T:VMon")
+    wait(lambda: voltage.updates)
+    assert voltage.calls == ["connected", VOLTAGE_METADATA, 1.5]
+    assert voltage.threads == {client}
+    assert (client.do(lambda client: client.connected), client.do(lambda client: client.total)) == (1, 1)
+    ioc.put("T:VMon", 9.3)
+    wait(lambda: len(voltage.updates) == 2)
+    assert voltage.updates[-1] == (ioc.stamp_ns("T:VMon"), 9.3, 2, "HIHI")
+
+
+def test_the_archive_deadband_and_the_alarms_decide(ioc, client, wait):
+    """Were the mask DBE_VALUE, every put would come."""
+    ioc.start(VOLTAGE)
+    voltage = client.follow("T:VMon")
+    wait(lambda: voltage.updates)
+    for value in (1.8, 2.1, 9, 9.1, 9.3, 9.25, 9.1):
+        ioc.put("T:VMon", value)
+    wait(lambda: voltage.calls[2:] == [1.5, 9.0, 9.3, 9.1])
+
+
+def test_every_scalar_type_and_its_metadata(ioc, client, wait):
+    ioc.start(SCALARS)
+    state, name, count, real, short, char, nan, never = client.follow(
+        "T:HV", "T:Name", "T:Count", "T:Float", "T:Short", "T:Char", "T:Nan", "T:Never"
+    )
+    wait(lambda: nan.updates and char.updates and never.calls)
+    assert state.calls == ["connected", Metadata(words=("Off", "On")), 0]
+    assert name.calls == ["connected", "anode"]
+    assert count.calls == ["connected", Metadata("µA", display=(0, 9)), -7]
+    assert real.calls == ["connected", Metadata(precision=3, display=(0, 0)), 0.25]
+    assert short.calls[2:] == [-300]
+    assert char.calls[2:] == [200]
+    assert str(nan.calls[2]) == "nan"
+    assert [type(recorder.calls[-1]) for recorder in (state, name, count, real)] == [int, str, int, float]
+    time.sleep(0.2)
+    assert never.calls == ["connected", Metadata(display=(0, 0))]  # it has no value yet
+
+
+def test_arrays(ioc, client, wait):
+    ioc.start(ARRAYS)
+    ioc.put("T:Text", "x" * 3000)
+    names = ["T:Double", "T:Long", "T:Shorts", "T:Enums", "T:Strings", "T:Text", "T:Empty"]
+    recorders = client.follow(*names)
+    wait(lambda: all(recorder.updates for recorder in recorders))
+    assert [recorder.updates[0].value for recorder in recorders] == [
+        (1.5, -2.0),
+        (70000.0, -7.0),
+        (1.0, 2.0, 3.0),
+        (2.0, 0.0),
+        "one, three",
+        "x" * 3000,
+        (),
+    ]
+    assert recorders[1].updates[0].value[0].__class__ is float
+
+
+def test_no_update_of_a_burst_is_merged_even_while_nobody_polls(ioc, client, wait):
+    ioc.start(COUNT)
+    count = client.follow("T:Count")
+    wait(lambda: count.updates)
+    busy = threading.Event()
+    client.do(lambda client: threading.Thread(target=busy.wait).start())
+    for number in range(1, 201):
+        ioc.put("T:Count", number)
+    wait(lambda: len(count.updates) == 201)
+    assert [update.value for update in count.updates] == list(range(201))
+
+
+def test_a_lost_ioc_may_come_back_with_another_type(ioc, client, wait):
+    """libca waits 10 s before it searches for what it has lost."""
+    ioc.start(VOLTAGE + COUNT + ARRAYS)
+    voltage, count, array = client.follow("T:VMon", "T:Count", "T:Double")
+    wait(lambda: voltage.updates and count.updates and array.updates)
+    ioc.stop()
+    wait(lambda: voltage.calls[-1] == count.calls[-1] == array.calls[-1] == "lost")
+    assert client.do(lambda client: client.connected) == 0
+    ioc.start(
+        VOLTAGE + 'record(stringout, "T:Count") { field(VAL, "many") field(PINI, "YES") }'
+        'record(ai, "T:Double") { field(VAL, "4") field(PINI, "YES") }'
+    )
+    wait(lambda: len(voltage.updates) == len(count.updates) == len(array.updates) == 2)
+    assert voltage.calls == ["connected", VOLTAGE_METADATA, 1.5, "lost", "connected", VOLTAGE_METADATA, 1.5]
+    assert count.calls[-3:] == ["lost", "connected", "many"]
+    assert array.calls[-1] == 4.0
+    ioc.put("T:VMon", 5)
+    wait(lambda: len(voltage.updates) == 3)
+    assert voltage.calls[-1] == 5.0
+
+
+def test_a_frozen_ioc_is_lost_until_it_goes_on(ioc, client, wait):
+    ioc.start(VOLTAGE)
+    voltage = client.follow("T:VMon")
+    wait(lambda: voltage.updates)
+    ioc.signal(signal.SIGSTOP)
+    wait(lambda: voltage.calls[-1] == "lost")
+    ioc.signal(signal.SIGCONT)
+    wait(lambda: len(voltage.updates) == 2)
+    ioc.put("T:VMon", 5)
+    wait(lambda: len(voltage.updates) == 3)
+    assert voltage.calls[3:] == ["lost", "connected", VOLTAGE_METADATA, 1.5, 5.0]
+
+
+def test_metadata_that_change_are_described_again(ioc, client, wait):
+    ioc.start(VOLTAGE + SCALARS)
+    voltage, state = client.follow("T:VMon", "T:HV")
+    wait(lambda: voltage.updates and state.updates)
+    ioc.put("T:VMon.HIHI", 9.5)
+    ioc.put("T:VMon.HIHI", 9.5)
+    ioc.put("T:HV.ONAM", "Ramped")
+    wait(lambda: len(state.calls) == 4)
+    assert voltage.calls[3:] == [Metadata("kV", 2, (-10.0, 10.0), (-5.0, None), (None, 9.5))]
+    assert state.calls[3:] == [Metadata(words=("Off", "Ramped"))]
+
+
+def test_a_pv_that_may_not_be_read_is_named_once_and_tried_again(ioc, client, wait, tmp_path, caplog):
+    (tmp_path / "ioc.acf").write_text("ASG(DEFAULT) { RULE(1, WRITE) }  ASG(SECRET)")
+    ioc.start(VOLTAGE.replace("field(VAL", 'field(ASG, "SECRET") field(VAL'))
+    voltage = client.follow("T:VMon")
+    wait(lambda: "T:VMon: cannot be read, trying on" in caplog.text)
+    ioc.put("T:VMon.ASG", "DEFAULT")
+    wait(lambda: voltage.calls == ["connected", VOLTAGE_METADATA, 1.5])
+    ioc.put("T:VMon.ASG", "SECRET")
+    wait(lambda: voltage.calls[3:] == ["lost"])
+    ioc.put("T:VMon.ASG", "DEFAULT")
+    wait(lambda: voltage.calls[3:] == ["lost", "connected", VOLTAGE_METADATA, 1.5])
+    assert caplog.text.count("cannot be read") == 1
+
+
+def test_reading_is_fresh_and_leaves_out_what_does_not_answer(ioc, client, wait):
+    ioc.start(VOLTAGE + COUNT + ARRAYS)
+    answers = []
+    names = ["T:VMon", "T:Count", "T:Double", "T:Nowhere"]
+    client.do(lambda client: client.read(names, answers.append, timeout=1.0))
+    wait(lambda: answers)
+    assert {pv: update.value for pv, update in answers[0].items()} == {
+        "T:VMon": 1.5,
+        "T:Count": 0,
+        "T:Double": (1.5, -2.0),
+    }
+    ioc.put("T:VMon", 1.75)  # within the archive deadband
+    asked = time.monotonic()
+    client.do(lambda client: client.read(names[:3], answers.append))
+    wait(lambda: len(answers) == 2)
+    assert time.monotonic() - asked < 2
+    assert answers[1]["T:VMon"] == (ioc.stamp_ns("T:VMon"), 1.75, 0, "NO_ALARM")
+    ioc.stop()
+    time.sleep(0.5)
+    client.do(lambda client: client.read(names[:3], answers.append))
+    wait(lambda: len(answers) == 3, 2)
+    assert answers[2] == {}
+
+
+def test_a_frozen_ioc_does_not_answer_within_the_timeout(ioc, client, wait):
+    ioc.start(VOLTAGE)
+    answers = []
+    client.do(lambda client: client.read(["T:VMon"], answers.append))
+    wait(lambda: answers)
+    ioc.signal(signal.SIGSTOP)
+    client.do(lambda client: client.read(["T:VMon"], answers.append, timeout=0.5))
+    wait(lambda: len(answers) == 2, 2)
+    ioc.signal(signal.SIGCONT)
+    client.do(lambda client: client.read(["T:VMon"], answers.append))
+    wait(lambda: len(answers) == 3)
+    assert [len(answer) for answer in answers] == [1, 0, 1]
+
+
+def test_a_text_is_watched_as_a_whole(ioc, client, wait):
+    ioc.start(ARRAYS + SCALARS)
+    ioc.put("T:Text", "T:A\\nT:B")
+    texts, long_strings = [], []
+    client.do(lambda client: client.watch_text("T:Text", texts.append))
+    client.do(lambda client: client.watch_text("T:Name.VAL$", long_strings.append))
+    wait(lambda: texts and long_strings)
+    ioc.put("T:Text", "\\n".join(f"T:{number:04}" for number in range(500)))
+    wait(lambda: len(texts) == 2)
+    assert texts[0].split() == ["T:A", "T:B"]
+    assert len(texts[1].split()) == 500
+    assert long_strings == ["anode"]
+
+
+def test_a_text_that_is_not_found_is_named_once(client, wait, caplog):
+    client.do(lambda client: client.watch_text("T:PVS", lambda text: None))
+    wait(lambda: "T:PVS: not found yet: the PVs that are given by globs are not archived" in caplog.text)
+
+
+def test_libca_itself_prints_nothing(ioc, client, wait, capfd, caplog):
+    ioc.start(VOLTAGE)
+    voltage = client.follow("T:VMon")
+    wait(lambda: voltage.updates)
+    ioc.stop()
+    wait(lambda: voltage.calls[-1] == "lost")
+    wait(lambda: "Virtual circuit disconnect" in caplog.text)
+    assert capfd.readouterr() == ("", "")

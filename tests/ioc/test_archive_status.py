@@ -1,0 +1,142 @@
+"""The archiver's state as PVs: what it tells through its file, over Channel Access, and INVALID when it is silent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import aioca
+import pytest
+
+from archiver.health import Board, Cause, Health
+from ioc.archive_status import NAME, POINTS, ArchiveStatus
+from ioc.instrument import Instrument
+from ioc.site import Site
+from tests.client import Client
+from tests.ioc.house import House
+
+RUNNING = {
+    "connected": 3, "total": 4, "samples_per_second": 12.5, "queue": 7, "spool_rows": 0, "spool_bytes": 4096,
+    "lag": 0.5, "rejected": {Cause.FUTURE: 2, Cause.DATABASE: 1}, "lost": 0, "disk_free": 5e9, "database": "ok",
+    "last_error": "x" * 100, "stored": 2**40,
+}  # fmt: skip
+
+
+class Shown:
+    """The records of one archiver, whose status file the test writes."""
+
+    def __init__(self, house: House, ca: Client, path: Path) -> None:
+        self.path = path
+        self._house, self._ca = house, ca
+        self._prefix = f"{house.prefix}{time.monotonic_ns()}:"
+
+        async def start() -> Instrument:
+            instrument = Instrument(NAME, self._prefix, ArchiveStatus(path), Site(), house.server)
+            instrument.start()
+            return instrument
+
+        self._instrument = house.do(start())
+
+    def __call__(self, point: str) -> str:
+        return f"{self._prefix}{NAME}:{point}"
+
+    def value(self, point: str, **options: object) -> object:
+        return self._ca.get(self(point), **options)
+
+    def alarm(self, point: str) -> tuple[str, str]:
+        return self._ca.severity(self(point)), self._ca.status(self(point))
+
+    def text(self, point: str) -> str:
+        return self._ca.long(self(point))
+
+    def until(self, point: str, value: object) -> None:
+        self._ca.wait(self(point), lambda here: here == value)
+
+    def until_severity(self, point: str, severity: int) -> None:
+        self._ca.wait(self(point), lambda here: here.severity == severity)
+
+    def close(self) -> None:
+        self._house.do(self._instrument.close())
+
+
+@pytest.fixture
+def shown(house: House, ca: Client, tmp_path: Path) -> Iterator[Shown]:
+    shown = Shown(house, ca, tmp_path / "rack.spool.status")
+    yield shown
+    shown.close()
+
+
+@pytest.fixture
+def board(shown: Shown) -> Iterator[Board]:
+    with closing(Board(shown.path)) as board:
+        yield board
+
+
+def tell(board: Board, **fields: object) -> None:
+    board.write(Health(time.time(), 1, **{**RUNNING, **fields}))  # type: ignore[arg-type]
+
+
+def test_the_archiver_is_shown_as_it_tells(shown: Shown, board: Board) -> None:
+    tell(board)
+    shown.until("Connected", 3)
+    expected = {
+        "Running": 1, "Total": 4, "SamplesRate": 12.5, "Queue": 7, "SpoolRows": 0, "SpoolSize": 4096, "Lag": 0.5,
+        "Lost": 0, "Rejected": 3, "Rejected:Future": 2, "Rejected:Database": 1, "Rejected:Backwards": 0,
+        "Rejected:Epoch1990": 0, "DiskFree": 5e9, "Database": "ok", "Stored": 2**40,
+    }  # fmt: skip
+    assert {name: shown.value(name) for name in expected} == expected
+    assert shown.text("LastError") == "x" * 100
+    assert shown.value("Lag", format=aioca.FORMAT_CTRL).units == "s"  # type: ignore[attr-defined]
+    in_alarm = {name for name in expected if shown.alarm(name)[0] != "NO_ALARM"}
+    assert in_alarm == {"Rejected"}
+
+
+def test_what_goes_wrong_is_an_alarm(shown: Shown, board: Board) -> None:
+    tell(board, lag=61.0, spool_rows=5, lost=1, database="not reachable", disk_free=4e8)
+    shown.until("SpoolRows", 5)
+    assert shown.alarm("SpoolRows") == ("MINOR", "HIGH")
+    assert shown.alarm("Lag") == ("MAJOR", "HIHI")
+    assert shown.alarm("Lost") == ("MAJOR", "HIHI")
+    assert shown.alarm("Rejected") == ("MINOR", "HIGH")
+    assert shown.alarm("Database") == ("MINOR", "STATE")
+    assert shown.alarm("DiskFree") == ("MAJOR", "LOLO")
+    tell(board, lag=11.0)
+    shown.until("Lag", 11.0)
+    assert shown.alarm("Lag") == ("MINOR", "HIGH")
+    assert shown.alarm("Database") == ("NO_ALARM", "NO_ALARM")
+
+
+def test_without_an_archiver_only_that_it_is_down_is_known(shown: Shown) -> None:
+    shown.until_severity("Running", 2)
+    assert shown.value("Running") == 0
+    assert shown.alarm("Lag") == ("INVALID", "TIMEOUT")
+    assert "no archiver runs" in shown.text("Error")
+
+
+def test_an_archiver_that_ends_leaves_nothing_standing_as_true(shown: Shown) -> None:
+    with closing(Board(shown.path)) as board:
+        tell(board)
+        shown.until("Connected", 3)
+    shown.until_severity("Connected", 3)
+    assert shown.alarm("Running") == ("MAJOR", "STATE")
+    assert shown.value("Connected") == 3  # the last value, as of any instrument that is away
+    with closing(Board(shown.path)) as board:
+        tell(board)
+        shown.until_severity("Connected", 0)
+        assert shown.alarm("Running") == ("NO_ALARM", "NO_ALARM")
+
+
+def test_an_archiver_that_hangs_is_told_with_its_silence(shown: Shown, board: Board) -> None:
+    tell(board)
+    shown.until("Connected", 3)
+    board.write(Health(time.time() - 100, 4711))
+    shown.until_severity("Connected", 3)
+    assert shown.alarm("Running") == ("MAJOR", "STATE")
+    assert "the archiver (pid 4711) has told nothing for 10" in shown.text("Error")
+
+
+def test_each_point_says_what_it_is() -> None:
+    assert len({point.name for point in POINTS}) == len(POINTS)
+    assert all(0 < len(point.desc) <= 40 and len(point.egu) <= 15 for point in POINTS)
