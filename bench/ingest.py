@@ -96,7 +96,7 @@ class Timed:
 
 def main(
     rounds: Rounds = 3,
-    scans: Scans = 100,
+    scans: Scans = 200,
     database: Database = Kind.sqlite,
     rows_before: RowsBefore = "0",
     directory: Directory = None,
