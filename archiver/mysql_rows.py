@@ -1,8 +1,10 @@
 """Rows of the tables as MySQL takes and gives them."""
 
-import math
+from bisect import bisect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import accumulate
+from math import isfinite
 from typing import Any
 
 from pymysql.cursors import Cursor
@@ -11,8 +13,8 @@ from archiver.columns import ARRAY, from_columns, to_columns
 from archiver.sample import Sample, Value
 from archiver.store import Rejected
 
-STATEMENT_SIZE = 1_000_000
-"""Characters. The servers take 16 MB, as they come; statements of more than 1 MB are no faster."""
+STATEMENT_ROWS, STATEMENT_SIZE = 10_000, 2_000_000
+"""Rows and characters. The servers take 16 MB, as they come; statements of more than 1 MB are no faster."""
 
 LATEST_US = 2**31 * 10**6 - 1
 """The latest time that a TIMESTAMP holds, in 2038."""
@@ -42,36 +44,38 @@ def samples_as_sql(
 
     They are in the order of the key, so that each page of the table is visited once.
     """
-    rows = [(channels[s.pv], s.time_ns // 1000, s) for s in samples]
-    rows.sort(key=lambda row: row[:2])
-    return _statements(
-        f"({channel},FROM_UNIXTIME({time_us // 1_000_000}.{time_us % 1_000_000:06d}),{time_us % 1_000_000 * 1000},"
-        f"{sample.severity + 1},{statuses[sample.status]},{_literals(cursor, sample.value)})"
-        for channel, time_us, sample in rows
-    )
+    order = sorted((channels[s.pv], s.time_ns // 1000, number) for number, s in enumerate(samples))
+    for start in range(0, len(order), STATEMENT_ROWS):
+        rows = [
+            f"({channel},FROM_UNIXTIME({time_us // 1_000_000}.{time_us % 1_000_000:06d}),{time_us % 1_000_000}000,"
+            f"{severity + 1},{statuses[status]},"
+            + (
+                f"NULL,{value!r},NULL,NULL,NULL)"
+                if type(value) is float and isfinite(value)
+                else _other(cursor, value)
+            )
+            for channel, time_us, number in order[start : start + STATEMENT_ROWS]
+            for _, _, value, severity, status in (samples[number],)
+        ]
+        yield from _statements(rows)
 
 
-def _literals(cursor: Cursor, value: Value) -> str:
-    """num_val, float_val, str_val, datatype, array_val."""
-    if type(value) is float and math.isfinite(value):  # nearly all of them
-        return f"NULL,{value!r},NULL,NULL,NULL"
+def _other(cursor: Cursor, value: Value) -> str:
+    """num_val, float_val, str_val, datatype, array_val of what is no common number."""
     num_val, float_val, str_val, datatype, array_val = to_columns(value)
     array = "NULL" if array_val is None else f"x'{array_val.hex()}'"
-    return ",".join((*map(cursor.connection.literal, (num_val, float_val, str_val, datatype)), array))
+    return ",".join((*map(cursor.connection.literal, (num_val, float_val, str_val, datatype)), f"{array})"))
 
 
-def _statements(rows: Iterable[str]) -> Iterator[str]:
+def _statements(rows: Sequence[str]) -> Iterator[str]:
     """Joined by commas up to a size that the server takes; a row that is longer than that is alone."""
-    waiting: list[str] = []
-    size = 0
-    for row in rows:
-        if waiting and size + len(row) > STATEMENT_SIZE:
-            yield ",".join(waiting)
-            waiting, size = [], 0
-        waiting.append(row)
-        size += len(row) + 1
-    if waiting:
-        yield ",".join(waiting)
+    ends = list(accumulate(len(row) + 1 for row in rows))
+    start = 0
+    while start < len(rows):
+        before = ends[start - 1] if start else 0
+        stop = max(bisect(ends, before + STATEMENT_SIZE), start + 1)
+        yield ",".join(rows[start:stop])
+        start = stop
 
 
 class Numbers:
@@ -114,7 +118,7 @@ def seed_value(value: Value | None) -> float | int | str | None:
     """NaN and the infinities are NULL: no column of numbers holds them."""
     if isinstance(value, tuple):
         raise Rejected("a column of a table holds no array")
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _quoted(name: str) -> str:

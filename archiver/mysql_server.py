@@ -152,7 +152,12 @@ def connection(url: DatabaseUrl) -> Iterator[Connection]:
 
 
 def where(node: URL) -> str:
-    return f"{node.host or 'localhost'}:{node.port or 3306}/{node.database}"
+    return f"{node.host or 'localhost'}:{node.port or 3306}/{node.database}".rstrip("/")
+
+
+def without_database(url: DatabaseUrl) -> DatabaseUrl:
+    """The servers alone, for what can be asked or done before there is a database."""
+    return DatabaseUrl(tuple(node.set(database="") for node in url.nodes))
 
 
 @contextmanager

@@ -1,8 +1,12 @@
 """A sample as people read it."""
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from archiver.query import Known
 from archiver.sample import SEVERITIES, Metadata, Sample, Value
+from archiver.show import Cell, show_value
+from archiver.when import format_time
 
 
 class Row(NamedTuple):
@@ -16,20 +20,35 @@ class Row(NamedTuple):
     status: str
     precision: int
 
+    def exact(self) -> tuple[Cell, ...]:
+        return (format_time(self.time_ns), *self[1:6])
+
+    def shown(self) -> tuple[str, ...]:
+        return (format_time(self.time_ns), self.pv, show_value(self.value, self.precision), *self[3:6])
+
+
+COLUMNS = ("time", "pv", "value", "unit", "severity", "status")
+
+
+def rows(samples: Iterable[Sample], known: Known) -> Iterator[Row]:
+    for sample in samples:
+        yield to_row(sample, known.at(sample.pv, sample.time_ns))
+
 
 def to_row(sample: Sample, metadata: Metadata) -> Row:
+    value = sample.value
     return Row(
-        time_ns=sample.time_ns,
-        pv=sample.pv,
-        value=_word(sample.value, metadata.words),
-        unit="" if isinstance(sample.value, str) else metadata.unit,
-        severity=SEVERITIES[sample.severity],
-        status=sample.status,
-        precision=metadata.precision,
+        sample.time_ns,
+        sample.pv,
+        word(value, metadata.words),
+        "" if isinstance(value, str) else metadata.unit,
+        SEVERITIES[sample.severity],
+        sample.status,
+        metadata.precision,
     )
 
 
-def _word(value: Value, words: tuple[str, ...]) -> Value:
+def word(value: Value, words: tuple[str, ...]) -> Value:
     """The word of an enum's index, if its IOC has one for it."""
     if isinstance(value, int) and value < len(words):
         return words[value] or value

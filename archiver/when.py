@@ -2,13 +2,16 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse_time(text: str, now_ns: int) -> int:
-    """`30m` (that long ago), `2026-11-20`, `2026-11-20 14:00`, `2026-11-20T14:00:00.5+01:00`; UTC where not said."""
+    """`now`, `30m` (ago), `2026-11-20`, `2026-11-20 14:00`, `2026-11-20T14:00:00.5+01:00`; UTC where not said."""
+    if text == "now":
+        return now_ns
     if ago := re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text):
         return max(0, now_ns - int(float(ago[1]) * _SECONDS[ago[2]] * 10**9))
     whole, fraction = _split_fraction(text)
@@ -16,18 +19,29 @@ def parse_time(text: str, now_ns: int) -> int:
         time = datetime.fromisoformat(whole)
     except ValueError:
         raise ValueError(
-            f"{text!r} is no time: write 90s, 30m, 1h, 2d or 1w for that long ago, "
+            f"{text!r} is no time: write 90s, 30m, 1h, 2d or 1w for that long ago, now, "
             'or a date and time such as "2026-11-20 14:00" (UTC) or 2026-11-20T14:00+01:00'
         ) from None
+    return to_ns(time) + fraction
+
+
+def to_ns(time: datetime) -> int:
+    """A time without a time zone is UTC."""
     if time.tzinfo is None:
         time = time.replace(tzinfo=UTC)
-    return (time - _EPOCH) // timedelta(seconds=1) * 10**9 + fraction
+    return (time - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def format_time(time_ns: int) -> str:
     """As in ISO 8601, UTC, with all nine digits: `parse_time` gives back the same nanosecond."""
-    seconds, nanoseconds = divmod(time_ns, 10**9)
-    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
+    minutes, nanoseconds = divmod(time_ns, 60 * 10**9)
+    return f"{_minute(minutes)}{nanoseconds // 10**9:02d}.{nanoseconds % 10**9:09d}Z"
+
+
+@lru_cache(maxsize=8)
+def _minute(minutes: int) -> str:
+    """Remembered, because this is the dear part of a row, and rows come in order of time."""
+    return f"{_EPOCH + timedelta(minutes=minutes):%Y-%m-%dT%H:%M:}"
 
 
 def _split_fraction(text: str) -> tuple[str, int]:

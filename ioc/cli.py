@@ -17,8 +17,9 @@ from typing import Annotated, Any
 import typer
 
 import sim
-from archiver import history as archiver_history
 from archiver import status as archiver_status
+from archiver.answer import Question, answer
+from archiver.query import HistoryError
 from archiver.settings import Archive
 from archiver.store import StoreError
 from archiver.url import DatabaseUrl
@@ -50,6 +51,15 @@ sim_app = typer.Typer(no_args_is_help=True)
 app.add_typer(sim_app, name="sim")
 db_app = typer.Typer(no_args_is_help=True, help="The database of a configuration's archive.")
 app.add_typer(db_app, name="db")
+
+
+class HistoryForm(StrEnum):
+    """Formats of the history; text: a tab between columns."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    text = "text"
 
 
 class Form(StrEnum):
@@ -95,7 +105,7 @@ def _guarded(action: Callable[..., Any]) -> Callable[..., Any]:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more, as with head
             raise typer.Exit(1) from None
-        except (OSError, archiver_history.HistoryError, StoreError, CommandError) as error:
+        except (OSError, HistoryError, StoreError, CommandError) as error:
             typer.echo(f"rackioc: {error}", err=True)
             raise typer.Exit(1) from None
 
@@ -233,15 +243,24 @@ def history(
     pvs: Annotated[list[str], typer.Argument(metavar="PV...", help="Names or globs.")],
     since: Annotated[str | None, typer.Option(help="1h, 30m, 2d ago, or a time: '2026-11-20 14:00' (UTC).")] = None,
     until: Annotated[str | None, typer.Option(help="As --since; left out: now.")] = None,
-    form: FormOption = Form.table,
+    at: Annotated[str | None, typer.Option(help="The value in force at that time (as --since, or now).")] = None,
+    stat: Annotated[bool, typer.Option("--stat", help="Count, range, mean, std, time in alarm of each PV.")] = False,
+    bin_: Annotated[str | None, typer.Option("--bin", help="Count, range, mean of each 60s, 5m, 1h, ...")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw a picture.")] = None,
+    terminal: Annotated[bool, typer.Option("--terminal", help="Draw in the terminal.")] = False,
+    form: Annotated[HistoryForm | None, typer.Option("--format", help="How to print; left out: table.")] = None,
     database: Annotated[str, typer.Option(envvar="RACKIOC_DATABASE", help="URL of the archive.")] = DATABASE,
     config: Annotated[Path | None, typer.Option(help="Take the database from this configuration.")] = None,
 ) -> None:
-    """Print what the archive holds of some PVs; the value in force when the time begins leads."""
+    """Print or plot what the archive holds of some PVs; the value in force when the time begins leads."""
     if config is not None:
         settings = load(config).archive
         database = settings.database if settings else database
-    archiver_history.command(pvs, database, since=since, until=until, form=form.value, out=sys.stdout)
+    question = Question(
+        pvs=pvs, database=database, since=since, until=until, form=form and form.value,
+        at=at, stat=stat, bin=bin_, plot=plot, terminal=terminal,
+    )  # fmt: skip
+    answer(question, sys.stdout, sys.stderr)
 
 
 @sim_app.callback(invoke_without_command=True)

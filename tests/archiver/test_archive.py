@@ -5,6 +5,8 @@ import sqlite3
 import time
 from contextlib import closing
 
+from archiver.database import open_reader
+
 VOLTAGE = """
 record(ai, "T:VMon") {
     field(VAL, "1.5") field(PINI, "YES") field(EGU, "kV") field(PREC, "2")

@@ -1,13 +1,20 @@
 import csv
 import io
 import json
+import math
+import os
+import pty
+import subprocess
+import sys
+import time
 from contextlib import closing
 
 import pytest
 
+from archiver.answer import Question, answer
 from archiver.database import open_store
-from archiver.history import HistoryError, command, read
-from archiver.sample import Gap, Metadata, Sample, gap_marker
+from archiver.query import HistoryError
+from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
 
 S = 10**9
 T0 = 1_800_000_000 * S  # 2027-01-15 08:00 UTC
@@ -17,7 +24,7 @@ T0 = 1_800_000_000 * S  # 2027-01-15 08:00 UTC
 def database(tmp_path):
     url = f"sqlite:///{tmp_path / 'rack.sqlite'}"
     with closing(open_store(url)) as store:
-        store.describe({"LAB:V": Metadata("kV", 2), "LAB:HV": Metadata(words=("Off", "On"))})
+        store.describe({"LAB:V": Dated(T0, Metadata("kV", 2)), "LAB:HV": Dated(T0, Metadata(words=("Off", "On")))})
         store.add([Sample("LAB:V", T0 + n * S, n + 0.125, 0, "NO_ALARM") for n in (0, 1, 2, 4)])
         store.add([Sample("LAB:V", T0 + 3 * S, 3.125, 2, "HIHI")])
         store.add([Sample("LAB:HV", T0 + S // 2, 1, 0, "NO_ALARM")])
@@ -25,8 +32,23 @@ def database(tmp_path):
         yield url
 
 
-def seconds(rows):
-    return [(row.time_ns - T0) / S for row in rows]
+def add(database, *samples):
+    with closing(open_store(database)) as store:
+        store.add(samples)
+
+
+def printed(database, form, pvs, **options):
+    out = io.StringIO()
+    answer(Question(pvs=pvs, database=database, form=form, **options), out, io.StringIO())
+    return out.getvalue()
+
+
+def rows(database, pvs, **options):
+    return [tuple(row.values()) for row in json.loads(printed(database, "json", pvs, **options))]
+
+
+def clock(seconds):
+    return None if seconds is None else f"2027-01-15T08:00:{seconds:04.1f}"
 
 
 @pytest.mark.parametrize(
@@ -38,28 +60,58 @@ def seconds(rows):
         (2.5, 3, [2, 3]),
         (2.5, 2.6, [2]),
         (9, None, [4]),
-        (-2, 0.5, [0]),
-        (-2, -1, []),
         (None, 1, [0, 1]),
     ],
 )
 def test_window(database, since, until, expected):
-    window = [None if each is None else T0 + int(each * S) for each in (since, until)]
-    assert seconds(read(database, ["LAB:V"], *window)) == expected
+    window = {"since": clock(since), "until": clock(until)}
+    assert [math.floor(value) for _, _, value, *_ in rows(database, ["LAB:V"], **window)] == expected
+
+
+def test_relative_times_and_now(database):
+    now = time.time_ns()
+    add(database, *(Sample("LAB:AGO", now - ago * S, float(ago), 0, "NO_ALARM") for ago in (7000, 3000, 60)))
+    values = lambda **window: [value for _, _, value, *_ in rows(database, ["LAB:AGO"], **window)]  # noqa: E731
+    assert values(since="90m", until="30m") == [7000, 3000]
+    assert values(since="30m", until="now") == [3000, 60]
+    assert values(at="1h") == [7000]
+    assert values(at="now") == [60]
 
 
 def test_several_pvs_are_merged_in_order_of_time(database):
-    rows = list(read(database, ["LAB:*", "LAB:V"]))
-    assert seconds(rows) == [0, 0.5, 1, 2, 3, 4, 9]
-    assert rows[1][1:6] == ("LAB:HV", "On", "", "NO_ALARM", "NO_ALARM")
-    assert rows[4][1:6] == ("LAB:V", 3.125, "kV", "MAJOR", "HIHI")
-    assert rows[6][1:6] == ("LAB:HV", "Archive_Off", "", "INVALID", "Archive_Off")
+    found = rows(database, ["LAB:*", "LAB:V"])
+    assert [time[17:21] for time, *_ in found] == ["00.0", "00.5", "01.0", "02.0", "03.0", "04.0", "09.0"]
+    assert found[1][1:] == ("LAB:HV", "On", "", "NO_ALARM", "NO_ALARM")
+    assert found[4][1:] == ("LAB:V", 3.125, "kV", "MAJOR", "HIHI")
+    assert found[6][1:] == ("LAB:HV", "Archive_Off", "", "INVALID", "Archive_Off")
 
 
-def printed(database, form, pvs, since=None, until=None):
-    out = io.StringIO()
-    command(pvs, database, since=since, until=until, form=form, out=out)
-    return out.getvalue()
+def test_a_row_is_shown_with_what_held_at_its_time(database):
+    with closing(open_store(database)) as store:
+        store.describe({"LAB:V": Dated(T0 + 3 * S, Metadata("V", 0))})
+        store.describe({"LAB:HV": Dated(T0 + 20 * S, Metadata(words=("Aus", "An")))})
+        store.add([Sample("LAB:HV", T0 + 21 * S, 1, 0, "NO_ALARM")])
+    found = rows(database, ["LAB:*"])
+    assert [unit for _, pv, _, unit, *_ in found if pv == "LAB:V"] == ["kV", "kV", "kV", "V", "V"]
+    assert [value for _, pv, value, *_ in found if pv == "LAB:HV"] == ["On", "Archive_Off", "An"]
+    table = [line.split() for line in printed(database, "table", ["LAB:V"]).splitlines()]
+    assert [line[2] for line in table] == ["value", "0.12", "1.12", "2.12", "3.125", "4.125"]
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "switch"),
+    [(1.9, 1.125, "On"), (2, 2.125, "On"), (8.9, 4.125, "On"), (9, 4.125, "Archive_Off")],
+)
+def test_the_value_in_force_at_a_time(database, at, value, switch):
+    found = rows(database, ["LAB:V", "LAB:HV"], at=clock(at))
+    assert [row[1:3] for row in found] == [("LAB:V", value), ("LAB:HV", switch)]
+
+
+def test_a_pv_of_which_nothing_was_known_at_a_time_is_named(database):
+    out, err = io.StringIO(), io.StringIO()
+    answer(Question(pvs=["LAB:*"], database=database, at=clock(0.1), form="csv"), out, err)
+    assert [line.split(",")[1] for line in out.getvalue().splitlines()] == ["pv", "LAB:V"]
+    assert err.getvalue() == "LAB:HV: nothing was known of it then; its first row is later\n"
 
 
 def test_table(database):
@@ -92,15 +144,46 @@ def test_no_rows_are_valid_too(database):
     assert printed(database, "csv", ["LAB:V"], until="2000-01-01") == "time,pv,value,unit,severity,status\n"
 
 
+def test_text_has_tabs_between_columns_and_none_within(database):
+    add(database, Sample("LAB:MSG", T0, "a\tb\nc", 0, "NO_ALARM"))
+    assert printed(database, "text", ["LAB:MSG"]).splitlines() == [
+        "time\tpv\tvalue\tunit\tseverity\tstatus",
+        "2027-01-15T08:00:00.000000000Z\tLAB:MSG\ta\\tb\\nc\t\tNO_ALARM\tNO_ALARM",
+    ]
+    assert len(printed(database, "table", ["LAB:MSG"]).splitlines()) == 2
+
+
+def test_arrays_in_each_format(database):
+    add(database, Sample("LAB:WF", T0, (1.0, 2.5, math.nan, math.inf), 0, "NO_ALARM"))
+    assert rows(database, ["LAB:WF"])[0][2] == [1.0, 2.5, "NaN", "Infinity"]
+    (row,) = csv.DictReader(io.StringIO(printed(database, "csv", ["LAB:WF"])))
+    assert json.loads(row["value"]) == [1.0, 2.5, "NaN", "Infinity"]
+    assert '\t[1.0, 2.5, "NaN", "Infinity"]\t' in printed(database, "text", ["LAB:WF"])
+    assert "1 2.5 nan ... (4 values)" in printed(database, "table", ["LAB:WF"])
+
+
+def test_a_long_table_begins_at_once_and_takes_wider_cells_later(database):
+    add(database, *(Sample("LAB:N", T0 + n * S, n * n, 0, "NO_ALARM") for n in range(3000)))
+    lines = printed(database, "table", ["LAB:N"]).splitlines()
+    assert len(lines) == 3001
+    assert lines[-1].split() == ["2027-01-15T08:49:59.000000000Z", "LAB:N", str(2999**2), "NO_ALARM", "NO_ALARM"]
+
+
 @pytest.mark.parametrize(
     ("ask", "sentence"),
     [
         ({"pvs": ["LAB:W"]}, "LAB:W is not in the archive; did you mean LAB:V"),
         ({"pvs": ["X*"]}, r"X\* is not in the archive$"),
-        ({"form": "xml"}, "'xml' is no format: choose one of table, csv, json"),
+        ({"form": "xml"}, "'xml' is no format: choose one of table, csv, json, text"),
         ({"since": "soon"}, "'soon' is no time"),
         ({"since": "2027-01-02", "until": "2027-01-01"}, "the window ends before it begins"),
-        ({"database": "rack.db"}, "must be an URL such as sqlite:///rack.sqlite"),
+        ({"at": "later"}, "'later' is no time"),
+        ({"database": "rack.db"}, "is not a database URL"),
+        ({"stat": True, "bin": "60s"}, "--stat and --bin exclude each other: give one of them"),
+        ({"at": "1h", "since": "2h"}, "--at is one time, --since and --until are a window"),
+        ({"terminal": True}, "--format is for rows and numbers: leave it out with --terminal"),
+        ({"bin": "soon"}, "--bin: 'soon' is not a duration"),
+        ({"bin": "0s"}, "--bin: must be longer than 0"),
     ],
 )
 def test_errors_are_sentences(database, ask, sentence):
@@ -111,5 +194,37 @@ def test_errors_are_sentences(database, ask, sentence):
 def test_a_missing_file_is_a_sentence_and_stays_missing(tmp_path):
     file = tmp_path / "no.sqlite"
     with pytest.raises(HistoryError, match=r"no\.sqlite: no such archive"):
-        list(read(f"sqlite:///{file}", ["*"]))
+        printed(f"sqlite:///{file}", "csv", ["*"])
     assert not file.exists()
+
+
+WATCHED = """
+import sys, time
+from archiver.progress import watched
+from archiver.query import Window
+from archiver.sample import Sample
+def slow():
+    for n in range(8):
+        yield Sample("X", n * 10**9, 1.0, 0, "NO_ALARM")
+        time.sleep(float(sys.argv[1]))
+print(len(list(watched(slow(), Window(0, 8 * 10**9), sys.stderr))))
+"""
+
+
+@pytest.mark.parametrize(("pause", "shown"), [("0.3", True), ("0.01", False)])
+def test_a_long_query_shows_how_far_it_is_on_a_terminal(pause, shown):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", WATCHED, pause]
+    process = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, text=True, check=True)
+    os.write(theirs, b".")
+    said = os.read(ours, 100_000).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert process.stdout == "8\n"
+    assert ("reading" in said and "%" in said) is shown
+
+
+def test_the_archiver_room_itself_is_light():
+    loaded = "import sys, archiver; print({'numpy', 'sqlalchemy', 'matplotlib', 'rich'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

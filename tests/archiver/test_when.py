@@ -9,6 +9,7 @@ HOUR = 3600 * 10**9
 @pytest.mark.parametrize(
     ("text", "time_ns"),
     [
+        ("now", NOW),
         ("90s", NOW - HOUR // 40),
         ("30m", NOW - HOUR // 2),
         ("1h", NOW - HOUR),

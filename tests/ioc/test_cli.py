@@ -120,6 +120,14 @@ def test_a_history_that_is_not_there_is_code_1_and_makes_no_file(tmp_path: Path,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_views_of_a_history_that_exclude_each_other_are_one_sentence() -> None:
+    code, text = run("history", "X", "--at", "1h", "--stat", "--bin", "60s", "--plot", "x.png", "--terminal")
+    assert code == 1
+    assert (
+        text == "rackioc: --at and --stat and --bin and --plot and --terminal exclude each other: give one of them\n"
+    )
+
+
 def test_no_simulation_is_told_in_words(tmp_path: Path) -> None:
     code, text = run("sim", "fault", "GEN", "help", "--control-path", str(tmp_path / "none"))
     assert code == 1

@@ -1,0 +1,118 @@
+"""What `rackioc history` prints or draws."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from archiver import binned, row, summary
+from archiver.curves import Picture, picture
+from archiver.progress import watched
+from archiver.query import HistoryError, Query, Window, ask, time_of
+from archiver.sample import Sample
+from archiver.show import FORMATS, Line
+from archiver.tally import events
+from archiver.units import seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """The options of the command as they were given; of the last five at most one; without any, the rows."""
+
+    pvs: Sequence[str]
+    database: str
+    since: str | None = None
+    until: str | None = None
+    form: str | None = None
+    at: str | None = None
+    stat: bool = False
+    bin: str | None = None
+    plot: Path | None = None
+    terminal: bool = False
+
+    def views(self) -> list[str]:
+        asked = {"at": self.at, "stat": self.stat or None, "bin": self.bin, "plot": self.plot,
+                 "terminal": self.terminal or None}  # fmt: skip
+        return [f"--{name}" for name, value in asked.items() if value is not None]
+
+    def check(self) -> None:
+        """HistoryError for options that do not go together, before anything is read."""
+        views = self.views()
+        if len(views) > 1:
+            raise HistoryError(f"{' and '.join(views)} exclude each other: give one of them")
+        if self.at is not None and (self.since or self.until):
+            raise HistoryError("--at is one time, --since and --until are a window: give one or the other")
+        if self.form and (self.plot or self.terminal):
+            raise HistoryError(f"--format is for rows and numbers: leave it out with {views[0]}")
+        if self.form and self.form not in FORMATS:
+            raise HistoryError(f"{self.form!r} is no format: choose one of {', '.join(FORMATS)}")
+        if self.plot and self.plot.suffix.lower() != ".png":
+            raise HistoryError(f"{self.plot}: the picture is a PNG: give its file a name that ends in .png")
+        if self.plot and not self.plot.parent.is_dir():
+            raise HistoryError(f"{self.plot}: there is no directory {self.plot.parent}")
+
+    def window(self, now_ns: int) -> Window:
+        if self.at is not None:
+            moment = time_of(self.at, now_ns)
+            return Window(moment, moment)
+        return Window(time_of(self.since, now_ns), time_of(self.until, now_ns))
+
+    def width_ns(self) -> int:
+        try:
+            width_ns = round(seconds(self.bin or 0) * 1e9)
+        except ValueError as error:
+            raise HistoryError(f"--bin: {error}") from None
+        if self.bin is not None and not width_ns:
+            raise HistoryError("--bin: must be longer than 0")
+        return width_ns
+
+
+def answer(question: Question, out: TextIO, err: TextIO) -> None:
+    """Print or draw it; on `err`, if it is a terminal, how far a long question has come, and what was left out."""
+    question.check()
+    now_ns, width_ns = time.time_ns(), question.width_ns()
+    with ask(question.database, question.pvs, question.window(now_ns)) as query:
+        samples = query.samples()
+        streams = question.views() in ([], ["--bin"])
+        if err.isatty() and not (streams and out.isatty()):  # lines that run over the screen are progress enough
+            samples = watched(samples, query.window, err)
+        if question.plot or question.terminal:
+            _draw(question, picture(samples, query, now_ns), out, err)
+        elif question.at is not None:
+            _print(question, row.COLUMNS, row.rows(_in_force(samples, query, err), query.known), out)
+        elif question.stat:
+            _print(question, summary.COLUMNS, summary.summaries(events(samples, query), query, now_ns), out)
+        elif width_ns:
+            _print(question, binned.COLUMNS, binned.bin_lines(events(samples, query), query, width_ns), out)
+        else:
+            _print(question, row.COLUMNS, row.rows(samples, query.known), out)
+
+
+def _print(question: Question, columns: Sequence[str], lines: Iterable[Line], out: TextIO) -> None:
+    FORMATS[question.form or "table"](columns, lines, out)
+
+
+def _in_force(samples: Iterable[Sample], query: Query, err: TextIO) -> Iterator[Sample]:
+    """The newest sample of each PV, in the order in which the PVs were asked for."""
+    newest = {sample.pv: sample for sample in samples}
+    for pv in query.names:
+        if pv in newest:
+            yield newest[pv]
+        else:
+            print(f"{pv}: nothing was known of it then; its first row is later", file=err)
+
+
+def _draw(question: Question, drawing: Picture, out: TextIO, err: TextIO) -> None:
+    for sentence in drawing.left_out:
+        print(sentence, file=err)
+    if not drawing.axes:
+        raise HistoryError("there is nothing to plot: no numbers and no states in this window")
+    if question.plot:
+        from archiver import plot  # noqa: PLC0415 - matplotlib takes half a second, which rows need not wait for
+
+        plot.save(drawing, question.plot)
+    else:
+        from archiver import terminal  # noqa: PLC0415
+
+        terminal.draw(drawing, out)

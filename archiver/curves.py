@@ -1,0 +1,85 @@
+"""What a plot shows: PVs as lines, those of one unit together."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from archiver.query import Query
+from archiver.sample import Sample, is_gap
+
+NAN = float("nan")
+LEAST_NS = 10**6
+"""What a plot is wide at least, if all happened at one time."""
+
+_NO_NUMBERS = {"NaN", "Infinity", "-Infinity"}
+
+
+@dataclass(slots=True)
+class Curve:
+    """Each value holds until the next time; NaN is a gap in the line."""
+
+    pv: str
+    unit: str = ""
+    words: tuple[str, ...] = ()
+    times_ns: array[int] = field(default_factory=lambda: array("q"))
+    values: array[float] = field(default_factory=lambda: array("d"))
+    severities: array[int] = field(default_factory=lambda: array("b"))
+
+    def add(self, time_ns: int, value: float, severity: int) -> None:
+        self.times_ns.append(time_ns)
+        self.values.append(value)
+        self.severities.append(severity)
+
+
+@dataclass(slots=True)
+class Picture:
+    """The axes, one a unit or set of words, and a sentence for each PV that cannot be drawn."""
+
+    begin_ns: int
+    end_ns: int
+    axes: Sequence[Sequence[Curve]]
+    left_out: Sequence[str]
+
+
+def picture(samples: Iterable[Sample], query: Query, now_ns: int) -> Picture:
+    """The value in force at the window's begin is drawn from there on, the last one up to its end."""
+    begin_ns, end_ns = query.window.begin_ns, min(query.window.end_ns, now_ns)
+    curves = {pv: Curve(pv) for pv in query.names}
+    left_out: dict[str, str] = {}
+    for sample in samples:
+        value = _number(sample)
+        if value is None:
+            left_out[sample.pv] = f"{sample.pv} holds {_kind(sample)}, which no line can show: it is not in the plot"
+        else:
+            curves[sample.pv].add(max(sample.time_ns, begin_ns), value, sample.severity)
+    drawn = [curve for pv, curve in curves.items() if pv not in left_out and any(map(math.isfinite, curve.values))]
+    for curve in drawn:
+        metadata = query.known.at(curve.pv, end_ns)
+        curve.unit, curve.words = metadata.unit, metadata.words
+    first_ns = query.window.since_ns or min((curve.times_ns[0] for curve in drawn), default=end_ns)
+    last_ns = max((curve.times_ns[-1] for curve in drawn), default=end_ns)
+    end_ns = max(end_ns, last_ns, first_ns + LEAST_NS)  # an IOC's clock may be ahead of ours
+    for curve in drawn:
+        curve.add(end_ns, curve.values[-1], 0)
+    return Picture(first_ns, end_ns, list(_axes(drawn)), list(left_out.values()))
+
+
+def _axes(curves: Iterable[Curve]) -> Iterator[list[Curve]]:
+    found: dict[tuple[str, tuple[str, ...]], list[Curve]] = {}
+    for curve in curves:
+        found.setdefault((curve.unit, curve.words), []).append(curve)
+    yield from found.values()
+
+
+def _number(sample: Sample) -> float | None:
+    value = sample.value
+    if isinstance(value, int | float):
+        return value if math.isfinite(value) else NAN
+    return NAN if is_gap(sample) or value in _NO_NUMBERS else None
+
+
+def _kind(sample: Sample) -> str:
+    return "arrays" if isinstance(sample.value, tuple) else "texts"

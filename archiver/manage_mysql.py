@@ -1,0 +1,110 @@
+"""Making, migrating and describing an archive on MySQL and MariaDB servers."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+from pymysql.constants import ER
+from pymysql.cursors import Cursor
+from sqlalchemy.engine import URL
+
+from archiver import mysql_schema
+from archiver.database import DatabaseUrl
+from archiver.mysql_server import ALONE_S, Session, connect, where, without_database
+from archiver.schema import migrations
+from archiver.store import StoreError
+from archiver.when import format_time
+
+_TIMES = """
+    SELECT FLOOR(UNIX_TIMESTAMP(MIN(oldest)) * 1000000), FLOOR(UNIX_TIMESTAMP(MAX(newest)) * 1000000) FROM (
+        SELECT MIN(smpl_time) AS oldest, MAX(smpl_time) AS newest FROM sample GROUP BY channel_id) AS channels"""
+
+_SIZE = "SELECT SUM(data_length + index_length) FROM information_schema.tables WHERE table_schema = DATABASE()"
+
+_ESTIMATE = """
+    SELECT table_rows FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'sample'"""
+
+
+class MysqlManager:
+    def __init__(self, url: DatabaseUrl) -> None:
+        self._url = url
+        self._name = str(url.nodes[0].database)
+
+    def version(self) -> int | None:
+        if not self._exists():
+            return None
+        with self._cursor(self._url) as (cursor, place):
+            return mysql_schema.schema_version(cursor, place)
+
+    def migrate(self) -> None:
+        if not self._exists():
+            self._create()
+        mysql_schema.migrate(self._url)
+
+    def status(self) -> list[tuple[str, str]]:
+        newest = migrations("mysql")[-1].number
+        with self._cursor(self._url) as (cursor, place):
+            version = mysql_schema.schema_version(cursor, place)
+            lines = [
+                ("database", place),
+                ("server", _server(cursor)),
+                ("schema", f"version {version}, newest {newest}"),
+                ("size on disk", f"{_one(cursor, _SIZE) / 1_000_000:,.1f} MB"),
+                ("channels", f"{_one(cursor, 'SELECT COUNT(*) FROM channel'):,}"),
+                ("rows", f"about {_one(cursor, _ESTIMATE):,}"),
+                *_times(cursor),
+            ]
+        if len(self._url.nodes) > 1:
+            lines += [(f"node {where(node)}", _state(node)) for node in self._url.nodes]
+        return lines
+
+    def _exists(self) -> bool:
+        with self._cursor(without_database(self._url)) as (cursor, _):
+            return cursor.execute("SHOW DATABASES WHERE `Database` = %s", self._name) > 0
+
+    def _create(self) -> None:
+        quoted = "`" + self._name.replace("`", "``") + "`"
+        statement = f"CREATE DATABASE {quoted} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+        try:
+            with self._cursor(without_database(self._url)) as (cursor, _):
+                cursor.execute(statement)
+        except StoreError as error:
+            if error.__cause__ and error.__cause__.args[0] == ER.DBACCESS_DENIED_ERROR:
+                user = self._url.nodes[0].username
+                raise StoreError(
+                    f"{where(self._url.nodes[0])}: the user {user} may neither use nor make this database: as "
+                    f"administrator say {statement}; GRANT ALL ON {quoted}.* TO '{user}'@'%';"
+                ) from error
+            raise
+
+    @contextmanager
+    def _cursor(self, url: DatabaseUrl) -> Iterator[tuple[Cursor, str]]:
+        with closing(Session(url, writing=False, patience_s=ALONE_S)) as session, session.transaction() as cursor:
+            yield cursor, session.where
+
+
+def _times(cursor: Cursor) -> list[tuple[str, str]]:
+    cursor.execute(_TIMES)
+    row: Any = cursor.fetchone()
+    shown = ["none" if time_us is None else format_time(int(time_us) * 1000) for time_us in row]
+    return list(zip(("oldest row", "newest row"), shown, strict=True))
+
+
+def _server(cursor: Cursor) -> str:
+    version = str(_one(cursor, "SELECT VERSION()"))
+    return f"MariaDB {version.partition('-')[0]}" if "MariaDB" in version else f"MySQL {version}"
+
+
+def _state(node: URL) -> str:
+    """In step with its cluster, or why it cannot be used."""
+    try:
+        connect(node, writing=True).close()
+    except StoreError as error:
+        return str(error)
+    return "ready"
+
+
+def _one(cursor: Cursor, sql: str) -> Any:
+    cursor.execute(sql)
+    row: Any = cursor.fetchone()
+    return row[0]

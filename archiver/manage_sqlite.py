@@ -1,0 +1,84 @@
+"""Making, migrating and describing an archive in an SQLite file."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from archiver import sqlite_file
+from archiver.database import DatabaseUrl
+from archiver.schema import migrations
+from archiver.when import format_time
+
+COUNTED = 1_000_000
+"""Counting takes longer the more rows there are; nobody wants to wait for the exact number of so many."""
+
+_TIMES = """
+    SELECT min(oldest), max(newest) FROM (
+        SELECT (SELECT min(smpl_time) FROM sample_settled WHERE channel_id = channel.channel_id) AS oldest,
+               (SELECT max(smpl_time) FROM sample_settled WHERE channel_id = channel.channel_id) AS newest
+        FROM channel
+        UNION ALL SELECT min(smpl_time), max(smpl_time) FROM sample_recent)"""
+
+
+class SqliteManager:
+    def __init__(self, url: DatabaseUrl) -> None:
+        self._url = url.nodes[0]
+        self._file = Path(str(self._url.database))
+
+    def version(self) -> int | None:
+        if not self._file.is_file():  # SQLite would make one
+            return None
+        with self._reading() as connection:
+            return sqlite_file.schema_version(connection, str(self._file))
+
+    def migrate(self) -> None:
+        with sqlite_file.sentences(str(self._file)):
+            connection = sqlite_file.connect_writer(self._url)
+            try:
+                sqlite_file.migrate(connection, str(self._file))
+            finally:
+                connection.close()
+                connection.engine.dispose()
+
+    def status(self) -> list[tuple[str, str]]:
+        version, newest = self.version(), migrations("sqlite")[-1].number
+        size = sum(path.stat().st_size for path in self._files() if path.exists())
+        lines = [
+            ("database", str(self._file.absolute())),
+            ("server", f"SQLite {sqlite3.sqlite_version}"),
+            ("schema", f"version {version}, newest {newest}"),
+            ("size on disk", f"{size / 1e6:,.1f} MB"),
+        ]
+        if version == newest:
+            with self._reading() as connection:
+                lines += _contents(connection)
+        return lines
+
+    def _files(self) -> list[Path]:
+        return [self._file.with_name(f"{self._file.name}{suffix}") for suffix in ("", "-wal", "-shm")]
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with sqlite_file.sentences(str(self._file)):
+            connection = sqlite_file.connect_reader(self._url)
+            try:
+                yield connection
+            finally:
+                connection.close()
+                connection.engine.dispose()
+
+
+def _contents(connection: Connection) -> list[tuple[str, str]]:
+    channels = connection.exec_driver_sql("SELECT count(*) FROM channel").scalar_one()
+    limited = f"SELECT count(*) FROM (SELECT 1 FROM sample LIMIT {COUNTED + 1})"
+    rows = int(connection.exec_driver_sql(limited).scalar_one())
+    oldest, newest = connection.exec_driver_sql(_TIMES).one()
+    return [
+        ("channels", f"{channels:,}"),
+        ("rows", f"{rows:,}" if rows <= COUNTED else f"more than {COUNTED:,}"),
+        ("oldest row", "none" if oldest is None else format_time(oldest)),
+        ("newest row", "none" if newest is None else format_time(newest)),
+    ]

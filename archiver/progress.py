@@ -1,0 +1,41 @@
+"""How far a long question has come, for the person who waits."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import Progress
+
+from archiver.query import Window
+from archiver.sample import Sample
+
+PATIENCE_S = 1.0
+PERIOD_S = 0.2
+
+
+def watched(samples: Iterator[Sample], window: Window, err: TextIO) -> Iterator[Sample]:
+    """The samples, and if they take longer than 1 s a bar: how much of the window has been read."""
+    begin_ns, end_ns = window.since_ns, min(window.end_ns, time.time_ns())
+    due = time.monotonic() + PATIENCE_S
+    with ExitStack() as stack:
+        bar = None
+        for sample in samples:
+            begin_ns = sample.time_ns if begin_ns is None else begin_ns
+            if time.monotonic() > due:
+                bar = bar or stack.enter_context(_bar(err))
+                _show(bar, (sample.time_ns - begin_ns) / max(1, end_ns - begin_ns))
+                due = time.monotonic() + PERIOD_S
+            yield sample
+
+
+def _bar(err: TextIO) -> Progress:
+    """Gone when it is done; what is printed meanwhile is left alone."""
+    return Progress(console=Console(file=err), transient=True, redirect_stdout=False, redirect_stderr=False)
+
+
+def _show(bar: Progress, fraction: float) -> None:
+    if not bar.task_ids:
+        bar.add_task("reading", total=1.0)
+    bar.update(bar.task_ids[0], completed=min(1.0, max(0.0, fraction)))

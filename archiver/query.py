@@ -1,0 +1,107 @@
+"""Asking the archive for some PVs between two times."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from operator import attrgetter
+
+from archiver.database import open_reader
+from archiver.sample import Dated, Metadata, Sample
+from archiver.store import Bin, Reader, StoreError
+from archiver.when import parse_time, to_ns
+
+END_OF_TIME_NS = 2**63 - 1
+_UNKNOWN = (Dated(0, Metadata()),)
+
+
+class HistoryError(Exception):
+    """What was asked for cannot be answered: a sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """From when to when, both included; None is open: from the first row on, up to the newest."""
+
+    since_ns: int | None = None
+    until_ns: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.end_ns < self.begin_ns:
+            raise HistoryError("the window ends before it begins: give an --until that is later than --since")
+
+    @property
+    def begin_ns(self) -> int:
+        return self.since_ns or 0
+
+    @property
+    def end_ns(self) -> int:
+        return END_OF_TIME_NS if self.until_ns is None else self.until_ns
+
+
+class Known:
+    """The metadata of PVs, as they were at any time."""
+
+    def __init__(self, metadata: Mapping[str, Sequence[Dated]]) -> None:
+        self._dated = {pv: dated or _UNKNOWN for pv, dated in metadata.items()}
+
+    def at(self, pv: str, time_ns: int) -> Metadata:
+        dated = self._dated[pv]
+        if len(dated) == 1:  # of nearly all PVs; this is done for each row
+            return dated[0].metadata
+        return dated[bisect_right(dated, time_ns, key=attrgetter("since_ns")) - 1].metadata
+
+
+@dataclass(frozen=True)
+class Query:
+    """An archive that is open, and what is asked of it."""
+
+    reader: Reader
+    names: Sequence[str]
+    window: Window
+    known: Known
+
+    def samples(self) -> Iterator[Sample]:
+        """In order of time; the newest of each PV before the window leads, for it is in force when that opens."""
+        return self.reader.samples(self.names, self.window.begin_ns, self.window.end_ns)
+
+    def bins(self, pv: str) -> Sequence[Bin]:
+        """What is left of stretches that were thinned; a bin belongs to the window in which it begins."""
+        return self.reader.bins(pv, self.window.begin_ns, self.window.end_ns)
+
+
+@contextmanager
+def ask(database: str, pvs: Sequence[str], window: Window) -> Iterator[Query]:
+    """Open an archive for a question about PVs (names or globs), also while the archiver writes."""
+    try:
+        with closing(open_reader(database)) as reader:
+            names = _matching(pvs, reader.names())
+            yield Query(reader, names, window, Known({pv: reader.metadata(pv) for pv in names}))
+    except StoreError as error:
+        raise HistoryError(str(error)) from error
+
+
+def time_of(time: str | datetime | None, now_ns: int) -> int | None:
+    """HistoryError for a text that is no time."""
+    if isinstance(time, datetime):
+        return to_ns(time)
+    try:
+        return None if time is None else parse_time(time, now_ns)
+    except ValueError as error:
+        raise HistoryError(str(error)) from None
+
+
+def _matching(pvs: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The archived names that are asked for, each once however often it is named."""
+    found: dict[str, None] = {}
+    for pv in pvs:
+        matches = [name for name in names if name == pv or fnmatchcase(name, pv)]
+        if not matches:
+            similar = get_close_matches(pv, names)
+            hint = f"; did you mean {' or '.join(similar)}?" if similar else ""
+            raise HistoryError(f"{pv} is not in the archive{hint}")
+        found.update(dict.fromkeys(matches))
+    return list(found)

@@ -1,0 +1,86 @@
+"""`--stat`: a line for each PV."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from archiver.query import Query
+from archiver.sample import Sample, is_gap
+from archiver.show import Cell, show_value
+from archiver.tally import Event, Tally
+
+COLUMNS = ("pv", "unit", "count", "min", "max", "mean", "std", "alarm_s", "alarm_percent", "gap_s")
+
+
+class Summary(NamedTuple):
+    """`span_ns`: how long the window is, of which the PV was in alarm, or not known at all, for so long."""
+
+    pv: str
+    unit: str
+    precision: int
+    tally: Tally
+    span_ns: int
+    alarm_ns: int
+    gap_ns: int
+
+    def exact(self) -> tuple[Cell, ...]:
+        numbers = (self.tally.minimum, self.tally.maximum, self.tally.mean, self.tally.deviation)
+        percent = 100 * self.alarm_ns / self.span_ns if self.span_ns else None
+        return (self.pv, self.unit, self.tally.count, *numbers, self.alarm_ns / 1e9, percent, self.gap_ns / 1e9)
+
+    def shown(self) -> tuple[str, ...]:
+        """Mean and spread with two digits more than the values: they are finer than these."""
+        pv, unit, count, low, high, mean, deviation, *times = self.exact()
+        finer = self.precision + 2 if self.precision > 0 else 0
+        return (
+            str(pv),
+            str(unit),
+            str(count),
+            *(show_value(cell, self.precision) for cell in (low, high)),
+            *(show_value(cell, finer) for cell in (mean, deviation)),
+            *(show_value(cell, 0) for cell in times),
+        )
+
+
+@dataclass(slots=True)
+class _Account:
+    """One PV: what was counted, and how long it has been in which state up to its newest sample."""
+
+    begin_ns: int
+    tally: Tally = field(default_factory=Tally)
+    alarm_ns: int = 0
+    gap_ns: int = 0
+    _since_ns: int = 0
+    _in_force: Sample | None = None
+
+    def change(self, time_ns: int, sample: Sample | None = None) -> None:
+        """Before the first sample nothing is known, as in a gap."""
+        elapsed_ns = max(0, time_ns - max(self._since_ns, self.begin_ns))
+        if self._in_force is None or is_gap(self._in_force):
+            self.gap_ns += elapsed_ns
+        elif self._in_force.severity:
+            self.alarm_ns += elapsed_ns
+        self._since_ns, self._in_force = time_ns, sample
+
+
+def summaries(events: Iterable[Event], query: Query, now_ns: int) -> Iterator[Summary]:
+    """The value in force at the window's begin is not counted, but may be in alarm; the last holds to its end."""
+    begin_ns, newest_ns = query.window.since_ns, now_ns
+    accounts: dict[str, _Account] = {} if begin_ns is None else {pv: _Account(begin_ns) for pv in query.names}
+    for event in events:
+        account = accounts.get(event.pv) or accounts.setdefault(event.pv, _Account(event.time_ns))
+        if event.time_ns >= account.begin_ns:
+            account.tally.add(event.part)
+        if event.sample:
+            account.change(event.time_ns, event.sample)
+        newest_ns = max(newest_ns, event.time_ns)  # an IOC's clock may be ahead of ours
+    end_ns = min(query.window.end_ns, newest_ns)
+    for pv in query.names:
+        yield _summary(pv, accounts.get(pv) or _Account(end_ns), query, end_ns)
+
+
+def _summary(pv: str, account: _Account, query: Query, end_ns: int) -> Summary:
+    account.change(end_ns)
+    metadata = query.known.at(pv, end_ns)
+    span_ns = max(0, end_ns - account.begin_ns)
+    return Summary(pv, metadata.unit, metadata.precision, account.tally, span_ns, account.alarm_ns, account.gap_ns)

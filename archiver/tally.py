@@ -1,0 +1,105 @@
+"""Count, range, mean and spread of values, also of stretches of which the archive has kept some rows only."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from heapq import merge
+from operator import attrgetter
+from typing import NamedTuple
+
+from archiver.query import Known, Query
+from archiver.sample import Sample, is_gap
+from archiver.store import Bin
+
+
+class Part(NamedTuple):
+    """So many values, and those of them that are numbers."""
+
+    values: int
+    numbers: int
+    minimum: float
+    maximum: float
+    mean: float
+
+
+_NOTHING = Part(0, 0, math.inf, -math.inf, 0.0)
+_WORD = Part(1, 0, math.inf, -math.inf, 0.0)
+
+
+class Event(NamedTuple):
+    """A sample, or (None) the begin of a thinned bin, and what it adds to the count."""
+
+    pv: str
+    time_ns: int
+    sample: Sample | None
+    part: Part
+
+
+@dataclass(slots=True)
+class Tally:
+    """Of parts that were put together. The parts' own spread is not known: `deviation` is that of their means."""
+
+    count: int = 0
+    minimum: float | None = None
+    maximum: float | None = None
+    _numbers: int = 0
+    _mean: float = 0.0
+    _squares: float = 0.0
+
+    def add(self, part: Part) -> None:
+        self.count += part.values
+        if not part.numbers:
+            return
+        before, self._numbers = self._numbers, self._numbers + part.numbers
+        delta, share = part.mean - self._mean, part.numbers / self._numbers
+        self._mean += delta * share
+        self._squares += delta * delta * share * before
+        self.minimum = part.minimum if self.minimum is None else min(self.minimum, part.minimum)
+        self.maximum = part.maximum if self.maximum is None else max(self.maximum, part.maximum)
+
+    @property
+    def mean(self) -> float | None:
+        return self._mean if self._numbers else None
+
+    @property
+    def deviation(self) -> float | None:
+        """Divided by n: of what is there, not an estimate of something beyond."""
+        return math.sqrt(self._squares / self._numbers) if self._numbers else None
+
+
+def events(samples: Iterable[Sample], query: Query) -> Iterator[Event]:
+    """Samples and thinned bins in order of time. What a bin has counted is not counted again by the rows it kept."""
+    bins = sorted(
+        (_Thinned(pv, bin_.time_ns, bin_) for pv in query.names for bin_ in query.bins(pv)), key=attrgetter("time_ns")
+    )
+    covered_ns = dict.fromkeys(query.names, 0)
+    both: Iterator[Sample | _Thinned] = merge(bins, samples, key=attrgetter("time_ns"))
+    for each in both:
+        if isinstance(each, _Thinned):
+            covered_ns[each.pv] = each.bin.time_ns + each.bin.width_ns
+            yield Event(each.pv, each.time_ns, None, _of_bin(each.bin))
+        else:
+            yield Event(each.pv, each.time_ns, each, _of_sample(each, query.known, covered_ns[each.pv]))
+
+
+class _Thinned(NamedTuple):
+    """A bin among the samples."""
+
+    pv: str
+    time_ns: int
+    bin: Bin
+
+
+def _of_bin(thinned: Bin) -> Part:
+    return Part(thinned.count, thinned.count, thinned.minimum, thinned.maximum, thinned.mean)
+
+
+def _of_sample(sample: Sample, known: Known, covered_ns: int) -> Part:
+    value = sample.value
+    if is_gap(sample):
+        return _NOTHING
+    if isinstance(value, str | tuple) or not math.isfinite(value):
+        return _WORD
+    if isinstance(value, int) and known.at(sample.pv, sample.time_ns).words:
+        return _WORD
+    return _NOTHING if sample.time_ns < covered_ns else Part(1, 1, value, value, value)

@@ -1,0 +1,136 @@
+"""`--stat` and `--bin`: numbers over the samples of a window."""
+
+import io
+import json
+import math
+import statistics
+import time
+from contextlib import closing
+
+import pytest
+
+from archiver.answer import Question, answer
+from archiver.database import open_store
+from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
+
+S = 10**9
+T0 = 1_700_002_800 * S  # 2023-11-14 23:00 UTC
+
+
+@pytest.fixture
+def database(tmp_path):
+    return f"sqlite:///{tmp_path / 'rack.sqlite'}"
+
+
+def add(database, pv, metadata, *rows):
+    """Rows: seconds, value, severity; a Gap is its own value."""
+    with closing(open_store(database)) as store:
+        store.describe({pv: Dated(0, metadata)})
+        store.add(
+            [
+                gap_marker(pv, T0 + int(at * S), value)
+                if isinstance(value, Gap)
+                else Sample(pv, T0 + int(at * S), value, severity, "HIGH" if severity else "NO_ALARM")
+                for at, value, severity in rows
+            ]
+        )
+
+
+def asked(database, pvs, **options):
+    out = io.StringIO()
+    answer(Question(pvs=pvs, database=database, form="json", **options), out, io.StringIO())
+    return json.loads(out.getvalue())
+
+
+def minute(number):
+    return f"2023-11-14 23:{number:02d}"
+
+
+def test_numbers_of_a_window(database):
+    values = [1.5, 2.5, 4.0, -1.0]
+    add(database, "V", Metadata("kV", 2), *((60 * n, value, 0) for n, value in enumerate([99.0, *values, 77.0])))
+    (line,) = asked(database, ["V"], stat=True, since="2023-11-14 23:00:30", until="2023-11-14 23:04:30")
+    assert line == {
+        "pv": "V", "unit": "kV", "count": 4, "min": -1.0, "max": 4.0,
+        "mean": pytest.approx(statistics.fmean(values)), "std": pytest.approx(statistics.pstdev(values)),
+        "alarm_s": 0.0, "alarm_percent": 0.0, "gap_s": 0.0,
+    }  # fmt: skip
+
+
+def test_the_value_in_force_at_the_begin_is_in_alarm_but_not_counted(database):
+    add(database, "V", Metadata("kV"), (0, 5.0, 2), (120, 1.0, 0), (180, 2.0, 1), (240, 1.0, 0))
+    (line,) = asked(database, ["V"], stat=True, since=minute(1), until=minute(11))
+    assert (line["count"], line["max"]) == (3, 2.0)
+    assert (line["alarm_s"], line["alarm_percent"], line["gap_s"]) == (120.0, 20.0, 0.0)
+
+
+def test_a_gap_is_no_alarm_and_no_value(database):
+    add(database, "V", Metadata("kV"), (0, 1.0, 1), (60, Gap.DISCONNECTED, 3), (240, 1.0, 0))
+    (line,) = asked(database, ["V"], stat=True, until=minute(10))
+    assert (line["count"], line["alarm_s"], line["alarm_percent"], line["gap_s"]) == (2, 60.0, 10.0, 180.0)
+
+
+def test_before_the_first_row_nothing_is_known(database):
+    add(database, "V", Metadata("kV"), (300, 1.0, 0))
+    (line,) = asked(database, ["V"], stat=True, since=minute(0), until=minute(10))
+    assert (line["count"], line["gap_s"]) == (1, 300.0)
+    (line,) = asked(database, ["V"], stat=True, since=minute(0), until=minute(4))
+    assert (line["count"], line["mean"], line["gap_s"]) == (0, None, 240.0)
+    (line,) = asked(database, ["V"], stat=True, until=minute(10))
+    assert (line["count"], line["gap_s"]) == (1, 0.0)
+
+
+def test_an_alarm_that_goes_on_lasts_until_now(database):
+    with closing(open_store(database)) as store:
+        store.add([Sample("V", time.time_ns() - 100 * S, 1.0, 2, "HIHI")])
+    (line,) = asked(database, ["V"], stat=True)
+    assert line["alarm_s"] == pytest.approx(100, abs=10)
+    assert line["alarm_percent"] == 100
+
+
+def test_states_and_what_is_no_number_are_counted_only(database):
+    add(database, "HV", Metadata(words=("Off", "On")), (0, 0, 0), (60, 1, 0))
+    add(database, "N", Metadata("V"), (0, math.nan, 0), (60, 3, 0), (61, "text", 0))
+    lines = asked(database, ["HV", "N"], stat=True, until=minute(10))
+    assert [(line["count"], line["min"], line["mean"]) for line in lines] == [(2, None, None), (3, 3, 3)]
+
+
+def test_bins_begin_at_multiples_of_their_width_and_empty_ones_are_left_out(database):
+    add(database, "V", Metadata("kV", 1), (61, 1.0, 0), (90, 2.0, 2), (119.9, 6.0, 0), (240, 5.0, 0))
+    add(database, "HV", Metadata(words=("Off", "On")), (0, 0, 0), (70, 1, 1), (250, Gap.ARCHIVE_OFF, 3))
+    lines = asked(database, ["V", "HV"], bin="60s", since="2023-11-14 23:00:30")
+    assert [tuple(line.values()) for line in lines] == [
+        ("2023-11-14T23:01:00.000000000Z", "V", 3, 1.0, 6.0, 3.0, 6.0, "kV", "MAJOR"),
+        ("2023-11-14T23:01:00.000000000Z", "HV", 1, None, None, None, "On", "", "MINOR"),
+        ("2023-11-14T23:04:00.000000000Z", "V", 1, 5.0, 5.0, 5.0, 5.0, "kV", "NO_ALARM"),
+        ("2023-11-14T23:04:00.000000000Z", "HV", 0, None, None, None, "Archive_Off", "", "INVALID"),
+    ]
+    assert [line["count"] for line in asked(database, ["V"], bin="1h")] == [4]
+
+
+@pytest.fixture
+def thinned(database):
+    """Twenty values a minute for ten minutes, of which the first five minutes are thinned."""
+    values = [math.sin(n) + (n % 7) ** 2 for n in range(200)]
+    add(database, "V", Metadata("kV", 2), *((3 * n, value, 0) for n, value in enumerate(values)))
+    with closing(open_store(database)) as store:
+        while store.thin("V", T0 + 300 * S, 60 * S):
+            pass
+    return values
+
+
+def test_thinned_stretches_are_counted_whole(database, thinned):
+    assert len(asked(database, ["V"])) < 130
+    (line,) = asked(database, ["V"], stat=True, until=minute(10))
+    assert (line["count"], line["min"], line["max"]) == (200, min(thinned), max(thinned))
+    assert line["mean"] == pytest.approx(statistics.fmean(thinned))
+    assert 0 < line["std"] < statistics.pstdev(thinned)  # of a thinned bin only the mean is known
+
+
+def test_bins_of_thinned_stretches_are_exact(database, thinned):
+    lines = asked(database, ["V"], bin="2m")
+    parts = [thinned[n : n + 40] for n in range(0, 200, 40)]
+    assert [line["count"] for line in lines] == [40] * 5
+    assert [line["max"] for line in lines] == [max(part) for part in parts]
+    assert [line["mean"] for line in lines] == pytest.approx([statistics.fmean(part) for part in parts])
+    assert [line["last"] for line in lines] == [part[-1] for part in parts]
