@@ -52,7 +52,14 @@ def two_times(number: int, sample: Sample) -> Row:
     return (number, stamp.isoformat(" ", "microseconds"), fraction, 1, 1, sample.value)
 
 
+def whole_seconds(number: int, sample: Sample) -> Row:
+    """As the engine of Phoebus does: the fraction is in nanosecs alone."""
+    stamp = datetime.fromtimestamp(sample.time_ns // 10**9, UTC).replace(tzinfo=None)
+    return (number, stamp.isoformat(" "), sample.time_ns % 10**9, 1, 1, sample.value)
+
+
 def bare(number: int, sample: Sample) -> Row:
+    """The least that a history can do with."""
     return (number, sample.time_ns, sample.value)
 
 
@@ -60,6 +67,7 @@ _COLUMNS = "channel_id, smpl_time, {}severity_id, status_id, float_val"
 ARRIVING = Table("sample_recent", _COLUMNS.format(""), integer_time)
 CLUSTERED = Table("sample_settled", _COLUMNS.format(""), integer_time)
 MARIADB = Table("sample", _COLUMNS.format("nanosecs, "), two_times)
+PHOEBUS = Table("sample", _COLUMNS.format("nanosecs, "), whole_seconds)
 BARE = Table("bare", "channel, time, value", bare)
 
 
