@@ -24,11 +24,11 @@ from bench.table import Column, Figures
 from bench.updates import Updates
 
 START = 120.0  # s until the archive has a row of each PV
-SETTLE = 5.0  # s from then on to the measurement
+SETTLE = 2.0  # s from then on to the measurement
 LOOK = 0.23  # s between two looks into the archive: not in step with the IOC's seconds
 WARM = 60.0  # s after which the memory should not grow
 SAME = 1e-5  # s by which a stamp as a float may differ from itself
-LAST = 5.0  # s for the last rows of the measurement to come in
+LAST = 2.0  # s for the last rows of the measurement to come in
 COLUMNS = (
     Column("posted", "posted by the IOC", 0),
     Column("rows", "rows in the archive", 0),

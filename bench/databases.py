@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ import typer
 from pymysql.cursors import Cursor
 from sqlalchemy.engine import make_url
 
+from bench import contest
 from bench.mariadb import Server
 
 BUFFER_POOL = "1G"
@@ -105,7 +104,7 @@ class MariadbDatabases:
 @contextmanager
 def databases(kind: Kind, directory: Path | None) -> Iterator[SqliteFiles | MariadbDatabases]:
     """In a directory that is kept, or in one that is gone afterwards."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with all the cleaning up that Ctrl+C does
+    contest.clean_up_when_terminated()
     with tempfile.TemporaryDirectory(prefix="rackioc-bench-") as temporary:
         Path(temporary).chmod(0o755)  # the server is no root
         place = (directory or Path(temporary)).absolute()
