@@ -64,7 +64,7 @@ def _other(cursor: Cursor, value: Value) -> str:
     """num_val, float_val, str_val, datatype, array_val of what is no common number."""
     num_val, float_val, str_val, datatype, array_val = to_columns(value)
     array = "NULL" if array_val is None else f"x'{array_val.hex()}'"
-    return ",".join((*map(cursor.connection.literal, (num_val, float_val, str_val, datatype)), f"{array})"))
+    return ",".join((*map(cursor.connection.escape, (num_val, float_val, str_val, datatype)), f"{array})"))
 
 
 def _statements(rows: Sequence[str]) -> Iterator[str]:
