@@ -44,6 +44,8 @@ def sentences(place: str) -> Iterator[None]:
         raise _sentence(place, cast(pymysql.MySQLError, error.orig)) from error.orig
     except pymysql.MySQLError as error:
         raise _sentence(place, error) from error
+    except UnicodeEncodeError as error:
+        raise Rejected(f"{place}: {error}") from error
 
 
 def is_unfit(error: BaseException | None) -> bool:

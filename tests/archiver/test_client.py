@@ -22,7 +22,8 @@ SCALARS = """
 record(bo, "T:HV") { field(VAL, "0") field(PINI, "YES") field(ZNAM, "Off") field(ONAM, "On") }
 record(stringout, "T:Name") { field(VAL, "anode") field(PINI, "YES") }
 record(longout, "T:Count") { field(VAL, "-7") field(PINI, "YES") field(EGU, "µA") field(HOPR, "9") }
-record(waveform, "T:Float") { field(FTVL, "FLOAT") field(NELM, "1") field(PINI, "YES") field(PREC, "3") field(INP, [0.25]) }
+record(waveform, "T:Float") { field(FTVL, "FLOAT") field(NELM, "1") field(PINI, "YES")
+    field(PREC, "3") field(INP, [0.25]) }
 record(waveform, "T:Short") { field(FTVL, "SHORT") field(NELM, "1") field(PINI, "YES") field(INP, [-300]) }
 record(waveform, "T:Char") { field(FTVL, "CHAR") field(NELM, "1") field(PINI, "YES") field(INP, [200]) }
 record(ai, "T:Never") {}
@@ -33,7 +34,8 @@ record(waveform, "T:Double") { field(FTVL, "DOUBLE") field(NELM, "10") field(PIN
 record(waveform, "T:Long") { field(FTVL, "LONG") field(NELM, "10") field(PINI, "YES") field(INP, [70000, -7]) }
 record(waveform, "T:Shorts") { field(FTVL, "SHORT") field(NELM, "3") field(PINI, "YES") field(INP, [1, 2, 3]) }
 record(waveform, "T:Enums") { field(FTVL, "ENUM") field(NELM, "3") field(PINI, "YES") field(INP, [2, 0]) }
-record(waveform, "T:Strings") { field(FTVL, "STRING") field(NELM, "5") field(PINI, "YES") field(INP, ["one", "", "three"]) }
+record(waveform, "T:Strings") { field(FTVL, "STRING") field(NELM, "5") field(PINI, "YES")
+    field(INP, ["one", "", "three"]) }
 record(waveform, "T:Text") { field(FTVL, "CHAR") field(NELM, "5000") }
 record(waveform, "T:Empty") { field(FTVL, "DOUBLE") field(NELM, "10") field(PINI, "YES") }
 """
