@@ -24,6 +24,9 @@ DAY_NS = 86_400 * SECOND_NS
 END_NS = 1_760_000_000 * SECOND_NS
 """Where the rows in order end; the ones that have just arrived follow."""
 
+ARRIVING = SETTLE_ROWS // len(NAMES) * 15 // 8
+"""Scans until SQLite settles for the first time, and nearly to the next time."""
+
 FAST, FAST_ROWS = 6_000, 100_000
 """The number of a PV (from 1 on) that has so many rows in the last 24 h; of the others each has one a second."""
 
@@ -69,7 +72,7 @@ def stocked(databases: SqliteFiles | MariadbDatabases, rows: int) -> str:
         open_store(url).close()
         fill = _fill_sqlite if databases.kind is Kind.sqlite else _fill_mariadb
         fill(url, _series(rows))
-        _add_newest(url)
+        _let_arrive(url)
     return url
 
 
@@ -93,10 +96,12 @@ def _series(rows: int) -> Iterator[Series]:
 
 
 def _is_filled(url: str) -> bool:
-    """The names come last."""
+    """What arrives comes last."""
+    last_ns = END_NS + (ARRIVING - 1) * SECOND_NS
     try:
         with closing(open_reader(url)) as reader:
-            return bool(reader.names())
+            names = reader.names()[:1]
+            return any(sample.time_ns == last_ns for sample in reader.samples(names, last_ns, last_ns))
     except StoreError:
         return False
 
@@ -130,9 +135,13 @@ def _fill_mariadb(url: str, series: Iterator[Series]) -> None:
         connection.commit()
 
 
-def _add_newest(url: str) -> None:
-    """As many as may wait for being put in the order of the PVs: readers find them there."""
+def _let_arrive(url: str) -> None:
+    """Rows that come in scan by scan: first as many as are settled, for that parts the full pages of the filling.
+
+    Then nearly as many again as may wait: readers find them where they arrived.
+    """
     numbers = Random(1)
     with closing(open_store(url)) as store:
-        for second in range(SETTLE_ROWS // len(NAMES) - 1):
+        for second in range(ARRIVING):
             store.add(scan(END_NS + second * SECOND_NS, numbers))
+            store.tidy()
