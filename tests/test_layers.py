@@ -11,7 +11,7 @@ ROOMS = {"archiver", "bench", "conformance", "db", "drivers", "ioc", "sim"}
 # room, folder or file -> the rooms that it may import besides itself
 ALLOWED: dict[str, set[str]] = {
     "archiver": {"db"},
-    "bench": {"drivers", "ioc", "sim"},
+    "bench": {"archiver", "drivers", "ioc", "sim"},
     "conformance": {"bench", "drivers", "ioc"},
     "db": set(),
     "drivers": set(),
