@@ -15,6 +15,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from archiver import sqlite_upkeep
+from archiver.checkpoints import Checkpoints
 from archiver.columns import from_columns, to_columns
 from archiver.sample import Dated, Sample
 from archiver.sqlite_file import connect_writer, file_name, migrate, sentences
@@ -22,8 +23,10 @@ from archiver.sqlite_metadata import describe
 from archiver.store import SeedRow
 from archiver.url import DatabaseUrl
 
-SETTLE_ROWS = 300_000
+SETTLE_ROWS = 400_000
+"""Rows that may wait to be settled: the more, the less there is to write, and the more a reader looks through."""
 SETTLE_PERIOD = 600.0
+"""Seconds after which rows settle, however few there are."""
 
 _COLUMNS = "channel_id, smpl_time, severity_id, status_id, num_val, float_val, str_val, datatype, array_val"
 _CONFLICT = "ON CONFLICT (channel_id, smpl_time) DO NOTHING"
@@ -59,11 +62,13 @@ class SqliteStore:
         self._file = file_name(url)
         with sentences(self._file), ExitStack() as undo:
             self._connection = connect_writer(url)
-            undo.callback(self.close)
+            undo.callback(self._connection.engine.dispose)
+            undo.callback(self._connection.close)
             migrate(self._connection, self._file)
             self._settled_ns = self._number("SELECT smpl_time FROM settled")
             self._recent = self._number("SELECT count(*) FROM sample_recent")
             undo.pop_all()
+        self._checkpoints = Checkpoints(url)
         self._settle_at = time.monotonic() + SETTLE_PERIOD
         self._channels = _Numbers("channel")
         self._statuses = _Numbers("status")
@@ -131,6 +136,7 @@ class SqliteStore:
             return sqlite_upkeep.thin(connection, self._channels.learn(connection, [pv])[pv], until_ns, width_ns)
 
     def close(self) -> None:
+        self._checkpoints.close()
         self._connection.close()
         self._connection.engine.dispose()
 

@@ -1,0 +1,40 @@
+"""Moving what was committed from SQLite's log into the file, beside the writer and not in its time."""
+
+import logging
+import sqlite3
+import threading
+from contextlib import closing
+
+from archiver.sqlite_file import file_name, sentences
+from archiver.store import StoreError
+from archiver.url import DatabaseUrl
+
+PERIOD = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """A thread with a connection of its own. Of a file that cannot be written the writer tells, too."""
+
+    def __init__(self, url: DatabaseUrl) -> None:
+        self._url = url
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(PERIOD):
+            try:
+                self._move()
+            except StoreError as error:
+                log.debug("%s", error)
+
+    def _move(self) -> None:
+        file = file_name(self._url)
+        with sentences(file), closing(sqlite3.connect(file, timeout=1.0)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
