@@ -7,9 +7,9 @@ from typing import Any
 
 from pymysql.cursors import Cursor
 
-from archiver.database import DatabaseUrl
 from archiver.mysql_server import Session, without_database
 from archiver.schema import migrations
+from archiver.url import DatabaseUrl
 
 NEEDED = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "INDEX", "CREATE VIEW")
 """DROP: a view that is replaced is dropped first; INDEX: of the tables that the seeds' users have."""

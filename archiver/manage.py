@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from archiver.database import DatabaseUrl
 from archiver.store import StoreError
+from archiver.url import DatabaseUrl
 
 Lines = list[tuple[str, str]]
 """Names and values for people."""

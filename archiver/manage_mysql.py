@@ -9,10 +9,10 @@ from pymysql.cursors import Cursor
 from sqlalchemy.engine import URL
 
 from archiver import mysql_schema
-from archiver.database import DatabaseUrl
 from archiver.mysql_server import ALONE_S, Session, connect, where, without_database
 from archiver.schema import migrations
 from archiver.store import StoreError
+from archiver.url import DatabaseUrl
 from archiver.when import format_time
 
 _TIMES = """

@@ -8,8 +8,8 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from archiver import sqlite_file
-from archiver.database import DatabaseUrl
 from archiver.schema import migrations
+from archiver.url import DatabaseUrl
 from archiver.when import format_time
 
 COUNTED = 1_000_000
@@ -25,8 +25,8 @@ _TIMES = """
 
 class SqliteManager:
     def __init__(self, url: DatabaseUrl) -> None:
-        self._url = url.nodes[0]
-        self._file = Path(str(self._url.database))
+        self._url = url
+        self._file = Path(sqlite_file.file_name(url))
 
     def version(self) -> int | None:
         if not self._file.is_file():  # SQLite would make one
@@ -35,13 +35,8 @@ class SqliteManager:
             return sqlite_file.schema_version(connection, str(self._file))
 
     def migrate(self) -> None:
-        with sqlite_file.sentences(str(self._file)):
-            connection = sqlite_file.connect_writer(self._url)
-            try:
-                sqlite_file.migrate(connection, str(self._file))
-            finally:
-                connection.close()
-                connection.engine.dispose()
+        with sqlite_file.writer(self._url) as connection:
+            sqlite_file.migrate(connection, str(self._file))
 
     def status(self) -> list[tuple[str, str]]:
         version, newest = self.version(), migrations("sqlite")[-1].number

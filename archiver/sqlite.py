@@ -111,32 +111,24 @@ class SqliteStore:
             ]
 
     def tidy(self) -> bool:
-        """Settle what has arrived, when it is much or has lain there for some time."""
+        """Settle what has arrived, when it is much or has lain there for some time.
+
+        All but the newest eighth: of the time that this spans, more rows are still to come.
+        """
         due = self._recent and time.monotonic() >= self._settle_at
         if self._recent >= SETTLE_ROWS or due:
-            self.settle()
+            newest = f"SELECT smpl_time FROM sample_recent ORDER BY smpl_time DESC LIMIT 1 OFFSET {self._recent // 8}"
+            self._settle(self._number(newest))
             self._settle_at = time.monotonic() + SETTLE_PERIOD
         return False
 
-    def settle(self) -> None:
-        """Move all but the newest eighth: of the time that this spans, more rows are still to come."""
-        with self._transaction() as connection:
-            newest = "SELECT smpl_time FROM sample_recent ORDER BY smpl_time DESC LIMIT 1 OFFSET ?"
-            until = connection.exec_driver_sql(newest, (self._recent // 8,)).scalar()
-            if until is not None:
-                for statement in _SETTLE:
-                    connection.exec_driver_sql(statement, {"until": until})
-                self._settled_ns = max(self._settled_ns, int(until))
-            self._recent = int(connection.exec_driver_sql("SELECT count(*) FROM sample_recent").scalar_one())
-
     def expire(self, pv: str, before_ns: int) -> bool:
-        with self._transaction() as connection:
+        with self._transaction_on_settled(before_ns) as connection:
             return sqlite_upkeep.expire(connection, self._channels.learn(connection, [pv])[pv], before_ns)
 
     def thin(self, pv: str, until_ns: int, width_ns: int) -> bool:
-        with self._transaction() as connection:
-            channel = self._channels.learn(connection, [pv])[pv]
-            return sqlite_upkeep.thin(connection, channel, min(until_ns, self._settled_ns), width_ns)
+        with self._transaction_on_settled(until_ns) as connection:
+            return sqlite_upkeep.thin(connection, self._channels.learn(connection, [pv])[pv], until_ns, width_ns)
 
     def close(self) -> None:
         self._connection.close()
@@ -153,6 +145,21 @@ class SqliteStore:
                 some = rows.others if time_ns > settled_ns else rows.late
                 some.append((channels[pv], time_ns, severity + 1, statuses[status], *to_columns(value)))
         return rows
+
+    def _settle(self, until_ns: int) -> None:
+        with self._transaction() as connection:
+            for statement in _SETTLE:
+                connection.exec_driver_sql(statement, {"until": until_ns})
+            self._recent = int(connection.exec_driver_sql("SELECT count(*) FROM sample_recent").scalar_one())
+        self._settled_ns = max(self._settled_ns, until_ns)
+
+    @contextmanager
+    def _transaction_on_settled(self, until_ns: int) -> Iterator[Connection]:
+        """Old rows are dealt with where they are in the order of their channels."""
+        if self._recent and until_ns > self._settled_ns:
+            self._settle(until_ns)
+        with self._transaction() as connection:
+            yield connection
 
     def _number(self, sql: str) -> int:
         with self._connection.begin():

@@ -161,30 +161,33 @@ def status(
 @_command(db_app, "init")
 def db_init(config: ConfigPath) -> None:
     """Make the database's tables, as the archiver does when it starts; what is there already stays."""
-    database = _archive_of(load(config)).database
-    from archiver import manage  # noqa: PLC0415 - it brings migrations that no other command needs
+    from archiver import database, manage  # noqa: PLC0415 - what only these commands need
 
-    for sentence in manage.init(database):
-        typer.echo(sentence)
+    archive = _archive_of(load(config))
+    manage.init(archive.database)
+    database.make_seed_tables(archive)
+    _show(manage.status(archive.database))
 
 
 @_command(db_app, "migrate")
 def db_migrate(config: ConfigPath) -> None:
     """Bring the tables of an older rackioc up to date, as the archiver does when it starts."""
-    database = _archive_of(load(config)).database
-    from archiver import manage  # noqa: PLC0415 - it brings migrations that no other command needs
+    from archiver import manage  # noqa: PLC0415
 
-    for sentence in manage.migrate(database):
-        typer.echo(sentence)
+    database = _archive_of(load(config)).database
+    manage.migrate(database)
+    _show(manage.status(database))
 
 
 @_command(db_app, "status")
 def db_status(config: ConfigPath) -> None:
     """Tell what the database holds and whether its tables are up to date; nothing is changed."""
-    database = _archive_of(load(config)).database
     from archiver import manage  # noqa: PLC0415
 
-    rows = manage.status(database)
+    _show(manage.status(_archive_of(load(config)).database))
+
+
+def _show(rows: list[tuple[str, str]]) -> None:
     width = max(len(label) for label, _ in rows)
     for label, value in rows:
         typer.echo(f"{label:<{width}}  {value}")
