@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -65,7 +66,7 @@ class Server:
         """Until it takes commands."""
         deadline = time.monotonic() + _START_S
         while True:
-            with suppress(pymysql.Error):
+            with suppress(pymysql.Error, OSError):
                 self.execute("SELECT 1 FROM mysql.user LIMIT 1")
                 return
             assert self.running, f"mariadbd ended:\n{self.log[-3000:]}"
@@ -94,12 +95,15 @@ class Server:
     def execute(self, *statements: str, database: str | None = None) -> list[tuple[Any, ...]]:
         """As administrator; the rows of the last statement."""
         connection = pymysql.connect(
-            unix_socket=str(self._socket), user="root", database=database, autocommit=True, charset="utf8mb4"
+            user="root", database=database, autocommit=True, charset="utf8mb4", defer_connect=True
         )
-        with closing(connection), connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-            return list(cursor.fetchall())
+        with socket.socket(socket.AF_UNIX) as path:  # PyMySQL leaves its own one open when nobody answers
+            path.connect(str(self._socket))
+            connection.connect(path)
+            with closing(connection), connection.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement)
+                return list(cursor.fetchall())
 
     def create(self, database: str) -> str:
         """A database and its user; the URL."""
