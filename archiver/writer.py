@@ -18,6 +18,9 @@ COMMIT_PERIOD = 1.0
 SLOW = 1.0
 """Seconds after which what is being stored is spooled, too: the commit may never return."""
 
+PATIENCE = 3.0
+"""Seconds that the start waits for the database, before PVs are followed without it."""
+
 LARGEST = 50_000
 """Samples in one transaction."""
 
@@ -39,7 +42,7 @@ class Writer:
     """A thread that stores; `guard` is called by another, to see that nothing waits for a slow database in memory.
 
     A batch is kept, here or in the spool, until its commit has returned, and is sent again after an error: the store
-    takes a sample once. `open_store` is tried until it succeeds, the first time at once.
+    takes a sample once. `open_store` is tried until it succeeds, from the start on.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Writer:
         self._store: Store | None = None
         self._current: _Current | None = None
         self._lock = threading.Lock()  # over _current and its place in the spool
+        self._tried = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="writer")
         self.healthy = False
@@ -66,8 +70,9 @@ class Writer:
         self.rejected = 0
 
     def start(self) -> None:
-        self._try(self._open)
+        """Return when the store is open, or cannot be opened, or takes too long."""
         self._thread.start()
+        self._tried.wait(PATIENCE)
 
     def guard(self) -> None:
         """About once a second: when the database takes long, see to it that all is on disk."""
@@ -104,6 +109,8 @@ class Writer:
         return min((each for each in times if each is not None), default=None)
 
     def _run(self) -> None:
+        self._try(self._open)
+        self._tried.set()
         while not self._stop.is_set():
             began = time.monotonic()
             self.cycle(began + COMMIT_PERIOD)
