@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 
@@ -27,6 +29,8 @@ class Proxy:
         self._ended = threading.Event()
         self._cut: Callable[[socket.socket], None] | None = None
         self.cuts = 0
+        self.rate = math.inf
+        """Bytes/s to the server, at most."""
         self.port = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
@@ -90,6 +94,8 @@ class Proxy:
                         return
                     samples = False
                 other[readable].sendall(data)
+                if readable is client:
+                    time.sleep(len(data) / self.rate)
 
     def _take_cut(self) -> Callable[[socket.socket], None] | None:
         cut, self._cut = self._cut, None
