@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from tests.client import Client
 
 
-pytest_plugins = ["tests.archiver.mariadb", "tests.system.counters"]
-
 os.environ.update(
     EPICS_CA_SERVER_PORT=str(free_port()),
     EPICS_CA_REPEATER_PORT=str(free_port()),

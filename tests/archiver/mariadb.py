@@ -66,7 +66,9 @@ class Server:
         """Until it takes commands."""
         deadline = time.monotonic() + _START_S
         while True:
-            with suppress(pymysql.Error, OSError):
+            with suppress(OSError, pymysql.Error):
+                with socket.socket(socket.AF_UNIX) as probe:  # PyMySQL leaves its socket open if nobody listens
+                    probe.connect(str(self._socket))
                 self.execute("SELECT 1 FROM mysql.user LIMIT 1")
                 return
             assert self.running, f"mariadbd ended:\n{self.log[-3000:]}"
@@ -95,15 +97,12 @@ class Server:
     def execute(self, *statements: str, database: str | None = None) -> list[tuple[Any, ...]]:
         """As administrator; the rows of the last statement."""
         connection = pymysql.connect(
-            user="root", database=database, autocommit=True, charset="utf8mb4", defer_connect=True
+            unix_socket=str(self._socket), user="root", database=database, autocommit=True, charset="utf8mb4"
         )
-        with socket.socket(socket.AF_UNIX) as path:  # PyMySQL leaves its own one open when nobody answers
-            path.connect(str(self._socket))
-            connection.connect(path)
-            with closing(connection), connection.cursor() as cursor:
-                for statement in statements:
-                    cursor.execute(statement)
-                return list(cursor.fetchall())
+        with closing(connection), connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall())
 
     def create(self, database: str) -> str:
         """A database and its user; the URL."""

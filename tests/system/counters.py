@@ -145,7 +145,7 @@ class Table:
         """Time of the newest number of all; 0 while the server does not answer, or there is none."""
         try:
             ((newest,),) = self._ask(_NEWEST)
-        except (pymysql.Error, OSError):
+        except pymysql.Error:
             return 0.0
         return float(newest or 0)
 
