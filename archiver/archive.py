@@ -170,7 +170,7 @@ class Archiver:
             rejected={**self._refused, Cause.DATABASE: writer.rejected},
             lost=self._queue.lost,
             disk_free=min(disk_free(path) for path in self._paths),
-            database="ok" if writer.healthy else "away",
+            database=writer.state,
             last_error=writer.last_error,
             stored=writer.stored,
         )

@@ -19,7 +19,7 @@ SLOW = 1.0
 """Seconds after which what is being stored is spooled, too: the commit may never return."""
 
 PATIENCE = 3.0
-"""Seconds that the start waits for the database, before PVs are followed without it."""
+"""Seconds after which the database is called slow; at the start PVs are followed then, without it."""
 
 LARGEST = 50_000
 """Samples in one transaction."""
@@ -59,6 +59,7 @@ class Writer:
         self._store: Store | None = None
         self._current: _Current | None = None
         self._lock = threading.Lock()  # over _current and its place in the spool
+        self._asked: float | None = None  # since when (monotonic) the database is to answer
         self._tried = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="writer")
@@ -99,6 +100,14 @@ class Writer:
             self._queue.put_back(rest, time.time())
         if len(self._queue):
             raise StoreError(f"{self.error or self.spool_error}; {len(self._queue)} samples are lost")
+
+    @property
+    def state(self) -> str:
+        """Of the database: ok, slow or away."""
+        asked = self._asked
+        if asked is not None and time.monotonic() > asked + PATIENCE:
+            return "slow"
+        return "ok" if self.healthy else "away"
 
     @property
     def oldest(self) -> float | None:
@@ -143,11 +152,14 @@ class Writer:
 
     def _try(self, action: Callable[[], bool]) -> bool:
         """What the action returns, False if the database cannot do it; both is noticed."""
+        self._asked = time.monotonic()
         try:
             more = action()
         except StoreError as error:
             self._note(str(error))
             return False
+        finally:
+            self._asked = None
         self._note("")
         return more
 

@@ -92,6 +92,7 @@ def test_a_server_that_does_not_answer(rig: Rig, own_server: Server, url: str, t
     while time.monotonic() < frozen + 6:
         queues.append(rig.health.queue)
         time.sleep(0.2)
+    assert rig.health.database == "slow"
     assert max(queues) <= 3 * PVS
     assert rig.memory - before < 30e6
     assert rig.spooled > 3 * PVS
