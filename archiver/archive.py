@@ -72,6 +72,7 @@ class Archiver:
             self._paths.append(Path(str(url.nodes[0].database)))
         self._board = Board(archive.status_file(config))
         self._spool = Spool(archive.spool_file(config), size(archive.spool.limit), size(archive.spool.floor))
+        self._spool.run_ns = self._began_ns
         self._queue = Queue()
         self._writer = Writer(self._queue, self._spool, Upkeep(archive.policy), self._open_store)
         self._client = Client()
@@ -169,7 +170,7 @@ class Archiver:
             rejected={**self._refused, Cause.DATABASE: writer.rejected},
             lost=self._queue.lost,
             disk_free=min(disk_free(path) for path in self._paths),
-            database="ok" if writer.healthy else "away",
+            database=writer.state,
             last_error=writer.last_error,
             stored=writer.stored,
         )

@@ -11,29 +11,45 @@ log = logging.getLogger(__name__)
 
 
 def end_former_run(store: Store, spool: Spool, began_ns: int) -> dict[str, int]:
-    """Mark as not archived what a killed run left open; the time of each PV's newest row, the marks included.
+    """Mark as not archived what killed runs left open; the time of each PV's newest row, the marks included.
 
-    The marks stand where the whole archive ends, the spool included: until then at least that run was alive. An IOC
-    whose clock is ahead must not put the end of the others' rows into the future.
+    A run that never met the database could not mark the end of the one before it: what it spooled tells of it.
     """
     newest = {sample.pv: sample for sample in store.newest()}
+    marks: list[Sample] = []
+    last_run_ns = 0
     try:
-        for batch in spool.leftover():
+        for run_ns, batch in spool.leftover():
+            if run_ns not in {0, last_run_ns}:
+                marks += _end(newest, run_ns)
+            last_run_ns = run_ns
             _take_later(newest, batch.samples)
     except SpoolError as error:
         log.error("%s; it is put aside, what was in it is not stored", error)
         spool.put_aside()
-    end_ns = min(max((sample.time_ns for sample in newest.values()), default=0), began_ns)
+    marks += _end(newest, began_ns)
+    if marks:
+        count = len({mark.pv for mark in marks})
+        log.warning("the former run was not stopped but killed: %d PVs marked %s", count, Gap.ARCHIVE_OFF)
+        store.add(marks)
+    spool.run_ns = 0
+    return {pv: sample.time_ns for pv, sample in newest.items()}
+
+
+def _end(newest: dict[str, Sample], next_ns: int) -> list[Sample]:
+    """The marks where a run ended, before the next one began; they are the newest then.
+
+    They stand where the whole archive ends, the spool included: until then at least that run was alive. An IOC whose
+    clock is ahead must not put the end of the others' rows into the future.
+    """
+    end_ns = min(max((sample.time_ns for sample in newest.values()), default=0), next_ns)
     marks = [
         gap_marker(sample.pv, (max(end_ns, sample.time_ns) // RESOLUTION_NS + 1) * RESOLUTION_NS, Gap.ARCHIVE_OFF)
         for sample in newest.values()
-        if not is_gap(sample) and sample.time_ns < began_ns
+        if not is_gap(sample) and sample.time_ns < next_ns
     ]
-    if marks:
-        log.warning("the former run was not stopped but killed: %d PVs marked %s", len(marks), Gap.ARCHIVE_OFF)
-        store.add(marks)
-        _take_later(newest, marks)
-    return {pv: sample.time_ns for pv, sample in newest.items()}
+    _take_later(newest, marks)
+    return marks
 
 
 def _take_later(newest: dict[str, Sample], samples: Iterable[Sample]) -> None:

@@ -134,8 +134,11 @@ def running(path: Path) -> bool:
 
 
 def disk_free(path: Path) -> float:
-    """Bytes that are free where a file lies."""
-    return float(shutil.disk_usage(path.absolute().parent).free)
+    """Bytes that are free where a file lies, or is to lie: none where there is no directory."""
+    try:
+        return float(shutil.disk_usage(path.absolute().parent).free)
+    except OSError:
+        return 0.0
 
 
 def _taken(file: int) -> bool:

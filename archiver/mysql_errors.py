@@ -29,8 +29,8 @@ _HINTS = {
     2006: "it was restarted, or has ended the connection",
     2013: "it was restarted, or does not answer in time",
 }
-_UNFIT = {1047, 1290, 1836}
-"""Errors of a node that answers but cannot be used."""
+_UNFIT = {1047, 1142, 1290, 1836}
+"""Errors of a node that answers but cannot be used, or not by this connection: rights are looked up at its start."""
 
 _BAD_DATA = {1048, 1153, 1264, 1265, 1292, 1300, 1364, 1366, 1406, 1411, 1441}
 
@@ -49,7 +49,7 @@ def sentences(place: str) -> Iterator[None]:
 
 
 def is_unfit(error: BaseException | None) -> bool:
-    """Whether another node should be tried, though this one answers."""
+    """Whether another node, or else a new connection, should be tried, though this one answers."""
     return isinstance(error, pymysql.MySQLError) and _code(error) in _UNFIT
 
 

@@ -18,7 +18,8 @@ from archiver.store import SeedRow
 
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS batch (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, spooled REAL NOT NULL, count INTEGER NOT NULL, data BLOB NOT NULL)"""
+        id INTEGER PRIMARY KEY AUTOINCREMENT, spooled REAL NOT NULL, run INTEGER NOT NULL, count INTEGER NOT NULL,
+        data BLOB NOT NULL)"""
 
 _PRAGMAS = ("auto_vacuum = FULL", "journal_mode = WAL", "synchronous = FULL", "busy_timeout = 5000")
 
@@ -60,7 +61,11 @@ class Spooled(NamedTuple):
 
 
 class Spool:
-    """Used from two threads: the one that stores, and the one that sees that storing takes too long."""
+    """Used from two threads: the one that stores, and the one that sees that storing takes too long.
+
+    `run_ns`: when this run of the archiver began, as long as the database does not know where the former one ended;
+    it is noted with each batch. Else 0.
+    """
 
     def __init__(self, path: Path, limit: float, floor: float) -> None:
         self.path = path
@@ -68,6 +73,7 @@ class Spool:
         self._floor = floor
         self._lock = RLock()
         self.rows = 0
+        self.run_ns = 0
         self._open()
         self._former = int(self._value("SELECT coalesce(max(id), 0) FROM batch"))
 
@@ -78,8 +84,9 @@ class Spool:
             data = batch.dump()
             self._check_room(len(data))
             count = len(batch.samples) + len(batch.rows)
-            row = (time.time(), count, data)
-            cursor = self._connection.execute("INSERT INTO batch (spooled, count, data) VALUES (?, ?, ?)", row)
+            row = (time.time(), self.run_ns, count, data)
+            insert = "INSERT INTO batch (spooled, run, count, data) VALUES (?, ?, ?, ?)"
+            cursor = self._connection.execute(insert, row)
             self.rows += count
             return int(cursor.lastrowid or 0)
 
@@ -89,12 +96,12 @@ class Spool:
             row = self._connection.execute("SELECT id, data FROM batch ORDER BY id LIMIT 1").fetchone()
             return None if row is None else Spooled(row[0], Batch.load(row[1]))
 
-    def leftover(self) -> Iterator[Batch]:
-        """What a former run left here, the oldest first."""
+    def leftover(self) -> Iterator[tuple[int, Batch]]:
+        """What former runs left here, the oldest first, each with its `run_ns`."""
         with self._lock, self._sentences():
-            former = "SELECT data FROM batch WHERE id <= ? ORDER BY id"
-            for (data,) in self._connection.execute(former, (self._former,)):
-                yield Batch.load(data)
+            former = "SELECT run, data FROM batch WHERE id <= ? ORDER BY id"
+            for run_ns, data in self._connection.execute(former, (self._former,)):
+                yield run_ns, Batch.load(data)
 
     def remove(self, number: int) -> None:
         """What was stored need not be kept."""

@@ -18,6 +18,9 @@ COMMIT_PERIOD = 1.0
 SLOW = 1.0
 """Seconds after which what is being stored is spooled, too: the commit may never return."""
 
+PATIENCE = 3.0
+"""Seconds after which the database is called slow; at the start PVs are followed then, without it."""
+
 LARGEST = 50_000
 """Samples in one transaction."""
 
@@ -39,7 +42,7 @@ class Writer:
     """A thread that stores; `guard` is called by another, to see that nothing waits for a slow database in memory.
 
     A batch is kept, here or in the spool, until its commit has returned, and is sent again after an error: the store
-    takes a sample once. `open_store` is tried until it succeeds, the first time at once.
+    takes a sample once. `open_store` is tried until it succeeds, from the start on.
     """
 
     def __init__(
@@ -56,6 +59,8 @@ class Writer:
         self._store: Store | None = None
         self._current: _Current | None = None
         self._lock = threading.Lock()  # over _current and its place in the spool
+        self._asked: float | None = None  # since when (monotonic) the database is to answer
+        self._tried = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="writer")
         self.healthy = False
@@ -66,8 +71,9 @@ class Writer:
         self.rejected = 0
 
     def start(self) -> None:
-        self._try(self._open)
+        """Return when the store is open, or cannot be opened, or takes too long."""
         self._thread.start()
+        self._tried.wait(PATIENCE)
 
     def guard(self) -> None:
         """About once a second: when the database takes long, see to it that all is on disk."""
@@ -96,6 +102,14 @@ class Writer:
             raise StoreError(f"{self.error or self.spool_error}; {len(self._queue)} samples are lost")
 
     @property
+    def state(self) -> str:
+        """Of the database: ok, slow or away."""
+        asked = self._asked
+        if asked is not None and time.monotonic() > asked + PATIENCE:
+            return "slow"
+        return "ok" if self.healthy else "away"
+
+    @property
     def oldest(self) -> float | None:
         """When the oldest came of what is not yet committed (seconds since 1970)."""
         current = self._current
@@ -104,6 +118,8 @@ class Writer:
         return min((each for each in times if each is not None), default=None)
 
     def _run(self) -> None:
+        self._try(self._open)
+        self._tried.set()
         while not self._stop.is_set():
             began = time.monotonic()
             self.cycle(began + COMMIT_PERIOD)
@@ -136,11 +152,14 @@ class Writer:
 
     def _try(self, action: Callable[[], bool]) -> bool:
         """What the action returns, False if the database cannot do it; both is noticed."""
+        self._asked = time.monotonic()
         try:
             more = action()
         except StoreError as error:
             self._note(str(error))
             return False
+        finally:
+            self._asked = None
         self._note("")
         return more
 
