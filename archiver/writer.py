@@ -54,6 +54,7 @@ class Writer:
         self._upkeep = upkeep
         self._open_store = open_store
         self._store: Store | None = None
+        self._removable: set[int] = set()  # what is stored and still in the spool
         self._current: _Current | None = None
         self._lock = threading.Lock()  # over _current and its place in the spool
         self._stop = threading.Event()
@@ -132,7 +133,7 @@ class Writer:
             if current.spooled is None and not stored and self._try_spool(batch) is None:
                 self._queue.put_back(batch, current.since)
             elif current.spooled is not None and stored:
-                self._spool.remove(current.spooled)
+                self._remove(current.spooled)
 
     def _try(self, action: Callable[[], bool]) -> bool:
         """What the action returns, False if the database cannot do it; both is noticed."""
@@ -153,7 +154,7 @@ class Writer:
         return store.tidy() or self._upkeep.step(store)
 
     def _replay(self) -> bool:
-        """Store the oldest batch of the spool; True if there was one."""
+        """Store the oldest batch of the spool; True if there was one, and it is gone."""
         try:
             head = self._spool.head()
         except SpoolError as error:
@@ -162,8 +163,20 @@ class Writer:
             return False
         if head is None:
             return False
-        self._commit(head.batch)
-        self._spool.remove(head.id)
+        if head.id not in self._removable:
+            self._commit(head.batch)
+        return self._remove(head.id)
+
+    def _remove(self, number: int) -> bool:
+        """What is stored, from the spool; False if it cannot be done now: deleting takes a little room on disk, too."""
+        self._removable.add(number)
+        try:
+            self._spool.remove(number)
+        except SpoolError as error:
+            self._note_spool(f"{error}; what waits in it is stored later")
+            return False
+        self._removable.discard(number)
+        self._note_spool("")
         return True
 
     def _commit(self, batch: Batch) -> bool:
