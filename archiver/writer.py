@@ -168,7 +168,7 @@ class Writer:
         return self._remove(head.id)
 
     def _remove(self, number: int) -> bool:
-        """What is stored, from the spool; False if it cannot be done now: deleting takes a little room on disk, too."""
+        """From the spool, what is stored; False if it must stay there: on a full disk nothing can be deleted, too."""
         self._removable.add(number)
         try:
             self._spool.remove(number)
