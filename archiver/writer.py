@@ -71,7 +71,7 @@ class Writer:
         self._thread.start()
 
     def guard(self) -> None:
-        """About once a second: when the database takes long, see to it that all is on disk."""
+        """About once a second: when the database is away or takes long, see to it that all is on disk."""
         if not self._thread.is_alive():
             raise StoreError("the thread that stores has ended by a fault, see above")
         slow = time.time() - SLOW
@@ -80,7 +80,7 @@ class Writer:
             if current is not None and current.spooled is None and current.since < slow:
                 current.spooled = self._try_spool(current.batch)
             since = self._queue.oldest
-            if since is not None and since < slow - COMMIT_PERIOD and not self.spool_error:
+            if since is not None and not self.spool_error and (not self.healthy or since < slow - COMMIT_PERIOD):
                 waiting = self._queue.take()
                 if self._try_spool(waiting) is None:
                     self._queue.put_back(waiting, since)
