@@ -64,7 +64,7 @@ def picture(samples: Iterable[Sample], query: Query, now_ns: int) -> Picture:
     end_ns = max(end_ns, last_ns, first_ns + LEAST_NS)  # an IOC's clock may be ahead of ours
     for curve in drawn:
         curve.add(end_ns, curve.values[-1], 0)
-    return Picture(first_ns, end_ns, list(_axes(drawn)), list(left_out.values()))
+    return Picture(first_ns, end_ns, list(_axes(drawn)), sorted(left_out.values()))
 
 
 def _axes(curves: Iterable[Curve]) -> Iterator[list[Curve]]:

@@ -57,7 +57,7 @@ def decoder(native: int, count: int) -> Decoder:
         return lambda data: _update(*unpack(data))
     head = Struct(_TIME[native])
     read = _text if native == CHAR or count == 1 else _texts if native == STRING else _numbers(native)
-    return lambda data: _update(*head.unpack_from(data), read(data[head.size :]))
+    return lambda data: _update(*(*head.unpack_from(data), read(data[head.size :])))
 
 
 def metadata(native: int, data: bytes) -> Metadata:

@@ -1,8 +1,10 @@
 """Which rights on its database the archiver's user lacks."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from pymysql.cursors import Cursor
@@ -14,7 +16,9 @@ from archiver.url import DatabaseUrl
 NEEDED = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "INDEX", "CREATE VIEW")
 """DROP: a view that is replaced is dropped first; INDEX: of the tables that the seeds' users have."""
 
-_GRANT = re.compile(r"GRANT (?P<rights>.+?) ON (?P<database>\*|`(?:[^`]|``)*`)\.(?P<table>\*|`(?:[^`]|``)*`) TO ")
+_NAME = r"\*|`(?:[^`]|``)*`"
+_GRANT = re.compile(rf"GRANT (?P<rights>.+?) ON (?P<database>{_NAME})\.(?P<table>{_NAME}) TO (?P<who>\S+)")
+_WILDCARD = re.compile(r"(?<!\\)[%_]")
 
 
 def missing_grants(url: DatabaseUrl) -> list[str]:
@@ -26,43 +30,64 @@ def missing_grants(url: DatabaseUrl) -> list[str]:
         return []
     database = str(url.nodes[0].database)
     with closing(Session(without_database(url), writing=False)) as session, session.transaction() as cursor:
-        missing = _missing(_shown(cursor), database)
+        grants = _shown(cursor)
         cursor.execute("SELECT CURRENT_USER()")
         user = _account(cursor)
+    given = [_given(list(each), database) for each in _by_grantee(grants)]
+    missing = [right for right in NEEDED if not any(right in rights for rights in given)]
     if not missing:
         return []
     rights = ", ".join(missing)
-    statement = f"GRANT {rights} ON {_pattern(database)}.* TO {user}"
-    return [f"{session.where}: the user {user} lacks {rights} on {database}: {statement};"]
+    pattern = _in_force(grants, database) or f"`{_escaped(database)}`"
+    return [
+        f"{session.where}: the user {user} lacks {rights} on {database}: GRANT {rights} ON {pattern}.* TO {user};"
+    ]
 
 
-def _missing(grants: Iterable[str], database: str) -> list[str]:
-    """A right is there if it is given on the whole database, or on each of the archive's tables."""
-    tables = _tables()
-    given: dict[str, set[str]] = {table: set() for table in tables}
+def _by_grantee(grants: Sequence[re.Match[str]]) -> Iterator[Iterator[re.Match[str]]]:
+    """The user's own, and those of each role: what one of them may is allowed."""
+    for _, each in groupby(sorted(grants, key=itemgetter("who")), key=itemgetter("who")):
+        yield each
+
+
+def _given(grants: Sequence[re.Match[str]], database: str) -> set[str]:
+    """Rights on everything, on the whole database, or on each of the archive's tables."""
+    pattern = _in_force(grants, database)
+    whole, tables = set[str](), {table: set[str]() for table in _tables()}
     for grant in grants:
-        if (match := _GRANT.match(grant)) and _covers(match["database"], database):
-            for table in tables if match["table"] == "*" else [_name(match["table"])]:
-                given.setdefault(table, set()).update(_rights(match["rights"]))
-    return [right for right in NEEDED if not all(right in given[table] for table in tables)]
+        if grant["table"] == "*":
+            if grant["database"] in {"*", pattern}:
+                whole |= _rights(grant["rights"])
+        elif _name(grant["database"]) == database:
+            tables.setdefault(_name(grant["table"]), set()).update(_rights(grant["rights"]))
+    return whole | set.intersection(*(tables[table] for table in _tables()))
 
 
-def _rights(text: str) -> Sequence[str]:
+def _in_force(grants: Sequence[re.Match[str]], database: str) -> str | None:
+    """Of several patterns for a database the server looks at one only: where the first wildcard is farthest right."""
+    patterns = {grant["database"] for grant in grants if grant["table"] == "*" and grant["database"] != "*"}
+    return max((each for each in patterns if _covers(each, database)), key=_exactness, default=None)
+
+
+def _exactness(pattern: str) -> tuple[int, int]:
+    wildcard = _WILDCARD.search(pattern)
+    return wildcard.start() if wildcard else len(pattern), len(pattern)
+
+
+def _rights(text: str) -> set[str]:
     """Rights on some columns alone, like SELECT (name), are not enough."""
-    rights = [right.strip() for right in re.split(r",(?![^(]*\))", text)]
-    return NEEDED if any(right in {"ALL", "ALL PRIVILEGES"} for right in rights) else rights
+    rights = {right.strip() for right in re.split(r",(?![^(]*\))", text)}
+    return set(NEEDED) if rights & {"ALL", "ALL PRIVILEGES"} else rights
 
 
 def _covers(pattern: str, database: str) -> bool:
     r"""`%` and `_` are wildcards here, `\_` is an underscore."""
-    if pattern == "*":
-        return True
     parts = re.findall(r"\\.|.", _name(pattern))
     regex = "".join({"%": ".*", "_": "."}.get(part, re.escape(part[-1])) for part in parts)
     return re.fullmatch(regex, database) is not None
 
 
-def _shown(cursor: Cursor) -> list[str]:
+def _shown(cursor: Cursor) -> list[re.Match[str]]:
     """Of the user, and of the role that is active after logging in."""
     cursor.execute("SHOW GRANTS FOR CURRENT_USER()")
     grants = [str(grant) for (grant,) in cursor.fetchall()]
@@ -72,7 +97,7 @@ def _shown(cursor: Cursor) -> list[str]:
         mysql = row[0].startswith("`")  # MySQL names its roles like users, MariaDB does not
         cursor.execute(f"SHOW GRANTS FOR CURRENT_USER() USING {row[0]}" if mysql else "SHOW GRANTS FOR CURRENT_ROLE")
         grants += [str(grant) for (grant,) in cursor.fetchall()]
-    return grants
+    return [match for grant in grants if (match := _GRANT.match(grant))]
 
 
 def _tables() -> list[str]:
@@ -91,6 +116,5 @@ def _name(quoted: str) -> str:
     return quoted[1:-1].replace("``", "`")
 
 
-def _pattern(database: str) -> str:
-    escaped = re.sub(r"[\\_%]", r"\\\g<0>", database).replace("`", "``")
-    return f"`{escaped}`"
+def _escaped(database: str) -> str:
+    return re.sub(r"[\\_%]", r"\\\g<0>", database).replace("`", "``")

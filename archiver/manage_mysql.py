@@ -60,7 +60,7 @@ class MysqlManager:
 
     def _exists(self) -> bool:
         with self._cursor(without_database(self._url)) as (cursor, _):
-            return cursor.execute("SHOW DATABASES WHERE `Database` = %s", self._name) > 0
+            return cursor.execute("SHOW DATABASES WHERE `Database` = %s", (self._name,)) > 0
 
     def _create(self) -> None:
         quoted = "`" + self._name.replace("`", "``") + "`"

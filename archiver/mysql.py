@@ -6,11 +6,11 @@ from itertools import groupby
 
 from pymysql.cursors import Cursor
 
+from archiver import mysql_thinning
 from archiver.mysql_metadata import Descriptions
 from archiver.mysql_rows import COLUMNS, Numbers, insert_absent, samples_as_sql, seed_value, to_sample, unix
 from archiver.mysql_schema import migrate, schema_version
 from archiver.mysql_server import Session
-from archiver.mysql_thinning import Thinner
 from archiver.sample import Dated, Sample
 from archiver.schema import migrations
 from archiver.store import SeedRow
@@ -27,6 +27,17 @@ _NEWEST = f"""
     JOIN (SELECT channel_id, MAX(smpl_time) AS smpl_time FROM sample GROUP BY channel_id) AS newest
         ON newest.channel_id = sample.channel_id AND newest.smpl_time = sample.smpl_time"""
 
+_IN_FORCE = """
+    SELECT FLOOR(UNIX_TIMESTAMP(MAX(smpl_time)) * 1000000) FROM sample
+    WHERE channel_id = %s AND smpl_time <= FROM_UNIXTIME(%s)"""
+
+_EXPIRE = """
+    DELETE FROM sample WHERE channel_id = %s AND smpl_time < FROM_UNIXTIME(%s)
+    ORDER BY smpl_time, nanosecs LIMIT %s"""
+
+_EXPIRE_BINS = """
+    DELETE FROM sample_bin WHERE channel_id = %s AND bin_time + width <= %s ORDER BY bin_time LIMIT %s"""
+
 
 class MysqlStore:
     def __init__(self, url: DatabaseUrl) -> None:
@@ -42,7 +53,6 @@ class MysqlStore:
         self._channels = Numbers("channel")
         self._statuses = Numbers("status")
         self._descriptions = Descriptions()
-        self._thinner = Thinner()
 
     def add(self, samples: Sequence[Sample]) -> None:
         with self._transaction() as cursor:
@@ -79,25 +89,18 @@ class MysqlStore:
     def expire(self, pv: str, before_ns: int) -> bool:
         with self._transaction() as cursor:
             channel = self._channels.known(cursor).get(pv)
-            cursor.execute(
-                "SELECT MAX(smpl_time) FROM sample WHERE channel_id = %s AND smpl_time < FROM_UNIXTIME(%s)",
-                (channel, unix(-(-before_ns // 1000))),
-            )
-            ((in_force,),) = cursor.fetchall()
-            old = cursor.execute(
-                "DELETE FROM sample WHERE channel_id = %s AND smpl_time < %s ORDER BY smpl_time, nanosecs LIMIT %s",
-                (channel, in_force, STEP_ROWS),
-            )
-            bins = cursor.execute(
-                "DELETE FROM sample_bin WHERE channel_id = %s AND bin_time < %s - width ORDER BY bin_time LIMIT %s",
-                (channel, before_ns, STEP_ROWS),
-            )
+            cursor.execute(_IN_FORCE, (channel, unix(before_ns // 1000)))
+            ((in_force_us,),) = cursor.fetchall()
+            if in_force_us is None:
+                return False
+            old = cursor.execute(_EXPIRE, (channel, unix(in_force_us), STEP_ROWS))
+            bins = cursor.execute(_EXPIRE_BINS, (channel, in_force_us * 1000, STEP_ROWS))
             return STEP_ROWS in {old, bins}
 
     def thin(self, pv: str, until_ns: int, width_ns: int) -> bool:
         with self._transaction() as cursor:
             channel = self._channels.known(cursor).get(pv)
-            return channel is not None and self._thinner.step(cursor, channel, until_ns, width_ns)
+            return channel is not None and mysql_thinning.step(cursor, channel, until_ns, width_ns)
 
     def close(self) -> None:
         self._session.close()
@@ -108,9 +111,8 @@ class MysqlStore:
             with self._session.transaction() as cursor:
                 yield cursor
         except BaseException:
-            # What was numbered, described or thinned in a transaction that failed never was.
+            # What was numbered or described in a transaction that failed never was.
             self._channels.forget()
             self._statuses.forget()
             self._descriptions.forget()
-            self._thinner.forget()
             raise

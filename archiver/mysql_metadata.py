@@ -44,14 +44,14 @@ def history(cursor: Cursor, pv: str) -> Sequence[Dated]:
     cursor.execute(
         f"""SELECT since_time, {_NUMERIC} FROM num_metadata_history
             JOIN channel ON channel.channel_id = num_metadata_history.channel_id WHERE name = %s""",
-        pv,
+        (pv,),
     )
     found = {since_ns: _numeric(row) for since_ns, *row in cursor.fetchall()}
     cursor.execute(
         """SELECT since_time, enum_val FROM enum_metadata_history
             JOIN channel ON channel.channel_id = enum_metadata_history.channel_id WHERE name = %s
             ORDER BY since_time, enum_nbr""",
-        pv,
+        (pv,),
     )
     found |= _words(cursor.fetchall())
     return [Dated(*each) for each in sorted(found.items(), key=lambda each: each[0])]

@@ -6,10 +6,11 @@ from heapq import merge
 from operator import attrgetter
 from typing import Any
 
+from archiver.mysql_errors import sentences
 from archiver.mysql_metadata import history
 from archiver.mysql_rows import COLUMNS, to_sample, unix
 from archiver.mysql_schema import schema_version
-from archiver.mysql_server import Session, sentences
+from archiver.mysql_server import Session
 from archiver.sample import Dated, Sample
 from archiver.store import Bin, StoreError
 from archiver.url import DatabaseUrl

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import accumulate
 from math import isfinite
+from operator import attrgetter
 from typing import Any
 
 from pymysql.cursors import Cursor
@@ -16,8 +17,10 @@ from archiver.store import Rejected
 STATEMENT_ROWS, STATEMENT_SIZE = 10_000, 2_000_000
 """Rows and characters. The servers take 16 MB, as they come; statements of more than 1 MB are no faster."""
 
-LATEST_US = 2**31 * 10**6 - 1
-"""The latest time that a TIMESTAMP holds, in 2038."""
+FIRST_US, LATEST_US = 10**6, 2**31 * 10**6 - 1
+"""The times that a TIMESTAMP holds, from 1970 to 2038."""
+
+_NONE = Sample("", 10**9, 0, 0, "")
 
 TIME_NS = "FLOOR(UNIX_TIMESTAMP(sample.smpl_time)) * 1000000000 + nanosecs"
 
@@ -44,6 +47,7 @@ def samples_as_sql(
 
     They are in the order of the key, so that each page of the table is visited once.
     """
+    _check_times(samples)
     order = sorted((channels[s.pv], s.time_ns // 1000, number) for number, s in enumerate(samples))
     for start in range(0, len(order), STATEMENT_ROWS):
         rows = [
@@ -60,11 +64,19 @@ def samples_as_sql(
         yield from _statements(rows)
 
 
+def _check_times(samples: Sequence[Sample]) -> None:
+    """Some servers take any other time for the present."""
+    for extreme in (min, max):
+        pv, time_ns, *_ = extreme(samples, key=attrgetter("time_ns"), default=_NONE)
+        if not FIRST_US <= time_ns // 1000 <= LATEST_US:
+            raise Rejected(f"{pv}: a time of {time_ns} ns is not between 1970 and 2038, as MySQL wants it")
+
+
 def _other(cursor: Cursor, value: Value) -> str:
     """num_val, float_val, str_val, datatype, array_val of what is no common number."""
     num_val, float_val, str_val, datatype, array_val = to_columns(value)
     array = "NULL" if array_val is None else f"x'{array_val.hex()}'"
-    return ",".join((*map(cursor.connection.literal, (num_val, float_val, str_val, datatype)), f"{array})"))
+    return ",".join((*map(cursor.connection.escape, (num_val, float_val, str_val, datatype)), f"{array})"))
 
 
 def _statements(rows: Sequence[str]) -> Iterator[str]:

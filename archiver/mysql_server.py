@@ -5,14 +5,13 @@ from contextlib import contextmanager, suppress
 from typing import cast
 
 import pymysql
-from pymysql.constants import ER
 from pymysql.cursors import Cursor
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from archiver.store import Rejected, StoreError
+from archiver.mysql_errors import is_unfit, sentences
+from archiver.store import StoreError
 from archiver.url import DatabaseUrl
 
 CONNECT_S = 2
@@ -20,30 +19,6 @@ ALONE_S, CLUSTER_S = 30, 3
 """How long an answer may take: with other nodes to go to, so short that one of them is in use within 5 s."""
 
 _SESSION = "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE'"
-
-_HINTS = {
-    1021: "free some disk space on the server",
-    1040: "raise its max_connections",
-    1044: "`rackioc check` says which rights are missing",
-    1045: "check the user and the password of `database:`",
-    1047: "the node is not in step with its cluster",
-    1049: "`rackioc db init` makes it",
-    1114: "free some disk space on the server",
-    1142: "`rackioc check` says which rights are missing",
-    1146: "`rackioc db init` makes the archive's tables",
-    1205: "another program has locked the rows",
-    1213: "another program has changed the rows at the same time",
-    1290: "the server takes no changes now",
-    1698: "check the user and the password of `database:`",
-    1836: "the server takes no changes now",
-    2003: "does the server run, and is it there that `database:` says?",
-    2006: "it was restarted, or has ended the connection",
-    2013: "it was restarted, or does not answer in time",
-}
-_UNFIT = {1047, 1290, 1836}
-"""Errors of a node that answers but cannot be used."""
-
-_BAD_DATA = {1048, 1153, 1264, 1265, 1292, 1300, 1364, 1366, 1406, 1411, 1441}
 
 
 class Session:
@@ -112,7 +87,7 @@ class Session:
         except pymysql.MySQLError:
             self._leave()
         else:
-            if isinstance(error.__cause__, pymysql.MySQLError) and _code(error.__cause__) in _UNFIT:
+            if is_unfit(error.__cause__):
                 self._leave()
 
     def _leave(self) -> None:
@@ -160,17 +135,6 @@ def without_database(url: DatabaseUrl) -> DatabaseUrl:
     return DatabaseUrl(tuple(node.set(database="") for node in url.nodes))
 
 
-@contextmanager
-def sentences(place: str) -> Iterator[None]:
-    """Errors of the server as one sentence for the operator; Rejected for rows that it never takes."""
-    try:
-        yield
-    except DBAPIError as error:
-        raise _sentence(place, cast(pymysql.MySQLError, error.orig)) from error.orig
-    except pymysql.MySQLError as error:
-        raise _sentence(place, error) from error
-
-
 def _open(node: URL, patience_s: int) -> "pymysql.Connection[Cursor]":
     pooled = _engine(node, patience_s).raw_connection()
     connection = cast("pymysql.Connection[Cursor]", pooled.driver_connection)
@@ -206,16 +170,3 @@ def _check_ready(cursor: Cursor, place: str, *, writing: bool) -> None:
 
 def _rows(cursor: Cursor) -> Sequence[tuple[str, str]]:
     return cast(Sequence[tuple[str, str]], cursor.fetchall())
-
-
-def _sentence(place: str, error: pymysql.MySQLError) -> StoreError:
-    code = _code(error)
-    reason = str(error.args[1]) if len(error.args) > 1 and error.args[1] else "the connection is closed"
-    if code in _BAD_DATA or (isinstance(error, pymysql.DataError | pymysql.IntegrityError) and code != ER.DUP_ENTRY):
-        return Rejected(f"{place}: {reason}")
-    hint = f" ({_HINTS[code]})" if code in _HINTS else ""
-    return StoreError(f"{place}: {reason}{hint}")
-
-
-def _code(error: pymysql.MySQLError) -> int:
-    return error.args[0] if error.args and isinstance(error.args[0], int) else 0

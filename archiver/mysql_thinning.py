@@ -18,32 +18,26 @@ _BEFORE = f"""
     SELECT {TIME_NS}, NULL, severity_id, status_id FROM sample
     WHERE channel_id = %s AND smpl_time < FROM_UNIXTIME(%s) ORDER BY smpl_time DESC, nanosecs DESC LIMIT 1"""
 
+_DONE = """
+    INSERT INTO thinned (channel_id, until_time) VALUES (%s, %s) ON DUPLICATE KEY UPDATE until_time = %s"""
+
 _NO_LIMIT = 2**63 - 1
 
 
-class Thinner:
-    """Remembers how far each channel is done; after a restart it goes on behind the channel's newest bin."""
-
-    def __init__(self) -> None:
-        self._done_ns: dict[int, int] = {}
-
-    def step(self, cursor: Cursor, channel: int, until_ns: int, width_ns: int) -> bool:
-        """Thin some thousand rows, or one bin if it has more; True if more are left."""
-        start_ns = _up(self._done_ns.get(channel) or _behind_newest_bin(cursor, channel), width_ns)
-        end_ns = until_ns // width_ns * width_ns
-        if start_ns >= end_ns or _has_words(cursor, channel):
-            return False
-        points = _points(cursor, channel, start_ns, end_ns, STEP_ROWS)
-        more = len(points) == STEP_ROWS
-        if more:
-            points = whole_bins(points, width_ns) or _first_bin(cursor, channel, points[0], width_ns)
-        thinned = thin(points, width_ns, _before(cursor, channel, start_ns))
-        _store(cursor, channel, points, thinned)
-        self._done_ns[channel] = _up(points[-1].time_ns + 1, width_ns) if more else end_ns
-        return more
-
-    def forget(self) -> None:
-        self._done_ns = {}
+def step(cursor: Cursor, channel: int, until_ns: int, width_ns: int) -> bool:
+    """Thin some thousand rows, or one bin if it has more; True if more are left."""
+    start_ns = -(-_done(cursor, channel) // width_ns) * width_ns
+    end_ns = until_ns // width_ns * width_ns
+    if start_ns >= end_ns or _has_words(cursor, channel):
+        return False
+    points = _points(cursor, channel, start_ns, end_ns, STEP_ROWS)
+    more = len(points) == STEP_ROWS
+    if more:
+        points = whole_bins(points, width_ns) or _first_bin(cursor, channel, points[0], width_ns)
+        end_ns = (points[-1].time_ns // width_ns + 1) * width_ns
+    _store(cursor, channel, points, thin(points, width_ns, _before(cursor, channel, start_ns)))
+    cursor.execute(_DONE, (channel, end_ns, end_ns))
+    return more
 
 
 def _store(cursor: Cursor, channel: int, points: Sequence[Point], thinned: Thinned) -> None:
@@ -86,19 +80,12 @@ def _point(time_ns: int, number: float | None, severity: int, status: int) -> Po
     return Point(time_ns, number, (severity, status))
 
 
-def _behind_newest_bin(cursor: Cursor, channel: int) -> int:
-    """Of a channel without bins its first row is in the first bin to be thinned."""
-    cursor.execute(
-        "SELECT bin_time + width FROM sample_bin WHERE channel_id = %s ORDER BY bin_time DESC LIMIT 1", channel
-    )
+def _done(cursor: Cursor, channel: int) -> int:
+    cursor.execute("SELECT until_time FROM thinned WHERE channel_id = %s", (channel,))
     row = cursor.fetchone()
     return int(row[0]) if row else 0
 
 
 def _has_words(cursor: Cursor, channel: int) -> bool:
     """The index of a state is no number: none is lower than another."""
-    return cursor.execute("SELECT 1 FROM enum_metadata WHERE channel_id = %s LIMIT 1", channel) > 0
-
-
-def _up(time_ns: int, width_ns: int) -> int:
-    return -(-time_ns // width_ns) * width_ns
+    return cursor.execute("SELECT 1 FROM enum_metadata WHERE channel_id = %s LIMIT 1", (channel,)) > 0

@@ -34,7 +34,7 @@ class _Reading:
         self._ended = False
 
     def answer(self, pv: str, update: Update | None) -> None:
-        if update:
+        if update and not self._ended:
             self._updates[pv] = update
         self.waiting.discard(pv)
         if not self.waiting:

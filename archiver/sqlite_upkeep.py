@@ -35,7 +35,7 @@ def thin(connection: Connection, channel: int, until_ns: int, width_ns: int) -> 
     begun = "SELECT until_time FROM thinned WHERE channel_id = ?"
     begin_ns = int(connection.exec_driver_sql(begun, (channel,)).scalar() or 0)
     end_ns = until_ns // width_ns * width_ns
-    if end_ns <= begin_ns:
+    if end_ns <= begin_ns or _has_words(connection, channel):
         return False
     points, more = _next_bins(connection, channel, (begin_ns, end_ns), width_ns)
     if points:
@@ -45,6 +45,12 @@ def thin(connection: Connection, channel: int, until_ns: int, width_ns: int) -> 
     note = "INSERT INTO thinned VALUES (?, ?) ON CONFLICT (channel_id) DO UPDATE SET until_time = excluded.until_time"
     connection.exec_driver_sql(note, (channel, end_ns))
     return more
+
+
+def _has_words(connection: Connection, channel: int) -> bool:
+    """States are numbered, but are no numbers."""
+    words = "SELECT 1 FROM enum_metadata WHERE channel_id = ? LIMIT 1"
+    return connection.exec_driver_sql(words, (channel,)).scalar() is not None
 
 
 def _next_bins(

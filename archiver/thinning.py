@@ -55,7 +55,7 @@ def _by_bin(
     points: Sequence[Point], width_ns: int, before: Point | None
 ) -> Iterator[tuple[int, list[tuple[Point, bool]]]]:
     """Each bin's beginning and its rows, each with whether its alarm is that of the row before."""
-    previous = [before, *points[:-1]]
+    previous = [before, *points][: len(points)]
     marked = [(row, last is not None and last.alarm == row.alarm) for row, last in zip(points, previous, strict=True)]
     for number, rows in groupby(marked, key=lambda each: each[0].time_ns // width_ns):
         yield number * width_ns, list(rows)

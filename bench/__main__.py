@@ -6,7 +6,10 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("monitors", "fanout", "connect", "puts", "memory", "slow", "rack", "technix")
+COMMANDS = (
+    *("monitors", "fanout", "connect", "puts", "memory", "slow", "rack", "technix"),
+    *("ingest", "archive", "query", "size"),
+)
 
 
 def main() -> None:

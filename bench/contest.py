@@ -42,7 +42,7 @@ def run(
     saturating: bool = False,
 ) -> None:
     """Measure each peer in each round, and print the table. ``saturating``: a peer that it floods runs once."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with all the cleaning up that Ctrl+C does
+    clean_up_when_terminated()
     runs: dict[str, list[Figures | None]] = {peer.key: [] for peer in peers}
     reasons: dict[str, str] = {}
     for number in range(rounds):
@@ -57,6 +57,11 @@ def run(
     for peer in peers:
         if peer.key in reasons:
             typer.echo(f"{peer.title}: {reasons[peer.key]}", err=True)
+
+
+def clean_up_when_terminated() -> None:
+    """As Ctrl+C does."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 def _measured(peer: Peer, measure: Callable[[Peer], Figures], reasons: dict[str, str]) -> Figures | None:

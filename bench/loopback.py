@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import socket
+from contextlib import suppress
 
 
 def free_port() -> int:
-    """A port that nothing uses now, for UDP and TCP alike: Channel Access uses both."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        udp.bind(("127.0.0.1", 0))
-        tcp.bind(("127.0.0.1", udp.getsockname()[1]))
-        return int(udp.getsockname()[1])
+    """A port that nothing uses now, for UDP and TCP alike: Channel Access uses both.
+
+    Below those that the kernel gives to outgoing connections, which could take it before the server does.
+    """
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp, suppress(OSError):
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            udp.bind(("127.0.0.1", port))
+            tcp.bind(("127.0.0.1", port))
+            return port
 
 
 def environment() -> dict[str, str]:

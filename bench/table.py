@@ -34,9 +34,14 @@ class Row:
     reason: str = ""
 
 
-def show(title: str, columns: Sequence[Column], rows: Sequence[Row], reference: Row | None, goal: str) -> None:
-    """Print the medians of all rows, and beside them those of the ratios, each taken within a round."""
-    heads = ["server", "runs"]
+def show(
+    title: str, columns: Sequence[Column], rows: Sequence[Row], reference: Row | None, goal: str, head: str = "server"
+) -> None:
+    """Print the medians of all rows, and beside them those of the ratios, each taken within a round.
+
+    ``head``: what the rows are.
+    """
+    heads = [head, "runs"]
     for column in columns:
         heads += [column.title, "x softIoc"] if column.ratio and reference else [column.title]
     typer.echo(f"\n**{title}**; {_machine()}\n")

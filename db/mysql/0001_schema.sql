@@ -137,6 +137,12 @@ CREATE TABLE IF NOT EXISTS sample_bin (
     PRIMARY KEY (channel_id, bin_time)
 ) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
+-- Up to where the rows of a channel were thinned, in nanoseconds since 1970, UTC.
+CREATE TABLE IF NOT EXISTS thinned (
+    channel_id INT UNSIGNED NOT NULL PRIMARY KEY,
+    until_time BIGINT NOT NULL
+) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
 -- For people: SELECT * FROM history WHERE name = 'LAB:TC1:T1' AND time > '2026-11-20T14' ORDER BY time;
 -- The time is UTC whatever the time zone of the session.
 CREATE OR REPLACE VIEW history AS

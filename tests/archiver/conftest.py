@@ -16,6 +16,13 @@ from pathlib import Path
 import pytest
 
 from bench.loopback import free_port
+from tests.archiver.mariadb import (  # noqa: F401 - fixtures
+    cluster,
+    mysql_database,
+    own_server,
+    server_directory,
+    shared_server,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,8 +79,13 @@ class Ioc:
         day, clock, fraction = self._read(r"TIME: ?(\S+) (\S+)\.(\d{9})").groups()
         return int(datetime.fromisoformat(f"{day} {clock}").replace(tzinfo=UTC).timestamp()) * 10**9 + int(fraction)
 
-    def signal(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
+    def freeze(self) -> None:
+        """Returns when it stands still; `stop` ends it also then."""
+        self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)
+
+    def go_on(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         if self._process:

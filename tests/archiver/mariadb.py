@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -65,7 +66,9 @@ class Server:
         """Until it takes commands."""
         deadline = time.monotonic() + _START_S
         while True:
-            with suppress(pymysql.Error):
+            with suppress(OSError, pymysql.Error):
+                with socket.socket(socket.AF_UNIX) as probe:  # PyMySQL leaves its socket open if nobody listens
+                    probe.connect(str(self._socket))
                 self.execute("SELECT 1 FROM mysql.user LIMIT 1")
                 return
             assert self.running, f"mariadbd ended:\n{self.log[-3000:]}"

@@ -18,9 +18,7 @@ import pytest
 
 from archiver import health
 from archiver.health import Board, Cause, Health
-from archiver.sample import Sample
 from archiver.store import StoreError
-from archiver.timeline import Refused, Timeline
 
 BASE = 1_800_000_000  # seconds since 1970
 HOLDER = """
@@ -181,21 +179,3 @@ def test_a_full_disk_does_not_stop_what_is_there_already(path: Path, caplog: pyt
 def test_a_directory_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot be opened: No such file or directory"):
         Board(tmp_path / "nowhere" / "x.status")
-
-
-@pytest.mark.parametrize(
-    ("stamps", "cause"),
-    [((BASE, BASE - 1), Cause.BACKWARDS), ((0,), Cause.EPOCH_1990), ((BASE + 301,), Cause.FUTURE)],
-)
-def test_a_timeline_refuses_with_a_cause_that_is_counted(stamps: tuple[int, ...], cause: Cause) -> None:
-    timeline = Timeline("X")
-
-    def admit(stamp: int) -> None:
-        timeline.admit(Sample("X", stamp * 10**9, 1.0, 0, "NO_ALARM"), BASE * 10**9, 0)
-
-    *good, bad = stamps
-    for stamp in good:
-        admit(stamp)
-    with pytest.raises(Refused) as refused:
-        admit(bad)
-    assert str(refused.value) == cause

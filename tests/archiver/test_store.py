@@ -1,190 +1,242 @@
+"""What holds of a store and its reader whatever the database is."""
+
 import math
-import signal
-import sqlite3
-import subprocess
-import sys
 from contextlib import ExitStack, closing
-from importlib.resources import files
 
 import pytest
 
 from archiver.database import open_reader, open_store
-from archiver.sample import Gap, Metadata, Sample, gap_marker
-from archiver.schema import Migration, migrations
-from archiver.store import StoreError
+from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
+from archiver.store import Bin, Rejected, SeedRow, StoreError
 
+START = 1_800_000_000_000_000_000
+MS, SECOND = 10**6, 10**9
 ALL = (0, 2**63 - 1)
 VOLTS = Metadata("V", 3, (0.0, 100.0), (None, 80.0), (None, 90.0))
 SWITCH = Metadata(words=("Off", "On", ""))
 
 
-@pytest.fixture
-def file(tmp_path):
-    return tmp_path / "rack.sqlite"
+@pytest.fixture(params=["sqlite", "mysql"])
+def database(request, tmp_path):
+    if request.param == "mysql":
+        return request.getfixturevalue("mysql_database")
+    return f"sqlite:///{tmp_path}/rack.sqlite"
 
 
 @pytest.fixture
-def store(file):
-    with closing(open_store(f"sqlite:///{file}")) as store:
+def store(database):
+    with closing(open_store(database)) as store:
         yield store
 
 
 @pytest.fixture
-def reader(file):
+def reader(database):
     """Opens a reader: it sees the archive as it is when opened."""
     with ExitStack() as stack:
-        yield lambda: stack.enter_context(closing(open_reader(f"sqlite:///{file}")))
+        yield lambda: stack.enter_context(closing(open_reader(database)))
 
 
-def sample(pv="A", time_ns=1_800_000_000_000_000_001, value=1.5, severity=0, status="NO_ALARM"):
-    return Sample(pv, time_ns, value, severity, status)
+@pytest.fixture
+def settle(store):
+    """SQLite puts rows into the order of their channels after a while, and old ones go from there."""
+
+    def settle():
+        for _ in range(50 if hasattr(store, "settle") else 0):
+            store.settle()
+
+    return settle
+
+
+def sample(pv="A", ms=0, value=1.5, severity=0, status="NO_ALARM"):
+    return Sample(pv, START + ms * MS, value, severity, status)
+
+
+def numbers(count, pv="A"):
+    return [sample(pv, ms, float(ms * 7 % 13)) for ms in range(count)]
 
 
 def test_what_is_added_is_read(store, reader):
-    samples = [sample(time_ns=1), sample(time_ns=2, value=3, severity=2, status="HIHI"), sample(time_ns=3, value="x")]
+    samples = [
+        sample(ms=1),
+        sample(ms=2, value=3, severity=2, status="HIHI"),
+        sample(ms=3, value='it\'s 100% \\ "ü" 电压\n'),
+        sample(ms=4, value=""),
+        sample(ms=5, value=(1.5, -2.5)),
+        sample(ms=6, value=()),
+        sample(ms=7, value=-(2**31)),
+    ]
     store.add(samples)
-    assert list(reader().samples("A", *ALL)) == samples
-    assert [type(s.value) for s in reader().samples("A", *ALL)] == [float, int, str]
+    found = list(reader().samples(["A"], *ALL))
+    assert found == samples
+    assert [type(each.value) for each in found] == [type(each.value) for each in samples]
+
+
+@pytest.mark.parametrize("value", [1.7976931348623157e308, 5e-324, 0.1, 1 / 3, 1e22, 123456789.123456789])
+def test_a_double_keeps_all_its_bits(store, reader, value):
+    store.add([sample(value=value)])
+    (found,) = reader().samples(["A"], *ALL)
+    assert found.value.hex() == value.hex()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_comes_back_as_it_was(store, reader, value):
+    store.add([sample(value=value), sample("B", value=(value, 1.0))])
+    (one,), (many,) = (reader().samples([pv], *ALL) for pv in "AB")
+    assert str(one.value) == str(value)
+    assert str(many.value) == str((value, 1.0))
+
+
+@pytest.mark.parametrize("us", [0, 1, 123_456, 999_999, 500_000])
+def test_a_time_is_kept_to_the_microsecond(store, reader, us):
+    exact = Sample("A", START + us * 1000, 1.0, 0, "NO_ALARM")
+    store.add([exact])
+    assert list(reader().samples(["A"], *ALL)) == [exact]
 
 
 def test_sending_again_is_harmless(store, reader):
-    batch = [sample(pv, time_ns) for pv in "AB" for time_ns in range(1, 50)]
+    batch = [sample(pv, ms) for pv in "AB" for ms in range(1, 50)]
     store.add(batch)
     store.add([*batch, sample("A", 50), sample("A", 50)])
-    assert list(reader().samples("A", *ALL)) == [*batch[:49], sample("A", 50)]
-    assert len(list(reader().samples("B", *ALL))) == 49
+    assert list(reader().samples(["A"], *ALL)) == [*batch[:49], sample("A", 50)]
+    assert len(list(reader().samples(["B"], *ALL))) == 49
     store.add([])
 
 
-@pytest.mark.parametrize(("value", "text"), [(math.nan, "NaN"), (math.inf, "Infinity"), (-math.inf, "-Infinity")])
-def test_what_is_no_number_is_text(store, file, value, text):
-    store.add([sample(value=value)])
-    with closing(sqlite3.connect(file)) as connection:
-        assert connection.execute("SELECT num_val, float_val, str_val FROM sample").fetchall() == [(None, None, text)]
+def test_names_that_differ_in_case_only_are_different(store, reader):
+    store.add([sample("PV", 1, status="disconnected"), sample("pv", 2, status="Disconnected")])
+    assert reader().names() == ["PV", "pv"]
+    assert [each.status for each in reader().samples(["PV", "pv"], *ALL)] == ["disconnected", "Disconnected"]
 
 
-def test_metadata_is_replaced_whole(store, reader):
-    store.describe({"A": VOLTS, "B": SWITCH})
-    assert (reader().metadata("A"), reader().metadata("B")) == (VOLTS, SWITCH)
-    store.describe({"A": SWITCH, "B": VOLTS})
-    store.describe({"A": SWITCH, "B": VOLTS})
-    assert reader().metadata("C") == Metadata()
+def test_pvs_are_merged_in_order_of_time(store, reader):
+    store.add([sample(pv, ms + offset) for offset, pv in enumerate("ABC") for ms in range(0, 3000, 3)])
+    found = [(each.pv, each.time_ns) for each in reader().samples(["A", "B", "C"], *ALL)]
+    assert found == [("ABC"[ms % 3], START + ms * MS) for ms in range(3000)]
 
 
-def test_a_person_can_read_the_history_view(store, file):
-    store.describe({"A": VOLTS, "B": SWITCH})
-    store.add([sample(value=85.5, severity=1, status="HIGH"), sample("B", value=1)])
-    store.add([sample("B", value=2, time_ns=1_800_000_000_500_000_000)])
-    store.add([gap_marker("A", 1_800_000_001_000_000_000, Gap.DISCONNECTED)])
-    with closing(sqlite3.connect(file)) as connection:
-        cursor = connection.execute("SELECT * FROM history ORDER BY time, name")
-        columns = [column for column, *_ in cursor.description]
-        assert columns == ["name", "time", "value", "unit", "severity", "status"]
-        assert cursor.fetchall() == [
-            ("A", "2027-01-15T08:00:00.000000001Z", 85.5, "V", "MINOR", "HIGH"),
-            ("B", "2027-01-15T08:00:00.000000001Z", "On", "", "NO_ALARM", "NO_ALARM"),
-            ("B", "2027-01-15T08:00:00.500000000Z", 2, "", "NO_ALARM", "NO_ALARM"),
-            ("A", "2027-01-15T08:00:01.000000000Z", "Disconnected", "", "INVALID", "Disconnected"),
-        ]
+def test_the_newest_row_before_the_window_leads(store, reader):
+    store.add([sample(ms=ms) for ms in (10, 20, 30)] + [sample("B", 5)])
+    window = (START + 25 * MS, START + 40 * MS)
+    assert list(reader().samples(["A", "B"], *window)) == [sample("B", 5), sample(ms=20), sample(ms=30)]
+    window = (START + 20 * MS, START + 30 * MS)
+    assert list(reader().samples(["A"], *window)) == [sample(ms=20), sample(ms=30)]
+    assert list(reader().samples(["A"], START, START + 5 * MS)) == []
+
+
+def test_reading_does_not_stop_the_writer_and_shows_what_was_there(store, reader):
+    store.add(numbers(1000))
+    rows = reader().samples(["A"], *ALL)
+    next(rows)
+    store.add([sample(ms=2000)])
+    assert len(list(rows)) == 999
 
 
 def test_newest_is_the_last_row_of_each_pv(store):
-    assert store.newest() == []
-    store.add([sample("A", 1), sample("A", 3), sample("B", 2)])
-    assert sorted(store.newest(), key=lambda s: s.pv) == [sample("A", 3), sample("B", 2)]
+    assert list(store.newest()) == []
+    store.add([sample("A", 1), sample("A", 3, "x"), sample("B", 2, (1.0,))])
+    assert sorted(store.newest()) == [sample("A", 3, "x"), sample("B", 2, (1.0,))]
 
 
-def test_a_batch_that_fails_leaves_nothing_behind(store, reader):
+def test_what_is_known_of_a_pv_is_dated(store, reader):
+    later = START + SECOND
+    store.describe({"A": Dated(START, VOLTS), "B": Dated(START, SWITCH)})
+    store.describe({"A": Dated(later, SWITCH), "B": Dated(later, SWITCH)})
+    store.describe({"A": Dated(later + SECOND, VOLTS)})
+    assert list(reader().metadata("A")) == [Dated(0, VOLTS), Dated(later, SWITCH), Dated(later + SECOND, VOLTS)]
+    assert list(reader().metadata("B")) == [Dated(0, SWITCH)]
+
+
+def test_another_store_knows_what_was_described(store, database, reader):
+    store.describe({"A": Dated(START, VOLTS), "B": Dated(START, SWITCH)})
+    with closing(open_store(database)) as again:
+        again.describe({"A": Dated(START + SECOND, VOLTS), "B": Dated(START + SECOND, SWITCH)})
+    assert [len(reader().metadata(pv)) for pv in "AB"] == [1, 1]
+
+
+def test_a_batch_that_is_rejected_leaves_nothing_behind(store, reader):
     """Neither rows nor the numbers of channels and status words that were new in it."""
-    with pytest.raises(StoreError, match="NOT NULL constraint failed"):
-        store.add([sample("A"), sample("B", time_ns=None, status="NEW")])
-    assert reader().names() == []
+    with pytest.raises(Rejected):
+        store.add([sample("A"), sample("B", value=2**80, status="NEW")])
+    assert list(reader().names()) == []
     store.add([sample("A", 1), sample("B", 2, status="NEW")])
-    assert list(reader().samples("B", *ALL)) == [sample("B", 2, status="NEW")]
+    assert list(reader().samples(["B"], *ALL)) == [sample("B", 2, status="NEW")]
 
 
-def test_a_locked_file_is_a_sentence_and_the_batch_can_be_sent_again(store, file, reader):
-    store._connection.exec_driver_sql("PRAGMA busy_timeout = 50")
-    store._connection.rollback()
-    with closing(sqlite3.connect(file, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreError, match=r"rack\.sqlite: database is locked \(another program"):
-            store.add([sample()])
-    store.add([sample()])
-    assert list(reader().samples("A", *ALL)) == [sample()]
+def test_of_old_rows_the_one_in_force_stays(store, reader, settle):
+    store.add([sample(ms=ms) for ms in range(0, 100, 10)] + [sample("B", 5), sample("LAST", 200)])
+    settle()
+    assert not store.expire("A", START + 55 * MS)
+    assert not store.expire("B", START + 55 * MS)
+    assert not store.expire("C", START)
+    assert [(each.time_ns - START) // MS for each in reader().samples(["A"], *ALL)] == [50, 60, 70, 80, 90]
+    assert list(reader().samples(["B"], *ALL)) == [sample("B", 5)]
 
 
-def test_reading_does_not_stop_the_writer(store, reader):
-    store.add([sample(time_ns=time_ns) for time_ns in range(1, 1000)])
-    rows = reader().samples("A", *ALL)
-    next(rows)
-    store.add([sample(time_ns=2000)])
-    assert len(list(rows)) == 998
+def test_rows_of_other_tables_are_stored_once(store, database, seed_table):
+    columns = ("at", "port", "volts")
+    rows = [
+        SeedRow(seed_table, columns, ("2026-11-20 14:00:00", port, volts), 2)
+        for port, volts in ((1, 1.5), (2, math.nan))
+    ]
+    store.add_rows(rows)
+    store.add_rows([*rows, SeedRow(seed_table, columns, ("2026-11-20 14:00:00", 1, 9.9), 2)])
+    assert read_table(database, seed_table) == [(1, 1.5), (2, None)]
+    with pytest.raises(StoreError, match="missing"):
+        store.add_rows([SeedRow("missing", columns, rows[0].values, 2)])
 
 
-def test_the_file_is_opened_again_with_what_it_holds(file):
-    for time_ns in (1, 2):
-        with closing(open_store(f"sqlite:///{file}")) as store:
-            store.add([sample(time_ns=time_ns)])
-            assert store.newest() == [sample(time_ns=time_ns)]
+@pytest.fixture
+def seed_table(store, database):
+    from sqlalchemy import Column, Float, Integer, MetaData, String, Table, create_engine
+
+    engine = create_engine(database)
+    Table("seed", MetaData(), Column("at", String(30)), Column("port", Integer), Column("volts", Float(53))).create(
+        engine
+    )
+    engine.dispose()
+    return "seed"
 
 
-def test_a_schema_from_the_future_is_refused(file):
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("PRAGMA user_version = 99")
-    for opening in (open_store, open_reader):
-        with pytest.raises(StoreError, match=r"rack\.sqlite: its schema is version 99, .* knows \d+: update"):
-            opening(f"sqlite:///{file}")
+def read_table(database, table):
+    from sqlalchemy import create_engine
+
+    engine = create_engine(database)
+    with engine.connect() as connection:
+        found = [tuple(row) for row in connection.exec_driver_sql(f"SELECT port, volts FROM {table} ORDER BY port")]
+    engine.dispose()
+    return found
 
 
-def test_a_migration_that_fails_leaves_the_version_and_the_tables(file, monkeypatch):
-    broken = Migration(2, "CREATE TABLE extra (a);\nCREATE TABLE sample (b);\n")
-    monkeypatch.setattr("archiver.sqlite_file.migrations", lambda dialect: [*migrations(dialect), broken])
-    with pytest.raises(StoreError, match="table sample already exists"):
-        open_store(f"sqlite:///{file}")
-    with closing(sqlite3.connect(file)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
-        assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'extra'").fetchone() == (0,)
+def test_thinning_keeps_the_shape_and_the_sum(store, reader, settle):
+    store.add(numbers(2500))
+    store.add([gap_marker("A", START + 1_500_500_000, Gap.DISCONNECTED)])
+    settle()
+    while store.thin("A", START + 2 * SECOND, SECOND):
+        pass
+    kept = list(reader().samples(["A"], *ALL))
+    assert len(kept) <= 5 + 5 + 1 + 500
+    assert sample(ms=0, value=0.0) in kept
+    assert gap_marker("A", START + 1_500_500_000, Gap.DISCONNECTED) in kept
+    assert kept[-500:] == numbers(2500)[-500:]
+    bins = reader().bins("A", *ALL)
+    assert [each[:5] for each in bins] == [
+        (START, SECOND, 1000, 0.0, 12.0),
+        (START + SECOND, SECOND, 1000, 0.0, 12.0),
+    ]
+    mean = sum(each.value for each in numbers(1000)) / 1000
+    assert bins[0].mean == pytest.approx(mean)
+    assert reader().bins("A", START + 1, START + SECOND) == [Bin(*bins[1])]
 
 
-def test_what_is_not_an_archive_is_refused(tmp_path):
-    text, empty = tmp_path / "notes.txt", tmp_path / "empty.sqlite"
-    text.write_text("not a database" * 100)
-    sqlite3.connect(empty).close()
-    empty.touch()
-    with pytest.raises(StoreError, match="file is not a database"):
-        open_store(f"sqlite:///{text}")
-    with pytest.raises(StoreError, match="an SQLite file, but not an archive"):
-        open_reader(f"sqlite:///{empty}")
-
-
-def test_migrations_are_numbered_without_gaps():
-    scripts = [file.name for file in files("db").joinpath("sqlite").iterdir() if file.name.endswith(".sql")]
-    assert [step.number for step in migrations("sqlite")] == list(range(1, len(scripts) + 1))
-
-
-WRITER = """
-import itertools, sys
-from archiver.database import open_store
-from archiver.sample import Sample
-store = open_store(sys.argv[1])
-for batch in itertools.count():
-    store.add([Sample(pv, batch * 1000 + n, n, 0, "NO_ALARM") for pv in "ABCD" for n in range(1000)])
-    print(batch, flush=True)
-"""
-
-
-def test_kill_9_of_the_writer_loses_no_batch_that_was_committed(file):
-    database = f"sqlite:///{file}"
-    with subprocess.Popen([sys.executable, "-c", WRITER, database], stdout=subprocess.PIPE, text=True) as writer:
-        while int(committed := writer.stdout.readline()) < 20:
-            pass
-        writer.send_signal(signal.SIGKILL)
-        committed = int((writer.stdout.read().split() or [committed])[-1])
-    with closing(sqlite3.connect(file)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    with closing(open_reader(database)) as reader:
-        for pv in "ABCD":
-            times = [sample.time_ns for sample in reader.samples(pv, *ALL)]
-            assert times == list(range(len(times)))
-            assert len(times) in {(committed + 1) * 1000, (committed + 2) * 1000}
+def test_thinning_again_changes_nothing(store, database, reader, settle):
+    store.add([*numbers(12_000), *numbers(12_100, "LAST")[-1:]])
+    settle()
+    steps = 0
+    while store.thin("A", START + 12 * SECOND, SECOND):
+        steps += 1
+    kept = list(reader().samples(["A"], *ALL))
+    assert steps in range(1, 4)
+    assert len(kept) <= 12 * 5
+    with closing(open_store(database)) as again:
+        assert not again.thin("A", START + 12 * SECOND, SECOND)
+    assert list(reader().samples(["A"], *ALL)) == kept

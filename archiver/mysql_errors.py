@@ -1,0 +1,66 @@
+"""What the errors of MySQL and MariaDB mean: a sentence for the operator, rows that are never taken, unfit nodes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import pymysql
+from pymysql.constants import ER
+from sqlalchemy.exc import DBAPIError
+
+from archiver.store import Rejected, StoreError
+
+_HINTS = {
+    1021: "free some disk space on the server",
+    1040: "raise its max_connections",
+    1044: "`rackioc check` says which rights are missing",
+    1045: "check the user and the password of `database:`",
+    1047: "the node is not in step with its cluster",
+    1049: "`rackioc db init` makes it",
+    1114: "free some disk space on the server",
+    1142: "`rackioc check` says which rights are missing",
+    1146: "`rackioc db init` makes the archive's tables",
+    1205: "another program has locked the rows",
+    1213: "another program has changed the rows at the same time",
+    1290: "the server takes no changes now",
+    1698: "check the user and the password of `database:`",
+    1836: "the server takes no changes now",
+    2003: "does the server run, and is it there that `database:` says?",
+    2006: "it was restarted, or has ended the connection",
+    2013: "it was restarted, or does not answer in time",
+}
+_UNFIT = {1047, 1290, 1836}
+"""Errors of a node that answers but cannot be used."""
+
+_BAD_DATA = {1048, 1153, 1264, 1265, 1292, 1300, 1364, 1366, 1406, 1411, 1441}
+
+
+@contextmanager
+def sentences(place: str) -> Iterator[None]:
+    """Errors of the server as one sentence for the operator; Rejected for rows that it never takes."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise _sentence(place, cast(pymysql.MySQLError, error.orig)) from error.orig
+    except pymysql.MySQLError as error:
+        raise _sentence(place, error) from error
+    except UnicodeEncodeError as error:
+        raise Rejected(f"{place}: {error}") from error
+
+
+def is_unfit(error: BaseException | None) -> bool:
+    """Whether another node should be tried, though this one answers."""
+    return isinstance(error, pymysql.MySQLError) and _code(error) in _UNFIT
+
+
+def _sentence(place: str, error: pymysql.MySQLError) -> StoreError:
+    code = _code(error)
+    reason = str(error.args[1]) if len(error.args) > 1 and error.args[1] else "the connection is closed"
+    if code in _BAD_DATA or (isinstance(error, pymysql.DataError | pymysql.IntegrityError) and code != ER.DUP_ENTRY):
+        return Rejected(f"{place}: {reason}")
+    hint = f" ({_HINTS[code]})" if code in _HINTS else ""
+    return StoreError(f"{place}: {reason}{hint}")
+
+
+def _code(error: pymysql.MySQLError) -> int:
+    return error.args[0] if error.args and isinstance(error.args[0], int) else 0

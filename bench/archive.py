@@ -1,0 +1,170 @@
+"""The whole path: an IOC's values through libca and the archiver's process into an SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import typer
+
+from bench import contest, servers
+from bench.client import Circuit, collect
+from bench.contest import Count, Seconds
+from bench.load import Kind, Load
+from bench.servers import RACKIOC, Failed, Server, serve
+from bench.table import Column, Figures
+from bench.updates import Updates
+
+START = 120.0  # s until the archive has a row of each PV
+SETTLE = 2.0  # s from then on to the measurement
+LOOK = 0.23  # s between two looks into the archive: not in step with the IOC's seconds
+WARM = 60.0  # s after which the memory should not grow
+SAME = 1e-5  # s by which a stamp as a float may differ from itself
+LAST = 2.0  # s for the last rows of the measurement to come in
+COLUMNS = (
+    Column("posted", "posted by the IOC", 0),
+    Column("rows", "rows in the archive", 0),
+    Column("lost", "lost", 0),
+    Column("repeated", "repeated", 0),
+    Column("cpu", "archiver, cores", 3),
+    Column("early", "its memory at first, MB", 1),
+    Column("late", "in the end, MB", 1),
+    Column("lag", "lag, median, s", 2),
+    Column("worst", "longest, s", 2),
+    Column("ioc", "IOC, cores", 3),
+)
+GOAL = "rows as many as posted, none lost; archiver < 0.5 core, memory constant, longest lag < 2 s"
+CONFIG = "prefix: 'ARCHIVE:'\ninstruments: {{}}\narchive:\n  database: {url}\n  pvs:\n{pvs}"
+
+
+@dataclass(frozen=True)
+class Look:
+    """Into the archive by an independent reader: when, and the time stamp of the newest row (s since 1970)."""
+
+    moment: float
+    newest: float
+
+
+def main(seconds: Seconds = 300, count: Count = 12_000) -> None:
+    """An IOC's 12,000 PVs at 1 Hz -> libca -> rackioc archive -> SQLite: losses, CPU, memory, lag."""
+    load = Load(Kind.ramp, count)
+    contest.run(
+        f"archive: {count:,} PVs x {load.rate:g} Hz -> libca -> rackioc archive -> SQLite, {seconds:g} s",
+        [RACKIOC],
+        1,
+        lambda _: _run(load, seconds),
+        COLUMNS,
+        GOAL,
+    )
+
+
+def _run(load: Load, seconds: float) -> Figures:
+    with (
+        serve(RACKIOC, load) as ioc,
+        tempfile.TemporaryDirectory() as folder,
+        _archiver(ioc, load, Path(folder)) as pid,
+        closing(_reader(Path(folder))) as reader,
+        Circuit(ioc.port) as circuit,
+    ):
+        circuit.subscribe(circuit.connect(load.names))
+        return _measure(ioc, pid, circuit, reader, seconds)
+
+
+@contextmanager
+def _archiver(ioc: Server, load: Load, folder: Path) -> Iterator[int]:
+    """The process `rackioc archive`, once it has stored all PVs."""
+    pvs = "".join(f"    - {name}\n" for name in load.names)
+    (folder / "rack.yaml").write_text(CONFIG.format(url="sqlite:///rack.sqlite", pvs=pvs))
+    command = [sys.executable, "-m", "ioc", "archive", "rack.yaml"]
+    with servers.launch(command, str(folder), dict(ioc.environment)) as (process, log):
+        deadline = time.monotonic() + START
+        while _stored(folder) < load.count:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise Failed(f"the archiver stored {_stored(folder):,} PVs; {log.read_text(errors='replace')[-500:]}")
+            time.sleep(0.5)
+        yield process.pid
+
+
+def _reader(folder: Path) -> sqlite3.Connection:
+    """Holds no transaction: the writer must not wait for it."""
+    return sqlite3.connect(f"file:{folder}/rack.sqlite?mode=ro", uri=True, isolation_level=None)
+
+
+def _stored(folder: Path) -> int:
+    """How many PVs have a number in the archive."""
+    try:
+        with closing(_reader(folder)) as reader:
+            return int(reader.execute("SELECT count(*) FROM channel").fetchone()[0])
+    except sqlite3.OperationalError:  # no file yet, or no table
+        return 0
+
+
+def _measure(ioc: Server, pid: int, circuit: Circuit, reader: sqlite3.Connection, seconds: float) -> Figures:
+    """An independent client counts what the IOC posts, an independent reader looks again and again."""
+    collect([circuit], SETTLE)
+    begin, archiver, own = time.time(), servers.cpu(pid), ioc.cpu()
+    looks, memory = [], []
+    while (now := time.time()) < begin + seconds:
+        collect([circuit], min(LOOK, begin + seconds - now))
+        looks.append(_look(reader))
+        memory.append(servers.rss(pid) / 1024)
+    end, archiver, own = time.time(), servers.cpu(pid) - archiver, ioc.cpu() - own
+    collect([circuit], LAST)
+    posted = circuit.updates()
+    rows = _rows(reader, begin, end)
+    lags = _lags(looks, posted)
+    return {
+        "posted": len(posted.stamped(begin, end)),
+        "rows": len(rows),
+        "lost": rows.lost(),
+        "repeated": rows.repeated(),
+        "cpu": archiver / (end - begin),
+        "early": memory[min(int(WARM / LOOK), len(memory) // 2)],
+        "late": memory[-1],
+        "lag": float(np.median(lags)),
+        "worst": float(lags.max()),
+        "ioc": own / (end - begin),
+    }
+
+
+def _look(reader: sqlite3.Connection) -> Look:
+    """The newest rows are always where they arrive, in order of time."""
+    (newest,) = reader.execute("SELECT max(smpl_time) FROM sample_recent").fetchone()
+    return Look(time.time(), newest / 1e9)
+
+
+def _rows(reader: sqlite3.Connection, begin: float, end: float) -> Updates:
+    """The archive's rows with stamps in a time, as a client would have received them."""
+    numbers = {number: int(name.rpartition(":")[2]) for number, name in reader.execute("SELECT * FROM channel")}
+    window = "SELECT channel_id, smpl_time, float_val, severity_id - 1 FROM sample WHERE smpl_time BETWEEN ? AND ?"
+    rows = reader.execute(f"{window} ORDER BY smpl_time", (int(begin * 1e9), int(end * 1e9) - 1))
+    channel, stamp, value, severity = np.array(rows.fetchall()).T
+    return Updates(
+        channel=np.array([numbers[int(each)] for each in channel], np.uint32),
+        value=value,
+        severity=severity.astype(np.uint16),
+        sent=stamp / 1e9,
+        received=stamp / 1e9,
+    )
+
+
+def _lags(looks: Sequence[Look], posted: Updates) -> npt.NDArray[np.float64]:
+    """At each look, how long the oldest value had been posted that was not yet to be read."""
+    stamps = np.unique(posted.sent)
+    newest = np.array([look.newest for look in looks])
+    following = np.append(stamps, np.inf)[np.searchsorted(stamps, newest + SAME)]
+    moments = np.array([look.moment for look in looks])
+    lags: npt.NDArray[np.float64] = np.maximum(moments - following, 0.0)
+    return lags
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,154 @@
+"""From the archiver's queue to the commit: 12,000 PVs, a commit a scan, beside the fastest inserts by hand."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from random import Random
+from typing import Annotated
+
+import typer
+
+from archiver.database import open_store
+from archiver.queue import Queue
+from archiver.sample import Sample
+from archiver.settings import Policy
+from archiver.spool import Spool
+from archiver.upkeep import Upkeep
+from archiver.writer import Writer
+from bench import byhand, table
+from bench.contest import Rounds
+from bench.databases import Database, Directory, Kind, MariadbDatabases, SqliteFiles, databases
+from bench.servers import Failed
+from bench.stock import END_NS, NAMES, SECOND_NS, scan, sizes, stocked
+from bench.table import Column, Figures, Row
+
+COLUMNS = (
+    Column("rate", "samples/s", 0),
+    Column("longest", "longest commit, s", 2),
+    Column("reached", "rackioc reaches of it", 2),
+    Column("held", "of its rate at the first size", 2),
+    Column("queueing", "before it: into the queue, us/sample", 2),
+)
+GOALS = {
+    Kind.sqlite: "rackioc reaches 0.6 of executemany into sample_recent; at 10^8 rows 0.8 of its rate at 10^6",
+    Kind.mariadb: "rackioc reaches 0.6 of the best and 40,000 samples/s; at 10^8 rows 0.8 of its rate at 10^6",
+}
+RowsBefore = Annotated[str, typer.Option(help="Rows that are there before, with commas between: 1e6,1e8.")]
+Scans = Annotated[int, typer.Option(min=1, help="Scans of 12,000 PVs in a round.")]
+
+
+class Rackioc:
+    """The archiver's queue, writer, spool and store, without their thread."""
+
+    def __init__(self, url: str, spool: Path, title: str) -> None:
+        self.title = title
+        self._store = open_store(url)
+        self._queue = Queue()
+        self._spool = Spool(spool, 1e9, 0)
+        self._writer = Writer(self._queue, self._spool, Upkeep(lambda _: Policy()), lambda: self._store)
+
+    def newest_ns(self) -> int:
+        return max((sample.time_ns for sample in self._store.newest()), default=END_NS)
+
+    def take(self, samples: Sequence[Sample]) -> None:
+        for sample in samples:
+            self._queue.add(sample)
+
+    def store(self) -> None:
+        """With the house-keeping that is due."""
+        self._writer.cycle(time.monotonic())
+        if not self._writer.healthy or len(self._queue):
+            raise Failed(self._writer.error)
+
+    def close(self) -> None:
+        self._store.close()
+        self._spool.close()
+
+
+class Timed:
+    """A writer, and the time stamp of the scan that it stores next."""
+
+    def __init__(self, writer: byhand.Writer, begin_ns: int) -> None:
+        self.writer = writer
+        self._next_ns = begin_ns + SECOND_NS
+        self.round(1, Random(0))  # opens the database, gives numbers to names
+
+    def round(self, scans: int, numbers: Random) -> Figures:
+        """So many scans, one after the other."""
+        queueing, seconds = 0.0, []
+        for _ in range(scans):
+            samples = scan(self._next_ns, numbers)
+            self._next_ns += SECOND_NS
+            begin = time.perf_counter()
+            self.writer.take(samples)
+            taken = time.perf_counter()
+            self.writer.store()
+            seconds.append(time.perf_counter() - taken)
+            queueing += taken - begin
+        each = scans * len(NAMES)
+        return {"rate": each / sum(seconds), "longest": max(seconds), "queueing": 1e6 * queueing / each}
+
+
+def main(
+    rounds: Rounds = 3,
+    scans: Scans = 200,
+    database: Database = Kind.sqlite,
+    rows_before: RowsBefore = "0",
+    directory: Directory = None,
+) -> None:
+    """Samples/s from the archiver's queue to the commit, beside inserts by hand; before it the archive is filled."""
+    with databases(database, directory) as there, tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        ours = [_rackioc(there, rows, Path(folder)) for rows in sizes(rows_before)]
+        writers = [*ours, *(Timed(each, END_NS) for each in _references(there, Path(folder)))]
+        for each in writers:
+            stack.enter_context(closing(each.writer))
+        runs: list[list[Figures]] = []
+        for number in range(rounds):
+            typer.echo(f"round {number + 1} of {rounds}", err=True)
+            runs.append([each.round(scans, Random(number)) for each in writers])
+        rows = [
+            Row(each.writer.title, [_compared(run, number, each in ours) for run in runs])
+            for number, each in enumerate(writers)
+        ]
+        title = f"ingest: {there.title}, {rounds} x {scans} scans of {len(NAMES):,} PVs, a commit a scan"
+        table.show(title, COLUMNS, rows, None, GOALS[database], head="writer")
+
+
+def _rackioc(there: SqliteFiles | MariadbDatabases, rows: int, folder: Path) -> Timed:
+    url = stocked(there, rows) if rows else there.create("rackioc")
+    writer = Rackioc(url, folder / f"spool{rows}.sqlite", f"rackioc, {rows:,} rows before")
+    return Timed(writer, writer.newest_ns())
+
+
+def _references(there: SqliteFiles | MariadbDatabases, folder: Path) -> list[byhand.Writer]:
+    """Each with empty tables of its own, made as rackioc makes them."""
+
+    def made(name: str) -> str:
+        url = there.create(name)
+        open_store(url).close()
+        return url
+
+    if there.kind is Kind.sqlite:
+        return [byhand.SqliteMany(made(each.name), each) for each in (byhand.ARRIVING, byhand.CLUSTERED)]
+    return [
+        byhand.MariadbStatement(made("statement"), byhand.MARIADB),
+        byhand.MariadbMany(made("many"), byhand.MARIADB),
+        byhand.MariadbFile(made("file"), byhand.MARIADB, folder),
+    ]
+
+
+def _compared(run: Sequence[Figures], number: int, ours: bool) -> Figures:
+    """One writer's figures of a round, beside those of rackioc (at the first size)."""
+    rate, first = run[number]["rate"], run[0]["rate"]
+    if ours:
+        return {**run[number], "reached": math.nan, "held": rate / first}
+    return {**run[number], "reached": first / rate, "held": math.nan, "queueing": math.nan}
+
+
+if __name__ == "__main__":
+    typer.run(main)

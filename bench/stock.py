@@ -1,0 +1,147 @@
+"""Archives that are filled beforehand: so many generated rows over 12,000 PVs, in the order of the PVs."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from random import Random
+
+import typer
+
+from archiver.database import open_reader, open_store
+from archiver.sample import Sample
+from archiver.sqlite import SETTLE_ROWS
+from archiver.store import StoreError
+from bench.databases import Kind, MariadbDatabases, SqliteFiles, connect
+from bench.load import Kind as Records
+from bench.load import Load
+
+NAMES = Load(Records.ramp, 12_000).names
+SECOND_NS = 10**9
+DAY_NS = 86_400 * SECOND_NS
+END_NS = 1_760_000_000 * SECOND_NS
+"""Where the rows in order end; the ones that have just arrived follow."""
+
+ARRIVING = SETTLE_ROWS // len(NAMES) * 15 // 8
+"""Scans until SQLite settles for the first time, and nearly to the next time."""
+
+FAST, FAST_ROWS = 6_000, 100_000
+"""The number of a PV (from 1 on) that has so many rows in the last 24 h; of the others each has one a second."""
+
+_SQLITE = """
+    INSERT INTO sample_settled (channel_id, smpl_time, severity_id, status_id, float_val)
+    WITH RECURSIVE numbers (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM numbers WHERE i < :count - 1)
+    SELECT :channel, :begin + i * :spacing, 1, 1, random() / 1e15 FROM numbers"""
+
+_MARIADB = """
+    INSERT INTO sample (channel_id, smpl_time, nanosecs, severity_id, status_id, float_val)
+    SELECT {channel}, TIMESTAMPADD(MICROSECOND, seq * {spacing}, FROM_UNIXTIME({begin} / 1000000)),
+        ({begin} + seq * {spacing}) % 1000000 * 1000, 1, 1, RAND() * 1000
+    FROM seq_0_to_{last}"""
+_TOGETHER = 1_000_000
+"""Rows in one transaction."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Rows of one PV: the first one's time, and from each to the next, in ns."""
+
+    channel: int
+    begin: int
+    spacing: int
+    count: int
+
+
+def sizes(text: str) -> list[int]:
+    """Of an option such as 1e7,1e8."""
+    try:
+        return [int(float(each)) for each in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{text}: numbers of rows, with commas between, such as 1e7,1e8") from None
+
+
+def stocked(databases: SqliteFiles | MariadbDatabases, rows: int) -> str:
+    """The URL of an archive with so many rows, filled now unless that was done before."""
+    name = f"rows_{rows}"
+    url = databases.url(name)
+    if not _is_filled(url):
+        typer.echo(f"filling {rows:,} rows", err=True)
+        databases.create(name)
+        open_store(url).close()
+        fill = _fill_sqlite if databases.kind is Kind.sqlite else _fill_mariadb
+        fill(url, _series(rows))
+        _let_arrive(url)
+    return url
+
+
+def scan(time_ns: int, numbers: Random) -> list[Sample]:
+    """A value of each PV, all at one time."""
+    number = numbers.random
+    return [Sample(name, time_ns, number(), 0, "NO_ALARM") for name in NAMES]
+
+
+def _series(rows: int) -> Iterator[Series]:
+    if rows < FAST_ROWS + len(NAMES):
+        raise typer.BadParameter(f"{rows:,} rows are too few: at least {FAST_ROWS + len(NAMES):,}")
+    count, more = divmod(rows - FAST_ROWS, len(NAMES) - 1)
+    others = iter([count + 1] * more + [count] * (len(NAMES) - 1 - more))
+    for channel in range(1, len(NAMES) + 1):
+        if channel == FAST:
+            yield Series(channel, END_NS - DAY_NS, DAY_NS // FAST_ROWS, FAST_ROWS)
+        else:
+            count = next(others)
+            yield Series(channel, END_NS - count * SECOND_NS, SECOND_NS, count)
+
+
+def _is_filled(url: str) -> bool:
+    """What arrives comes last."""
+    last_ns = END_NS + (ARRIVING - 1) * SECOND_NS
+    try:
+        with closing(open_reader(url)) as reader:
+            names = reader.names()[:1]
+            return any(sample.time_ns == last_ns for sample in reader.samples(names, last_ns, last_ns))
+    except StoreError:
+        return False
+
+
+def _fill_sqlite(url: str, series: Iterator[Series]) -> None:
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
+        for pragma in ("journal_mode = OFF", "synchronous = OFF"):  # if it fails it is begun anew
+            connection.execute(f"PRAGMA {pragma}")
+        connection.execute("BEGIN")
+        for each in series:
+            connection.execute(_SQLITE, vars(each))
+        connection.execute("UPDATE settled SET smpl_time = ?", (END_NS - 1,))
+        connection.execute("INSERT INTO status VALUES (1, 'NO_ALARM')")
+        connection.executemany("INSERT INTO channel VALUES (?, ?)", list(enumerate(NAMES, 1)))
+        connection.execute("COMMIT")
+
+
+def _fill_mariadb(url: str, series: Iterator[Series]) -> None:
+    """By the server itself, from its own sequences."""
+    with closing(connect(url)) as connection, connection.cursor() as cursor:
+        rows = 0
+        for each in series:
+            micro = {"begin": each.begin // 1000, "spacing": each.spacing // 1000}
+            cursor.execute(_MARIADB.format(channel=each.channel, last=each.count - 1, **micro))
+            rows += each.count
+            if rows >= _TOGETHER:
+                connection.commit()
+                rows = 0
+        cursor.execute("INSERT INTO status (status_id, name) VALUES (1, 'NO_ALARM')")
+        cursor.executemany("INSERT INTO channel (channel_id, name) VALUES (%s, %s)", list(enumerate(NAMES, 1)))
+        connection.commit()
+
+
+def _let_arrive(url: str) -> None:
+    """Rows that come in scan by scan: first as many as are settled, for that parts the full pages of the filling.
+
+    Then nearly as many again as may wait: readers find them where they arrived.
+    """
+    numbers = Random(1)
+    with closing(open_store(url)) as store:
+        for second in range(ARRIVING):
+            store.add(scan(END_NS + second * SECOND_NS, numbers))
+            store.tidy()

@@ -1,0 +1,124 @@
+"""Commands about the archive: write it, read it, look after it."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archiver import status as archiver_status
+from archiver.answer import Question, answer
+from ioc import supervisor
+from ioc.cli.command import ConfigPath, archive_of, command, start_log
+from ioc.config import load
+
+DATABASE = "sqlite:///rack.sqlite"
+
+app = typer.Typer()
+db_app = typer.Typer(no_args_is_help=True, help="The database of a configuration's archive.")
+
+
+class HistoryForm(StrEnum):
+    """Formats of the history; text: a tab between columns."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    text = "text"
+
+
+class Report(StrEnum):
+    """Formats of a report."""
+
+    table = "table"
+    json = "json"
+
+
+@command(app, "archive")
+def archive(config: ConfigPath, parent: Annotated[int, typer.Option(hidden=True)] = 0) -> None:
+    """Keep the history of a configuration without serving it; a Channel Access client like any other."""
+    from archiver import archive as service
+
+    loaded = load(config)
+    settings = archive_of(loaded)
+    start_log()
+    if parent:
+        supervisor.end_with(parent)
+    raise typer.Exit(service.main(settings, config, pv_list=loaded.pv_list, prefix=loaded.prefix))
+
+
+@command(app, "status")
+def status(
+    config: ConfigPath, form: Annotated[Report, typer.Option("--format", help="How to print.")] = Report.table
+) -> None:
+    """Tell how the archiver of a configuration does; exit code 1 if it does not run, or if something is wrong.
+
+    Run it where the archiver was started: its status file is found from there.
+    """
+    troubles = archiver_status.command(archive_of(load(config)).status_file(config), form.value, sys.stdout)
+    for sentence in troubles:
+        typer.echo(sentence, err=True)
+    raise typer.Exit(1 if troubles else 0)
+
+
+@command(db_app, "init")
+def db_init(config: ConfigPath) -> None:
+    """Make the database's tables, as the archiver does when it starts; what is there already stays."""
+    from archiver import database, manage
+
+    archive = archive_of(load(config))
+    manage.init(archive.database)
+    database.make_seed_tables(archive)
+    _show(manage.status(archive.database))
+
+
+@command(db_app, "migrate")
+def db_migrate(config: ConfigPath) -> None:
+    """Bring the tables of an older rackioc up to date, as the archiver does when it starts."""
+    from archiver import manage
+
+    database = archive_of(load(config)).database
+    manage.migrate(database)
+    _show(manage.status(database))
+
+
+@command(db_app, "status")
+def db_status(config: ConfigPath) -> None:
+    """Tell what the database holds and whether its tables are up to date; nothing is changed."""
+    from archiver import manage
+
+    _show(manage.status(archive_of(load(config)).database))
+
+
+def _show(rows: list[tuple[str, str]]) -> None:
+    width = max(len(label) for label, _ in rows)
+    for label, value in rows:
+        typer.echo(f"{label:<{width}}  {value}")
+
+
+@command(app, "history")
+def history(
+    pvs: Annotated[list[str], typer.Argument(metavar="PV...", help="Names or globs.")],
+    since: Annotated[str | None, typer.Option(help="1h, 30m, 2d ago, or a time: '2026-11-20 14:00' (UTC).")] = None,
+    until: Annotated[str | None, typer.Option(help="As --since; left out: now.")] = None,
+    at: Annotated[str | None, typer.Option(help="The value in force at that time (as --since, or now).")] = None,
+    stat: Annotated[bool, typer.Option("--stat", help="Count, range, mean, std, time in alarm of each PV.")] = False,
+    bin_: Annotated[str | None, typer.Option("--bin", help="Count, range, mean of each 60s, 5m, 1h, ...")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw a picture.")] = None,
+    terminal: Annotated[bool, typer.Option("--terminal", help="Draw in the terminal.")] = False,
+    form: Annotated[HistoryForm | None, typer.Option("--format", help="How to print; left out: table.")] = None,
+    database: Annotated[str, typer.Option(envvar="RACKIOC_DATABASE", help="URL of the archive.")] = DATABASE,
+    config: Annotated[Path | None, typer.Option(help="Take the database from this configuration.")] = None,
+) -> None:
+    """Print or plot what the archive holds of some PVs; the value in force when the time begins leads."""
+    if config is not None:
+        settings = load(config).archive
+        database = settings.database if settings else database
+    question = Question(
+        pvs=pvs, database=database, since=since, until=until, form=form and form.value,
+        at=at, stat=stat, bin=bin_, plot=plot, terminal=terminal,
+    )  # fmt: skip
+    answer(question, sys.stdout, sys.stderr)

@@ -1,0 +1,100 @@
+"""Commands that serve a configuration, or tell what it would serve."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archiver.store import StoreError
+from archiver.url import DatabaseUrl
+from ioc import supervisor
+from ioc.cli.command import ConfigPath, Form, FormOption, command, start_log
+from ioc.config import Config, load
+
+app = typer.Typer()
+
+ForceOption = Annotated[bool, typer.Option("--force", help="Serve even if another server has the same names.")]
+
+
+@command(app, "run")
+def run(config: ConfigPath, force: ForceOption = False) -> None:
+    """Serve a configuration; with `archive:` in it, keep the history in a second process."""
+    serve(load(config), with_archiver=True, force=force)
+
+
+@command(app, "ioc")
+def ioc(config: ConfigPath, force: ForceOption = False) -> None:
+    """Serve a configuration without its archiver (for a service manager that runs both)."""
+    serve(load(config), with_archiver=False, force=force)
+
+
+@command(app, "check")
+def check(config: ConfigPath) -> None:
+    """Check a configuration without touching an instrument; print every fault with its line.
+
+    Of an archive on a server it tells what the user may not do there (exit code 1).
+    """
+    loaded = load(config)
+    typer.echo(f"{config}: good; {len(loaded.instruments)} instruments")
+    missing = _missing_grants(loaded.archive.database) if loaded.archive else []
+    for sentence in missing:
+        typer.echo(sentence)
+    raise typer.Exit(1 if missing else 0)
+
+
+def _missing_grants(database: str) -> list[str]:
+    url = DatabaseUrl.parse(database)
+    if url.backend == "sqlite":
+        return []
+    from archiver.grants import missing_grants
+
+    try:
+        return missing_grants(url)
+    except StoreError as error:
+        typer.echo(f"archive: {error}; samples would wait in the spool", err=True)
+        return []
+
+
+@command(app, "pvs")
+def pvs(config: ConfigPath, form: FormOption = Form.table) -> None:
+    """List the PVs of a configuration. Crates are connected to and asked what they have; nothing is written."""
+    from ioc import listing
+
+    rows, silent = listing.rows(load(config))
+    listing.write(rows, form.value, sys.stdout)
+    for sentence in silent:
+        typer.echo(sentence, err=True)
+    raise typer.Exit(1 if silent else 0)
+
+
+@command(app, "convert")
+def convert(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="config.yml, or SE521_dbsettings.py (never run).")],
+) -> None:
+    """Print a configuration made from that of the CAEN HV logger or of the SE521 data logger.
+
+    `rackioc convert config.yml > rack.yaml`: their old tables go on growing.
+    """
+    from ioc import convert as conversion
+
+    typer.echo(conversion.convert(file), nl=False)
+
+
+def serve(config: Config, *, with_archiver: bool, banner: str = "", force: bool = False) -> None:
+    """Serve until a signal comes; ``banner`` is shown when clients can connect."""
+    from ioc.ioc import serve as serve_ioc
+
+    start_log()
+
+    async def beside(addresses: list[str]) -> None:
+        if banner:
+            typer.echo(banner)
+        if with_archiver and config.archive is not None:
+            await supervisor.supervise_archiver(config.path, addresses)
+        await asyncio.Event().wait()
+
+    asyncio.run(serve_ioc(config, beside, force=force))

@@ -1,0 +1,92 @@
+"""Commands that put simulated instruments in the place of real ones."""
+
+from __future__ import annotations
+
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ioc.cli.command import ConfigPath, command, guarded
+from ioc.cli.serving import serve
+from ioc.config import load
+from sim.fake import CommandError
+
+CONTROL = Path(tempfile.gettempdir()) / "rackioc-demo" / "control"
+
+app = typer.Typer(no_args_is_help=True)
+
+LargeOption = Annotated[bool, typer.Option("--large", help="With a full crate: 16 boards of 48 channels.")]
+ControlOption = Annotated[Path, typer.Option(help="Unix socket on which faults are asked for.")]
+
+
+@app.callback(invoke_without_command=True)
+@guarded
+def sim_rack(context: typer.Context, large: LargeOption = False) -> None:
+    """Simulated instruments on the real wire, with faults on request."""
+    if large and context.invoked_subcommand is not None:
+        raise typer.BadParameter(f"--large stands alone or behind 'demo', not before '{context.invoked_subcommand}'")
+    if large:
+        _demo(large, CONTROL)
+
+
+@command(app, "demo")
+def sim_demo(large: LargeOption = False, control_path: ControlOption = CONTROL) -> None:
+    """Serve the demo rack: a crate with three boards, a thermocouple logger, a generator, and the archiver."""
+    _demo(large, control_path)
+
+
+def _demo(large: bool, control_path: Path) -> None:
+    config = "large.yaml" if large else "demo.yaml"
+    _simulate(Path(str(files("sim") / config)), control_path, large=large)
+
+
+@command(app, "run")
+def sim_run(config: ConfigPath, control_path: ControlOption = CONTROL) -> None:
+    """Serve a configuration with a simulated instrument in the place of each real one."""
+    _simulate(config, control_path)
+
+
+@command(app, "technix")
+def sim_technix(
+    port: Annotated[Path, typer.Argument(metavar="LINK", help="Where the serial line appears.")],
+    control_path: ControlOption = CONTROL,
+) -> None:
+    """Put one simulated generator on a serial line, for any program that speaks its protocol. Stop with Ctrl+C."""
+    from sim import technix
+
+    typer.echo(f"GEN listens at {port}; faults: rackioc sim fault GEN help --control-path {control_path}")
+    technix.serve(str(port), str(control_path), technix.Generator())
+
+
+@command(app, "fault")
+def sim_fault(
+    words: Annotated[list[str], typer.Argument(metavar="INSTRUMENT COMMAND...", help="Such as: GEN interlock open")],
+    control_path: ControlOption = CONTROL,
+) -> None:
+    """Ask a simulated instrument for a fault; `rackioc sim fault GEN help` tells which there are."""
+    from sim import control
+
+    try:
+        typer.echo(control.send(str(control_path), " ".join(words)))
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise CommandError(f"no simulation listens at {control_path}; 'rackioc sim demo' starts one") from None
+
+
+def _simulate(path: Path, control_path: Path, *, large: bool = False) -> None:
+    from ioc import banner
+    from sim.caen_boards import demo_crate, large_crate
+    from sim.rack import Rack
+
+    loaded = load(path)
+    rack = Rack(loaded.raw, control_path=str(control_path), crate=large_crate if large else demo_crate)
+    try:
+        rack.plug()
+    except RuntimeError as error:
+        raise CommandError(str(error)) from error
+    try:
+        serve(loaded, with_archiver=True, banner=banner.text(loaded, control_path))
+    finally:
+        rack.close()

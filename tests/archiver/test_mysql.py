@@ -1,0 +1,191 @@
+"""What is special about MySQL and MariaDB."""
+
+from contextlib import closing
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from archiver.database import open_reader, open_store
+from archiver.mysql_rows import STATEMENT_ROWS
+from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
+from archiver.schema import Migration, migrations
+from archiver.store import Rejected, StoreError
+
+START = 1_800_000_000_000_000_000
+MS = 10**6
+ALL = (0, 2**63 - 1)
+
+
+@pytest.fixture
+def store(mysql_database):
+    with closing(open_store(mysql_database)) as store:
+        yield store
+
+
+@pytest.fixture
+def query(shared_server, mysql_database):
+    """Statements of an administrator, in the server's own time zone."""
+    name = make_url(mysql_database).database
+    return lambda *statements: shared_server.execute(*statements, database=name)
+
+
+def sample(pv="A", ms=0, value=1.5, severity=0, status="NO_ALARM"):
+    return Sample(pv, START + ms * MS, value, severity, status)
+
+
+def read(database, *pvs):
+    with closing(open_reader(database)) as reader:
+        return list(reader.samples(pvs, *ALL))
+
+
+def test_a_person_can_read_the_history_view(store, query):
+    store.describe({"A": Dated(0, Metadata("V")), "B": Dated(0, Metadata(words=("Off", "On", "")))})
+    store.describe({"B": Dated(START + 700 * MS, Metadata(words=("Zero", "One")))})
+    store.add(
+        [sample(value=85.5, severity=1, status="HIGH"), sample("B", 1, 1), sample("B", 500, 2), sample("B", 800, 1)]
+    )
+    store.add([gap_marker("A", START + 1000 * MS, Gap.DISCONNECTED)])
+    assert query("SELECT name, time, value, unit, severity, status FROM history ORDER BY time") == [
+        ("A", "2027-01-15T08:00:00.000000000Z", "85.5", "V", "MINOR", "HIGH"),
+        ("B", "2027-01-15T08:00:00.001000000Z", "On", "", "OK", "NO_ALARM"),
+        ("B", "2027-01-15T08:00:00.500000000Z", "2", "", "OK", "NO_ALARM"),
+        ("B", "2027-01-15T08:00:00.800000000Z", "One", "", "OK", "NO_ALARM"),
+        ("A", "2027-01-15T08:00:01.000000000Z", "Disconnected", "", "INVALID", "Disconnected"),
+    ]
+
+
+def test_a_batch_of_several_statements_is_stored_whole(store, mysql_database):
+    batch = [sample(f"PV{number}") for number in range(STATEMENT_ROWS + 5)]
+    batch += [sample("TEXT", ms, "x" * 60_000) for ms in range(80)]
+    store.add(batch)
+    assert sorted(store.newest()) == sorted(batch[: STATEMENT_ROWS + 5] + batch[-1:])
+    assert read(mysql_database, "TEXT") == batch[-80:]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        sample(value="x" * 70_000),
+        sample(value=2**31),
+        sample(pv="x" * 300),
+        sample(value="\udc80"),
+        Sample("A", -1, 1.0, 0, "NO_ALARM"),
+        Sample("A", 2**63 - 1, 1.0, 0, "NO_ALARM"),
+        sample(value=(1.0,) * 1_100_000),
+    ],
+    ids=["long text", "large integer", "long name", "no text", "before 1970", "after 2038", "larger than a packet"],
+)
+def test_what_never_fits_is_rejected(store, mysql_database, bad):
+    with pytest.raises(Rejected):
+        store.add([sample("B"), bad])
+    store.add([sample("C")])
+    assert read(mysql_database, "C") == [sample("C")]
+    with closing(open_reader(mysql_database)) as reader:
+        assert reader.names() == ["C"]
+
+
+def test_a_connection_that_was_ended_is_made_again(store, mysql_database, shared_server):
+    store.add([sample()])
+    user = make_url(mysql_database).username
+    for (number,) in shared_server.execute(f"SELECT id FROM information_schema.processlist WHERE user = '{user}'"):
+        shared_server.execute(f"KILL {number}")
+    store.add([sample(ms=1)])
+    assert read(mysql_database, "A") == [sample(), sample(ms=1)]
+
+
+def test_a_batch_that_was_interrupted_can_be_sent_again(own_server):
+    database = own_server.create("archive")
+    with closing(open_store(database)) as store:
+        store.add([sample()])
+        own_server.kill9()
+        with pytest.raises(StoreError, match=r"127\.0\.0\.1:\d+/archive: .*\(does the server run"):
+            store.add([sample("B")])
+        own_server.start()
+        store.add([sample("B")])
+        store.add([sample("B")])
+    assert read(database, "A", "B") == [sample(), sample("B")]
+
+
+def test_rows_that_somebody_locks_are_no_reason_to_give_up_the_batch(store, mysql_database, query, shared_server):
+    import pymysql
+
+    store.add([sample()])
+    store._session._connection.query("SET innodb_lock_wait_timeout = 1")
+    url = make_url(mysql_database)
+    with closing(pymysql.connect(host=url.host, port=url.port, user=url.username, password=url.password)) as other:
+        other.query(f"SELECT * FROM {url.database}.sample FOR UPDATE")
+        with pytest.raises(StoreError, match=r"Lock wait timeout exceeded.*another program") as caught:
+            store.add([sample(ms=1)])
+        assert not isinstance(caught.value, Rejected)
+    store.add([sample(ms=1)])
+    assert len(read(mysql_database, "A")) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"password": "wrong"}, r"Access denied .*\(check the user and the password"),
+        ({"database": "nothing"}, r"(Access denied|Unknown database).*rackioc"),
+        ({"port": 1}, r"Can't connect .*\(does the server run"),
+    ],
+)
+def test_what_hinders_the_login_is_a_sentence(mysql_database, change, sentence):
+    wrong = make_url(mysql_database).set(**change).render_as_string(hide_password=False)
+    for opening in (open_store, open_reader):
+        with pytest.raises(StoreError, match=sentence):
+            opening(wrong)
+
+
+def test_a_read_only_server_is_not_written_to(own_server):
+    database = own_server.create("archive")
+    open_store(database).close()
+    own_server.execute("SET GLOBAL read_only = ON")
+    with pytest.raises(StoreError, match="the server is read-only"):
+        open_store(database)
+    open_reader(database).close()
+
+
+def test_a_database_without_tables_is_no_archive_to_read(mysql_database):
+    with pytest.raises(StoreError, match="a database, but not an archive"):
+        open_reader(mysql_database)
+
+
+def test_a_schema_from_the_future_is_refused(store, mysql_database, query):
+    query("UPDATE archive_schema SET version = 99")
+    for opening in (open_store, open_reader):
+        with pytest.raises(StoreError, match=r"its schema is version 99, .* knows \d+: update"):
+            opening(mysql_database)
+
+
+def test_a_migration_that_fails_can_be_run_again(store, mysql_database, query, monkeypatch):
+    newest = migrations("mysql")[-1].number
+    steps = ["CREATE TABLE IF NOT EXISTS extra (a INT PRIMARY KEY);\n", "CREATE TABLE nonsense (a NONSENSE);\n"]
+
+    def with_step(sql):
+        plain = [*migrations("mysql"), Migration(newest + 1, sql)]
+        for module in ("mysql", "mysql_schema"):
+            monkeypatch.setattr(f"archiver.{module}.migrations", lambda _dialect: plain)
+
+    with monkeypatch.context():
+        with_step("".join(steps))
+        with pytest.raises(StoreError, match="NONSENSE"):
+            open_store(mysql_database)
+        assert query("SELECT version FROM archive_schema") == [(newest,)]
+        with_step(steps[0])
+        open_store(mysql_database).close()
+        assert query("SELECT version FROM archive_schema") == [(newest + 1,)]
+
+
+def test_the_archive_of_another_program_is_left_alone(mysql_database, query):
+    query("CREATE TABLE sample (channel_id INT, smpl_time TIMESTAMP, INDEX (channel_id, smpl_time))")
+    with pytest.raises(StoreError, match="another program's archive"):
+        open_store(mysql_database)
+    assert query("SHOW TABLES") == [("sample",)]
+
+
+def test_states_are_not_thinned(store, mysql_database):
+    store.describe({"A": Dated(0, Metadata(words=("Off", "On")))})
+    states = [sample(ms=ms, value=ms % 2) for ms in range(1000)]
+    store.add(states)
+    assert not store.thin("A", START + 10_000 * MS, 100 * MS)
+    assert read(mysql_database, "A") == states

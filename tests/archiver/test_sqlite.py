@@ -1,0 +1,146 @@
+"""What is special about the SQLite file."""
+
+import math
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import ExitStack, closing
+from importlib.resources import files
+
+import pytest
+
+from archiver.database import open_reader, open_store
+from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
+from archiver.schema import Migration, migrations
+from archiver.store import StoreError
+
+ALL = (0, 2**63 - 1)
+VOLTS = Metadata("V", 3, (0.0, 100.0), (None, 80.0), (None, 90.0))
+SWITCH = Metadata(words=("Off", "On", ""))
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "rack.sqlite"
+
+
+@pytest.fixture
+def store(file):
+    with closing(open_store(f"sqlite:///{file}")) as store:
+        yield store
+
+
+@pytest.fixture
+def reader(file):
+    """Opens a reader: it sees the archive as it is when opened."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(closing(open_reader(f"sqlite:///{file}")))
+
+
+def sample(pv="A", time_ns=1_800_000_000_000_000_001, value=1.5, severity=0, status="NO_ALARM"):
+    return Sample(pv, time_ns, value, severity, status)
+
+
+@pytest.mark.parametrize(("value", "text"), [(math.nan, "NaN"), (math.inf, "Infinity"), (-math.inf, "-Infinity")])
+def test_what_is_no_number_is_text(store, file, value, text):
+    store.add([sample(value=value)])
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT num_val, float_val, str_val FROM sample").fetchall() == [(None, None, text)]
+
+
+def test_a_person_can_read_the_history_view(store, file):
+    store.describe({"A": Dated(0, VOLTS), "B": Dated(0, SWITCH)})
+    store.add([sample(value=85.5, severity=1, status="HIGH"), sample("B", value=1)])
+    store.add([sample("B", value=2, time_ns=1_800_000_000_500_000_000)])
+    store.add([gap_marker("A", 1_800_000_001_000_000_000, Gap.DISCONNECTED)])
+    with closing(sqlite3.connect(file)) as connection:
+        cursor = connection.execute("SELECT * FROM history ORDER BY time, name")
+        columns = [column for column, *_ in cursor.description]
+        assert columns == ["name", "time", "value", "unit", "severity", "status"]
+        assert cursor.fetchall() == [
+            ("A", "2027-01-15T08:00:00.000000001Z", 85.5, "V", "MINOR", "HIGH"),
+            ("B", "2027-01-15T08:00:00.000000001Z", "On", "", "NO_ALARM", "NO_ALARM"),
+            ("B", "2027-01-15T08:00:00.500000000Z", 2, "", "NO_ALARM", "NO_ALARM"),
+            ("A", "2027-01-15T08:00:01.000000000Z", "Disconnected", "", "INVALID", "Disconnected"),
+        ]
+
+
+def test_a_locked_file_is_a_sentence_and_the_batch_can_be_sent_again(store, file, reader):
+    store._connection.exec_driver_sql("PRAGMA busy_timeout = 50")
+    store._connection.rollback()
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match=r"rack\.sqlite: database is locked \(another program"):
+            store.add([sample()])
+    store.add([sample()])
+    assert list(reader().samples(["A"], *ALL)) == [sample()]
+
+
+def test_the_file_is_opened_again_with_what_it_holds(file):
+    for time_ns in (1, 2):
+        with closing(open_store(f"sqlite:///{file}")) as store:
+            store.add([sample(time_ns=time_ns)])
+            assert store.newest() == [sample(time_ns=time_ns)]
+
+
+def test_a_schema_from_the_future_is_refused(file):
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    for opening in (open_store, open_reader):
+        with pytest.raises(StoreError, match=r"rack\.sqlite: its schema is version 99, .* knows \d+: update"):
+            opening(f"sqlite:///{file}")
+
+
+def test_a_migration_that_fails_leaves_the_version_and_the_tables(file, monkeypatch):
+    newest = migrations("sqlite")[-1].number
+    broken = Migration(newest + 1, "CREATE TABLE extra (a);\nCREATE TABLE channel (b);\n")
+    monkeypatch.setattr("archiver.sqlite_file.migrations", lambda dialect: [*migrations(dialect), broken])
+    with pytest.raises(StoreError, match="table channel already exists"):
+        open_store(f"sqlite:///{file}")
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (newest,)
+        assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'extra'").fetchone() == (0,)
+
+
+def test_what_is_not_an_archive_is_refused(tmp_path):
+    text, empty = tmp_path / "notes.txt", tmp_path / "empty.sqlite"
+    text.write_text("not a database" * 100)
+    sqlite3.connect(empty).close()
+    empty.touch()
+    with pytest.raises(StoreError, match="file is not a database"):
+        open_store(f"sqlite:///{text}")
+    with pytest.raises(StoreError, match="an SQLite file, but not an archive"):
+        open_reader(f"sqlite:///{empty}")
+
+
+def test_migrations_are_numbered_without_gaps():
+    scripts = [file.name for file in files("db").joinpath("sqlite").iterdir() if file.name.endswith(".sql")]
+    assert [step.number for step in migrations("sqlite")] == list(range(1, len(scripts) + 1))
+
+
+WRITER = """
+import itertools, sys
+from archiver.database import open_store
+from archiver.sample import Sample
+store = open_store(sys.argv[1])
+for batch in itertools.count():
+    store.add([Sample(pv, batch * 1000 + n, n, 0, "NO_ALARM") for pv in "ABCD" for n in range(1000)])
+    print(batch, flush=True)
+"""
+
+
+def test_kill_9_of_the_writer_loses_no_batch_that_was_committed(file):
+    database = f"sqlite:///{file}"
+    with subprocess.Popen([sys.executable, "-c", WRITER, database], stdout=subprocess.PIPE, text=True) as writer:
+        while int(committed := writer.stdout.readline()) < 20:
+            pass
+        writer.send_signal(signal.SIGKILL)
+        committed = int((writer.stdout.read().split() or [committed])[-1])
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    with closing(open_reader(database)) as reader:
+        for pv in "ABCD":
+            times = [sample.time_ns for sample in reader.samples([pv], *ALL)]
+            assert times == list(range(len(times)))
+            assert len(times) in {(committed + 1) * 1000, (committed + 2) * 1000}

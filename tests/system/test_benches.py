@@ -1,0 +1,28 @@
+"""The benches of the archive run, and print a table; what they measure is not looked at."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("command", "rows"),
+    [
+        ("ingest --rounds 1 --scans 1 --rows-before 2e5", ["rackioc, 200,000 rows before", "sqlite3, executemany"]),
+        ("archive --seconds 1 --count 24", [r"rackioc \| 1 \| (\d+) \| \1 \| 0 \| 0 \|"]),
+        ("query --rounds 1 --rows 2e5", [r"200,000 rows, PV of 100,000 rows, cold \| 1 \| 100,000 \|"]),
+        ("size --scans 1", ["rackioc, SQLite", "rackioc, MariaDB", "Phoebus as shipped, MariaDB"]),
+    ],
+)
+def test_a_bench_prints_its_table(command: str, rows: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *f"bench.{command}".split()], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for row in rows:
+        assert re.search(rf"^\| {row}.*\|$", done.stdout, re.MULTILINE), done.stdout
