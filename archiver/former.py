@@ -1,7 +1,7 @@
 """What earlier runs of the archiver stored, and the end of one that was killed."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from archiver.sample import RESOLUTION_NS, Gap, Sample, gap_marker, is_gap
 from archiver.spool import Spool, SpoolError
@@ -21,13 +21,13 @@ def end_former_run(store: Store, spool: Spool, began_ns: int) -> dict[str, int]:
     try:
         for run_ns, batch in spool.leftover():
             if run_ns not in {0, last_run_ns}:
-                marks += _end(newest, run_ns)
+                marks += _end(newest, run_ns, [sample for sample in newest.values() if sample.time_ns < run_ns])
             last_run_ns = run_ns
             _take_later(newest, batch.samples)
     except SpoolError as error:
         log.error("%s; it is put aside, what was in it is not stored", error)
         spool.put_aside()
-    marks += _end(newest, began_ns)
+    marks += _end(newest, began_ns, list(newest.values()))
     if marks:
         count = len({mark.pv for mark in marks})
         log.warning("the former run was not stopped but killed: %d PVs marked %s", count, Gap.ARCHIVE_OFF)
@@ -36,17 +36,17 @@ def end_former_run(store: Store, spool: Spool, began_ns: int) -> dict[str, int]:
     return {pv: sample.time_ns for pv, sample in newest.items()}
 
 
-def _end(newest: dict[str, Sample], next_ns: int) -> list[Sample]:
-    """The marks where a run ended, before the next one began; they are the newest then.
+def _end(newest: dict[str, Sample], next_ns: int, last: Sequence[Sample]) -> list[Sample]:
+    """The marks after the last samples of a run, the next of which began at `next_ns`; they are the newest then.
 
     They stand where the whole archive ends, the spool included: until then at least that run was alive. An IOC whose
     clock is ahead must not put the end of the others' rows into the future.
     """
-    end_ns = min(max((sample.time_ns for sample in newest.values()), default=0), next_ns)
+    end_ns = min(max((sample.time_ns for sample in last), default=0), next_ns)
     marks = [
         gap_marker(sample.pv, (max(end_ns, sample.time_ns) // RESOLUTION_NS + 1) * RESOLUTION_NS, Gap.ARCHIVE_OFF)
-        for sample in newest.values()
-        if not is_gap(sample) and sample.time_ns < next_ns
+        for sample in last
+        if not is_gap(sample)
     ]
     _take_later(newest, marks)
     return marks

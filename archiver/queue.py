@@ -32,10 +32,12 @@ class Queue:
         self._metadata: dict[str, Dated] = {}
         self._losses: dict[str, _Loss] = {}
         self._since = 0.0
+        self._out = 0  # taken, and neither done nor put back
         self.lost = 0
 
     def __len__(self) -> int:
-        return len(self._samples)
+        """Samples in memory, those that are being stored included."""
+        return len(self._samples) + self._out
 
     @property
     def oldest(self) -> float | None:
@@ -44,7 +46,7 @@ class Queue:
 
     def add(self, sample: Sample) -> None:
         """When memory is full the newest goes: what is older has a place already."""
-        if len(self._samples) >= self._limit:
+        if len(self) >= self._limit:
             self._lose(sample)
             return
         if not self._samples:
@@ -59,11 +61,19 @@ class Queue:
         self._metadata[pv] = dated
 
     def take(self) -> Batch:
-        """All of it. Each deque is emptied from its head, for more may come at its tail meanwhile."""
+        """All of it, to be given to `done` or `put_back`, by one thread at a time.
+
+        Each deque is emptied from its head, for more may come at its tail meanwhile.
+        """
         metadata = {pv: self._metadata.pop(pv) for pv in list(self._metadata)}
         rows = [self._rows.popleft() for _ in range(len(self._rows))]
         samples = [self._samples.popleft() for _ in range(len(self._samples))]
+        self._out += len(samples)
         return Batch(samples, rows, metadata)
+
+    def done(self, batch: Batch) -> None:
+        """It has a place elsewhere."""
+        self._out -= len(batch.samples)
 
     def put_back(self, batch: Batch, since: float) -> None:
         """What could be put nowhere else is the oldest again."""
@@ -71,10 +81,11 @@ class Queue:
         self._rows.extendleft(reversed(batch.rows))
         self._metadata = batch.metadata | self._metadata
         self._since = since
+        self._out -= len(batch.samples)
 
     def mark_losses(self) -> None:
         """If there is room again: a gap from each PV's first lost sample to the last, which is in force and kept."""
-        if not self._losses or len(self._samples) >= self._limit:
+        if not self._losses or len(self) >= self._limit:
             return
         losses, self._losses = self._losses, {}
         for pv, loss in losses.items():

@@ -21,7 +21,8 @@ _SCHEMA = """
         id INTEGER PRIMARY KEY AUTOINCREMENT, spooled REAL NOT NULL, run INTEGER NOT NULL, count INTEGER NOT NULL,
         data BLOB NOT NULL)"""
 
-_PRAGMAS = ("auto_vacuum = FULL", "journal_mode = WAL", "synchronous = FULL", "busy_timeout = 5000")
+# A journal that stays takes no room to open: an archiver can start on a full disk with a spool that is there already.
+_PRAGMAS = ("auto_vacuum = FULL", "journal_mode = PERSIST", "synchronous = FULL", "busy_timeout = 5000")
 
 
 class SpoolError(Exception):
@@ -127,8 +128,7 @@ class Spool:
         with self._lock, self._sentences():
             self._connection.close()
             self.path.rename(self.path.with_name(f"{self.path.name}.broken-{int(time.time())}"))
-            for companion in ("-wal", "-shm"):
-                self.path.with_name(f"{self.path.name}{companion}").unlink(missing_ok=True)
+            self.path.with_name(f"{self.path.name}-journal").unlink(missing_ok=True)
             self._open()
 
     def close(self) -> None:

@@ -31,10 +31,11 @@ T = TypeVar("T")
 
 @dataclass
 class _Current:
-    """The batch that is being stored: since when, and its number in the spool if it is there."""
+    """The batch that is being stored: since when, when its oldest sample came, and its number in the spool if any."""
 
     batch: Batch
     since: float
+    oldest: float
     spooled: int | None = None
 
 
@@ -57,6 +58,7 @@ class Writer:
         self._upkeep = upkeep
         self._open_store = open_store
         self._store: Store | None = None
+        self._removable: set[int] = set()  # what is stored and still in the spool
         self._current: _Current | None = None
         self._lock = threading.Lock()  # over _current and its place in the spool
         self._asked: float | None = None  # since when (monotonic) the database is to answer
@@ -76,7 +78,7 @@ class Writer:
         self._tried.wait(PATIENCE)
 
     def guard(self) -> None:
-        """About once a second: when the database takes long, see to it that all is on disk."""
+        """About once a second: when the database is away or takes long, see to it that all is on disk."""
         if not self._thread.is_alive():
             raise StoreError("the thread that stores has ended by a fault, see above")
         slow = time.time() - SLOW
@@ -85,10 +87,9 @@ class Writer:
             if current is not None and current.spooled is None and current.since < slow:
                 current.spooled = self._try_spool(current.batch)
             since = self._queue.oldest
-            if since is not None and since < slow - COMMIT_PERIOD and not self.spool_error:
+            if since is not None and not self.spool_error and (not self.healthy or since < slow - COMMIT_PERIOD):
                 waiting = self._queue.take()
-                if self._try_spool(waiting) is None:
-                    self._queue.put_back(waiting, since)
+                self._keep(waiting, since)
 
     def close(self) -> None:
         """Store or spool what is left; StoreError if neither can be done."""
@@ -96,8 +97,8 @@ class Writer:
         self._thread.join()
         if self._store is not None:
             self._store.close()
-        if (rest := self._queue.take()) and self._try_spool(rest) is None:
-            self._queue.put_back(rest, time.time())
+        if rest := self._queue.take():
+            self._keep(rest, time.time())
         if len(self._queue):
             raise StoreError(f"{self.error or self.spool_error}; {len(self._queue)} samples are lost")
 
@@ -114,7 +115,7 @@ class Writer:
         """When the oldest came of what is not yet committed (seconds since 1970)."""
         current = self._current
         spooled = self._spool.oldest if self._spool.rows else None
-        times = (self._queue.oldest, current.since if current else None, spooled)
+        times = (self._queue.oldest, current.oldest if current else None, spooled)
         return min((each for each in times if each is not None), default=None)
 
     def _run(self) -> None:
@@ -130,25 +131,41 @@ class Writer:
         """What came since the last time; then, as long as there is time, what waits in the spool, and upkeep."""
         if self._store is None:
             self._try(self._open)
-        if batch := self._queue.take():
-            self._place(batch)
+        if current := self._take():
+            self._place(current)
         while self._store and self._spool.rows and self._try(self._replay) and time.monotonic() < until:
             pass
         while self.healthy and self._try(self._step) and time.monotonic() < until:
             pass
 
-    def _place(self, batch: Batch) -> None:
-        """Store it, else spool it, else keep it. While batches wait in the spool, they tell whether it is back."""
+    def _take(self) -> _Current | None:
         with self._lock:
-            self._current = current = _Current(batch, time.time())
+            now = time.time()
+            oldest = self._queue.oldest or now
+            batch = self._queue.take()
+            self._current = _Current(batch, now, oldest) if batch else None
+            return self._current
+
+    def _place(self, current: _Current) -> None:
+        """Store it, else spool it, else keep it. While batches wait in the spool, they tell whether it is back."""
+        batch = current.batch
         may_work = self.healthy or (self._store is not None and not self._spool.rows)
         stored = may_work and self._try(lambda: self._commit(batch))
         with self._lock:
             self._current = None
-            if current.spooled is None and not stored and self._try_spool(batch) is None:
-                self._queue.put_back(batch, current.since)
-            elif current.spooled is not None and stored:
-                self._spool.remove(current.spooled)
+            if current.spooled is None and not stored:
+                self._keep(batch, current.oldest)
+                return
+            self._queue.done(batch)
+            if current.spooled is not None and stored:
+                self._remove(current.spooled)
+
+    def _keep(self, batch: Batch, oldest: float) -> None:
+        """Until it can be stored: on disk, else in memory."""
+        if self._try_spool(batch) is None:
+            self._queue.put_back(batch, oldest)
+        else:
+            self._queue.done(batch)
 
     def _try(self, action: Callable[[], bool]) -> bool:
         """What the action returns, False if the database cannot do it; both is noticed."""
@@ -172,7 +189,7 @@ class Writer:
         return store.tidy() or self._upkeep.step(store)
 
     def _replay(self) -> bool:
-        """Store the oldest batch of the spool; True if there was one."""
+        """Store the oldest batch of the spool; True if there was one, and it is gone."""
         try:
             head = self._spool.head()
         except SpoolError as error:
@@ -181,8 +198,20 @@ class Writer:
             return False
         if head is None:
             return False
-        self._commit(head.batch)
-        self._spool.remove(head.id)
+        if head.id not in self._removable:
+            self._commit(head.batch)
+        return self._remove(head.id)
+
+    def _remove(self, number: int) -> bool:
+        """From the spool, what is stored; False if it must stay there: on a full disk nothing can be deleted, too."""
+        self._removable.add(number)
+        try:
+            self._spool.remove(number)
+        except SpoolError as error:
+            self._note_spool(f"{error}; what waits in it is stored later")
+            return False
+        self._removable.discard(number)
+        self._note_spool("")
         return True
 
     def _commit(self, batch: Batch) -> bool:

@@ -34,6 +34,21 @@ def test_when_memory_is_full_the_loss_is_counted_and_marked_and_the_last_value_k
     queue.add(sample(7, "B"))
     queue.mark_losses()
     assert queue.lost == 3
-    assert queue.take().samples == [sample(number) for number in range(1, 6)]
+    batch = queue.take()
+    assert batch.samples == [sample(number) for number in range(1, 6)]
+    queue.done(batch)
     queue.add(sample(10))
     assert queue.take().samples == [gap_marker("A", 6, Gap.OVERRUN), sample(9), sample(7, "B"), sample(10)]
+
+
+def test_what_is_being_stored_fills_memory_too():
+    queue = Queue(limit=2)
+    for number in range(2):
+        queue.add(sample(number))
+    batch = queue.take()
+    for number in range(2, 5):
+        queue.add(sample(number))
+    assert (len(queue), queue.lost) == (2, 2)
+    queue.put_back(batch, since=5.0)
+    queue.mark_losses()
+    assert queue.take() == batch

@@ -1,0 +1,101 @@
+"""`kill -9` of the archiver: the last commit period may be missing, and is marked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from archiver.sample import Gap
+from tests.archiver.conftest import Ioc
+from tests.system.faults.counting import (
+    GAPS,
+    NAMES,
+    STEPPING,
+    Archiver,
+    gaps,
+    locked,
+    period_ns,
+    rows_of,
+    stretches,
+    wait,
+)
+from tests.system.faults.small_disk import SmallDisk
+
+SLACK_NS = 5 * 10**8
+COMMIT_NS = 10**9
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(400)])])
+def test_kill_9_costs_the_last_commit_period_and_is_marked(ioc: Ioc, archiver: Archiver, kills: int) -> None:
+    killed_ns = []
+    for number in range(kills):
+        archiver.start()
+        archiver.stores(2)
+        time.sleep(number / kills)  # at any moment between two commits
+        killed_ns.append(archiver.kill())
+    archiver.start()
+    archiver.stores(2)
+    archiver.stop()
+    for name, parts in stretches(archiver.file).items():
+        assert gaps(parts) == [Gap.ARCHIVE_OFF] * (kills + 1)
+        for part, end_ns in zip(parts, killed_ns, strict=False):
+            assert end_ns - part.times_ns[-1] < COMMIT_NS + period_ns(name) + SLACK_NS
+            assert part.gap_ns <= end_ns
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("kills", [1, 3])
+def test_kill_9_while_the_database_is_away_is_marked_where_it_was(ioc: Ioc, archiver: Archiver, kills: int) -> None:
+    archiver.start()
+    archiver.stores(2)
+    killed_ns = []
+    with locked(archiver.file):
+        for number in range(kills):
+            wait(lambda: archiver.health.spool_rows >= 6 * len(NAMES))
+            time.sleep(0.9 + number / kills)  # at any moment between two of its waits for the database
+            killed_ns.append(archiver.kill())
+            archiver.start()
+            spooled = archiver.spooled()
+            wait(lambda spooled=spooled: archiver.health.spool_rows >= spooled + 3 * len(NAMES))
+    wait(lambda: archiver.health.database == "ok" and not archiver.health.spool_rows)
+    archiver.stop()
+    for name, parts in stretches(archiver.file).items():
+        assert gaps(parts) == [Gap.ARCHIVE_OFF] * (kills + 1)
+        for part, end_ns in zip(parts, killed_ns, strict=False):
+            assert end_ns - part.times_ns[-1] < COMMIT_NS + period_ns(name) + SLACK_NS
+            assert part.gap_ns <= end_ns
+
+
+@pytest.mark.slow
+def test_kill_9_on_a_full_disk(disk: SmallDisk, ioc: Ioc, archiver: Archiver) -> None:
+    archiver.disk, archiver.file, archiver.spool = disk, disk.path / "rack.sqlite", disk.path / "rack.spool"
+    archiver.start()
+    archiver.stores(2)
+    disk.fill()
+    wait(lambda: archiver.health.database == "away")
+    archiver.kill()
+    archiver.start()
+    wait(lambda: archiver.health.queue + archiver.health.spool_rows >= 3 * len(NAMES))
+    disk.free()
+    wait(lambda: archiver.health.database == "ok" and not archiver.health.spool_rows)
+    archiver.stop()
+    for parts in stretches(archiver.fetch()).values():
+        assert gaps(parts) == [Gap.ARCHIVE_OFF] * 2
+
+
+@pytest.mark.slow
+def test_kill_9_is_marked_also_where_an_iocs_clock_is_ahead(
+    step: Callable[[float], None], archiver: Archiver
+) -> None:
+    step(200)
+    archiver.start(STEPPING)
+    archiver.stores(3)
+    archiver.kill()
+    archiver.start(STEPPING)
+    archiver.stores(3)
+    archiver.stop()
+    for own in rows_of(archiver.file, STEPPING).values():
+        assert [value for _, value in own if value in GAPS] == [Gap.ARCHIVE_OFF] * 2
