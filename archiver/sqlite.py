@@ -2,15 +2,15 @@
 
 Samples arrive in `sample_recent`, in the order of time, and are moved in large steps to `sample_settled`, in the
 order of their channels: there a channel's history is in one place, and a step touches each place once for many rows.
-All that is not later than `settled.smpl_time` is settled, and what comes late goes there straight, so that no sample
-is in both.
+That is done for some hundred channels at a time. All that is not later than its `settled.smpl_time` is settled,
+and what comes late goes there straight, so that no sample is in both.
 """
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -18,22 +18,28 @@ from archiver import sqlite_upkeep
 from archiver.checkpoints import Checkpoints
 from archiver.columns import from_columns, to_columns
 from archiver.sample import Dated, Sample
-from archiver.sqlite_file import connect_writer, file_name, migrate, sentences
+from archiver.sqlite_file import PART, connect_writer, file_name, migrate, sentences
 from archiver.sqlite_metadata import describe
 from archiver.store import SeedRow
 from archiver.url import DatabaseUrl
 
-SETTLE_ROWS = 400_000
+SETTLE_ROWS = 1_000_000
 """Rows that may wait to be settled: the more, the less there is to write, and the more a reader looks through."""
 SETTLE_PERIOD = 600.0
 """Seconds after which rows settle, however few there are."""
+STEP_ROWS = 120_000
+"""Rows that settle in one transaction."""
 
 _COLUMNS = "channel_id, smpl_time, severity_id, status_id, num_val, float_val, str_val, datatype, array_val"
-_CONFLICT = "ON CONFLICT (channel_id, smpl_time) DO NOTHING"
-_ADD = f"INSERT INTO {{}} ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) {_CONFLICT}"
+_RECENT = "ON CONFLICT (part, smpl_time, channel_id) DO NOTHING"
 _ADD_NUMBER = f"""
-    INSERT INTO sample_recent (channel_id, smpl_time, severity_id, status_id, float_val) VALUES (?, ?, ?, ?, ?)
-    {_CONFLICT}"""
+    INSERT INTO sample_recent (part, channel_id, smpl_time, severity_id, status_id, float_val)
+    VALUES (?1 / {PART}, ?1, ?2, ?3, ?4, ?5) {_RECENT}"""
+_ADD_OTHER = f"""
+    INSERT INTO sample_recent (part, {_COLUMNS}) VALUES (?1 / {PART}, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) {_RECENT}"""
+_ADD_LATE = f"""
+    INSERT INTO sample_settled ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (channel_id, smpl_time) DO NOTHING"""
 
 # Both columns of the key are given, so that each channel costs one step down the tree and not all its rows.
 _NEWEST = """
@@ -50,10 +56,11 @@ _NEWEST = """
     JOIN channel USING (channel_id) JOIN status USING (status_id)"""
 
 _SETTLE = (
-    f"INSERT INTO sample_settled ({_COLUMNS}) SELECT {_COLUMNS} FROM sample_recent WHERE smpl_time <= :until "
-    "ORDER BY channel_id, smpl_time",
-    "DELETE FROM sample_recent WHERE smpl_time <= :until",
-    "UPDATE settled SET smpl_time = max(smpl_time, :until)",
+    f"INSERT INTO sample_settled ({_COLUMNS}) SELECT {_COLUMNS} FROM sample_recent "
+    "WHERE part = :part AND smpl_time <= :until ORDER BY channel_id, smpl_time",
+    "INSERT INTO settled VALUES (:part, :until) "
+    "ON CONFLICT (part) DO UPDATE SET smpl_time = max(smpl_time, excluded.smpl_time)",
+    "DELETE FROM sample_recent WHERE part = :part AND smpl_time <= :until",
 )
 
 
@@ -65,11 +72,11 @@ class SqliteStore:
             undo.callback(self._connection.engine.dispose)
             undo.callback(self._connection.close)
             migrate(self._connection, self._file)
-            self._settled_ns = self._number("SELECT smpl_time FROM settled")
-            self._recent = self._number("SELECT count(*) FROM sample_recent")
+            self._settled_ns = dict(self._pairs("SELECT part, smpl_time FROM settled"))
+            self._recent = sum(count for _, count in self._pairs("SELECT 0, count(*) FROM sample_recent"))
             undo.pop_all()
         self._checkpoints = Checkpoints(url)
-        self._settle_at = time.monotonic() + SETTLE_PERIOD
+        self._last_part, self._settle_at = -1, time.monotonic() + SETTLE_PERIOD
         self._channels = _Numbers("channel")
         self._statuses = _Numbers("status")
 
@@ -84,8 +91,8 @@ class SqliteStore:
             # by the driver itself: SQLAlchemy's way to it would cost as much again
             cursor = connection.connection.cursor()
             cursor.executemany(_ADD_NUMBER, rows.numbers)
-            cursor.executemany(_ADD.format("sample_recent"), rows.others)
-            cursor.executemany(_ADD.format("sample_settled"), sorted(rows.late, key=itemgetter(0, 1)))
+            cursor.executemany(_ADD_OTHER, rows.others)
+            cursor.executemany(_ADD_LATE, sorted(rows.late, key=itemgetter(0, 1)))
         self._recent += len(rows.numbers) + len(rows.others)
 
     def describe(self, metadata: Mapping[str, Dated]) -> None:
@@ -116,24 +123,22 @@ class SqliteStore:
             ]
 
     def tidy(self) -> bool:
-        """Settle what has arrived, when it is much or has lain there for some time.
-
-        All but the newest eighth: of the time that this spans, more rows are still to come.
-        """
-        due = self._recent and time.monotonic() >= self._settle_at
-        if self._recent >= SETTLE_ROWS or due:
-            newest = f"SELECT smpl_time FROM sample_recent ORDER BY smpl_time DESC LIMIT 1 OFFSET {self._recent // 8}"
-            self._settle(self._number(newest))
-            self._settle_at = time.monotonic() + SETTLE_PERIOD
-        return False
+        """Settle the next part when there is much, and each part now and then; True if there is still much."""
+        if self._recent >= SETTLE_ROWS or time.monotonic() >= self._settle_at:
+            following = "SELECT coalesce(min(part), -1) FROM sample_recent WHERE part > ?"
+            with self._transaction() as connection:
+                self._last_part = int(connection.exec_driver_sql(following, (self._last_part,)).scalar_one())
+            self._settle_most(self._last_part)
+            self._settle_at = time.monotonic() + SETTLE_PERIOD / (len(self._settled_ns) + 1)
+        return self._recent >= SETTLE_ROWS
 
     def expire(self, pv: str, before_ns: int) -> bool:
-        with self._transaction_on_settled(before_ns) as connection:
-            return sqlite_upkeep.expire(connection, self._channels.learn(connection, [pv])[pv], before_ns)
+        with self._settled_channel(pv, before_ns) as (connection, channel):
+            return sqlite_upkeep.expire(connection, channel, before_ns)
 
     def thin(self, pv: str, until_ns: int, width_ns: int) -> bool:
-        with self._transaction_on_settled(until_ns) as connection:
-            return sqlite_upkeep.thin(connection, self._channels.learn(connection, [pv])[pv], until_ns, width_ns)
+        with self._settled_channel(pv, until_ns) as (connection, channel):
+            return sqlite_upkeep.thin(connection, channel, until_ns, width_ns)
 
     def close(self) -> None:
         self._checkpoints.close()
@@ -141,35 +146,56 @@ class SqliteStore:
         self._connection.engine.dispose()
 
     def _rows(self, samples: Sequence[Sample]) -> "_Rows":
-        channels, statuses, settled_ns = self._channels.known, self._statuses.known, self._settled_ns
-        rows = _Rows([], [], [])
-        add_number = rows.numbers.append
-        for pv, time_ns, value, severity, status in samples:
-            if time_ns > settled_ns and type(value) is float and value - value == 0.0:  # finite: nearly all there is
-                add_number((channels[pv], time_ns, severity + 1, statuses[status], value))
-            else:
-                some = rows.others if time_ns > settled_ns else rows.late
-                some.append((channels[pv], time_ns, severity + 1, statuses[status], *to_columns(value)))
+        """Finite numbers, which are nearly all there is, take a way of their own, as short as it can be."""
+        channels, statuses = self._channels.known, self._statuses.known
+        latest_ns = max(self._settled_ns.values(), default=0)
+        numbers = [
+            (channels[pv], time_ns, severity + 1, statuses[status], value)
+            for pv, time_ns, value, severity, status in samples
+            if time_ns > latest_ns and type(value) is float and value - value == 0.0
+        ]
+        rows = _Rows(numbers, [], [])
+        if len(numbers) < len(samples):
+            for pv, time_ns, value, severity, status in samples:
+                if time_ns <= latest_ns or type(value) is not float or value - value != 0.0:
+                    channel = channels[pv]
+                    late = time_ns <= self._settled_ns.get(channel // PART, 0)
+                    row = (channel, time_ns, severity + 1, statuses[status], *to_columns(value))
+                    (rows.late if late else rows.others).append(row)
         return rows
 
-    def _settle(self, until_ns: int) -> None:
+    def _settle_most(self, part: int) -> None:
+        """All of a part but its newest eighth: of the time that this spans, more rows are still to come."""
+        rows = "SELECT count(*) FROM sample_recent WHERE part = ?"
+        last = "SELECT smpl_time FROM sample_recent WHERE part = ? ORDER BY smpl_time LIMIT 1 OFFSET ?"
+        with self._transaction() as connection:
+            count = int(connection.exec_driver_sql(rows, (part,)).scalar_one())
+            step = min(STEP_ROWS, max(1, count - count // 8))
+            until_ns = connection.exec_driver_sql(last, (part, step - 1)).scalar()
+        if until_ns is not None:
+            self._settle(part, int(until_ns))
+
+    def _settle(self, part: int, until_ns: int) -> None:
         with self._transaction() as connection:
             for statement in _SETTLE:
-                connection.exec_driver_sql(statement, {"until": until_ns})
-            self._recent = int(connection.exec_driver_sql("SELECT count(*) FROM sample_recent").scalar_one())
-        self._settled_ns = max(self._settled_ns, until_ns)
+                result = connection.exec_driver_sql(statement, {"part": part, "until": until_ns})
+        self._recent -= result.rowcount  # of the last one, which deletes
+        self._settled_ns[part] = max(self._settled_ns.get(part, 0), until_ns)
 
     @contextmanager
-    def _transaction_on_settled(self, until_ns: int) -> Iterator[Connection]:
-        """Old rows are dealt with where they are in the order of their channels."""
-        if self._recent and until_ns > self._settled_ns:
-            self._settle(until_ns)
+    def _settled_channel(self, pv: str, until_ns: int) -> Iterator[tuple[Connection, int]]:
+        """A transaction, and the channel, whose rows up to then are in the order of the channels."""
         with self._transaction() as connection:
-            yield connection
+            channel = self._channels.learn(connection, [pv])[pv]
+        part = channel // PART
+        if self._recent and until_ns > self._settled_ns.get(part, 0):
+            self._settle(part, until_ns)
+        with self._transaction() as connection:
+            yield connection, channel
 
-    def _number(self, sql: str) -> int:
+    def _pairs(self, sql: str) -> list[tuple[int, int]]:
         with self._connection.begin():
-            return int(self._connection.exec_driver_sql(sql).scalar_one())
+            return [(int(key), int(number)) for key, number in self._connection.exec_driver_sql(sql)]
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -187,8 +213,8 @@ class _Rows(NamedTuple):
     """Samples as rows: plain numbers, anything else, and whatever comes late."""
 
     numbers: list[tuple[int, int, int, int, float]]
-    others: list[tuple[object, ...]]
-    late: list[tuple[object, ...]]
+    others: list[tuple[Any, ...]]
+    late: list[tuple[Any, ...]]
 
 
 class _Numbers:
@@ -200,7 +226,7 @@ class _Numbers:
 
     def learn(self, connection: Connection, names: Iterable[str]) -> Mapping[str, int]:
         """The numbers of these names and others, new ones made where needed."""
-        if new := [(name,) for name in names if name not in self.known]:
+        if new := [(name,) for name in sorted(names) if name not in self.known]:  # neighbours by name lie together
             insert = f"INSERT INTO {self._table} (name) VALUES (?) ON CONFLICT DO NOTHING"
             connection.exec_driver_sql(insert, new)
             rows = connection.exec_driver_sql(f"SELECT name, {self._table}_id FROM {self._table}")

@@ -12,6 +12,9 @@ from archiver.schema import migrations
 from archiver.store import Rejected, StoreError
 from archiver.url import DatabaseUrl
 
+PART = 512
+"""Channels that settle together, by their numbers (db/sqlite/0002_large_archives.sql)."""
+
 _HINTS = {
     "unable to open database file": "is its directory there and writable?",
     "database is locked": "another program has been writing to it for more than 5 s",

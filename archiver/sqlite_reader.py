@@ -1,6 +1,6 @@
 """Reading the archive from its SQLite file, also while the archiver writes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from heapq import merge
 from itertools import chain
@@ -10,7 +10,7 @@ from typing import Any
 
 from archiver.columns import from_columns
 from archiver.sample import Dated, Sample
-from archiver.sqlite_file import connect_reader, file_name, schema_version, sentences
+from archiver.sqlite_file import PART, connect_reader, file_name, schema_version, sentences
 from archiver.sqlite_metadata import history
 from archiver.store import Bin, StoreError
 from archiver.url import DatabaseUrl
@@ -21,10 +21,10 @@ _SETTLED = f"""
     SELECT {_COLUMNS} FROM sample_settled
     WHERE channel_id = ? AND smpl_time >= ? AND smpl_time <= ? ORDER BY smpl_time"""
 
-# The unary plus keeps SQLite from scanning the table once for each channel.
+# The unary plus keeps SQLite from scanning the part once for each channel.
 _RECENT = f"""
     SELECT {_COLUMNS} FROM sample_recent
-    WHERE smpl_time >= ? AND smpl_time <= ? AND +channel_id IN ({{}}) ORDER BY smpl_time"""
+    WHERE part = ? AND smpl_time >= ? AND smpl_time <= ? AND +channel_id IN ({{}}) ORDER BY smpl_time"""
 
 _BINS = """
     SELECT bin_time, width, count, min_val, max_val, mean_val FROM sample_bin
@@ -53,16 +53,16 @@ class SqliteReader:
             return history(self._connection, self._channels[pv])
 
     def samples(self, pvs: Sequence[str], since_ns: int, until_ns: int) -> Iterator[Sample]:
-        """What has not settled is read once for all the PVs; of each PV it comes after what has."""
-        if not pvs:
-            return iter(())
+        """Of each PV what has not settled comes after what has; that is read once for all the PVs of a part."""
         self._statuses = dict(self._pairs("SELECT status_id, name FROM status"))
-        begins = self._in_force([self._channels[pv] for pv in pvs], since_ns)
-        settled = [self._samples(_SETTLED, channel, begin, until_ns) for channel, begin in begins.items()]
-        recent = self._recent(begins, until_ns)
-        if len(settled) == 1:
-            return chain(*settled, recent)
-        return merge(*settled, recent, key=attrgetter("time_ns"))
+        parts: dict[int, list[int]] = {}
+        for pv in pvs:
+            channel = self._channels[pv]
+            parts.setdefault(channel // PART, []).append(channel)
+        sources = [
+            each for part, channels in parts.items() for each in self._part(part, channels, since_ns, until_ns)
+        ]
+        return chain(*sources) if len(pvs) == 1 else merge(*sources, key=attrgetter("time_ns"))
 
     def bins(self, pv: str, since_ns: int, until_ns: int) -> Sequence[Bin]:
         return [Bin(*row) for row in self._rows(_BINS, self._channels[pv], since_ns, until_ns)]
@@ -76,21 +76,25 @@ class SqliteReader:
         if not version:
             raise StoreError(f"{self._file}: an SQLite file, but not an archive of rackioc")
 
-    def _in_force(self, channels: Sequence[int], since_ns: int) -> dict[int, int]:
+    def _part(self, part: int, channels: Sequence[int], since_ns: int, until_ns: int) -> Iterator[Iterator[Sample]]:
+        begins = self._in_force(part, channels, since_ns)
+        yield from (self._samples(_SETTLED, channel, begin, until_ns) for channel, begin in begins.items())
+        begin_of = {self._names[channel]: begin for channel, begin in begins.items()}
+        sql = _RECENT.format(", ".join(map(str, channels)))
+        recent = self._samples(sql, part, min(begins.values()), until_ns)
+        yield (sample for sample in recent if sample.time_ns >= begin_of[sample.pv])
+
+    def _in_force(self, part: int, channels: Sequence[int], since_ns: int) -> dict[int, int]:
         """The time of each channel's newest row before the window, else the window's begin."""
-        recent = "SELECT channel_id, max(smpl_time) FROM sample_recent WHERE smpl_time <= ? GROUP BY channel_id"
-        found = dict(self._pairs(recent, since_ns))
+        recent = """
+            SELECT channel_id, max(smpl_time) FROM sample_recent WHERE part = ? AND smpl_time <= ?
+            GROUP BY channel_id"""
+        found = dict(self._pairs(recent, part, since_ns))
         settled = "SELECT max(smpl_time) FROM sample_settled WHERE channel_id = ? AND smpl_time <= ?"
         for channel in channels:
             if channel not in found:
                 found[channel] = next(self._rows(settled, channel, since_ns))[0] or since_ns
         return {channel: found[channel] for channel in channels}
-
-    def _recent(self, begins: Mapping[int, int], until_ns: int) -> Iterator[Sample]:
-        sql = _RECENT.format(", ".join(map(str, begins)))
-        begin_of = {self._names[channel]: begin for channel, begin in begins.items()}
-        samples = self._samples(sql, min(begins.values()), until_ns)
-        return (sample for sample in samples if sample.time_ns >= begin_of[sample.pv])
 
     def _samples(self, sql: str, *values: int) -> Iterator[Sample]:
         names, statuses = self._names, self._statuses

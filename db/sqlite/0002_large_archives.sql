@@ -5,9 +5,11 @@ DROP VIEW history;
 
 ALTER TABLE sample RENAME TO sample_settled;
 
+-- In parts of 512 channels: each settles by itself, and a reader looks through few rows of other channels.
 CREATE TABLE sample_recent (
-    channel_id  INTEGER NOT NULL REFERENCES channel (channel_id),
+    part        INTEGER NOT NULL,      -- channel_id / 512
     smpl_time   INTEGER NOT NULL,      -- nanoseconds since 1970, UTC
+    channel_id  INTEGER NOT NULL REFERENCES channel (channel_id),
     severity_id INTEGER NOT NULL REFERENCES severity (severity_id),
     status_id   INTEGER NOT NULL REFERENCES status (status_id),
     num_val     INTEGER,
@@ -15,14 +17,15 @@ CREATE TABLE sample_recent (
     str_val     TEXT,
     datatype    TEXT,                  -- NULL: scalar, 'd': array of doubles in array_val
     array_val   BLOB,                  -- number of elements (32 bits), then the doubles, all big-endian
-    PRIMARY KEY (smpl_time, channel_id)
+    PRIMARY KEY (part, smpl_time, channel_id)
 ) WITHOUT ROWID;
 
 -- All that is not later is in sample_settled, and nothing else.
 CREATE TABLE settled (
+    part      INTEGER PRIMARY KEY,
     smpl_time INTEGER NOT NULL
 );
-INSERT INTO settled SELECT coalesce(max(smpl_time), 0) FROM sample_settled;
+INSERT INTO settled SELECT channel_id / 512, max(smpl_time) FROM sample_settled GROUP BY channel_id / 512;
 
 CREATE VIEW sample AS
 SELECT channel_id, smpl_time, severity_id, status_id, num_val, float_val, str_val, datatype, array_val
