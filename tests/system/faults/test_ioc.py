@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,11 +47,11 @@ def test_an_ioc_frozen_for_40_s_is_a_gap_that_heals_with_the_defaults_of_channel
 def freeze(ioc: Ioc, archiver: Archiver, seconds: float) -> None:
     archiver.start()
     archiver.stores(2)
-    ioc.signal(signal.SIGSTOP)
+    ioc.freeze()
     frozen_ns = time.time_ns()
     time.sleep(seconds)
     wait(lambda: archiver.health.connected == 0)
-    ioc.signal(signal.SIGCONT)
+    ioc.go_on()
     wait(lambda: archiver.health.connected == len(NAMES))
     archiver.stores(2)
     archiver.stop()
