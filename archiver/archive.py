@@ -1,5 +1,6 @@
 """The archiver as a service: which PVs it follows, and how it starts and stops."""
 
+import gc
 import logging
 import os
 import signal
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 
 def main(archive: Archive, config: Path, pv_list: str, prefix: str) -> int:
     """Archive until SIGINT or SIGTERM; the exit code is 0, or 1 if it cannot begin, or lost samples at the end."""
+    gc.set_threshold(100_000, 50, 50)  # samples are many, and no cycles: to look for them takes as long as to store
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -120,7 +122,7 @@ class Archiver:
         make_seed_tables(self._archive)
         store = open_store(self._archive.database)
         try:
-            self._newest = end_former_run(store, self._spool, self._began_ns)
+            self._newest = end_former_run(store, self._spool, self._began_ns, self._archive.follows)
         except BaseException:
             store.close()
             raise

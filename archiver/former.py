@@ -1,7 +1,7 @@
 """What earlier runs of the archiver stored, and the end of one that was killed."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from archiver.sample import RESOLUTION_NS, Gap, Sample, gap_marker, is_gap
 from archiver.spool import Spool, SpoolError
@@ -10,12 +10,13 @@ from archiver.store import Store
 log = logging.getLogger(__name__)
 
 
-def end_former_run(store: Store, spool: Spool, began_ns: int) -> dict[str, int]:
+def end_former_run(store: Store, spool: Spool, began_ns: int, follows: Callable[[str], bool]) -> dict[str, int]:
     """Mark as not archived what killed runs left open; the time of each PV's newest row, the marks included.
 
+    Only PVs that this archiver follows: another one may write to the same database.
     A run that never met the database could not mark the end of the one before it: what it spooled tells of it.
     """
-    newest = {sample.pv: sample for sample in store.newest()}
+    newest = {sample.pv: sample for sample in store.newest() if follows(sample.pv)}
     marks: list[Sample] = []
     last_run_ns = 0
     try:

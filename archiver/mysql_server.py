@@ -1,5 +1,6 @@
 """Connections to MySQL and MariaDB servers: to which node, with which session, and what to say when it fails."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import cast
@@ -21,6 +22,9 @@ ALONE_S, CLUSTER_S = 30, 3
 _SESSION = "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE'"
 
 
+log = logging.getLogger(__name__)
+
+
 class Session:
     """A connection to the first node that can be used, made again, to the next node, after a failure."""
 
@@ -29,6 +33,7 @@ class Session:
         self._writing = writing
         self._patience_s = patience_s or (CLUSTER_S if len(url.nodes) > 1 else ALONE_S)
         self._node = 0
+        self._used: int | None = None
         self._connection: pymysql.Connection[Cursor] | None = None
 
     @property
@@ -77,7 +82,11 @@ class Session:
             except StoreError as error:
                 errors.append(str(error))
             else:
-                self._node = number
+                if number != self._used and self._used is not None:
+                    log.warning(
+                        "%s is used now, in place of %s", where(self._nodes[number]), where(self._nodes[self._used])
+                    )
+                self._node = self._used = number
                 return connection
         raise StoreError("; ".join(errors))
 

@@ -151,6 +151,9 @@ class Archive:
         spool = self.spool_file(config)
         return spool.with_name(f"{spool.name}.status")
 
+    def follows(self, pv: str) -> bool:
+        return any(fnmatchcase(pv, pattern) for pattern in self.pvs)
+
     def policy(self, pv: str) -> Policy:
         matching = (policy for pattern, policy in self.policies.items() if fnmatchcase(pv, pattern))
         return reduce(lambda below, above: above.over(below), matching, Policy())

@@ -30,7 +30,7 @@ class Server:
         self._directory = directory
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        directory.mkdir(exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             user = pwd.getpwnam("mysql")
             os.chown(directory, user.pw_uid, user.pw_gid)

@@ -13,6 +13,7 @@ import typer
 from archiver.database import open_reader, open_store
 from archiver.sample import Sample
 from archiver.sqlite import SETTLE_ROWS
+from archiver.sqlite_file import PART
 from archiver.store import StoreError
 from bench.databases import Kind, MariadbDatabases, SqliteFiles, connect
 from bench.load import Kind as Records
@@ -113,9 +114,10 @@ def _fill_sqlite(url: str, series: Iterator[Series]) -> None:
         connection.execute("BEGIN")
         for each in series:
             connection.execute(_SQLITE, vars(each))
-        connection.execute("UPDATE settled SET smpl_time = ?", (END_NS - 1,))
         connection.execute("INSERT INTO status VALUES (1, 'NO_ALARM')")
         connection.executemany("INSERT INTO channel VALUES (?, ?)", list(enumerate(NAMES, 1)))
+        settled = f"INSERT INTO settled SELECT DISTINCT channel_id / {PART}, ? FROM channel"
+        connection.execute(settled, (END_NS - 1,))
         connection.execute("COMMIT")
 
 

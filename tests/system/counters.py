@@ -19,8 +19,8 @@ import pytest
 import yaml
 
 from archiver import health
+from bench.mariadb import Server
 from tests.archiver.conftest import Ioc
-from tests.archiver.mariadb import Server
 
 PVS = 2000
 OFF = "Archive_Off"

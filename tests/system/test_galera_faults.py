@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from tests.archiver.mariadb import USER, Cluster, Server
+from bench.mariadb import USER, Server
+from tests.archiver.mariadb import Cluster
 from tests.system.counters import Rig, Table, check_complete
 
 DATABASE = "archive"
