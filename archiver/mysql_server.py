@@ -90,6 +90,11 @@ class Session:
                 return connection
         raise StoreError("; ".join(errors))
 
+    def _use(self, number: int) -> None:
+        if self._used not in {None, number}:
+            log.warning("the database is at %s now", where(self._nodes[number]))
+        self._node = self._used = number
+
     def _roll_back(self, connection: "pymysql.Connection[Cursor]", error: BaseException) -> None:
         try:
             connection.rollback()
