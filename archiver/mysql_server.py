@@ -82,11 +82,7 @@ class Session:
             except StoreError as error:
                 errors.append(str(error))
             else:
-                if number != self._used and self._used is not None:
-                    log.warning(
-                        "%s is used now, in place of %s", where(self._nodes[number]), where(self._nodes[self._used])
-                    )
-                self._node = self._used = number
+                self._use(number)
                 return connection
         raise StoreError("; ".join(errors))
 

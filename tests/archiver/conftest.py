@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.loopback import free_port
+from bench import loopback
 from tests.archiver.mariadb import (  # noqa: F401 - fixtures
     cluster,
     mysql_database,
@@ -162,16 +162,7 @@ class Archiver:
 
 @pytest.fixture
 def environment() -> dict[str, str]:
-    return os.environ | {
-        "TZ": "UTC",
-        "EPICS_CA_SERVER_PORT": str(free_port()),
-        "EPICS_CA_REPEATER_PORT": str(free_port()),
-        "EPICS_CA_ADDR_LIST": "127.0.0.1",
-        "EPICS_CA_AUTO_ADDR_LIST": "NO",
-        "EPICS_CAS_INTF_ADDR_LIST": "127.0.0.1",
-        "EPICS_CAS_BEACON_ADDR_LIST": "127.0.0.1",
-        "EPICS_CAS_AUTO_BEACON_ADDR_LIST": "NO",
-    }
+    return os.environ | loopback.environment() | {"TZ": "UTC"}
 
 
 @pytest.fixture

@@ -68,7 +68,10 @@ def test_every_scalar_type_and_its_metadata(ioc, archiver, wait):
     assert archiver.values("T:VMon") == [1.5, "NaN"]
     with closing(sqlite3.connect(archiver.file)) as connection:
         assert connection.execute("SELECT value FROM history WHERE name = 'T:HV'").fetchall() == [("Off",), ("On",)]
-        assert connection.execute("SELECT unit, prec, high_alarm_lmt FROM num_metadata").fetchone() == ("kV", 2, 9.2)
+        about = """
+            SELECT unit, prec, high_alarm_lmt FROM num_metadata JOIN channel USING (channel_id)
+            WHERE name = 'T:VMon'"""
+        assert connection.execute(about).fetchone() == ("kV", 2, 9.2)
     assert archiver.values("T:Never") == []
     assert "T:Never" not in archiver.log  # it has no value yet: nothing to store, nothing to complain about
     with closing(open_reader(archiver.database)) as reader:
