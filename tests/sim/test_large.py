@@ -7,7 +7,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from ioc import cli
+from ioc.cli import app, simulation
 from ioc.config import load
 from sim import rack as rack_module
 from sim.caen import Crate
@@ -50,23 +50,25 @@ def test_a_rack_can_have_it() -> None:
 @pytest.mark.parametrize(
     ("words", "served"),
     [
-        (["--large"], ("large.yaml", cli.CONTROL, large_crate)),
-        (["demo"], ("demo.yaml", cli.CONTROL, demo_crate)),
-        (["demo", "--large", "--control-path", "x"], ("large.yaml", Path("x"), large_crate)),
+        (["--large"], ("large.yaml", simulation.CONTROL, True)),
+        (["demo"], ("demo.yaml", simulation.CONTROL, False)),
+        (["demo", "--large", "--control-path", "x"], ("large.yaml", Path("x"), True)),
     ],
 )
 def test_the_command_line_chooses_the_crate(
     monkeypatch: pytest.MonkeyPatch, words: list[str], served: tuple[Any, ...]
 ) -> None:
     asked = []
-    monkeypatch.setattr(cli, "_simulate", lambda path, control, crate: asked.append((path.name, control, crate)))
-    assert CliRunner().invoke(cli.app, ["sim", *words]).exit_code == 0
+    monkeypatch.setattr(
+        simulation, "_simulate", lambda path, control, large: asked.append((path.name, control, large))
+    )
+    assert CliRunner().invoke(app, ["sim", *words]).exit_code == 0
     assert asked == [served]
 
 
 @pytest.mark.parametrize("words", [["--large", "demo"], ["--large", "fault", "GEN", "help"], []])
 def test_what_serves_nothing_says_how_to_ask(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
-    monkeypatch.setattr(cli, "_simulate", lambda *_: pytest.fail("served"))
-    result = CliRunner().invoke(cli.app, ["sim", *words])
+    monkeypatch.setattr(simulation, "_simulate", lambda *_, **__: pytest.fail("served"))
+    result = CliRunner().invoke(app, ["sim", *words])
     assert result.exit_code == 2
     assert "--large" in result.output
