@@ -46,12 +46,12 @@ class MysqlReader:
             self._cursor = stack.enter_context(self._session.transaction(_SNAPSHOT))
             if not schema_version(self._cursor, self._session.where):
                 raise StoreError(f"{self._session.where}: a database, but not an archive of rackioc")
-            self._channels = dict(self._rows("SELECT name, channel_id FROM channel ORDER BY name"))
+            self._channels: dict[str, int | None] = {}  # those that were asked for: all of them may be many
             self._statuses = dict(self._rows("SELECT status_id, name FROM status"))
             self._stack = stack.pop_all()
 
     def names(self) -> Sequence[str]:
-        return list(self._channels)
+        return [name for (name,) in self._rows("SELECT name FROM channel ORDER BY name")]
 
     def metadata(self, pv: str) -> Sequence[Dated]:
         with sentences(self._session.where):
@@ -62,7 +62,7 @@ class MysqlReader:
         return merge(*streams, key=attrgetter("time_ns"))
 
     def bins(self, pv: str, since_ns: int, until_ns: int) -> Sequence[Bin]:
-        return [Bin(*row) for row in self._rows(_BINS, self._channels.get(pv), since_ns, until_ns)]
+        return [Bin(*row) for row in self._rows(_BINS, self._channel(pv), since_ns, until_ns)]
 
     def close(self) -> None:
         with suppress(StoreError):
@@ -70,7 +70,7 @@ class MysqlReader:
 
     def _samples(self, pv: str, since_us: int, until_us: int, streams: int) -> Iterator[Sample]:
         """In steps, because a connection can stream one result at a time only, and ends when it is not fetched."""
-        channel = self._channels.get(pv)
+        channel = self._channel(pv)
         start_us = self._in_force(channel, since_us)
         limit = max(1, FIRST_ROWS // streams)
         while rows := self._rows(_WINDOW, channel, unix(start_us), unix(until_us), limit):
@@ -81,6 +81,12 @@ class MysqlReader:
             start_us = int(rows[-1][0]) // 1000 + 1
             size = sum(row[-1] for row in rows) / len(rows)
             limit = int(max(10, min(STEP_ROWS, STEP_BYTES / (size + 1)) / streams))
+
+    def _channel(self, pv: str) -> int | None:
+        if pv not in self._channels:
+            rows = self._rows("SELECT channel_id FROM channel WHERE name = %s", pv)
+            self._channels[pv] = rows[0][0] if rows else None
+        return self._channels[pv]
 
     def _in_force(self, channel: int | None, since_us: int) -> int:
         """When the newest row before the window was stored."""
