@@ -7,19 +7,19 @@ and what comes late goes there straight, so that no sample is in both.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from operator import itemgetter
-from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
 from archiver import sqlite_upkeep
 from archiver.checkpoints import Checkpoints
-from archiver.columns import from_columns, to_columns
+from archiver.columns import from_columns
 from archiver.sample import Dated, Sample
 from archiver.sqlite_file import PART, connect_writer, file_name, migrate, sentences
 from archiver.sqlite_metadata import describe
+from archiver.sqlite_rows import Numbers, to_rows
 from archiver.store import SeedRow
 from archiver.url import DatabaseUrl
 
@@ -77,17 +77,17 @@ class SqliteStore:
             undo.pop_all()
         self._checkpoints = Checkpoints(url)
         self._last_part, self._settle_at = -1, time.monotonic() + SETTLE_PERIOD
-        self._channels = _Numbers("channel")
-        self._statuses = _Numbers("status")
+        self._channels = Numbers("channel")
+        self._statuses = Numbers("status")
 
     def add(self, samples: Sequence[Sample]) -> None:
         with self._transaction() as connection:
             try:
-                rows = self._rows(samples)
+                rows = to_rows(samples, self._channels, self._statuses, self._settled_ns)
             except KeyError:  # a name that is seen for the first time
                 self._channels.learn(connection, {each.pv for each in samples})
                 self._statuses.learn(connection, {each.status for each in samples})
-                rows = self._rows(samples)
+                rows = to_rows(samples, self._channels, self._statuses, self._settled_ns)
             # by the driver itself: SQLAlchemy's way to it would cost as much again
             cursor = connection.connection.cursor()
             cursor.executemany(_ADD_NUMBER, rows.numbers)
@@ -145,25 +145,6 @@ class SqliteStore:
         self._connection.close()
         self._connection.engine.dispose()
 
-    def _rows(self, samples: Sequence[Sample]) -> "_Rows":
-        """Finite numbers, which are nearly all there is, take a way of their own, as short as it can be."""
-        channels, statuses = self._channels.known, self._statuses.known
-        latest_ns = max(self._settled_ns.values(), default=0)
-        numbers = [
-            (channels[pv], time_ns, severity + 1, statuses[status], value)
-            for pv, time_ns, value, severity, status in samples
-            if time_ns > latest_ns and type(value) is float and value - value == 0.0
-        ]
-        rows = _Rows(numbers, [], [])
-        if len(numbers) < len(samples):
-            for pv, time_ns, value, severity, status in samples:
-                if time_ns <= latest_ns or type(value) is not float or value - value != 0.0:
-                    channel = channels[pv]
-                    late = time_ns <= self._settled_ns.get(channel // PART, 0)
-                    row = (channel, time_ns, severity + 1, statuses[status], *to_columns(value))
-                    (rows.late if late else rows.others).append(row)
-        return rows
-
     def _settle_most(self, part: int) -> None:
         """All of a part but its newest eighth: of the time that this spans, more rows are still to come."""
         rows = "SELECT count(*) FROM sample_recent WHERE part = ?"
@@ -207,31 +188,3 @@ class SqliteStore:
             self._channels.forget()
             self._statuses.forget()
             raise
-
-
-class _Rows(NamedTuple):
-    """Samples as rows: plain numbers, anything else, and whatever comes late."""
-
-    numbers: list[tuple[int, int, int, int, float]]
-    others: list[tuple[Any, ...]]
-    late: list[tuple[Any, ...]]
-
-
-class _Numbers:
-    """The row numbers of the names in one table, given at first sight."""
-
-    def __init__(self, table: str) -> None:
-        self._table = table
-        self.known: dict[str, int] = {}
-
-    def learn(self, connection: Connection, names: Iterable[str]) -> Mapping[str, int]:
-        """The numbers of these names and others, new ones made where needed."""
-        if new := [(name,) for name in sorted(names) if name not in self.known]:  # neighbours by name lie together
-            insert = f"INSERT INTO {self._table} (name) VALUES (?) ON CONFLICT DO NOTHING"
-            connection.exec_driver_sql(insert, new)
-            rows = connection.exec_driver_sql(f"SELECT name, {self._table}_id FROM {self._table}")
-            self.known = {name: int(number) for name, number in rows}
-        return self.known
-
-    def forget(self) -> None:
-        self.known = {}

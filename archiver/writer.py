@@ -4,14 +4,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
 
+from archiver.commit import commit
 from archiver.queue import Queue
-from archiver.sample import Gap, Sample, gap_marker
 from archiver.spool import Batch, Spool, SpoolError
-from archiver.store import Rejected, SeedRow, Store, StoreError
+from archiver.store import Store, StoreError
 from archiver.upkeep import Upkeep
 
 COMMIT_PERIOD = 1.0
@@ -21,12 +19,7 @@ SLOW = 1.0
 PATIENCE = 3.0
 """Seconds after which the database is called slow; at the start PVs are followed then, without it."""
 
-LARGEST = 50_000
-"""Samples in one transaction."""
-
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -215,14 +208,7 @@ class Writer:
         return True
 
     def _commit(self, batch: Batch) -> bool:
-        """Metadata first, for samples are shown with what holds at their time."""
-        store = self._opened_store()
-        if batch.metadata:
-            store.describe(batch.metadata)
-        if batch.rows:
-            _halve(store.add_rows, batch.rows, self._drop)
-        for start in range(0, len(batch.samples), LARGEST):
-            _halve(store.add, batch.samples[start : start + LARGEST], self._mark)
+        self.rejected += commit(batch, self._opened_store())
         self.stored += len(batch.samples) + len(batch.rows)
         return True
 
@@ -230,17 +216,6 @@ class Writer:
         if self._store is None:
             raise StoreError("the database is not open")
         return self._store
-
-    def _drop(self, row: SeedRow, reason: str) -> None:
-        self.rejected += 1
-        log.error("a row of %s is rejected: %s", row.table, reason)
-
-    def _mark(self, sample: Sample, reason: str) -> None:
-        """In the place of a sample that the database will never take."""
-        self.rejected += 1
-        log.error("%s: a sample is rejected: %s", sample.pv, reason)
-        with suppress(Rejected):  # it may be the name that is rejected
-            self._opened_store().add([gap_marker(sample.pv, sample.time_ns, Gap.WRITE_ERROR)])
 
     def _try_spool(self, batch: Batch) -> int | None:
         """Its number in the spool; None if that takes no more."""
@@ -267,16 +242,3 @@ class Writer:
         if error and error != self.spool_error:
             log.error("%s", error)
         self.spool_error = error
-
-
-def _halve(add: Callable[[list[T]], None], items: list[T], refuse: Callable[[T, str], None]) -> None:
-    """Where the database rejects a batch, find what it rejects, and store the others."""
-    try:
-        add(items)
-    except Rejected as error:
-        if len(items) == 1:
-            refuse(items[0], str(error))
-            return
-        middle = len(items) // 2
-        _halve(add, items[:middle], refuse)
-        _halve(add, items[middle:], refuse)

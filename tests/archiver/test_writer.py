@@ -41,6 +41,8 @@ class FlakyStore:
         self._fail()
 
     def describe(self, metadata):
+        if any(dated.metadata.unit == "poison" for dated in metadata.values()):
+            raise Rejected("Data too long")
         self.described.update(metadata)
         self._fail()
 
@@ -156,6 +158,14 @@ def test_what_the_database_rejects_becomes_a_gap_and_the_others_are_stored(write
     ]  # fmt: skip
     assert (writer.rejected, writer.healthy, spool.rows) == (2, True, 0)
     assert caplog.text.count("A: a sample is rejected: Data too long") == 2
+
+
+def test_metadata_that_are_rejected_hold_up_nobody(writer, queue, store):
+    for pv, unit in (("A", "V"), ("B", "poison"), ("C", "mA")):
+        queue.describe(pv, Dated(0, Metadata(unit)))
+    queue.add(sample(1))
+    cycle(writer)
+    assert (sorted(store.described), store.added, writer.healthy) == (["A", "C"], [sample(1)], True)
 
 
 def test_an_error_that_goes_on_is_logged_once_and_so_is_its_end(writer, queue, store, caplog):

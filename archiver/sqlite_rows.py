@@ -1,0 +1,63 @@
+"""Samples as rows of SQLite's tables."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from archiver.columns import to_columns
+from archiver.sample import Sample
+from archiver.sqlite_file import PART
+
+
+class Rows(NamedTuple):
+    """Samples as rows: plain numbers, anything else, and whatever comes late."""
+
+    numbers: list[tuple[int, int, int, int, float]]
+    others: list[tuple[Any, ...]]
+    late: list[tuple[Any, ...]]
+
+
+class Numbers:
+    """The row numbers of the names in one table, given at first sight."""
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+        self.known: dict[str, int] = {}
+
+    def learn(self, connection: Connection, names: Iterable[str]) -> Mapping[str, int]:
+        """The numbers of these names and others, new ones made where needed."""
+        if new := [(name,) for name in sorted(names) if name not in self.known]:  # neighbours by name lie together
+            insert = f"INSERT INTO {self._table} (name) VALUES (?) ON CONFLICT DO NOTHING"
+            connection.exec_driver_sql(insert, new)
+            rows = connection.exec_driver_sql(f"SELECT name, {self._table}_id FROM {self._table}")
+            self.known = {name: int(number) for name, number in rows}
+        return self.known
+
+    def forget(self) -> None:
+        self.known = {}
+
+
+def to_rows(
+    samples: Sequence[Sample], channel_numbers: Numbers, status_numbers: Numbers, settled_ns: Mapping[int, int]
+) -> Rows:
+    """KeyError for a name without a number. `settled_ns`: up to when each part has settled; that is late.
+
+    Finite numbers, which are nearly all there is, take a way of their own, as short as it can be.
+    """
+    channels, statuses = channel_numbers.known, status_numbers.known
+    latest_ns = max(settled_ns.values(), default=0)
+    numbers = [
+        (channels[pv], time_ns, severity + 1, statuses[status], value)
+        for pv, time_ns, value, severity, status in samples
+        if time_ns > latest_ns and type(value) is float and value - value == 0.0
+    ]
+    rows = Rows(numbers, [], [])
+    if len(numbers) < len(samples):
+        for pv, time_ns, value, severity, status in samples:
+            if time_ns <= latest_ns or type(value) is not float or value - value != 0.0:
+                channel = channels[pv]
+                late = time_ns <= settled_ns.get(channel // PART, 0)
+                row = (channel, time_ns, severity + 1, statuses[status], *to_columns(value))
+                (rows.late if late else rows.others).append(row)
+    return rows
