@@ -20,13 +20,9 @@ def database(tmp_path):
     url = f"sqlite:///{tmp_path}/rack.sqlite"
     now_ns = time.time_ns()
     with closing(open_store(url)) as store:
-        store.add(
-            [
-                Sample(pv, now_ns - minute * 60 * S, float(minute), 0, "NO_ALARM")
-                for pv in "AB"
-                for minute in range(6000)
-            ]
-        )
+        for pv in "AB":
+            times_ns = [now_ns - minute * 60 * S for minute in range(6000)]
+            store.add([Sample(pv, time_ns, float(time_ns // S % 977), 0, "NO_ALARM") for time_ns in times_ns])
     return url
 
 
