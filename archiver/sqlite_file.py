@@ -27,7 +27,7 @@ _WRITER = (
     "PRAGMA journal_mode = WAL",  # readers and the writer do not wait for each other
     "PRAGMA synchronous = NORMAL",  # a power cut may take the last commits; a crash of the archiver none
     "PRAGMA journal_size_limit = 67108864",  # what a long reader made grow shrinks again
-    "PRAGMA cache_size = -200000",  # kB, as far as needed: the pages of one step of settling
+    "PRAGMA cache_size = -32000",  # kB: the pages of one step of settling
     "PRAGMA wal_autocheckpoint = 0",  # see checkpoints.py
 )
 _READER = ("PRAGMA query_only = ON",)
