@@ -80,6 +80,7 @@ def test_a_connection_that_is_cut_at_a_commit(
     assert "samples wait in" in rig.log
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer(rig: Rig, own_server: Server, url: str, table: Table, proxy: Proxy) -> None:
     rig.start(through(proxy, own_server, url))
     rig.wait_stored()
@@ -115,6 +116,7 @@ def test_an_archiver_that_starts_while_the_server_does_not_answer(
     check_complete(table, rig.stop())
 
 
+@pytest.mark.slow
 def test_rights_that_are_taken_away_and_given_back(rig: Rig, own_server: Server, url: str, table: Table) -> None:
     rig.start(url)
     rig.wait_stored()
@@ -127,7 +129,8 @@ def test_rights_that_are_taken_away_and_given_back(rig: Rig, own_server: Server,
     assert rig.log.count("INSERT command denied") == 1
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [1, 2])
 def test_an_archiver_that_is_killed_while_the_server_is_away(
     rig: Rig, own_server: Server, url: str, table: Table, kills: int
 ) -> None:

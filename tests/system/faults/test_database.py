@@ -62,6 +62,7 @@ def test_a_full_disk_costs_nothing_while_there_is_memory(disk: SmallDisk, ioc: I
         assert gaps(parts) == [Gap.ARCHIVE_OFF]
 
 
+@pytest.mark.slow
 def test_a_full_disk_of_the_spool_costs_nothing_either(disk: SmallDisk, ioc: Ioc, archiver: Archiver) -> None:
     """What was spooled can be read but not deleted there, when the database is back."""
     archiver.disk, archiver.spool = disk, disk.path / "rack.spool"
