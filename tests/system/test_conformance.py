@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_every_difference_from_epics_base_is_explained() -> None:
     done = subprocess.run(
