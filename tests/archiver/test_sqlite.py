@@ -144,3 +144,22 @@ def test_kill_9_of_the_writer_loses_no_batch_that_was_committed(file):
             times = [sample.time_ns for sample in reader.samples([pv], *ALL)]
             assert times == list(range(len(times)))
             assert len(times) in {(committed + 1) * 1000, (committed + 2) * 1000}
+
+
+def test_an_archive_of_the_first_version_goes_on(file):
+    """With its rows, its metadata as what holds from the beginning, and its view."""
+    first, *_ = migrations("sqlite")
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.executescript(first.sql)
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute("INSERT INTO channel VALUES (1, 'A')")
+        connection.execute("INSERT INTO status VALUES (1, 'NO_ALARM')")
+        connection.execute("INSERT INTO num_metadata VALUES (1, 0, 100, NULL, 80, NULL, 90, 2, 'V')")
+        connection.execute("INSERT INTO sample VALUES (1, 5, 1, 1, NULL, 1.5, NULL, NULL, NULL)")
+    with closing(open_store(f"sqlite:///{file}")) as store:
+        store.add([Sample("A", 5, 1.5, 0, "NO_ALARM"), Sample("A", 7, 2.5, 0, "NO_ALARM")])
+    with closing(open_reader(f"sqlite:///{file}")) as reader:
+        assert [sample.value for sample in reader.samples(["A"], 0, 10)] == [1.5, 2.5]
+        assert [(dated.since_ns, dated.metadata.unit) for dated in reader.metadata("A")] == [(0, "V")]
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT value, unit FROM history").fetchall() == [(1.5, "V"), (2.5, "V")]

@@ -1,0 +1,56 @@
+"""The tables of the two loggers on a MariaDB server, where one of them was at home."""
+
+from contextlib import closing
+
+import pytest
+
+from archiver.database import make_seed_tables, open_store
+from archiver.seedtables import MEASUREMENTS
+from archiver.settings import Archive, Measurements, Temperatures
+from archiver.store import SeedRow, StoreError
+
+NAMES = ("When", "north", "east", "south", "west")
+OLD = """
+    CREATE TABLE roof (`When` DATETIME NOT NULL PRIMARY KEY, north FLOAT, east FLOAT, south FLOAT, west FLOAT,
+                       remark TEXT) ENGINE = MyISAM"""
+
+
+@pytest.fixture
+def archive(mysql_database):
+    return Archive(
+        database=mysql_database,
+        pvs=("LAB:*",),
+        measurements=Measurements(instrument="HV1", channels={4: "ALL"}),
+        temperatures=Temperatures(instrument="TC1", table="roof", columns=NAMES),
+    )
+
+
+@pytest.fixture
+def execute(shared_server, mysql_database):
+    return lambda *sql: shared_server.execute(*sql, database=mysql_database.rsplit("/", 1)[1])
+
+
+def test_an_old_table_goes_on_growing_and_the_other_is_made(archive, execute):
+    execute(OLD, "INSERT INTO roof VALUES ('2026-10-25 02:30:00', 1, 2, 3, 4, 'sunny')")
+    for _ in range(2):
+        make_seed_tables(archive)
+    rows = [
+        SeedRow("roof", NAMES, ("2026-10-25 02:30:00", 9.0, 9.0, 9.0, 9.0), 1),  # there already
+        SeedRow("roof", NAMES, ("2026-10-25 02:30:01", 21.5, None, float("nan"), -3.25), 1),
+        SeedRow("measurements", MEASUREMENTS, ("2026-10-25T02:30:00", 401, 500.0, 499.5, 1.25, 1, 9, 1, 0), 2),
+    ]
+    with closing(open_store(archive.database)) as store:
+        for _ in range(2):
+            store.add_rows(rows)
+    assert [row[1:] for row in execute("SELECT * FROM roof ORDER BY `When`")] == [
+        (1.0, 2.0, 3.0, 4.0, "sunny"),
+        (21.5, None, None, -3.25, None),
+    ]
+    assert execute("SELECT port_id, voltage_mon, is_hv_on, status_raw FROM measurements") == [(401, 499.5, 1, 9)]
+    assert execute("SELECT engine FROM information_schema.tables WHERE table_name = 'roof'") == [("MyISAM",)]
+
+
+def test_a_table_that_lacks_a_column_is_a_sentence(archive, execute):
+    execute("CREATE TABLE roof (`When` DATETIME NOT NULL PRIMARY KEY, north FLOAT)")
+    with pytest.raises(StoreError, match="the table roof has no column east, south, west"):
+        make_seed_tables(archive)
