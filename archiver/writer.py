@@ -74,20 +74,14 @@ class Writer:
         """About once a second: when the database is away or takes long, see to it that all is on disk."""
         if not self._thread.is_alive():
             raise StoreError("the thread that stores has ended by a fault, see above")
-        slow = time.time() - SLOW
-        with self._lock:
-            current = self._current
-            if current is not None and current.spooled is None and current.since < slow:
-                current.spooled = self._try_spool(current.batch)
-            since = self._queue.oldest
-            if since is not None and not self.spool_error and (not self.healthy or since < slow - COMMIT_PERIOD):
-                waiting = self._queue.take()
-                self._keep(waiting, since)
+        self._spool_what_waits()
 
     def close(self) -> None:
         """Store or spool what is left; StoreError if neither can be done."""
         self._stop.set()
-        self._thread.join()
+        while self._thread.is_alive():  # whoever waits for us may lose patience
+            self._thread.join(SLOW)
+            self._spool_what_waits()
         if self._store is not None:
             self._store.close()
         if rest := self._queue.take():
@@ -110,6 +104,17 @@ class Writer:
         spooled = self._spool.oldest if self._spool.rows else None
         times = (self._queue.oldest, current.oldest if current else None, spooled)
         return min((each for each in times if each is not None), default=None)
+
+    def _spool_what_waits(self) -> None:
+        slow = time.time() - SLOW
+        with self._lock:
+            current = self._current
+            if current is not None and current.spooled is None and current.since < slow:
+                current.spooled = self._try_spool(current.batch)
+            since = self._queue.oldest
+            if since is not None and not self.spool_error and (not self.healthy or since < slow - COMMIT_PERIOD):
+                waiting = self._queue.take()
+                self._keep(waiting, since)
 
     def _run(self) -> None:
         self._try(self._open)

@@ -202,6 +202,26 @@ def test_a_commit_that_does_not_return_leaves_nothing_in_memory_alone(writer, qu
     assert spool.rows == 0
 
 
+def test_an_end_that_a_commit_holds_up_leaves_all_on_disk(writer, queue, store, spool):
+    writer.start()
+    store.blocked.clear()
+    queue.add(sample(1))
+    while not writer.oldest or len(queue._samples):
+        time.sleep(0.05)
+    queue.add(sample(2))
+    closing = threading.Thread(target=writer.close)
+    closing.start()
+    try:
+        deadline = time.monotonic() + 15
+        while spool.rows < 2 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert spool.rows == 2
+    finally:
+        store.blocked.set()
+        closing.join()
+    assert sorted(set(store.added)) == [sample(1), sample(2)]
+
+
 def test_the_end_stores_the_rest_or_says_what_is_lost(writer, queue, store, spool):
     writer.start()
     queue.add(sample(1))
