@@ -6,8 +6,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterable
 from pathlib import Path
 from threading import Event
 
@@ -19,6 +18,7 @@ from archiver.queue import Queue
 from archiver.seedlogs import seed_logs
 from archiver.settings import Archive
 from archiver.spool import Spool, SpoolError
+from archiver.sqlite_file import file_name
 from archiver.store import Store, StoreError
 from archiver.timeline import Timeline
 from archiver.track import Rule, Track
@@ -71,7 +71,7 @@ class Archiver:
         url = DatabaseUrl.parse(archive.database)
         self._paths = [archive.spool_file(config)]
         if url.backend == "sqlite":
-            self._paths.append(Path(str(url.nodes[0].database)))
+            self._paths.append(Path(file_name(url)))
         self._board = Board(archive.status_file(config))
         self._spool = Spool(archive.spool_file(config), size(archive.spool.limit), size(archive.spool.floor))
         self._spool.run_ns = self._began_ns
@@ -89,9 +89,9 @@ class Archiver:
     def start(self, pv_list: str) -> None:
         """The database first, if it is there: it knows where each PV's rows end."""
         self._writer.start()
-        self._globs = [pattern for pattern in self._archive.pvs if _is_glob(pattern)]
-        self._follow(pattern for pattern in self._archive.pvs if not _is_glob(pattern))
-        if self._globs or self._seed_logs:
+        names = [pattern for pattern in self._archive.pvs if not _is_glob(pattern)]
+        self._follow(names)
+        if len(names) < len(self._archive.pvs) or self._seed_logs:
             self._client.watch_text(pv_list, self._listed)
 
     def turn(self) -> None:
@@ -133,7 +133,7 @@ class Archiver:
         names = text.split()
         for seed_log in self._seed_logs:
             seed_log.names(names)
-        self._follow(matching(self._globs, names))
+        self._follow(filter(self._archive.follows, names))
 
     def _follow(self, pvs: Iterable[str]) -> None:
         for pv in pvs:
@@ -190,10 +190,6 @@ class Rate:
         rate = (count - self._count) / max(now - self._at, 1e-3)
         self._count, self._at = count, now
         return rate
-
-
-def matching(globs: Sequence[str], names: Iterable[str]) -> list[str]:
-    return [name for name in names if any(fnmatchcase(name, glob) for glob in globs)]
 
 
 def _is_glob(pattern: str) -> bool:

@@ -6,13 +6,13 @@ from sqlalchemy import Connection
 
 from archiver.seedtables import prepare, tables
 from archiver.settings import Archive
-from archiver.store import Reader, Store, StoreError
-from archiver.url import DatabaseUrl
+from archiver.store import Reader, Store
+from archiver.url import DatabaseUrl, url_of
 
 
 def open_store(database: str) -> Store:
     """What writes the archive; its tables are made or brought up to date first."""
-    url = _url(database)
+    url = url_of(database)
     if url.backend == "mysql":
         from archiver.mysql import MysqlStore  # noqa: PLC0415 - an archive in a file needs no PyMySQL
 
@@ -23,7 +23,7 @@ def open_store(database: str) -> Store:
 
 
 def open_reader(database: str) -> Reader:
-    url = _url(database)
+    url = url_of(database)
     if url.backend == "mysql":
         from archiver.mysql_reader import MysqlReader  # noqa: PLC0415
 
@@ -36,7 +36,7 @@ def open_reader(database: str) -> Reader:
 def make_seed_tables(archive: Archive) -> None:
     """The tables of the former loggers, if the configuration asks for them; those that are there stay as they are."""
     if wanted := tables(archive):
-        with _connection(_url(archive.database)) as connection:
+        with _connection(url_of(archive.database)) as connection:
             prepare(connection, wanted)
 
 
@@ -48,10 +48,3 @@ def _connection(url: DatabaseUrl) -> AbstractContextManager[Connection]:
     from archiver.sqlite_file import writer  # noqa: PLC0415
 
     return writer(url)
-
-
-def _url(database: str) -> DatabaseUrl:
-    try:
-        return DatabaseUrl.parse(database)
-    except ValueError as error:
-        raise StoreError(f"the archive's database {error}") from None

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from archiver.store import StoreError
-from archiver.url import DatabaseUrl
+from archiver.url import url_of
 
 Lines = list[tuple[str, str]]
 """Names and values for people."""
@@ -40,12 +40,12 @@ def status(database: str) -> Lines:
 def _existing(database: str) -> Manager:
     manager = _manager(database)
     if not manager.version():
-        raise StoreError(f"{_url(database).shown}: there is no archive of rackioc: `rackioc db init` makes it")
+        raise StoreError(f"{url_of(database).shown}: there is no archive of rackioc: `rackioc db init` makes it")
     return manager
 
 
 def _manager(database: str) -> Manager:
-    url = _url(database)
+    url = url_of(database)
     if url.backend == "mysql":
         from archiver.manage_mysql import MysqlManager  # noqa: PLC0415 - an archive in a file needs no PyMySQL
 
@@ -53,10 +53,3 @@ def _manager(database: str) -> Manager:
     from archiver.manage_sqlite import SqliteManager  # noqa: PLC0415
 
     return SqliteManager(url)
-
-
-def _url(database: str) -> DatabaseUrl:
-    try:
-        return DatabaseUrl.parse(database)
-    except ValueError as error:
-        raise StoreError(f"the archive's database {error}") from None

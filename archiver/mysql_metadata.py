@@ -1,16 +1,14 @@
 """What is known about PVs in the tables of MySQL: now, as Phoebus reads it, and with the time from which it holds."""
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from pymysql.cursors import Cursor
 
+from archiver.descriptions import NUMERIC, from_numeric, from_words, to_numeric
 from archiver.sample import Dated, Metadata, Range
 
-_NUMERIC = """low_disp_rng, high_disp_rng, low_warn_lmt, high_warn_lmt, low_alarm_lmt, high_alarm_lmt, prec, unit"""
 _CURRENT = ("num_metadata", "enum_metadata")
 _DATED = ("num_metadata_history", "enum_metadata_history")
 
@@ -42,26 +40,26 @@ class Descriptions:
 def history(cursor: Cursor, pv: str) -> Sequence[Dated]:
     """All that was ever known of the PV, the oldest first."""
     cursor.execute(
-        f"""SELECT since_time, {_NUMERIC} FROM num_metadata_history
+        f"""SELECT since_time, {NUMERIC} FROM num_metadata_history
             JOIN channel ON channel.channel_id = num_metadata_history.channel_id WHERE name = %s""",
         (pv,),
     )
-    found = {since_ns: _numeric(row) for since_ns, *row in cursor.fetchall()}
+    found = {since_ns: from_numeric(row) for since_ns, *row in cursor.fetchall()}
     cursor.execute(
         """SELECT since_time, enum_val FROM enum_metadata_history
             JOIN channel ON channel.channel_id = enum_metadata_history.channel_id WHERE name = %s
             ORDER BY since_time, enum_nbr""",
         (pv,),
     )
-    found |= _words(cursor.fetchall())
+    found |= from_words(cursor.fetchall())
     return [Dated(*each) for each in sorted(found.items(), key=lambda each: each[0])]
 
 
 def _current(cursor: Cursor) -> dict[int, Metadata]:
-    cursor.execute(f"SELECT channel_id, {_NUMERIC} FROM num_metadata")
-    numeric = {channel: _numeric(row) for channel, *row in cursor.fetchall()}
+    cursor.execute(f"SELECT channel_id, {NUMERIC} FROM num_metadata")
+    numeric = {channel: from_numeric(row) for channel, *row in cursor.fetchall()}
     cursor.execute("SELECT channel_id, enum_val FROM enum_metadata ORDER BY channel_id, enum_nbr")
-    return numeric | _words(cursor.fetchall())
+    return numeric | from_words(cursor.fetchall())
 
 
 def _replace(cursor: Cursor, metadata: Mapping[int, Dated]) -> None:
@@ -81,11 +79,7 @@ def _add_dated(cursor: Cursor, metadata: Mapping[int, Dated]) -> None:
 
 
 def _insert(cursor: Cursor, tables: tuple[str, str], metadata: Mapping[tuple[int, ...], Metadata]) -> None:
-    numeric = [
-        (*key, *about.display, *about.warning, *about.alarm, about.precision, about.unit)
-        for key, about in metadata.items()
-        if not about.words
-    ]
+    numeric = [(*key, *to_numeric(about)) for key, about in metadata.items() if not about.words]
     words = [(*key, *word) for key, about in metadata.items() for word in enumerate(about.words)]
     _insert_all(cursor, tables[0], numeric)
     _insert_all(cursor, tables[1], words)
@@ -94,20 +88,6 @@ def _insert(cursor: Cursor, tables: tuple[str, str], metadata: Mapping[tuple[int
 def _insert_all(cursor: Cursor, table: str, rows: Sequence[tuple[object, ...]]) -> None:
     if rows:
         cursor.executemany(f"INSERT INTO {table} VALUES ({', '.join(['%s'] * len(rows[0]))})", rows)
-
-
-def _numeric(row: Sequence[Any]) -> Metadata:
-    *limits, precision, unit = row
-    display, warning, alarm = zip(limits[0::2], limits[1::2], strict=True)
-    return Metadata(unit, precision, display, warning, alarm)
-
-
-def _words(rows: Iterable[Sequence[Any]]) -> dict[int, Metadata]:
-    """By what the rows begin with; the words are in order."""
-    words = defaultdict(list)
-    for key, word in rows:
-        words[key].append(word)
-    return {key: Metadata(words=tuple(each)) for key, each in words.items()}
 
 
 def _storable(metadata: Metadata) -> Metadata:

@@ -73,7 +73,8 @@ class SqliteStore:
             undo.callback(self._connection.close)
             migrate(self._connection, self._file)
             self._settled_ns = dict(self._pairs("SELECT part, smpl_time FROM settled"))
-            self._recent = sum(count for _, count in self._pairs("SELECT 0, count(*) FROM sample_recent"))
+            rows = self._pairs("SELECT part, count(*) FROM sample_recent GROUP BY part")
+            self._recent = sum(count for _, count in rows)
             undo.pop_all()
         self._checkpoints = Checkpoints(url)
         self._last_part, self._settle_at = -1, time.monotonic() + SETTLE_PERIOD

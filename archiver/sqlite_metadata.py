@@ -1,12 +1,11 @@
 """What is known about a channel besides its values: as it is now, and since when each of it holds."""
 
-from operator import attrgetter
+from operator import itemgetter
 
 from sqlalchemy import Connection
 
+from archiver.descriptions import NUMERIC, from_numeric, from_words, to_numeric
 from archiver.sample import Dated, Metadata
-
-_NUMBERS = "unit, prec, low_disp_rng, high_disp_rng, low_warn_lmt, high_warn_lmt, low_alarm_lmt, high_alarm_lmt"
 
 
 def describe(connection: Connection, channel: int, dated: Dated) -> None:
@@ -23,19 +22,11 @@ def describe(connection: Connection, channel: int, dated: Dated) -> None:
 
 def history(connection: Connection, channel: int) -> list[Dated]:
     """All that was ever known, the oldest first."""
-    numbers = f"SELECT since_time, {_NUMBERS} FROM num_metadata_history WHERE channel_id = ?"
-    found = [Dated(since, _numeric(*row)) for since, *row in connection.exec_driver_sql(numbers, (channel,))]
+    numbers = f"SELECT since_time, {NUMERIC} FROM num_metadata_history WHERE channel_id = ?"
+    found = {since: from_numeric(row) for since, *row in connection.exec_driver_sql(numbers, (channel,))}
     words = "SELECT since_time, enum_val FROM enum_metadata_history WHERE channel_id = ? ORDER BY enum_nbr"
-    states: dict[int, list[str]] = {}
-    for since, word in connection.exec_driver_sql(words, (channel,)):
-        states.setdefault(since, []).append(word)
-    found += [Dated(since, Metadata(words=tuple(each))) for since, each in states.items()]
-    return sorted(found, key=attrgetter("since_ns"))
-
-
-def _numeric(unit: str, precision: int, *limits: float | None) -> Metadata:
-    display, warning, alarm = zip(limits[0::2], limits[1::2], strict=True)
-    return Metadata(unit, precision, display, warning, alarm)
+    found |= from_words(connection.exec_driver_sql(words, (channel,)))
+    return [Dated(*each) for each in sorted(found.items(), key=itemgetter(0))]
 
 
 def _write(connection: Connection, suffix: str, key: tuple[int, ...], about: Metadata) -> None:
@@ -46,6 +37,5 @@ def _write(connection: Connection, suffix: str, key: tuple[int, ...], about: Met
         connection.exec_driver_sql(insert, [(*key, *word) for word in enumerate(about.words)])
         return
     marks = ", ".join("?" * (len(key) + 8))
-    insert = f"INSERT INTO num_metadata{suffix} ({', '.join(names)}, {_NUMBERS}) VALUES ({marks})"
-    numbers = (about.unit, about.precision, *about.display, *about.warning, *about.alarm)
-    connection.exec_driver_sql(insert, (*key, *numbers))
+    insert = f"INSERT INTO num_metadata{suffix} ({', '.join(names)}, {NUMERIC}) VALUES ({marks})"
+    connection.exec_driver_sql(insert, (*key, *to_numeric(about)))

@@ -7,6 +7,8 @@ from typing import Self
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from archiver.store import StoreError
+
 ALLOWED = "allowed: sqlite:///FILE or mysql+pymysql://USER:PASSWORD@HOST[,HOST2]/NAME"
 _HOSTS = re.compile(r"(?P<before>\w+\+?\w*://(?:[^/@]*@)?)(?P<hosts>[^/?]+,[^/?]+)(?P<after>[/?].*)?")
 
@@ -42,6 +44,14 @@ class DatabaseUrl:
     def shown(self) -> str:
         """For logs: without the password."""
         return ", ".join(node.render_as_string(hide_password=True) for node in self.nodes)
+
+
+def url_of(database: str) -> DatabaseUrl:
+    """Of a text that was not checked with the configuration; StoreError if it names no database of ours."""
+    try:
+        return DatabaseUrl.parse(database)
+    except ValueError as error:
+        raise StoreError(f"the archive's database {error}") from None
 
 
 def _checked(text: str) -> URL:

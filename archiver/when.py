@@ -4,7 +4,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+from archiver.units import seconds
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -12,8 +13,8 @@ def parse_time(text: str, now_ns: int) -> int:
     """`now`, `30m` (ago), `2026-11-20`, `2026-11-20 14:00`, `2026-11-20T14:00:00.5+01:00`; UTC where not said."""
     if text == "now":
         return now_ns
-    if ago := re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text):
-        return max(0, now_ns - int(float(ago[1]) * _SECONDS[ago[2]] * 10**9))
+    if re.fullmatch(r"\d+(?:\.\d+)?[smhdw]", text):
+        return max(0, now_ns - int(seconds(text) * 10**9))
     whole, fraction = _split_fraction(text)
     try:
         time = datetime.fromisoformat(whole)

@@ -1,0 +1,29 @@
+"""Metadata as rows of `num_metadata` and `enum_metadata`, the same in every database, and back."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from archiver.sample import Metadata
+
+NUMERIC = "low_disp_rng, high_disp_rng, low_warn_lmt, high_warn_lmt, low_alarm_lmt, high_alarm_lmt, prec, unit"
+
+
+def to_numeric(about: Metadata) -> tuple[float | str | None, ...]:
+    """The columns NUMERIC."""
+    return (*about.display, *about.warning, *about.alarm, about.precision, about.unit)
+
+
+def from_numeric(row: Sequence[Any]) -> Metadata:
+    """Of the columns NUMERIC."""
+    *limits, precision, unit = row
+    display, warning, alarm = zip(limits[0::2], limits[1::2], strict=True)
+    return Metadata(unit, precision, display, warning, alarm)
+
+
+def from_words(rows: Iterable[Sequence[Any]]) -> dict[int, Metadata]:
+    """By what the rows begin with; the words behind it are in order."""
+    words = defaultdict(list)
+    for key, word in rows:
+        words[key].append(word)
+    return {key: Metadata(words=tuple(each)) for key, each in words.items()}
