@@ -83,7 +83,7 @@ def _archiver(ioc: Server, load: Load, folder: Path) -> Iterator[int]:
     """The process `rackioc archive`, once it has stored all PVs."""
     pvs = "".join(f"    - {name}\n" for name in load.names)
     (folder / "rack.yaml").write_text(CONFIG.format(url="sqlite:///rack.sqlite", pvs=pvs))
-    command = [sys.executable, "-m", "ioc", "archive", "rack.yaml"]
+    command = [sys.executable, "-P", "-m", "rackioc", "archive", "rack.yaml"]
     with servers.launch(command, str(folder), dict(ioc.environment)) as (process, log):
         deadline = time.monotonic() + START
         while _stored(folder) < load.count:

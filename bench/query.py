@@ -99,7 +99,7 @@ def _read(url: str, pv: str) -> dict[str, float]:
 def _csv(url: str, pv: str, rows: int) -> float:
     """Seconds of the command, with its start."""
     window = ["--since", format_time(END_NS - DAY_NS), "--until", format_time(END_NS - 1)]
-    command = [sys.executable, "-m", "ioc", "history", pv, *window, "--format", "csv", "--database", url]
+    command = [sys.executable, "-P", "-m", "rackioc", "history", pv, *window, "--format", "csv", "--database", url]
     begin = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - begin

@@ -156,7 +156,7 @@ def measure(count: int, seconds: float) -> Figures:
 @contextmanager
 def running() -> Iterator[Rack]:
     """The rack, from the moment when it answers."""
-    command = [sys.executable, "-m", "ioc", *COMMAND, "--control-path", "control"]
+    command = [sys.executable, "-P", "-m", "rackioc", *COMMAND, "--control-path", "control"]
     environment = servers.environment()
     with tempfile.TemporaryDirectory() as folder, servers.launch(command, folder, environment) as (process, _):
         port = search(int(environment["EPICS_CA_SERVER_PORT"]), f"{PREFIX}IOC:HEARTBEAT", START)

@@ -74,7 +74,7 @@ class Server:
 @contextmanager
 def serve(peer: Peer, load: Load) -> Iterator[Server]:
     """The server of a peer, from the moment when it serves the whole load until it is killed."""
-    command = [peer.python(), "-m", f"bench.peers.{peer.key}", *load.arguments()]
+    command = [peer.python(), "-P", "-m", f"bench.peers.{peer.key}", *load.arguments()]
     own = environment()
     with tempfile.TemporaryDirectory() as folder, launch(command, folder, own) as (process, log):
         try:

@@ -93,7 +93,7 @@ def ioc(folder: Path, fake: Counter) -> Iterator[int]:
     }
     config = folder / "rack.yaml"
     config.write_text(yaml.safe_dump({"prefix": "B:", "instruments": {"GEN": keys}}))
-    command = [sys.executable, "-m", "ioc", "ioc", str(config)]
+    command = [sys.executable, "-P", "-m", "rackioc", "ioc", str(config)]
     with servers.launch(command, str(folder), servers.environment()) as (process, _):
         deadline = time.monotonic() + START
         while not fake.cycles:

@@ -24,7 +24,7 @@ SERVERS = {"base": "conformance.softioc", "rackioc": "conformance.soft"}
 def observe(which: str, areas: Sequence[str]) -> Observations:
     """Start a server, run the script against it, return what was observed."""
     own = _environment()
-    command = [sys.executable, "-m", "conformance.script", *areas]
+    command = [sys.executable, "-P", "-m", "conformance.script", *areas]
     with (
         tempfile.TemporaryFile("w+", errors="replace") as log,  # base logs the bytes of a client's text as they are
         _running(SERVERS[which], own, log),
@@ -46,7 +46,7 @@ def _errors(log: str) -> dict[str, Any]:
 @contextmanager
 def _running(module: str, environment: dict[str, str], log: IO[str]) -> Iterator[None]:
     process = subprocess.Popen(
-        [sys.executable, "-m", module],
+        [sys.executable, "-P", "-m", module],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

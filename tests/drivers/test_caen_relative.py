@@ -403,7 +403,7 @@ def test_good_limits_are_no_fault() -> None:
 
 
 def test_the_configuration_file_takes_them(tmp_path: Any) -> None:
-    from ioc.config import ConfigError, load
+    from rackioc.config.config import ConfigError, load
 
     path = tmp_path / "rack.yaml"
     text = """\

@@ -11,9 +11,9 @@ import aioca
 import pytest
 
 from archiver.health import Board, Cause, Health
-from ioc.archive_status import NAME, POINTS, ArchiveStatus
 from ioc.instrument import Instrument
 from ioc.site import Site
+from rackioc.archive_status import NAME, POINTS, ArchiveStatus
 from tests.client import Client
 from tests.ioc.house import House
 

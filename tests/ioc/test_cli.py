@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from archiver.health import Board, Cause, Health
 from bench.loopback import free_port
-from ioc import banner
-from ioc.cli import app
-from ioc.config import load
+from rackioc import banner
+from rackioc.cli import app
+from rackioc.config.config import load
 
 CONFIG = """\
 prefix: "LAB:"

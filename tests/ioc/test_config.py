@@ -10,8 +10,8 @@ import pytest
 
 from archiver.settings import Policy, Spool, Thin
 from drivers.base import Point, RecordType, Severity
-from ioc.config import ConfigError, load
 from ioc.fields import FIELDS
+from rackioc.config.config import ConfigError, load
 
 GOOD = """\
     prefix: "LAB:"

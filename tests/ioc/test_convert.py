@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from archiver.settings import Archive
 from archiver.url import DatabaseUrl
-from ioc import schema
-from ioc.cli import app
-from ioc.config import Config, ConfigError, load
-from ioc.convert import convert
-from ioc.yamlfile import YamlFile
+from rackioc.cli import app
+from rackioc.config import schema
+from rackioc.config.config import Config, ConfigError, load
+from rackioc.config.convert import convert
+from rackioc.config.yamlfile import YamlFile
 
 CAEN = """\
 caen_connection:

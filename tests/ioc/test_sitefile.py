@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from drivers.base import Refused, Severity
-from ioc import sitefile
 from ioc.record import ALARM, LOG, PROPERTY, VALUE
 from ioc.site import Site
-from ioc.sitefile import SiteFile
+from rackioc.config import sitefile
+from rackioc.config.sitefile import SiteFile
 from tests.ioc.conftest import Rig, running
 
 

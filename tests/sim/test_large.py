@@ -7,8 +7,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from ioc.cli import app, simulation
-from ioc.config import load
+from rackioc.cli import app, simulation
+from rackioc.config.config import load
 from sim import rack as rack_module
 from sim.caen import Crate
 from sim.caen_boards import demo_crate, large_crate

@@ -107,7 +107,7 @@ class Racks:
     def launch(self, folder: Path, prefix: str, command: str = "sim run") -> Ioc:
         """Start ``rackioc`` in a folder with a rack.yaml (again)."""
         log = folder / f"log{len(self.running)}"
-        arguments = [sys.executable, "-m", "ioc", *command.split(), "rack.yaml"]
+        arguments = [sys.executable, "-P", "-m", "rackioc", *command.split(), "rack.yaml"]
         if command.startswith("sim"):
             arguments += ["--control-path", "control"]
         with log.open("wb") as out:

@@ -58,7 +58,7 @@ class Rig:
         config = {"prefix": "T:", "instruments": {}, "archive": archive}
         (self._folder / "rack.yaml").write_text(yaml.safe_dump(config))
         with (self._folder / "log").open("ab") as log:
-            command = [sys.executable, "-m", "ioc", "archive", "rack.yaml"]
+            command = [sys.executable, "-P", "-m", "rackioc", "archive", "rack.yaml"]
             self._process = subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log)
         self.wait(lambda: self.health.pid == self._process.pid and self.health.connected == PVS)
 

@@ -51,5 +51,5 @@ def test_without_an_archive_there_is_no_archiver_to_tell_of(racks: Racks, ca: Cl
 
 def status(folder) -> subprocess.CompletedProcess[str]:
     """What the command says where the IOC was started."""
-    command = [sys.executable, "-m", "ioc", "status", "rack.yaml"]
+    command = [sys.executable, "-P", "-m", "rackioc", "status", "rack.yaml"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30, check=False)

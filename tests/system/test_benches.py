@@ -22,7 +22,11 @@ ROOT = Path(__file__).parents[2]
 )
 def test_a_bench_prints_its_table(command: str, rows: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", *f"bench.{command}".split()], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-m", *f"bench.{command}".split()],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     for row in rows:

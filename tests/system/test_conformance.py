@@ -13,7 +13,7 @@ import pytest
 @pytest.mark.timeout(300)
 def test_every_difference_from_epics_base_is_explained() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "conformance", "--brief"],
+        [sys.executable, "-P", "-m", "conformance", "--brief"],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,

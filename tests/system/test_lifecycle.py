@@ -191,7 +191,9 @@ def test_an_ioc_that_comes_back_is_archived_again_with_the_gap_marked(racks: Rac
     until(lambda: archived(ioc, "IOC:HEARTBEAT"))
     ioc.stop()
     environment = {**os.environ, "TEST_PASSWORD": "x"}
-    archive = subprocess.Popen([sys.executable, "-m", "ioc", "archive", "rack.yaml"], cwd=ioc.folder, env=environment)
+    archive = subprocess.Popen(
+        [sys.executable, "-P", "-m", "rackioc", "archive", "rack.yaml"], cwd=ioc.folder, env=environment
+    )
     try:
         first = racks.launch(ioc.folder, ioc.prefix, "ioc")
         before = len(archived(ioc, "IOC:HEARTBEAT"))
@@ -222,7 +224,7 @@ def test_history_prints_what_is_archived(racks: Racks, ca: Client) -> None:
     until(lambda: archived(ioc, "GEN:VSet"))
     ca.put(ioc("GEN:VSet"), 7)
     until(lambda: len(archived(ioc, "GEN:VSet")) > 1)
-    command = [sys.executable, "-m", "ioc", "history", ioc("GEN:V*"), "--since", "1h", "--format"]
+    command = [sys.executable, "-P", "-m", "rackioc", "history", ioc("GEN:V*"), "--since", "1h", "--format"]
     done = subprocess.run([*command, "json"], cwd=ioc.folder, capture_output=True, text=True, check=True)
     values = [row for row in json.loads(done.stdout) if row["pv"] == ioc("GEN:VSet")]
     assert values[-1]["value"] == pytest.approx(7, abs=0.03)
@@ -255,7 +257,11 @@ def test_a_wrong_login_is_told_without_the_password(racks: Racks, ca: Client) ->
 def test_a_bad_configuration_ends_with_code_2_and_its_faults(tmp_path: Path, command: str) -> None:
     (tmp_path / "rack.yaml").write_text("prefix: 5\ninstruments: {X: {driver: lecroy}}\n")
     done = subprocess.run(
-        [sys.executable, "-m", "ioc", command, "rack.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-m", "rackioc", command, "rack.yaml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
     assert "rack.yaml:1: prefix: 5 must be a text" in done.stderr
@@ -265,7 +271,11 @@ def test_a_bad_configuration_ends_with_code_2_and_its_faults(tmp_path: Path, com
 
 def test_what_goes_wrong_otherwise_ends_with_code_1_and_a_sentence(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "ioc", "history", "X"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-m", "rackioc", "history", "X"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
     assert "rack.sqlite" in done.stderr

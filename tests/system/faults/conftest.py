@@ -46,7 +46,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 @pytest.fixture
 def step(environment: dict[str, str]) -> Iterator[Callable[[float], None]]:
     """Step the clock of an IOC so many seconds away from the true time."""
-    command = [sys.executable, "-m", "tests.system.faults.stepping_server", "T:", str(len(STEPPING))]
+    command = [sys.executable, "-P", "-m", "tests.system.faults.stepping_server", "T:", str(len(STEPPING))]
     own = environment | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=own, stdin=subprocess.PIPE, text=True, bufsize=1) as process:
         yield lambda seconds: print(seconds, file=process.stdin)

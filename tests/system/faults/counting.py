@@ -83,7 +83,7 @@ class Archiver:
         gen = {"driver": "technix", "port": "/dev/null", "full_scale": {"voltage_kv": 1, "current_ma": 1}}
         self._config.write_text(yaml.safe_dump({"prefix": "T:", "instruments": {"GEN": gen}, "archive": archive}))
         wrapper = self.disk.wrapper if self.disk else ()
-        command = [*wrapper, sys.executable, "-m", "ioc", "archive", str(self._config)]
+        command = [*wrapper, sys.executable, "-P", "-m", "rackioc", "archive", str(self._config)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, cwd=self._config.parent, env=self._environment, stdout=log, stderr=log

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from ioc.yamlfile import Fault, YamlFile
+from rackioc.config.yamlfile import Fault, YamlFile
 
 
 def read(path: Path) -> YamlFile:

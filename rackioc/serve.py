@@ -9,11 +9,13 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
 
 from drivers.base import Driver
-from ioc import archive_status, rivals, sitefile, status
-from ioc.config import Config, ConfigError
+from ioc import rivals, status
 from ioc.instrument import Instrument
 from ioc.server import Server
-from ioc.sitefile import SiteFile
+from rackioc import archive_status
+from rackioc.config import sitefile
+from rackioc.config.config import Config, ConfigError
+from rackioc.config.sitefile import SiteFile
 
 log = logging.getLogger("rackioc")
 

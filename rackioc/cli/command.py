@@ -16,7 +16,7 @@ import typer
 from archiver.query import HistoryError
 from archiver.settings import Archive
 from archiver.store import StoreError
-from ioc.config import Config, ConfigError
+from rackioc.config.config import Config, ConfigError
 from sim.fake import CommandError
 
 EXIT_CONFIG = 2

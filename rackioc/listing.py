@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from drivers.base import DeviceError, Driver, Point
-from ioc import archive_status, health, status
-from ioc.config import Config
+from ioc import health, status
+from rackioc import archive_status
+from rackioc.config.config import Config
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from ioc.config import Config
+from rackioc.config.config import Config
 
 # driver -> what to read and what to set of its simulated instrument
 _READ = {"caen": "S02:C00:VMon", "se521": "T1", "technix": "VMon"}

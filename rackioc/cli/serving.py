@@ -11,9 +11,9 @@ import typer
 
 from archiver.store import StoreError
 from archiver.url import DatabaseUrl
-from ioc import supervisor
-from ioc.cli.command import ConfigPath, Form, FormOption, command, start_log
-from ioc.config import Config, load
+from rackioc import supervisor
+from rackioc.cli.command import ConfigPath, Form, FormOption, command, start_log
+from rackioc.config.config import Config, load
 
 app = typer.Typer()
 
@@ -62,7 +62,7 @@ def _missing_grants(database: str) -> list[str]:
 @command(app, "pvs")
 def pvs(config: ConfigPath, form: FormOption = Form.table) -> None:
     """List the PVs of a configuration. Crates are connected to and asked what they have; nothing is written."""
-    from ioc import listing
+    from rackioc import listing
 
     rows, silent = listing.rows(load(config))
     listing.write(rows, form.value, sys.stdout)
@@ -79,14 +79,14 @@ def convert(
 
     `rackioc convert config.yml > rack.yaml`: their old tables go on growing.
     """
-    from ioc import convert as conversion
+    from rackioc.config import convert as conversion
 
     typer.echo(conversion.convert(file), nl=False)
 
 
 def serve(config: Config, *, with_archiver: bool, banner: str = "", force: bool = False) -> None:
     """Serve until a signal comes; ``banner`` is shown when clients can connect."""
-    from ioc.ioc import serve as serve_ioc
+    from rackioc.serve import serve as serve_ioc
 
     start_log()
 

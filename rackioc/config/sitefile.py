@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 
 from drivers.base import Severity
-from ioc import yamlfile
 from ioc.fields import FIELDS
-from ioc.yamlfile import Fault
+from rackioc.config import yamlfile
+from rackioc.config.yamlfile import Fault
 
 log = logging.getLogger("rackioc.site")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from ioc.cli import archive, serving, simulation
+from rackioc.cli import archive, serving, simulation
 
 app = typer.Typer(
     no_args_is_help=True,

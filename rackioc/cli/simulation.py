@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from ioc.cli.command import ConfigPath, command, guarded
-from ioc.cli.serving import serve
-from ioc.config import load
+from rackioc.cli.command import ConfigPath, command, guarded
+from rackioc.cli.serving import serve
+from rackioc.config.config import load
 from sim.fake import CommandError
 
 CONTROL = Path(tempfile.gettempdir()) / "rackioc-demo" / "control"
@@ -76,7 +76,7 @@ def sim_fault(
 
 
 def _simulate(path: Path, control_path: Path, *, large: bool = False) -> None:
-    from ioc import banner
+    from rackioc import banner
     from sim.caen_boards import demo_crate, large_crate
     from sim.rack import Rack
 

@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import pydantic
 import yaml
 
-from ioc.yamlfile import Key, YamlFile
+from rackioc.config.yamlfile import Key, YamlFile
 
 _WORDS = {
     "float_type": "must be a number",

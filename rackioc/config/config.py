@@ -15,10 +15,12 @@ from typing import Any
 import drivers
 from archiver.settings import Archive
 from drivers.base import Driver, Point
-from ioc import archive_status, health, schema, status, yamlfile
+from ioc import health, status
 from ioc.fields import FIELDS, TIGHTER
 from ioc.site import NAME_SIZE, Site, is_glob
-from ioc.yamlfile import Fault, Key, YamlFile
+from rackioc import archive_status
+from rackioc.config import schema, yamlfile
+from rackioc.config.yamlfile import Fault, Key, YamlFile
 
 _NAME = re.compile(r"[A-Za-z0-9_\-+:;<>/,#\[\]{}^]*")
 # Tables of the archive that one instrument fills -> the driver of that instrument

@@ -30,7 +30,7 @@ async def supervise_archiver(path: Path, addresses: Sequence[str]) -> None:
     environment = dict(os.environ)
     search = environment.get("EPICS_CA_ADDR_LIST", "").split()
     environment["EPICS_CA_ADDR_LIST"] = " ".join([*search, *(each for each in addresses if each not in search)])
-    command = [sys.executable, "-m", "ioc", "archive", str(path), "--parent", str(os.getpid())]
+    command = [sys.executable, "-P", "-m", "rackioc", "archive", str(path), "--parent", str(os.getpid())]
     pause = FIRST_RESTART
     while True:
         began = asyncio.get_running_loop().time()

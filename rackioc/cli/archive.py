@@ -11,9 +11,9 @@ import typer
 
 from archiver import status as archiver_status
 from archiver.answer import Question, answer
-from ioc import supervisor
-from ioc.cli.command import ConfigPath, archive_of, command, start_log
-from ioc.config import load
+from rackioc import supervisor
+from rackioc.cli.command import ConfigPath, archive_of, command, start_log
+from rackioc.config.config import load
 
 DATABASE = "sqlite:///rack.sqlite"
 

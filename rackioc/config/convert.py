@@ -12,9 +12,9 @@ from sqlalchemy.engine import URL
 
 from drivers.base import ConfigFault
 from drivers.caen.config import Config, Link, System
-from ioc import assignments, schema, yamlfile
-from ioc.config import ConfigError
-from ioc.yamlfile import YamlFile
+from rackioc.config import assignments, schema, yamlfile
+from rackioc.config.config import ConfigError
+from rackioc.config.yamlfile import YamlFile
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,5 @@
+"""Runs the command ``rackioc``, as ``python -m rackioc``."""
+
+from rackioc.cli import main
+
+main()
