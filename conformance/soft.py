@@ -10,8 +10,8 @@ from typing import ClassVar
 from conformance.areas import POINTS
 from conformance.points import BANK, GROUP, INSTRUMENT, PREFIX
 from drivers.base import Array, Driver, Point, Reading, Readings, RecordType, Value
+from ioc.ca.server import Server
 from ioc.instrument import Instrument
-from ioc.server import Server
 from ioc.site import Site
 
 INTEGER = {rtyp for rtyp in RecordType if rtyp.states} | {RecordType.longin, RecordType.longout}

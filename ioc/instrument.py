@@ -28,8 +28,9 @@ from drivers.base import (
     Severity,
     Value,
 )
-from ioc import dbd, dbr, health
+from ioc import dbd, health
 from ioc.block import Block, Blocks, Masks
+from ioc.ca import dbr
 from ioc.fields import FIELDS, JUDGING
 from ioc.port import Link, Port
 from ioc.record import ALARM, LOG, PROPERTY, STRING_SIZE, VALUE, Changes, Record, number_of, process_block

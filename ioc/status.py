@@ -15,7 +15,7 @@ import psutil
 from drivers.base import Driver, Point, Readings, RecordType, Refused, Value
 
 if TYPE_CHECKING:
-    from ioc.server import Server
+    from ioc.ca.server import Server
 
 NAME = "IOC"
 PV_LIST = "PVList"

@@ -9,9 +9,10 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
 
 from drivers.base import Driver
-from ioc import rivals, status
+from ioc import status
+from ioc.ca import rivals
+from ioc.ca.server import Server
 from ioc.instrument import Instrument
-from ioc.server import Server
 from rackioc import archive_status
 from rackioc.config import sitefile
 from rackioc.config.config import Config, ConfigError

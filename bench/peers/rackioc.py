@@ -7,8 +7,8 @@ import asyncio
 from bench import load
 from bench.driver import BenchDriver
 from bench.load import Load
+from ioc.ca.server import Server
 from ioc.instrument import Instrument
-from ioc.server import Server
 from ioc.site import Site
 
 

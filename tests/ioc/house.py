@@ -12,9 +12,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from drivers.base import Array, Point, Reading, RecordType, Refused, Severity, Value
-from ioc.client import Client
+from ioc.ca.client import Client
+from ioc.ca.server import Server
 from ioc.record import VALUE, Record
-from ioc.server import Server
 
 HEADER = struct.Struct(">HHHHII")
 VERSION, EVENT_ADD, READ_NOTIFY, CLEAR, CREATE, SEARCH, ERROR = 0, 1, 15, 12, 18, 6, 11

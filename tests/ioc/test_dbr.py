@@ -10,8 +10,8 @@ from typing import Any
 import caproto as ca
 import pytest
 
-from ioc import dbr
-from ioc.dbr import CHAR, DOUBLE, ENUM, FLOAT, LONG, SHORT, STRING, Properties
+from ioc.ca import dbr
+from ioc.ca.dbr import CHAR, DOUBLE, ENUM, FLOAT, LONG, SHORT, STRING, Properties
 
 LIMITS = (100.0, -100.0, 90.0, 80.0, -80.0, math.nan, 60.0, 0.0)
 VALUES: dict[int, Any] = {STRING: "12", SHORT: 12, FLOAT: 12.0, ENUM: 12, CHAR: 12, LONG: 12, DOUBLE: 12.0}

@@ -12,8 +12,8 @@ import aioca
 import pytest
 
 from drivers.base import LinkDown
+from ioc.ca.server import Server
 from ioc.instrument import Instrument
-from ioc.server import Server
 from ioc.site import Site
 from tests.client import Client
 from tests.ioc.conftest import Bench

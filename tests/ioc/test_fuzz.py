@@ -22,9 +22,9 @@ from typing import Any
 import psutil
 import pytest
 
-from ioc import search
-from ioc.client import LARGEST_MESSAGE
-from ioc.message import (
+from ioc.ca import search
+from ioc.ca.client import LARGEST_MESSAGE
+from ioc.ca.message import (
     CLEAR_CHANNEL,
     CLIENT_NAME,
     CREATE_CHAN,

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from ioc import rivals
+from ioc.ca import rivals
 from tests.ioc.house import House
 
 
@@ -34,7 +34,7 @@ def test_a_name_server_that_speaks_for_the_dead_is_no_rival() -> None:
         unused.bind(("127.0.0.1", 0))  # bound, not listening: a connection is refused
 
         def tell() -> None:
-            from ioc.search import answer
+            from ioc.ca.search import answer
 
             datagram, asker = teller.recvfrom(65536)
             teller.sendto(answer(datagram, lambda name: True, unused.getsockname()[1]), asker)

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from drivers.base import Driver, Point, Readings, RecordType, Value
+from ioc.ca.server import Server
 from ioc.instrument import Instrument
-from ioc.server import Server
 from ioc.site import Site
 
 BLOCKS = 16  # a scan comes in as many blocks as a full crate has slots

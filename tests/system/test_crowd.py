@@ -21,7 +21,7 @@ import numpy as np
 import psutil
 import pytest
 
-from ioc.message import CLEAR_CHANNEL, CREATE_CHAN, EVENT_ADD, EVENT_CANCEL, HEADER, READ_NOTIFY, VERSION
+from ioc.ca.message import CLEAR_CHANNEL, CREATE_CHAN, EVENT_ADD, EVENT_CANCEL, HEADER, READ_NOTIFY, VERSION
 
 RECORDS = 12_000
 CLIENTS = 200

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from drivers.base import RecordType, Value
-from ioc import dbd, dbr
+from ioc import dbd
+from ioc.ca import dbr
 from ioc.fields import FIELDS
 from ioc.record import Record
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from ioc import dbr
-from ioc.view import View
+from ioc.ca import dbr
+from ioc.ca.view import View
 
 PROTOCOL_VERSION = 13
 HEADER = struct.Struct(">HHHHII")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from ioc.message import HEADER, PROTOCOL_VERSION, SEARCH, VERSION, split
+from ioc.ca.message import HEADER, PROTOCOL_VERSION, SEARCH, VERSION, split
 
 _ANYWHERE = 0xFFFFFFFF  # "at the address that this datagram came from"
 _VERSION = struct.Struct(">H6x")

@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from drivers.base import Array, Point, RecordType, Refused, Severity, Value
-from ioc import dbd, dbr
-from ioc.dbr import Properties
+from ioc import dbd
+from ioc.ca import dbr
+from ioc.ca.dbr import Properties
+from ioc.ca.fieldvalue import LONG_STRING_SIZE, NATIVE, field_value
 from ioc.fields import FIELDS
-from ioc.fieldvalue import LONG_STRING_SIZE, NATIVE, field_value
 from ioc.record import Record
 
 _VALUE_NATIVE = {

@@ -11,8 +11,8 @@ from typing import Any
 import caproto as ca
 
 from drivers.base import Array
+from ioc.ca.view import View
 from ioc.record import ALARM, PROPERTY, beyond
-from ioc.view import View
 
 _MARKS = (b"{", b"[")
 _ALWAYS, _NEVER = {"unless"}, {"before", "first", "while", "last", "after"}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ioc import dbr
 from ioc.block import Block, Masks
-from ioc.client import Client, Subscription
-from ioc.message import EVENT_ADD, NORMAL
+from ioc.ca import dbr
+from ioc.ca.client import Client, Subscription
+from ioc.ca.message import EVENT_ADD, NORMAL
 
 _FRAME = np.dtype(
     [

@@ -17,12 +17,12 @@ import numpy as np
 from caproto.asyncio import server as caproto_server
 from caproto.asyncio.utils import _create_udp_socket
 
-from ioc import dbr, environment, frames, search
 from ioc.block import Block, Masks
-from ioc.channel import FilteredView, has_filter, split
-from ioc.client import Client, Subscription
+from ioc.ca import dbr, environment, frames, search
+from ioc.ca.client import Client, Subscription
+from ioc.ca.filters import FilteredView, has_filter, split
+from ioc.ca.view import Owner, View, view_of
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Changes, Record
-from ioc.view import Owner, View, view_of
 
 log = logging.getLogger("rackioc.server")
 

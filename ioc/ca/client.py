@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from drivers.base import Array, DeviceError
-from ioc import dbr
-from ioc.message import (
+from ioc.ca import dbr
+from ioc.ca.message import (
     ACCESS_RIGHTS,
     BAD_COUNT,
     BAD_TYPE,
@@ -48,7 +48,7 @@ from ioc.message import (
     header,
     reply,
 )
-from ioc.view import View
+from ioc.ca.view import View
 
 log = logging.getLogger("rackioc.server")
 
