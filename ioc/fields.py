@@ -13,7 +13,7 @@ from enum import Enum, auto
 from typing import Any
 
 from drivers.base import Point, RecordType, Severity, Value
-from ioc.record import number_of
+from ioc.numbers import number_of
 
 MENU_SEVERITY = tuple(severity.name for severity in Severity)
 STATE_WORDS = ("ZR", "ON", "TW", "TH", "FR", "FV", "SX", "SV", "EI", "NI", "TE", "EL", "TV", "TT", "FT", "FF")

@@ -30,10 +30,10 @@ from drivers.base import (
 )
 from ioc import dbd, health
 from ioc.block import Block, Blocks, Masks
-from ioc.ca import dbr
 from ioc.fields import FIELDS, JUDGING
+from ioc.numbers import number_of, to_long
 from ioc.port import Link, Port
-from ioc.record import ALARM, LOG, PROPERTY, STRING_SIZE, VALUE, Changes, Record, number_of, process_block
+from ioc.record import ALARM, LOG, PROPERTY, STRING_SIZE, VALUE, Changes, Record, process_block
 from ioc.site import NAME_SIZE, Site
 
 # Records whose limits are 32-bit integers
@@ -183,7 +183,7 @@ class Instrument:
         except ValueError as error:
             raise Refused(f"{error}; not set: {record.name}.{name}") from None
         if record.point.rtyp in _WHOLE and isinstance(parsed, float):
-            parsed = float(dbr.to_long(parsed))
+            parsed = float(to_long(parsed))
         before = field.get(record.point)
         record.configure(field.set(record.point, parsed))
         self._site.keep(record.name, name, parsed)

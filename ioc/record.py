@@ -14,6 +14,7 @@ from operator import attrgetter
 from typing import Any
 
 from drivers.base import Array, Point, Reading, Readings, RecordType, Refused, Severity, Status, Value
+from ioc.numbers import number_of
 
 # Event masks of Channel Access (epics-base, caeventmask.h)
 VALUE = 1
@@ -343,11 +344,6 @@ def process_block(
             mask = record.process(value if isinstance(value, Reading) else Reading(value), moment)
         if mask:
             yield record, mask
-
-
-def number_of(value: Value) -> float:
-    """A put as a number; ValueError for a text that is none. Python's own way to group digits is nobody else's."""
-    return float(value.replace("_", "?") if isinstance(value, str) else value)
 
 
 def beyond(new: Any, old: Any, deadband: float) -> bool:

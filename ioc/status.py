@@ -8,14 +8,11 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Protocol
 
 import psutil
 
 from drivers.base import Driver, Point, Readings, RecordType, Refused, Value
-
-if TYPE_CHECKING:
-    from ioc.ca.server import Server
 
 NAME = "IOC"
 PV_LIST = "PVList"
@@ -49,12 +46,24 @@ POINTS = tuple(
 )
 
 
+class Served(Protocol):
+    """What the server of process variables tells about itself."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all records, in the order in which they came."""
+
+    @property
+    def load(self) -> tuple[int, int, int]:
+        """How many clients, channels and records there are at the moment."""
+
+
 class IocStatus(Driver):
     """What the process and its server tell about themselves; nothing can be set."""
 
     scan: ClassVar[Mapping[str, float]] = {"status": 1.0}
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Served) -> None:
         self.points = POINTS
         self._server = server
         self._process = psutil.Process()

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ioc.numbers import to_long
+
 STRING, SHORT, FLOAT, ENUM, CHAR, LONG, DOUBLE = range(7)
 STS, TIME, GR, CTRL = 1, 2, 3, 4
 PUT_ACKT, PUT_ACKS, STSACK_STRING, CLASS_NAME = 35, 36, 37, 38
@@ -33,7 +35,6 @@ _ALARM = struct.Struct(">HH")
 _STAMP = struct.Struct(">HHII")
 # What nearly all clients subscribe to: status, severity, seconds, nanoseconds, value
 time_double = struct.Struct(">HHIIxxxxd").pack
-_INT_MIN = -(2**31)
 _FLOAT_MAX = 3.4028234663852886e38
 _FLOAT_MIN = 1.1754943508222875e-38
 
@@ -214,14 +215,6 @@ def number(text: str) -> float:
         return float(text) if text.strip() else 0.0
     except ValueError:
         raise NotConvertible(f"'{text}' is not a number") from None
-
-
-def to_long(value: float) -> int:
-    """A number as a 32-bit integer: cut off towards zero, and the most negative one if it does not fit."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return _INT_MIN
-    whole = int(value)
-    return whole if _INT_MIN <= whole < -_INT_MIN else _INT_MIN
 
 
 def to_float(value: float) -> float:

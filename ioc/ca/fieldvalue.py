@@ -10,6 +10,7 @@ from drivers.base import RecordType, Value
 from ioc import dbd
 from ioc.ca import dbr
 from ioc.fields import FIELDS
+from ioc.numbers import to_long
 from ioc.record import Record
 
 LONG_STRING_SIZE = 1 << 20  # of an lsi: the list of all records is long
@@ -82,7 +83,7 @@ def field_value(record: Record, field: dbd.FieldType) -> Value:
         return _initial(field, record.point.rtyp)
     if field.dbf in {"DOUBLE", "FLOAT", "STRING"}:
         return value  # type: ignore[no-any-return]
-    return dbr.to_long(value)
+    return to_long(value)
 
 
 def _initial(field: dbd.FieldType, rtyp: RecordType) -> Value:
