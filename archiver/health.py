@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from archiver.store import StoreError
+from archiver.storage.store import StoreError
 
 SIZE = 8192
 """Bytes of the file, always: what is there already can be written again when the disk is full."""

@@ -10,22 +10,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from threading import Event
 
-from archiver.client import Client
-from archiver.database import make_seed_tables, open_store
-from archiver.former import end_former_run
+from archiver.ca.client import Client
 from archiver.health import Board, Cause, Health, disk_free
-from archiver.queue import Queue
-from archiver.seedlogs import seed_logs
+from archiver.loggers.tablelogger import seed_logs
+from archiver.loggers.tables import make_tables
+from archiver.recording.previous_run import end_former_run
+from archiver.recording.queue import Queue
+from archiver.recording.spool import Spool, SpoolError
+from archiver.recording.timeline import Timeline
+from archiver.recording.track import Rule, Track
+from archiver.recording.upkeep import Upkeep
+from archiver.recording.writer import Writer
 from archiver.settings import Archive
-from archiver.spool import Spool, SpoolError
-from archiver.sqlite_file import file_name
-from archiver.store import Store, StoreError
-from archiver.timeline import Timeline
-from archiver.track import Rule, Track
+from archiver.storage.database import open_store
+from archiver.storage.sqlite.file import file_name
+from archiver.storage.store import Store, StoreError
+from archiver.storage.url import DatabaseUrl
 from archiver.units import size
-from archiver.upkeep import Upkeep
-from archiver.url import DatabaseUrl
-from archiver.writer import Writer
 
 POLL = 0.1
 TICK = 1.0
@@ -119,7 +120,7 @@ class Archiver:
             self._spool.close()
 
     def _open_store(self) -> Store:
-        make_seed_tables(self._archive)
+        make_tables(self._archive)
         store = open_store(self._archive.database)
         try:
             self._newest = end_former_run(store, self._spool, self._began_ns, self._archive.follows)

@@ -7,8 +7,8 @@ from functools import reduce
 from pathlib import Path
 from typing import Literal
 
+from archiver.storage.url import DatabaseUrl
 from archiver.units import seconds, size
-from archiver.url import DatabaseUrl
 
 Quantity = str | float | int
 Fault = tuple[tuple[str, ...], str]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from archiver.sample import Sample
-from archiver.sqlite_file import PART, connect_writer
-from archiver.url import DatabaseUrl
+from archiver.storage.sqlite.file import PART, connect_writer
+from archiver.storage.url import DatabaseUrl
 from bench.databases import connect
 
 Row = tuple[object, ...]

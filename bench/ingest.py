@@ -13,14 +13,14 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from archiver.database import open_store
-from archiver.queue import Queue
+from archiver.recording.queue import Queue
+from archiver.recording.spool import Spool
+from archiver.recording.upkeep import Upkeep
+from archiver.recording.writer import Writer
 from archiver.sample import Sample
 from archiver.settings import Policy
-from archiver.spool import Spool
-from archiver.store import Store
-from archiver.upkeep import Upkeep
-from archiver.writer import Writer
+from archiver.storage.database import open_store
+from archiver.storage.store import Store
 from bench import byhand, table
 from bench.contest import Rounds
 from bench.databases import Database, Directory, Kind, MariadbDatabases, SqliteFiles, databases

@@ -13,8 +13,8 @@ from typing import Annotated
 
 import typer
 
-from archiver.database import open_reader
-from archiver.when import format_time
+from archiver.storage.database import open_reader
+from archiver.times import format_time
 from bench import stock, table
 from bench.contest import Rounds
 from bench.databases import Database, Directory, Kind, MariadbDatabases, SqliteFiles, databases

@@ -10,11 +10,11 @@ from random import Random
 
 import typer
 
-from archiver.database import open_reader, open_store
 from archiver.sample import Sample
-from archiver.sqlite import SETTLE_ROWS
-from archiver.sqlite_file import PART
-from archiver.store import StoreError
+from archiver.storage.database import open_reader, open_store
+from archiver.storage.sqlite.file import PART
+from archiver.storage.sqlite.store import SETTLE_ROWS
+from archiver.storage.store import StoreError
 from bench.databases import Kind, MariadbDatabases, SqliteFiles, connect
 from bench.load import Kind as Records
 from bench.load import Load

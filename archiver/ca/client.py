@@ -3,10 +3,10 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from archiver import dbr, libca
-from archiver.libca import ALARM, DISCONNECTED, LOG, NORMAL, NOT_CONNECTED, PROPERTY
-from archiver.listener import Listener, Update
-from archiver.reader import Reader
+from archiver.ca import dbr, libca
+from archiver.ca.getter import Reader
+from archiver.ca.libca import ALARM, DISCONNECTED, LOG, NORMAL, NOT_CONNECTED, PROPERTY
+from archiver.ca.listener import Listener, Update
 from archiver.sample import Metadata
 
 RETRY_PERIOD = 2.0

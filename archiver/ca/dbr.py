@@ -8,7 +8,7 @@ from collections.abc import Callable
 from math import isfinite
 from struct import Struct, iter_unpack
 
-from archiver.listener import Update
+from archiver.ca.listener import Update
 from archiver.sample import STATUSES, Metadata, Range, Value
 
 STRING, SHORT, FLOAT, ENUM, CHAR, LONG, DOUBLE = TYPES = range(7)

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from archiver import dbr
-from archiver.libca import NORMAL, NOT_CONNECTED, Context
-from archiver.listener import Update
+from archiver.ca import dbr
+from archiver.ca.libca import NORMAL, NOT_CONNECTED, Context
+from archiver.ca.listener import Update
 
 Deliver = Callable[[Mapping[str, Update]], None]
 

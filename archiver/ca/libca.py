@@ -17,7 +17,7 @@ from typing import Any
 
 from epicscorelibs.ca import cadef
 
-from archiver.dbr import LAYOUT
+from archiver.ca.dbr import LAYOUT
 
 NORMAL, DISCONNECTED = cadef.ECA_NORMAL, cadef.ECA_DISCONN
 LOG, ALARM, PROPERTY = cadef.DBE_LOG, cadef.DBE_ALARM, cadef.DBE_PROPERTY

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from archiver.query import Query, Window, ask, time_of
-from archiver.row import word
+from archiver.history.query import Query, Window, ask, time_of
+from archiver.history.rows import word
 from archiver.sample import SEVERITIES, Sample, is_gap
 
 Table = np.ndarray[Any, Any]

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from archiver.query import Known, Query
-from archiver.row import word
+from archiver.history.formats import Cell, show_value
+from archiver.history.query import Known, Query
+from archiver.history.rows import word
+from archiver.history.statistics import Event, Tally
 from archiver.sample import SEVERITIES, Sample
-from archiver.show import Cell, show_value
-from archiver.tally import Event, Tally
-from archiver.when import format_time
+from archiver.times import format_time
 
 COLUMNS = ("time", "pv", "count", "min", "max", "mean", "last", "unit", "severity")
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from archiver import binned, row, summary
-from archiver.curves import Picture, picture
-from archiver.progress import watched
-from archiver.query import HistoryError, Query, Window, ask, time_of
+from archiver.history import bins, rows, summary
+from archiver.history.curves import Picture, picture
+from archiver.history.formats import FORMATS, Line
+from archiver.history.progress import watched
+from archiver.history.query import HistoryError, Query, Window, ask, time_of
+from archiver.history.statistics import events
 from archiver.sample import Sample
-from archiver.show import FORMATS, Line
-from archiver.tally import events
 from archiver.units import seconds
 
 
@@ -80,13 +80,13 @@ def answer(question: Question, out: TextIO, err: TextIO) -> None:
         if question.plot or question.terminal:
             _draw(question, picture(samples, query, now_ns), out, err)
         elif question.at is not None:
-            _print(question, row.COLUMNS, row.rows(_in_force(samples, query, err), query.known), out)
+            _print(question, rows.COLUMNS, rows.rows(_in_force(samples, query, err), query.known), out)
         elif question.stat:
             _print(question, summary.COLUMNS, summary.summaries(events(samples, query), query, now_ns), out)
         elif width_ns:
-            _print(question, binned.COLUMNS, binned.bin_lines(events(samples, query), query, width_ns), out)
+            _print(question, bins.COLUMNS, bins.bin_lines(events(samples, query), query, width_ns), out)
         else:
-            _print(question, row.COLUMNS, row.rows(samples, query.known), out)
+            _print(question, rows.COLUMNS, rows.rows(samples, query.known), out)
 
 
 def _print(question: Question, columns: Sequence[str], lines: Iterable[Line], out: TextIO) -> None:
@@ -109,10 +109,10 @@ def _draw(question: Question, drawing: Picture, out: TextIO, err: TextIO) -> Non
     if not drawing.axes:
         raise HistoryError("there is nothing to plot: no numbers and no states in this window")
     if question.plot:
-        from archiver import plot  # noqa: PLC0415 - matplotlib takes half a second, which rows need not wait for
+        from archiver.history import plot  # noqa: PLC0415 - matplotlib takes half a second, which rows need not wait for
 
         plot.save(drawing, question.plot)
     else:
-        from archiver import terminal  # noqa: PLC0415
+        from archiver.history import terminal  # noqa: PLC0415
 
         terminal.draw(drawing, out)

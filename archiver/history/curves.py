@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from archiver.query import Query
+from archiver.history.query import Query
 from archiver.sample import Sample, is_gap
 
 NAN = float("nan")

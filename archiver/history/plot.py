@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
-from archiver.curves import Curve, Picture
+from archiver.history.curves import Curve, Picture
 from archiver.sample import SEVERITIES
 
 COLOURS = {1: "#e6a700", 2: "#d62728", 3: "#c800c8"}

@@ -8,7 +8,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import Progress
 
-from archiver.query import Window
+from archiver.history.query import Window
 from archiver.sample import Sample
 
 PATIENCE_S = 1.0

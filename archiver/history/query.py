@@ -9,10 +9,10 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from operator import attrgetter
 
-from archiver.database import open_reader
 from archiver.sample import Dated, Metadata, Sample
-from archiver.store import Bin, Reader, StoreError
-from archiver.when import parse_time, to_ns
+from archiver.storage.database import open_reader
+from archiver.storage.store import Bin, Reader, StoreError
+from archiver.times import parse_time, to_ns
 
 END_OF_TIME_NS = 2**63 - 1
 _UNKNOWN = (Dated(0, Metadata()),)

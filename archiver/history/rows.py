@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from archiver.query import Known
+from archiver.history.formats import Cell, show_value
+from archiver.history.query import Known
 from archiver.sample import SEVERITIES, Metadata, Sample, Value
-from archiver.show import Cell, show_value
-from archiver.when import format_time
+from archiver.times import format_time
 
 
 class Row(NamedTuple):

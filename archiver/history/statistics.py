@@ -7,9 +7,9 @@ from heapq import merge
 from operator import attrgetter
 from typing import NamedTuple
 
-from archiver.query import Known, Query
+from archiver.history.query import Known, Query
 from archiver.sample import Sample, is_gap
-from archiver.store import Bin
+from archiver.storage.store import Bin
 
 
 class Part(NamedTuple):

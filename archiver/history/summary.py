@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from archiver.query import Query
+from archiver.history.formats import Cell, show_value
+from archiver.history.query import Query
+from archiver.history.statistics import Event, Tally
 from archiver.sample import Sample, is_gap
-from archiver.show import Cell, show_value
-from archiver.tally import Event, Tally
 
 COLUMNS = ("pv", "unit", "count", "min", "max", "mean", "std", "alarm_s", "alarm_percent", "gap_s")
 

@@ -9,9 +9,9 @@ from typing import Any, TextIO
 
 import plotext
 
-from archiver.curves import Curve, Picture
+from archiver.history.curves import Curve, Picture
 from archiver.sample import SEVERITIES
-from archiver.when import format_time
+from archiver.times import format_time
 
 HEIGHT = 16
 """Lines of each axis."""

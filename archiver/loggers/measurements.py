@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from archiver.seedtables import MEASUREMENTS
-from archiver.seedtime import Stamps, Steady
-from archiver.seedvalues import Put, Read, Updates, number
+from archiver.loggers.tables import MEASUREMENTS
+from archiver.loggers.timestamps import Stamps, Steady
+from archiver.loggers.values import Put, Read, Updates, number
 from archiver.settings import Measurements
-from archiver.store import SeedRow
+from archiver.storage.store import SeedRow
 from archiver.units import seconds
 
 ON, OVC = 1, 8  # in a channel's status word

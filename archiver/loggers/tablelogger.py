@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from typing import Protocol
 
-from archiver.measurements import MeasurementLog
-from archiver.seedtime import Stamps
-from archiver.seedvalues import Put, Read
+from archiver.loggers.measurements import MeasurementLog
+from archiver.loggers.temperatures import TemperatureLog
+from archiver.loggers.timestamps import Stamps
+from archiver.loggers.values import Put, Read
 from archiver.settings import Archive
-from archiver.temperatures import TemperatureLog
-from archiver.url import DatabaseUrl
+from archiver.storage.url import DatabaseUrl
 
 
 class SeedLog(Protocol):

@@ -7,7 +7,9 @@ from sqlalchemy import Boolean, Column, Connection, DateTime, Float, Index, Inte
 from sqlalchemy.types import TypeEngine
 
 from archiver.settings import Archive, Measurements, Temperatures
-from archiver.store import StoreError
+from archiver.storage.database import connect
+from archiver.storage.store import StoreError
+from archiver.storage.url import url_of
 
 _NUMBER = Float(53)  # MySQL's plain FLOAT has seven digits
 _TYPES: dict[str, TypeEngine[Any]] = {
@@ -23,6 +25,13 @@ _TYPES: dict[str, TypeEngine[Any]] = {
 }
 MEASUREMENTS = tuple(_TYPES)
 _KEY = MEASUREMENTS[:2]
+
+
+def make_tables(archive: Archive) -> None:
+    """Make the tables that the configuration asks for; those that are there stay as they are. Raises StoreError."""
+    if wanted := tables(archive):
+        with connect(url_of(archive.database)) as connection:
+            prepare(connection, wanted)
 
 
 def tables(archive: Archive) -> list[Table]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean
 
-from archiver.listener import Update
-from archiver.seedtime import Stamps, Steady
-from archiver.seedvalues import Put, Read, Updates, is_open, number
+from archiver.ca.listener import Update
+from archiver.loggers.timestamps import Stamps, Steady
+from archiver.loggers.values import Put, Read, Updates, is_open, number
 from archiver.settings import Temperatures
-from archiver.store import SeedRow
+from archiver.storage.store import SeedRow
 from archiver.units import seconds
 
 

@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from archiver.listener import Update
+from archiver.ca.listener import Update
 from archiver.sample import INVALID
-from archiver.store import SeedRow
+from archiver.storage.store import SeedRow
 
 Updates = Mapping[str, Update]
 Put = Callable[[Sequence[SeedRow]], None]

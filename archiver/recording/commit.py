@@ -5,9 +5,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from archiver.recording.spool import Batch
 from archiver.sample import Dated, Gap, Sample, gap_marker
-from archiver.spool import Batch
-from archiver.store import Rejected, SeedRow, Store
+from archiver.storage.store import Rejected, SeedRow, Store
 
 LARGEST = 50_000
 """Samples in one transaction."""

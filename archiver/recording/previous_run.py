@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
+from archiver.recording.spool import Spool, SpoolError
 from archiver.sample import RESOLUTION_NS, Gap, Sample, gap_marker, is_gap
-from archiver.spool import Spool, SpoolError
-from archiver.store import Store
+from archiver.storage.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from archiver.recording.spool import Batch
 from archiver.sample import Dated, Gap, Sample, gap_marker
-from archiver.spool import Batch
-from archiver.store import SeedRow
+from archiver.storage.store import SeedRow
 
 LIMIT = 1_000_000
 """Samples in memory, about 250 MB."""

@@ -14,7 +14,7 @@ from threading import RLock
 from typing import Any, NamedTuple, Self
 
 from archiver.sample import Dated, Metadata, Sample, Value
-from archiver.store import SeedRow
+from archiver.storage.store import SeedRow
 
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS batch (

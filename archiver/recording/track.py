@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from archiver.listener import Update
+from archiver.ca.listener import Update
+from archiver.recording.timeline import Refused, Timeline
 from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
 from archiver.settings import Policy, deadband
-from archiver.timeline import Refused, Timeline
 from archiver.units import seconds
 
 KEEP_ALIVE = "1h"

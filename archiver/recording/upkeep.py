@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from archiver.settings import Policy
-from archiver.store import Store
+from archiver.storage.store import Store
 from archiver.units import seconds
 
 PERIOD = 3600.0

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from archiver.commit import commit
-from archiver.queue import Queue
-from archiver.spool import Batch, Spool, SpoolError
-from archiver.store import Store, StoreError
-from archiver.upkeep import Upkeep
+from archiver.recording.commit import commit
+from archiver.recording.queue import Queue
+from archiver.recording.spool import Batch, Spool, SpoolError
+from archiver.recording.upkeep import Upkeep
+from archiver.storage.store import Store, StoreError
 
 COMMIT_PERIOD = 1.0
 SLOW = 1.0

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from archiver.store import StoreError
-from archiver.url import url_of
+from archiver.storage.store import StoreError
+from archiver.storage.url import url_of
 
 Lines = list[tuple[str, str]]
 """Names and values for people."""
@@ -47,9 +47,9 @@ def _existing(database: str) -> Manager:
 def _manager(database: str) -> Manager:
     url = url_of(database)
     if url.backend == "mysql":
-        from archiver.manage_mysql import MysqlManager  # noqa: PLC0415 - an archive in a file needs no PyMySQL
+        from archiver.storage.mysql.manage import MysqlManager  # noqa: PLC0415 - an archive in a file needs no PyMySQL
 
         return MysqlManager(url)
-    from archiver.manage_sqlite import SqliteManager  # noqa: PLC0415
+    from archiver.storage.sqlite.manage import SqliteManager  # noqa: PLC0415
 
     return SqliteManager(url)

@@ -5,7 +5,7 @@ from itertools import groupby
 from math import fsum
 from typing import NamedTuple
 
-from archiver.store import Bin
+from archiver.storage.store import Bin
 
 
 class Point(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Self
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from archiver.store import StoreError
+from archiver.storage.store import StoreError
 
 ALLOWED = "allowed: sqlite:///FILE or mysql+pymysql://USER:PASSWORD@HOST[,HOST2]/NAME"
 _HOSTS = re.compile(r"(?P<before>\w+\+?\w*://(?:[^/@]*@)?)(?P<hosts>[^/?]+,[^/?]+)(?P<after>[/?].*)?")

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from archiver import status as archiver_status
-from archiver.answer import Question, answer
+from archiver.history.command import Question, answer
 from rackioc import supervisor
 from rackioc.cli.command import ConfigPath, archive_of, command, start_log
 from rackioc.config.config import load
@@ -40,7 +40,7 @@ class Report(StrEnum):
 @command(app, "archive")
 def archive(config: ConfigPath, parent: Annotated[int, typer.Option(hidden=True)] = 0) -> None:
     """Keep the history of a configuration without serving it; a Channel Access client like any other."""
-    from archiver import archive as service
+    from archiver import service
 
     loaded = load(config)
     settings = archive_of(loaded)
@@ -67,18 +67,19 @@ def status(
 @command(db_app, "init")
 def db_init(config: ConfigPath) -> None:
     """Make the database's tables, as the archiver does when it starts; what is there already stays."""
-    from archiver import database, manage
+    from archiver.loggers.tables import make_tables
+    from archiver.storage import manage
 
     archive = archive_of(load(config))
     manage.init(archive.database)
-    database.make_seed_tables(archive)
+    make_tables(archive)
     _show(manage.status(archive.database))
 
 
 @command(db_app, "migrate")
 def db_migrate(config: ConfigPath) -> None:
     """Bring the tables of an older rackioc up to date, as the archiver does when it starts."""
-    from archiver import manage
+    from archiver.storage import manage
 
     database = archive_of(load(config)).database
     manage.migrate(database)
@@ -88,7 +89,7 @@ def db_migrate(config: ConfigPath) -> None:
 @command(db_app, "status")
 def db_status(config: ConfigPath) -> None:
     """Tell what the database holds and whether its tables are up to date; nothing is changed."""
-    from archiver import manage
+    from archiver.storage import manage
 
     _show(manage.status(archive_of(load(config)).database))
 

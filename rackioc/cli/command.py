@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from archiver.query import HistoryError
+from archiver.history.query import HistoryError
 from archiver.settings import Archive
-from archiver.store import StoreError
+from archiver.storage.store import StoreError
 from rackioc.config.config import Config, ConfigError
 from sim.fake import CommandError
 

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from archiver.store import StoreError
-from archiver.url import DatabaseUrl
+from archiver.storage.store import StoreError
+from archiver.storage.url import DatabaseUrl
 from rackioc import supervisor
 from rackioc.cli.command import ConfigPath, Form, FormOption, command, start_log
 from rackioc.config.config import Config, load
@@ -50,7 +50,7 @@ def _missing_grants(database: str) -> list[str]:
     url = DatabaseUrl.parse(database)
     if url.backend == "sqlite":
         return []
-    from archiver.grants import missing_grants
+    from archiver.storage.mysql.grants import missing_grants
 
     try:
         return missing_grants(url)

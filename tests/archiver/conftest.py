@@ -41,7 +41,7 @@ for line in sys.stdin:
 ARCHIVER = """
 import json, logging, sys
 from pathlib import Path
-from archiver.archive import main
+from archiver.service import main
 from archiver.settings import Archive, Measurements, Policy, Spool, Temperatures, Thin
 from pydantic import TypeAdapter
 logging.basicConfig(level="INFO", stream=sys.stderr)

@@ -5,7 +5,7 @@ import sqlite3
 import time
 from contextlib import closing
 
-from archiver.database import open_reader
+from archiver.storage.database import open_reader
 
 VOLTAGE = """
 record(ai, "T:VMon") {

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from archiver.client import Client
+from archiver.ca.client import Client
 from archiver.sample import Metadata
 
 VOLTAGE = """

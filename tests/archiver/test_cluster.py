@@ -5,10 +5,10 @@ from contextlib import closing
 
 import pytest
 
-from archiver.database import open_reader, open_store
-from archiver.manage import status
 from archiver.sample import Sample
-from archiver.store import StoreError
+from archiver.storage.database import open_reader, open_store
+from archiver.storage.manage import status
+from archiver.storage.store import StoreError
 
 START = 1_800_000_000_000_000_000
 

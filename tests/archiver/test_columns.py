@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from archiver.columns import Columns, from_columns, to_columns
+from archiver.storage.columns import Columns, from_columns, to_columns
 
 TWO = bytes.fromhex("00000002 4004000000000000 3ff0000000000000")
 

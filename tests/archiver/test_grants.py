@@ -1,10 +1,10 @@
 import pytest
 from sqlalchemy.engine import make_url
 
-from archiver.database import open_store
-from archiver.grants import NEEDED, missing_grants
-from archiver.store import StoreError
-from archiver.url import DatabaseUrl
+from archiver.storage.database import open_store
+from archiver.storage.mysql.grants import NEEDED, missing_grants
+from archiver.storage.store import StoreError
+from archiver.storage.url import DatabaseUrl
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 
 from archiver import health
 from archiver.health import Board, Cause, Health
-from archiver.store import StoreError
+from archiver.storage.store import StoreError
 
 BASE = 1_800_000_000  # seconds since 1970
 HOLDER = """

@@ -11,10 +11,10 @@ from contextlib import closing
 
 import pytest
 
-from archiver.answer import Question, answer
-from archiver.database import open_store
-from archiver.query import HistoryError
+from archiver.history.command import Question, answer
+from archiver.history.query import HistoryError
 from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
+from archiver.storage.database import open_store
 
 S = 10**9
 T0 = 1_800_000_000 * S  # 2027-01-15 08:00 UTC
@@ -200,8 +200,8 @@ def test_a_missing_file_is_a_sentence_and_stays_missing(tmp_path):
 
 WATCHED = """
 import sys, time
-from archiver.progress import watched
-from archiver.query import Window
+from archiver.history.progress import watched
+from archiver.history.query import Window
 from archiver.sample import Sample
 def slow():
     for n in range(8):

@@ -5,11 +5,11 @@ from contextlib import closing
 import pytest
 from sqlalchemy.engine import make_url
 
-from archiver.database import open_reader, open_store
-from archiver.mysql_rows import STATEMENT_ROWS
 from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
-from archiver.schema import Migration, migrations
-from archiver.store import Rejected, StoreError
+from archiver.storage.database import open_reader, open_store
+from archiver.storage.migrations import Migration, migrations
+from archiver.storage.mysql.rows import STATEMENT_ROWS
+from archiver.storage.store import Rejected, StoreError
 
 START = 1_800_000_000_000_000_000
 MS = 10**6

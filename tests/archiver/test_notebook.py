@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import archiver
-from archiver.database import open_store
-from archiver.query import HistoryError
+from archiver.history.query import HistoryError
 from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
+from archiver.storage.database import open_store
 
 S = 10**9
 T0 = 1_700_002_800 * S  # 2023-11-14 23:00 UTC

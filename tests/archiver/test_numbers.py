@@ -9,9 +9,9 @@ from contextlib import closing
 
 import pytest
 
-from archiver.answer import Question, answer
-from archiver.database import open_store
+from archiver.history.command import Question, answer
 from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
+from archiver.storage.database import open_store
 
 S = 10**9
 T0 = 1_700_002_800 * S  # 2023-11-14 23:00 UTC

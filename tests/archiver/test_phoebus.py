@@ -12,8 +12,8 @@ import pymysql
 import pytest
 from sqlalchemy.engine import make_url
 
-from archiver.database import open_store
 from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
+from archiver.storage.database import open_store
 
 START = 1_800_000_000_000_000_000
 MS = 10**6

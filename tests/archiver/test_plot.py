@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
-from archiver.answer import Question, answer
-from archiver.curves import picture
-from archiver.database import open_store
-from archiver.query import HistoryError, Window, ask
+from archiver.history.command import Question, answer
+from archiver.history.curves import picture
+from archiver.history.query import HistoryError, Window, ask
 from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
+from archiver.storage.database import open_store
 
 S = 10**9
 T0 = 1_700_002_800 * S  # 2023-11-14 23:00 UTC

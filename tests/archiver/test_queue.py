@@ -1,4 +1,4 @@
-from archiver.queue import Queue
+from archiver.recording.queue import Queue
 from archiver.sample import Gap, Sample, gap_marker
 
 

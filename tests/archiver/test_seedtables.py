@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, create_engine
 
-from archiver.listener import Update
+from archiver.ca.listener import Update
+from archiver.loggers.tablelogger import SeedLog, seed_logs
+from archiver.loggers.tables import prepare, tables
 from archiver.sample import Value
-from archiver.seedlogs import SeedLog, seed_logs
-from archiver.seedtables import prepare, tables
 from archiver.settings import Archive, Measurements, Temperatures
-from archiver.store import SeedRow, StoreError
+from archiver.storage.store import SeedRow, StoreError
 
 OLD = """CREATE TABLE measurements (
     id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, timestamp DATETIME, port_id INTEGER, voltage_set FLOAT,

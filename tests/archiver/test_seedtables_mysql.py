@@ -4,10 +4,10 @@ from contextlib import closing
 
 import pytest
 
-from archiver.database import make_seed_tables, open_store
-from archiver.seedtables import MEASUREMENTS
+from archiver.loggers.tables import MEASUREMENTS, make_tables
 from archiver.settings import Archive, Measurements, Temperatures
-from archiver.store import SeedRow, StoreError
+from archiver.storage.database import open_store
+from archiver.storage.store import SeedRow, StoreError
 
 NAMES = ("When", "north", "east", "south", "west")
 OLD = """
@@ -33,7 +33,7 @@ def execute(shared_server, mysql_database):
 def test_an_old_table_goes_on_growing_and_the_other_is_made(archive, execute):
     execute(OLD, "INSERT INTO roof VALUES ('2026-10-25 02:30:00', 1, 2, 3, 4, 'sunny')")
     for _ in range(2):
-        make_seed_tables(archive)
+        make_tables(archive)
     rows = [
         SeedRow("roof", NAMES, ("2026-10-25 02:30:00", 9.0, 9.0, 9.0, 9.0), 1),  # there already
         SeedRow("roof", NAMES, ("2026-10-25 02:30:01", 21.5, None, float("nan"), -3.25), 1),
@@ -53,4 +53,4 @@ def test_an_old_table_goes_on_growing_and_the_other_is_made(archive, execute):
 def test_a_table_that_lacks_a_column_is_a_sentence(archive, execute):
     execute("CREATE TABLE roof (`When` DATETIME NOT NULL PRIMARY KEY, north FLOAT)")
     with pytest.raises(StoreError, match="the table roof has no column east, south, west"):
-        make_seed_tables(archive)
+        make_tables(archive)

@@ -7,9 +7,9 @@ from contextlib import closing, suppress
 
 import pytest
 
+from archiver.recording.spool import Batch, Spool, SpoolError
 from archiver.sample import Dated, Metadata, Sample
-from archiver.spool import Batch, Spool, SpoolError
-from archiver.store import SeedRow
+from archiver.storage.store import SeedRow
 
 GB = 1e9
 
@@ -99,7 +99,7 @@ FILLER = """
 import itertools, sys
 from pathlib import Path
 from archiver.sample import Sample
-from archiver.spool import Batch, Spool
+from archiver.recording.spool import Batch, Spool
 spool = Spool(Path(sys.argv[1]), 1e9, 0)
 for number in itertools.count():
     spool.append(Batch([Sample("A", number, 1.0, 0, "NO_ALARM")]))

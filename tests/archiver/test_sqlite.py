@@ -10,10 +10,10 @@ from importlib.resources import files
 
 import pytest
 
-from archiver.database import open_reader, open_store
 from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
-from archiver.schema import Migration, migrations
-from archiver.store import StoreError
+from archiver.storage.database import open_reader, open_store
+from archiver.storage.migrations import Migration, migrations
+from archiver.storage.store import StoreError
 
 ALL = (0, 2**63 - 1)
 VOLTS = Metadata("V", 3, (0.0, 100.0), (None, 80.0), (None, 90.0))
@@ -95,7 +95,7 @@ def test_a_schema_from_the_future_is_refused(file):
 def test_a_migration_that_fails_leaves_the_version_and_the_tables(file, monkeypatch):
     newest = migrations("sqlite")[-1].number
     broken = Migration(newest + 1, "CREATE TABLE extra (a);\nCREATE TABLE channel (b);\n")
-    monkeypatch.setattr("archiver.sqlite_file.migrations", lambda dialect: [*migrations(dialect), broken])
+    monkeypatch.setattr("archiver.storage.sqlite.file.migrations", lambda dialect: [*migrations(dialect), broken])
     with pytest.raises(StoreError, match="table channel already exists"):
         open_store(f"sqlite:///{file}")
     with closing(sqlite3.connect(file)) as connection:
@@ -121,7 +121,7 @@ def test_migrations_are_numbered_without_gaps():
 
 WRITER = """
 import itertools, sys
-from archiver.database import open_store
+from archiver.storage.database import open_store
 from archiver.sample import Sample
 store = open_store(sys.argv[1])
 for batch in itertools.count():

@@ -5,9 +5,9 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from archiver.database import open_reader, open_store
 from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
-from archiver.store import Bin, Rejected, SeedRow, StoreError
+from archiver.storage.database import open_reader, open_store
+from archiver.storage.store import Bin, Rejected, SeedRow, StoreError
 
 START = 1_800_000_000_000_000_000
 MS, SECOND = 10**6, 10**9

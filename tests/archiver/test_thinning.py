@@ -1,7 +1,7 @@
 import pytest
 
-from archiver.store import Bin
-from archiver.thinning import Point, thin, whole_bins
+from archiver.storage.store import Bin
+from archiver.storage.thinning import Point, thin, whole_bins
 
 WIDTH = 100
 

@@ -1,6 +1,6 @@
 import pytest
 
-from archiver.timeline import FUTURE_NS, Refused, Timeline
+from archiver.recording.timeline import FUTURE_NS, Refused, Timeline
 
 S = 10**9
 US = 1000

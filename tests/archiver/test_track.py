@@ -4,13 +4,13 @@ from collections import Counter
 
 import pytest
 
-from archiver import track as module
+from archiver.ca.listener import Update
 from archiver.health import Cause
-from archiver.listener import Update
+from archiver.recording import track as module
+from archiver.recording.timeline import Timeline
+from archiver.recording.track import Rule, Track
 from archiver.sample import Metadata
 from archiver.settings import Policy
-from archiver.timeline import Timeline
-from archiver.track import Rule, Track
 
 S = 10**9
 BEGIN = 1_800_000_000

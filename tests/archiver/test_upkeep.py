@@ -5,10 +5,10 @@ from contextlib import closing
 
 import pytest
 
-from archiver.database import open_reader, open_store
+from archiver.recording.upkeep import Upkeep
 from archiver.sample import Sample
 from archiver.settings import Policy, Thin
-from archiver.upkeep import Upkeep
+from archiver.storage.database import open_reader, open_store
 
 S = 10**9
 ALL = (0, 2**63 - 1)

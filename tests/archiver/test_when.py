@@ -1,6 +1,6 @@
 import pytest
 
-from archiver.when import format_time, parse_time
+from archiver.times import format_time, parse_time
 
 NOW = 1_800_000_000_123_456_789
 HOUR = 3600 * 10**9

@@ -7,13 +7,13 @@ from contextlib import closing
 
 import pytest
 
-from archiver.queue import Queue
+from archiver.recording.queue import Queue
+from archiver.recording.spool import Spool
+from archiver.recording.upkeep import Upkeep
+from archiver.recording.writer import Writer
 from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
 from archiver.settings import Policy
-from archiver.spool import Spool
-from archiver.store import Rejected, SeedRow, StoreError
-from archiver.upkeep import Upkeep
-from archiver.writer import Writer
+from archiver.storage.store import Rejected, SeedRow, StoreError
 
 TEMPERATURES = ("temperatures", ("DateTm", "tc1"))
 

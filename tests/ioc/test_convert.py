@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 from typer.testing import CliRunner
 
 from archiver.settings import Archive
-from archiver.url import DatabaseUrl
+from archiver.storage.url import DatabaseUrl
 from rackioc.cli import app
 from rackioc.config import schema
 from rackioc.config.config import Config, ConfigError, load

@@ -8,7 +8,7 @@ import pymysql
 from pymysql.constants import ER
 from sqlalchemy.exc import DBAPIError
 
-from archiver.store import Rejected, StoreError
+from archiver.storage.store import Rejected, StoreError
 
 _HINTS = {
     1021: "free some disk space on the server",

@@ -9,9 +9,9 @@ from typing import Any
 
 from pymysql.cursors import Cursor
 
-from archiver.mysql_server import Session, without_database
-from archiver.schema import migrations
-from archiver.url import DatabaseUrl
+from archiver.storage.migrations import migrations
+from archiver.storage.mysql.server import Session, without_database
+from archiver.storage.url import DatabaseUrl
 
 NEEDED = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "INDEX", "CREATE VIEW")
 """DROP: a view that is replaced is dropped first; INDEX: of the tables that the seeds' users have."""

@@ -8,12 +8,12 @@ from pymysql.constants import ER
 from pymysql.cursors import Cursor
 from sqlalchemy.engine import URL
 
-from archiver import mysql_schema
-from archiver.mysql_server import ALONE_S, Session, connect, where, without_database
-from archiver.schema import migrations
-from archiver.store import StoreError
-from archiver.url import DatabaseUrl
-from archiver.when import format_time
+from archiver.storage.migrations import migrations
+from archiver.storage.mysql import schema
+from archiver.storage.mysql.server import ALONE_S, Session, connect, where, without_database
+from archiver.storage.store import StoreError
+from archiver.storage.url import DatabaseUrl
+from archiver.times import format_time
 
 _TIMES = """
     SELECT FLOOR(UNIX_TIMESTAMP(MIN(oldest)) * 1000000), FLOOR(UNIX_TIMESTAMP(MAX(newest)) * 1000000) FROM (
@@ -34,17 +34,17 @@ class MysqlManager:
         if not self._exists():
             return None
         with self._cursor(self._url) as (cursor, place):
-            return mysql_schema.schema_version(cursor, place)
+            return schema.schema_version(cursor, place)
 
     def migrate(self) -> None:
         if not self._exists():
             self._create()
-        mysql_schema.migrate(self._url)
+        schema.migrate(self._url)
 
     def status(self) -> list[tuple[str, str]]:
         newest = migrations("mysql")[-1].number
         with self._cursor(self._url) as (cursor, place):
-            version = mysql_schema.schema_version(cursor, place)
+            version = schema.schema_version(cursor, place)
             lines = [
                 ("database", place),
                 ("server", _server(cursor)),

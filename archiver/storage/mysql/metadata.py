@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from pymysql.cursors import Cursor
 
-from archiver.descriptions import NUMERIC, from_numeric, from_words, to_numeric
 from archiver.sample import Dated, Metadata, Range
+from archiver.storage.metadata import NUMERIC, from_numeric, from_words, to_numeric
 
 _CURRENT = ("num_metadata", "enum_metadata")
 _DATED = ("num_metadata_history", "enum_metadata_history")

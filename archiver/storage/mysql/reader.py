@@ -6,14 +6,14 @@ from heapq import merge
 from operator import attrgetter
 from typing import Any
 
-from archiver.mysql_errors import sentences
-from archiver.mysql_metadata import history
-from archiver.mysql_rows import COLUMNS, to_sample, unix
-from archiver.mysql_schema import schema_version
-from archiver.mysql_server import Session
 from archiver.sample import Dated, Sample
-from archiver.store import Bin, StoreError
-from archiver.url import DatabaseUrl
+from archiver.storage.mysql.errors import sentences
+from archiver.storage.mysql.metadata import history
+from archiver.storage.mysql.rows import COLUMNS, to_sample, unix
+from archiver.storage.mysql.schema import schema_version
+from archiver.storage.mysql.server import Session
+from archiver.storage.store import Bin, StoreError
+from archiver.storage.url import DatabaseUrl
 
 FIRST_ROWS = 100
 """In the first step, so that it comes at once."""

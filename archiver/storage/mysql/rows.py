@@ -10,9 +10,9 @@ from typing import Any
 
 from pymysql.cursors import Cursor
 
-from archiver.columns import ARRAY, from_columns, to_columns
 from archiver.sample import Sample, Value
-from archiver.store import Rejected
+from archiver.storage.columns import ARRAY, from_columns, to_columns
+from archiver.storage.store import Rejected
 
 STATEMENT_ROWS, STATEMENT_SIZE = 10_000, 2_000_000
 """Rows and characters. The servers take 16 MB, as they come; statements of more than 1 MB are no faster."""

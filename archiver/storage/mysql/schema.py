@@ -4,10 +4,10 @@ import pymysql
 from pymysql.constants import ER
 from pymysql.cursors import Cursor
 
-from archiver.mysql_server import Session
-from archiver.schema import migrations
-from archiver.store import StoreError
-from archiver.url import DatabaseUrl
+from archiver.storage.migrations import migrations
+from archiver.storage.mysql.server import Session
+from archiver.storage.store import StoreError
+from archiver.storage.url import DatabaseUrl
 
 _MIGRATION_S = 3600
 _SET_VERSION = "INSERT INTO archive_schema (id, version) VALUES (1, {0}) ON DUPLICATE KEY UPDATE version = {0}"

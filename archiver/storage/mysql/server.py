@@ -11,9 +11,9 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
-from archiver.mysql_errors import is_unfit, sentences
-from archiver.store import StoreError
-from archiver.url import DatabaseUrl
+from archiver.storage.mysql.errors import is_unfit, sentences
+from archiver.storage.store import StoreError
+from archiver.storage.url import DatabaseUrl
 
 CONNECT_S = 2
 ALONE_S, CLUSTER_S = 30, 3

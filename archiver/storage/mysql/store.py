@@ -6,15 +6,15 @@ from itertools import groupby
 
 from pymysql.cursors import Cursor
 
-from archiver import mysql_thinning
-from archiver.mysql_metadata import Descriptions
-from archiver.mysql_rows import COLUMNS, Numbers, insert_absent, samples_as_sql, seed_value, to_sample, unix
-from archiver.mysql_schema import migrate, schema_version
-from archiver.mysql_server import Session
 from archiver.sample import Dated, Sample
-from archiver.schema import migrations
-from archiver.store import SeedRow
-from archiver.url import DatabaseUrl
+from archiver.storage.migrations import migrations
+from archiver.storage.mysql import thinning
+from archiver.storage.mysql.metadata import Descriptions
+from archiver.storage.mysql.rows import COLUMNS, Numbers, insert_absent, samples_as_sql, seed_value, to_sample, unix
+from archiver.storage.mysql.schema import migrate, schema_version
+from archiver.storage.mysql.server import Session
+from archiver.storage.store import SeedRow
+from archiver.storage.url import DatabaseUrl
 
 STEP_ROWS = 5_000
 
@@ -100,7 +100,7 @@ class MysqlStore:
     def thin(self, pv: str, until_ns: int, width_ns: int) -> bool:
         with self._transaction() as cursor:
             channel = self._channels.known(cursor).get(pv)
-            return channel is not None and mysql_thinning.step(cursor, channel, until_ns, width_ns)
+            return channel is not None and thinning.step(cursor, channel, until_ns, width_ns)
 
     def close(self) -> None:
         self._session.close()

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from pymysql.cursors import Cursor
 
-from archiver.mysql_rows import TIME_NS, unix
-from archiver.thinning import Point, Thinned, thin, whole_bins
+from archiver.storage.mysql.rows import TIME_NS, unix
+from archiver.storage.thinning import Point, Thinned, thin, whole_bins
 
 STEP_ROWS = 5_000
 

@@ -5,9 +5,9 @@ import sqlite3
 import threading
 from contextlib import closing
 
-from archiver.sqlite_file import file_name, sentences
-from archiver.store import StoreError
-from archiver.url import DatabaseUrl
+from archiver.storage.sqlite.file import file_name, sentences
+from archiver.storage.store import StoreError
+from archiver.storage.url import DatabaseUrl
 
 PERIOD = 5.0
 

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from archiver.schema import migrations
-from archiver.store import Rejected, StoreError
-from archiver.url import DatabaseUrl
+from archiver.storage.migrations import migrations
+from archiver.storage.store import Rejected, StoreError
+from archiver.storage.url import DatabaseUrl
 
 PART = 512
 """Channels that settle together, by their numbers (db/sqlite/0002_large_archives.sql)."""

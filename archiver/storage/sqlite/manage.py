@@ -7,10 +7,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from archiver import sqlite_file
-from archiver.schema import migrations
-from archiver.url import DatabaseUrl
-from archiver.when import format_time
+from archiver.storage.migrations import migrations
+from archiver.storage.sqlite import file
+from archiver.storage.url import DatabaseUrl
+from archiver.times import format_time
 
 COUNTED = 1_000_000
 """Counting takes longer the more rows there are; nobody wants to wait for the exact number of so many."""
@@ -26,17 +26,17 @@ _TIMES = """
 class SqliteManager:
     def __init__(self, url: DatabaseUrl) -> None:
         self._url = url
-        self._file = Path(sqlite_file.file_name(url))
+        self._file = Path(file.file_name(url))
 
     def version(self) -> int | None:
         if not self._file.is_file():  # SQLite would make one
             return None
         with self._reading() as connection:
-            return sqlite_file.schema_version(connection, str(self._file))
+            return file.schema_version(connection, str(self._file))
 
     def migrate(self) -> None:
-        with sqlite_file.writer(self._url) as connection:
-            sqlite_file.migrate(connection, str(self._file))
+        with file.writer(self._url) as connection:
+            file.migrate(connection, str(self._file))
 
     def status(self) -> list[tuple[str, str]]:
         version, newest = self.version(), migrations("sqlite")[-1].number
@@ -57,8 +57,8 @@ class SqliteManager:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with sqlite_file.sentences(str(self._file)):
-            connection = sqlite_file.connect_reader(self._url)
+        with file.sentences(str(self._file)):
+            connection = file.connect_reader(self._url)
             try:
                 yield connection
             finally:

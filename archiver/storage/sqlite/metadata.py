@@ -4,8 +4,8 @@ from operator import itemgetter
 
 from sqlalchemy import Connection
 
-from archiver.descriptions import NUMERIC, from_numeric, from_words, to_numeric
 from archiver.sample import Dated, Metadata
+from archiver.storage.metadata import NUMERIC, from_numeric, from_words, to_numeric
 
 
 def describe(connection: Connection, channel: int, dated: Dated) -> None:

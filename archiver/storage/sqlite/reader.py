@@ -8,12 +8,12 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from archiver.columns import from_columns
 from archiver.sample import Dated, Sample
-from archiver.sqlite_file import PART, connect_reader, file_name, schema_version, sentences
-from archiver.sqlite_metadata import history
-from archiver.store import Bin, StoreError
-from archiver.url import DatabaseUrl
+from archiver.storage.columns import from_columns
+from archiver.storage.sqlite.file import PART, connect_reader, file_name, schema_version, sentences
+from archiver.storage.sqlite.metadata import history
+from archiver.storage.store import Bin, StoreError
+from archiver.storage.url import DatabaseUrl
 
 _COLUMNS = "channel_id, smpl_time, severity_id, status_id, float_val, num_val, str_val, datatype, array_val"
 

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from archiver.columns import to_columns
 from archiver.sample import Sample
-from archiver.sqlite_file import PART
+from archiver.storage.columns import to_columns
+from archiver.storage.sqlite.file import PART
 
 
 class Rows(NamedTuple):

@@ -13,15 +13,15 @@ from operator import itemgetter
 
 from sqlalchemy import Connection
 
-from archiver import sqlite_upkeep
-from archiver.checkpoints import Checkpoints
-from archiver.columns import from_columns
 from archiver.sample import Dated, Sample
-from archiver.sqlite_file import PART, connect_writer, file_name, migrate, sentences
-from archiver.sqlite_metadata import describe
-from archiver.sqlite_rows import Numbers, to_rows
-from archiver.store import SeedRow
-from archiver.url import DatabaseUrl
+from archiver.storage.columns import from_columns
+from archiver.storage.sqlite import upkeep
+from archiver.storage.sqlite.checkpoints import Checkpoints
+from archiver.storage.sqlite.file import PART, connect_writer, file_name, migrate, sentences
+from archiver.storage.sqlite.metadata import describe
+from archiver.storage.sqlite.rows import Numbers, to_rows
+from archiver.storage.store import SeedRow
+from archiver.storage.url import DatabaseUrl
 
 SETTLE_ROWS = 1_000_000
 """Rows that may wait to be settled: the more, the less there is to write, and the more a reader looks through."""
@@ -135,11 +135,11 @@ class SqliteStore:
 
     def expire(self, pv: str, before_ns: int) -> bool:
         with self._settled_channel(pv, before_ns) as (connection, channel):
-            return sqlite_upkeep.expire(connection, channel, before_ns)
+            return upkeep.expire(connection, channel, before_ns)
 
     def thin(self, pv: str, until_ns: int, width_ns: int) -> bool:
         with self._settled_channel(pv, until_ns) as (connection, channel):
-            return sqlite_upkeep.thin(connection, channel, until_ns, width_ns)
+            return upkeep.thin(connection, channel, until_ns, width_ns)
 
     def close(self) -> None:
         self._checkpoints.close()

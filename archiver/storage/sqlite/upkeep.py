@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from archiver import thinning
-from archiver.thinning import Point, whole_bins
+from archiver.storage import thinning
+from archiver.storage.thinning import Point, whole_bins
 
 STEP_ROWS = 5000
 

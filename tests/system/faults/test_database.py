@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from archiver import queue
+from archiver.recording import queue
 from archiver.sample import Gap
 from tests.archiver.conftest import Ioc
 from tests.system.faults.counting import NAMES, Archiver, counters, gaps, locked, stretches, wait

@@ -1,0 +1,26 @@
+"""Reading the archive: what `rackioc history` prints and draws, and what notebooks get."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def history(
+    database: str, pvs: str | Sequence[str], since: str | datetime | None = None, until: str | datetime | None = None
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Return a table for each PV (names or globs): a structured array of time, value, severity and status.
+
+    Times are as in `rackioc history` ("1h", "2026-11-20 14:00"), or a datetime: UTC where not said. The first row is
+    the newest before `since`, the value in force then. `pandas.DataFrame(table)` takes a table as it is.
+
+    Raises HistoryError (archiver.history.query) when a PV, a time or the database is not what was meant.
+    """
+    # numpy and the database, which the IOC's process does not need
+    from archiver.history.arrays import tables  # noqa: PLC0415
+
+    return tables(database, [pvs] if isinstance(pvs, str) else pvs, since, until)

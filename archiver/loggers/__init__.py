@@ -1,0 +1,1 @@
+"""The tables of the two loggers that rackioc takes over from, and what fills them."""

@@ -1,0 +1,1 @@
+"""The databases of an archive: one contract, an implementation a dialect, and what they share."""

@@ -1,0 +1,1 @@
+"""An archive in one SQLite file."""
