@@ -21,7 +21,10 @@ from hypothesis import strategies as st
 
 from drivers import technix
 from drivers.base import BadReply, LinkDown, NoReply, Reading, RecordType, Refused, Severity, Status
-from drivers.technix import DRIVER, FullScale, Limits, Scale, Technix, TechnixConfig, Watchdog
+from drivers.technix import DRIVER, Technix
+from drivers.technix.config import FullScale, Limits, TechnixConfig
+from drivers.technix.points import Scale
+from drivers.technix.watchdog import Watchdog
 
 # A pause in an answer is a number of seconds; None is a generator that says nothing.
 Answer = bytes | tuple[bytes | float, ...] | None

@@ -1,0 +1,55 @@
+"""The keys of a Technix generator in the configuration file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from drivers.base import ConfigFault, DriverConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class FullScale:
+    """What the model gives at 4095 counts: kV and mA, both positive."""
+
+    voltage_kv: float
+    current_ma: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The highest setpoints that are allowed: kV and mA; None: full scale."""
+
+    voltage_kv: float | None = None
+    current_ma: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TechnixConfig(DriverConfig):
+    """One generator; port is anything that pyserial's serial_for_url takes."""
+
+    port: str
+    full_scale: FullScale
+    limits: Limits = Limits()
+    polarity: Literal["positive", "negative"] = "positive"
+
+    def faults(self) -> Iterable[ConfigFault]:
+        """Yield the keys whose numbers make no sense."""
+        if not self.port:
+            yield ("port",), "is empty: give a serial device or a URL that pyserial knows"
+        for key in ("voltage_kv", "current_ma"):
+            full_scale, limit = getattr(self.full_scale, key), getattr(self.limits, key)
+            if not _positive(full_scale):
+                yield ("full_scale", key), f"is {full_scale:g}; it must be a finite number above 0"
+            if limit is None:
+                continue
+            if not _positive(limit):
+                yield ("limits", key), f"is {limit:g}; it must be a finite number above 0"
+            elif limit > full_scale:
+                yield ("limits", key), f"is {limit:g}, above the full scale of {full_scale:g}"
+
+
+def _positive(number: float) -> bool:
+    return math.isfinite(number) and number > 0

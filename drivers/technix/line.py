@@ -1,0 +1,142 @@
+"""The serial line of a Technix generator: commands, their answers, and how they are brought into step again."""
+
+from __future__ import annotations
+
+import errno
+import os
+import termios
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import serial
+
+from drivers.base import BadReply, LinkDown, NoReply
+from drivers.technix.points import TOP
+from drivers.technix.watchdog import Watchdog
+
+ANSWER_TIME = 0.5  # seconds for a whole answer, which takes 10 ms on the wire
+QUIET = 0.05  # seconds without a byte (48 characters) after which the line counts as drained
+DRAIN_TIME = 1.0  # a line that is never quiet is given up after these seconds
+LONGEST = 64  # bytes without a carriage return that cannot be an answer any more
+
+
+class Line:
+    """The serial line: commands, their answers, and the way back when the two do not fit."""
+
+    def __init__(self, url: str, watchdog: Watchdog) -> None:
+        self._url = url
+        self._watchdog = watchdog
+        self._port: serial.Serial | None = None
+        # The last commands whose answers may still be on their way. Kept when the line is opened again.
+        self._unanswered: deque[str] = deque(maxlen=16)
+
+    def open(self) -> None:
+        """Open the line and throw away what is in it. Raises LinkDown."""
+        self.close()
+        try:
+            self._port = serial.serial_for_url(
+                self._url, 9600, timeout=QUIET, write_timeout=ANSWER_TIME, exclusive=True, rtscts=False, dsrdtr=False
+            )
+        except (OSError, termios.error, ValueError) as error:
+            raise LinkDown(f"{self._url} cannot be opened: {_reason(error)}") from error
+        self._drain()
+
+    def close(self) -> None:
+        """Close the line; sends nothing."""
+        port, self._port = self._port, None
+        if port is not None:
+            with suppress(OSError, termios.error):
+                port.close()
+
+    def ask(self, command: str) -> int:
+        """Send a command and return the number in its answer (0 where there is none).
+
+        Raises NoReply, BadReply, LinkDown. After one of these the next call first gets the line into step again: it
+        asks something else, and all that arrives before the answer to that is late and thrown away.
+        """
+        if self._unanswered:
+            self._drain()
+            self._exchange(self._probe(), skip=True)
+            self._unanswered.clear()
+        return self._exchange(command)
+
+    def tell(self, command: str) -> None:
+        """Send a command that makes things safe: at once, even when the line is out of step or answers nothing."""
+        with suppress(NoReply, BadReply):
+            if self._unanswered:
+                self._drain()
+            self._exchange(command)
+
+    def _probe(self) -> str:
+        """Return the question asked in vain the longest time ago, or never: no answer to it is likely on its way."""
+        asked = {question: place for place, question in enumerate(self._unanswered)}
+        return min(("E", "a1", "a2"), key=lambda question: asked.get(question, -1))
+
+    def _exchange(self, command: str, skip: bool = False) -> int:
+        self._send(command)
+        deadline = time.monotonic() + ANSWER_TIME
+        while (answer := _number(command, line := self._receive(command, deadline))) is None:
+            if not skip:
+                raise BadReply(f"{command} was answered with {line!r}: noise, a late answer, or a second program")
+        self._unanswered.pop()
+        self._watchdog.feed(time.monotonic())
+        return answer
+
+    def _send(self, command: str) -> None:
+        with self._wire() as port:
+            stray = port.in_waiting
+        if stray:
+            self._drain()
+        with self._wire() as port:
+            self._unanswered.append(command)  # until the answer is here
+            port.write(command.encode("ascii") + b"\r")
+
+    def _receive(self, command: str, deadline: float) -> bytes:
+        """Return one answer without its carriage return."""
+        line = b""
+        while time.monotonic() < deadline:
+            with self._wire() as port:
+                line += port.read(1)
+            if line.endswith(b"\r"):
+                return line[:-1]
+            if len(line) > LONGEST:
+                raise BadReply(f"{command} was answered with noise that does not end")
+        got = f", only {line!r} came" if line else ""
+        raise NoReply(f"{command} was not answered within {ANSWER_TIME:g} s{got}")
+
+    def _drain(self) -> None:
+        """Throw away what comes until the line is quiet."""
+        deadline = time.monotonic() + DRAIN_TIME
+        with self._wire() as port:
+            while port.read(64) and time.monotonic() < deadline:
+                pass
+
+    @contextmanager
+    def _wire(self) -> Iterator[serial.Serial]:
+        """Give the port, and turn what pyserial raises into LinkDown."""
+        if self._port is None:
+            raise LinkDown(f"{self._url} is not open")
+        try:
+            yield self._port
+        except (OSError, termios.error, TypeError) as error:  # TypeError: pyserial, port closed underneath
+            raise LinkDown(f"{self._url} is gone: {_reason(error)}") from error
+
+
+def _number(command: str, line: bytes) -> int | None:
+    """The number that an answer appends to its command, 0 if it has none; None if it is not the command's answer."""
+    echo, tail = line[: len(command)], line[len(command) :]
+    if echo != command.encode("ascii"):
+        return None
+    highest = {"E": 255, "a1": TOP, "a2": TOP}.get(command)
+    if highest is None:
+        return None if tail else 0
+    return int(tail) if tail.isdigit() and len(tail) <= 4 and int(tail) <= highest else None
+
+
+def _reason(error: BaseException) -> str:
+    number = getattr(error, "errno", None)
+    if number == errno.EAGAIN:  # from the lock that goes with exclusive=True
+        return "another program uses it"
+    return os.strerror(number) if number else str(error)

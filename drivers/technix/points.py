@@ -1,0 +1,86 @@
+"""What a Technix generator tells and can be told: its status byte, its two ranges, its points.
+
+Source: the manual's chapter "RS-232 control protocol".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from drivers.base import Point, RecordType, Severity
+from drivers.technix.watchdog import WATCHDOG
+
+TOP = 4095  # counts at full scale
+
+# The status byte; the manual counts bits from 1
+INHIBIT, LOCAL, OFF_CMD, ON_CMD, HV, INTERLOCK, FAULT, VOLTAGE = 0x80, 0x40, 0x20, 0x10, 0x08, 0x04, 0x02, 0x01
+
+_MAJOR = (Severity.NO_ALARM, Severity.MAJOR)
+# Point -> mask, words for 0 and 1, description, severities
+BITS: dict[str, tuple[int, tuple[str, str], str, tuple[Severity, ...]]] = {
+    "HV_RBV": (HV, ("Off", "On"), "High voltage", ()),
+    "Mode_RBV": (LOCAL, ("Remote", "Local"), "Who is in control", ()),
+    "Inhibit_RBV": (INHIBIT, ("Off", "On"), "Output inhibition", ()),
+    "Interlock": (INTERLOCK, ("Closed", "Open"), "Interlock loop on the rear panel", _MAJOR),
+    "Fault": (FAULT, ("OK", "Fault"), "Reset: HV off button on front panel", _MAJOR),
+    "Regulation": (VOLTAGE, ("Current", "Voltage"), "What the generator regulates", ()),
+    "OnCmd": (ON_CMD, ("Released", "Given"), "First half of HV on given", ()),
+    "OffCmd": (OFF_CMD, ("Released", "Given"), "First half of HV off given", ()),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The generator's voltage or current range, in the unit ``egu``."""
+
+    full_scale: float
+    limit: float
+    egu: str
+
+    @property
+    def prec(self) -> int:
+        """Digits after the point that show a step of one count."""
+        return max(0, math.ceil(-math.log10(self.full_scale / TOP)))
+
+    def value(self, counts: int) -> float:
+        """Return the value of a number of counts."""
+        return counts * self.full_scale / TOP
+
+    def counts(self, value: float) -> int:
+        """Return the most counts whose value is not above ``value``, so that ``counts(value(n)) == n``."""
+        near = int(value / self.full_scale * TOP)
+        # The division may land on the wrong side of a whole number: the values themselves decide.
+        return max(n for n in (near - 1, near, near + 1) if self.value(n) <= value)
+
+
+def points(voltage: Scale, current: Scale) -> Iterator[Point]:
+    for letter, scale, word in (("V", voltage, "voltage"), ("I", current, "current")):
+        yield Point(
+            name=f"{letter}Set", rtyp=RecordType.ao, follows=f"{letter}Set_RBV", desc=f"Set {word}, magnitude",
+            egu=scale.egu, prec=scale.prec, lopr=0, hopr=scale.limit, drvl=0, drvh=scale.limit,
+        )  # fmt: skip
+        for name, desc in ((f"{letter}Set_RBV", f"Set {word} as last put"), (f"{letter}Mon", f"Output {word}")):
+            yield Point(
+                name=name, rtyp=RecordType.ai, group="status", desc=f"{desc}, magnitude",
+                egu=scale.egu, prec=scale.prec, lopr=0, hopr=scale.full_scale,
+            )  # fmt: skip
+    for name in ("HV", "Mode", "Inhibit"):
+        _, words, desc, _ = BITS[f"{name}_RBV"]
+        yield Point(name=name, rtyp=RecordType.bo, follows=f"{name}_RBV", desc=desc, states=words)
+    for name, (_, words, desc, severities) in BITS.items():
+        yield Point(name=name, rtyp=RecordType.bi, group="status", desc=desc, states=words, severities=severities)
+    yield Point(
+        name="Polarity", rtyp=RecordType.bi, group="status", desc="Polarity, as configured",
+        states=("Positive", "Negative"),
+    )  # fmt: skip
+    yield Point(name="Status", rtyp=RecordType.longin, group="status", desc="Status byte", lopr=0, hopr=255)
+    yield Point(
+        name="WD:Margin", rtyp=RecordType.ai, group="status", desc="Least watchdog time left, last minute",
+        egu="s", prec=2, lopr=0, hopr=WATCHDOG, low=2.5,
+    )  # fmt: skip
+    yield Point(
+        name="WD:Strikes", rtyp=RecordType.longin, group="status", desc="Times the watchdog has struck",
+        egu="strikes", lopr=0,
+    )  # fmt: skip

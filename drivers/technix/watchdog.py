@@ -1,0 +1,39 @@
+"""The generator's watchdog, as far as it can be known from outside."""
+
+from __future__ import annotations
+
+from collections import deque
+
+WATCHDOG = 5.0  # seconds without a command after which the generator turns HV off
+MARGIN_WINDOW = 60.0  # seconds that WD:Margin looks back
+
+
+class Watchdog:
+    """What can be known from outside about the generator's watchdog. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._fed: float | None = None
+        self._lapse = 0.0
+        self._gaps: deque[tuple[float, float]] = deque()  # (end, length), ever shorter: the first is the longest
+
+    def feed(self, now: float) -> None:
+        """Note that a command was answered at ``now``."""
+        gap = 0.0 if self._fed is None else now - self._fed
+        self._fed = now
+        if gap > WATCHDOG:
+            self._lapse = gap
+        while self._gaps and self._gaps[-1][1] <= gap:
+            self._gaps.pop()
+        self._gaps.append((now, gap))
+        while self._gaps[0][0] < now - MARGIN_WINDOW:
+            self._gaps.popleft()
+
+    def lapse(self) -> float:
+        """Return the length in seconds of the last gap that was too long, once; 0 if there was none."""
+        lapse, self._lapse = self._lapse, 0.0
+        return lapse
+
+    @property
+    def margin(self) -> float:
+        """Least time in seconds that was left of the 5 s in the last minute."""
+        return max(0.0, WATCHDOG - self._gaps[0][1]) if self._gaps else WATCHDOG
