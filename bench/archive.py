@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from bench import contest, servers
-from bench.client import Circuit, collect
-from bench.contest import Count, Seconds
-from bench.load import Kind, Load
-from bench.servers import RACKIOC, Failed, Server, serve
-from bench.table import Column, Figures
-from bench.updates import Updates
+from bench.rig import contest, servers
+from bench.rig.client import Circuit, collect
+from bench.rig.contest import Count, Seconds
+from bench.rig.load import Kind, Load
+from bench.rig.servers import RACKIOC, Failed, Server, serve
+from bench.rig.table import Column, Figures
+from bench.rig.updates import Updates
 
 START = 120.0  # s until the archive has a row of each PV
 SETTLE = 2.0  # s from then on to the measurement

@@ -13,12 +13,12 @@ from pathlib import Path
 import typer
 from epicscorelibs.path import include_path, lib_path
 
-from bench import contest
-from bench.client import Circuit
-from bench.contest import ALL, Count, Only, Rounds
-from bench.load import INSTRUMENT, PREFIX, Kind, Load
-from bench.servers import Failed, Peer, Server, serve
-from bench.table import Column, Figures
+from bench.rig import contest
+from bench.rig.client import Circuit
+from bench.rig.contest import ALL, Count, Only, Rounds
+from bench.rig.load import INSTRUMENT, PREFIX, Kind, Load
+from bench.rig.servers import Failed, Peer, Server, serve
+from bench.rig.table import Column, Figures
 
 SOURCE = Path(__file__).with_name("connect.c")
 PATIENCE = 120.0  # s for the client to have it all, and for the server to answer again

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from bench import contest, monitoring
-from bench.contest import ALL, Count, Only, Rounds, Seconds
-from bench.load import Kind, Load
+from bench.rig import contest, monitoring
+from bench.rig.contest import ALL, Count, Only, Rounds, Seconds
+from bench.rig.load import Kind, Load
 
 CLIENTS = 5
 RATE = 1.0

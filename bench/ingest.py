@@ -21,12 +21,12 @@ from archiver.sample import Sample
 from archiver.settings import Policy
 from archiver.storage.database import open_store
 from archiver.storage.store import Store
-from bench import byhand, table
-from bench.contest import Rounds
-from bench.databases import Database, Directory, Kind, MariadbDatabases, SqliteFiles, databases
-from bench.servers import Failed
-from bench.stock import END_NS, NAMES, SECOND_NS, scan, sizes, stocked
-from bench.table import Column, Figures, Row
+from bench.rig import byhand, table
+from bench.rig.contest import Rounds
+from bench.rig.databases import Database, Directory, Kind, MariadbDatabases, SqliteFiles, databases
+from bench.rig.servers import Failed
+from bench.rig.stock import END_NS, NAMES, SECOND_NS, scan, sizes, stocked
+from bench.rig.table import Column, Figures, Row
 
 COLUMNS = (
     Column("rate", "samples/s to the commit", 0),

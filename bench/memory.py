@@ -7,12 +7,12 @@ import time
 
 import typer
 
-from bench import contest
-from bench.client import DBR_STRING, Circuit
-from bench.contest import ALL, Count, Only, Rounds
-from bench.load import Kind, Load, described
-from bench.servers import CAPROTO, Peer, serve
-from bench.table import Column, Figures
+from bench.rig import contest
+from bench.rig.client import DBR_STRING, Circuit
+from bench.rig.contest import ALL, Count, Only, Rounds
+from bench.rig.load import Kind, Load, described
+from bench.rig.servers import CAPROTO, Peer, serve
+from bench.rig.table import Column, Figures
 
 SETTLE = 2.0  # s in which the first scan comes in
 FEWER = 20  # caproto makes 74 channels for a record: measured with so many times fewer, and extrapolated

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from bench import contest, monitoring
-from bench.contest import ALL, Count, Only, Rounds, Seconds
-from bench.load import Kind, Load
+from bench.rig import contest, monitoring
+from bench.rig.contest import ALL, Count, Only, Rounds, Seconds
+from bench.rig.load import Kind, Load
 
 RATE = 10.0
 GOAL = "rackioc <= 0.35 x softIoc's CPU, nothing lost, with limits, HYST and deadbands evaluated for every value"

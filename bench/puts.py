@@ -7,12 +7,12 @@ from statistics import median
 
 import typer
 
-from bench import contest
-from bench.client import Circuit
-from bench.contest import ALL, Count, Only, Rounds
-from bench.load import Kind, Load
-from bench.servers import Peer, serve
-from bench.table import Column, Figures
+from bench.rig import contest
+from bench.rig.client import Circuit
+from bench.rig.contest import ALL, Count, Only, Rounds
+from bench.rig.load import Kind, Load
+from bench.rig.servers import Peer, serve
+from bench.rig.table import Column, Figures
 
 FIRST_VALUE = 10.0  # s
 ANSWER = 30.0  # s

@@ -15,12 +15,12 @@ import typer
 
 from archiver.storage.database import open_reader
 from archiver.times import format_time
-from bench import stock, table
-from bench.contest import Rounds
-from bench.databases import Database, Directory, Kind, MariadbDatabases, SqliteFiles, databases
-from bench.servers import ROOT, Failed
-from bench.stock import DAY_NS, END_NS, FAST, FAST_ROWS, NAMES, stocked
-from bench.table import Column, Figures, Row
+from bench.rig import stock, table
+from bench.rig.contest import Rounds
+from bench.rig.databases import Database, Directory, Kind, MariadbDatabases, SqliteFiles, databases
+from bench.rig.servers import ROOT, Failed
+from bench.rig.stock import DAY_NS, END_NS, FAST, FAST_ROWS, NAMES, stocked
+from bench.rig.table import Column, Figures, Row
 
 COLUMNS = (
     Column("rows", "rows", 0),

@@ -17,11 +17,11 @@ from pathlib import Path
 import psutil
 import typer
 
-from bench import contest, servers
-from bench.client import DBR_CHAR, Circuit, collect, search
-from bench.contest import Count, Rounds, Seconds
-from bench.servers import RACKIOC, Failed
-from bench.table import Column, Figures
+from bench.rig import contest, servers
+from bench.rig.client import DBR_CHAR, Circuit, collect, search
+from bench.rig.contest import Count, Rounds, Seconds
+from bench.rig.servers import RACKIOC, Failed
+from bench.rig.table import Column, Figures
 
 # The simulated rack, as the command line of rackioc, and what the names of its PVs begin with
 COMMAND = ("sim", "demo", "--large")

@@ -11,11 +11,11 @@ from random import Random
 
 import typer
 
-from bench import byhand, table
-from bench.databases import Kind, MariadbDatabases, SqliteFiles, databases
 from bench.ingest import Rackioc, Scans
-from bench.stock import END_NS, NAMES, SECOND_NS, scan
-from bench.table import Column, Figures, Row
+from bench.rig import byhand, table
+from bench.rig.databases import Kind, MariadbDatabases, SqliteFiles, databases
+from bench.rig.stock import END_NS, NAMES, SECOND_NS, scan
+from bench.rig.table import Column, Figures, Row
 
 COLUMNS = (
     Column("used", "bytes/sample", 1),

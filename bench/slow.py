@@ -8,13 +8,13 @@ import time
 import numpy as np
 import typer
 
-from bench import contest
-from bench.client import Circuit, collect
-from bench.contest import Count, Only, Rounds, Seconds
-from bench.load import WRAP, Kind, Load
-from bench.servers import Peer, Server, serve
-from bench.table import Column, Figures
-from bench.updates import Updates
+from bench.rig import contest
+from bench.rig.client import Circuit, collect
+from bench.rig.contest import Count, Only, Rounds, Seconds
+from bench.rig.load import WRAP, Kind, Load
+from bench.rig.servers import Peer, Server, serve
+from bench.rig.table import Column, Figures
+from bench.rig.updates import Updates
 
 RATE = 10.0
 FIRST_VALUES = 30.0  # s

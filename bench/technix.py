@@ -12,10 +12,10 @@ from pathlib import Path
 import typer
 import yaml
 
-from bench import contest, servers
-from bench.contest import Rounds, Seconds
-from bench.servers import RACKIOC, Failed
-from bench.table import Column, Figures
+from bench.rig import contest, servers
+from bench.rig.contest import Rounds, Seconds
+from bench.rig.servers import RACKIOC, Failed
+from bench.rig.table import Column, Figures
 from sim.technix import CHARACTER, Generator, TechnixFake
 
 PERIOD = 0.02  # s: the shortest that a configuration may ask for, and shorter than a cycle on the line

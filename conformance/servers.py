@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
-from bench.loopback import environment
+from bench.rig.loopback import environment
 
 Observations = dict[str, dict[str, Any]]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.loopback import free_port
+from bench.rig.loopback import free_port
 
 if TYPE_CHECKING:
     from tests.client import Client

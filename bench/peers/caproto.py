@@ -10,8 +10,8 @@ from caproto import ChannelDouble
 from caproto.asyncio.server import start_server
 from caproto.server import PVGroup, pvproperty
 
-from bench import load
-from bench.load import Kind, Load
+from bench.rig import load
+from bench.rig.load import Kind, Load
 
 BREATH = 100  # writes between two chances for the server to serve
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from softioc import asyncio_dispatcher, builder, softioc  # type: ignore[import-not-found]
 
-from bench import load
-from bench.load import Kind, Load
+from bench.rig import load
+from bench.rig.load import Kind, Load
 
 
 def records(wanted: Load) -> list[Any]:

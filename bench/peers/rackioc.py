@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from bench import load
-from bench.driver import BenchDriver
-from bench.load import Load
+from bench.rig import load
+from bench.rig.driver import BenchDriver
+from bench.rig.load import Load
 from ioc.ca.server import Server
 from ioc.instrument import Instrument
 from ioc.site import Site

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from epicscorelibs.ioc import start_ioc
 
-from bench import load
-from bench.load import Kind, Load
+from bench.rig import load
+from bench.rig.load import Kind, Load
 
 SCAN = {10.0: ".1 second", 5.0: ".2 second", 2.0: ".5 second", 1.0: "1 second"}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import loopback
+from bench.rig import loopback
 from tests.archiver.mariadb import (  # noqa: F401 - fixtures
     cluster,
     mysql_database,

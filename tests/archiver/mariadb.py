@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.loopback import free_port
-from bench.mariadb import START_S, Server
+from bench.rig.loopback import free_port
+from bench.rig.mariadb import START_S, Server
 
 TIME_ZONE = "+05:45"
 """Of the servers: whoever trusts it sees wrong times."""

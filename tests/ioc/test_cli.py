@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from archiver.health import Board, Cause, Health
-from bench.loopback import free_port
+from bench.rig.loopback import free_port
 from rackioc import banner
 from rackioc.cli import app
 from rackioc.config.config import load

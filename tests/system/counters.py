@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from archiver import health
-from bench.mariadb import Server
+from bench.rig.mariadb import Server
 from tests.archiver.conftest import Ioc
 
 PVS = 2000

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from bench.mariadb import USER, Server
+from bench.rig.mariadb import USER, Server
 from tests.archiver.mariadb import Cluster
 from tests.system.counters import Rig, Table, check_complete
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.mariadb import USER, Server
+from bench.rig.mariadb import USER, Server
 from tests.system.counters import PVS, Rig, Table, check_complete, check_consecutive
 from tests.system.proxy import Proxy, proxy_to
 

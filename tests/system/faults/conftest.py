@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import loopback
+from bench.rig import loopback
 from tests.archiver.conftest import ROOT, Ioc
 from tests.system.faults.counting import STEPPING, Archiver, counters
 from tests.system.faults.small_disk import SmallDisk

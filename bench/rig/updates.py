@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bench.load import WRAP
+from bench.rig.load import WRAP
 
 EPICS_EPOCH = 631152000  # s from 1970 to 1990
 

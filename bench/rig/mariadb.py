@@ -16,7 +16,7 @@ from typing import Any
 
 import pymysql
 
-from bench.loopback import free_port
+from bench.rig.loopback import free_port
 
 USER, PASSWORD = "archive", "se@cret/1"
 START_S = 30.0

@@ -15,8 +15,8 @@ import typer
 from pymysql.cursors import Cursor
 from sqlalchemy.engine import make_url
 
-from bench import contest
-from bench.mariadb import Server
+from bench.rig import contest
+from bench.rig.mariadb import Server
 
 BUFFER_POOL = "1G"
 # Of the server, besides what the Debian package sets; it starts with nothing in memory.

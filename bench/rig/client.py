@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.updates import EPICS_EPOCH, Updates
+from bench.rig.updates import EPICS_EPOCH, Updates
 
 HEADER = struct.Struct(">HHHHII")
 LONG_HEADER = struct.Struct(">HHHHIIII")

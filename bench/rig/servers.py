@@ -16,10 +16,10 @@ from pathlib import Path
 
 import psutil
 
-from bench import client, loopback
-from bench.load import Load
+from bench.rig import client, loopback
+from bench.rig.load import Load
 
-ROOT = Path(__file__).absolute().parents[1]
+ROOT = Path(__file__).absolute().parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rackioc-bench"
 PYTHONSOFTIOC = "softioc>=4.6,<5"
 STOP = 20.0  # s after which a server that was told to stop is killed

@@ -11,7 +11,7 @@ from typing import Protocol
 from archiver.sample import Sample
 from archiver.storage.sqlite.file import PART, connect_writer
 from archiver.storage.url import DatabaseUrl
-from bench.databases import connect
+from bench.rig.databases import connect
 
 Row = tuple[object, ...]
 

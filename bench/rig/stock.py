@@ -15,9 +15,9 @@ from archiver.storage.database import open_reader, open_store
 from archiver.storage.sqlite.file import PART
 from archiver.storage.sqlite.store import SETTLE_ROWS
 from archiver.storage.store import StoreError
-from bench.databases import Kind, MariadbDatabases, SqliteFiles, connect
-from bench.load import Kind as Records
-from bench.load import Load
+from bench.rig.databases import Kind, MariadbDatabases, SqliteFiles, connect
+from bench.rig.load import Kind as Records
+from bench.rig.load import Load
 
 NAMES = Load(Records.ramp, 12_000).names
 SECOND_NS = 10**9

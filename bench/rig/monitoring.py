@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 
-from bench.client import Circuit, collect
-from bench.contest import SHORT
-from bench.load import Load
-from bench.servers import Peer, serve
-from bench.table import Column, Figures
-from bench.updates import Updates
+from bench.rig.client import Circuit, collect
+from bench.rig.contest import SHORT
+from bench.rig.load import Load
+from bench.rig.servers import Peer, serve
+from bench.rig.table import Column, Figures
+from bench.rig.updates import Updates
 
 FIRST_VALUES = 30.0  # s that clients wait for the first value of each channel
 SETTLE = 2.0  # s between the first values and the measurement

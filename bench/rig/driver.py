@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bench import load
-from bench.load import Kind, Load
+from bench.rig import load
+from bench.rig.load import Kind, Load
 from drivers.base import Driver, Point, Readings, RecordType, Value
 
 BLOCKS = 16  # a scan comes in as many blocks as a full rack has crate slots

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from bench import table
-from bench.servers import PEERS, SOFTIOC, Failed, NotAvailable, Peer
-from bench.table import Column, Figures, Row
+from bench.rig import table
+from bench.rig.servers import PEERS, SOFTIOC, Failed, NotAvailable, Peer
+from bench.rig.table import Column, Figures, Row
 
 Rounds = Annotated[int, typer.Option(min=1, help="Rounds; figures are medians over them.")]
 Seconds = Annotated[float, typer.Option(min=1, help="Length of a measurement.")]
