@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from conformance import (
-    cases_access,
-    cases_alarm,
-    cases_deadband,
-    cases_fieldput,
-    cases_fields,
-    cases_get,
-    cases_monitor,
-    cases_put,
-)
+from conformance.cases import access, alarm, deadband, fieldput, fields, get, monitor, put
 from conformance.points import FENCE
 from drivers.base import Point, RecordType
 
 MODULES = (
-    cases_get,
-    cases_put,
-    cases_access,
-    cases_fields,
-    cases_fieldput,
-    cases_monitor,
-    cases_alarm,
-    cases_deadband,
+    get,
+    put,
+    access,
+    fields,
+    fieldput,
+    monitor,
+    alarm,
+    deadband,
 )
-NAMES = tuple(module.__name__.rpartition("cases_")[2] for module in MODULES)
+NAMES = tuple(module.__name__.rpartition(".")[2] for module in MODULES)
 
 POINTS: tuple[Point, ...] = (
     Point(name=FENCE, rtyp=RecordType.longout),

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from glob import escape
 
-from conformance import cases_put, libca
+from conformance import libca
+from conformance.cases import put
 from conformance.database import WORDS
 from drivers.base import RecordType
 from ioc import dbd
@@ -90,7 +91,7 @@ def _puts() -> Iterator[Explanation]:
         yield from (Explanation(f"put/{name}/*/{text}/*", "put", NOT_FINITE) for text in NOT_FINITE_TEXTS)
         yield Explanation(f"put/{name}/limits both/*", "put", LIMITS)
     for name, states in (("bo", 2), ("mbbo", 4)):
-        for dbr, values in cases_put.VALUES.items():
+        for dbr, values in put.VALUES.items():
             beyond = [value for value in values if dbr != libca.STRING and not 0 <= value < states]
             yield from (
                 Explanation(f"put/{name}/{libca.TYPES[dbr]}/{value!r}/*", "put", NO_STATE) for value in beyond
@@ -111,7 +112,7 @@ def _fields() -> Iterator[Explanation]:
 
 def _texts() -> Iterator[Explanation]:
     for name in OUTPUTS:
-        for text in cases_put.VALUES[libca.STRING]:
+        for text in put.VALUES[libca.STRING]:
             if name != "stringout" and not _is_plain(text):
                 yield Explanation(f"put/{name}/STRING/{escape(repr(text))}/*", "*", TEXT_NUMBER)
     yield Explanation("fieldput/*STRING '1.5 V'", "put", TEXT_NUMBER)
@@ -150,11 +151,11 @@ def _others() -> Iterator[Explanation]:
     for case in ("fieldput/*SV/*ENUM *", "fieldput/*SV/*DOUBLE *", "fieldput/*/PREC/*"):
         yield Explanation(case, "put", NO_SEVERITY)
     for dbr in (libca.FLOAT, libca.DOUBLE):
-        for value in cases_put.VALUES[dbr]:
+        for value in put.VALUES[dbr]:
             if math.isfinite(value) and (value != int(value) or abs(value) >= 2**31):
-                put = f"{libca.TYPES[dbr]}/{value!r}/*"
-                yield from (Explanation(f"put/{name}/{put}", "put", WHOLE) for name in WHOLE_RECORDS)
-    for text in cases_put.VALUES[libca.STRING]:
+                case = f"{libca.TYPES[dbr]}/{value!r}/*"
+                yield from (Explanation(f"put/{name}/{case}", "put", WHOLE) for name in WHOLE_RECORDS)
+    for text in put.VALUES[libca.STRING]:
         yield from (Explanation(f"put/{name}/STRING/{escape(repr(text))}/*", "put", WHOLE) for name in WHOLE_RECORDS)
     yield Explanation("fieldput/*/disabled/DISA=*", "*", DISABLED)
     yield Explanation("ack/ao/*PUT_ACKT *", "*", YES_OR_NO)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from conformance.cases_fields import IMPORTANT
+from conformance.cases.fields import IMPORTANT
 from conformance.compare import Comparison, Difference
 
 EXAMPLES = 3

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from conformance import libca
-from conformance.cases_monitor import step
+from conformance.cases.monitor import step
 from conformance.libca import ALARM, LOG, PROPERTY, VALUE
 from conformance.points import ANALOG, BINARY, LONG, MULTI, TEXT, all_kinds, full, kinds, pv, with_source
 from conformance.session import Aspects, Channel, Monitor, Session

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance import libca
-from conformance.cases_monitor import step
+from conformance.cases.monitor import step
 from conformance.points import ANALOG, LONG, with_source
 from conformance.session import Session
 from drivers.base import Point

@@ -8,7 +8,7 @@ from pathlib import Path
 from epicscorelibs.path import base_path
 
 from conformance import libca
-from conformance.cases_get import give_value
+from conformance.cases.get import give_value
 from conformance.database import WORDS
 from conformance.points import all_kinds, kinds, pv
 from conformance.session import Aspects, Channel, Session

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from itertools import pairwise, product
 
 from conformance import libca
-from conformance.cases_get import counts
+from conformance.cases.get import counts
 from conformance.libca import ALARM, LOG, MASKS, VALUE
 from conformance.points import all_kinds, kinds
 from conformance.session import Aspects, Channel, Monitor, Session

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from conformance import libca
-from conformance.cases_monitor import step
+from conformance.cases.monitor import step
 from conformance.points import all_kinds, full, kinds
 from conformance.session import Aspects, Session
 from drivers.base import Point, RecordType

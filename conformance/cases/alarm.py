@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from conformance import libca
-from conformance.cases_monitor import step
+from conformance.cases.monitor import step
 from conformance.points import ANALOG, BINARY, LONG, MULTI, with_source
 from conformance.session import Session
 from drivers.base import Point, Severity
