@@ -10,7 +10,10 @@ import pytest
 from bench.rig.loopback import free_port
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.client import Client
+    from tests.server import House
 
 
 os.environ.update(
@@ -30,3 +33,13 @@ def ca() -> Client:
     from tests.client import Client
 
     return Client()
+
+
+@pytest.fixture(scope="module")
+def house() -> Iterator[House]:
+    """A Channel Access server on loopback."""
+    from tests.server import House
+
+    house = House()
+    yield house
+    house.close()

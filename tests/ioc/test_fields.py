@@ -16,8 +16,8 @@ from ioc.ca.server import Server
 from ioc.instrument import Instrument
 from ioc.site import Site
 from tests.client import Client
-from tests.ioc.conftest import Bench
-from tests.ioc.house import until
+from tests.ioc.bench import Bench
+from tests.server import until
 
 
 class Stand:

@@ -20,7 +20,7 @@ import yaml
 
 from archiver import health
 from bench.rig.mariadb import Server
-from tests.archiver.conftest import Ioc
+from tests.archiver.processes import Ioc
 
 PVS = 2000
 OFF = "Archive_Off"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.rig import loopback
-from tests.archiver.conftest import ROOT, Ioc
+from tests.archiver.processes import ROOT, Ioc
 from tests.system.faults.counting import STEPPING, Archiver, counters
 from tests.system.faults.small_disk import SmallDisk
 

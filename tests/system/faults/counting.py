@@ -22,7 +22,7 @@ import yaml
 from archiver import health
 from archiver.health import Health
 from archiver.sample import Gap
-from tests.archiver.conftest import ROOT
+from tests.archiver.processes import ROOT
 from tests.system.faults.small_disk import SmallDisk
 
 SLOW = [f"T:C{number:04}" for number in range(2000)]

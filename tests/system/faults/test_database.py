@@ -11,7 +11,7 @@ import pytest
 
 from archiver.recording import queue
 from archiver.sample import Gap
-from tests.archiver.conftest import Ioc
+from tests.archiver.processes import Ioc
 from tests.system.faults.counting import NAMES, Archiver, counters, gaps, locked, stretches, wait
 from tests.system.faults.small_disk import SmallDisk
 

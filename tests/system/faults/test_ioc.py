@@ -10,7 +10,7 @@ import pytest
 
 from archiver.health import Cause
 from archiver.sample import Gap
-from tests.archiver.conftest import Ioc
+from tests.archiver.processes import Ioc
 from tests.system.faults.counting import (
     NAMES,
     STEPPING,

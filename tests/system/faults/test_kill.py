@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from archiver.sample import Gap
-from tests.archiver.conftest import Ioc
+from tests.archiver.processes import Ioc
 from tests.system.faults.counting import (
     GAPS,
     NAMES,

@@ -11,7 +11,7 @@ import pytest
 
 from drivers.base import Severity, Status
 from tests.client import Client
-from tests.ioc.house import EVENT_ADD, House, Raw, search, until
+from tests.server import EVENT_ADD, House, Raw, search, until
 
 
 def filtered(house: House, name: str, **filters: Any) -> str:

@@ -12,7 +12,7 @@ from ioc.record import ALARM, LOG, PROPERTY, VALUE
 from ioc.site import Site
 from rackioc.config import sitefile
 from rackioc.config.sitefile import SiteFile
-from tests.ioc.conftest import Rig, running
+from tests.ioc.bench import Rig, running
 
 
 async def session(path: Path, scenario) -> None:

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from ioc.ca import rivals
-from tests.ioc.house import House
+from tests.server import House
 
 
 def port() -> int:

@@ -15,7 +15,7 @@ from ioc.instrument import Instrument
 from ioc.site import Site
 from rackioc.archive_status import NAME, POINTS, ArchiveStatus
 from tests.client import Client
-from tests.ioc.house import House
+from tests.server import House
 
 RUNNING = {
     "connected": 3, "total": 4, "samples_per_second": 12.5, "queue": 7, "spool_rows": 0, "spool_bytes": 4096,

@@ -44,8 +44,8 @@ from ioc.ca.message import (
     WRITE,
     WRITE_NOTIFY,
 )
-from tests.ioc.house import House, Raw, until
-from tests.ioc.house import search as ask
+from tests.server import House, Raw, until
+from tests.server import search as ask
 
 CASES = int(os.environ.get("RACKIOC_FUZZ_CASES", "3000"))
 SEED = os.environ.get("RACKIOC_FUZZ_SEED", "1")

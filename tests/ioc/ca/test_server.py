@@ -15,7 +15,7 @@ from drivers.base import Point, RecordType, Refused, Severity, Status
 from ioc.ca.client import WAITING
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Record
 from tests.client import Client
-from tests.ioc.house import EVENT_ADD, HEADER, PUT_FAIL, VERSION, House, Raw, search, until
+from tests.server import EVENT_ADD, HEADER, PUT_FAIL, VERSION, House, Raw, search, until
 
 # ---- values, types, fields ----
 
