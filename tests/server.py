@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from drivers.base import Array, Point, Reading, RecordType, Refused, Severity, Value
-from ioc.ca.client import Client
+from ioc.ca.connection import Connection
 from ioc.ca.server import Server
 from ioc.record import VALUE, Record
 
@@ -132,7 +132,7 @@ class Raw:
         self._socket.close()
 
     @property
-    def client(self) -> Client:
+    def client(self) -> Connection:
         """This client, as the server has it."""
         here = self._socket.getsockname()
         until(lambda: any(each.address == here for each in self._house.server.clients))

@@ -6,8 +6,9 @@ import numpy as np
 
 from ioc.block import Block, Masks
 from ioc.ca import dbr
-from ioc.ca.client import Client, Subscription
+from ioc.ca.connection import Connection
 from ioc.ca.message import EVENT_ADD, NORMAL
+from ioc.ca.subscription import Subscription
 
 _FRAME = np.dtype(
     [
@@ -24,8 +25,8 @@ _FRAME = np.dtype(
 class Frames:
     """The subscriptions of one client with one mask to the doubles (with time) of a block."""
 
-    def __init__(self, client: Client, mask: int, rows: list[int], subscriptions: list[Subscription]) -> None:
-        self._client = client
+    def __init__(self, connection: Connection, mask: int, rows: list[int], subscriptions: list[Subscription]) -> None:
+        self._connection = connection
         self._mask = mask
         self._rows = np.array(rows)
         self._subscriptions = subscriptions
@@ -40,8 +41,8 @@ class Frames:
         wanted = np.flatnonzero(masks[self._rows] & self._mask)
         if not len(wanted):
             return
-        if self._client.blocked:
-            self._client.dirty.update((self._subscriptions[index], None) for index in wanted)
+        if self._connection.blocked:
+            self._connection.dirty.update((self._subscriptions[index], None) for index in wanted)
             return
         everything = len(wanted) == len(self._rows)
         rows, frames = (self._rows, self._frames) if everything else (self._rows[wanted], self._frames[wanted])
@@ -51,19 +52,19 @@ class Frames:
         frames["seconds"] = np.maximum(seconds - dbr.EPICS_EPOCH, 0)
         frames["nanoseconds"] = (time - seconds) * 1e9
         frames["value"] = block.val[rows]
-        self._client.out.append(frames.tobytes())
+        self._connection.out.append(frames.tobytes())
 
 
 def arrange(block: Block) -> tuple[list[Frames], list[tuple[int, Subscription]]]:
     """Who watches a block: by client and mask, and those (row, subscription) that want something else."""
-    together: dict[tuple[Client, int], tuple[list[int], list[Subscription]]] = {}
+    together: dict[tuple[Connection, int], tuple[list[int], list[Subscription]]] = {}
     others = []
     for row, record in enumerate(block.records):
         for subscription in record.watchers:
             if subscription.fast:
-                rows, members = together.setdefault((subscription.client, subscription.mask), ([], []))
+                rows, members = together.setdefault((subscription.connection, subscription.mask), ([], []))
                 rows.append(row)
                 members.append(subscription)
             else:
                 others.append((row, subscription))
-    return [Frames(client, mask, *found) for (client, mask), found in together.items()], others
+    return [Frames(connection, mask, *found) for (connection, mask), found in together.items()], others

@@ -1,7 +1,8 @@
 """The Channel Access server: which records there are, and who is told what changed in them.
 
-caproto opens the ports, reads the environment and sends the beacons; conversations with clients are in ``client.py``.
-Private parts of caproto 1.3 overridden here (tests/ioc/test_server.py holds each): ``Context.server_accept_loop``,
+caproto opens the ports, reads the environment and sends the beacons; what clients send and get is read and written in
+``connection.py`` and ``conversation.py``. Private parts of caproto 1.3 overridden here (tests/ioc/ca/test_server.py
+holds each): ``Context.server_accept_loop``,
 ``_create_broadcaster_transport``, ``broadcast_beacon_loop``.
 """
 
@@ -19,8 +20,10 @@ from caproto.asyncio.utils import _create_udp_socket
 
 from ioc.block import Block, Masks
 from ioc.ca import dbr, environment, frames, search
-from ioc.ca.client import Client, Subscription
+from ioc.ca.connection import Connection
+from ioc.ca.conversation import Conversation
 from ioc.ca.filters import FilteredView, has_filter, split
+from ioc.ca.subscription import Subscription
 from ioc.ca.view import Owner, View, view_of
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Changes, Record
 
@@ -38,7 +41,7 @@ class Server:
 
     def __init__(self) -> None:
         environment.fill()
-        self.clients: set[Client] = set()
+        self.clients: dict[Connection, Conversation] = {}
         self._values: dict[bytes, View] = {}
         self._field_watchers: dict[Record, dict[Subscription, None]] = {}
         self._context = _Context(self)
@@ -51,8 +54,8 @@ class Server:
         before = self._values.get(name)
         self._values[name] = View(record, owner)
         if before is not None:
-            for client in tuple(self.clients):
-                client.disconnect(before.record)
+            for conversation in tuple(self.clients.values()):
+                conversation.disconnect(before.record)
 
     def post(self, changes: Changes) -> None:
         """Send what changed to the clients that subscribed to it: each is written to once."""
@@ -63,18 +66,18 @@ class Server:
             for subscription in record.watchers:
                 if not subscription.mask & mask:
                     continue
-                client = subscription.client
-                if client.blocked:
-                    client.dirty[subscription] = None
+                connection = subscription.connection
+                if connection.blocked:
+                    connection.dirty[subscription] = None
                 elif subscription.fast:
                     if payload is None:
                         if record.time != moment:
                             moment = record.time
                             seconds, nanoseconds = dbr.stamp(moment)
                         payload = pack(record.stat, record.sevr, seconds, nanoseconds, record.val)
-                    client.out.append(subscription.head + payload)
+                    connection.out.append(subscription.head + payload)
                 elif subscription.passes(mask):
-                    client.out.append(subscription.frame())
+                    connection.out.append(subscription.frame())
             if fields and record in fields and mask & (ALARM | PROPERTY):
                 self._post_fields(record, mask)
         self._flush()
@@ -88,7 +91,7 @@ class Server:
             each.send(block, masks)
         for row, subscription in others:
             if subscription.mask & masks[row] and subscription.passes(int(masks[row])):
-                subscription.client.update(subscription)
+                subscription.connection.update(subscription)
         if self._field_watchers:
             for row in np.flatnonzero(masks & ALARM):
                 if block.records[row] in self._field_watchers:
@@ -101,7 +104,7 @@ class Server:
             if subscription.view.field_name == name:
                 subscription.last = subscription.view.values()
                 if subscription.mask & mask:
-                    subscription.client.update(subscription)
+                    subscription.connection.update(subscription)
         self._flush()
 
     # ---- for the process ----
@@ -113,8 +116,8 @@ class Server:
         except ca.CaprotoRuntimeError as error:
             raise OSError(f"the Channel Access server cannot start: {error}") from error
         finally:
-            for client in tuple(self.clients):
-                client.transport.abort()
+            for connection in tuple(self.clients):
+                connection.transport.abort()
 
     @property
     def names(self) -> list[str]:
@@ -140,8 +143,8 @@ class Server:
     @property
     def load(self) -> tuple[int, int, int]:
         """(clients, channels, records) at the moment."""
-        clients = tuple(self.clients)
-        return len(clients), sum(len(client.channels) for client in clients), len(self._values)
+        clients = tuple(self.clients.values())
+        return len(clients), sum(len(conversation.channels) for conversation in clients), len(self._values)
 
     # ---- for the clients ----
 
@@ -169,8 +172,8 @@ class Server:
         """The answer to a search for a name that is served."""
         return search.found(self._context.port, cid)
 
-    def watch(self, subscription: Subscription) -> None:
-        """Updates go to this subscription from now on."""
+    def subscribe(self, subscription: Subscription) -> None:
+        """Send updates to this subscription from now on."""
         record = subscription.view.record
         subscription.last = subscription.view.values()
         if subscription.view.field_name:
@@ -178,8 +181,8 @@ class Server:
         else:
             self._set_watchers(record, (*record.watchers, subscription))
 
-    def unwatch(self, subscription: Subscription) -> None:
-        """They do not any more."""
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Send no updates to it any more."""
         record = subscription.view.record
         if subscription.view.field_name:
             watchers = self._field_watchers[record]
@@ -195,9 +198,9 @@ class Server:
         if record.block is not None:
             record.block.watchers = None
 
-    def gone(self, client: Client) -> None:
-        """The client has left."""
-        self.clients.discard(client)
+    def remove(self, connection: Connection) -> None:
+        """Forget a client that has left."""
+        self.clients.pop(connection, None)
 
     def _find_filtered(self, name: bytes) -> View | None:
         try:
@@ -208,8 +211,8 @@ class Server:
         return None if whole is None else FilteredView(whole, channel_filter)
 
     def _flush(self) -> None:
-        for client in self.clients:
-            client.flush()
+        for connection in self.clients:
+            connection.flush()
 
     def _post_fields(self, record: Record, mask: int) -> None:
         """DBE_PROPERTY concerns all fields; an alarm those that tell it, as they change (recGblResetAlarms)."""
@@ -221,7 +224,7 @@ class Server:
                 wanted |= _ALARM_FIELDS[field] if values != subscription.last else 0
                 subscription.last = values
             if subscription.mask & wanted:
-                subscription.client.update(subscription)
+                subscription.connection.update(subscription)
 
 
 class _Context(caproto_server.Context):  # type: ignore[misc]
@@ -236,10 +239,12 @@ class _Context(caproto_server.Context):  # type: ignore[misc]
         self._server = server
 
     async def server_accept_loop(self, sock: socket.socket) -> None:
-        def accepted() -> Client:
-            client = Client(self._server)
-            self._server.clients.add(client)
-            return client
+        def accepted() -> Connection:
+            connection = Connection()
+            conversation = Conversation(connection, self._server)
+            connection.receiver = conversation
+            self._server.clients[connection] = conversation
+            return connection
 
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(accepted, sock=sock, backlog=512)

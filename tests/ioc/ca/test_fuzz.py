@@ -23,7 +23,7 @@ import psutil
 import pytest
 
 from ioc.ca import search
-from ioc.ca.client import LARGEST_MESSAGE
+from ioc.ca.conversation import LARGEST_MESSAGE
 from ioc.ca.message import (
     CLEAR_CHANNEL,
     CLIENT_NAME,

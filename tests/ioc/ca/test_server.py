@@ -12,7 +12,7 @@ import aioca
 import pytest
 
 from drivers.base import Point, RecordType, Refused, Severity, Status
-from ioc.ca.client import WAITING
+from ioc.ca.connection import WAITING
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Record
 from tests.client import Client
 from tests.server import EVENT_ADD, HEADER, PUT_FAIL, VERSION, House, Raw, search, until

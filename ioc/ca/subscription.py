@@ -1,0 +1,55 @@
+"""What a client holds on to: its channels, and its subscriptions to their values."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from ioc.ca import dbr
+from ioc.ca.connection import Connection
+from ioc.ca.message import EVENT_ADD, HEADER, NORMAL, reply
+from ioc.ca.view import View
+
+
+class Channel:
+    """A name that a client is connected to, under the number ``sid`` here and ``cid`` there."""
+
+    __slots__ = ("cid", "putting", "sid", "subscriptions", "view")
+
+    def __init__(self, sid: int, cid: int, view: View) -> None:
+        self.sid = sid
+        self.cid = cid
+        self.view = view
+        self.subscriptions: dict[int, Subscription] | None = None
+        self.putting: asyncio.Task[None] | None = None
+
+
+class Subscription:
+    """A client's wish to get updates. ``fast`` ones, nearly all, want a double with its time, after ``head``."""
+
+    __slots__ = ("connection", "count", "dbr", "fast", "head", "id", "last", "mask", "view")
+
+    def __init__(self, connection: Connection, view: View, dbr_type: int, count: int, mask: int, number: int) -> None:
+        self.connection = connection
+        self.view = view
+        self.dbr = dbr_type
+        self.count = count
+        self.mask = mask
+        self.id = number
+        self.last: Any = ()
+        self.fast = dbr_type == dbr.TIME_DOUBLE and count <= 1 and view.scalar_double
+        self.head = HEADER.pack(EVENT_ADD, dbr.TIME_DOUBLE_SIZE, dbr_type, 1, NORMAL, number) if self.fast else b""
+
+    def passes(self, mask: int) -> bool:
+        """Return True if a change is to be sent, as far as a filter of the name is concerned."""
+        if not self.view.passes(self.last, mask):
+            return False
+        self.last = self.view.values()
+        return True
+
+    def frame(self) -> bytes:
+        """Return the whole message with what the view shows now."""
+        if self.fast:
+            record = self.view.record
+            return self.head + dbr.time_double(record.stat, record.sevr, *dbr.stamp(record.time), record.val)
+        return reply(EVENT_ADD, self.dbr, self.count, self.id, self.view)
