@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.client import Client
-    from tests.server import House
+    from tests.small_ioc import SmallIoc
 
 
 os.environ.update(
@@ -36,10 +36,10 @@ def ca() -> Client:
 
 
 @pytest.fixture(scope="module")
-def house() -> Iterator[House]:
+def small_ioc() -> Iterator[SmallIoc]:
     """A Channel Access server on loopback."""
-    from tests.server import House
+    from tests.small_ioc import SmallIoc
 
-    house = House()
-    yield house
-    house.close()
+    small_ioc = SmallIoc()
+    yield small_ioc
+    small_ioc.close()

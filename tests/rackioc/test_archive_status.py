@@ -15,7 +15,7 @@ from ioc.instrument import Instrument
 from ioc.site import Site
 from rackioc.archive_status import NAME, POINTS, ArchiveStatus
 from tests.client import Client
-from tests.server import House
+from tests.small_ioc import SmallIoc
 
 RUNNING = {
     "connected": 3, "total": 4, "samples_per_second": 12.5, "queue": 7, "spool_rows": 0, "spool_bytes": 4096,
@@ -27,17 +27,17 @@ RUNNING = {
 class Shown:
     """The records of one archiver, whose status file the test writes."""
 
-    def __init__(self, house: House, ca: Client, path: Path) -> None:
+    def __init__(self, small_ioc: SmallIoc, ca: Client, path: Path) -> None:
         self.path = path
-        self._house, self._ca = house, ca
-        self._prefix = f"{house.prefix}{time.monotonic_ns()}:"
+        self._ioc, self._ca = small_ioc, ca
+        self._prefix = f"{small_ioc.prefix}{time.monotonic_ns()}:"
 
         async def start() -> Instrument:
-            instrument = Instrument(NAME, self._prefix, ArchiveStatus(path), Site(), house.server)
+            instrument = Instrument(NAME, self._prefix, ArchiveStatus(path), Site(), small_ioc.server)
             instrument.start()
             return instrument
 
-        self._instrument = house.do(start())
+        self._instrument = small_ioc.do(start())
 
     def __call__(self, point: str) -> str:
         return f"{self._prefix}{NAME}:{point}"
@@ -58,12 +58,12 @@ class Shown:
         self._ca.wait(self(point), lambda here: here.severity == severity)
 
     def close(self) -> None:
-        self._house.do(self._instrument.close())
+        self._ioc.do(self._instrument.close())
 
 
 @pytest.fixture
-def shown(house: House, ca: Client, tmp_path: Path) -> Iterator[Shown]:
-    shown = Shown(house, ca, tmp_path / "rack.spool.status")
+def shown(small_ioc: SmallIoc, ca: Client, tmp_path: Path) -> Iterator[Shown]:
+    shown = Shown(small_ioc, ca, tmp_path / "rack.spool.status")
     yield shown
     shown.close()
 

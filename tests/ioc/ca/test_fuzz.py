@@ -44,8 +44,8 @@ from ioc.ca.message import (
     WRITE,
     WRITE_NOTIFY,
 )
-from tests.server import House, Raw, until
-from tests.server import search as ask
+from tests.small_ioc import Raw, SmallIoc, until
+from tests.small_ioc import search as ask
 
 CASES = int(os.environ.get("RACKIOC_FUZZ_CASES", "3000"))
 SEED = os.environ.get("RACKIOC_FUZZ_SEED", "1")
@@ -108,19 +108,19 @@ def padded(text: str) -> bytes:
     return data + bytes(8 - len(data) % 8)
 
 
-def conversation(dice: random.Random, house: House, filters: float) -> list[bytes]:
+def conversation(dice: random.Random, small_ioc: SmallIoc, filters: float) -> list[bytes]:
     """The messages of a client that knows the protocol: greeting, channels, and requests for them in any order."""
     frames = [frame(VERSION, count=13), frame(HOST_NAME, padded("bench")), frame(CLIENT_NAME, padded("dice"))]
     names = PLAIN + FILTERED + WRONG if filters else PLAIN
     sids = [FIRST_SID]
     for cid in range(dice.randint(1, 6)):
         name = dice.choice(FILTERED if dice.random() < filters else names)
-        frames.append(frame(CREATE_CHAN, padded(house.prefix + name), first=cid, second=13))
-        if house.server.find((house.prefix + name).encode()) is not None:
+        frames.append(frame(CREATE_CHAN, padded(small_ioc.prefix + name), first=cid, second=13))
+        if small_ioc.server.find((small_ioc.prefix + name).encode()) is not None:
             sids.append(sids[-1] + 1)
     subscribed: list[tuple[int, int]] = []
     for _ in range(dice.randint(0, 25)):
-        frames.append(request(dice, dice.choice(sids), subscribed, house.prefix + dice.choice(names)))
+        frames.append(request(dice, dice.choice(sids), subscribed, small_ioc.prefix + dice.choice(names)))
     return frames
 
 
@@ -188,20 +188,20 @@ def mutate(dice: random.Random, frames: list[bytes]) -> None:
             frames.insert(at, dice.randbytes(dice.choice((1, 8, 16, 100))))
 
 
-def stream(dice: random.Random, house: House, filters: float) -> bytes:
+def stream(dice: random.Random, small_ioc: SmallIoc, filters: float) -> bytes:
     """What one bad client sends."""
     if dice.random() < 0.05:
         return dice.randbytes(dice.choice((1, 15, 16, 100, 3000)))
-    frames = conversation(dice, house, filters)
+    frames = conversation(dice, small_ioc, filters)
     for _ in range(dice.choice((0, 1, 1, 1, 2, 3, 8))):
         mutate(dice, frames)
     data = b"".join(frames)
     if dice.random() < 0.1:
         data = data[: dice.randrange(len(data) + 1)]
-    return without_good_puts(house, data)
+    return without_good_puts(small_ioc, data)
 
 
-def without_good_puts(house: House, data: bytes) -> bytes:
+def without_good_puts(small_ioc: SmallIoc, data: bytes) -> bytes:
     """The stream with every put that could be carried out made a bad one: what then still arrives is a fault."""
     spoilt = bytearray(data)
     at, writable = 0, set()
@@ -218,7 +218,7 @@ def without_good_puts(house: House, data: bytes) -> bytes:
             break
         payload = data[begin : begin + length]
         if command == CREATE_CHAN:
-            view = house.server.find(payload.partition(b"\0")[0])
+            view = small_ioc.server.find(payload.partition(b"\0")[0])
             if view is not None:
                 if view.writable and not view.field_name:
                     writable.add(sid)
@@ -249,12 +249,12 @@ def datagram(dice: random.Random, prefix: str) -> bytes:
 
 
 @pytest.fixture
-def house() -> Iterator[House]:
+def small_ioc() -> Iterator[SmallIoc]:
     """A server for each test: one that a test has brought down must not take the others with it."""
-    house = House()
-    tasks = len(asyncio.all_tasks(house.loop))
-    yield house
-    serving = not house._serving.done()
+    small_ioc = SmallIoc()
+    tasks = len(asyncio.all_tasks(small_ioc.loop))
+    yield small_ioc
+    serving = not small_ioc._serving.done()
 
     async def stop() -> None:
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
@@ -262,33 +262,33 @@ def house() -> Iterator[House]:
 
     try:
         assert serving, "the server is down"
-        until(lambda: not house.server.clients)
-        until(lambda: len(asyncio.all_tasks(house.loop)) <= tasks)  # nothing is left of the clients
+        until(lambda: not small_ioc.server.clients)
+        until(lambda: len(asyncio.all_tasks(small_ioc.loop)) <= tasks)  # nothing is left of the clients
     finally:
         if not serving:
-            house.do(stop())
-        house.close()
+            small_ioc.do(stop())
+        small_ioc.close()
         gc.collect()  # what is left behind is told now, not to the next test
 
 
-def unsettle(house: House, dice: random.Random) -> None:
+def unsettle(small_ioc: SmallIoc, dice: random.Random) -> None:
     """Every record takes another value, of the troublesome sort, while the bad clients are still there."""
     number = dice.choice((0.0, 1.0, -1.5, 1e300, float("nan"), float("inf")))
-    house.read("ai", number)
-    house.read("ao", number)
-    house.read("wave", (number,) * dice.randrange(7))
-    house.read("bo", dice.randrange(2))
-    house.read("mbbi", dice.randrange(20))
-    house.read("long", dice.randrange(-(1 << 31), 1 << 31))
-    house.read("text", dice.choice(("", "12", "no number", "\u4e2d", "x" * 39)))
-    house.read("lsi", dice.choice(("", "12", "no number", "\u4e2d", "x" * 1000)))
+    small_ioc.read("ai", number)
+    small_ioc.read("ao", number)
+    small_ioc.read("wave", (number,) * dice.randrange(7))
+    small_ioc.read("bo", dice.randrange(2))
+    small_ioc.read("mbbi", dice.randrange(20))
+    small_ioc.read("long", dice.randrange(-(1 << 31), 1 << 31))
+    small_ioc.read("text", dice.choice(("", "12", "no number", "\u4e2d", "x" * 39)))
+    small_ioc.read("lsi", dice.choice(("", "12", "no number", "\u4e2d", "x" * 1000)))
 
 
 class Good(Raw):
     """A client that knows how to behave, and expects to be served."""
 
-    def __init__(self, house: House) -> None:
-        super().__init__(house)
+    def __init__(self, small_ioc: SmallIoc) -> None:
+        super().__init__(small_ioc)
         self.monitored, self.read = self.create("ai", 1), self.create("long", 2)
         self.subscribe(self.monitored, 1)
         self._count = 0
@@ -297,14 +297,14 @@ class Good(Raw):
         """Anything."""
         self._socket.sendall(data)
 
-    def check(self, house: House) -> None:
+    def check(self, small_ioc: SmallIoc) -> None:
         """A get, and an update to a monitor."""
-        assert not house._serving.done(), "the server is down"
+        assert not small_ioc._serving.done(), "the server is down"
         self._count += 1
-        house.read("ai", float(self._count))
+        small_ioc.read("ai", float(self._count))
         while self.number(self.update()) != self._count:
             pass  # what was posted before
-        house.read("long", self._count)
+        small_ioc.read("long", self._count)
         self._socket.sendall(frame(READ_NOTIFY, b"", 5, 1, self.read, self._count))
         command, body, *_, status, number = self.message()
         assert (command, status, number) == (READ_NOTIFY, 1, self._count)
@@ -314,12 +314,12 @@ class Good(Raw):
 class Bad:
     """One connection, and what is still to be said there."""
 
-    def __init__(self, dice: random.Random, house: House, data: bytes) -> None:
+    def __init__(self, dice: random.Random, small_ioc: SmallIoc, data: bytes) -> None:
         cuts = sorted(dice.randrange(len(data) + 1) for _ in range(dice.choice((0, 0, 0, 1, 2, 5))))
         self.pieces = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True) if a < b]
         self.end = dice.choice(("leave", "leave", "close", "reset"))
         # from an address of its own, so that what lingers of it (TIME_WAIT) takes no port of 127.0.0.1
-        self.socket = socket.create_connection(("127.0.0.1", house.server.port or 0), 15, ("127.0.0.2", 0))
+        self.socket = socket.create_connection(("127.0.0.1", small_ioc.server.port or 0), 15, ("127.0.0.2", 0))
 
     def say(self) -> bool:
         """Send the next piece; False when there is none, or nobody listens any more."""
@@ -383,28 +383,28 @@ def resident() -> int:
 
 
 @pytest.mark.parametrize("filters", [0.0, 0.3], ids=["plain names", "names with filters"])
-def test_streams_of_nonsense_harm_nobody_and_reach_no_instrument(house: House, caplog, filters: float) -> None:
+def test_streams_of_nonsense_harm_nobody_and_reach_no_instrument(small_ioc: SmallIoc, caplog, filters: float) -> None:
     """Fuzzed conversations over real connections, several at once, in pieces."""
     caplog.set_level(logging.WARNING)
-    house.puts.clear()
-    with Good(house) as good:
-        before, rss = house.server.load, 0
+    small_ioc.puts.clear()
+    with Good(small_ioc) as good:
+        before, rss = small_ioc.server.load, 0
         for number, dice, size in batches(STREAMS, BATCH):
-            with told(number, data := [stream(dice, house, filters) for _ in range(size)]):
-                bad = [Bad(dice, house, each) for each in data]
+            with told(number, data := [stream(dice, small_ioc, filters) for _ in range(size)]):
+                bad = [Bad(dice, small_ioc, each) for each in data]
                 talking = list(bad)
                 while talking:
                     talking = [each for each in talking if dice.random() < 0.3 or each.say()]
-                unsettle(house, dice)
-                good.check(house)
+                unsettle(small_ioc, dice)
+                good.check(small_ioc)
                 for each in bad:
                     each.leave()
-                until(lambda: house.server.load == before, 15)
-                good.check(house)
+                until(lambda: small_ioc.server.load == before, 15)
+                good.check(small_ioc)
                 if number % 8 == 0:
                     gc.collect()  # a task that failed unseen is told now
                 check_log(caplog, size)
-                assert house.puts == []
+                assert small_ioc.puts == []
             if number == 2:
                 rss = resident()
         growth = resident() - rss
@@ -412,33 +412,33 @@ def test_streams_of_nonsense_harm_nobody_and_reach_no_instrument(house: House, c
         assert growth < GROWTH, f"{growth >> 20} MB more after {STREAMS} streams"
 
 
-def test_searches_of_nonsense_are_passed_over(house: House, caplog) -> None:
+def test_searches_of_nonsense_are_passed_over(small_ioc: SmallIoc, caplog) -> None:
     """Fuzzed datagrams on the real port; a proper search is answered after every batch of them."""
     caplog.set_level(logging.WARNING)
-    port = house.server.search_port
+    port = small_ioc.server.search_port
     rss = resident()
-    with Good(house) as good, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+    with Good(small_ioc) as good, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         for number, dice, size in batches(DATAGRAMS, 50):
-            with told(number, data := [datagram(dice, house.prefix) for _ in range(size)]):
+            with told(number, data := [datagram(dice, small_ioc.prefix) for _ in range(size)]):
                 for each in data:
                     udp.sendto(each, ("127.0.0.1", port))
-                answer = ask(house, house.prefix + "ai", sequence=number)
+                answer = ask(small_ioc, small_ioc.prefix + "ai", sequence=number)
                 assert answer is not None
                 assert HEADER.unpack_from(answer)[4] == number
-                good.check(house)
+                good.check(small_ioc)
                 check_log(caplog, 0)
     assert resident() - rss < GROWTH
 
 
-def test_an_answer_to_a_search_names_only_what_was_asked_for(house: House) -> None:
+def test_an_answer_to_a_search_names_only_what_was_asked_for(small_ioc: SmallIoc) -> None:
     """The function behind the port, in bulk: it never fails, and its answers are well formed."""
 
     async def answers(data: list[bytes]) -> list[bytes]:
-        return [search.answer(each, house.server.known, 5064) for each in data]
+        return [search.answer(each, small_ioc.server.known, 5064) for each in data]
 
     for number, dice, size in batches(ANSWERS, 100):
-        with told(number, data := [datagram(dice, house.prefix) for _ in range(size)]):
-            for asked, answer in zip(data, house.do(answers(data)), strict=True):
+        with told(number, data := [datagram(dice, small_ioc.prefix) for _ in range(size)]):
+            for asked, answer in zip(data, small_ioc.do(answers(data)), strict=True):
                 found = answer[16:] if answer[:2] == b"\0\0" else answer
                 assert len(found) % 24 == 0
                 for at in range(0, len(found), 24):
@@ -450,14 +450,14 @@ def test_an_answer_to_a_search_names_only_what_was_asked_for(house: House) -> No
 # ---- what the dice have found, one by one ----
 
 
-def test_a_cancel_that_names_a_wrong_channel_takes_no_other_clients_subscription(house: House) -> None:
+def test_a_cancel_that_names_a_wrong_channel_takes_no_other_clients_subscription(small_ioc: SmallIoc) -> None:
     """A subscription ended by way of another channel, whose own channel is then cleared."""
-    with Good(house) as good, Good(house) as other:
+    with Good(small_ioc) as good, Good(small_ioc) as other:
         wrong = other.read
         other.say(frame(EVENT_CANCEL, b"", 6, 1, wrong, 1) + frame(CLEAR_CHANNEL, b"", 0, 0, other.monitored, 1))
         with pytest.raises((AssertionError, OSError)):  # it is cut off
             other.read_to_the_end()
-        good.check(house)
+        good.check(small_ioc)
 
 
 @pytest.mark.parametrize(
@@ -474,25 +474,25 @@ def test_a_cancel_that_names_a_wrong_channel_takes_no_other_clients_subscription
     ],
 )
 def test_a_filter_that_fails_on_a_value_harms_nobody_else(
-    house: House, caplog, name: str, dtype: int, record: str, values: tuple[Any, ...]
+    small_ioc: SmallIoc, caplog, name: str, dtype: int, record: str, values: tuple[Any, ...]
 ) -> None:
-    with Good(house) as good, Good(house) as other:
-        other.say(frame(CREATE_CHAN, padded(house.prefix + name), first=9, second=13))
+    with Good(small_ioc) as good, Good(small_ioc) as other:
+        other.say(frame(CREATE_CHAN, padded(small_ioc.prefix + name), first=9, second=13))
         other.say(frame(EVENT_ADD, bytes(12) + struct.pack(">HH", 1, 0), dtype, 1, 0, 99))
         with suppress(AssertionError, OSError):
-            other.check(house)  # its subscription has arrived
+            other.check(small_ioc)  # its subscription has arrived
         for value in values:
-            house.read(record, value)
-            good.check(house)
+            small_ioc.read(record, value)
+            good.check(small_ioc)
         assert "Traceback" not in caplog.text
 
 
-def test_reads_of_far_more_than_there_is_cost_no_memory(house: House) -> None:
+def test_reads_of_far_more_than_there_is_cost_no_memory(small_ioc: SmallIoc) -> None:
     """An lsi can be a million characters long: as strings of 40 bytes each, filled up with zeros."""
     before = resident()
-    with Good(house) as good, Good(house) as other:
-        other.say(frame(CREATE_CHAN, padded(house.prefix + "lsi.VAL$"), first=9, second=13))
+    with Good(small_ioc) as good, Good(small_ioc) as other:
+        other.say(frame(CREATE_CHAN, padded(small_ioc.prefix + "lsi.VAL$"), first=9, second=13))
         other.say(6 * frame(READ_NOTIFY, b"", 0, 0xFFFFFFFF, FIRST_SID + 2, 1))
         for _ in range(20):
-            good.check(house)
+            good.check(small_ioc)
             assert resident() - before < 4 * GROWTH

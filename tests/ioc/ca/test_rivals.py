@@ -10,22 +10,22 @@ import threading
 import pytest
 
 from ioc.ca import rivals
-from tests.server import House
+from tests.small_ioc import SmallIoc
 
 
 def port() -> int:
     return int(os.environ["EPICS_CA_SERVER_PORT"])
 
 
-def test_a_living_server_of_a_name_is_found_and_refused(house: House) -> None:
-    name = house.prefix + "ao"
-    assert rivals.find([house.prefix + "other", name], port()) == {name: ("127.0.0.1", house.server.port)}
+def test_a_living_server_of_a_name_is_found_and_refused(small_ioc: SmallIoc) -> None:
+    name = small_ioc.prefix + "ao"
+    assert rivals.find([small_ioc.prefix + "other", name], port()) == {name: ("127.0.0.1", small_ioc.server.port)}
     with pytest.raises(OSError, match=rf"{name} is served already, by 127.0.0.1:\d+; stop .* --force"):
         asyncio.run(rivals.refuse([name], port()))
 
 
-def test_a_name_that_nobody_serves_is_free(house: House) -> None:
-    asyncio.run(rivals.refuse([f"{house.prefix}free{number}" for number in range(100)], port()))
+def test_a_name_that_nobody_serves_is_free(small_ioc: SmallIoc) -> None:
+    asyncio.run(rivals.refuse([f"{small_ioc.prefix}free{number}" for number in range(100)], port()))
 
 
 def test_a_name_server_that_speaks_for_the_dead_is_no_rival() -> None:

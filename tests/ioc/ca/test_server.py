@@ -15,30 +15,30 @@ from drivers.base import Point, RecordType, Refused, Severity, Status
 from ioc.ca.connection import WAITING
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Record
 from tests.client import Client
-from tests.server import EVENT_ADD, HEADER, PUT_FAIL, VERSION, House, Raw, search, until
+from tests.small_ioc import EVENT_ADD, HEADER, PUT_FAIL, VERSION, Raw, SmallIoc, search, until
 
 # ---- values, types, fields ----
 
 
-def test_a_value_comes_with_alarm_time_unit_precision_and_limits(house: House, ca: Client) -> None:
-    house.read("ai", 55.5)
-    value = ca.get(house.prefix + "ai", format=aioca.FORMAT_TIME)
+def test_a_value_comes_with_alarm_time_unit_precision_and_limits(small_ioc: SmallIoc, ca: Client) -> None:
+    small_ioc.read("ai", 55.5)
+    value = ca.get(small_ioc.prefix + "ai", format=aioca.FORMAT_TIME)
     assert (float(value), value.severity, value.status) == (55.5, 1, 4)
     assert abs(value.timestamp - time.time()) < 1
-    value = ca.get(house.prefix + "ai", format=aioca.FORMAT_CTRL)
+    value = ca.get(small_ioc.prefix + "ai", format=aioca.FORMAT_CTRL)
     assert (value.units, value.precision, value.upper_disp_limit, value.upper_warning_limit) == ("kV", 2, 100, 50)
     assert value.upper_alarm_limit != value.upper_alarm_limit  # not set: NaN, not a line at 0
-    assert ca.get(house.prefix + "ao", format=aioca.FORMAT_CTRL).upper_ctrl_limit == 60
+    assert ca.get(small_ioc.prefix + "ao", format=aioca.FORMAT_CTRL).upper_ctrl_limit == 60
 
 
-def test_new_limits_show_at_once(house: House, ca: Client) -> None:
-    updates = ca.monitor(house.prefix + "ao", events=aioca.DBE_PROPERTY)
-    record = house.records["ao"]
+def test_new_limits_show_at_once(small_ioc: SmallIoc, ca: Client) -> None:
+    updates = ca.monitor(small_ioc.prefix + "ao", events=aioca.DBE_PROPERTY)
+    record = small_ioc.records["ao"]
     before = record.point
     record.configure(replace(before, drvh=40.0))
-    house.loop.call_soon_threadsafe(house.server.post, [(record, PROPERTY)])
+    small_ioc.loop.call_soon_threadsafe(small_ioc.server.post, [(record, PROPERTY)])
     until(lambda: len(updates) == 2)
-    assert ca.get(house.prefix + "ao", format=aioca.FORMAT_CTRL).upper_ctrl_limit == 40
+    assert ca.get(small_ioc.prefix + "ao", format=aioca.FORMAT_CTRL).upper_ctrl_limit == 40
     record.configure(before)
 
 
@@ -54,28 +54,28 @@ def test_new_limits_show_at_once(house: House, ca: Client) -> None:
         ("VAL", 55.5),
     ],
 )
-def test_fields_are_there_when_somebody_asks(house: House, ca: Client, field: str, value: Any) -> None:
-    house.read("ai", 55.5)
-    assert ca.get(f"{house.prefix}ai.{field}", datatype=str if isinstance(value, str) else None) == value
+def test_fields_are_there_when_somebody_asks(small_ioc: SmallIoc, ca: Client, field: str, value: Any) -> None:
+    small_ioc.read("ai", 55.5)
+    assert ca.get(f"{small_ioc.prefix}ai.{field}", datatype=str if isinstance(value, str) else None) == value
 
 
-def test_a_field_that_a_record_lacks_is_not_found(house: House) -> None:
-    assert search(house, f"{house.prefix}ai.ONAM") is None
-    assert search(house, f"{house.prefix}ai.NONSENSE") is None
-    assert search(house, f"{house.prefix}ai.EGU") is not None
+def test_a_field_that_a_record_lacks_is_not_found(small_ioc: SmallIoc) -> None:
+    assert search(small_ioc, f"{small_ioc.prefix}ai.ONAM") is None
+    assert search(small_ioc, f"{small_ioc.prefix}ai.NONSENSE") is None
+    assert search(small_ioc, f"{small_ioc.prefix}ai.EGU") is not None
 
 
-def test_a_text_is_cut_at_39_characters_and_whole_as_a_long_string(house: House, ca: Client) -> None:
+def test_a_text_is_cut_at_39_characters_and_whole_as_a_long_string(small_ioc: SmallIoc, ca: Client) -> None:
     sentence = "the generator does not answer: is the cable in, and is it switched on?"
-    house.read("lsi", sentence)
-    assert ca.get(house.prefix + "lsi") == sentence[:39]
-    assert ca.get(house.prefix + "lsi.VAL$", datatype=aioca.DBR_CHAR_STR) == sentence
+    small_ioc.read("lsi", sentence)
+    assert ca.get(small_ioc.prefix + "lsi") == sentence[:39]
+    assert ca.get(small_ioc.prefix + "lsi.VAL$", datatype=aioca.DBR_CHAR_STR) == sentence
 
 
-def test_states_have_words(house: House, ca: Client) -> None:
-    house.read("mbbi", 2)
-    assert ca.get(house.prefix + "mbbi", datatype=str) == "Up"
-    assert list(ca.get(house.prefix + "mbbi", format=aioca.FORMAT_CTRL).enums) == ["Down", "Connecting", "Up"]
+def test_states_have_words(small_ioc: SmallIoc, ca: Client) -> None:
+    small_ioc.read("mbbi", 2)
+    assert ca.get(small_ioc.prefix + "mbbi", datatype=str) == "Up"
+    assert list(ca.get(small_ioc.prefix + "mbbi", format=aioca.FORMAT_CTRL).enums) == ["Down", "Connecting", "Up"]
 
 
 # ---- puts ----
@@ -94,39 +94,39 @@ def test_states_have_words(house: House, ca: Client) -> None:
     ],
 )
 def test_a_put_is_taken_in_whatever_type_it_comes(
-    house: House, ca: Client, name: str, value: Any, taken: Any
+    small_ioc: SmallIoc, ca: Client, name: str, value: Any, taken: Any
 ) -> None:
-    house.puts.clear()
-    ca.put(house.prefix + name, value, datatype=type(value))
-    assert house.puts == [(name, taken)]
+    small_ioc.puts.clear()
+    ca.put(small_ioc.prefix + name, value, datatype=type(value))
+    assert small_ioc.puts == [(name, taken)]
 
 
 def test_a_refused_put_fails_as_in_epics_and_says_why_where_the_protocol_can(
-    house: House, ca: Client, caplog
+    small_ioc: SmallIoc, ca: Client, caplog
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with pytest.raises(aioca.CANothing, match="write request failed"):
-        ca.put(house.prefix + "ao", 61.0)
-    with Raw(house) as raw:
+        ca.put(small_ioc.prefix + "ao", 61.0)
+    with Raw(small_ioc) as raw:
         assert raw.write_notify("ao", 61.0) == PUT_FAIL
-    with Raw(house) as raw:
+    with Raw(small_ioc) as raw:
         answer = raw.write("ao", 61.0)
-    assert f"61 kV is above the upper limit DRVH of 60 kV; not sent to {house.prefix}ao".encode() in answer
+    assert f"61 kV is above the upper limit DRVH of 60 kV; not sent to {small_ioc.prefix}ao".encode() in answer
     assert b"exception" not in answer.lower()
     assert "Traceback" not in caplog.text
 
 
-def test_inputs_are_read_only_for_clients(house: House, ca: Client) -> None:
+def test_inputs_are_read_only_for_clients(small_ioc: SmallIoc, ca: Client) -> None:
     with pytest.raises(Exception, match="denied"):
-        ca.put(house.prefix + "ai", 1.0)
+        ca.put(small_ioc.prefix + "ai", 1.0)
 
 
-def test_a_monitor_after_a_put_does_not_wait_for_nagle(house: House, ca: Client) -> None:
-    updates = ca.monitor(house.prefix + "ao")
+def test_a_monitor_after_a_put_does_not_wait_for_nagle(small_ioc: SmallIoc, ca: Client) -> None:
+    updates = ca.monitor(small_ioc.prefix + "ao")
     delays = []
     for number in range(10):
         count, began = len(updates), time.perf_counter()
-        ca.put(house.prefix + "ao", float(number + 20))
+        ca.put(small_ioc.prefix + "ao", float(number + 20))
         until(lambda count=count: len(updates) > count)
         delays.append(time.perf_counter() - began)
     assert sorted(delays)[5] < 0.035
@@ -135,18 +135,18 @@ def test_a_monitor_after_a_put_does_not_wait_for_nagle(house: House, ca: Client)
 # ---- masks ----
 
 
-def test_each_mask_gets_its_events_and_no_others(house: House, ca: Client) -> None:
-    record = house.records["long"]
+def test_each_mask_gets_its_events_and_no_others(small_ioc: SmallIoc, ca: Client) -> None:
+    record = small_ioc.records["long"]
     record.configure(replace(record.point, mdel=1.0, adel=5.0, high=100.0))
-    house.read("long", 0)
+    small_ioc.read("long", 0)
     masks = {"value": VALUE, "log": LOG, "alarm": ALARM}
-    seen = {word: ca.monitor(house.prefix + "long", events=mask) for word, mask in masks.items()}
+    seen = {word: ca.monitor(small_ioc.prefix + "long", events=mask) for word, mask in masks.items()}
     time.sleep(0.2)
     for updates in seen.values():
         updates.clear()
     for value in (1, 2, 3, 3, 8, 101):
-        house.read("long", value)
-    house.read("long", None, Severity.INVALID, Status.COMM)
+        small_ioc.read("long", value)
+    small_ioc.read("long", None, Severity.INVALID, Status.COMM)
     time.sleep(0.5)
     assert [int(value) for value in seen["value"]] == [2, 8, 101]
     assert [int(value) for value in seen["log"]] == [8, 101]
@@ -156,23 +156,23 @@ def test_each_mask_gets_its_events_and_no_others(house: House, ca: Client) -> No
 # ---- the protocol, byte by byte ----
 
 
-def test_a_search_answer_carries_the_clients_sequence_number(house: House) -> None:
-    answer = search(house, house.prefix + "ai", sequence=4711)
+def test_a_search_answer_carries_the_clients_sequence_number(small_ioc: SmallIoc) -> None:
+    answer = search(small_ioc, small_ioc.prefix + "ai", sequence=4711)
     assert answer is not None
     command, _, valid, _, number, _ = HEADER.unpack_from(answer)
     assert (command, valid, number) == (VERSION, 1, 4711)
 
 
-def test_a_channel_that_is_cleared_without_cancelling_its_monitors_ends_no_others(house: House) -> None:
-    house.read("ai", 1.0)
-    with Raw(house) as raw:
+def test_a_channel_that_is_cleared_without_cancelling_its_monitors_ends_no_others(small_ioc: SmallIoc) -> None:
+    small_ioc.read("ai", 1.0)
+    with Raw(small_ioc) as raw:
         first, second = raw.create("ai", 1), raw.create("long", 2)
         raw.subscribe(first, 1)
         raw.subscribe(second, 2)
         raw.clear(first)
         time.sleep(0.2)
-        house.read("ai", 2.0)
-        house.read("long", 4000)
+        small_ioc.read("ai", 2.0)
+        small_ioc.read("long", 4000)
         numbers = []
         while 4000 not in numbers:
             command, body, _, _, _, subscription = raw.message()
@@ -181,91 +181,91 @@ def test_a_channel_that_is_cleared_without_cancelling_its_monitors_ends_no_other
 
 
 @pytest.mark.parametrize("dbr", [35, 36])
-def test_an_acknowledged_alarm_is_never_taken_for_a_value(house: House, dbr: int) -> None:
-    house.puts.clear()
-    with Raw(house) as raw:
+def test_an_acknowledged_alarm_is_never_taken_for_a_value(small_ioc: SmallIoc, dbr: int) -> None:
+    small_ioc.puts.clear()
+    with Raw(small_ioc) as raw:
         assert raw.write_notify("bo", 2.0, dbr) == 1
-    assert house.puts == []
+    assert small_ioc.puts == []
 
 
-def test_a_put_before_the_channel_is_cleared_is_carried_out(house: House) -> None:
-    house.puts.clear()
-    with Raw(house) as raw:
+def test_a_put_before_the_channel_is_cleared_is_carried_out(small_ioc: SmallIoc) -> None:
+    small_ioc.puts.clear()
+    with Raw(small_ioc) as raw:
         sid = raw.create("ao")
         raw.write_and_clear(sid, 44.0)
-        until(lambda: house.puts == [("ao", 44.0)])
+        until(lambda: small_ioc.puts == [("ao", 44.0)])
 
 
-def test_a_new_subscriber_gets_the_value_of_now(house: House) -> None:
-    record = house.records["ai"]
+def test_a_new_subscriber_gets_the_value_of_now(small_ioc: SmallIoc) -> None:
+    record = small_ioc.records["ai"]
     record.configure(replace(record.point, mdel=10.0, adel=10.0))
-    house.read("ai", 0.0)
-    with Raw(house) as raw:
+    small_ioc.read("ai", 0.0)
+    with Raw(small_ioc) as raw:
         raw.subscribe(raw.create("ai", 1), 1)
         assert struct.unpack_from(">d", raw.update())[0] == 0.0
-        house.read("ai", 4.0)  # inside the deadband: nothing is sent
+        small_ioc.read("ai", 4.0)  # inside the deadband: nothing is sent
         raw.subscribe(raw.create("ai", 2), 2)
         assert struct.unpack_from(">d", raw.update())[0] == 4.0
     record.configure(replace(record.point, mdel=0.0, adel=0.0))
 
 
-def test_a_text_that_channel_access_cannot_carry_holds_up_nothing(house: House, ca: Client) -> None:
-    ca.monitor(house.prefix + "lsi")
-    house.read("lsi", "serial \u4e2d")
-    house.read("ai", 7.5)
-    assert ca.get(house.prefix + "lsi") == "serial ?"
-    assert ca.get(house.prefix + "ai") == 7.5
+def test_a_text_that_channel_access_cannot_carry_holds_up_nothing(small_ioc: SmallIoc, ca: Client) -> None:
+    ca.monitor(small_ioc.prefix + "lsi")
+    small_ioc.read("lsi", "serial \u4e2d")
+    small_ioc.read("ai", 7.5)
+    assert ca.get(small_ioc.prefix + "lsi") == "serial ?"
+    assert ca.get(small_ioc.prefix + "ai") == 7.5
 
 
-def test_a_long_unit_is_cut_to_what_the_protocol_carries(house: House, ca: Client) -> None:
-    record = house.records["long"]
+def test_a_long_unit_is_cut_to_what_the_protocol_carries(small_ioc: SmallIoc, ca: Client) -> None:
+    record = small_ioc.records["long"]
     record.configure(replace(record.point, egu="fortnights"))
-    assert ca.get(house.prefix + "long", format=aioca.FORMAT_CTRL).units == "fortnig"
+    assert ca.get(small_ioc.prefix + "long", format=aioca.FORMAT_CTRL).units == "fortnig"
 
 
-def test_a_record_of_another_type_under_the_name_reaches_the_clients_of_the_old_one(house: House, ca: Client) -> None:
-    old = house.records["mbbi"]
-    house.read("mbbi", 1)
-    with Raw(house) as raw:
+def test_a_record_of_another_type_reaches_the_clients_of_the_one_it_replaced(small_ioc: SmallIoc, ca: Client) -> None:
+    old = small_ioc.records["mbbi"]
+    small_ioc.read("mbbi", 1)
+    with Raw(small_ioc) as raw:
         raw.subscribe(raw.create("mbbi.VAL"))
-        record = house.records["mbbi"] = Record(old.name, Point(name="mbbi", rtyp=RecordType.ai))
-        house.loop.call_soon_threadsafe(house.server.add, record, house)
+        record = small_ioc.records["mbbi"] = Record(old.name, Point(name="mbbi", rtyp=RecordType.ai))
+        small_ioc.loop.call_soon_threadsafe(small_ioc.server.add, record, small_ioc)
         with pytest.raises((AssertionError, OSError)):  # the connection is cut, for the client to come back
             raw.read_to_the_end()
-    house.read("mbbi", 2.5)
-    with Raw(house) as raw:
+    small_ioc.read("mbbi", 2.5)
+    with Raw(small_ioc) as raw:
         raw.subscribe(raw.create("mbbi.VAL"))
         assert struct.unpack_from(">d", raw.update())[0] == 2.5
 
 
-def test_more_subscriptions_than_caprotos_queue_are_served(house: House) -> None:
-    house.read("ai", 0.0)
-    with Raw(house) as raw:
+def test_more_subscriptions_than_caprotos_queue_are_served(small_ioc: SmallIoc) -> None:
+    small_ioc.read("ai", 0.0)
+    with Raw(small_ioc) as raw:
         sid = raw.create("ai")
         for number in range(1, 12_001):
             raw.subscribe(sid, number)
         for _ in range(12_000):
             raw.update()
-        house.read("ai", 1.0)
+        small_ioc.read("ai", 1.0)
         assert {struct.unpack_from(">d", raw.update())[0] for _ in range(12_000)} == {1.0}
 
 
 def test_a_client_that_does_not_read_misses_the_old_gets_the_newest_and_holds_up_nobody(
-    house: House, ca: Client
+    small_ioc: SmallIoc, ca: Client
 ) -> None:
-    updates = ca.monitor(house.prefix + "ao")
-    with Raw(house, receive_buffer=4096) as raw:
+    updates = ca.monitor(small_ioc.prefix + "ao")
+    with Raw(small_ioc, receive_buffer=4096) as raw:
         sid = raw.create("ai")
         for number in range(1, 2000):
             raw.subscribe(sid, number)
         client = raw.client
         for number in range(400):
-            house.read("ai", float(number))
+            small_ioc.read("ai", float(number))
         until(lambda: client.blocked)
-        ca.put(house.prefix + "ao", 33.0)
+        ca.put(small_ioc.prefix + "ao", 33.0)
         until(lambda: float(updates[-1]) == 33.0)
         assert client.transport.get_write_buffer_size() < 2 * WAITING
-        house.read("ai", -5.0)
+        small_ioc.read("ai", -5.0)
         newest: dict[int, float] = {}
         while len(newest) < 1999 or set(newest.values()) != {-5.0}:
             command, body, *_, number = raw.message()
@@ -274,27 +274,27 @@ def test_a_client_that_does_not_read_misses_the_old_gets_the_newest_and_holds_up
         assert not client.blocked
 
 
-def test_a_client_that_speaks_garbage_harms_nobody_and_is_no_traceback(house: House, ca: Client, caplog) -> None:
-    with Raw(house) as raw:
+def test_a_client_that_speaks_garbage_harms_nobody_and_is_no_trace(small_ioc: SmallIoc, ca: Client, caplog) -> None:
+    with Raw(small_ioc) as raw:
         raw.create("ai")
         raw.garbage()
         time.sleep(0.2)
-    with Raw(house) as raw:
+    with Raw(small_ioc) as raw:
         raw.write_cut_short("bo")
         time.sleep(0.2)
     assert "Traceback" not in caplog.text
-    assert ca.get(house.prefix + "ai", format=aioca.FORMAT_TIME).ok
+    assert ca.get(small_ioc.prefix + "ai", format=aioca.FORMAT_TIME).ok
 
 
-def test_clients_and_channels_are_counted(house: House) -> None:
-    before = house.server.load
-    with Raw(house) as raw:
+def test_clients_and_channels_are_counted(small_ioc: SmallIoc) -> None:
+    before = small_ioc.server.load
+    with Raw(small_ioc) as raw:
         raw.create("ai", 1)
         raw.create("ao", 2)
-        until(lambda: house.server.load[:2] == (before[0] + 1, before[1] + 2))
-    until(lambda: house.server.load == before)
+        until(lambda: small_ioc.server.load[:2] == (before[0] + 1, before[1] + 2))
+    until(lambda: small_ioc.server.load == before)
 
 
-def test_a_refusal_is_the_records(house: House) -> None:
+def test_a_refusal_is_the_records(small_ioc: SmallIoc) -> None:
     with pytest.raises(Refused):
-        house.do(house.put(house.records["ao"], 61.0))
+        small_ioc.do(small_ioc.put(small_ioc.records["ao"], 61.0))

@@ -32,7 +32,7 @@ POINTS = (
 )
 
 
-class House:
+class SmallIoc:
     """A server with a few records in a thread of its own, and what was put to them."""
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ def until(condition: Callable[[], Any], seconds: float = 5.0) -> None:
         time.sleep(0.005)
 
 
-def search(house: House, name: str, sequence: int = 7) -> bytes | None:
+def search(small_ioc: SmallIoc, name: str, sequence: int = 7) -> bytes | None:
     """The answer to one search datagram; None when there is none."""
     padded = name.encode() + bytes(8 - len(name) % 8)
     datagram = HEADER.pack(VERSION, 0, 1, 13, sequence, 0) + HEADER.pack(SEARCH, len(padded), 5, 13, 99, 99) + padded
@@ -116,13 +116,13 @@ def search(house: House, name: str, sequence: int = 7) -> bytes | None:
 class Raw:
     """A client that speaks bytes."""
 
-    def __init__(self, house: House, receive_buffer: int = 0) -> None:
-        self._house = house
+    def __init__(self, small_ioc: SmallIoc, receive_buffer: int = 0) -> None:
+        self._ioc = small_ioc
         self._socket = socket.socket()
         if receive_buffer:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self._socket.settimeout(10)
-        self._socket.connect(("127.0.0.1", house.server.port or 0))
+        self._socket.connect(("127.0.0.1", small_ioc.server.port or 0))
         self._socket.sendall(HEADER.pack(VERSION, 0, 0, 13, 0, 0))
 
     def __enter__(self) -> Raw:
@@ -135,11 +135,11 @@ class Raw:
     def client(self) -> Connection:
         """This client, as the server has it."""
         here = self._socket.getsockname()
-        until(lambda: any(each.address == here for each in self._house.server.clients))
-        return next(each for each in self._house.server.clients if each.address == here)
+        until(lambda: any(each.address == here for each in self._ioc.server.clients))
+        return next(each for each in self._ioc.server.clients if each.address == here)
 
     def create(self, name: str, cid: int = 1) -> int:
-        padded = (self._house.prefix + name).encode()
+        padded = (self._ioc.prefix + name).encode()
         padded += bytes(8 - len(padded) % 8)
         self._socket.sendall(HEADER.pack(CREATE, len(padded), 0, 0, cid, 13) + padded)
         while True:
