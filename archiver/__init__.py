@@ -11,6 +11,8 @@ For notebooks: ``archiver.history(database, pvs, since, until)``.
 
 # The function takes the name of its folder. It must be imported here: a later import of a file of that folder
 # would else put the folder in its place.
+from __future__ import annotations
+
 from archiver.history import history
 
 __all__ = ["history"]

@@ -1,5 +1,7 @@
 """How the archiver does: it tells once a second through a small file, which the IOC and `rackioc status` read."""
 
+from __future__ import annotations
+
 import fcntl
 import json
 import logging

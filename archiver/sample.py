@@ -1,5 +1,7 @@
 """What is archived: samples, gap markers, and what is known about a PV besides its value."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple

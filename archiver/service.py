@@ -1,5 +1,7 @@
 """The archiver as a service: which PVs it follows, and how it starts and stops."""
 
+from __future__ import annotations
+
 import gc
 import logging
 import os

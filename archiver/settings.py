@@ -1,5 +1,7 @@
 """What a configuration says under `archive:`, and what is wrong with it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -55,7 +57,7 @@ class Policy:
         if self.thin is not None:
             yield from ((("thin", *key), sentence) for key, sentence in self.thin.faults())
 
-    def over(self, below: "Policy") -> "Policy":
+    def over(self, below: Policy) -> Policy:
         """Both as one: what this one leaves open is as in the other."""
         return Policy(**{key: getattr(below if getattr(self, key) is None else self, key) for key in _POLICY})
 

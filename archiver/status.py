@@ -1,5 +1,7 @@
 """`rackioc status`: how the archiver does, for the eye and for scripts."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from dataclasses import asdict

@@ -1,5 +1,7 @@
 """Times as people write them, and as the archive keeps them: nanoseconds since 1970, UTC."""
 
+from __future__ import annotations
+
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache

@@ -1,5 +1,7 @@
 """Durations and sizes as people write them in a configuration."""
 
+from __future__ import annotations
+
 import re
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_557_600}

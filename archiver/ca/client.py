@@ -1,5 +1,7 @@
 """Channel Access: PVs that are followed, connected and reconnected, each with a subscription for archivers."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Mapping, Sequence
 

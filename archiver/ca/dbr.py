@@ -4,6 +4,8 @@ A structure's type is the type of a field (STRING to DOUBLE) plus TIME (alarm, s
 metadata, values). libca hands them out in the byte order of this machine.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from math import isfinite
 from struct import Struct, iter_unpack

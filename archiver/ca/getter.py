@@ -1,5 +1,7 @@
 """Reading PVs now and then, each time anew, over channels that stay."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping
 
 from archiver.ca import dbr

@@ -4,6 +4,8 @@ libca calls back from threads of its own, one for each server. There a callback 
 which `Context.poll` empties: nothing is missed or merged while the polling thread is busy for some seconds.
 """
 
+from __future__ import annotations
+
 import ctypes
 import heapq
 import logging
@@ -92,7 +94,7 @@ class Context:
         cadef.ca_context_create(1)
         cadef.ca_add_exception_event(self._on_exception, None)
 
-    def channel(self, pv: str, handler: ConnectionHandler) -> "Channel":
+    def channel(self, pv: str, handler: ConnectionHandler) -> Channel:
         """It is looked for until the end; `handler` is called with each connection and disconnection."""
         chid = ctypes.c_void_p()
         _create_channel(pv.encode(), self._on_connection, self.register(handler), 0, ctypes.byref(chid))

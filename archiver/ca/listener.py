@@ -1,5 +1,7 @@
 """The contract between Channel Access and whoever wants its updates."""
 
+from __future__ import annotations
+
 from typing import NamedTuple, Protocol
 
 from archiver.sample import Metadata, Value

@@ -1,5 +1,7 @@
 """`--bin`: a line for each PV and bin of time in which something came."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple

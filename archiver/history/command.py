@@ -1,5 +1,7 @@
 """What `rackioc history` prints or draws."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Lines of any kind as a table, csv, json and plain text."""
 
+from __future__ import annotations
+
 import csv
 import json
 import math

@@ -1,5 +1,7 @@
 """`--plot`: the history as a picture in a file."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from datetime import UTC
 from pathlib import Path

@@ -1,5 +1,7 @@
 """How far a long question has come, for the person who waits."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack

@@ -1,5 +1,7 @@
 """Asking the archive for some PVs between two times."""
 
+from __future__ import annotations
+
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager

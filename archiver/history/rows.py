@@ -1,5 +1,7 @@
 """A sample as people read it."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 

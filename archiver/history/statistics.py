@@ -1,5 +1,7 @@
 """Count, range, mean and spread of values, also of stretches of which the archive has kept some rows only."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

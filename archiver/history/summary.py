@@ -1,5 +1,7 @@
 """`--stat`: a line for each PV."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple

@@ -1,5 +1,7 @@
 """`--terminal`: the history as a plot of characters."""
 
+from __future__ import annotations
+
 import math
 import shutil
 from collections.abc import Iterator, Sequence

@@ -1,5 +1,7 @@
 """Rows for the table of the CAEN HV logger, read over Channel Access when they are due."""
 
+from __future__ import annotations
+
 import logging
 import math
 import re

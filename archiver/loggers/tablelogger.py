@@ -1,5 +1,7 @@
 """What fills the tables of the two loggers that rackioc takes over from."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from typing import Protocol
 

@@ -1,5 +1,7 @@
 """The tables of the two loggers that rackioc takes over from: their columns, made where they are not there yet."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from typing import Any
 

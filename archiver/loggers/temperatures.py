@@ -1,5 +1,7 @@
 """Rows for the table of the SE521 data logger, read over Channel Access when they are due."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

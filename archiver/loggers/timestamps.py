@@ -1,5 +1,7 @@
 """The times of the seed tables' rows: whole seconds as text, local or UTC, of which none is lost or given twice."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 

@@ -1,5 +1,7 @@
 """What Channel Access says for the seed tables, and which of it is true."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol

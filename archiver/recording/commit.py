@@ -1,5 +1,7 @@
 """A batch into the database: all that it takes, and in the place of what it never takes a mark."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable
 from contextlib import suppress

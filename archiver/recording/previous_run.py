@@ -1,5 +1,7 @@
 """What earlier runs of the archiver stored, and the end of one that was killed."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Iterable, Sequence
 

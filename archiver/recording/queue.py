@@ -1,5 +1,7 @@
 """What has come in and is not yet committed, in memory, and what becomes of it when there is no room."""
 
+from __future__ import annotations
+
 import time
 from collections import deque
 from collections.abc import Sequence

@@ -1,5 +1,7 @@
 """Where samples wait on disk while the database is away: an SQLite file, a batch a row, in order of arrival."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil

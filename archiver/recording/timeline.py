@@ -1,5 +1,7 @@
 """The rows of one PV in order of time: which stamps are believed, and where gaps begin and end."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from archiver.health import Cause

@@ -1,5 +1,7 @@
 """What is stored of one PV, of all that its IOC sends: by its timeline and by its policy."""
 
+from __future__ import annotations
+
 import logging
 import time
 from collections import Counter

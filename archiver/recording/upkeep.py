@@ -1,5 +1,7 @@
 """Deleting and thinning what is old, PV by PV, one small step at a time."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Iterator
 

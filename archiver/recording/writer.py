@@ -1,5 +1,7 @@
 """From the queue to the database: in batches, through the spool while the database is away, and nothing twice."""
 
+from __future__ import annotations
+
 import logging
 import threading
 import time

@@ -1,5 +1,7 @@
 """A sample's value as columns of the table `sample`, the same in every database, and back."""
 
+from __future__ import annotations
+
 import math
 import struct
 from typing import NamedTuple

@@ -1,5 +1,7 @@
 """From the URL of a database to what writes and reads it."""
 
+from __future__ import annotations
+
 from contextlib import AbstractContextManager
 
 from sqlalchemy import Connection

@@ -1,5 +1,7 @@
 """`rackioc db`: make an archive, bring it up to date, say what it is like."""
 
+from __future__ import annotations
+
 from typing import Protocol
 
 from archiver.storage.store import StoreError

@@ -1,5 +1,7 @@
 """Metadata as rows of `num_metadata` and `enum_metadata`, the same in every database, and back."""
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any

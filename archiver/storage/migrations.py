@@ -1,5 +1,7 @@
 """The SQL under db/, as numbered steps."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
 from importlib.resources import files

@@ -1,5 +1,7 @@
 """The contract between the archiver and its database."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 

@@ -1,5 +1,7 @@
 """Which rows of a PV go when it is thinned, and what is kept of them."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from math import fsum

@@ -1,5 +1,7 @@
 """The URL of an archive's database: which kind it is, and its hosts."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 from typing import Self

@@ -15,6 +15,8 @@ driver      the crate: scans, boards that come and go, puts
 Source: CAENHVWrapper.h and the manual of the library, and caen-libs 3.3 for what its calls do.
 """
 
+from __future__ import annotations
+
 from drivers.caen.config import Config
 from drivers.caen.driver import Caen
 

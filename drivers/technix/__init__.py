@@ -9,6 +9,8 @@ driver    the generator: its scan, puts, and the pairs of commands that switch h
 Source: the manual's chapter "RS-232 control protocol". What the manual leaves open is marked "assumed".
 """
 
+from __future__ import annotations
+
 from drivers.technix.config import TechnixConfig as Config
 from drivers.technix.driver import Technix
 

@@ -1,5 +1,7 @@
 """A real IOC and a real archiver on private ports, and real databases."""
 
+from __future__ import annotations
+
 import os
 import time
 from collections.abc import Callable, Iterator

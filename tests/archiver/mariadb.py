@@ -1,5 +1,7 @@
 """Real MariaDB servers, each private, as fixtures. Also three as a Galera cluster."""
 
+from __future__ import annotations
+
 import shutil
 import tempfile
 import time

@@ -1,5 +1,7 @@
 """A real IOC (the C softIoc of epicscorelibs) and a real archiver, each a process of its own."""
 
+from __future__ import annotations
+
 import json
 import os
 import re

@@ -1,5 +1,7 @@
 """The archiver as it runs: against a C IOC, over libca, into a file."""
 
+from __future__ import annotations
+
 import signal
 import sqlite3
 import time

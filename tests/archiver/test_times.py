@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import pytest
 
 from archiver.times import format_time, parse_time

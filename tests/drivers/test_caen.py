@@ -1,5 +1,7 @@
 """The CAEN driver with real caen-libs above a simulated crate at the far end of the C interface."""
 
+from __future__ import annotations
+
 import ctypes
 import gc
 import logging

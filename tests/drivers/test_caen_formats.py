@@ -1,5 +1,7 @@
 """Values of a crate as records and on the wire, without a crate."""
 
+from __future__ import annotations
+
 import math
 import struct
 from typing import Any, get_args

@@ -1,5 +1,7 @@
 """Alarms relative to the settings, with real caen-libs above a simulated crate."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 

@@ -458,7 +458,7 @@ def test_hv_on_is_refused_before_a_setpoint_was_put(driver: Technix, generator: 
 def test_hv_on_that_the_generator_echoes_but_does_not_do_is_refused_with_the_reason(
     driver: Technix, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(technix, "SETTLE", 0.0)
+    monkeypatch.setattr(technix.driver, "SETTLE", 0.0)
     set_voltage(driver, generator)
     generator.expects((b"E", b"E0"), *echo(b"P5,1", b"P5,0"), (b"E", b"E6"), *echo(b"P6,1", b"P6,0"))
     with pytest.raises(Refused, match="interlock is open"):
@@ -468,7 +468,7 @@ def test_hv_on_that_the_generator_echoes_but_does_not_do_is_refused_with_the_rea
 def test_hv_on_without_effect_and_without_reason_is_followed_by_hv_off(
     driver: Technix, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(technix, "SETTLE", 0.0)
+    monkeypatch.setattr(technix.driver, "SETTLE", 0.0)
     set_voltage(driver, generator)
     generator.expects((b"E", b"E0"), *echo(b"P5,1", b"P5,0"), (b"E", b"E0"), *echo(b"P6,1", b"P6,0"))
     with pytest.raises(Refused, match="did not come on"):
@@ -529,7 +529,7 @@ def test_hv_off_and_inhibit_on_are_sent_to_a_mute_generator_and_fail(driver: Tec
 def test_hv_off_without_effect_is_said(
     driver: Technix, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(technix, "SETTLE", 0.0)
+    monkeypatch.setattr(technix.driver, "SETTLE", 0.0)
     generator.expects(*echo(b"P6,1", b"P6,0"), (b"E", ON))
     with pytest.raises(Refused, match="HV Off was sent, but it stays On"):
         put(driver, "HV", 0)
@@ -582,7 +582,7 @@ def test_inhibit_on_goes_first_and_ends_with_its_status_bit(driver: Technix, gen
 def test_a_mode_that_does_not_change_is_refused(
     driver: Technix, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(technix, "SETTLE", 0.0)
+    monkeypatch.setattr(technix.driver, "SETTLE", 0.0)
     generator.expects((b"E", b"E64"), *echo(b"P7,0"), (b"E", b"E64"))
     with pytest.raises(Refused, match="Mode Remote was sent, but it stays Local"):
         put(driver, "Mode", 0)
@@ -659,7 +659,7 @@ def test_a_cut_pair_that_the_generator_has_forgotten_is_left_alone(
 def test_a_pair_that_cannot_be_completed_is_said_once_and_stays_inhibited(
     driver: Technix, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(technix, "SETTLE", 0.0)
+    monkeypatch.setattr(technix.driver, "SETTLE", 0.0)
     set_voltage(driver, generator)
     interrupt_pair(driver, generator, monkeypatch, 1)
     generator.expects((b"E", b"E16"), (b"E", b"E16"), *echo(b"P8,1", b"P5,0", b"P6,1", b"P6,0"), (b"E", b"E144"))

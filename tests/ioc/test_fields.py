@@ -17,7 +17,7 @@ from ioc.instrument import Instrument
 from ioc.site import Site
 from tests.client import Client
 from tests.ioc.bench import Bench
-from tests.server import until
+from tests.small_ioc import until
 
 
 class Stand:

@@ -1,5 +1,7 @@
 """The way of a reading and of a put, through a real port with its thread."""
 
+from __future__ import annotations
+
 import asyncio
 import logging
 import time

@@ -1,5 +1,7 @@
 """The record against the tables of EPICS base (analogMonitorTest, recGbl, aiRecord)."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import replace
 

@@ -1,5 +1,7 @@
 """Fixed-rate scanning on an artificial clock."""
 
+from __future__ import annotations
+
 from ioc.scan import PATIENCE, Schedule
 
 BLOCKS = iter(())

@@ -1,5 +1,7 @@
 """The crate through the real caen_libs, over the fake C library."""
 
+from __future__ import annotations
+
 import gc
 import json
 import sys

@@ -1,5 +1,7 @@
 """The crate's physics, with time stepped by hand."""
 
+from __future__ import annotations
+
 import pytest
 
 from sim.caen import Channel, Code, Crate, CrateError, float32, status_bits

@@ -1,5 +1,7 @@
 """The control channel over its socket, with an instrument that is as simple as can be."""
 
+from __future__ import annotations
+
 import json
 import stat
 from collections.abc import Iterator

@@ -1,5 +1,7 @@
 """The full rack: its crate, its configuration, and the command that serves it."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 

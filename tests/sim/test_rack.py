@@ -1,5 +1,7 @@
 """A whole rack, made from a configuration."""
 
+from __future__ import annotations
+
 import ctypes
 from collections.abc import Iterator
 from pathlib import Path

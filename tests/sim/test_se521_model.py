@@ -1,5 +1,7 @@
 """The thermometer and its bridge's protocol, with time stepped by hand."""
 
+from __future__ import annotations
+
 import struct
 
 import pytest

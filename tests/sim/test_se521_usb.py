@@ -1,5 +1,7 @@
 """The thermometer over real pyusb."""
 
+from __future__ import annotations
+
 import errno
 import threading
 import time

@@ -1,5 +1,7 @@
 """The generator's physics and protocol, with time stepped by hand."""
 
+from __future__ import annotations
+
 import pytest
 
 from sim.technix import Generator, TechnixFake

@@ -1,5 +1,7 @@
 """The generator over real pyserial."""
 
+from __future__ import annotations
+
 import signal
 import subprocess
 import sys

@@ -1,5 +1,7 @@
 """The benches of the archive run, and print a table; what they measure is not looked at."""
 
+from __future__ import annotations
+
 import re
 import subprocess
 import sys

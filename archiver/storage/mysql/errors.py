@@ -1,5 +1,7 @@
 """What the errors of MySQL and MariaDB mean: a sentence for the operator, rows that are never taken, unfit nodes."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast

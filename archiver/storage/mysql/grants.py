@@ -1,5 +1,7 @@
 """Which rights on its database the archiver's user lacks."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing

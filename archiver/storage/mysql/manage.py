@@ -1,5 +1,7 @@
 """Making, migrating and describing an archive on MySQL and MariaDB servers."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any

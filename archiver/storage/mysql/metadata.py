@@ -1,5 +1,7 @@
 """What is known about PVs in the tables of MySQL: now, as Phoebus reads it, and with the time from which it holds."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,5 +1,7 @@
 """Reading the archive from a MySQL or MariaDB server, also while the archiver writes."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from heapq import merge

@@ -1,5 +1,7 @@
 """Rows of the tables as MySQL takes and gives them."""
 
+from __future__ import annotations
+
 from bisect import bisect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal

@@ -1,5 +1,7 @@
 """The tables of an archive on a MySQL or MariaDB server: their version, and how they get to the newest."""
 
+from __future__ import annotations
+
 import pymysql
 from pymysql.constants import ER
 from pymysql.cursors import Cursor

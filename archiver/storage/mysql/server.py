@@ -1,5 +1,7 @@
 """Connections to MySQL and MariaDB servers: to which node, with which session, and what to say when it fails."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -60,7 +62,7 @@ class Session:
             with suppress(pymysql.MySQLError):
                 connection.close()
 
-    def _begin(self, begin: str) -> "pymysql.Connection[Cursor]":
+    def _begin(self, begin: str) -> pymysql.Connection[Cursor]:
         """On a new connection if the server has ended the old one since its last use: nothing is lost by that."""
         if self._connection:
             try:
@@ -73,7 +75,7 @@ class Session:
             self._connection.query(begin)
         return self._connection
 
-    def _connect(self) -> "pymysql.Connection[Cursor]":
+    def _connect(self) -> pymysql.Connection[Cursor]:
         errors = []
         for step in range(len(self._nodes)):
             number = (self._node + step) % len(self._nodes)
@@ -91,7 +93,7 @@ class Session:
             log.warning("the database is at %s now", where(self._nodes[number]))
         self._node = self._used = number
 
-    def _roll_back(self, connection: "pymysql.Connection[Cursor]", error: BaseException) -> None:
+    def _roll_back(self, connection: pymysql.Connection[Cursor], error: BaseException) -> None:
         try:
             connection.rollback()
         except pymysql.MySQLError:
@@ -106,7 +108,7 @@ class Session:
         self._node = (self._node + 1) % len(self._nodes)
 
 
-def connect(node: URL, *, writing: bool, patience_s: int = ALONE_S) -> "pymysql.Connection[Cursor]":
+def connect(node: URL, *, writing: bool, patience_s: int = ALONE_S) -> pymysql.Connection[Cursor]:
     """A connection in UTC, strict about data, to a node that is ready."""
     with sentences(where(node)):
         connection = _open(node, patience_s)
@@ -145,7 +147,7 @@ def without_database(url: DatabaseUrl) -> DatabaseUrl:
     return DatabaseUrl(tuple(node.set(database="") for node in url.nodes))
 
 
-def _open(node: URL, patience_s: int) -> "pymysql.Connection[Cursor]":
+def _open(node: URL, patience_s: int) -> pymysql.Connection[Cursor]:
     pooled = _engine(node, patience_s).raw_connection()
     connection = cast("pymysql.Connection[Cursor]", pooled.driver_connection)
     pooled.detach()

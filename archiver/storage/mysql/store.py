@@ -1,5 +1,7 @@
 """Writing the archive to a MySQL or MariaDB server, or to a cluster of them; Phoebus reads the same tables."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby

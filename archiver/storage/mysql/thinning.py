@@ -1,5 +1,7 @@
 """Thinning in the tables of MySQL, in small steps."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 from pymysql.cursors import Cursor

@@ -1,5 +1,7 @@
 """Moving what was committed from SQLite's log into the file, beside the writer and not in its time."""
 
+from __future__ import annotations
+
 import logging
 import sqlite3
 import threading

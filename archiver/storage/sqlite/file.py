@@ -1,5 +1,7 @@
 """Opening the SQLite file of an archive: how, in which version, and what to say when it cannot be done."""
 
+from __future__ import annotations
+
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,5 +1,7 @@
 """Making, migrating and describing an archive in an SQLite file."""
 
+from __future__ import annotations
+
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager

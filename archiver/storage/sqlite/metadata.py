@@ -1,5 +1,7 @@
 """What is known about a channel besides its values: as it is now, and since when each of it holds."""
 
+from __future__ import annotations
+
 from operator import itemgetter
 
 from sqlalchemy import Connection

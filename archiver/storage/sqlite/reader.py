@@ -1,5 +1,7 @@
 """Reading the archive from its SQLite file, also while the archiver writes."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from heapq import merge

@@ -1,5 +1,7 @@
 """Samples as rows of SQLite's tables."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -6,6 +6,8 @@ That is done for some hundred channels at a time. All that is not later than its
 and what comes late goes there straight, so that no sample is in both.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager

@@ -1,5 +1,7 @@
 """Deleting and thinning old rows of one channel, a few thousand at a time."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 from sqlalchemy import Connection

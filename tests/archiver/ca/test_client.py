@@ -1,5 +1,7 @@
 """The archiver's Channel Access client on the real libca, against a C IOC."""
 
+from __future__ import annotations
+
 import queue
 import threading
 import time

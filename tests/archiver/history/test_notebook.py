@@ -1,5 +1,7 @@
 """`archiver.history`: tables for notebooks."""
 
+from __future__ import annotations
+
 import math
 from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone

@@ -1,5 +1,7 @@
 """`--stat` and `--bin`: numbers over the samples of a window."""
 
+from __future__ import annotations
+
 import io
 import json
 import math

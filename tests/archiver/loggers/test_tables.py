@@ -1,5 +1,7 @@
 """The tables of the two loggers: what is in a row, when there is one, and old tables that go on growing."""
 
+from __future__ import annotations
+
 import math
 import sqlite3
 import time

@@ -1,5 +1,7 @@
 """The tables of the two loggers on a MariaDB server, where one of them was at home."""
 
+from __future__ import annotations
+
 from contextlib import closing
 
 import pytest

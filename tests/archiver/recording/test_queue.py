@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from archiver.recording.queue import Queue
 from archiver.sample import Gap, Sample, gap_marker
 

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import pytest
 
 from archiver.recording.timeline import FUTURE_NS, Refused, Timeline

@@ -1,5 +1,7 @@
 """What is stored of a PV by its policy, driven by hand: the clocks are the test's."""
 
+from __future__ import annotations
+
 from collections import Counter
 
 import pytest

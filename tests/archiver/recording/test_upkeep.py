@@ -1,5 +1,7 @@
 """Retention and thinning, as the writer drives them, on a real file."""
 
+from __future__ import annotations
+
 import time
 from contextlib import closing
 

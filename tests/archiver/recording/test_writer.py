@@ -1,5 +1,7 @@
 """From the queue to a store that fails when it is told to, with a real spool."""
 
+from __future__ import annotations
+
 import logging
 import threading
 import time

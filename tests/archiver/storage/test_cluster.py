@@ -1,5 +1,7 @@
 """The archive on a Galera cluster of three nodes."""
 
+from __future__ import annotations
+
 import time
 from contextlib import closing
 

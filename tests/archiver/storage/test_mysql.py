@@ -1,5 +1,7 @@
 """What is special about MySQL and MariaDB."""
 
+from __future__ import annotations
+
 from contextlib import closing
 
 import pytest

@@ -3,6 +3,8 @@
 The connection is in the time zone of the server, which is not UTC, as Connector/J leaves it.
 """
 
+from __future__ import annotations
+
 import math
 import struct
 from contextlib import closing

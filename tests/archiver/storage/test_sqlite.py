@@ -1,5 +1,7 @@
 """What is special about the SQLite file."""
 
+from __future__ import annotations
+
 import math
 import signal
 import sqlite3

@@ -1,5 +1,7 @@
 """What holds of a store and its reader whatever the database is."""
 
+from __future__ import annotations
+
 import math
 from contextlib import ExitStack, closing
 

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import pytest
 
 from archiver.storage.store import Bin
