@@ -14,6 +14,7 @@ from drivers.base import BadReply, LinkDown, NoReply, Point, Reading, RecordType
 from ioc.fields import FIELDS
 from ioc.record import PROPERTY
 from ioc.site import Site
+from tests.ioc.bench import Rig
 
 FINE = ("NO_ALARM", "NO_ALARM")
 
@@ -495,3 +496,27 @@ def test_a_reading_asked_for_is_answered_also_when_it_never_comes(run, bench, en
             await closing
 
     run(scenario, bench)
+
+
+@pytest.mark.parametrize("field", ["DRVH", "DRVL", "EGU"])
+def test_what_is_commanded_or_meant_is_not_set_at_run_time(field: str) -> None:
+    assert not FIELDS[field].live
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("HIHI", "high", "'high' is not a number"),
+        ("HHSV", "AWFUL", "'AWFUL' is not one of NO_ALARM, MINOR, MAJOR, INVALID"),
+        ("HHSV", 4, "4 is not one of"),
+        ("PREC", 99, "99 is not a whole number from 0 to 15"),
+        ("DESC", "x" * 41, "at most 40"),
+    ],
+)
+def test_a_wrong_value_for_a_field_is_refused_with_a_sentence(run, field: str, value: object, sentence: str) -> None:
+    async def scenario(rig: Rig) -> None:
+        with pytest.raises(Refused, match=sentence):
+            rig.instrument.set_field(rig.record("Mon"), field, value)  # type: ignore[arg-type]
+        assert sentence.split(";", maxsplit=1)[0][:20] in str(rig.state("Error")[0])
+
+    run(scenario)

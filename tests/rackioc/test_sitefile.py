@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from drivers.base import Refused, Severity
+from drivers.base import Severity
 from ioc.record import ALARM, LOG, PROPERTY, VALUE
 from ioc.site import Site
 from rackioc.config import sitefile
@@ -53,32 +53,6 @@ def test_a_limit_acts_at_once_and_after_a_restart(tmp_path: Path) -> None:
 
     for scenario in (first, second, third):
         asyncio.run(session(path, scenario))
-
-
-@pytest.mark.parametrize("field", ["DRVH", "DRVL", "EGU"])
-def test_what_is_commanded_or_meant_is_not_set_at_run_time(field: str) -> None:
-    from ioc.fields import FIELDS
-
-    assert not FIELDS[field].live
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "sentence"),
-    [
-        ("HIHI", "high", "'high' is not a number"),
-        ("HHSV", "AWFUL", "'AWFUL' is not one of NO_ALARM, MINOR, MAJOR, INVALID"),
-        ("HHSV", 4, "4 is not one of"),
-        ("PREC", 99, "99 is not a whole number from 0 to 15"),
-        ("DESC", "x" * 41, "at most 40"),
-    ],
-)
-def test_a_wrong_value_for_a_field_is_refused_with_a_sentence(run, field: str, value: object, sentence: str) -> None:
-    async def scenario(rig: Rig) -> None:
-        with pytest.raises(Refused, match=sentence):
-            rig.instrument.set_field(rig.record("Mon"), field, value)  # type: ignore[arg-type]
-        assert sentence.split(";", maxsplit=1)[0][:20] in str(rig.state("Error")[0])
-
-    run(scenario)
 
 
 @pytest.mark.parametrize(
