@@ -40,7 +40,11 @@ ALLOWED: dict[str, set[str]] = {
     "sim": set(),
 }
 # File that runs in the IOC's process -> all that it may import of the archiver, which loads libca and databases
-BORDER = {"rackioc/archive_status.py": "archiver.health", "rackioc/config/config.py": "archiver.settings"}
+BORDER = {
+    "rackioc/archive_status.py": "archiver.health",
+    "rackioc/config/archive.py": "archiver.settings",
+    "rackioc/config/config.py": "archiver.settings",
+}
 # Folders whose files may not be imported by the files that lie beside them
 ABOVE = ("ioc/ca", "rackioc/cli")
 MOST_FILES = 15

@@ -13,7 +13,7 @@ from archiver import status as archiver_status
 from archiver.history.command import Question, answer
 from rackioc import supervisor
 from rackioc.cli.command import ConfigPath, archive_of, command, start_log
-from rackioc.config.config import load
+from rackioc.config.load import load
 
 DATABASE = "sqlite:///rack.sqlite"
 

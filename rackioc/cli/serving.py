@@ -13,7 +13,8 @@ from archiver.storage.store import StoreError
 from archiver.storage.url import DatabaseUrl
 from rackioc import supervisor
 from rackioc.cli.command import ConfigPath, Form, FormOption, command, start_log
-from rackioc.config.config import Config, load
+from rackioc.config.config import Config
+from rackioc.config.load import load
 
 app = typer.Typer()
 

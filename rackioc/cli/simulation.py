@@ -11,7 +11,7 @@ import typer
 
 from rackioc.cli.command import ConfigPath, command, guarded
 from rackioc.cli.serving import serve
-from rackioc.config.config import load
+from rackioc.config.load import load
 from sim.fake import CommandError
 
 CONTROL = Path(tempfile.gettempdir()) / "rackioc-demo" / "control"

@@ -125,3 +125,13 @@ class _Reader:
             self._file.fault(key, f"the environment variable {name} is not set")
             return ""
         return value
+
+
+def as_mapping(data: Any) -> dict[Any, Any]:
+    """Return data that is a mapping; an empty one for anything else, which the schema has reported."""
+    return data if isinstance(data, dict) else {}
+
+
+def as_list(data: Any) -> list[Any]:
+    """Return data that is a list; an empty one for anything else, which the schema has reported."""
+    return data if isinstance(data, list) else []

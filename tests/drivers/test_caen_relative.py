@@ -405,7 +405,8 @@ def test_good_limits_are_no_fault() -> None:
 
 
 def test_the_configuration_file_takes_them(tmp_path: Any) -> None:
-    from rackioc.config.config import ConfigError, load
+    from rackioc.config.config import ConfigError
+    from rackioc.config.load import load
 
     path = tmp_path / "rack.yaml"
     text = """\

@@ -18,7 +18,7 @@ from archiver.health import Board, Cause, Health
 from bench.rig.loopback import free_port
 from rackioc import banner
 from rackioc.cli import app
-from rackioc.config.config import load
+from rackioc.config.load import load
 
 CONFIG = """\
 prefix: "LAB:"

@@ -11,7 +11,8 @@ import pytest
 from archiver.settings import Policy, Spool, Thin
 from drivers.base import Point, RecordType, Severity
 from ioc.fields import FIELDS
-from rackioc.config.config import ConfigError, load
+from rackioc.config.config import ConfigError
+from rackioc.config.load import load
 
 GOOD = """\
     prefix: "LAB:"

@@ -13,8 +13,9 @@ from archiver.settings import Archive
 from archiver.storage.url import DatabaseUrl
 from rackioc.cli import app
 from rackioc.config import schema
-from rackioc.config.config import Config, ConfigError, load
+from rackioc.config.config import Config, ConfigError
 from rackioc.config.convert import convert
+from rackioc.config.load import load
 from rackioc.config.yamlfile import YamlFile
 
 CAEN = """\

@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from rackioc.cli import app, simulation
-from rackioc.config.config import load
+from rackioc.config.load import load
 from sim import rack as rack_module
 from sim.caen import Crate
 from sim.caen_boards import demo_crate, large_crate
