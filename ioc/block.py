@@ -36,7 +36,7 @@ class Block:
         self.sevr = np.zeros(len(records), np.uint16)
         self.watchers: Any = None
         for row, record in enumerate(records):
-            self.val[row], self.time[row], self.mlst[row], self.alst[row] = record.enter(self, row)
+            self.val[row], self.time[row], self.mlst[row], self.alst[row] = record.move_into(self, row)
 
     def process(self, values: Column, moment: float) -> Masks:
         """Take a value for each record; returns the event masks of each. The same as ``Record.process`` for each."""
@@ -56,16 +56,16 @@ class Block:
     def _process_alone(self, row: int, reading: Reading, moment: float) -> int:
         """By the record's own rules; outside its columns, where single numbers are slow to reach."""
         record = self.records[row]
-        record.leave(self.val.item(row), self.time.item(row), self.mlst.item(row), self.alst.item(row))
+        record.move_out(self, self.val.item(row), self.time.item(row), self.mlst.item(row), self.alst.item(row))
         mask = record.process(reading, moment)
-        self.val[row], self.time[row], self.mlst[row], self.alst[row] = record.enter(self, row)
+        self.val[row], self.time[row], self.mlst[row], self.alst[row] = record.move_into(self, row)
         return mask
 
     def dissolve(self) -> None:
         """The records keep their values themselves again."""
         columns = (self.val, self.time, self.mlst, self.alst)
         for record, *numbers in zip(self.records, *(column.tolist() for column in columns), strict=True):
-            record.leave(*numbers)
+            record.move_out(self, *numbers)
 
 
 class Blocks:

@@ -33,7 +33,8 @@ from ioc.block import Block, Blocks, Masks
 from ioc.fields import FIELDS, JUDGING
 from ioc.numbers import number_of, to_long
 from ioc.port import Link, Port
-from ioc.record import ALARM, LOG, PROPERTY, STRING_SIZE, VALUE, Changes, Record, process_block
+from ioc.putcheck import STRING_SIZE
+from ioc.record import ALARM, LOG, PROPERTY, VALUE, Changes, Record, process_block
 from ioc.site import NAME_SIZE, Site
 
 # Records whose limits are 32-bit integers
@@ -190,7 +191,7 @@ class Instrument:
         self._publisher.post_field(record, name)  # with the alarm of before, as base does
         if before != parsed and dbd.fields(record.point.rtyp.name)[name].prop:
             self._publisher.post([(record, PROPERTY)])
-        if name in JUDGING and (mask := record.judge(time.time())):
+        if name in JUDGING and (mask := record.check_alarms(time.time())):
             self._publisher.post([(record, mask)])
 
     def _check_open(self, record: Record) -> None:
@@ -256,7 +257,7 @@ class Instrument:
         if record is not None and record.point.rtyp is point.rtyp:
             if record.point != point:
                 record.configure(point)
-                self._publisher.post([(record, record.judge(time.time()) | PROPERTY)])
+                self._publisher.post([(record, record.check_alarms(time.time()) | PROPERTY)])
             return
         if len(name) > NAME_SIZE:
             self._log.error("%s: the name is longer than %d characters; left out", name, NAME_SIZE)

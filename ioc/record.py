@@ -1,7 +1,7 @@
 """A record: one value with its alarm, time and deadbands, after the rules of EPICS base.
 
-Pure: no server, no event loop, no clock. ``process`` follows base's order (aiRecord.c, recGbl.c): take the value,
-judge the alarm, judge the deadbands, and say which event masks the change concerns.
+Pure: no server, no event loop, no clock. ``process`` follows base's order (aiRecord.c, recGbl.c): set the value,
+check the alarm limits, check the deadbands, and return which event masks the change concerns.
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from drivers.base import Array, Point, Reading, Readings, RecordType, Refused, Severity, Status, Value
-from ioc.numbers import number_of
+from drivers.base import Array, Point, Reading, Readings, RecordType, Severity, Status, Value
+from ioc import putcheck
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 # Event masks of Channel Access (epics-base, caeventmask.h)
 VALUE = 1
@@ -25,15 +29,37 @@ PROPERTY = 8
 # A stamp that does not move on would be dropped by every archiver; a clock that was set back must not go back here
 TICK = 1e-6
 
-STRING_SIZE = 39
-
 _TEXT = {RecordType.stringin, RecordType.stringout, RecordType.lsi}
 _FLOAT = {RecordType.ai, RecordType.ao}
 _BINARY = {RecordType.bi, RecordType.bo}
-_NOTHING = object()  # equal to no value
+# Equal to no value
+_NOTHING = object()
+# A reading without an alarm of its own
 _PLAIN = Reading(None)
 
 Changes = Iterable[tuple["Record", int]]
+
+
+class Columns(Protocol):
+    """Where the numbers of records that are read together lie, a row for each record (ioc/block.py).
+
+    val, time, mlst, alst, stat, sevr   what the fields of the record hold
+    mdel, adel                          the deadbands in force
+    above, below                        between these a value leaves the alarm as it is; NaN: none does
+    watchers                            belongs to the server
+    """
+
+    val: npt.NDArray[np.float64]
+    time: npt.NDArray[np.float64]
+    mlst: npt.NDArray[np.float64]
+    alst: npt.NDArray[np.float64]
+    mdel: npt.NDArray[np.float64]
+    adel: npt.NDArray[np.float64]
+    above: npt.NDArray[np.float64]
+    below: npt.NDArray[np.float64]
+    stat: npt.NDArray[np.uint16]
+    sevr: npt.NDArray[np.uint16]
+    watchers: Any
 
 
 class _Cell:
@@ -62,7 +88,7 @@ class Record:
     alarm in force; ``acks`` the highest severity not acknowledged yet, ``ackt`` False if past alarms need none;
     ``time`` the stamp in seconds since 1970 UTC; ``udf`` is True until the first value; ``disp`` locks out puts;
     ``scan`` the index in base's menu of scan rates. ``mlst``/``alst``/``lalm`` are base's memory of what was last
-    sent to monitors and archivers, and judged. ``watchers`` belongs to the server: who subscribed to the value.
+    sent to monitors and archivers, and checked. ``watchers`` belongs to the server: who subscribed to the value.
     """
 
     __slots__ = (
@@ -73,9 +99,9 @@ class Record:
         "_limit",
         "_mdel",
         "_mlst",
+        "_reading",
         "_same",
         "_time",
-        "_told",
         "_val",
         "acks",
         "ackt",
@@ -99,7 +125,7 @@ class Record:
 
     def __init__(self, name: str, point: Point) -> None:
         self.name = name
-        self.block: Any = None
+        self.block: Columns | None = None
         self.row = 0
         self._val: Any = _blank(point.rtyp)
         self._mlst: Any = self._val
@@ -116,64 +142,54 @@ class Record:
         self._time = 0.0
         self._above = self._below = math.nan
         self.watchers: tuple[Any, ...] = ()
-        self._told = _PLAIN
+        self._reading = _PLAIN
         self.configure(point)
 
     def configure(self, point: Point) -> None:
-        """Take other limits, deadbands, words; ``judge`` makes the limits felt before the next reading."""
+        """Use other limits, deadbands, words; ``check_alarms`` applies the limits before the next reading."""
         self.point = point
         self._mdel = point.mdel
         self._adel = point.adel
-        self._settle(plain=False)
+        self._cache_limits(plain=False)
 
     @property
     def lalm(self) -> Any:
-        """The limit in force, or the value that was judged to be within all of them."""
+        """Return the limit in force, or the value that was found to be within all of them."""
         return self.val if self._limit is None else self._limit
 
     def process(self, reading: Reading, now: float) -> int:
-        """Take a reading; returns the event masks (VALUE, LOG, ALARM or'ed), 0 when nothing is to be sent."""
+        """Process a reading; return the event masks (VALUE, LOG, ALARM or'ed), 0 when nothing is to be sent."""
         if reading.value is not None:
             self.val = reading.value
             self.udf = bool(reading.value != reading.value)  # NaN
         moment = now if reading.time is None else reading.time
         self.time = moment if moment > self.time else self.time + TICK
-        return self._judge(reading)
+        return self._update_alarm(reading)
 
-    def enter(self, block: Any, row: int) -> tuple[Any, float, Any, Any]:
-        """Keep the numbers in the columns of a block from now on; returns value, time, mlst and alst for it."""
+    def move_into(self, block: Columns, row: int) -> tuple[Any, float, Any, Any]:
+        """Keep the numbers in the columns of a block from now on; return value, time, mlst and alst for it."""
         self.block, self.row = block, row
-        self._lend()
+        self._fill_row(block)
         return self._val, self._time, self._mlst, self._alst
 
-    def leave(self, val: float, time: float, mlst: float, alst: float) -> None:
-        """Keep the numbers in the record again; they are what the columns held."""
-        block, row = self.block, self.row
+    def move_out(self, block: Columns, val: float, time: float, mlst: float, alst: float) -> None:
+        """Keep the numbers in the record again; they are what the columns of the block held."""
         self.block = None
         self._val, self._time, self._mlst, self._alst = val, time, mlst, alst
-        self._above, self._below = block.above.item(row), block.below.item(row)
+        self._above, self._below = block.above.item(self.row), block.below.item(self.row)
 
-    def judge(self, now: float) -> int:
-        """Judge the present value anew, after a limit was changed; the masks as from ``process``."""
-        return self.process(replace(self._told, value=None, time=None), now)
+    def check_alarms(self, now: float) -> int:
+        """Check the present value anew, after a limit was changed; return the masks as ``process`` does."""
+        return self.process(replace(self._reading, value=None, time=None), now)
 
     def check_put(self, value: Value | Array) -> Value:
-        """The value in the record's own type, or Refused with the reason. Limits refuse, they never clamp.
-
-        The reason comes first and the name last: of the Error record many clients show 39 characters.
-        """
-        if isinstance(value, tuple):
-            raise Refused(f"one value is wanted, not {len(value)}; not sent to {self.name}")
-        if self.point.rtyp.states:
-            return self._check_state(value)
-        if self.point.rtyp in _TEXT:
-            return self._check_text(str(value))
-        return self._check_number(value)
+        """Return a put in the record's own type. Raises Refused with the reason: limits refuse, they never clamp."""
+        return putcheck.check(self.name, self.point, value)
 
     # ---- alarm ----
 
-    def _judge(self, reading: Reading) -> int:
-        """Alarm and deadbands of the value that the record has now."""
+    def _update_alarm(self, reading: Reading) -> int:
+        """Apply alarm limits and deadbands to the value that the record has now; return the masks."""
         status, severity = self._alarm()
         message = ""
         if reading.severity >= severity and reading.severity:
@@ -186,8 +202,8 @@ class Record:
                 self.acks = severity
         if not self.udf or self.val != self.val:
             mask |= self._deadbands()
-        self._told = reading if reading.severity else _PLAIN
-        self._settle(plain=not reading.severity)
+        self._reading = reading if reading.severity else _PLAIN
+        self._cache_limits(plain=not reading.severity)
         return mask
 
     def _alarm(self) -> tuple[Status, Severity]:
@@ -201,7 +217,7 @@ class Record:
         return Status.NO_ALARM, Severity.NO_ALARM
 
     def _limits(self, val: float) -> tuple[Status, Severity]:
-        """aiRecord's checkAlarms: HIHI, LOLO, HIGH, LOW in this order, each with HYST."""
+        """Check the limits as aiRecord's checkAlarms does: HIHI, LOLO, HIGH, LOW in this order, each with HYST."""
         point, hyst, last = self.point, self.point.hyst, self._limit
         for limit, severity, status in (
             (point.hihi, point.hhsv, Status.HIHI),
@@ -220,7 +236,7 @@ class Record:
         return Status.NO_ALARM, Severity.NO_ALARM
 
     def _state_alarm(self, val: int) -> tuple[Status, Severity]:
-        """biRecord's and mbbiRecord's: the state's severity, then that of a change if it is higher.
+        """Check the state as biRecord and mbbiRecord do: its severity, then that of a change if it is higher.
 
         A change that raised the alarm is one until the state before it returns in a mbbi and mbbo; in a bi and bo it
         is over with the next reading.
@@ -247,8 +263,8 @@ class Record:
             mask |= LOG
         return mask
 
-    def _settle(self, plain: bool) -> None:
-        """Note for which next values nothing but the deadbands need be looked at; ``process_block`` asks.
+    def _cache_limits(self, plain: bool) -> None:
+        """Cache for which next values nothing but the deadbands need be looked at (``process_block``).
 
         A number strictly between ``_above`` and ``_below`` leaves the alarm as it is; a value equal to ``_same``
         changes nothing at all.
@@ -261,61 +277,21 @@ class Record:
             elif self.stat is not Status.COS and self._mdel >= 0 and self._adel >= 0:
                 self._same = self.val
         if self.block is not None:
-            self._lend()
+            self._fill_row(self.block)
 
-    def _lend(self) -> None:
-        """Show the block how to deal with the next values; ``process_block`` finds none that is its own business."""
-        block, row = self.block, self.row
+    def _fill_row(self, block: Columns) -> None:
+        """Write into the block what it needs for the next values; ``process_block`` then finds none to deal with."""
+        row = self.row
         block.above[row], block.below[row] = self._above, self._below
         block.mdel[row], block.adel[row] = self._mdel, self._adel
         block.stat[row], block.sevr[row] = self.stat, self.sevr
         self._above = self._below = math.nan
 
-    # ---- puts ----
-
-    def _check_state(self, value: Value) -> int:
-        states = self.point.states
-        if isinstance(value, str):
-            if value in states:
-                return states.index(value)
-            value = self._to_number(value, f"one of {', '.join(states)}")
-        if not (math.isfinite(value) and value == int(value) and 0 <= value < len(states)):
-            raise Refused(f"{value:g} is not a state of {self.name}; allowed: {_numbered(states)}")
-        return int(value)
-
-    def _check_text(self, value: str) -> str:
-        if not value.isascii() or len(value) > STRING_SIZE:
-            raise Refused(f"the text must be ASCII, {STRING_SIZE} characters at most; not sent to {self.name}")
-        return value
-
-    def _check_number(self, value: Value) -> float | int:
-        point = self.point
-        number = self._to_number(value, "a number") if isinstance(value, str) else value
-        if not math.isfinite(number):
-            raise Refused(f"{number} is not a value that can be set; not sent to {self.name}")
-        for limit, outside, side in (
-            (point.drvl, point.drvl is not None and number < point.drvl, "below the lower limit DRVL"),
-            (point.drvh, point.drvh is not None and number > point.drvh, "above the upper limit DRVH"),
-        ):
-            if outside and not point.moving:
-                raise Refused(f"{number:g} {point.egu} is {side} of {limit:g} {point.egu}; not sent to {self.name}")
-        if point.rtyp is RecordType.longout:
-            if number != int(number) or not -(2**31) <= number < 2**31:
-                raise Refused(f"{number:g} is not a whole number of 32 bits; not sent to {self.name}")
-            return int(number)
-        return float(number)
-
-    def _to_number(self, text: str, wanted: str) -> float:
-        try:
-            return number_of(text)
-        except ValueError:
-            raise Refused(f"'{text}' is not {wanted}; not sent to {self.name}") from None
-
 
 def process_block(
     records: Mapping[str, Record], readings: Readings, moment: float, missing: list[str]
 ) -> Iterator[tuple[Record, int]]:
-    """Process a block of readings; yields what changed, with its masks. Names without a record go to ``missing``.
+    """Process a block of readings; yield what changed, with its masks. Names without a record go to ``missing``.
 
     The same as ``Record.process`` for each, but a number that keeps its alarm (nearly all do) is dealt with here,
     at a fifth of the price: a full rack at ten readings a second and channel is 120,000 a second. One by one, so that
@@ -347,7 +323,7 @@ def process_block(
 
 
 def beyond(new: Any, old: Any, deadband: float) -> bool:
-    """True if a value left the deadband (recGblCheckDeadband): NaN and infinity count when they come or go."""
+    """Return True if a value left the deadband (recGblCheckDeadband): NaN and infinity count when they come or go."""
     if isinstance(new, str | tuple) or isinstance(old, str | tuple):
         return bool(new != old)
     if math.isfinite(new) and math.isfinite(old):
@@ -364,7 +340,7 @@ def _blank(rtyp: RecordType) -> Value | Array:
 
 
 def _range_of(status: Status, point: Point) -> tuple[float, float]:
-    """The open interval of values that leave a limit alarm in force; NaN, which holds no value, when limits cross."""
+    """Return the open interval of values that leave an alarm in force; NaN, which holds none, when limits cross."""
     lolo, low, high, hihi = (
         none if limit is None or not severity else limit
         for limit, severity, none in (
@@ -380,7 +356,3 @@ def _range_of(status: Status, point: Point) -> tuple[float, float]:
     in_order = all(lower < upper for lower, upper in pairwise(active))
     ranges = {Status.HIHI: (hihi, math.inf), Status.HIGH: (high, hihi), Status.LOW: (lolo, low)}
     return ranges.get(status, (-math.inf, lolo)) if in_order else (math.nan, math.nan)
-
-
-def _numbered(states: tuple[str, ...]) -> str:
-    return ", ".join(f"{index} {word}" for index, word in enumerate(states))

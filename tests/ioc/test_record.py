@@ -285,7 +285,7 @@ def test_a_limit_that_moves_is_felt_before_the_next_reading() -> None:
     record = Record("X", Point(name="x", rtyp=RecordType.ai))
     record.process(Reading(1.0), 1.0)
     record.configure(replace(record.point, hihi=0.5))
-    assert record.judge(2.0) == ALARM
+    assert record.check_alarms(2.0) == ALARM
     assert (record.stat, record.sevr) == (Status.HIHI, Severity.MAJOR)
 
 
@@ -294,7 +294,7 @@ def test_a_limit_that_moves_does_not_make_an_old_value_good() -> None:
     record.process(Reading(1.0), 1.0)
     record.process(Reading(None, Severity.INVALID, Status.COMM, message="the cable is out"), 2.0)
     record.configure(replace(record.point, hihi=5.0))
-    assert record.judge(3.0) == 0
+    assert record.check_alarms(3.0) == 0
     assert (record.stat, record.sevr, record.amsg) == (Status.COMM, Severity.INVALID, "the cable is out")
 
 
@@ -333,9 +333,9 @@ def test_a_block_in_columns_is_processed_as_its_records_are(points, scans, betwe
                 record.process(Reading(None, Severity.INVALID, Status.COMM), moment + 0.5)
             elif event == "limit":
                 record.configure(replace(record.point, hihi=0.5, mdel=0.25))
-                record.judge(moment + 0.5)
+                record.check_alarms(moment + 0.5)
             elif event == "judge":
-                record.judge(moment + 0.5)
+                record.check_alarms(moment + 0.5)
         if event == "leave":
             block.dissolve()
             block = Block(rows)
