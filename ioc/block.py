@@ -26,7 +26,7 @@ _NUMBERS = {RecordType.ai, RecordType.ao}
 
 
 class Block:
-    """The records of one transaction, in its order. ``watchers`` belongs to the server; None: to be arranged anew."""
+    """The records of one transaction, in its order. ``monitors`` belongs to the server; None: to be arranged anew."""
 
     def __init__(self, records: list[Record]) -> None:
         self.records = records
@@ -34,12 +34,12 @@ class Block:
         self.val, self.time, self.mlst, self.alst, self.mdel, self.adel, self.above, self.below = columns
         self.stat = np.zeros(len(records), np.uint16)
         self.sevr = np.zeros(len(records), np.uint16)
-        self.watchers: Any = None
+        self.monitors: Any = None
         for row, record in enumerate(records):
             self.val[row], self.time[row], self.mlst[row], self.alst[row] = record.move_into(self, row)
 
     def process(self, values: Column, moment: float) -> Masks:
-        """Take a value for each record; returns the event masks of each. The same as ``Record.process`` for each."""
+        """Process a value for each record; return the event masks of each, as ``Record.process`` does."""
         calm = (values > self.above) & (values < self.below)
         self.val[calm] = values[calm]
         self.time[calm] = np.where(moment > self.time, moment, self.time + TICK)[calm]
@@ -54,7 +54,7 @@ class Block:
         return masks
 
     def _process_alone(self, row: int, reading: Reading, moment: float) -> int:
-        """By the record's own rules; outside its columns, where single numbers are slow to reach."""
+        """Process one record by its own rules, outside its columns, where single numbers are slow to reach."""
         record = self.records[row]
         record.move_out(self, self.val.item(row), self.time.item(row), self.mlst.item(row), self.alst.item(row))
         mask = record.process(reading, moment)
@@ -62,7 +62,7 @@ class Block:
         return mask
 
     def dissolve(self) -> None:
-        """The records keep their values themselves again."""
+        """Give the values back to the records."""
         columns = (self.val, self.time, self.mlst, self.alst)
         for record, *numbers in zip(self.records, *(column.tolist() for column in columns), strict=True):
             record.move_out(self, *numbers)
@@ -75,8 +75,8 @@ class Blocks:
         self._blocks: dict[tuple[str, ...], Block] = {}
         self._seen: set[tuple[str, ...]] = set()
 
-    def take(self, records: Mapping[str, Record], readings: Readings) -> tuple[Block, Column] | None:
-        """The block of these readings with its values; None if they are to be processed one by one."""
+    def find(self, records: Mapping[str, Record], readings: Readings) -> tuple[Block, Column] | None:
+        """Return the block of these readings and its values; None if they are to be processed one by one."""
         if len(readings) < FEWEST or set(map(type, readings.values())) != {float}:
             return None
         names = tuple(readings)
@@ -84,7 +84,7 @@ class Blocks:
         return None if block is None else (block, np.fromiter(readings.values(), float, len(readings)))
 
     def dissolve(self) -> None:
-        """The instrument has other records now."""
+        """Forget all blocks: the instrument has other records now."""
         for block in self._blocks.values():
             block.dissolve()
         self._blocks.clear()

@@ -22,7 +22,7 @@ _INCLUDE = re.compile(r'include\s+"([^"]+)"')
 _MENU = re.compile(r"menu\((\w+)\)\s*\{(.*?)\n\}", re.DOTALL)
 _CHOICE = re.compile(r'choice\(\s*\w+\s*,\s*"([^"]*)"\s*\)')
 _DEVICE = re.compile(r'device\((\w+),\s*\w+,\s*\w+,\s*"([^"]*)"\)')
-# What every record type tells besides its fields (dbPutAttribute)
+# What every record type has besides its fields (dbPutAttribute)
 _ATTRIBUTES = {"RTYP": "", "VERS": "none specified"}
 
 LINKS = frozenset({"INLINK", "OUTLINK", "FWDLINK"})
@@ -34,7 +34,7 @@ class FieldType:
 
     dbf       type without its prefix: STRING, DOUBLE, MENU, INLINK ...; size: bytes of a STRING with its NUL
     choices   the words of a MENU or DEVICE
-    fixed     True if no client may write it (SPC_NOMOD); prop: True if a change is told with DBE_PROPERTY
+    fixed     True if no client may write it (SPC_NOMOD); prop: True if a change is posted with DBE_PROPERTY
     initial   what it holds when nobody set it, as text
     """
 
@@ -49,7 +49,7 @@ class FieldType:
 
 @cache
 def fields(rtyp: str) -> Mapping[str, FieldType]:
-    """The fields of a record type by name; those that Channel Access cannot carry (DBF_NOACCESS) are left out."""
+    """Return the fields of a record type by name, without those that Channel Access cannot carry (DBF_NOACCESS)."""
     found = {}
     for name, dbf, body in _FIELD.findall(_text(f"{rtyp}Record.dbd")):
         attributes = dict(_ATTRIBUTE.findall(body))
@@ -81,7 +81,7 @@ def _menus(rtyp: str) -> Mapping[str, tuple[str, ...]]:
 
 @cache
 def _text(file: str) -> str:
-    """A definition file with what it includes in its place, without the C code and comment lines in it."""
+    """Return a definition file with what it includes in its place, without the C code and comment lines in it."""
     return "\n".join(_lines(file))
 
 

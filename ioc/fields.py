@@ -57,14 +57,14 @@ class Field:
     live: bool = False
 
     def get(self, point: Point) -> Any:
-        """The field's value in a point; None when it is not set."""
+        """Return the field's value in a point; None when it is not set."""
         value = getattr(point, self.attribute)
         if self.index is None:
             return value
         return value[self.index] if self.index < len(value) else None
 
     def set(self, point: Point, value: Any) -> Point:
-        """The point with this field changed."""
+        """Return the point with this field changed."""
         if self.index is not None:
             blank: Any = "" if self.kind is Kind.TEXT else Severity.NO_ALARM
             items = list(getattr(point, self.attribute))
@@ -74,7 +74,7 @@ class Field:
         return replace(point, **{self.attribute: value})
 
     def parse(self, value: object) -> Any:
-        """The value as written in the configuration; ValueError says what is allowed."""
+        """Return the value as written in the configuration; ValueError says what is allowed."""
         if self.kind is Kind.SEVERITY:
             if value not in MENU_SEVERITY:
                 raise ValueError(f"{value!r} is not a severity; allowed: {', '.join(MENU_SEVERITY)}")
@@ -85,8 +85,8 @@ class Field:
             return value
         return self._number(value)
 
-    def take(self, value: Value) -> Any:
-        """The value as a client put it, converted as base does; ValueError says what is allowed."""
+    def convert(self, value: Value) -> Any:
+        """Return the value as a client put it, converted as base does; ValueError says what is allowed."""
         if self.kind is Kind.TEXT:
             return self.parse(str(value))
         if self.kind is Kind.SEVERITY and value in MENU_SEVERITY:
@@ -159,7 +159,7 @@ TIGHTER = {"DRVH": min, "DRVL": max}
 
 
 def apply(point: Point, overrides: Mapping[str, Any]) -> Point:
-    """The point with a site's overrides (field name -> parsed value); fields that its record lacks are left out."""
+    """Return the point with a site's overrides (field name -> parsed value), without fields that its record lacks."""
     for name, value in overrides.items():
         field = FIELDS[name]
         if point.rtyp not in field.rtyps:

@@ -29,5 +29,5 @@ POINTS = (
 
 
 def values(link: Link, error: str, errors: int) -> Readings:
-    """The health records before anything happened."""
+    """Return the health records before anything happened."""
     return {CONN: int(link), ERROR: error, ERROR_COUNT: errors, RETRY: 0, SCAN_TIME: 0.0, OVERRUNS: 0}

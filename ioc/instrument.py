@@ -2,7 +2,7 @@
 
 reading: port -> block -> ``process_block`` -> what changed, with its masks -> ``Publisher.post``, once a block
 put:     client -> ``Record.check_put`` -> port, ahead of the scans -> what the instrument says -> records -> done
-field:   client -> ``Field.take`` -> the record judges its value anew -> kept in the site file; nothing is commanded
+field:   client -> ``Field.convert`` -> the record checks its alarms -> stored in the site file; nothing is commanded
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ class Publisher(Protocol):
     """Where records are shown to clients (the Channel Access server)."""
 
     def add(self, record: Record, instrument: Instrument) -> None:
-        """A record exists from now on, or replaces the one of its name; puts to it go to ``instrument.put``."""
+        """Serve a record from now on, in place of the one of its name; puts to it go to ``instrument.put``."""
 
     def post(self, changes: Changes) -> None:
-        """Something in some records changed; a mask says what (VALUE, LOG, ALARM, PROPERTY)."""
+        """Send what changed in some records; a mask says what (VALUE, LOG, ALARM, PROPERTY)."""
 
     def post_block(self, block: Block, masks: Masks) -> None:
-        """The same for all records of a block."""
+        """Send what changed in a block; ``masks``: one for each of its records."""
 
     def post_field(self, record: Record, name: str, mask: int = VALUE | LOG) -> None:
-        """A field other than the value was set."""
+        """Send a field other than the value."""
 
 
 class Instrument:
@@ -83,7 +83,7 @@ class Instrument:
         self._up = False
         self._stalled: DeviceError | None = None
         for point in health.POINTS:
-            self._adopt(point)
+            self._add_record(point)
         self.points(driver.points)
 
     def start(self, periods: Mapping[str, float] | None = None) -> None:
@@ -91,21 +91,21 @@ class Instrument:
         self._periods = {**self._driver.scan, **(periods or {})}
         for record in self.records.values():
             record.scan = self._scan_of(record.point)
-        self._show(health.values(Link.Connecting, "", self._errors))
+        self._show_health(health.values(Link.Connecting, "", self._errors))
         self._port = Port(self.name, self._driver, self, self._periods)
         self._port.start()
-        self._watchman = asyncio.create_task(self._watch(self._port))
+        self._stall_watch = asyncio.create_task(self._watch(self._port))
 
     async def close(self) -> None:
         """Close the connection after the transaction in progress; nothing is written."""
         if self._port is not None:
-            self._watchman.cancel()
+            self._stall_watch.cancel()
             await self._port.close()
 
     # ---- the way of a put ----
 
     async def put(self, record: Record, value: Value | Array) -> None:
-        """A client's put: returns when the instrument took it and it was read back; raises the DeviceError if not.
+        """Carry out a client's put; return when the instrument took it and it was read back. Raises the DeviceError.
 
         A put that fails leaves the record's value and alarm as they were, and posts the value again.
         """
@@ -123,7 +123,7 @@ class Instrument:
             before = record.time
             readings = await self._port.write(record.point, checked)
         except DeviceError as error:
-            self._complain(error)
+            self._report(error)
             self._publisher.post([(record, VALUE | LOG)])
             raise
         taken = _reading(readings.get(record.point.name, readings.get(record.point.follows or "", checked)))
@@ -131,7 +131,7 @@ class Instrument:
             self._process([(record, taken)], time.time())
 
     def set_field(self, record: Record, name: str, value: Value) -> Awaitable[None] | None:
-        """A client's put to a field: how the record judges and shows its value, or PROC, which reads it again."""
+        """Carry out a client's put to a field: how the record checks and shows its value, or PROC, which reads it."""
         try:
             if name != "DISP":
                 self._check_open(record)
@@ -145,7 +145,7 @@ class Instrument:
             else:
                 self._set(record, name, value)
         except DeviceError as error:
-            self._complain(error)
+            self._report(error)
             raise
         return None
 
@@ -174,20 +174,20 @@ class Instrument:
             if self._port is not None and readback.group:
                 await self._port.reread(readback.group)
         except DeviceError as error:
-            self._complain(error)
+            self._report(error)
             raise
 
     def _set(self, record: Record, name: str, value: Value) -> None:
         field = FIELDS[name]
         try:
-            parsed = field.take(value)
+            parsed = field.convert(value)
         except ValueError as error:
             raise Refused(f"{error}; not set: {record.name}.{name}") from None
         if record.point.rtyp in _WHOLE and isinstance(parsed, float):
             parsed = float(to_long(parsed))
         before = field.get(record.point)
         record.configure(field.set(record.point, parsed))
-        self._site.keep(record.name, name, parsed)
+        self._site.store(record.name, name, parsed)
         self._publisher.post_field(record, name)  # with the alarm of before, as base does
         if before != parsed and dbd.fields(record.point.rtyp.name)[name].prop:
             self._publisher.post([(record, PROPERTY)])
@@ -201,8 +201,8 @@ class Instrument:
     # ---- the way of a reading (the port's listener, always in the event loop) ----
 
     def readings(self, readings: Readings, moment: float) -> None:
-        """A block of readings came from the instrument at ``moment``."""
-        found = self._blocks.take(self.records, readings)
+        """Process a block of readings that came from the instrument at ``moment`` (seconds since 1970 UTC)."""
+        found = self._blocks.find(self.records, readings)
         if found is not None:
             block, values = found
             self._publisher.post_block(block, block.process(values, moment))
@@ -212,45 +212,45 @@ class Instrument:
         changed = process_block(self.records, readings, moment, missing)
         self._publisher.post(chain(changed, self._follow(readings, moment)))
         for name in missing:
-            self._miss(name)
+            self._log_missing(name)
 
     def failed(self, group: str, read: frozenset[str], error: DeviceError) -> None:
-        """A scan failed: what it did not read is not true any more."""
+        """Make INVALID what a scan that failed did not read."""
         self._invalidate([n for n, p in self._points.items() if p.group == group and n not in read], error)
-        self._complain(error)
+        self._report(error)
 
     def link(self, state: Link, error: DeviceError | None) -> None:
-        """The connection came or went."""
+        """Show a connection that came or went; what was read before it went is INVALID."""
         if error is not None:
             self._invalidate(self._points, error)
-            self._complain(error)
-        self._show({health.CONN: int(state)})
+            self._report(error)
+        self._show_health({health.CONN: int(state)})
         self._up = state is Link.Up
-        self._rest_commands()
+        self._reset_commands()
 
     def scanned(self, group: str, duration: float, overruns: int) -> None:
-        """A scan ended after ``duration`` seconds."""
+        """Show what a scan took, in seconds, and the scans that were missed."""
         if group == next(iter(self._driver.scan)):
-            self._show({health.SCAN_TIME: 1e3 * duration})
-        self._show({health.OVERRUNS: overruns})
+            self._show_health({health.SCAN_TIME: 1e3 * duration})
+        self._show_health({health.OVERRUNS: overruns})
 
     def points(self, points: tuple[Point, ...]) -> None:
-        """The instrument has these points now: new ones get records, those that went become INVALID."""
+        """Use other points: new ones get records, the records of those that went become INVALID."""
         self._blocks.dissolve()
         before, self._points = self._points, {point.name: point for point in points}
         gone = before.keys() - self._points.keys()
         self._settings = {point.follows: point.name for point in points if point.follows}
         for point in points:
             if before.get(point.name) != point:
-                self._adopt(point)
-        self._rest_commands()
+                self._add_record(point)
+        self._reset_commands()
         for name in gone:
             self._seen.pop(name, None)
         self._invalidate(gone, LinkDown(f"{self.name} does not have it any more"))
 
     # ---- parts ----
 
-    def _adopt(self, point: Point) -> None:
+    def _add_record(self, point: Point) -> None:
         name = f"{self._prefix}{point.name}"
         point = self._site.apply(name, point)
         record = self.records.get(point.name)
@@ -267,12 +267,12 @@ class Instrument:
         self._publisher.add(record, self)
 
     def _scan_of(self, point: Point) -> int:
-        """The index in base's menu of scan rates: "I/O Intr" for a period that the menu lacks."""
+        """Return the index in base's menu of scan rates: "I/O Intr" for a period that the menu lacks."""
         period = self._periods.get(point.group)
         return _PASSIVE if period is None else _RATES.get(period, _IO_INTR)
 
-    def _miss(self, name: str) -> None:
-        """A reading without a record: its name was too long, or the driver has a fault, which is told once."""
+    def _log_missing(self, name: str) -> None:
+        """Log once a reading without a record, a fault of the driver; but not one whose name was too long."""
         if name not in self._points and name not in self._missed:
             self._missed.add(name)
             self._log.error("the driver read %s, which is not one of its points", name)
@@ -282,7 +282,7 @@ class Instrument:
         self._publisher.post([(record, mask) for record, mask in changes if mask])
 
     def _follow(self, readings: Readings, moment: float) -> Iterator[tuple[Record, int]]:
-        """A setting takes its readback's value when that changes: somebody set it elsewhere, or it became known.
+        """Process settings whose readback changed: somebody set them elsewhere, or they became known.
 
         An unchanged readback leaves the setting alone: an instrument that is slow to take a value must not flip
         what was asked back to the old value.
@@ -301,23 +301,23 @@ class Instrument:
         bad = Reading(None, Severity.INVALID, error.status, message=str(error)[:STRING_SIZE])
         self.readings({name: bad for name in names if name in self.records}, time.time())
 
-    def _rest_commands(self) -> None:
-        """Nothing reads a command: it rests at 0 while the instrument is there."""
+    def _reset_commands(self) -> None:
+        """Set commands, which nothing reads, to 0 while the instrument is there."""
         now = time.time()
-        resting = [self.records.get(point.name) for point in self._points.values() if self._up and point.command]
-        self._process([(each, Reading(0)) for each in resting if each and each.sevr is Severity.INVALID], now)
+        commands = [self.records.get(point.name) for point in self._points.values() if self._up and point.command]
+        self._process([(each, Reading(0)) for each in commands if each and each.sevr is Severity.INVALID], now)
 
-    def _complain(self, error: DeviceError) -> None:
+    def _report(self, error: DeviceError) -> None:
         self._errors += 1
-        self._show({health.ERROR: str(error), health.ERROR_COUNT: self._errors})
+        self._show_health({health.ERROR: str(error), health.ERROR_COUNT: self._errors})
 
-    def _show(self, values: Readings) -> None:
+    def _show_health(self, values: Readings) -> None:
         self._process([(self.records[name], _reading(value)) for name, value in values.items()], time.time())
 
     async def _watch(self, port: Port) -> None:
-        """A call that hangs inside a vendor's library must not leave old values standing as true.
+        """Make everything INVALID while a call hangs inside a vendor's library: old values must not stand as true.
 
-        Nor must puts wait behind it and be carried out when nobody expects them any more.
+        Puts must not wait behind it, to be carried out when nobody expects them any more.
         """
         while True:
             await asyncio.sleep(0.2)
@@ -327,15 +327,15 @@ class Instrument:
             self._stalled = NoReply(f"{self.name} hangs: a call to it does not come back")
             self._log.warning("%s", self._stalled)
             self._invalidate(self._points, self._stalled)
-            self._complain(self._stalled)
-            self._show({health.CONN: int(Link.Down)})
+            self._report(self._stalled)
+            self._show_health({health.CONN: int(Link.Down)})
             port.refuse(self._stalled)
             while port.deadline == deadline:
                 await asyncio.sleep(0.2)
             self._log.info("%s answers again", self.name)
             self._stalled = None
-            self._rest_commands()
-            self._show({health.CONN: int(Link.Up if self._up else Link.Down)})
+            self._reset_commands()
+            self._show_health({health.CONN: int(Link.Up if self._up else Link.Down)})
 
 
 def _number(value: Value) -> float:

@@ -46,22 +46,22 @@ class Link(IntEnum):
 
 
 class Listener(Protocol):
-    """Who is told what happened on a port; always called in the event loop's thread, in order."""
+    """Who gets what happens on a port; always called in the event loop's thread, in order."""
 
     def link(self, state: Link, error: DeviceError | None) -> None:
-        """The connection changed; ``error`` says why it is down."""
+        """Handle a change of the connection; ``error`` says why it is down."""
 
     def points(self, points: tuple[Point, ...]) -> None:
-        """The instrument has these points now."""
+        """Handle a change of what the instrument has."""
 
     def readings(self, readings: Readings, moment: float) -> None:
-        """A transaction ended at ``moment`` (seconds since 1970 UTC)."""
+        """Handle the readings of a transaction that ended at ``moment`` (seconds since 1970 UTC)."""
 
     def failed(self, group: str, read: frozenset[str], error: DeviceError) -> None:
-        """A scan ended with an error; ``read`` are the points that it had read before."""
+        """Handle a scan that ended with an error; ``read`` are the points that it had read before."""
 
     def scanned(self, group: str, duration: float, overruns: int) -> None:
-        """A scan ended, good or bad, after ``duration`` seconds; ``overruns`` of all groups since the start."""
+        """Handle the end of a scan, good or bad; ``duration`` in seconds, ``overruns`` of all groups so far."""
 
 
 @dataclass(slots=True)
@@ -100,7 +100,7 @@ class Port:
         self._puts: deque[_Put] = deque()
         self._schedule = Schedule(periods)
         self._read: dict[str, list[Readings]] = {}
-        self._complaints: dict[str, set[str]] = {}
+        self._logged: dict[str, set[str]] = {}
         self._points: tuple[Point, ...] = driver.points
         self._up = False
         self._error: DeviceError = LinkDown(f"{name} is not connected yet")
@@ -128,7 +128,7 @@ class Port:
             self._log.warning("%s: a call to the instrument still blocks; left behind", self._name)
 
     async def retry(self) -> None:
-        """Connect now (or anew), whatever the back-off says; raises the DeviceError if that fails."""
+        """Connect now (or anew), whatever the back-off says. Raises the DeviceError if that fails."""
         asked: asyncio.Future[None] = self._loop.create_future()
         with self._wake:
             self._retry_after = FIRST_RETRY
@@ -137,7 +137,7 @@ class Port:
         await asked
 
     async def reread(self, group: str) -> None:
-        """Read a scan group now instead of at its next turn; returns when that is done, or raises the DeviceError."""
+        """Read a scan group now instead of at its next turn; return when that is done. Raises the DeviceError."""
         reread = _Reread(group, self._loop.create_future(), time.monotonic())
         with self._wake:
             self._check_up()
@@ -146,7 +146,7 @@ class Port:
         await reread.done
 
     async def write(self, point: Point, value: Value) -> Readings:
-        """Queue a put; returns what the instrument says after it, or raises the DeviceError that stopped it.
+        """Queue a put; return what the instrument says after it. Raises the DeviceError that stopped it.
 
         A put never waits for a connection: carried out long after it was asked, it would surprise.
         """
@@ -172,15 +172,15 @@ class Port:
             waiting = list(self._puts)
             self._puts.clear()
         for put in waiting:
-            self._answer(put.done, error)
+            self._complete(put.done, error)
 
     def _overtake(self, put: _Put) -> None:
-        """Put it before all that are not urgent; what was to undo it must not be carried out after it."""
+        """Queue a put before all that are not urgent; what would undo it must not be carried out after it."""
         undone = [each for each in self._puts if not each.urgent and self._driver.undoes(put.point, each.point)]
         for other in undone:
             self._puts.remove(other)
             sentence = f"{other.point.name}: not sent, a later put to {put.point.name} that makes it safe overtook it"
-            self._answer(other.done, Refused(sentence))
+            self._complete(other.done, Refused(sentence))
         self._puts.insert(sum(other.urgent for other in self._puts), put)
 
     # ---- in the thread from here on ----
@@ -191,24 +191,24 @@ class Port:
                 self._turn()
             except Exception as error:  # a thread that ends would leave old values standing as true
                 self._log.exception("%s: internal error in the port; going on", self._name)
-                self._lost(LinkDown(f"{self._name}: internal error, {error}"))
+                self._disconnect(LinkDown(f"{self._name}: internal error, {error}"))
         self._close_driver()
         stopped = LinkDown(f"{self._name} is being stopped")
         self.refuse(stopped)
         self._end_rereads(None, stopped)
         while self._retries:
-            self._answer(self._retries.popleft(), stopped)
+            self._complete(self._retries.popleft(), stopped)
 
     def _turn(self) -> None:
         now = time.monotonic()
         for reread in self._waiting_rereads():
             reread.hurried = True
-            self._schedule.hurry(now, reread.group)
+            self._schedule.make_due(now, reread.group)
         if self._retries:
             if self._up:
-                self._lost(LinkDown("connecting again, as asked"))
+                self._disconnect(LinkDown("connecting again, as asked"))
             self._connect()
-            self._answer(self._retries.popleft(), None if self._up else self._error)
+            self._complete(self._retries.popleft(), None if self._up else self._error)
         elif not self._up:
             self.refuse(self._error)
             if now >= self._retry_at:
@@ -224,7 +224,7 @@ class Port:
             self._sleep(self._schedule.wait(now))
 
     def _take_put(self, now: float) -> _Put | None:
-        """The put to carry out now. Puts take turns with a scan that is overdue; an urgent one only with its like."""
+        """Return the put to carry out now. Puts take turns with an overdue scan; an urgent one only with its like."""
         starving = self._last_put is not None and self._schedule.overdue(now) is not None
         with self._wake:
             if not self._puts:
@@ -238,14 +238,14 @@ class Port:
                 self._wake.wait(seconds)
 
     def _connect(self) -> None:
-        self._tell(self._listener.link, Link.Connecting, None)
+        self._notify(self._listener.link, Link.Connecting, None)
         try:
             self._driver.connect()
         except DeviceError as error:
-            self._lost(error)
+            self._disconnect(error)
         except Exception as error:
             self._log.exception("%s: internal error while connecting", self._name)
-            self._lost(LinkDown(f"{self._name}: internal error, {error}"))
+            self._disconnect(LinkDown(f"{self._name}: internal error, {error}"))
         else:
             self._log.info("%s: connected", self._name)
             with self._wake:
@@ -253,13 +253,13 @@ class Port:
             self._good_at = time.monotonic()
             self._schedule.restart(self._good_at)
             self._check_points()
-            self._tell(self._listener.link, Link.Up, None)
+            self._notify(self._listener.link, Link.Up, None)
 
-    def _lost(self, error: DeviceError) -> None:
-        self._complain("", error)
+    def _disconnect(self, error: DeviceError) -> None:
+        self._log_error("", error)
         with self._wake:
             self._up, self._silent, self._error = False, False, error
-        self._tell(self._listener.link, Link.Down, error)  # before anything that may take its time
+        self._notify(self._listener.link, Link.Down, error)  # before anything that may take its time
         self.refuse(error)
         self._end_rereads(None, error)
         self._close_driver()
@@ -286,27 +286,27 @@ class Port:
             self._scan_failed(scan, error)
             return
         scan.moved = time.monotonic()
-        self._heard()
+        self._mark_alive()
         if block is None:
             self._end(scan)
-            self._recovered(scan.group)
+            self._clear_errors(scan.group)
         else:
             self._read[scan.group].append(block)
             self._deliver(block)
 
     def _blocks(self, group: str) -> Iterator[Readings]:
-        """The driver's blocks; also a ``read`` that is not a generator is only called when the first is asked for."""
+        """Yield the driver's blocks; a ``read`` that is no generator, too, is called when the first is asked for."""
         yield from self._driver.read(group)
 
     def _call(self, action: Callable[[], T], patience: float) -> T:
-        """One call into the driver; whatever it raises comes out as a DeviceError."""
+        """Call the driver; whatever it raises comes out as a DeviceError."""
         self.deadline = time.monotonic() + patience
         try:
             return action()
         except DeviceError:
             raise
         except Exception as error:
-            if not any(self._complaints.values()):  # the first of many
+            if not any(self._logged.values()):  # the first of many
                 self._log.exception("%s: internal error in the driver", self._name)
             raise BadReply(f"{self._name}: internal error, {error}") from error
         finally:
@@ -316,69 +316,69 @@ class Port:
         self._end(scan, error)
         silent = time.monotonic() - self._good_at > GIVE_UP and isinstance(error, NoReply)
         if isinstance(error, LinkDown) or silent:
-            self._lost(error)
+            self._disconnect(error)
             return
-        self._complain(scan.group, error)
+        self._log_error(scan.group, error)
         read = frozenset(name for block in self._read[scan.group] for name in block)
-        self._tell(self._listener.failed, scan.group, read, error)
+        self._notify(self._listener.failed, scan.group, read, error)
         if not self._silent and time.monotonic() - self._good_at > SILENCE:
             self._silent = True
-            self._tell(self._listener.link, Link.Down, error)
+            self._notify(self._listener.link, Link.Down, error)
 
-    def _heard(self) -> None:
-        """It answered; after a silence everything is read anew."""
+    def _mark_alive(self) -> None:
+        """Note that the instrument answered; after a silence everything is read anew."""
         self._good_at = time.monotonic()
         if self._silent:
             self._silent = False
-            self._tell(self._listener.link, Link.Up, None)
-            self._schedule.hurry(self._good_at)
+            self._notify(self._listener.link, Link.Up, None)
+            self._schedule.make_due(self._good_at)
 
-    def _complain(self, where: str, error: DeviceError) -> None:
+    def _log_error(self, where: str, error: DeviceError) -> None:
         """Log an error of a group, or of the link (""), once until that is well again; of rewordings the first."""
         key = str(error) if isinstance(error, LinkDown) else type(error).__name__
-        told = self._complaints.setdefault(where, set())
-        if key not in told:
-            told.add(key)
+        logged = self._logged.setdefault(where, set())
+        if key not in logged:
+            logged.add(key)
             self._log.warning("%s: %s", self._name, error)
 
-    def _recovered(self, group: str) -> None:
-        """A whole scan was good: the next error is news, and the next loss is tried again soon."""
+    def _clear_errors(self, group: str) -> None:
+        """Forget the errors after a good scan: the next one is logged, and after the next loss it is tried soon."""
         self._retry_after = FIRST_RETRY
-        self._complaints.pop("", None)
-        if self._complaints.pop(group, None):
+        self._logged.pop("", None)
+        if self._logged.pop(group, None):
             self._log.info("%s: %s answers again", self._name, group)
 
     def _end(self, scan: Scan, error: DeviceError | None = None) -> None:
         scan.end()
         self._end_rereads(scan, error)
         overruns = sum(each.overruns for each in self._schedule.scans)
-        self._tell(self._listener.scanned, scan.group, time.monotonic() - scan.began, overruns)
+        self._notify(self._listener.scanned, scan.group, time.monotonic() - scan.began, overruns)
 
     def _waiting_rereads(self) -> list[_Reread]:
         return [reread for reread in self._rereads if not reread.hurried]
 
     def _end_rereads(self, scan: Scan | None, error: DeviceError | None) -> None:
-        """Answer those that asked for this scan before it began, or all (None)."""
+        """Complete the requests for this scan that came before it began, or all (None)."""
         for reread in tuple(self._rereads):
             if scan is None or (scan.group == reread.group and scan.began >= reread.asked):
                 self._rereads.remove(reread)
-                self._answer(reread.done, error)
+                self._complete(reread.done, error)
 
     def _carry_out(self, put: _Put) -> None:
         if time.monotonic() - put.asked > PUT_AGE and not put.urgent:
-            self._answer(put.done, Refused(f"{put.point.name}: not sent, it waited for more than {PUT_AGE:g} s"))
+            self._complete(put.done, Refused(f"{put.point.name}: not sent, it waited for more than {PUT_AGE:g} s"))
             return
         try:
             readings = self._call(lambda: self._driver.write(put.point, put.value), PUT_TIME)
         except DeviceError as error:
-            self._answer(put.done, error)
+            self._complete(put.done, error)
             if isinstance(error, LinkDown):
-                self._lost(error)
+                self._disconnect(error)
             return
         self._deliver(readings)
-        self._answer(put.done, readings)
+        self._complete(put.done, readings)
 
-    def _answer(self, done: asyncio.Future[Any], outcome: Readings | DeviceError | None) -> None:
+    def _complete(self, done: asyncio.Future[Any], outcome: Readings | DeviceError | None) -> None:
         def answer() -> None:
             if done.done():  # the client has gone
                 return
@@ -387,17 +387,17 @@ class Port:
             else:
                 done.set_result(outcome)
 
-        self._tell(answer)
+        self._notify(answer)
 
     def _deliver(self, readings: Readings) -> None:
         self._check_points()
-        self._tell(self._listener.readings, readings, time.time())
+        self._notify(self._listener.readings, readings, time.time())
 
     def _check_points(self) -> None:
         if self._driver.points is not self._points:
             self._points = self._driver.points
-            self._tell(self._listener.points, self._points)
+            self._notify(self._listener.points, self._points)
 
-    def _tell(self, listener: Callable[..., None], *args: object) -> None:
+    def _notify(self, listener: Callable[..., None], *args: object) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(listener, *args)

@@ -46,7 +46,7 @@ class Columns(Protocol):
     val, time, mlst, alst, stat, sevr   what the fields of the record hold
     mdel, adel                          the deadbands in force
     above, below                        between these a value leaves the alarm as it is; NaN: none does
-    watchers                            belongs to the server
+    monitors                            belongs to the server
     """
 
     val: npt.NDArray[np.float64]
@@ -59,7 +59,7 @@ class Columns(Protocol):
     below: npt.NDArray[np.float64]
     stat: npt.NDArray[np.uint16]
     sevr: npt.NDArray[np.uint16]
-    watchers: Any
+    monitors: Any
 
 
 class _Cell:
@@ -88,7 +88,7 @@ class Record:
     alarm in force; ``acks`` the highest severity not acknowledged yet, ``ackt`` False if past alarms need none;
     ``time`` the stamp in seconds since 1970 UTC; ``udf`` is True until the first value; ``disp`` locks out puts;
     ``scan`` the index in base's menu of scan rates. ``mlst``/``alst``/``lalm`` are base's memory of what was last
-    sent to monitors and archivers, and checked. ``watchers`` belongs to the server: who subscribed to the value.
+    sent to monitors and archivers, and checked. ``monitors`` belongs to the server: the subscriptions to the value.
     """
 
     __slots__ = (
@@ -108,6 +108,7 @@ class Record:
         "amsg",
         "block",
         "disp",
+        "monitors",
         "name",
         "point",
         "row",
@@ -115,7 +116,6 @@ class Record:
         "sevr",
         "stat",
         "udf",
-        "watchers",
     )
 
     val = _Cell()
@@ -141,7 +141,7 @@ class Record:
         self.scan = 0
         self._time = 0.0
         self._above = self._below = math.nan
-        self.watchers: tuple[Any, ...] = ()
+        self.monitors: tuple[Any, ...] = ()
         self._reading = _PLAIN
         self.configure(point)
 

@@ -25,11 +25,11 @@ class Scan:
 
     @property
     def active(self) -> bool:
-        """True from the first block asked for to the last."""
+        """Return True from the first block asked for to the last."""
         return self.blocks is not None
 
     def since(self) -> float:
-        """When it last moved (a scan in progress) or became due."""
+        """Return when it last moved (a scan in progress) or became due, in seconds."""
         return self.moved if self.active else self.due
 
     def begin(self, blocks: Iterator[Readings], now: float) -> None:
@@ -40,7 +40,7 @@ class Scan:
         self.blocks, self.began, self.moved = blocks, now, now
 
     def end(self) -> None:
-        """The scan is over: all blocks were read, or it failed."""
+        """End a scan: all blocks were read, or it failed."""
         self.blocks = None
 
 
@@ -51,30 +51,30 @@ class Schedule:
         self.scans = [Scan(group, period, due=0.0) for group, period in periods.items()]
 
     def restart(self, now: float) -> None:
-        """All groups are due at once: after a (re)connect everything is read anew."""
+        """Make all groups due at once: after a (re)connect everything is read anew."""
         for scan in self.scans:
             scan.end()
             scan.due = now
 
-    def hurry(self, now: float, group: str | None = None) -> None:
-        """A group, or all, need not wait: due now."""
+    def make_due(self, now: float, group: str | None = None) -> None:
+        """Make a group, or all, due now."""
         for scan in self.scans:
             if group in {None, scan.group}:
                 scan.due = min(scan.due, now)
 
     def overdue(self, now: float) -> Scan | None:
-        """A scan that has waited for more than its own period."""
+        """Return a scan that has waited for more than its own period."""
         late = [scan for scan in self._ready(now) if now - scan.since() > scan.period]
         return max(late, key=lambda scan: (now - scan.since()) / scan.period, default=None)
 
     def next(self, now: float) -> Scan | None:
-        """The scan to move now: the most important one, unless another stood still for too long."""
+        """Return the scan to move now: the most important one, unless another stood still for too long."""
         ready = self._ready(now)
         stuck = [scan for scan in ready if scan.active and now - scan.moved > PATIENCE]
         return next(iter(stuck or ready), None)
 
     def wait(self, now: float) -> float:
-        """Seconds until the next scan is due."""
+        """Return seconds until the next scan is due."""
         return max(0.0, min((scan.due for scan in self.scans), default=now + 3600.0) - now)
 
     def _ready(self, now: float) -> list[Scan]:

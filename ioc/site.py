@@ -14,34 +14,34 @@ NAME_SIZE = 60
 
 
 def is_glob(pattern: str) -> bool:
-    """True if a name has wildcards."""
+    """Return True if a name has wildcards."""
     return any(mark in pattern for mark in "*?[")
 
 
 class Site:
     """The overrides under ``records:`` as (name or glob, {field: parsed value}), in the order of the file.
 
-    What clients set at run time wins over them; ``remember`` says where that is kept.
+    What clients set at run time wins over them; ``restore`` says where that is kept.
     """
 
     def __init__(self, overrides: Sequence[tuple[str, Mapping[str, Any]]] = ()) -> None:
         self._overrides = tuple(overrides)
-        self._kept: dict[str, dict[str, Any]] = {}
+        self._stored: dict[str, dict[str, Any]] = {}
         self._changed: Callable[[], None] = lambda: None
 
-    def remember(self, kept: dict[str, dict[str, Any]], changed: Callable[[], None]) -> None:
-        """Apply what was kept (PV -> {field: value}); ``changed`` is called each time that more is put into it."""
-        self._kept = kept
+    def restore(self, stored: dict[str, dict[str, Any]], changed: Callable[[], None]) -> None:
+        """Apply what was stored (PV -> {field: value}); ``changed`` is called each time that more is put into it."""
+        self._stored = stored
         self._changed = changed
 
     def apply(self, name: str, point: Point) -> Point:
-        """The point of the record ``name`` as the site wants it."""
+        """Return the point of the record ``name`` as the site wants it."""
         for pattern, fields in self._overrides:
             if fnmatchcase(name, pattern):
                 point = apply(point, fields)
-        return apply(point, self._kept.get(name, {}))
+        return apply(point, self._stored.get(name, {}))
 
-    def keep(self, name: str, field: str, value: Any) -> None:
-        """A client has set a field of a record; that outlives the process."""
-        self._kept.setdefault(name, {})[field] = value
+    def store(self, name: str, field: str, value: Any) -> None:
+        """Store a field of a record that a client has set; it outlives the process."""
+        self._stored.setdefault(name, {})[field] = value
         self._changed()

@@ -51,7 +51,7 @@ class Served(Protocol):
 
     @property
     def names(self) -> list[str]:
-        """The names of all records, in the order in which they came."""
+        """Return the names of all records, in the order in which they came."""
 
     @property
     def load(self) -> tuple[int, int, int]:

@@ -58,7 +58,7 @@ class ArchiveStatus(Driver):
         self._path = path
 
     def connect(self) -> None:
-        """The file is opened with each reading: the archiver may make it later."""
+        """Do nothing: the file is opened with each reading, for the archiver may make it later."""
 
     def read(self, group: str) -> Iterator[Readings]:
         """Whether it runs, and then the rest, which nobody knows if it does not."""

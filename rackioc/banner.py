@@ -14,7 +14,7 @@ _SET = {"caen": "S02:C00:V0Set 500", "technix": "VSet 30"}
 
 
 def text(config: Config, control_path: Path) -> str:
-    """The lines for a configuration that runs on simulated instruments."""
+    """Return the lines for a configuration that runs on simulated instruments."""
     own = Path(sys.executable).parent
     drivers = {name: keys["driver"] for name, keys in config.raw.items()}
     read = [f"{config.prefix}{name}:{_READ[driver]}" for name, driver in drivers.items()]

@@ -28,7 +28,7 @@ class Row:
 
 
 def rows(config: Config) -> tuple[list[Row], list[str]]:
-    """The PVs, and a sentence for each instrument that had to be asked and did not answer.
+    """Return the PVs, and a sentence for each instrument that had to be asked and did not answer.
 
     Instruments that say themselves what they have are connected to, read and closed; nothing is written.
     """

@@ -31,7 +31,7 @@ async def serve(
     """
     stop = _signals()
     server = Server()
-    site_file = _remember(config)
+    site_file = _restore(config)
     instruments = [
         (Instrument(name, config.prefix, driver, config.site, server), periods)
         for name, driver, periods in _all(config, server)
@@ -59,7 +59,7 @@ async def serve(
 
 
 def _all(config: Config, server: Server) -> Iterator[tuple[str, Driver, Mapping[str, float]]]:
-    """The instruments as configured, and those that tell about rackioc itself."""
+    """Return the instruments as configured, and those that tell about rackioc itself."""
     for each in config.instruments:
         yield each.name, each.driver, each.periods
     yield status.NAME, status.IocStatus(server), {}
@@ -68,13 +68,13 @@ def _all(config: Config, server: Server) -> Iterator[tuple[str, Driver, Mapping[
         yield archive_status.NAME, archive_status.ArchiveStatus(path), {}
 
 
-def _remember(config: Config) -> SiteFile:
-    """Take up what clients set at run time before the restart."""
+def _restore(config: Config) -> SiteFile:
+    """Apply what clients set at run time before the restart."""
     kept, faults = sitefile.load(config.site_file)
     if faults:
         raise ConfigError(config.site_file, faults)
     site_file = SiteFile(config.site_file, kept)
-    config.site.remember(kept, site_file.changed)
+    config.site.restore(kept, site_file.changed)
     return site_file
 
 

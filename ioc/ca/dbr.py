@@ -1,6 +1,6 @@
 """The data of Channel Access messages: DBR types to and from bytes, after EPICS base (db_access.h, dbConvert.c).
 
-A DBR type is one of seven value types in one of five dresses: plain, with alarm (STS), with alarm and time (TIME),
+A DBR type is one of seven value types in one of five forms: plain, with alarm (STS), with alarm and time (TIME),
 with display information (GR), with control limits too (CTRL).
 """
 
@@ -17,7 +17,7 @@ from ioc.numbers import to_long
 STRING, SHORT, FLOAT, ENUM, CHAR, LONG, DOUBLE = range(7)
 STS, TIME, GR, CTRL = 1, 2, 3, 4
 PUT_ACKT, PUT_ACKS, STSACK_STRING, CLASS_NAME = 35, 36, 37, 38
-LAST_DRESSED, LAST_TYPE = 34, CLASS_NAME
+LAST_FORMED, LAST_TYPE = 34, CLASS_NAME
 TIME_DOUBLE, TIME_DOUBLE_SIZE = 20, 24
 
 STRING_SIZE = 40
@@ -28,7 +28,7 @@ EPICS_EPOCH = 631152000
 
 _FORMAT = {STRING: "40s", SHORT: "h", FLOAT: "f", ENUM: "H", CHAR: "B", LONG: "i", DOUBLE: "d"}
 _SIZE = {STRING: 40, SHORT: 2, FLOAT: 4, ENUM: 2, CHAR: 1, LONG: 4, DOUBLE: 8}
-# Bytes between a dress and its value, so that the value is aligned
+# Bytes between a form's head and its value, so that the value is aligned
 _STS_PAD = {CHAR: 1, DOUBLE: 4}
 _TIME_PAD = {SHORT: 2, ENUM: 2, CHAR: 3, DOUBLE: 4}
 _ALARM = struct.Struct(">HH")
@@ -45,7 +45,7 @@ class NotConvertible(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Properties:
-    """What the GR and CTRL dresses tell about a value; ``limits`` in the order of the C structures.
+    """What the GR and CTRL forms say about a value; ``limits`` in the order of the C structures.
 
     upper and lower display, upper alarm, upper warning, lower warning, lower alarm, upper and lower control
     """
@@ -62,23 +62,23 @@ class Source(Protocol):
     native: int
 
     def text(self, value: Any) -> str:
-        """One value as text."""
+        """Return one value as text."""
 
     def alarm(self) -> tuple[int, int, int, int]:
-        """Status, severity, ackt, acks."""
+        """Return status, severity, ackt and acks."""
 
     def stamp(self) -> float:
-        """Seconds since 1970 UTC."""
+        """Return the time stamp in seconds since 1970 UTC."""
 
     def properties(self) -> Properties:
-        """Units, limits, words."""
+        """Return units, limits and words."""
 
     def record_type(self) -> str:
-        """The name of the record type."""
+        """Return the name of the record type."""
 
 
 def encode(dbr: int, values: Sequence[Any], source: Source) -> bytes:
-    """Values as the payload of a message, padded to eight bytes; raises NotConvertible."""
+    """Return values as the payload of a message, padded to eight bytes. Raises NotConvertible."""
     if dbr in {PUT_ACKT, PUT_ACKS}:
         raise NotConvertible("an acknowledgement is written, never read")
     if dbr == CLASS_NAME:
@@ -86,20 +86,20 @@ def encode(dbr: int, values: Sequence[Any], source: Source) -> bytes:
     if dbr == STSACK_STRING:
         status, severity, ackt, acks = source.alarm()
         return _padded(struct.pack(">HHHH", status, severity, ackt, acks) + _body(STRING, values, source))
-    dress, base = divmod(dbr, 7)
-    return _padded(_head(dress, base, source) + _body(base, values, source))
+    form, base = divmod(dbr, 7)
+    return _padded(_head(form, base, source) + _body(base, values, source))
 
 
 def blank(dbr: int, count: int) -> bytes:
-    """The payload of a message that has no value to tell."""
-    if dbr > LAST_DRESSED:
+    """Return the payload of a message without a value: all zeros."""
+    if dbr > LAST_FORMED:
         return bytes(8 if dbr in {PUT_ACKT, PUT_ACKS} else 48)
-    dress, base = divmod(dbr, 7)
-    return _padded(_head(dress, base, _Nothing()) + bytes(_SIZE[base] * count))
+    form, base = divmod(dbr, 7)
+    return _padded(_head(form, base, _Nothing()) + bytes(_SIZE[base] * count))
 
 
 def decode(dbr: int, count: int, payload: bytes | memoryview) -> tuple[Any, ...]:
-    """The values of a put in one of the plain types; ValueError if they are not all there."""
+    """Return the values of a put in one of the plain types; ValueError if they are not all there."""
     data = bytes(payload)
     if dbr == STRING:
         texts = [data[at : at + STRING_SIZE] for at in range(0, STRING_SIZE * count, STRING_SIZE)]
@@ -112,7 +112,7 @@ def decode(dbr: int, count: int, payload: bytes | memoryview) -> tuple[Any, ...]
 
 
 def stamp(moment: float) -> tuple[int, int]:
-    """Seconds since 1990 and nanoseconds; (0, 0) for a time before that, as base shows "never"."""
+    """Return seconds since 1990 and nanoseconds; (0, 0) for a time before that, as base shows "never"."""
     seconds = math.floor(moment)
     if seconds < EPICS_EPOCH:
         return 0, 0
@@ -121,37 +121,37 @@ def stamp(moment: float) -> tuple[int, int]:
 
 def fixed_size(dbr: int, count: int) -> int:
     """Bytes of a payload with ``count`` values, padded."""
-    if dbr > LAST_DRESSED:
+    if dbr > LAST_FORMED:
         return len(blank(dbr, 1))
-    dress, base = divmod(dbr, 7)
-    size = len(_head(dress, base, _Nothing())) + _SIZE[base] * count
+    form, base = divmod(dbr, 7)
+    size = len(_head(form, base, _Nothing())) + _SIZE[base] * count
     return size + -size % 8
 
 
-# ---- the dresses ----
+# ---- the forms ----
 
 
-def _head(dress: int, base: int, source: Source) -> bytes:
-    """What stands before the value."""
-    if not dress:
+def _head(form: int, base: int, source: Source) -> bytes:
+    """Return what stands before the value."""
+    if not form:
         return b""
     status, severity, *_ = source.alarm()
-    if dress == TIME:
+    if form == TIME:
         return _STAMP.pack(status, severity, *stamp(source.stamp())) + bytes(_TIME_PAD.get(base, 0))
     alarm = _ALARM.pack(status, severity)
-    if dress == STS or base == STRING:
+    if form == STS or base == STRING:
         return alarm + bytes(_STS_PAD.get(base, 0))
-    return alarm + _metadata(dress, base, source.properties())
+    return alarm + _metadata(form, base, source.properties())
 
 
-def _metadata(dress: int, base: int, properties: Properties) -> bytes:
+def _metadata(form: int, base: int, properties: Properties) -> bytes:
     if base == ENUM:
         words = [word.encode("latin-1", "replace")[: STATE_SIZE - 1] for word in properties.states[:MAX_STATES]]
         return struct.pack(">H", len(words)) + b"".join(word.ljust(STATE_SIZE, b"\0") for word in words).ljust(
             MAX_STATES * STATE_SIZE, b"\0"
         )
     units = properties.units.encode("latin-1", "replace")[: UNIT_SIZE - 1].ljust(UNIT_SIZE, b"\0")
-    limits = properties.limits[: 8 if dress == CTRL else 6]
+    limits = properties.limits[: 8 if form == CTRL else 6]
     if base in {FLOAT, DOUBLE}:
         numbers = [to_float(limit) for limit in limits] if base == FLOAT else limits
         return struct.pack(f">hxx8s{len(limits)}{_FORMAT[base]}", properties.precision, units, *numbers)
@@ -197,7 +197,7 @@ class _Nothing:
 
 
 def convert(value: Any, native: int, base: int) -> float | int:
-    """A value of one type as a number of another."""
+    """Return a value of one type as a number of another."""
     if native == STRING:
         if base == ENUM and not value.isdecimal():
             raise NotConvertible(f"'{value}' has no words to choose from")
@@ -210,7 +210,7 @@ def convert(value: Any, native: int, base: int) -> float | int:
 
 
 def number(text: str) -> float:
-    """A text as a number; an empty one is 0."""
+    """Return a text as a number; an empty one is 0."""
     try:
         return float(text) if text.strip() else 0.0
     except ValueError:
@@ -218,7 +218,7 @@ def number(text: str) -> float:
 
 
 def to_float(value: float) -> float:
-    """A number in the range of a 32-bit float: what is too large or too small becomes the largest or smallest."""
+    """Return a number within the range of a 32-bit float: what is too large becomes the largest, likewise small."""
     value = float(value)
     if value == 0 or not math.isfinite(value):
         return value
@@ -232,7 +232,7 @@ def _cast(whole: int, base: int) -> int:
 
 
 def text_of(value: float, precision: int) -> str:
-    """A floating point number as text, as cvtDoubleToString writes it (half is rounded up in the last place)."""
+    """Return a number as text, as cvtDoubleToString writes it: half is rounded up in the last place."""
     if math.isnan(value) or precision > 8 or abs(value) > 1e7:
         if precision > 8 or abs(value) > 1e16:
             precision = min(precision, 17)

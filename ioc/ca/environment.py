@@ -35,7 +35,7 @@ def broadcasts() -> Iterator[tuple[str, str]]:
 
 
 def server_port() -> int:
-    """The port for searches, and for connections if it is free. ValueError if it is none."""
+    """Return the port for searches, and for connections if it is free. ValueError if it is none."""
     text = os.environ.get("EPICS_CAS_SERVER_PORT") or str(SERVER_PORT)
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise ValueError(f"EPICS_CAS_SERVER_PORT is '{text}', not a port from 1 to 65535")

@@ -13,7 +13,8 @@ from ioc.fields import FIELDS
 from ioc.numbers import to_long
 from ioc.record import Record
 
-LONG_STRING_SIZE = 1 << 20  # of an lsi: the list of all records is long
+# Bytes of an lsi: the list of all records is long
+LONG_STRING_SIZE = 1 << 20
 
 # The DBR type in which Channel Access carries a field
 NATIVE = {
@@ -36,7 +37,7 @@ NATIVE = {
 
 
 def _choice(record: Record, field: str, words: str) -> int:
-    """The index of words in a field's menu."""
+    """Return the index of words in a field's menu."""
     return dbd.fields(record.point.rtyp.name)[field].choices.index(words)
 
 
@@ -72,7 +73,7 @@ _LIVE: Mapping[str, Callable[[Record], Any]] = {
 
 
 def field_value(record: Record, field: dbd.FieldType) -> Value:
-    """What a field holds now: live, set by the driver or the site, or what base's definition begins with."""
+    """Return what a field holds now: live, set by the driver or the site, or what base's definition begins with."""
     live = _LIVE.get(field.name)
     if live is not None:
         value = live(record)

@@ -19,12 +19,12 @@ _ALWAYS, _NEVER = {"unless"}, {"before", "first", "while", "last", "after"}
 
 
 def has_filter(name: bytes) -> bool:
-    """True for a name that asks for a filter."""
+    """Return True for a name that asks for a filter."""
     return any(mark in name for mark in _MARKS)
 
 
 def split(name: str) -> tuple[str, ca.ChannelFilter]:
-    """The name without its filter, and the filter; ValueError for one that makes no sense."""
+    """Return the name without its filter, and the filter; ValueError for one that makes no sense."""
     try:
         parts = ca.parse_record_field(name)
         found = ca.parse_channel_filter(parts.modifiers.filter_)
@@ -55,13 +55,16 @@ class FilteredView(View):
 
     @property
     def writable(self) -> bool:
+        """Return True if clients may write."""
         return self._whole.writable
 
     @property
     def field_name(self) -> str:
+        """Return the name of a field other than the value; "" for the value."""
         return self._whole.field_name
 
     def values(self) -> Array:
+        """Return the values of now, with ``arr`` a piece of them."""
         values = self._whole.values()
         arr = self._filter.arr
         if arr is None:
@@ -70,27 +73,33 @@ class FilteredView(View):
         return values[arr.s : end : arr.i]
 
     def values_for(self, dbr_type: int, count: int) -> Array:
+        """Return at most ``count`` values (0: all) to be sent as a DBR type."""
         if self._filter.arr is None:
             return self._whole.values_for(dbr_type, count)
         return super().values_for(dbr_type, count)
 
     def most(self, dbr_type: int) -> int:
+        """Return the largest number of values that is sent as a DBR type."""
         return self._whole.most(dbr_type)
 
     def put(self, values: Array) -> Any:
+        """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
         return self._whole.put(values)
 
     def text(self, value: Any) -> str:
+        """Return one value as text."""
         return self._whole.text(value)
 
     def properties(self) -> Any:
+        """Return units, limits and words."""
         return self._whole.properties()
 
     def stamp(self) -> float:
+        """Return the time stamp in seconds since 1970 UTC: with ``ts`` that of the update."""
         return time.time() if self._filter.ts else self._whole.stamp()
 
     def passes(self, last: Any, mask: int) -> bool:
-        """True if an update is to be sent: an alarm always; a value when it left the deadband around the last one."""
+        """Return True if an update is to be sent: an alarm always; a value that left the deadband around the last."""
         sync, dbnd = self._filter.sync, self._filter.dbnd
         if sync is not None and sync.m in _NEVER:
             return False
@@ -102,7 +111,7 @@ class FilteredView(View):
 
 
 def _check(found: ca.ChannelFilter) -> None:
-    """caproto takes some filters that mean nothing."""
+    """Refuse what caproto accepts although it means nothing. Raises ValueError."""
     if found.arr is not None:
         for part in found.arr:
             if part is not None and not isinstance(part, int):

@@ -37,7 +37,7 @@ class Frames:
         self._frames["id"] = [subscription.id for subscription in subscriptions]
 
     def send(self, block: Block, masks: Masks) -> None:
-        """Hand the client what changed."""
+        """Send the client what changed in the block."""
         wanted = np.flatnonzero(masks[self._rows] & self._mask)
         if not len(wanted):
             return
@@ -56,11 +56,11 @@ class Frames:
 
 
 def arrange(block: Block) -> tuple[list[Frames], list[tuple[int, Subscription]]]:
-    """Who watches a block: by client and mask, and those (row, subscription) that want something else."""
+    """Return the subscriptions to a block: by client and mask, and those (row, subscription) of other types."""
     together: dict[tuple[Connection, int], tuple[list[int], list[Subscription]]] = {}
     others = []
     for row, record in enumerate(block.records):
-        for subscription in record.watchers:
+        for subscription in record.monitors:
             if subscription.fast:
                 rows, members = together.setdefault((subscription.connection, subscription.mask), ([], []))
                 rows.append(row)

@@ -23,14 +23,14 @@ NORMAL, BAD_TYPE, GET_FAIL, PUT_FAIL, BAD_COUNT, NO_WRITE_ACCESS = 1, 114, 152, 
 
 
 def header(command: int, size: int, data_type: int, count: int, first: int, second: int) -> bytes:
-    """A message's header, in the long form when size or count need it."""
+    """Return a message's header, in the long form when size or count need it."""
     if size < 0xFFFF and count < 0xFFFF:
         return HEADER.pack(command, size, data_type, count, first, second)
     return HEADER.pack(command, 0xFFFF, data_type, 0, first, second) + LARGE.pack(size, count)
 
 
 def split(datagram: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
-    """The whole messages in a datagram: (command, data type, first and second parameter, payload)."""
+    """Return the whole messages in a datagram: (command, data type, first and second parameter, payload)."""
     at, end = 0, len(datagram)
     while end - at >= HEADER.size:
         command, size, data_type, _, first, second = HEADER.unpack_from(datagram, at)
@@ -42,7 +42,7 @@ def split(datagram: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
 
 
 def reply(command: int, dbr_type: int, count: int, number: int, view: View, status: int = NORMAL) -> bytes:
-    """A message with a view's values; ``count`` 0 asks for as many as there are, more is filled up with zeros."""
+    """Return a message with a view's values; ``count`` 0: as many as there are; what is missing is zeros."""
     values = view.values_for(dbr_type, count)
     try:
         payload = dbr.encode(dbr_type, values, view)

@@ -31,7 +31,7 @@ async def refuse(names: Sequence[str], port: int) -> None:
 
 
 def find(names: Sequence[str], port: int) -> dict[str, tuple[str, int]]:
-    """The names that somebody answers for, and where; an IOC that is gone may still stand in a name server."""
+    """Return the names that somebody answers for, and where; an IOC that is gone may still stand in a name server."""
     found: dict[str, tuple[str, int]] = {}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
         asker.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)

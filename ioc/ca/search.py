@@ -1,4 +1,4 @@
-"""Answering searches: who asks a network for a name is told the server's port."""
+"""Answering searches for names: with the server's port."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from collections.abc import Callable
 
 from ioc.ca.message import HEADER, PROTOCOL_VERSION, SEARCH, VERSION, split
 
-_ANYWHERE = 0xFFFFFFFF  # "at the address that this datagram came from"
+# "At the address that this datagram came from"
+_ANYWHERE = 0xFFFFFFFF
 _VERSION = struct.Struct(">H6x")
 
 
 def found(port: int, cid: int) -> bytes:
-    """The answer for a name that is served."""
+    """Return the answer for a name that is served."""
     return HEADER.pack(SEARCH, _VERSION.size, port, 0, _ANYWHERE, cid) + _VERSION.pack(PROTOCOL_VERSION)
 
 
 def answer(datagram: bytes, known: Callable[[bytes], bool], port: int) -> bytes:
-    """The datagram to send back; empty when nothing in it concerns this server.
+    """Return the datagram to send back; empty when nothing in it concerns this server.
 
     The client's sequence number is echoed: libca takes answers without it for old ones and searches far more slowly.
     What is not understood is passed over; a network carries all kinds of things to a well-known port.

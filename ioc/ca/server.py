@@ -1,4 +1,4 @@
-"""The Channel Access server: which records there are, and who is told what changed in them.
+"""The Channel Access server: which records there are, and which clients get what changed in them.
 
 caproto opens the ports, reads the environment and sends the beacons; what clients send and get is read and written in
 ``connection.py`` and ``conversation.py``. Private parts of caproto 1.3 overridden here (tests/ioc/ca/test_server.py
@@ -43,7 +43,7 @@ class Server:
         environment.fill()
         self.clients: dict[Connection, Conversation] = {}
         self._values: dict[bytes, View] = {}
-        self._field_watchers: dict[Record, dict[Subscription, None]] = {}
+        self._field_monitors: dict[Record, dict[Subscription, None]] = {}
         self._context = _Context(self)
 
     # ---- for the instruments ----
@@ -59,11 +59,11 @@ class Server:
 
     def post(self, changes: Changes) -> None:
         """Send what changed to the clients that subscribed to it: each is written to once."""
-        fields, pack = self._field_watchers, dbr.time_double
+        fields, pack = self._field_monitors, dbr.time_double
         moment = seconds = nanoseconds = -1.0
         for record, mask in changes:
             payload = None
-            for subscription in record.watchers:
+            for subscription in record.monitors:
                 if not subscription.mask & mask:
                     continue
                 connection = subscription.connection
@@ -83,24 +83,24 @@ class Server:
         self._flush()
 
     def post_block(self, block: Block, masks: Masks) -> None:
-        """The same for all records of a block."""
-        if block.watchers is None:
-            block.watchers = frames.arrange(block)
-        together, others = block.watchers
+        """Send what changed in a block; ``masks``: one for each of its records."""
+        if block.monitors is None:
+            block.monitors = frames.arrange(block)
+        together, others = block.monitors
         for each in together:
             each.send(block, masks)
         for row, subscription in others:
             if subscription.mask & masks[row] and subscription.passes(int(masks[row])):
                 subscription.connection.update(subscription)
-        if self._field_watchers:
+        if self._field_monitors:
             for row in np.flatnonzero(masks & ALARM):
-                if block.records[row] in self._field_watchers:
+                if block.records[row] in self._field_monitors:
                     self._post_fields(block.records[row], int(masks[row]))
         self._flush()
 
     def post_field(self, record: Record, name: str, mask: int = VALUE | LOG) -> None:
         """Send a field that was set to the clients that subscribed to it."""
-        for subscription in self._field_watchers.get(record, ()):
+        for subscription in self._field_monitors.get(record, ()):
             if subscription.view.field_name == name:
                 subscription.last = subscription.view.values()
                 if subscription.mask & mask:
@@ -121,35 +121,35 @@ class Server:
 
     @property
     def names(self) -> list[str]:
-        """The names of all records, in the order in which they came."""
+        """Return the names of all records, in the order in which they came."""
         return [view.record.name for view in tuple(self._values.values())]
 
     @property
     def search_port(self) -> int:
-        """The UDP port on which searches are answered."""
+        """Return the UDP port on which searches are answered."""
         return int(self._context.ca_server_port)
 
     @property
     def port(self) -> int | None:
-        """The TCP port; None until it is bound."""
+        """Return the TCP port; None until it is bound."""
         port: int | None = self._context.port
         return port
 
     @property
     def addresses(self) -> list[str]:
-        """The addresses that the server is restricted to (EPICS_CAS_INTF_ADDR_LIST); empty: it listens everywhere."""
+        """Return the addresses that the server is restricted to (EPICS_CAS_INTF_ADDR_LIST); empty: none."""
         return [address for address in self._context.interfaces if address != "0.0.0.0"]
 
     @property
     def load(self) -> tuple[int, int, int]:
-        """(clients, channels, records) at the moment."""
+        """Return how many clients, channels and records there are at the moment."""
         clients = tuple(self.clients.values())
         return len(clients), sum(len(conversation.channels) for conversation in clients), len(self._values)
 
     # ---- for the clients ----
 
     def find(self, name: bytes) -> View | None:
-        """What a name stands for; None if nothing."""
+        """Return what a name stands for; None if it is not served."""
         value = self._values.get(name)
         if value is not None:
             return value
@@ -164,12 +164,12 @@ class Server:
         except KeyError:
             return None
 
-    def known(self, name: bytes) -> bool:
-        """True if a name is served."""
+    def serves(self, name: bytes) -> bool:
+        """Return True if a name is served."""
         return self.find(name) is not None
 
     def search_answer(self, cid: int) -> bytes:
-        """The answer to a search for a name that is served."""
+        """Return the answer to a search for a name that is served."""
         return search.found(self._context.port, cid)
 
     def subscribe(self, subscription: Subscription) -> None:
@@ -177,26 +177,26 @@ class Server:
         record = subscription.view.record
         subscription.last = subscription.view.values()
         if subscription.view.field_name:
-            self._field_watchers.setdefault(record, {})[subscription] = None
+            self._field_monitors.setdefault(record, {})[subscription] = None
         else:
-            self._set_watchers(record, (*record.watchers, subscription))
+            self._set_monitors(record, (*record.monitors, subscription))
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Send no updates to it any more."""
         record = subscription.view.record
         if subscription.view.field_name:
-            watchers = self._field_watchers[record]
-            del watchers[subscription]
-            if not watchers:
-                del self._field_watchers[record]
+            monitors = self._field_monitors[record]
+            del monitors[subscription]
+            if not monitors:
+                del self._field_monitors[record]
         else:
-            place = record.watchers.index(subscription)
-            self._set_watchers(record, record.watchers[:place] + record.watchers[place + 1 :])
+            place = record.monitors.index(subscription)
+            self._set_monitors(record, record.monitors[:place] + record.monitors[place + 1 :])
 
-    def _set_watchers(self, record: Record, watchers: tuple[Subscription, ...]) -> None:
-        record.watchers = watchers
+    def _set_monitors(self, record: Record, monitors: tuple[Subscription, ...]) -> None:
+        record.monitors = monitors
         if record.block is not None:
-            record.block.watchers = None
+            record.block.monitors = None
 
     def remove(self, connection: Connection) -> None:
         """Forget a client that has left."""
@@ -215,8 +215,8 @@ class Server:
             connection.flush()
 
     def _post_fields(self, record: Record, mask: int) -> None:
-        """DBE_PROPERTY concerns all fields; an alarm those that tell it, as they change (recGblResetAlarms)."""
-        for subscription in self._field_watchers[record]:
+        """Send fields: DBE_PROPERTY concerns all; an alarm those that show it, as they change (recGblResetAlarms)."""
+        for subscription in self._field_monitors[record]:
             wanted = mask & PROPERTY
             field = subscription.view.field_name
             if mask & ALARM and field in _ALARM_FIELDS:
@@ -233,7 +233,7 @@ class _Context(caproto_server.Context):  # type: ignore[misc]
     def __init__(self, server: Server) -> None:
         super().__init__({})
         self.log = log
-        self.log.setLevel(logging.WARNING)  # caproto tells every client that comes and goes
+        self.log.setLevel(logging.WARNING)  # caproto logs every client that comes and goes
         self.log.addFilter(_briefly())
         self.ca_server_port = environment.server_port()
         self._server = server
@@ -268,7 +268,7 @@ class _Context(caproto_server.Context):  # type: ignore[misc]
     def _answer(self, datagram: bytes, sender: tuple[str, int]) -> bytes:
         if sender[0] in self.ignore_addresses:
             return b""
-        return search.answer(datagram, self._server.known, self.port)
+        return search.answer(datagram, self._server.serves, self.port)
 
 
 class _Searches:
@@ -299,16 +299,16 @@ class _Searches:
 
 
 def _briefly() -> Callable[[logging.LogRecord], bool]:
-    """A log filter: a beacon that cannot be sent is worth one line and no traceback."""
-    told = set()
+    """Return a log filter: a beacon that cannot be sent is worth one line and no traceback."""
+    seen = set()
 
     def keep(record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if str(record.msg).startswith("Failed to send beacon"):
             record.exc_info = None
             nobody_listens = error is not None and isinstance(error.__cause__, ConnectionRefusedError)
-            first = record.args not in told
-            told.add(record.args)
+            first = record.args not in seen
+            seen.add(record.args)
             return first and not nobody_listens  # a computer without a repeater has no client either
         return True
 

@@ -47,7 +47,8 @@ _RANGES = {
 # Record types that have a range to display, and a range to control; the others say 0
 _DISPLAYED = frozenset(rtyp for rtyp in RecordType if rtyp.numeric) | {RecordType.waveform}
 _CONTROLLED = _DISPLAYED | {RecordType.bo}
-_NO_PRECISION = 6  # of a number as text, in records without PREC
+# Digits of a number as text, in records without PREC
+_NO_PRECISION = 6
 
 # Fields in the unit and range of the value
 _LIMITED = frozenset({"HIHI", "HIGH", "LOW", "LOLO", "LALM", "ALST", "MLST", "SVAL"})
@@ -81,20 +82,17 @@ class Owner(Protocol):
     """Who carries out what a client puts (an instrument)."""
 
     def put(self, record: Record, value: Value | Array) -> Awaitable[None]:
-        """A put to the value."""
+        """Carry out a put to the value. Raises Refused and the other DeviceErrors."""
 
     def set_field(self, record: Record, name: str, value: Value) -> Awaitable[None] | None:
-        """A put to a field; something to wait for if it takes time. Raises Refused."""
+        """Carry out a put to a field; return what to wait for if it takes time. Raises Refused."""
 
     def acknowledge(self, record: Record, field: str, value: int) -> None:
-        """DBR_PUT_ACKS (``field`` ACKS: all alarms up to this severity) or DBR_PUT_ACKT (ACKT: 0 or 1)."""
+        """Carry out DBR_PUT_ACKS (``field`` ACKS: all alarms up to a severity) or DBR_PUT_ACKT (ACKT: 0 or 1)."""
 
 
 class View:
-    """A record's value (``native``: its DBR type, ``count``: the most elements it can have).
-
-    ``field_name``: of a field other than the value; "" for the value.
-    """
+    """A record's value (``native``: its DBR type, ``count``: the most elements it can have)."""
 
     __slots__ = ("count", "native", "owner", "record")
 
@@ -107,44 +105,45 @@ class View:
 
     @property
     def field_name(self) -> str:
+        """Return the name of a field other than the value; "" for the value."""
         return ""
 
     @property
     def scalar_double(self) -> bool:
-        """True for the value of an ai or ao."""
+        """Return True for the value of an ai or ao."""
         return self.native == dbr.DOUBLE and self.count == 1
 
     @property
     def writable(self) -> bool:
-        """True if clients may write: announced to them, so that screens show what can be set."""
+        """Return True if clients may write: announced to them, so that screens show what can be set."""
         return self.record.point.rtyp.writable
 
     def values(self) -> Array:
-        """What is to be shown now."""
+        """Return the values of now, one or more."""
         val = self.record.val
         return val if type(val) is tuple else (val,)
 
     def most(self, dbr_type: int) -> int:
-        """The largest number of values that is sent as a DBR type."""
+        """Return the largest number of values that is sent as a DBR type."""
         return self.count
 
     def passes(self, last: Any, mask: int) -> bool:
-        """True if a change concerns a subscriber who was told ``last`` (a filter may not think so)."""
+        """Return True if a change is to be sent to a subscriber who got ``last`` (a filter may hold it back)."""
         return True
 
     def values_for(self, dbr_type: int, count: int) -> Array:
-        """At most ``count`` values (0: all) to be sent as a DBR type."""
+        """Return at most ``count`` values (0: all) to be sent as a DBR type."""
         values = self.values()
         return values[:count] if count else values
 
     def put(self, values: Array) -> Awaitable[None] | None:
-        """A client's put; something to wait for if it takes time. Raises Refused."""
+        """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
         if self.native == dbr.STRING:
             return self.owner.put(self.record, _text_put(values, _NO_PRECISION))
         return self.owner.put(self.record, values[0] if len(values) == 1 else values)
 
     def text(self, value: Any) -> str:
-        """One value as text."""
+        """Return one value as text."""
         if self.native == dbr.ENUM:
             return _state(self.record.point.rtyp, self.record.point.states, value)
         if self.native in {dbr.DOUBLE, dbr.FLOAT}:
@@ -152,20 +151,20 @@ class View:
         return str(value)
 
     def alarm(self) -> tuple[int, int, int, int]:
-        """Status, severity, ackt, acks."""
+        """Return status, severity, ackt and acks."""
         record = self.record
         return record.stat, record.sevr, record.ackt, record.acks
 
     def stamp(self) -> float:
-        """Seconds since 1970 UTC."""
+        """Return the time stamp in seconds since 1970 UTC."""
         return float(self.record.time)
 
     def record_type(self) -> str:
-        """The name of the record type."""
+        """Return the name of the record type."""
         return self.record.point.rtyp.name
 
     def properties(self) -> Properties:
-        """Units, limits, words."""
+        """Return units, limits and words."""
         point = self.record.point
         if point.rtyp.states:
             control = _RANGES["ENUM"] if point.rtyp in _CONTROLLED else (0, 0)
@@ -200,19 +199,23 @@ class FieldView(View):
 
     @property
     def writable(self) -> bool:
+        """Return True if clients may write."""
         name = self.field.name
         return name in _SWITCHES or (name in FIELDS and FIELDS[name].live)
 
     def values(self) -> Array:
+        """Return the values of now."""
         return (field_value(self.record, self.field),)
 
     def put(self, values: Array) -> Awaitable[None] | None:
+        """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
         if len(values) > 1 and self.native != dbr.STRING:
             raise Refused(f"one value is wanted, not {len(values)}; not set: {self.record.name}.{self.field.name}")
         value = _text_put(values, self._text_precision()) if self.native == dbr.STRING else values[0]
         return self.owner.set_field(self.record, self.field.name, value)
 
     def text(self, value: Any) -> str:
+        """Return one value as text."""
         if self.native == dbr.ENUM:
             if not 0 <= value < len(self.field.choices):
                 raise dbr.NotConvertible(f"{value} is none of the words of {self.field.name}")
@@ -223,9 +226,11 @@ class FieldView(View):
 
     @property
     def field_name(self) -> str:
+        """Return the name of a field other than the value; "" for the value."""
         return self.field.name
 
     def properties(self) -> Properties:
+        """Return units, limits and words."""
         field, point = self.field, self.record.point
         if self.native == dbr.ENUM:
             return Properties(states=field.choices)
@@ -263,37 +268,43 @@ class TextView(View):
 
     @property
     def writable(self) -> bool:
+        """Return True if clients may write."""
         return self.whole.writable
 
     def values(self) -> Array:
+        """Return the values of now."""
         text = str(self.whole.values()[0]).encode("latin-1", "replace")
         return (*text[: self.count - 1], 0)
 
     @property
     def field_name(self) -> str:
+        """Return the name of a field other than the value; "" for the value."""
         return self.whole.field_name
 
     def most(self, dbr_type: int) -> int:
-        """Characters are many only as characters: a million numbers as text would be 40 MB."""
+        """Return the size for characters, 40 for other types: a million numbers as text would be 40 MB."""
         return self.count if dbr_type % 7 == dbr.CHAR else min(self.count, dbr.STRING_SIZE)
 
     def values_for(self, dbr_type: int, count: int) -> Array:
-        """Of characters, a piece ends with a NUL too."""
+        """Return at most ``count`` values; of characters, a piece ends with a NUL too."""
         values = super().values_for(dbr_type, min(count, self.most(dbr_type)) or self.most(dbr_type))
         return (*values[:-1], 0) if dbr_type % 7 == dbr.CHAR and values else values
 
     def put(self, values: Array) -> Awaitable[None] | None:
+        """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
         return self.whole.put(values)
 
     def text(self, value: Any) -> str:
+        """Return one value as text."""
         return str(value)
 
     def properties(self) -> Properties:
+        """Return units, limits and words."""
         return Properties()
 
 
 def view_of(value: View, field: str) -> View:
-    """The view of a field ("", "VAL", "HIHI", "DESC$" ...) beside a record's value; KeyError when there is none."""
+    """Return the view of a field ("", "VAL", "HIHI", "DESC$" ...) beside a record's value. Raises KeyError."""
     name = field.removesuffix("$") or "VAL"
     view, length = value, _text_size(value.record)
     if name != "VAL":
@@ -320,26 +331,26 @@ def _state(rtyp: RecordType, states: tuple[str, ...], value: int) -> str:
 
 
 def _words(point: Point) -> tuple[str, ...]:
-    """The words of a state record; a bi and a bo always have two."""
+    """Return the words of a state record; a bi and a bo always have two."""
     return (*point.states, "", "")[:2] if point.rtyp in {RecordType.bi, RecordType.bo} else point.states
 
 
 def _text_put(values: Array, precision: int) -> Value:
-    """What is to become of a put to a text: a text, a number in words, or characters that came one by one."""
+    """Return a put to a text as one value: a text, a number in words, or characters that came one by one."""
     if len(values) > 1:
         return _joined(values)
     return dbr.text_of(values[0], precision) if isinstance(values[0], float) else values[0]
 
 
 def _joined(values: Array) -> Value:
-    """Characters that came one by one, up to the NUL."""
+    """Return characters that came one by one as a text, up to the NUL."""
     if not all(isinstance(value, int) for value in values):
         raise Refused(f"a text is wanted, not {len(values)} values")
     return bytes(int(value) & 0xFF for value in values).partition(b"\0")[0].decode("latin-1")
 
 
 def _control(point: Point) -> tuple[float, float]:
-    """Control limits: DRVH and DRVL of an output, the display range of an input."""
+    """Return the control limits: DRVH and DRVL of an output, the display range of an input."""
     if not point.rtyp.writable:
         return _or_0(point.hopr), _or_0(point.lopr)
     return (

@@ -26,5 +26,5 @@ app.add_typer(simulation.app, name="sim")
 
 
 def main() -> None:
-    """The console script."""
+    """Run the command line: the console script ``rackioc``."""
     app()

@@ -45,6 +45,8 @@ def command(target: typer.Typer, name: str, **options: Any) -> Callable[[Callabl
 
 
 def guarded(action: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command that ends with a sentence and an exit code where it would raise a known error."""
+
     @wraps(action)
     def guarded(*args: Any, **kwargs: Any) -> None:
         try:
@@ -63,7 +65,7 @@ def guarded(action: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def archive_of(config: Config) -> Archive:
-    """What stands under ``archive:``; exit code 2 if nothing does."""
+    """Return what stands under ``archive:``; exit code 2 if nothing does."""
     if config.archive is None:
         typer.echo(f"{config.path}: archive: is missing; it says what to keep (pvs) and where (database)", err=True)
         raise typer.Exit(EXIT_CONFIG)
@@ -71,7 +73,7 @@ def archive_of(config: Config) -> Archive:
 
 
 def start_log() -> None:
-    """As the environment wants it."""
+    """Start logging to stderr, at the level that ``RACKIOC_LOG`` gives. Raises CommandError."""
     level = os.environ.get("RACKIOC_LOG", "INFO").upper()
     if level not in logging.getLevelNamesMapping():
         raise CommandError(f"RACKIOC_LOG is {level}; allowed: DEBUG, INFO, WARNING, ERROR")

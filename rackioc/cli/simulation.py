@@ -25,7 +25,7 @@ ControlOption = Annotated[Path, typer.Option(help="Unix socket on which faults a
 @app.callback(invoke_without_command=True)
 @guarded
 def sim_rack(context: typer.Context, large: LargeOption = False) -> None:
-    """Simulated instruments on the real wire, with faults on request."""
+    """Simulate instruments on the real wire, with faults on request."""
     if large and context.invoked_subcommand is not None:
         raise typer.BadParameter(f"--large stands alone or behind 'demo', not before '{context.invoked_subcommand}'")
     if large:

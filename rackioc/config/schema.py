@@ -31,9 +31,9 @@ _PASSWORD = re.compile(r"(://[^:/@]*:).*@")
 
 
 def check(schema: type, data: Any, key: Key, file: YamlFile, also: tuple[str, ...] = ()) -> Any:
-    """The dataclass made from ``data``, which stands at ``key`` in the file; None when it has faults (noted there).
+    """Return the dataclass made from ``data``, which stands at ``key`` in the file; None when it has faults.
 
-    ``also``: keys that are allowed there besides, and were taken out before.
+    ``also``: keys that are allowed there besides, and were taken out before. The faults are added to the file's.
 
     Texts that came from the environment are read as YAML where a number is wanted. After a fault, what is left
     without it is still checked, so that one run shows all faults.
@@ -70,7 +70,7 @@ def check(schema: type, data: Any, key: Key, file: YamlFile, also: tuple[str, ..
 
 
 def _read_again(data: Any, path: Key, found: list[Any], key: Key, file: YamlFile) -> bool:
-    """A text from the environment where a number is wanted: read it as YAML would."""
+    """Read a text from the environment as YAML where a number is wanted; return True if that changed it."""
     kinds = {each["type"] for each in found}
     if (*key, *path) not in file.from_environment or not kinds & {"float_type", "int_type", "bool_type"}:
         return False
@@ -112,7 +112,7 @@ def _either(sentences: list[str]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A faulty value, without the password of a URL in it."""
+    """Return a faulty value, without the password of a URL in it."""
     return _PASSWORD.sub(r"\1***@", json.dumps(value))
 
 
@@ -128,7 +128,7 @@ def _drop(data: Any, path: Key) -> bool:
 
 
 def _by_path(data: Any, error: pydantic.ValidationError) -> dict[Key, list[Any]]:
-    """The errors of each key: one that has alternatives has one for each."""
+    """Return the errors of each key: one that has alternatives has one for each."""
     found: dict[Key, list[Any]] = {}
     for each in error.errors():
         found.setdefault(_path(data, each), []).append(each)
@@ -136,7 +136,7 @@ def _by_path(data: Any, error: pydantic.ValidationError) -> dict[Key, list[Any]]
 
 
 def _path(data: Any, error: Any) -> Key:
-    """The place of an error as keys of the data."""
+    """Return the place of an error as keys of the data."""
     *parts, last = error["loc"]
     if error["type"] == "missing":
         return (*_resolve(data, parts), last)
@@ -144,7 +144,7 @@ def _path(data: Any, error: Any) -> Key:
 
 
 def _resolve(data: Any, parts: Iterable[str | int]) -> Key:
-    """The parts that are keys of the data, as they stand there.
+    """Return the parts that are keys of the data, as they stand there.
 
     Others are words of the schema (pydantic adds the names of alternatives); numbers have become texts in JSON.
     """
@@ -165,7 +165,7 @@ def _walk(data: Any, path: Key) -> Any:
 
 
 def _names(hint: Any, path: Key) -> list[str]:
-    """The keys allowed at a place of a (nested) dataclass."""
+    """Return the keys allowed at a place of a (nested) dataclass."""
     if dataclasses.is_dataclass(hint):
         if not path:
             return [each.name for each in dataclasses.fields(hint)]

@@ -29,7 +29,7 @@ Kept = dict[str, dict[str, Any]]
 
 
 def load(path: Path) -> tuple[Kept, list[Fault]]:
-    """What was kept, and what is wrong with the file; no file is no fault."""
+    """Return what was kept, and what is wrong with the file; no file is no fault."""
     if not path.exists():
         return {}, []
     file = yamlfile.read(path)
@@ -40,7 +40,7 @@ def load(path: Path) -> tuple[Kept, list[Fault]]:
                 file.fault((name, field), "is not a field that clients may set; remove the line")
                 continue
             try:
-                kept.setdefault(str(name), {})[field] = None if value is None else FIELDS[field].take(value)
+                kept.setdefault(str(name), {})[field] = None if value is None else FIELDS[field].convert(value)
             except ValueError as error:
                 file.fault((name, field), f"{error}; correct or remove the line")
     if file.data is not None and not isinstance(file.data, dict):

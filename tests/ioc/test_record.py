@@ -352,10 +352,10 @@ def test_a_block_is_of_numbers_that_come_together_and_not_of_what_fails_together
     records = {name: Record(name, Point(name=name, rtyp=RecordType.ai)) for name in names}
     blocks = Blocks()
     lost = dict.fromkeys(reversed(names), Reading(None, Severity.INVALID, Status.COMM))
-    assert [blocks.take(records, lost) for _ in range(3)] == [None] * 3
+    assert [blocks.find(records, lost) for _ in range(3)] == [None] * 3
     good = dict.fromkeys(names, 1.0)
-    assert blocks.take(records, good) is None
-    found = blocks.take(records, good)
+    assert blocks.find(records, good) is None
+    found = blocks.find(records, good)
     assert found is not None
     assert found[0].records == list(records.values())
-    assert blocks.take(records, {**good, "x5": Reading(2.0)}) is None
+    assert blocks.find(records, {**good, "x5": Reading(2.0)}) is None

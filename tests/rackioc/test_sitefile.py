@@ -20,7 +20,7 @@ async def session(path: Path, scenario) -> None:
     kept, faults = sitefile.load(path)
     assert faults == []
     site, file = Site(), SiteFile(path, kept)
-    site.remember(kept, file.changed)
+    site.restore(kept, file.changed)
     async with running(site=site) as rig:
         await scenario(rig)
         file.close()

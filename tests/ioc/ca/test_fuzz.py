@@ -434,7 +434,7 @@ def test_an_answer_to_a_search_names_only_what_was_asked_for(small_ioc: SmallIoc
     """The function behind the port, in bulk: it never fails, and its answers are well formed."""
 
     async def answers(data: list[bytes]) -> list[bytes]:
-        return [search.answer(each, small_ioc.server.known, 5064) for each in data]
+        return [search.answer(each, small_ioc.server.serves, 5064) for each in data]
 
     for number, dice, size in batches(ANSWERS, 100):
         with told(number, data := [datagram(dice, small_ioc.prefix) for _ in range(size)]):
