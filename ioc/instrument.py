@@ -324,7 +324,7 @@ class Instrument:
             deadline = port.deadline
             if deadline is None or time.monotonic() < deadline:
                 continue
-            self._stalled = NoReply(f"{self.name} hangs: a call to it does not come back")
+            self._stalled = NoReply(f"{self.name} hangs: a call to it has not returned")
             self._log.warning("%s", self._stalled)
             self._invalidate(self._points, self._stalled)
             self._report(self._stalled)

@@ -125,7 +125,8 @@ class Port:
             self._wake.notify()
         await asyncio.to_thread(self._thread.join, STOP_PATIENCE)
         if self._thread.is_alive():
-            self._log.warning("%s: a call to the instrument still blocks; left behind", self._name)
+            sentence = "%s: a call has not returned within %g s; its connection may stay open"
+            self._log.warning(sentence, self._name, STOP_PATIENCE)
 
     async def retry(self) -> None:
         """Connect now (or anew), whatever the back-off says. Raises the DeviceError if that fails."""
@@ -190,7 +191,7 @@ class Port:
             try:
                 self._turn()
             except Exception as error:  # a thread that ends would leave old values standing as true
-                self._log.exception("%s: internal error in the port; going on", self._name)
+                self._log.exception("%s: internal error in the port; connecting again", self._name)
                 self._disconnect(LinkDown(f"{self._name}: internal error, {error}"))
         self._close_driver()
         stopped = LinkDown(f"{self._name} is being stopped")
@@ -206,7 +207,7 @@ class Port:
             self._schedule.make_due(now, reread.group)
         if self._retries:
             if self._up:
-                self._disconnect(LinkDown("connecting again, as asked"))
+                self._disconnect(LinkDown(f"{self._name} is connecting again, as asked by a put to Retry"))
             self._connect()
             self._complete(self._retries.popleft(), None if self._up else self._error)
         elif not self._up:
@@ -346,7 +347,7 @@ class Port:
         self._retry_after = FIRST_RETRY
         self._logged.pop("", None)
         if self._logged.pop(group, None):
-            self._log.info("%s: %s answers again", self._name, group)
+            self._log.info("%s: %s is read again without errors", self._name, group)
 
     def _end(self, scan: Scan, error: DeviceError | None = None) -> None:
         scan.end()

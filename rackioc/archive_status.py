@@ -27,7 +27,7 @@ def _point(name: str, rtyp: RecordType, egu: str, desc: str, **fields: object) -
 
 POINTS = (
     _point(
-        RUNNING, RecordType.bi, "", "archiver runs and tells its state",
+        RUNNING, RecordType.bi, "", "archiver runs and reports its state",
         states=("Down", "Up"), severities=(Severity.MAJOR, Severity.NO_ALARM),
     ),
     _point("Connected", _LONG, "PVs", "PVs connected"),
@@ -67,9 +67,9 @@ class ArchiveStatus(Driver):
         fresh = health is not None and health.age <= STALE
         yield {RUNNING: int(here and fresh)}
         if health is None or not here:
-            raise NoReply(f"no archiver runs that tells its state in {self._path}")
+            raise NoReply(f"the archiver is not running: no process holds {self._path}")
         if not fresh:
-            raise NoReply(f"the archiver (pid {health.pid}) has told nothing for {health.age:.0f} s")
+            raise NoReply(f"the archiver (pid {health.pid}) has not reported for {health.age:.0f} s")
         yield _readings(health)
 
     def write(self, point: Point, value: Value) -> Readings:

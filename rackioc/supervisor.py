@@ -56,7 +56,7 @@ async def _run(command: list[str], environment: Mapping[str, str]) -> int:
         try:
             await asyncio.wait_for(process.wait(), STOP_PATIENCE)
         except TimeoutError:
-            log.error("the archiver does not stop; killed")
+            log.error("the archiver has not stopped within %g s and was killed", STOP_PATIENCE)
             process.kill()
             await process.wait()
         raise

@@ -135,7 +135,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def drop(self, reason: str) -> None:
         """Cut the connection; the client finds its way back if it is one."""
-        log.warning("%s:%d %s; disconnected", *self.address, reason)
+        log.warning("client %s:%d is disconnected: %s", *self.address, reason)
         self.transport.abort()
 
     def answers_wait(self) -> bool:
@@ -150,10 +150,10 @@ class Connection(asyncio.BufferedProtocol):
         try:
             self._rest = data[self.receiver.receive(data) :]
         except BrokenProtocolError as error:
-            self.drop(f"does not speak Channel Access ({error})")
+            self.drop(f"it sent what is not Channel Access ({error})")
             return
         except Exception:
-            log.exception("internal error while answering %s:%d", *self.address)
+            log.exception("internal error while answering client %s:%d; it is disconnected", *self.address)
             self.transport.abort()
             return
         self.flush()

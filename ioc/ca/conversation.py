@@ -90,9 +90,9 @@ class Conversation:
                 begin += LARGE.size
             handle = _HANDLERS.get(command)
             if handle is None:
-                raise BrokenProtocolError(f"command {command}")
+                raise BrokenProtocolError(f"command {command}, which does not exist")
             if length > LARGEST_MESSAGE:
-                raise BrokenProtocolError(f"a message of {length} bytes")
+                raise BrokenProtocolError(f"a message of {length} bytes, allowed are {LARGEST_MESSAGE}")
             if end - begin < length:
                 break
             handle(self, data_type, count, first, second, data[begin : begin + length])

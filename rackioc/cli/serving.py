@@ -40,7 +40,8 @@ def check(config: ConfigPath) -> None:
     Of an archive on a server it tells what the user may not do there (exit code 1).
     """
     loaded = load(config)
-    typer.echo(f"{config}: good; {len(loaded.instruments)} instruments")
+    count = len(loaded.instruments)
+    typer.echo(f"{config}: no faults; {count} instrument{'' if count == 1 else 's'}")
     missing = _missing_grants(loaded.archive.database) if loaded.archive else []
     for sentence in missing:
         typer.echo(sentence)
@@ -56,7 +57,7 @@ def _missing_grants(database: str) -> list[str]:
     try:
         return missing_grants(url)
     except StoreError as error:
-        typer.echo(f"archive: {error}; samples would wait in the spool", err=True)
+        typer.echo(f"archive: {error}; until the database answers, samples wait in the spool", err=True)
         return []
 
 

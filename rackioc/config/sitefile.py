@@ -86,4 +86,5 @@ class SiteFile:
                 os.fsync(out.fileno())
             scratch.replace(self._path)
         except OSError as error:
-            log.error("%s cannot be written (%s): what was set at run time ends with it", self._path, error)
+            sentence = "%s cannot be written (%s): fields that clients set now are lost at the next restart"
+            log.error(sentence, self._path, error)

@@ -68,7 +68,7 @@ def test_help_names_the_first_steps() -> None:
 
 def test_a_good_configuration_is_told_and_nothing_else_happens(config: str) -> None:
     code, text = run("check", config)
-    assert (code, "good; 2 instruments" in text) == (0, True)
+    assert (code, "no faults; 2 instruments" in text) == (0, True)
 
 
 def test_a_bad_configuration_is_code_2_with_each_fault_on_a_line(tmp_path: Path) -> None:
@@ -239,9 +239,9 @@ def test_a_database_server_that_is_away_does_not_spoil_a_good_configuration(arch
     Path(archived).write_text(Path(archived).read_text().replace("sqlite:///rack.sqlite", url))
     code, text = run("check", archived)
     assert code == 0, text
-    assert "good; 2 instruments" in text
+    assert "no faults; 2 instruments" in text
     assert "archive: " in text
-    assert "samples would wait in the spool" in text
+    assert "samples wait in the spool" in text
     assert "geheim42" not in text
 
 
