@@ -1,4 +1,4 @@
-"""Makes docs/messages.md: each sentence of the code that an operator can meet, with its cause and what to do.
+"""The maker of docs/messages.md: each sentence of the code that an operator can meet, with its cause and what to do.
 
 The sentences are read from the code, so the page has all of them and no other; cause and remedy are in messages.yaml,
 under the sentence. ``python -m docs.messages`` writes the page and names what has no cause and remedy yet, or what
@@ -73,7 +73,7 @@ def page(remedies: dict[str, dict[str, str]]) -> str:
     lines = [
         "# Messages",
         "",
-        "Each sentence that rackioc can say, what it means and what to do; what stands in `<...>` is filled in. It is",
+        "Each sentence that rackioc can say, its cause, and what to do; `<...>` is filled in when it is said. The page is",
         "made from the code: `python -m docs.messages`.",
     ]
     where = {heading: met for heading, met in reversed(PLACES.values()) if met}

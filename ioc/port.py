@@ -82,7 +82,9 @@ class _Reread:
 
 
 class Port:
-    """Runs a driver in its own thread. ``periods``: scan group -> seconds, in order of importance.
+    """A driver in a thread of its own, with its queue of puts and its scans.
+
+    ``periods``: scan group -> seconds, in order of importance.
 
     ``deadline``: when the call in progress should be over (monotonic seconds); None between calls. A call that is
     not hangs, and nothing can be done about it but say so.

@@ -1,4 +1,4 @@
-"""Runs the command ``rackioc``, as ``python -m rackioc``."""
+"""The command ``rackioc`` as ``python -m rackioc``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The archiver about itself, as an ordinary driver: another process, which tells through a file (archiver.health)."""
+"""The archiver about itself, as an ordinary driver: a process that reports through a file (archiver.health)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ POINTS = (
 
 
 class ArchiveStatus(Driver):
-    """What the archiver told last; nothing can be set."""
+    """What the archiver reported last; nothing can be set."""
 
     scan: ClassVar[Mapping[str, float]] = {"status": 1.0}
 

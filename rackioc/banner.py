@@ -1,4 +1,4 @@
-"""What ``rackioc sim`` says when it serves: what there is to try, and how to stop."""
+"""What ``rackioc sim`` prints when it serves: what there is to try, and how to stop."""
 
 from __future__ import annotations
 

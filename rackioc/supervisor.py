@@ -1,4 +1,4 @@
-"""Runs the archiver as a second process, so that a slow disk or database cannot touch the high voltage."""
+"""The archiver as a second process, so that a slow disk or database cannot touch the high voltage."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Receiver(Protocol):
         """Forget the client: its connection is gone."""
 
 
-class Update(Protocol):
+class Framed(Protocol):
     """What a client subscribed to."""
 
     def frame(self) -> bytes:
@@ -60,7 +60,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self) -> None:
         self.out: list[bytes] = []
-        self.dirty: dict[Update, None] = {}
+        self.dirty: dict[Framed, None] = {}
         self.blocked = False
         self._rest = b""
         self._held = self._full = False
@@ -120,7 +120,7 @@ class Connection(asyncio.BufferedProtocol):
             if not self.transport.is_closing():
                 self.transport.write(data)
 
-    def update(self, update: Update) -> None:
+    def update(self, update: Framed) -> None:
         """Send a subscriber the newest value, now or when it reads again."""
         if self.blocked:
             self.dirty[update] = None

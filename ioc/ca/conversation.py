@@ -47,7 +47,7 @@ LARGE_ANSWER = 1 << 12
 _MASK = struct.Struct(">12xH")
 
 
-class Names(Protocol):
+class ChannelSource(Protocol):
     """Where channels come from (the server)."""
 
     def find(self, name: bytes) -> View | None:
@@ -69,7 +69,7 @@ class Names(Protocol):
 class Conversation:
     """What one client is connected and subscribed to, and how its messages are answered."""
 
-    def __init__(self, connection: Connection, names: Names) -> None:
+    def __init__(self, connection: Connection, names: ChannelSource) -> None:
         self.channels: dict[int, Channel] = {}
         self._connection = connection
         self._names = names

@@ -37,7 +37,7 @@ _ALARM_FIELDS = {"SEVR": VALUE, "ACKS": VALUE, "STAT": VALUE | ALARM, "AMSG": VA
 
 
 class Server:
-    """Shows records to Channel Access clients; a ``Publisher`` for the instruments, ``Names`` for the clients."""
+    """The records as clients see them; a ``Publisher`` for the instruments, ``ChannelSource`` for the clients."""
 
     def __init__(self) -> None:
         environment.fill()

@@ -10,14 +10,14 @@ from archiver.settings import Archive
 from ioc.site import is_glob
 from rackioc.config import schema
 from rackioc.config.instruments import driver_names
-from rackioc.config.names import Names
+from rackioc.config.names import RecordNames
 from rackioc.config.yamlfile import Key, YamlFile, as_list, as_mapping
 
 # Tables of the archive that one instrument fills -> the driver of that instrument
 _TABLES = {"measurements": "caen", "temperatures": "se521"}
 
 
-def read_archive(data: Any, instruments: Mapping[Any, Any], names: Names, file: YamlFile) -> Archive | None:
+def read_archive(data: Any, instruments: Mapping[Any, Any], names: RecordNames, file: YamlFile) -> Archive | None:
     """Return the settings of the archive; None where there are none, or faults, which are in ``file`` then."""
     if data is None:
         return None

@@ -12,7 +12,7 @@ import drivers
 from drivers.base import Driver
 from rackioc.config import schema
 from rackioc.config.config import InstrumentConfig
-from rackioc.config.names import Names
+from rackioc.config.names import RecordNames
 from rackioc.config.yamlfile import Key, YamlFile, as_mapping
 
 # Keys of every instrument; the others are its driver's
@@ -21,12 +21,12 @@ SHORTEST_PERIOD = 0.02
 
 
 class Instruments:
-    """Makes drivers from the keys of instruments.
+    """The section ``instruments:``: drivers made from its keys.
 
     ``reserved``: names that no instrument may have -> whose they are.
     """
 
-    def __init__(self, names: Names, file: YamlFile, reserved: Mapping[str, str]) -> None:
+    def __init__(self, names: RecordNames, file: YamlFile, reserved: Mapping[str, str]) -> None:
         self._names = names
         self._file = file
         self._reserved = reserved

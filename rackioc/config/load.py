@@ -12,7 +12,7 @@ from rackioc.config import schema, yamlfile
 from rackioc.config.archive import read_archive
 from rackioc.config.config import Config, ConfigError
 from rackioc.config.instruments import Instruments
-from rackioc.config.names import Names
+from rackioc.config.names import RecordNames
 from rackioc.config.records import read_records
 from rackioc.config.yamlfile import YamlFile, as_mapping
 
@@ -46,7 +46,7 @@ def _load(path: Path, file: YamlFile) -> Config | None:
     prefix = data.get("prefix")
     if not isinstance(prefix, str):
         prefix = ""
-    names = Names(prefix, file)
+    names = RecordNames(prefix, file)
     names.check_characters(prefix, ("prefix",))
     own = {status.NAME: ("IOC", status.POINTS)}
     if data.get("archive") is not None:

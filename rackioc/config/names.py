@@ -13,7 +13,7 @@ from rackioc.config.yamlfile import Key, YamlFile
 _NAME = re.compile(r"[A-Za-z0-9_\-+:;<>/,#\[\]{}^]*")
 
 
-class Names:
+class RecordNames:
     """Record names with their points, and which instruments have more; what is wrong with a name goes to ``file``."""
 
     def __init__(self, prefix: str, file: YamlFile) -> None:

@@ -6,16 +6,16 @@ from typing import Any
 
 from ioc.fields import FIELDS, TIGHTER
 from ioc.site import Site
-from rackioc.config.names import Names
+from rackioc.config.names import RecordNames
 from rackioc.config.yamlfile import Key, YamlFile, as_mapping
 
 
-def read_records(records: dict[Any, Any], names: Names, file: YamlFile) -> Site:
+def read_records(records: dict[Any, Any], names: RecordNames, file: YamlFile) -> Site:
     """Return the site's overrides in the order of the file; what is wrong with them is in ``file``."""
     return Site([(str(name), _fields(str(name), fields, names, file)) for name, fields in records.items()])
 
 
-def _fields(pattern: str, fields: Any, names: Names, file: YamlFile) -> dict[str, Any]:
+def _fields(pattern: str, fields: Any, names: RecordNames, file: YamlFile) -> dict[str, Any]:
     key: Key = ("records", pattern)
     names.check_matches(pattern, key)
     parsed = {}
@@ -33,7 +33,7 @@ def _fields(pattern: str, fields: Any, names: Names, file: YamlFile) -> dict[str
     return parsed
 
 
-def _check_type(pattern: str, field: str, names: Names, file: YamlFile) -> None:
+def _check_type(pattern: str, field: str, names: RecordNames, file: YamlFile) -> None:
     """Report a field that none of the records has."""
     points = names.matching(pattern)
     if points and not names.may_match(pattern) and not any(point.rtyp in FIELDS[field].rtyps for point in points):
@@ -41,7 +41,7 @@ def _check_type(pattern: str, field: str, names: Names, file: YamlFile) -> None:
         file.fault(("records", pattern, field), f"a record of type {types} has no such field")
 
 
-def _check_narrows(pattern: str, field: str, value: Any, names: Names, file: YamlFile) -> None:
+def _check_narrows(pattern: str, field: str, value: Any, names: RecordNames, file: YamlFile) -> None:
     """Report a limit that is wider than the instrument's own."""
     for point in names.matching(pattern) if field in TIGHTER else ():
         own = FIELDS[field].get(point)

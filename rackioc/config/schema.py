@@ -1,4 +1,4 @@
-"""Checks data against the type hints of a frozen dataclass (by pydantic) and words every fault for the user."""
+"""Data checked against the type hints of a frozen dataclass (by pydantic), with a sentence for every fault."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def load(path: Path) -> tuple[Kept, list[Fault]]:
 
 
 class SiteFile:
-    """Writes ``kept`` soon after each change, whole or not at all, in a thread: a slow disk holds up nothing."""
+    """The file, written soon after each change, whole or not at all, in a thread: a slow disk holds up nothing."""
 
     def __init__(self, path: Path, kept: Kept) -> None:
         self._path = path
