@@ -73,7 +73,7 @@ def page(remedies: dict[str, dict[str, str]]) -> str:
     lines = [
         "# Messages",
         "",
-        "Each sentence that rackioc can say, its cause, and what to do; `<...>` is filled in when it is said. The page is",
+        "Each sentence that rackioc can say, its cause, and what to do; `<...>` is filled in. The page is",
         "made from the code: `python -m docs.messages`.",
     ]
     where = {heading: met for heading, met in reversed(PLACES.values()) if met}
