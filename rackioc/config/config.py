@@ -23,8 +23,8 @@ from rackioc.config import schema, yamlfile
 from rackioc.config.yamlfile import Fault, Key, YamlFile
 
 _NAME = re.compile(r"[A-Za-z0-9_\-+:;<>/,#\[\]{}^]*")
-# Tables of the archive that one instrument fills -> the driver of that instrument
-_TABLES = {"measurements": "caen", "temperatures": "se521"}
+# Keys below ``archive:`` whose table is filled by one instrument
+_TABLES = ("measurements", "temperatures")
 _COMMON = ("driver", "scan")  # keys of every instrument
 SHORTEST_PERIOD = 0.02
 
@@ -156,8 +156,7 @@ class _Loader:
             problem = f"{name!r} is not a driver" if "driver" in keys else "is missing"
             self._file.fault((*key, "driver"), f"{problem}; {allowed}")
             return None
-        kind: type[Driver] = import_module(f"drivers.{name}").DRIVER
-        return kind
+        return _class_of(name)
 
     def _periods(self, kind: type[Driver], scan: Any, key: Key) -> Mapping[str, float]:
         if not isinstance(scan, dict):
@@ -254,22 +253,32 @@ class _Loader:
         for pattern in map(str, _mapping(keys.get("policies"))):
             if is_glob(pattern) and not any(fnmatchcase(name, pattern) for name in pvs if not is_glob(name)):
                 self._check_matches(pattern, ("archive", "policies", pattern))
-        for section, driver in _TABLES.items():
-            self._check_instrument(_mapping(keys.get(section)), driver, instruments, ("archive", section))
+        for section in _TABLES:
+            self._check_instrument(section, _mapping(keys.get(section)), instruments)
         return archive
 
-    def _check_instrument(self, table: dict[Any, Any], driver: str, instruments: dict[Any, Any], key: Key) -> None:
+    def _check_instrument(self, section: str, table: dict[Any, Any], instruments: dict[Any, Any]) -> None:
+        """Check that the driver of the instrument that a table names can fill it."""
         name = table.get("instrument")
-        kinds = {str(each): _mapping(keys).get("driver") for each, keys in instruments.items()}
-        wrong = kinds[name] in _drivers() and kinds[name] != driver if name in kinds else isinstance(name, str)
-        if wrong:
-            allowed = [each for each, kind in kinds.items() if kind == driver]
-            known = f"allowed: {', '.join(allowed)}" if allowed else "there is none"
-            self._file.fault((*key, "instrument"), f"'{name}' is not an instrument with driver {driver}; {known}")
+        if not isinstance(name, str):
+            return
+        kinds: dict[str, Any] = {str(each): _mapping(keys).get("driver") for each, keys in instruments.items()}
+        if name in kinds and (kinds[name] not in _drivers() or section in _class_of(kinds[name]).tables):
+            return  # a driver that does not exist is a fault already
+        able = [driver for driver in _drivers() if section in _class_of(driver).tables]
+        allowed = [each for each, kind in kinds.items() if kind in able]
+        known = f"allowed: {', '.join(allowed)}" if allowed else "there is none"
+        problem = f"'{name}' is not an instrument with driver {' or '.join(able)}; {known}"
+        self._file.fault(("archive", section, "instrument"), problem)
 
 
 def _drivers() -> list[str]:
     return sorted(each.name for each in pkgutil.iter_modules(drivers.__path__) if each.name != "base")
+
+
+def _class_of(driver: str) -> type[Driver]:
+    kind: type[Driver] = import_module(f"drivers.{driver}").DRIVER
+    return kind
 
 
 def _list(data: Any) -> list[Any]:

@@ -273,6 +273,11 @@ def test_all_faults_of_a_file_are_told_at_once(write) -> None:
     }
 
 
+def test_an_instrument_that_is_a_list_is_a_fault_and_no_traceback(write) -> None:
+    found = faults(write(GOOD, ("instrument: HV1", "instrument: [HV1]")))
+    assert [re.match(r"\d+: ([^ ]+): ", fault)[1] for fault in found] == ["archive.measurements.instrument"]
+
+
 def test_a_section_that_lacks_a_key_hides_no_fault_of_others(write) -> None:
     found = faults(write(GOOD, ("instrument: HV1, ", ""), ("limit: 2GB", "limit: 2 elephants")))
     assert [re.match(r"\d+: ([^ ]+): ", fault)[1] for fault in found] == [
