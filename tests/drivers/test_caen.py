@@ -53,7 +53,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("drivers.caen.driver.sleep", clock.sleep)
+    monkeypatch.setattr("drivers.caen.puts.sleep", clock.sleep)
     return clock
 
 
@@ -1126,7 +1126,7 @@ def test_points_stay_the_same_object_while_nothing_moves(caen: Caen) -> None:
     assert caen.points is points
 
 
-def test_chores_take_a_part_of_a_scan_only(
+def test_questions_about_limits_take_a_part_of_a_scan_only(
     start: Callable[..., Caen], crate: CrateFake, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     driver = start()
@@ -1181,7 +1181,7 @@ def test_errors_are_logged_once(caen: Caen, rack: Rack, caplog: pytest.LogCaptur
 
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """A crate so large that no channel but the first is asked in full."""
-    monkeypatch.setattr("drivers.caen.driver._IN_FULL", 0.0)
+    monkeypatch.setattr("drivers.caen.inventory._IN_FULL", 0.0)
 
 
 def test_currents_of_all_boards_are_verified_before_anything_else(
@@ -1204,7 +1204,7 @@ def test_what_was_not_asked_yet_leaves_time_for_the_scan(
     crate.latency = 0.05  # the calls of a scan take 0.45 s
     driver.connect()
     durations = []
-    while driver.exploring or driver._sections[8].assumed:
+    while driver.exploring or driver._inventory.sections[8].metadata.assumed:
         began = clock.now
         scan(driver)
         durations.append(clock.now - began)
@@ -1240,7 +1240,7 @@ def test_a_large_crate_is_served_from_what_is_known_of_like_channels_and_verifie
     crate: CrateFake, rack: Rack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rack.command("HV1 front 4 2 IMRange 1")  # this channel's currents are in nA, those of its likes in uA
-    monkeypatch.setattr("drivers.caen.driver._IN_FULL", 0.0)
+    monkeypatch.setattr("drivers.caen.inventory._IN_FULL", 0.0)
     driver = Caen(Config(**{**KEYS, "system": crate.model.system, "channels": {4: (0, 1, 2)}}))  # type: ignore[arg-type]
     driver.connect()
     blocks = driver.read("monitor")
@@ -1249,15 +1249,15 @@ def test_a_large_crate_is_served_from_what_is_known_of_like_channels_and_verifie
     asked = [call for call in calls(crate) if call.startswith("GetChParamProp")]
     assert asked
     assert all(call.startswith("GetChParamProp 4.0") for call in asked), asked[:3]
-    monkeypatch.setattr("drivers.caen.driver._SURVEY_TIME", 0.0)
-    monkeypatch.setattr("drivers.caen.driver._CHORE_TIME", 0.0)
+    monkeypatch.setattr("drivers.caen.driver._DISCOVERY_TIME", 0.0)
+    monkeypatch.setattr("drivers.caen.driver._REFRESH_TIME", 0.0)
     early = {name: value for block in blocks for name, value in block.items()}
     assert isinstance(early["S04:C00:IMon"], float)
     assert isinstance(early["S04:C02:VMon"], float)
     unknown = early["S04:C02:IMon"]  # a unit that nobody has asked for yet is not shown as true
     assert isinstance(unknown, Reading)
     assert (unknown.value, unknown.severity) == (None, Severity.INVALID)
-    monkeypatch.setattr("drivers.caen.driver._SURVEY_TIME", 5.0)
+    monkeypatch.setattr("drivers.caen.driver._DISCOVERY_TIME", 5.0)
     assert isinstance(scan(driver)["S04:C02:IMon"], float)
     assert units(driver) == {"S04:C00": "uA", "S04:C01": "uA", "S04:C02": "nA"}
     calls(crate)

@@ -11,8 +11,8 @@ from caen_libs import _caenhvwrappertypes as types
 
 from drivers.base import Example, Reading, Refused, Severity, Status
 from drivers.caen import Caen, Config
-from drivers.caen.batch import Batch
 from drivers.caen.bits import BITS, severity_of
+from drivers.caen.board.batch import Batch
 from drivers.caen.config import Link, System
 from drivers.caen.formats import Choice, Integer, Number, Switch, Text, Word, clean, parameter_format, shortest, unit
 
@@ -204,14 +204,14 @@ def test_names_are_cleaned_for_epics() -> None:
 def test_a_bad_channel_is_tried_again_ever_more_rarely() -> None:
     batch = Batch("monitor", 4, ("a", "b", "c"))
     assert list(batch.due()) == [("a", "b", "c")]
-    assert batch.failed("b")
+    assert batch.record_failure("b")
     tried = []
     for scan in range(1, 100):
         due = list(batch.due())
         assert due[0] == ("a", "c")
         if ("b",) in due:
             tried.append(scan)
-            assert not batch.failed("b")
+            assert not batch.record_failure("b")
     assert tried == [1, 3, 7, 15, 31, 63, 95]
-    batch.answered(["b"])
+    batch.record_success(["b"])
     assert list(batch.due()) == [("a", "b", "c")]
