@@ -47,7 +47,7 @@ VENDOR, PRODUCT, INTERFACE = 0x04D9, 0xE000, 0
 SET_REPORT = 0x09
 FEATURE, OUTPUT = 0x0343, 0x0207  # wValue: kind of report and its number
 SIZE = 32  # bytes of an input report; the first says how many of the others are valid
-PATIENCE = 500  # ms for one transfer; a dead instrument must show within two scans
+TRANSFER_TIMEOUT = 500  # ms for one transfer; a dead instrument must show within two scans
 QUIET = 100  # ms without a report after which none is on its way
 PAUSE = 0.05  # seconds that the bridge needs after each of the first two reports of a transaction
 CHANNELS = 4
@@ -170,13 +170,13 @@ class Link:
         if self._out is None:
             self._set_report(OUTPUT, data)
         else:
-            self._out.write(data, PATIENCE)
+            self._out.write(data, TRANSFER_TIMEOUT)
 
     def _set_report(self, kind: int, data: bytes) -> None:
-        self._device.ctrl_transfer(0x21, SET_REPORT, kind, INTERFACE, data, PATIENCE)
+        self._device.ctrl_transfer(0x21, SET_REPORT, kind, INTERFACE, data, TRANSFER_TIMEOUT)
 
     def _report(self, count: int) -> bytes:
-        report = bytes(self._in.read(SIZE, PATIENCE))
+        report = bytes(self._in.read(SIZE, TRANSFER_TIMEOUT))
         if len(report) != SIZE or report[0] != count:
             got = f"{len(report)} bytes that begin with {report[:1].hex() or 'nothing'}"
             raise BadReply(f"SE521 sent {got}, not {SIZE} that begin with {count:02x}: noise, or half an answer")
@@ -189,7 +189,7 @@ def usb_errors() -> Iterator[None]:
     try:
         yield
     except usb.core.USBTimeoutError as error:
-        raise NoReply(f"SE521 did not answer within {PATIENCE} ms") from error
+        raise NoReply(f"SE521 did not answer within {TRANSFER_TIMEOUT} ms") from error
     except NotImplementedError as error:
         raise LinkDown("SE521: this system's libusb does not support what it needs") from error
     except usb.core.USBError as error:
@@ -216,7 +216,7 @@ def find(config: SE521Config) -> Any:
 
 def serial_number(device: Any) -> str:
     """Return the USB serial number, "" if the instrument has none."""
-    device.default_timeout = PATIENCE
+    device.default_timeout = TRANSFER_TIMEOUT
     device.get_active_configuration()  # opens the device, so that a lack of permission is told as such
     try:
         return device.serial_number or ""

@@ -93,12 +93,12 @@ class Config(DriverConfig):
         """True if the slot is one of those asked for."""
         return self.channels is None or slot in self.channels
 
-    def chosen(self, slot: int, present: int) -> tuple[int, ...]:
+    def selected(self, slot: int, present: int) -> tuple[int, ...]:
         """Return the channels to serve of a board that has ``present`` channels."""
         wanted = "ALL" if self.channels is None else self.channels[slot]
         return tuple(range(present)) if wanted == "ALL" else tuple(ch for ch in sorted(set(wanted)) if ch < present)
 
-    def beyond(self, slot: int, present: int) -> tuple[int, ...]:
+    def missing(self, slot: int, present: int) -> tuple[int, ...]:
         """Return the channels that are configured for a board but that it does not have."""
         wanted = "ALL" if self.channels is None else self.channels[slot]
         return () if wanted == "ALL" else tuple(ch for ch in sorted(set(wanted)) if ch >= present)

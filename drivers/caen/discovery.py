@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 _NAME_SIZE = 11  # caen-libs reads 12 bytes a name, one of them the terminating zero
 _Args = ParamSpec("_Args")
-_Answer = TypeVar("_Answer")
+_Result = TypeVar("_Result")
 
 
 def crate_items(session: Session) -> Iterator[Item]:
@@ -157,11 +157,11 @@ def _command_names(session: Session) -> Sequence[str]:
         return names
 
 
-def _tolerate(ask: Callable[_Args, _Answer], *args: _Args.args, **kwargs: _Args.kwargs) -> Iterator[_Answer]:
-    """Yield the answer, or nothing when the crate has none."""
+def _tolerate(ask: Callable[_Args, _Result], *args: _Args.args, **kwargs: _Args.kwargs) -> Iterator[_Result]:
+    """Yield the result, or nothing when the crate has none."""
     try:
-        answer = ask(*args, **kwargs)
+        result = ask(*args, **kwargs)
     except BadReply as error:
         log.warning("left out: %s", error)
     else:
-        yield answer
+        yield result

@@ -98,8 +98,8 @@ class Inventory:
         asked in full: the others are served as assumed from their likes, and verified in the scans that follow.
         """
         items, assumed, probe = [], [], None
-        channels = self._config.chosen(board.slot, board.n_channel)
-        if missing := self._config.beyond(board.slot, board.n_channel):
+        channels = self._config.selected(board.slot, board.n_channel)
+        if missing := self._config.missing(board.slot, board.n_channel):
             log.warning(
                 "%s: the %s in slot %d has no channels %s", self._config.host, board.model, board.slot, missing
             )

@@ -165,7 +165,7 @@ class Technix(Driver):
 
     def _put_inhibit(self, on: bool) -> int:
         if on:
-            self._line.tell("P8,1")
+            self._line.send_blind("P8,1")
         else:
             self._status()
             self._line.ask("P8,0")
@@ -186,7 +186,7 @@ class Technix(Driver):
             bits = self._settled(HV, HV)
         except (NoReply, BadReply) as error:
             time.sleep(PAUSE)
-            self._line.tell("P5,0")
+            self._line.send_blind("P5,0")
             self._switch_off()
             raise Refused(f"HV on was given up and HV off sent: {error}") from error
         if not bits & HV:
@@ -208,9 +208,9 @@ class Technix(Driver):
     def _send_off(self) -> None:
         """Give the P6 pair, answered or not: the generator may hear what cannot be heard here."""
         self._begun |= OFF_CMD
-        self._line.tell("P6,1")
+        self._line.send_blind("P6,1")
         time.sleep(PAUSE)
-        self._line.tell("P6,0")
+        self._line.send_blind("P6,0")
 
     def _complete_pair(self, bits: int) -> int:
         """Complete a pair whose second half was lost, and return the status afterwards.
@@ -221,11 +221,11 @@ class Technix(Driver):
         """
         if self._begun & ON_CMD:
             self._line.ask("P8,1")
-            self._line.tell("P5,0")
+            self._line.send_blind("P5,0")
             self._send_off()
             unwanted = HV | ON_CMD | OFF_CMD
         else:
-            self._line.tell("P6,0")
+            self._line.send_blind("P6,0")
             unwanted = OFF_CMD
         after = self._settled(unwanted, 0)
         if after & unwanted:

@@ -16,10 +16,10 @@ from drivers.base import BadReply, LinkDown, NoReply
 from drivers.technix.points import TOP
 from drivers.technix.watchdog import Watchdog
 
-ANSWER_TIME = 0.5  # seconds for a whole answer, which takes 10 ms on the wire
+REPLY_TIMEOUT = 0.5  # seconds for a whole answer, which takes 10 ms on the wire
 QUIET = 0.05  # seconds without a byte (48 characters) after which the line counts as drained
 DRAIN_TIME = 1.0  # a line that is never quiet is given up after these seconds
-LONGEST = 64  # bytes without a carriage return that cannot be an answer any more
+LONGEST_REPLY = 64  # bytes without a carriage return that cannot be an answer any more
 
 
 class Line:
@@ -37,7 +37,13 @@ class Line:
         self.close()
         try:
             self._port = serial.serial_for_url(
-                self._url, 9600, timeout=QUIET, write_timeout=ANSWER_TIME, exclusive=True, rtscts=False, dsrdtr=False
+                self._url,
+                9600,
+                timeout=QUIET,
+                write_timeout=REPLY_TIMEOUT,
+                exclusive=True,
+                rtscts=False,
+                dsrdtr=False,
             )
         except (OSError, termios.error, ValueError) as error:
             raise LinkDown(f"{self._url} cannot be opened: {_reason(error)}") from error
@@ -62,7 +68,7 @@ class Line:
             self._unanswered.clear()
         return self._exchange(command)
 
-    def tell(self, command: str) -> None:
+    def send_blind(self, command: str) -> None:
         """Send a command that makes things safe: at once, even when the line is out of step or answers nothing."""
         with suppress(NoReply, BadReply):
             if self._unanswered:
@@ -76,7 +82,7 @@ class Line:
 
     def _exchange(self, command: str, skip: bool = False) -> int:
         self._send(command)
-        deadline = time.monotonic() + ANSWER_TIME
+        deadline = time.monotonic() + REPLY_TIMEOUT
         while (answer := _number(command, line := self._receive(command, deadline))) is None:
             if not skip:
                 raise BadReply(f"{command} was answered with {line!r}: noise, a late answer, or a second program")
@@ -101,10 +107,10 @@ class Line:
                 line += port.read(1)
             if line.endswith(b"\r"):
                 return line[:-1]
-            if len(line) > LONGEST:
+            if len(line) > LONGEST_REPLY:
                 raise BadReply(f"{command} was answered with noise that does not end")
         got = f", only {line!r} came" if line else ""
-        raise NoReply(f"{command} was not answered within {ANSWER_TIME:g} s{got}")
+        raise NoReply(f"{command} was not answered within {REPLY_TIMEOUT:g} s{got}")
 
     def _drain(self) -> None:
         """Throw away what comes until the line is quiet."""

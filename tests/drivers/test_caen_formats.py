@@ -66,8 +66,8 @@ def test_the_example_is_the_first_configured_channel(channels: Any, first: str) 
 def test_a_right_configuration_has_no_faults() -> None:
     config = Config(system="SY1527", link="TCPIP", host="h", channels={4: "ALL", 8: (3, 1)})
     assert list(config.faults()) == []
-    assert config.chosen(4, 3) == (0, 1, 2)
-    assert config.chosen(8, 3) == (1,)
+    assert config.selected(4, 3) == (0, 1, 2)
+    assert config.selected(8, 3) == (1,)
     assert not config.serves(5)
 
 

@@ -72,13 +72,13 @@ class PointTable:
 
 def _distinct(items: Iterable[Item]) -> dict[str, Item]:
     """Return the items by label, without those of whose points one is there already."""
-    taken: set[str] = set()
+    used: set[str] = set()
     found = {}
     for item in items:
         names = {point.name for point in item.points("")}
-        if names & taken:
+        if names & used:
             log.warning("left out: %s, which is there twice", item.label)
             continue
-        taken |= names
+        used |= names
         found[item.label] = item
     return found
