@@ -19,18 +19,18 @@ Link = Literal["TCPIP", "RS232", "CAENET", "USB", "OPTLINK", "USB_VCP", "USB3", 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """From where on an alarm is MINOR and MAJOR; None: never."""
+    """Limits from which on an alarm is MINOR and MAJOR; None: never."""
 
     minor: float | None = None
     major: float | None = None
 
     @property
     def any(self) -> bool:
-        """True if there is one."""
+        """Return True if there is a limit."""
         return self.minor is not None or self.major is not None
 
     def severity(self, excess: float) -> Severity:
-        """Return how bad it is."""
+        """Return the severity of a value, in the unit of the limits."""
         if self.major is not None and excess >= self.major:
             return Severity.MAJOR
         return Severity.MINOR if self.minor is not None and excess >= self.minor else Severity.NO_ALARM
@@ -68,7 +68,7 @@ class Config(DriverConfig):
     relative_alarms: RelativeAlarms = RelativeAlarms()
 
     def faults(self) -> Iterable[ConfigFault]:
-        """Yield what the type hints cannot say."""
+        """Yield what is wrong beyond the types."""
         if not self.host:
             yield ("host",), "is empty; it is the link's argument: a host name or address, or a serial device"
         for key in ("host", "username", "password"):
@@ -90,7 +90,7 @@ class Config(DriverConfig):
         return 2, 0
 
     def serves(self, slot: int) -> bool:
-        """True if the slot is one of those asked for."""
+        """Return True if the slot is one of those configured."""
         return self.channels is None or slot in self.channels
 
     def selected(self, slot: int, present: int) -> tuple[int, ...]:

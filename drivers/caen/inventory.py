@@ -147,9 +147,9 @@ class Inventory:
         return section.facts() if section is not None else {}
 
     def _check_board(self, session: Session, slot: int, probe: Board) -> None:
-        """Judge by what a slot answers: the board of before, or another one, which is to be discovered.
+        """Decide by the reply of a slot: it is the board of before, or another one, which is to be discovered.
 
-        The answer is compared with the last one and not with the crate map: it has but 16 bits of the serial number.
+        The reply is compared with the last one and not with the crate map: it has but 16 bits of the serial number.
         """
         section = self.sections.get(slot)
         if section is not None:

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 class EventLog:
-    """Collects what happens to a board in the course of a scan, and logs it in one line."""
+    """The events of a board in the course of a scan, which are logged in one line."""
 
     def __init__(self, board: str) -> None:
         self._board = board
@@ -36,5 +36,5 @@ class EventLog:
             log.warning("%s is gone: %s", self._board, error)
 
     def board_answered(self) -> None:
-        """Mark the board as there: that it is gone is news again."""
+        """Mark the board as there: when it goes, that is logged again."""
         self._gone = False

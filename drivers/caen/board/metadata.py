@@ -13,11 +13,11 @@ from drivers.caen.session import Session
 
 
 class Metadata:
-    """Says which parameters' units and limits are not certain, and asks the crate for them.
+    """The parameters whose units and limits are not certain, and the questions about them.
 
     stale         labels of parameters that may have got other limits or units; a dict for its order
-    assumed       labels of parameters about which the crate was not asked yet, as important ones first: currents,
-                  whose unit may differ from channel to channel, before all others
+    assumed       labels of parameters about which the crate was not asked yet, in the order of the questions:
+                  currents first, whose unit may differ from channel to channel
     unit_unknown  labels of the currents that are assumed, or whose channel may have got another range
     """
 

@@ -1,7 +1,7 @@
 """Alarms of measured values relative to what their channel is set to: VMon to V0Set, IMon to I0Set.
 
-Judged is only a channel that is on, at rest and known; each doubt makes it silent. Signs do not count: not all crates
-give one.
+There are alarms only for a channel that is on, at rest, and of which settings and status are known. Signs do not
+count: not all crates have one.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from drivers.caen.items import ChannelParameter, Variable
 
 log = logging.getLogger(__name__)
 
-# Which of the two a channel obeys is chosen by a signal at the crate's front panel, and its status does not tell.
+# Which of the two a channel obeys is chosen by a signal at the crate's front panel, and its status does not show it.
 _SET_BY = {"VMon": ("V0Set", "V1Set"), "IMon": ("I0Set", "I1Set")}
 _SETTINGS = {name for names in _SET_BY.values() for name in names}
 # Status words that must say "at rest" before one that says so is believed
 _GRACE = 1
 
+# Severity -> status
 _TOO_HIGH = {Severity.MINOR: Status.HIGH, Severity.MAJOR: Status.HIHI}
 _TOO_LOW = {Severity.MINOR: Status.LOW, Severity.MAJOR: Status.LOLO}
 
 
 class SetpointAlarms:
-    """Compares what the channels of a board measure with the newest settings and status that are known of them."""
+    """The alarms of a board's channels, by the newest settings and status that are known of them."""
 
     def __init__(self, alarms: RelativeAlarms, variables: Iterable[Variable]) -> None:
         limits = {"VMon": alarms.voltage_v, "IMon": alarms.current_ratio}

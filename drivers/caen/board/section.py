@@ -114,7 +114,7 @@ class Section:
         return readings
 
     def _read_some(self, session: Session, batch: Batch, labels: Sequence[str]) -> Iterator[Readings]:
-        """Read in one call; when that fails one by one, so that only the bad ones are lost."""
+        """Read in one call; when that fails one by one, so that only the bad ones are INVALID."""
         if not self.present:
             return  # since the last block a put or the other scan found the board gone
         try:
@@ -148,7 +148,7 @@ class Section:
         return self._alarms.add_alarms(variables, readings, read_again)
 
     def _fetch(self, session: Session, variables: Sequence[Variable]) -> Readings:
-        """Read in one call; the answers are in the order of the channels asked for."""
+        """Read in one call; the values come in the order of the channels asked for."""
         first = variables[0]
         with session.asking(first.label, first.slot) as device:
             raws = first.fetch(device, [variable.index for variable in variables])
