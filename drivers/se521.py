@@ -150,7 +150,7 @@ class Link:
         """
         first, second, _ = self._ask(b"A", counter, (31, 31, 2))
         if second[31] != counter:
-            raise BadReply(f"SE521 answered number {second[31]} instead of {counter}: a stale answer")
+            raise BadReply(f"SE521 sent a stale reply: number {second[31]} instead of {counter}")
         self._quiet = True
         return first
 
@@ -174,7 +174,7 @@ class Link:
                 self._in.read(SIZE, QUIET)
             except usb.core.USBTimeoutError:
                 return
-        raise BadReply("SE521 sends without being asked")
+        raise BadReply("SE521 sends reports that were not asked for")
 
     def _output(self, data: bytes) -> None:
         if self._out is None:
@@ -189,7 +189,7 @@ class Link:
         report = bytes(self._in.read(SIZE, TRANSFER_TIMEOUT))
         if len(report) != SIZE or report[0] != count:
             got = f"{len(report)} bytes that begin with {report[:1].hex() or 'nothing'}"
-            raise BadReply(f"SE521 sent {got}, not {SIZE} that begin with {count:02x}: noise, or half an answer")
+            raise BadReply(f"SE521 sent {got}, not {SIZE} that begin with {count:02x}: noise, or half a reply")
         return report
 
 
@@ -201,7 +201,7 @@ def usb_errors() -> Iterator[None]:
     except usb.core.USBTimeoutError as error:
         raise NoReply(f"SE521 did not answer within {TRANSFER_TIMEOUT} ms") from error
     except NotImplementedError as error:
-        raise LinkDown("SE521: this system's libusb does not support what it needs") from error
+        raise LinkDown("libusb on this system does not support what the SE521 needs") from error
     except usb.core.USBError as error:
         raise LinkDown(_USB_ERRORS.get(error.errno, f"SE521: the USB connection failed: {error.strerror}")) from error
 
@@ -218,7 +218,7 @@ def find(config: SE521Config) -> Any:
             devices = [device for device in devices if serial_number(device) == config.serial]
         if len(devices) > 1:
             found = ", ".join(f"serial '{serial_number(d)}' at bus {d.bus} address {d.address}" for d in devices)
-            raise LinkDown(f"{len(devices)} SE521 found, give serial, or bus and address: {found}")
+            raise LinkDown(f"{len(devices)} SE521 found; say which by serial, or by bus and address: {found}")
     if not devices:
         raise LinkDown(f"SE521{config.wanted} not found: {_ASLEEP}")
     return devices[0]
@@ -289,7 +289,7 @@ class SE521(Driver):
     def read(self, group: str) -> Iterator[Readings]:
         """Read the four channels and all that comes with them, in one block; temperatures in degrees C."""
         if self._link is None:
-            raise LinkDown("SE521 is not open")
+            raise LinkDown("SE521 is not connected")
         self._counter = (self._counter + 1) % 256
         report = self._link.measure(self._counter)
         flags = report[7]

@@ -73,7 +73,7 @@ class Config(DriverConfig):
             yield ("host",), "is empty; it is the link's argument: a host name or address, or a serial device"
         for key in ("host", "username", "password"):
             if not getattr(self, key).isascii():
-                yield (key,), "has characters outside ASCII, which CAEN's library does not take"
+                yield (key,), "has characters outside ASCII, which CAEN's library does not accept"
         for slot, channels in (self.channels or {}).items():
             if slot < 0:
                 yield ("channels", str(slot)), "is not a slot; slots are numbered from 0"
@@ -110,7 +110,7 @@ def _limit_faults(key: str, limits: Limits, most: float, allowed: str) -> Iterab
         if value is not None and not (0 < value <= most and math.isfinite(value)):
             yield (*path, name), f"is {value:g}; it must be a {allowed}"
     if limits.minor is not None and limits.major is not None and limits.minor > limits.major:
-        yield (*path, "minor"), f"is {limits.minor:g}, above major, which is {limits.major:g}"
+        yield (*path, "minor"), f"is {limits.minor:g}; it must not be above major, which is {limits.major:g}"
 
 
 def _channel_faults(slot: int, channels: Literal["ALL"] | tuple[int, ...]) -> Iterable[ConfigFault]:

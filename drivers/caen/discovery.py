@@ -163,6 +163,6 @@ def _tolerate(ask: Callable[_Args, _Result], *args: _Args.args, **kwargs: _Args.
     try:
         result = ask(*args, **kwargs)
     except BadReply as error:
-        log.warning("left out: %s", error)
+        log.warning("left out (no PVs are made of it): %s", error)
     else:
         yield result

@@ -112,7 +112,7 @@ class Number(Format):
         """Return the number to send. Raises Refused where it is outside the limits."""
         number = _number(value)
         if self.low is not None and self.high is not None and not self.low <= shortest(number) <= self.high:
-            raise Refused(f"{self.text(number)} is outside {self.low:.10g} to {self.text(self.high)}")
+            raise Refused(f"{self.text(number)} is outside the limits of {self.low:.10g} to {self.text(self.high)}")
         return number
 
     def agrees(self, asked: Any, got: Any, patient: bool = True) -> bool:
@@ -235,9 +235,9 @@ class Text(Format):
         """Return the text to send. Raises Refused where the crate could not keep it."""
         text = str(value)
         if not text.isascii() or not (text.isprintable() or not text):
-            raise Refused(f"{text!r} has characters that the crate does not take; allowed is printable ASCII")
+            raise Refused(f"{text!r} has characters that the crate does not accept; allowed is printable ASCII")
         if len(text) > self.size:
-            raise Refused(f"{text!r} has {len(text)} characters; the crate keeps {self.size}")
+            raise Refused(f"{text!r} has {len(text)} characters; the crate stores at most {self.size}")
         return text
 
     def text(self, raw: Any) -> str:
@@ -327,7 +327,7 @@ def _signed(raw: Any) -> int:
 
 def _number(value: Value) -> float:
     if isinstance(value, str) or not math.isfinite(value) or abs(value) > _FLOAT32_MAX:
-        raise Refused(f"{value!r} is not a number that the crate can take")
+        raise Refused(f"{value!r} is not a number that the crate can store")
     return float(value)
 
 

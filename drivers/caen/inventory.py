@@ -54,7 +54,7 @@ class Inventory:
         boards = {board.slot: board for board in crate if board is not None and self._config.serves(board.slot)}
         for slot in self._config.channels or ():
             if slot not in boards:
-                log.warning("%s: there is no board in slot %d, which is configured", self._config.host, slot)
+                log.warning("%s: slot %d is configured, but there is no board in it", self._config.host, slot)
         for section in self.sections.values():
             section.present = False
         self._add(session, self._section(None, crate_items(session)))
@@ -89,7 +89,7 @@ class Inventory:
         """Serve a section in place of what the slot had."""
         section.read_names(session)
         self.sections[section.slot] = section
-        log.info("%s, %d points", section.name, len(section.table.points))
+        log.info("%s has %d points", section.name, len(section.table.points))
 
     def _discover(self, session: Session, board: Board) -> Iterator[Readings]:
         """Ask a board what it has, serve it, and read it all for the first time.
@@ -101,7 +101,11 @@ class Inventory:
         channels = self._config.selected(board.slot, board.n_channel)
         if missing := self._config.missing(board.slot, board.n_channel):
             log.warning(
-                "%s: the %s in slot %d has no channels %s", self._config.host, board.model, board.slot, missing
+                "%s: channels %s of slot %d are configured, but the %s there does not have them",
+                self._config.host,
+                ", ".join(map(str, missing)),
+                board.slot,
+                board.model,
             )
         try:
             with suppress(BadReply):

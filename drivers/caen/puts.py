@@ -48,7 +48,9 @@ def _check_unit(now: Variable, meant: Variable) -> Variable:
     """Return the parameter if its unit is still the one that was ``meant``: 5 uA are not sent as 5 mA."""
     before, after = meant.format.fields()["egu"], now.format.fields()["egu"]
     if before != after:
-        raise Refused(f"{now.label}: its unit has changed from {before} to {after}; put it again")
+        raise Refused(
+            f"{now.label}: not sent, its unit has changed from {before} to {after}; put it again in {after}"
+        )
     return now
 
 
@@ -56,10 +58,10 @@ def _read_back(session: Session, item: Variable, raw: Raw) -> Raw:
     """Read back until the crate shows what was sent. Raises Refused with both values when it does not."""
     for pause in _READ_BACK_AFTER:
         sleep(pause)
-        with session.asking(f"{item.label}: sent, but not read back", item.slot) as device:
+        with session.asking(f"{item.label}: sent, but it could not be read back", item.slot) as device:
             got: Raw = item.fetch(device, [item.index])[0]
         if item.format.agrees(raw, got):
             return got
     if item.format.agrees(raw, got, patient=False):
         return got
-    raise Refused(f"{item.label}: {item.format.text(raw)} was asked, but the crate says {item.format.text(got)}")
+    raise Refused(f"{item.label}: {item.format.text(raw)} was sent, but the crate reads back {item.format.text(got)}")

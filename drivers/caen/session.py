@@ -77,7 +77,7 @@ class Session:
                 self._failed(failure)
             raise failure from error
         except _NONSENSE as error:
-            failure = BadReply(f"{what}: the answer makes no sense: {error}")
+            failure = BadReply(f"{what}: the reply makes no sense: {error}")
             self._failed(failure)
             raise failure from error
         self._answered()
@@ -90,7 +90,7 @@ class Session:
         """Raise LinkDown if since ``mark`` the crate was asked and has answered nothing."""
         replies, failures = mark
         if self._replies == replies and self._failures > failures:
-            raise LinkDown(f"{self._host} answers nothing that makes sense any more")
+            raise LinkDown(f"{self._host} has not answered any call of the last scan")
 
     def close(self) -> None:
         """Log out. Never raises: a dead crate cannot be left properly."""
@@ -108,7 +108,9 @@ class Session:
         self._failures += 1
         self._failures_in_row += 1
         if self._failures_in_row > _MOST_FAILURES:
-            raise LinkDown(f"{self._host}: {self._failures_in_row} calls failed, the last: {failure}") from failure
+            raise LinkDown(
+                f"{self._host}: {self._failures_in_row} calls in a row failed; the last one: {failure}"
+            ) from failure
 
     def _translate(self, error: Error, what: str, slot: int | None) -> DeviceError:
         code = error.code.name
@@ -122,7 +124,7 @@ class Session:
         if code in _LINK_CODES | _SLOT_CODES:
             return LinkDown(sentence)
         if code == _UNKNOWN:
-            return Garbled(f"{what}: the answer is a code that the library does not know")
+            return Garbled(f"{what}: the reply is an error code that caen-libs does not know")
         return Unsupported(sentence) if code in _UNSUPPORTED_CODES else BadReply(sentence)
 
 
@@ -163,8 +165,8 @@ def _login_sentence(config: Config, error: Error) -> str:
         "TOOMANYDEVICEOPEN": "CAEN's library has too many crates open",
         "DEVALREADYOPEN": "CAEN's library has this crate open already",
         "LINKNOTSUPPORTED": f"a {config.system} cannot be reached by {config.link}",
-        "TIMEERR": "it does not answer in time",
-    }.get(code, "cannot be opened")
+        "TIMEERR": "the crate did not reply in time",
+    }.get(code, "the connection cannot be opened")
     return f"{config.system} at {config.host} ({user}): {reason} ({code})"
 
 

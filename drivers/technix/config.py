@@ -38,7 +38,7 @@ class TechnixConfig(DriverConfig):
     def faults(self) -> Iterable[ConfigFault]:
         """Yield the keys whose numbers make no sense."""
         if not self.port:
-            yield ("port",), "is empty: give a serial device or a URL that pyserial knows"
+            yield ("port",), "is empty; it must be a serial device or a URL that pyserial knows"
         for key in ("voltage_kv", "current_ma"):
             full_scale, limit = getattr(self.full_scale, key), getattr(self.limits, key)
             if not _positive(full_scale):

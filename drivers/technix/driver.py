@@ -105,7 +105,7 @@ class Technix(Driver):
         if name in self._setpoints:
             return self._set(name, float(value))
         if value not in (0, 1):
-            raise Refused(f"{name} takes 0 ({point.states[0]}) and 1 ({point.states[1]}), not {value}")
+            raise Refused(f"{name} accepts 0 ({point.states[0]}) and 1 ({point.states[1]}), not {value}")
         put = {"HV": self._put_hv, "Mode": self._put_mode, "Inhibit": self._put_inhibit}[name]
         return self._readings(put(value == 1))
 
@@ -150,7 +150,7 @@ class Technix(Driver):
     def _set(self, name: str, value: float) -> Readings:
         scale = self._scales[name]
         if not 0 <= value <= scale.limit:  # also false for NaN
-            raise Refused(f"{name} takes 0 to {scale.limit!r} {scale.egu} (magnitudes), not {value!r} {scale.egu}")
+            raise Refused(f"{name} accepts 0 to {scale.limit!r} {scale.egu} (magnitudes), not {value!r} {scale.egu}")
         counts = scale.counts(value)
         self._status()  # a strike seen only after the put would make the new setpoint unknown
         self._setpoints[name] = None
@@ -182,7 +182,7 @@ class Technix(Driver):
         if all(counts is None for counts in self._setpoints.values()):
             obstacles.append(f"VSet and ISet are unknown since {self._unknown_since}: put VSet or ISet first")
         if obstacles:
-            raise Refused(f"HV on: {'; '.join(obstacles)}")
+            raise Refused(f"HV on was not sent: {'; '.join(obstacles)}")
         self._begun |= ON_CMD
         try:
             self._line.ask("P5,1")
@@ -193,12 +193,12 @@ class Technix(Driver):
             time.sleep(PAUSE)
             self._line.send_blind("P5,0")
             self._switch_off()
-            raise Refused(f"HV on was given up and HV off sent: {error}") from error
+            raise Refused(f"HV on failed: {error}; HV off was sent") from error
         if not bits & HV:
             # Without an obstacle it could still come on after the put has failed.
-            obstacles = _obstacles(bits) or [f"it did not come on within {SETTLE:g} s, and HV off was sent"]
+            obstacles = _obstacles(bits) or [f"it did not come on within {SETTLE:g} s"]
             self._send_off()
-            raise Refused(f"HV on: {'; '.join(obstacles)}")
+            raise Refused(f"HV on failed: {'; '.join(obstacles)}; HV off was sent")
         return bits
 
     def _switch_off(self) -> int:
@@ -235,7 +235,7 @@ class Technix(Driver):
         after = self._settled(unwanted, 0)
         if after & unwanted:
             self._stuck = after
-            raise BadReply(f"a half-sent HV on or off could not be completed (status {after}): look at the generator")
+            raise BadReply(f"a half-sent HV on or off could not be completed (status {after}): check the generator")
         if unwanted & HV and not bits & INHIBIT:
             self._line.ask("P8,0")
             after = self._settled(INHIBIT, 0)

@@ -92,7 +92,7 @@ class Line:
         deadline = time.monotonic() + REPLY_TIMEOUT
         while (number := _number(command, line := self._receive(command, deadline))) is None:
             if not skip:
-                raise BadReply(f"{command} was answered with {line!r}: noise, a late answer, or a second program")
+                raise BadReply(f"{command} was answered with {line!r}: noise, a late reply, or a second program")
         self._unanswered.pop()
         self._watchdog.feed(time.monotonic())
         return number
@@ -116,7 +116,7 @@ class Line:
                 return line[:-1]
             if len(line) > LONGEST_REPLY:
                 raise BadReply(f"{command} was answered with noise that does not end")
-        got = f", only {line!r} came" if line else ""
+        got = f"; only {line!r} was received" if line else ""
         raise NoReply(f"{command} was not answered within {REPLY_TIMEOUT:g} s{got}")
 
     def _drain(self) -> None:

@@ -309,7 +309,7 @@ def test_what_cannot_be_discovered_does_not_hide_the_rest(
     assert names.count("S02:C00:V_Mon") == 1
     assert {"S02:C00:VMon", "S04:C00:VMon"} <= set(names)
     assert "S02:C00:Strange" in caplog.text
-    assert "there twice" in caplog.text
+    assert "two of that name" in caplog.text
     assert scan(driver)["S02:C00:V_Mon"] == 1.0
 
 
@@ -983,7 +983,7 @@ def test_a_command_is_executed_by_1_only(start: Callable[..., Caen], crate: Crat
 def test_a_value_outside_the_limits_of_now_is_not_sent(caen: Caen, rack: Rack, crate: CrateFake) -> None:
     rack.command("HV1 front 2 0 SVMax 1000")
     assert point(caen, "S02:C00:V0Set").drvh == 2500.0
-    with pytest.raises(Refused, match="S02:C00:V0Set: 1500 V is outside 0 to 1000 V"):
+    with pytest.raises(Refused, match="S02:C00:V0Set: 1500 V is outside the limits of 0 to 1000 V"):
         put(caen, "S02:C00:V0Set", 1500.0)
     assert point(caen, "S02:C00:V0Set").drvh == 1000.0
     assert crate.writes == 0
@@ -1036,7 +1036,7 @@ def test_a_value_that_was_not_taken_is_told_with_both_values(caen: Caen, rack: R
     put(caen, "S02:C00:V0Set", 1000.0)
     rack.command("HV1 lag 10")
     began = clock.now
-    with pytest.raises(Refused, match="1111 V was asked, but the crate says 1000 V"):
+    with pytest.raises(Refused, match="1111 V was sent, but the crate reads back 1000 V"):
         put(caen, "S02:C00:V0Set", 1111.0)
     assert clock.now - began < 1.1
 
@@ -1044,7 +1044,7 @@ def test_a_value_that_was_not_taken_is_told_with_both_values(caen: Caen, rack: R
 def test_a_channel_that_cannot_be_switched_on_is_told(caen: Caen, crate: CrateFake) -> None:
     crate.model.channel(2, 1).switch(False)
     crate.model.channel(2, 1).disabled = True
-    with pytest.raises(Refused, match="On was asked, but the crate says Off"):
+    with pytest.raises(Refused, match="On was sent, but the crate reads back Off"):
         put(caen, "S02:C01:Pw", 1)
 
 

@@ -125,7 +125,7 @@ def test_what_is_no_float32_is_refused(value: Any) -> None:
 def test_a_limit_itself_is_taken_and_one_digit_more_is_refused() -> None:
     form = numeric(maxval=float32(0.7), unit=types.ParamUnit.VOLT, decimal=1)
     assert form.raw(0.7) == 0.7
-    with pytest.raises(Refused, match=r"0\.8 V is outside 0 to 0\.7 V"):
+    with pytest.raises(Refused, match=r"0\.8 V is outside the limits of 0 to 0\.7 V"):
         form.raw(0.8)
 
 

@@ -60,7 +60,7 @@ class Metadata:
         assert variable.slot is not None
         now = ask_parameter(session, variable.slot, variable.channel, variable.name)
         if not isinstance(now, Variable) or now.family != variable.family:
-            raise BadReply(f"{variable.label} has become another kind of parameter")
+            raise BadReply(f"{variable.label} is another kind of parameter than it was")
         self._table.replace(now)
         return now
 

@@ -77,7 +77,7 @@ def _distinct(items: Iterable[Item]) -> dict[str, Item]:
     for item in items:
         names = {point.name for point in item.points("")}
         if names & used:
-            log.warning("left out: %s, which is there twice", item.label)
+            log.warning("left out (no PVs are made of it): %s, because the crate has two of that name", item.label)
             continue
         used |= names
         found[item.label] = item
