@@ -1,13 +1,13 @@
 """The contract between an instrument and the IOC.
 
-A driver states what an instrument can tell and be told (its points) and moves values over the wire. It knows
-nothing of EPICS servers, event loops or databases. The IOC calls it from one thread, never concurrently, so a
+A driver states what can be read from an instrument and written to it (its points) and moves values over the wire. It
+knows nothing of EPICS servers, event loops or databases. The IOC calls it from one thread, never concurrently, so a
 driver blocks and needs no locks.
 
     DeviceError          a sentence for the operator
     |-- LinkDown         cable, power, session: the connection must be opened again    COMM alarm
     |-- NoReply          the instrument did not answer in time                         TIMEOUT alarm
-    |-- BadReply         it answered, but not what was asked                           READ alarm
+    |-- BadReply         it replied, but not to what was asked                         READ alarm
     `-- Refused          a put that the instrument, a limit or the driver turned down  WRITE alarm
 """
 
@@ -77,17 +77,17 @@ class RecordType(IntEnum):
 
     @property
     def writable(self) -> bool:
-        """True for the output types: a client may put to them."""
+        """Return True for the output types: a client may put to them."""
         return self in _OUTPUTS
 
     @property
     def states(self) -> bool:
-        """True for the types whose value is the index of a state."""
+        """Return True for the types whose value is the index of a state."""
         return self in _STATES
 
     @property
     def numeric(self) -> bool:
-        """True for the types with limits: ai, ao, longin, longout."""
+        """Return True for the types with limits: ai, ao, longin, longout."""
         return self in _NUMERIC
 
 
@@ -98,18 +98,18 @@ _NUMERIC = {RecordType.ai, RecordType.ao, RecordType.longin, RecordType.longout}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Point:
-    """One thing that an instrument can tell or be told; field names are those of EPICS records in lower case.
+    """One value of an instrument, to be read or put; field names are those of EPICS records in lower case.
 
     name      unique within the instrument; the record's name is prefix + instrument + ":" + name
     rtyp      the EPICS record type
-    addr      where it lives in the instrument; handed back to the driver untouched
+    addr      what the driver needs to find it in the instrument; nobody else looks at it
     group     the scan group that reads it; "" for a point that no scan reads (a command, a setting with a readback)
     command   True for something that a put of 1 executes: nothing reads it, it rests at 0
-    follows   for a setting: the name of its readback point, whose value it takes at connect and on change
+    follows   for a setting: the name of its readback point, whose value it has after connect and on change
     egu       unit, 15 characters at most, ASCII; prec: digits after the point
     states    words of a bi/bo/mbbi/mbbo, 25 characters and 16 words at most; severities: one for each word
     drvl/drvh a put outside is refused (None: no limit); lopr/hopr: display range
-    moving    True for limits that move with other settings: the driver judges a put by those of that moment
+    moving    True for limits that move with other settings: the driver checks a put against those of that moment
     nelm      elements of a waveform; ftvl: their type. Its value is a tuple of at most nelm elements
     """
 
@@ -165,26 +165,38 @@ class Reading:
 Readings = Mapping[str, Value | Array | Reading]
 
 
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What to try first with an instrument, in the words of its points.
+
+    read  name of a point to read
+    put   name of a point and a value, as behind ``caput``: "VSet 30"; "" where nothing can be set
+    """
+
+    read: str
+    put: str = ""
+
+
 class DeviceError(Exception):
-    """Something went wrong with an instrument; ``str(error)`` is one sentence for the operator."""
+    """What went wrong with an instrument; ``str(error)`` is one sentence for the operator."""
 
     status: ClassVar[Status] = Status.COMM
 
 
 class LinkDown(DeviceError):
-    """The connection is gone or cannot be opened; the port closes the driver and connects again."""
+    """A connection that is gone or cannot be opened; the port closes the driver and connects again."""
 
     status = Status.COMM
 
 
 class NoReply(DeviceError):
-    """The instrument did not answer in time."""
+    """A reply that did not come in time."""
 
     status = Status.TIMEOUT
 
 
 class BadReply(DeviceError):
-    """The answer does not belong to the question: noise, half an answer, a stale answer."""
+    """A reply that does not belong to the question: noise, half a reply, a stale reply."""
 
     status = Status.READ
 
@@ -195,23 +207,23 @@ class Refused(DeviceError):
     status = Status.WRITE
 
 
+# The keys that lead there, and a sentence: what is wrong and what is allowed
 ConfigFault = tuple[tuple[str, ...], str]
-"""The keys that lead there, and a sentence: what is wrong and what is allowed."""
 
 
 class DriverConfig:
     """Base of the frozen dataclasses that hold an instrument's keys in the configuration file.
 
-    The fields' type hints are the schema. ``faults`` adds what hints cannot say.
+    The fields' type hints are the schema; ``faults`` checks the rest.
     """
 
     def faults(self) -> Iterable[ConfigFault]:
-        """Yield what is wrong, with the keys below the instrument."""
+        """Yield what is wrong beyond the types, with the keys below the instrument."""
         return ()
 
 
 class Driver(ABC):
-    """An instrument. The constructor takes the instrument's own frozen ``Config`` and does no I/O.
+    """An instrument. The constructor's argument is the instrument's own frozen ``Config``; it does no I/O.
 
     Config    the dataclass of its keys in the configuration file
     points    what the instrument has: known from the constructor, or (for instruments that are asked) replaced by a
@@ -221,6 +233,8 @@ class Driver(ABC):
     discovers True when ``points`` are known only after ``connect``; name_size: the longest name they may then have
     longest_period  the instrument needs a question at least this often (seconds), or None
     longest_retry   the longest pause between two tries to connect (seconds)
+    example   a point to read and one to put, for the first steps of a user; None: the driver suggests nothing
+    tables    the tables of the configuration's ``archive:`` section that such an instrument can fill
     """
 
     Config: ClassVar[type[DriverConfig]] = DriverConfig
@@ -230,9 +244,12 @@ class Driver(ABC):
     name_size: ClassVar[int] = 0
     longest_period: ClassVar[float | None] = None
     longest_retry: ClassVar[float] = 5.0
+    example: Example | None = None
+    tables: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def exploring(self) -> bool:
+        """Return True while an instrument is still being asked what it has."""
         return False
 
     @abstractmethod
@@ -241,7 +258,7 @@ class Driver(ABC):
 
     @abstractmethod
     def read(self, group: str) -> Iterator[Readings]:
-        """Read a scan group: yields one block of readings for each transaction, all points of the group in all.
+        """Read a scan group: yield a block of readings for each transaction, together all points of the group.
 
         A block may be empty, or hold readings of other groups that became known on the way.
         Between two blocks the port may call ``write``. A block that cannot be read is either yielded as INVALID
@@ -252,7 +269,7 @@ class Driver(ABC):
     def write(self, point: Point, value: Value) -> Readings:
         """Carry out a put and return what the instrument says afterwards (the readback and all that it touched).
 
-        Raises Refused with the reason when the instrument did not take the value.
+        Raises Refused with the reason when the put was not carried out, any other DeviceError when that is not known.
         """
 
     @abstractmethod
@@ -260,12 +277,12 @@ class Driver(ABC):
         """Close the connection; may be called at any time and more than once. Never raises, never writes a value."""
 
     def urgent(self, point: Point, value: Value) -> bool:
-        """True for a put that makes things safe (HV off): it overtakes all other puts that wait.
+        """Return True for a put that makes things safe (HV off): it overtakes all other puts that wait.
 
-        This and ``undoes`` only judge: they are called from another thread than the rest.
+        This and ``undoes`` do no I/O: they are called from another thread than the rest.
         """
         return False
 
     def undoes(self, urgent: Point, waiting: Point) -> bool:
-        """True if a put that waits must not be carried out after an urgent one that overtook it."""
+        """Return True if a put that waits must not be carried out after an urgent one that overtook it."""
         return urgent.name == waiting.name

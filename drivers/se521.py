@@ -30,6 +30,7 @@ from drivers.base import (
     DeviceError,
     Driver,
     DriverConfig,
+    Example,
     LinkDown,
     NoReply,
     Point,
@@ -43,14 +44,21 @@ from drivers.base import (
 )
 
 VENDOR, PRODUCT, INTERFACE = 0x04D9, 0xE000, 0
+# bRequest of a control transfer (USB HID 1.11, 7.2)
 SET_REPORT = 0x09
-FEATURE, OUTPUT = 0x0343, 0x0207  # wValue: kind of report and its number
-SIZE = 32  # bytes of an input report; the first says how many of the others are valid
-PATIENCE = 500  # ms for one transfer; a dead instrument must show within two scans
-QUIET = 100  # ms without a report after which none is on its way
-PAUSE = 0.05  # seconds that the bridge needs after each of the first two reports of a transaction
+# wValue of such a transfer: kind of report and its number
+FEATURE, OUTPUT = 0x0343, 0x0207
+# Bytes of an input report; the first says how many of the others are valid
+SIZE = 32
+# Milliseconds for one transfer; a dead instrument must show within two scans
+TRANSFER_TIMEOUT = 500
+# Milliseconds without a report after which none is on its way
+QUIET = 100
+# Seconds that the bridge needs after each of the first two reports of a transaction
+PAUSE = 0.05
 CHANNELS = 4
-COLDEST = -2000  # tenths of a degree F; below is no temperature
+# Tenths of a degree F; what is below is no temperature
+COLDEST = -2000
 
 _ASLEEP = "is it plugged in and switched on? After a loss of USB power it stays off until its button is pressed."
 _OPEN = Reading(math.nan, Severity.INVALID, Status.UDF)
@@ -85,14 +93,14 @@ class SE521Config(DriverConfig):
 
     @property
     def wanted(self) -> str:
-        """What distinguishes the instrument, as words that follow its name."""
+        """Return what distinguishes the instrument, as words that follow its name."""
         keys = {"serial": self.serial, "bus": self.bus, "address": self.address}
         words = [f"{key} {value}" for key, value in keys.items() if value is not None]
         return f" with {', '.join(words)}" if words else ""
 
 
 class Link:
-    """The instrument as an open USB device: whole transactions, and their errors as DeviceErrors."""
+    """The instrument as a USB device: whole transactions, and their errors as DeviceErrors."""
 
     def __init__(self, device: Any) -> None:
         self._device = device
@@ -102,9 +110,9 @@ class Link:
         self._quiet = False  # whether no report of an older transaction can be on its way
 
     def open(self) -> None:
-        """Take the interface from the kernel's HID driver and claim it."""
+        """Detach the kernel's HID driver from the interface and claim it. Raises LinkDown, NoReply."""
         with usb_errors():
-            with suppress(NotImplementedError):  # a system whose kernel takes no hold of the interface
+            with suppress(NotImplementedError):  # a system whose kernel does not claim the interface
                 if self._device.is_kernel_driver_active(INTERFACE):
                     self._device.detach_kernel_driver(INTERFACE)
                     self._detached = True
@@ -120,7 +128,7 @@ class Link:
             raise LinkDown("the USB device has no interrupt IN endpoint: it is not an SE521")
 
     def close(self) -> None:
-        """Give the interface back to the kernel."""
+        """Release the interface and attach the kernel's driver again. Never raises."""
         with suppress(usb.core.USBError, NotImplementedError):
             usb.util.release_interface(self._device, INTERFACE)
         if self._detached:
@@ -136,19 +144,22 @@ class Link:
         return first[24:27].decode("ascii", "backslashreplace")
 
     def measure(self, counter: int) -> bytes:
-        """Return the first report of a reading, flags and temperatures. Raises NoReply, BadReply, LinkDown."""
+        """Return the first report of a reading: flags and temperatures. Raises NoReply, BadReply, LinkDown.
+
+        ``counter`` is 0 to 255 and comes back in the reply.
+        """
         first, second, _ = self._ask(b"A", counter, (31, 31, 2))
         if second[31] != counter:
-            raise BadReply(f"SE521 answered number {second[31]} instead of {counter}: a stale answer")
+            raise BadReply(f"SE521 sent a stale reply: number {second[31]} instead of {counter}")
         self._quiet = True
         return first
 
     def _ask(self, command: bytes, counter: int, counts: tuple[int, ...]) -> list[bytes]:
-        """Send a command; return its reports, whose counts of valid bytes must be ``counts``."""
+        """Send a command and return its reports, whose counts of valid bytes must be ``counts``."""
         with usb_errors():
             if not self._quiet:
                 self._drain()
-            self._quiet = False  # until all of the answer is here
+            self._quiet = False  # until all of the reply is here
             time.sleep(PAUSE)  # from whatever went before
             self._set_report(FEATURE, b"\x43\x01\x07" + bytes(5))  # 7 bytes follow
             time.sleep(PAUSE)
@@ -163,34 +174,34 @@ class Link:
                 self._in.read(SIZE, QUIET)
             except usb.core.USBTimeoutError:
                 return
-        raise BadReply("SE521 sends without being asked")
+        raise BadReply("SE521 sends reports that were not asked for")
 
     def _output(self, data: bytes) -> None:
         if self._out is None:
             self._set_report(OUTPUT, data)
         else:
-            self._out.write(data, PATIENCE)
+            self._out.write(data, TRANSFER_TIMEOUT)
 
     def _set_report(self, kind: int, data: bytes) -> None:
-        self._device.ctrl_transfer(0x21, SET_REPORT, kind, INTERFACE, data, PATIENCE)
+        self._device.ctrl_transfer(0x21, SET_REPORT, kind, INTERFACE, data, TRANSFER_TIMEOUT)
 
     def _report(self, count: int) -> bytes:
-        report = bytes(self._in.read(SIZE, PATIENCE))
+        report = bytes(self._in.read(SIZE, TRANSFER_TIMEOUT))
         if len(report) != SIZE or report[0] != count:
             got = f"{len(report)} bytes that begin with {report[:1].hex() or 'nothing'}"
-            raise BadReply(f"SE521 sent {got}, not {SIZE} that begin with {count:02x}: noise, or half an answer")
+            raise BadReply(f"SE521 sent {got}, not {SIZE} that begin with {count:02x}: noise, or half a reply")
         return report
 
 
 @contextmanager
 def usb_errors() -> Iterator[None]:
-    """Turn what pyusb raises into NoReply and LinkDown."""
+    """Raise NoReply or LinkDown for what pyusb raises."""
     try:
         yield
     except usb.core.USBTimeoutError as error:
-        raise NoReply(f"SE521 did not answer within {PATIENCE} ms") from error
+        raise NoReply(f"SE521 did not answer within {TRANSFER_TIMEOUT} ms") from error
     except NotImplementedError as error:
-        raise LinkDown("SE521: this system's libusb does not support what it needs") from error
+        raise LinkDown("libusb on this system does not support what the SE521 needs") from error
     except usb.core.USBError as error:
         raise LinkDown(_USB_ERRORS.get(error.errno, f"SE521: the USB connection failed: {error.strerror}")) from error
 
@@ -207,16 +218,16 @@ def find(config: SE521Config) -> Any:
             devices = [device for device in devices if serial_number(device) == config.serial]
         if len(devices) > 1:
             found = ", ".join(f"serial '{serial_number(d)}' at bus {d.bus} address {d.address}" for d in devices)
-            raise LinkDown(f"{len(devices)} SE521 found, give serial, or bus and address: {found}")
+            raise LinkDown(f"{len(devices)} SE521 found; say which by serial, or by bus and address: {found}")
     if not devices:
         raise LinkDown(f"SE521{config.wanted} not found: {_ASLEEP}")
     return devices[0]
 
 
 def serial_number(device: Any) -> str:
-    """Return the USB serial number, "" if the instrument has none."""
-    device.default_timeout = PATIENCE
-    device.get_active_configuration()  # opens the device, so that a lack of permission is told as such
+    """Return the USB serial number, "" if the instrument has none. Raises usb.core.USBError."""
+    device.default_timeout = TRANSFER_TIMEOUT
+    device.get_active_configuration()  # opens the device, so that a lack of permission is reported as such
     try:
         return device.serial_number or ""
     except ValueError:  # pyusb: the device has no strings
@@ -224,7 +235,7 @@ def serial_number(device: Any) -> str:
 
 
 def _libusb(candidate: str) -> str | None:
-    """The system's libusb where there is one, as the dynamic loader finds it, else the one in libusb_package."""
+    """Return the system's libusb where there is one, as the dynamic loader finds it, else libusb_package's."""
     for name in ("libusb-1.0.so.0", "libusb-1.0.so"):
         with suppress(OSError):
             ctypes.CDLL(name)
@@ -238,6 +249,8 @@ class SE521(Driver):
 
     Config = SE521Config
     scan: ClassVar[Mapping[str, float]] = MappingProxyType({"temperatures": 1.0})
+    example = Example("T1")
+    tables = frozenset({"temperatures"})
 
     def __init__(self, config: SE521Config) -> None:
         self._config = config
@@ -268,15 +281,15 @@ class SE521(Driver):
             window.clear()
 
     def close(self) -> None:
-        """Give the instrument back to the kernel's driver."""
+        """Release the instrument to the kernel's driver."""
         link, self._link = self._link, None
         if link is not None:
             link.close()
 
     def read(self, group: str) -> Iterator[Readings]:
-        """Read the four channels and all that comes with them; temperatures in degrees C."""
+        """Read the four channels and all that comes with them, in one block; temperatures in degrees C."""
         if self._link is None:
-            raise LinkDown("SE521 is not open")
+            raise LinkDown("SE521 is not connected")
         self._counter = (self._counter + 1) % 256
         report = self._link.measure(self._counter)
         flags = report[7]
@@ -286,11 +299,11 @@ class SE521(Driver):
         yield readings
 
     def write(self, point: Point, value: Value) -> Readings:
-        """Refuse: there is nothing to set."""
+        """Raise Refused: there is nothing to set."""
         raise Refused(f"{point.name} cannot be set")
 
     def _channel(self, index: int, connected: bool, tenths: int) -> dict[str, Value | Reading]:
-        """Readings of one channel; its value is tenths of a degree F, and meaningless when it is open."""
+        """Return the readings of one channel; ``tenths`` of a degree F are meaningless when it is open."""
         name, window = f"T{index + 1}", self._windows[index]
         celsius = (tenths - 320) / 18 if connected and tenths >= COLDEST else None
         window.append(celsius)

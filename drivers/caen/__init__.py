@@ -6,11 +6,10 @@ formats     how a value looks as EPICS records, and how it goes over the wire
 bits        what the bits of the status words mean
 items       parameters, names, properties and commands: their points, how they are read and set
 discovery   asks a crate what it has
-batch       what one bulk call reads
-arrays      what all channels of a board say of one parameter, as one waveform
-relative    alarms of measured values relative to what their channel is set to
-section     what is served of one board, and how it is read
-driver      the crate: scans, boards that come and go, puts
+board/      what is served of one board, and how it is read
+inventory   the boards of the crate, which come and go
+puts        how a put is carried out and confirmed
+driver      the crate: its scans and puts
 
 Source: CAENHVWrapper.h and the manual of the library, and caen-libs 3.3 for what its calls do.
 """

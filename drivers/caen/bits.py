@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _OK, _MINOR, _MAJOR = Severity.NO_ALARM, Severity.MINOR, Severity.MAJOR
 
+# Name of a bit in caen-libs -> its severity and its meaning, which becomes the DESC of its point
 BITS: dict[str, tuple[Severity, str]] = {
     "ON": (_OK, "on"),
     "UP": (_OK, "ramping up"),
@@ -62,6 +63,7 @@ BITS: dict[str, tuple[Severity, str]] = {
     "CH3_ALARM": (_MAJOR, "channel 3 alarm"),
 }
 
+# The bit of a channel behind which there is nothing
 UNPLUGGED = "UNPLUGG"
 _SWITCHES = {"ON"}
 

@@ -19,18 +19,18 @@ Link = Literal["TCPIP", "RS232", "CAENET", "USB", "OPTLINK", "USB_VCP", "USB3", 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """From where on an alarm is MINOR and MAJOR; None: never."""
+    """Limits from which on an alarm is MINOR and MAJOR; None: never."""
 
     minor: float | None = None
     major: float | None = None
 
     @property
     def any(self) -> bool:
-        """True if there is one."""
+        """Return True if there is a limit."""
         return self.minor is not None or self.major is not None
 
     def severity(self, excess: float) -> Severity:
-        """Return how bad it is."""
+        """Return the severity of a value, in the unit of the limits."""
         if self.major is not None and excess >= self.major:
             return Severity.MAJOR
         return Severity.MINOR if self.minor is not None and excess >= self.minor else Severity.NO_ALARM
@@ -68,12 +68,12 @@ class Config(DriverConfig):
     relative_alarms: RelativeAlarms = RelativeAlarms()
 
     def faults(self) -> Iterable[ConfigFault]:
-        """Yield what the type hints cannot say."""
+        """Yield what is wrong beyond the types."""
         if not self.host:
             yield ("host",), "is empty; it is the link's argument: a host name or address, or a serial device"
         for key in ("host", "username", "password"):
             if not getattr(self, key).isascii():
-                yield (key,), "has characters outside ASCII, which CAEN's library does not take"
+                yield (key,), "has characters outside ASCII, which CAEN's library does not accept"
         for slot, channels in (self.channels or {}).items():
             if slot < 0:
                 yield ("channels", str(slot)), "is not a slot; slots are numbered from 0"
@@ -82,16 +82,23 @@ class Config(DriverConfig):
         yield from _limit_faults("voltage_v", alarms.voltage_v, math.inf, "number of volts above 0")
         yield from _limit_faults("current_ratio", alarms.current_ratio, 1, "part of I0Set: above 0, 1 at most")
 
+    @property
+    def first_channel(self) -> tuple[int, int]:
+        """Return slot and channel of the first channel that is configured; (2, 0) where none is."""
+        for slot, channels in (self.channels or {}).items():
+            return slot, 0 if channels == "ALL" or not channels else channels[0]
+        return 2, 0
+
     def serves(self, slot: int) -> bool:
-        """True if the slot is one of those asked for."""
+        """Return True if the slot is one of those configured."""
         return self.channels is None or slot in self.channels
 
-    def chosen(self, slot: int, present: int) -> tuple[int, ...]:
+    def selected(self, slot: int, present: int) -> tuple[int, ...]:
         """Return the channels to serve of a board that has ``present`` channels."""
         wanted = "ALL" if self.channels is None else self.channels[slot]
         return tuple(range(present)) if wanted == "ALL" else tuple(ch for ch in sorted(set(wanted)) if ch < present)
 
-    def beyond(self, slot: int, present: int) -> tuple[int, ...]:
+    def missing(self, slot: int, present: int) -> tuple[int, ...]:
         """Return the channels that are configured for a board but that it does not have."""
         wanted = "ALL" if self.channels is None else self.channels[slot]
         return () if wanted == "ALL" else tuple(ch for ch in sorted(set(wanted)) if ch >= present)
@@ -103,7 +110,7 @@ def _limit_faults(key: str, limits: Limits, most: float, allowed: str) -> Iterab
         if value is not None and not (0 < value <= most and math.isfinite(value)):
             yield (*path, name), f"is {value:g}; it must be a {allowed}"
     if limits.minor is not None and limits.major is not None and limits.minor > limits.major:
-        yield (*path, "minor"), f"is {limits.minor:g}, above major, which is {limits.major:g}"
+        yield (*path, "minor"), f"is {limits.minor:g}; it must not be above major, which is {limits.major:g}"
 
 
 def _channel_faults(slot: int, channels: Literal["ALL"] | tuple[int, ...]) -> Iterable[ConfigFault]:

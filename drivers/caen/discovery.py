@@ -1,4 +1,4 @@
-"""Asks a crate what it has. One thing that cannot be asked is logged and left out; the rest is served."""
+"""Questions to a crate about what it has. What cannot be asked is logged and left out; the rest is served."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_NAME_SIZE = 11  # caen-libs reads 12 bytes a name, one of them the terminating zero
+# Characters: caen-libs reads 12 bytes a name, one of them the terminating zero
+_NAME_SIZE = 11
 _Args = ParamSpec("_Args")
-_Answer = TypeVar("_Answer")
+_Result = TypeVar("_Result")
 
 
 def crate_items(session: Session) -> Iterator[Item]:
-    """Yield the crate's properties and commands as they are found."""
+    """Yield the crate's properties and commands as they are found. Raises LinkDown, NoReply."""
     for names in _tolerate(_property_names, session):
         for name in names:
             yield from _tolerate(_property, session, name)
@@ -41,7 +42,7 @@ def board_items(
     Each channel is asked for its own list, for one board can have channels of several kinds. What its parameters
     are is asked, too, as long as ``in_full()``; after that it is assumed to be as with a channel of the same list.
     With each item comes whether the crate was asked about it.
-    Raises BoardGone when the board is pulled meanwhile.
+    Raises BoardGone when the board is pulled meanwhile; LinkDown, NoReply.
     """
     slot = board.slot
     yield Facts(label=f"S{slot:02d}", slot=slot, board=board), True
@@ -66,14 +67,14 @@ def board_items(
 
 
 def _of_channel(item: Item, channel: int) -> Item:
-    """The same parameter of another channel."""
+    """Return the same parameter of another channel."""
     assert item.slot is not None
     name = item.label.rsplit(":", 1)[1]
     return replace(item, channel=channel, label=f"{label_of(item.slot, channel)}:{name}")
 
 
 def parameter_names(session: Session, slot: int, channel: int | None) -> Sequence[str]:
-    """Return the names of the parameters of a channel, or (None) of the board."""
+    """Return the names of the parameters of a channel, or (None) of the board. Raises DeviceError."""
     with session.asking(f"{label_of(slot, channel)}: list of parameters", slot) as device:
         names: Sequence[str]
         names = device.get_bd_param_info(slot) if channel is None else device.get_ch_param_info(slot, channel)
@@ -81,7 +82,7 @@ def parameter_names(session: Session, slot: int, channel: int | None) -> Sequenc
 
 
 def ask_parameter(session: Session, slot: int, channel: int | None, name: str) -> Item:
-    """Ask the crate what a parameter is, limits included, which move with other settings."""
+    """Ask the crate what a parameter is; its limits and unit move with other settings. Raises DeviceError."""
     with session.asking(f"{label_of(slot, channel)}:{name}", slot) as device:
         if channel is None:
             prop = device.get_bd_param_prop(slot, name)
@@ -157,11 +158,11 @@ def _command_names(session: Session) -> Sequence[str]:
         return names
 
 
-def _tolerate(ask: Callable[_Args, _Answer], *args: _Args.args, **kwargs: _Args.kwargs) -> Iterator[_Answer]:
-    """Yield the answer, or nothing when the crate has none."""
+def _tolerate(ask: Callable[_Args, _Result], *args: _Args.args, **kwargs: _Args.kwargs) -> Iterator[_Result]:
+    """Yield the result, or nothing when the crate has none."""
     try:
-        answer = ask(*args, **kwargs)
+        result = ask(*args, **kwargs)
     except BadReply as error:
-        log.warning("left out: %s", error)
+        log.warning("left out (no PVs are made of it): %s", error)
     else:
-        yield answer
+        yield result

@@ -1,7 +1,7 @@
 """How a value of the crate looks as EPICS records, and how it goes over the wire.
 
-caen-libs hands over Python numbers and strings and takes them in c_float and c_int arrays: a value here is always of
-the type that the array takes, and one that the array would silently wrap or round away is refused.
+caen-libs returns Python numbers and strings and sends them in c_float and c_int arrays (ctypes): a value here is
+always of the array's type, and one that the array would silently wrap or round away is refused.
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ from drivers.caen.bits import severity_of
 if TYPE_CHECKING:
     from caen_libs._caenhvwrappertypes import ParamProp, SysProp
 
+# A value as caen-libs returns and accepts it
 Raw = float | int | str
 
-CA_TEXT = 39  # characters of an EPICS string
-_STATE_TEXT = 25  # characters of a state word in Channel Access
+# Characters of an EPICS string (MAX_STRING_SIZE without the terminating zero)
+CA_TEXT = 39
+# Characters of a state word in Channel Access (MAX_ENUM_STRING_SIZE without the terminating zero)
+_STATE_TEXT = 25
 _FLOAT32 = struct.Struct("<f")
-_FLOAT32_STEP = 2.0**-23  # relative distance of two neighbouring float32
+# Relative distance of two neighbouring float32
+_FLOAT32_STEP = 2.0**-23
 _FLOAT32_MAX = 3.4028234e38
 
 _UNREADABLE = Reading(None, Severity.INVALID, Status.READ)
@@ -49,11 +53,11 @@ class Format(ABC):
     output: ClassVar[RecordType]
 
     def fields(self) -> Mapping[str, Any]:
-        """Return the fields of a point that shows the value."""
+        """Return the fields of a point that shows the value: field of ``Point`` -> value."""
         return {}
 
     def limits(self) -> Mapping[str, Any]:
-        """Return the fields that only a setting has besides."""
+        """Return the further fields of a setting's point."""
         return {}
 
     @abstractmethod
@@ -62,10 +66,10 @@ class Format(ABC):
 
     @abstractmethod
     def raw(self, value: Value) -> Raw:
-        """Return what is to be sent for a put; raises Refused."""
+        """Return what is to be sent for a put. Raises Refused."""
 
     def agrees(self, asked: Any, got: Any, patient: bool = True) -> bool:
-        """True if the crate reads back what was asked; ``patient``: as long as there is time to ask again."""
+        """Return True if the crate reads back what was set; ``patient``: while there is time to read again."""
         return bool(asked == got)
 
     def text(self, raw: Any) -> str:
@@ -87,33 +91,38 @@ class Number(Format):
     output = RecordType.ao
 
     def fields(self) -> Mapping[str, Any]:
+        """Return unit, digits and display range."""
         return {"egu": self.egu, "prec": self.digits, "lopr": self.low, "hopr": self.high}
 
     def limits(self) -> Mapping[str, Any]:
+        """Return the limits for puts, which move with other settings."""
         return {"drvl": self.low, "drvh": self.high, "moving": True}
 
     @property
     def current(self) -> bool:
-        """True for a current, whose unit goes with the channel's range."""
+        """Return True for a current, whose unit goes with the channel's range."""
         return self.egu.endswith("A")
 
     def reading(self, raw: Any) -> Value | Reading:
+        """Return the number; INVALID where it is NaN or infinite."""
         value = shortest(raw)
         return value if math.isfinite(value) else Reading(math.nan, Severity.INVALID, Status.READ)
 
     def raw(self, value: Value) -> Raw:
+        """Return the number to send. Raises Refused where it is outside the limits."""
         number = _number(value)
         if self.low is not None and self.high is not None and not self.low <= shortest(number) <= self.high:
-            raise Refused(f"{self.text(number)} is outside {self.low:.10g} to {self.text(self.high)}")
+            raise Refused(f"{self.text(number)} is outside the limits of {self.low:.10g} to {self.text(self.high)}")
         return number
 
     def agrees(self, asked: Any, got: Any, patient: bool = True) -> bool:
-        """Crates round or cut to their last digit; half of it is taken at once, all of it after some time."""
+        """Return True if they differ by rounding: half of the crate's last digit at once, all of it after a time."""
         digit = self.resolution * 10.0**-self.digits
         allowed = (0.5 if patient else 1.0) * digit + 2 * _FLOAT32_STEP * abs(asked)
         return bool(abs(asked - got) <= allowed)
 
     def text(self, raw: Any) -> str:
+        """Return the number with its unit."""
         return f"{shortest(raw):.10g} {self.egu}".rstrip()
 
 
@@ -127,17 +136,21 @@ class Choice(Format):
     output = RecordType.mbbo
 
     def fields(self) -> Mapping[str, Any]:
+        """Return the state words."""
         return {"states": self.words}
 
     def reading(self, raw: Any) -> Value | Reading:
+        """Return the index of the word; INVALID where there is none for the crate's number."""
         index = int(raw) - self.first
         return index if 0 <= index < len(self.words) else _UNREADABLE
 
     def raw(self, value: Value) -> Raw:
+        """Return the crate's number for the index of a word. Raises Refused."""
         index = _whole(value, 0, len(self.words) - 1)
         return index + self.first
 
     def text(self, raw: Any) -> str:
+        """Return the word."""
         index = int(raw) - self.first
         return self.words[index] if 0 <= index < len(self.words) else str(raw)
 
@@ -160,12 +173,15 @@ class Integer(Format):
     output = RecordType.longout
 
     def limits(self) -> Mapping[str, Any]:
+        """Return the limits for puts."""
         return {"drvl": self.low, "drvh": self.high, "moving": True}
 
     def reading(self, raw: Any) -> Value | Reading:
+        """Return the number."""
         return int(raw)
 
     def raw(self, value: Value) -> Raw:
+        """Return the number to send. Raises Refused."""
         return _whole(value, self.low, self.high)
 
 
@@ -186,13 +202,16 @@ class Word(Format):
     output = RecordType.longout
 
     def reading(self, raw: Any) -> Value | Reading:
+        """Return the signed number; its severity is the highest of the bits that are set."""
         severity = max((severity_of(name) for _, name in self.names(raw)), default=Severity.NO_ALARM)
         return Reading(_signed(raw), severity, Status.STATE if severity else Status.NO_ALARM)
 
     def raw(self, value: Value) -> Raw:
+        """Return the signed number to send. Raises Refused."""
         return _whole(value, -(2**31), 2**31 - 1)
 
     def agrees(self, asked: Any, got: Any, patient: bool = True) -> bool:
+        """Return True if both are the same 32 bits."""
         return _signed(asked) == _signed(got)
 
     def names(self, raw: Any) -> tuple[tuple[int, str], ...]:
@@ -209,22 +228,25 @@ class Text(Format):
     output = RecordType.stringout
 
     def reading(self, raw: Any) -> Value | Reading:
+        """Return the first 39 characters."""
         return str(raw)[:CA_TEXT]
 
     def raw(self, value: Value) -> Raw:
+        """Return the text to send. Raises Refused where the crate could not keep it."""
         text = str(value)
         if not text.isascii() or not (text.isprintable() or not text):
-            raise Refused(f"{text!r} has characters that the crate does not take; allowed is printable ASCII")
+            raise Refused(f"{text!r} has characters that the crate does not accept; allowed is printable ASCII")
         if len(text) > self.size:
-            raise Refused(f"{text!r} has {len(text)} characters; the crate keeps {self.size}")
+            raise Refused(f"{text!r} has {len(text)} characters; the crate stores at most {self.size}")
         return text
 
     def text(self, raw: Any) -> str:
+        """Return the text in quotation marks."""
         return repr(raw)
 
 
 def parameter_format(prop: ParamProp, bits: tuple[tuple[int, str], ...] = ()) -> Format | None:
-    """Return the format of a board's or channel's parameter; None for a command."""
+    """Return the format of a board's or channel's parameter; None for a command. Raises ValueError."""
     match prop.type.name:
         case "NUMERIC":
             low, high = _limits(prop.minval or 0.0, prop.maxval or 0.0)
@@ -245,11 +267,11 @@ def parameter_format(prop: ParamProp, bits: tuple[tuple[int, str], ...] = ()) ->
 
 
 def property_format(prop: SysProp) -> Format:
-    """Return the format of a system property; a KeyError is for a type that is not known."""
+    """Return the format of a system property. Raises KeyError for a type that is not known."""
     return _PROPERTY_FORMATS[prop.type.name]
 
 
-# The crate tells neither unit nor digits of its properties: three digits are assumed.
+# The crate reports neither unit nor digits of its properties: three digits are assumed.
 _PROPERTY_FORMATS: dict[str, Format] = {
     "STR": Text(),
     "REAL": Number(digits=3),
@@ -289,12 +311,12 @@ def clean(text: str) -> str:
 
 
 def _limits(low: float, high: float) -> tuple[float, float] | tuple[None, None]:
-    """Old systems have no limits, which caen-libs gives as 0 and 0."""
+    """Return limits without float32's noise; old systems have none, which caen-libs returns as 0 and 0."""
     return (shortest(low), shortest(high)) if low < high else (None, None)
 
 
 def _words(words: tuple[str, ...]) -> tuple[str, ...]:
-    """A state without a word gets its number."""
+    """Return the state words; a state without one gets its number."""
     return tuple((word or str(index))[:_STATE_TEXT] for index, word in enumerate(words))
 
 
@@ -305,7 +327,7 @@ def _signed(raw: Any) -> int:
 
 def _number(value: Value) -> float:
     if isinstance(value, str) or not math.isfinite(value) or abs(value) > _FLOAT32_MAX:
-        raise Refused(f"{value!r} is not a number that the crate can take")
+        raise Refused(f"{value!r} is not a number that the crate can store")
     return float(value)
 
 

@@ -15,15 +15,21 @@ if TYPE_CHECKING:
     from caen_libs._caenhvwrappertypes import Board
     from caen_libs.caenhvwrapper import Device
 
+# The scan groups
 MONITOR, SETTINGS = "monitor", "settings"
 
 _COMMAND_WORDS = ("Idle", "Execute")
-_NOTES = {"TRIP": " (1000 = never)"}  # the crates' manuals: the one value of Trip that is no time
+# What is added to a description (the crates' manuals): the one value of Trip that is no time
+_NOTES = {"TRIP": " (1000 = never)"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item(ABC):
-    """``label`` is the point's name; ``slot`` and ``channel`` say whose it is (None: the crate's)."""
+    """One thing that a crate has.
+
+    label          the name of its point, or what the names of its points begin with
+    slot, channel  whose it is (None: the board's, the crate's)
+    """
 
     label: str
     slot: int | None = None
@@ -36,7 +42,7 @@ class Item(ABC):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variable(Item):
-    """A thing with a value; ``name`` is the crate's own."""
+    """An item with a value; ``name`` is the crate's own word for it."""
 
     name: str
     format: Format
@@ -45,35 +51,36 @@ class Variable(Item):
 
     @property
     def group(self) -> str:
-        """The scan group that reads it."""
+        """Return the scan group that reads it."""
         return MONITOR if self.status or not self.writable else SETTINGS
 
     @property
     def readback(self) -> str:
-        """The name of the point that shows the value."""
+        """Return the name of the point that shows the value."""
         return f"{self.label}_RBV" if self.writable else self.label
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """The names of all points that the value feeds."""
+        """Return the names of all points that show the value or a bit of it."""
         return (self.readback, *(f"{self.label}:{name}" for _, name in self.format.bits))
 
     @property
     def status(self) -> bool:
-        """True for a word of status bits."""
+        """Return True for a word of status bits."""
         return bool(self.format.bits)
 
     @property
     def volatile(self) -> bool:
-        """True for what may move when another setting of the same channel or board moves."""
+        """Return True for what may move when another setting of the same channel or board moves."""
         return self.writable or isinstance(self.format, Number)
 
     @property
     def family(self) -> Hashable:
-        """Equal for things that one call can read: the same parameter of the same type on the same board."""
+        """Return what is equal for things that one call can read: the same parameter of one type on one board."""
         return type(self), self.slot, self.group, self.name, type(self.format)
 
     def points(self, title: str) -> Iterator[Point]:
+        """Yield the setting, the readback and a point for each bit."""
         desc = describe(title, self.name + _NOTES.get(self.name.upper(), ""))
         fields = self.format.fields()
         if self.writable:
@@ -116,17 +123,17 @@ class Variable(Item):
         return values
 
     def unplugged(self, raw: Any) -> bool:
-        """True if a status word says that there is nothing behind the channel."""
+        """Return True if a status word says that there is nothing behind the channel."""
         return any(name == UNPLUGGED and int(raw) >> bit & 1 for bit, name in self.format.bits)
 
     @property
     @abstractmethod
     def index(self) -> int:
-        """Its number in the list that one call reads."""
+        """Return its number in the list that one call reads."""
 
     @abstractmethod
     def fetch(self, device: Device, indexes: Sequence[int]) -> Sequence[Any]:
-        """Read this of several channels (boards) in one call; the answers are in the order of ``indexes``."""
+        """Read this of several channels (boards) in one call; the values are in the order of ``indexes``."""
 
     @abstractmethod
     def write(self, device: Device, raw: Raw) -> None:
@@ -142,12 +149,15 @@ class ChannelParameter(Variable):
 
     @property
     def index(self) -> int:
+        """Return the channel's number."""
         return self.channel
 
     def fetch(self, device: Device, indexes: Sequence[int]) -> Sequence[Any]:
+        """Read the parameter of several channels."""
         return device.get_ch_param(self.slot, indexes, self.name)
 
     def write(self, device: Device, raw: Raw) -> None:
+        """Set the parameter of this channel. Raises Refused for a text."""
         if isinstance(raw, str):  # up to 3.3 at least set_ch_param fails on text
             raise Refused(f"{self.label}: not sent, caen-libs cannot set a channel's parameter to a text")
         device.set_ch_param(self.slot, [self.channel], self.name, raw)
@@ -162,16 +172,20 @@ class ChannelName(Variable):
 
     @property
     def volatile(self) -> bool:
+        """Return False: a name does not move by itself."""
         return False
 
     @property
     def index(self) -> int:
+        """Return the channel's number."""
         return self.channel
 
     def fetch(self, device: Device, indexes: Sequence[int]) -> Sequence[Any]:
+        """Read the names of several channels."""
         return device.get_ch_name(self.slot, indexes)
 
     def write(self, device: Device, raw: Raw) -> None:
+        """Set the name of this channel."""
         device.set_ch_name(self.slot, [self.channel], str(raw))
 
 
@@ -183,12 +197,15 @@ class BoardParameter(Variable):
 
     @property
     def index(self) -> int:
+        """Return the board's slot."""
         return self.slot
 
     def fetch(self, device: Device, indexes: Sequence[int]) -> Sequence[Any]:
+        """Read the parameter of several boards."""
         return device.get_bd_param(indexes, self.name)
 
     def write(self, device: Device, raw: Raw) -> None:
+        """Set the parameter of this board."""
         device.set_bd_param([self.slot], self.name, raw)
 
 
@@ -198,16 +215,20 @@ class Property(Variable):
 
     @property
     def group(self) -> str:
+        """Return the slow group, also for what cannot be set."""
         return SETTINGS
 
     @property
     def index(self) -> int:
+        """Return 0: one call reads one property."""
         return 0
 
     def fetch(self, device: Device, indexes: Sequence[int]) -> Sequence[Any]:
+        """Read the property."""
         return [device.get_sys_prop(self.name)]
 
     def write(self, device: Device, raw: Raw) -> None:
+        """Set the property."""
         device.set_sys_prop(self.name, raw)
 
 
@@ -218,6 +239,7 @@ class Command(Item):
     name: str
 
     def points(self, title: str) -> Iterator[Point]:
+        """Yield the one point."""
         desc = describe(title, self.name if self.slot is not None else f"{self.name}: acts on the whole crate")
         yield Point(name=self.label, rtyp=RecordType.bo, command=True, addr=self, desc=desc, states=_COMMAND_WORDS)
 
@@ -239,6 +261,7 @@ class Facts(Item):
     board: Board
 
     def points(self, title: str) -> Iterator[Point]:
+        """Yield a point for each fact."""
         for name, value in self.readings().items():
             rtyp = RecordType.longin if isinstance(value, int) else RecordType.stringin
             desc = describe(title, name.rpartition(":")[2].lower())

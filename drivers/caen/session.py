@@ -1,4 +1,4 @@
-"""One login to one crate: every failure of caen-libs becomes a DeviceError."""
+"""One login to one crate, in which every failure of caen-libs is raised as a DeviceError."""
 
 from __future__ import annotations
 
@@ -24,45 +24,47 @@ _UNSUPPORTED_CODES = {
     "EXECCOMNOTIMPL", "GETPROPNOTIMPL", "SETPROPNOTIMPL", "PROPNOTFOUND", "NOTSYSPROP", "NOTGETPROP",
     "PARAMPROPNOTFOUND", "PARAMNOTFOUND", "FUNCTIONNOTAVAILABLE", "NOTYETIMPLEMENTED",
 }  # fmt: skip
-# "Not yet connected by a Login command" in the header, yet some systems say it of a board: as good as no answer.
+# "Not yet connected by a Login command" in the header, yet some systems say it of a board: as good as no reply.
 _DOUBTFUL = "NOTPRES"
-_UNKNOWN = "UNKNOWN"  # caen-libs' word for a code that is not in the header
+# caen-libs' word for a code that is not in the header
+_UNKNOWN = "UNKNOWN"
 
-# What caen-libs raises on answers that it cannot make sense of: unknown unit or type codes and text that is not
+# What caen-libs raises on replies that it cannot make sense of: unknown unit or type codes and text that is not
 # ASCII (ValueError), parameters of a type that has no value (KeyError), enums that are too long (AssertionError),
 # text for a channel's parameter (TypeError, up to 3.3 at least).
 _NONSENSE = (ValueError, KeyError, AssertionError, TypeError)
 
-_MOST_FAILURES = 64  # in a row; one more than the channels of the largest board, of which all may be bad, and a bulk
+# Failures in a row that do not end a session: the bulk call of a large board, and each of its channels, may fail
+_MOST_FAILURES = 64
 
 
 class BoardGone(DeviceError):
-    """There is no board in the slot (any more)."""
+    """A slot without a board, or without it any more."""
 
 
 class Unsupported(BadReply):
-    """The crate does not have this function, parameter or property."""
+    """A function, parameter or property that the crate does not have."""
 
 
 class Garbled(BadReply):
-    """The answer is noise: what was asked may have been done or not."""
+    """A reply that is noise: what was asked may have been done or not."""
 
 
 class Session:
-    """An open handle that keeps count of what it answers.
+    """An open handle of CAEN's library, with the counts of its replies and failures.
 
     The constructor raises LinkDown (no library, no crate, login refused) or NoReply.
     """
 
     def __init__(self, config: Config) -> None:
         self._host = config.host
-        self._answers = self._failures = 0
+        self._replies = self._failures = 0
         self._failures_in_row = self._timeouts_in_row = 0
         self._device = _open(config)
 
     @contextmanager
     def asking(self, what: str, slot: int | None = None) -> Iterator[Device]:
-        """Lend the device for one call about ``what``; raises LinkDown, NoReply, BoardGone or BadReply."""
+        """Yield the device for one call about ``what``. Raises LinkDown, NoReply, BoardGone, BadReply."""
         from caen_libs.caenhvwrapper import Error  # noqa: PLC0415  _open has imported it before
 
         try:
@@ -75,20 +77,20 @@ class Session:
                 self._failed(failure)
             raise failure from error
         except _NONSENSE as error:
-            failure = BadReply(f"{what}: the answer makes no sense: {error}")
+            failure = BadReply(f"{what}: the reply makes no sense: {error}")
             self._failed(failure)
             raise failure from error
         self._answered()
 
     def mark(self) -> tuple[int, int]:
-        """Return the counts of answers and failures, for ``check``."""
-        return self._answers, self._failures
+        """Return the counts of replies and failures so far, for ``check``."""
+        return self._replies, self._failures
 
     def check(self, mark: tuple[int, int]) -> None:
         """Raise LinkDown if since ``mark`` the crate was asked and has answered nothing."""
-        answers, failures = mark
-        if self._answers == answers and self._failures > failures:
-            raise LinkDown(f"{self._host} answers nothing that makes sense any more")
+        replies, failures = mark
+        if self._replies == replies and self._failures > failures:
+            raise LinkDown(f"{self._host} has not answered any call of the last scan")
 
     def close(self) -> None:
         """Log out. Never raises: a dead crate cannot be left properly."""
@@ -98,21 +100,23 @@ class Session:
             log.info("%s: the session could not be closed: %s", self._host, error)
 
     def _answered(self) -> None:
-        self._answers += 1
+        self._replies += 1
         self._failures_in_row = self._timeouts_in_row = 0
 
     def _failed(self, failure: DeviceError) -> None:
-        """Give up early: a dead line must not be tried out channel by channel."""
+        """Count a failure; end the session early where a dead line would be tried out channel by channel."""
         self._failures += 1
         self._failures_in_row += 1
         if self._failures_in_row > _MOST_FAILURES:
-            raise LinkDown(f"{self._host}: {self._failures_in_row} calls failed, the last: {failure}") from failure
+            raise LinkDown(
+                f"{self._host}: {self._failures_in_row} calls in a row failed; the last one: {failure}"
+            ) from failure
 
     def _translate(self, error: Error, what: str, slot: int | None) -> DeviceError:
         code = error.code.name
         sentence = f"{what}: {error.message} ({code})"
         if code == "TIMEERR":
-            # One late answer is forgiven. A network that is gone times out for ever, and only a login gets it back.
+            # One late reply is no reason to log in again. A network that is gone times out for ever, until a login.
             self._timeouts_in_row += 1
             return NoReply(sentence) if self._timeouts_in_row == 1 else LinkDown(sentence)
         if code in _SLOT_CODES and slot is not None:
@@ -120,7 +124,7 @@ class Session:
         if code in _LINK_CODES | _SLOT_CODES:
             return LinkDown(sentence)
         if code == _UNKNOWN:
-            return Garbled(f"{what}: the answer is a code that the library does not know")
+            return Garbled(f"{what}: the reply is an error code that caen-libs does not know")
         return Unsupported(sentence) if code in _UNSUPPORTED_CODES else BadReply(sentence)
 
 
@@ -131,9 +135,9 @@ def _open(config: Config) -> Device:
         raise LinkDown(_remedy(error)) from error
 
     class HandleOwner(hv.Device):
-        """A device that logs out when told to and never by itself.
+        """A device that logs out when it is closed and never by itself.
 
-        After a failed logout Device would try again when it is collected, on a handle that may then belong to the
+        After a failed logout ``Device`` would try again when it is collected, on a handle that may then belong to the
         next session.
         """
 
@@ -161,13 +165,13 @@ def _login_sentence(config: Config, error: Error) -> str:
         "TOOMANYDEVICEOPEN": "CAEN's library has too many crates open",
         "DEVALREADYOPEN": "CAEN's library has this crate open already",
         "LINKNOTSUPPORTED": f"a {config.system} cannot be reached by {config.link}",
-        "TIMEERR": "it does not answer in time",
-    }.get(code, "cannot be opened")
+        "TIMEERR": "the crate did not reply in time",
+    }.get(code, "the connection cannot be opened")
     return f"{config.system} at {config.host} ({user}): {reason} ({code})"
 
 
 def _remedy(error: BaseException) -> str:
-    """Say what to install. caen-libs hides the dynamic loader's reason in the cause."""
+    """Return what to install. caen-libs hides the dynamic loader's reason in the cause."""
     reason = str(error.__cause__ or error)
     if isinstance(error, AttributeError):
         return f"CAEN's libcaenhvwrapper.so is too old for caen-libs ({reason}); install the latest from www.caen.it"

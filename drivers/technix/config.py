@@ -12,7 +12,7 @@ from drivers.base import ConfigFault, DriverConfig
 
 @dataclass(frozen=True, kw_only=True)
 class FullScale:
-    """What the model gives at 4095 counts: kV and mA, both positive."""
+    """The model's output at 4095 counts: kV and mA, both positive."""
 
     voltage_kv: float
     current_ma: float
@@ -28,7 +28,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class TechnixConfig(DriverConfig):
-    """One generator; port is anything that pyserial's serial_for_url takes."""
+    """One generator; port is anything that pyserial's ``serial_for_url`` accepts."""
 
     port: str
     full_scale: FullScale
@@ -38,7 +38,7 @@ class TechnixConfig(DriverConfig):
     def faults(self) -> Iterable[ConfigFault]:
         """Yield the keys whose numbers make no sense."""
         if not self.port:
-            yield ("port",), "is empty: give a serial device or a URL that pyserial knows"
+            yield ("port",), "is empty; it must be a serial device or a URL that pyserial knows"
         for key in ("voltage_kv", "current_ma"):
             full_scale, limit = getattr(self.full_scale, key), getattr(self.limits, key)
             if not _positive(full_scale):

@@ -16,6 +16,7 @@ from drivers.base import (
     BadReply,
     DeviceError,
     Driver,
+    Example,
     NoReply,
     Point,
     Reading,
@@ -41,16 +42,22 @@ from drivers.technix.points import (
 )
 from drivers.technix.watchdog import Watchdog
 
-PAUSE = 0.11  # seconds between the answer to the first half of P5/P6 and the second half; the manual asks for 0.1
-SETTLE = 0.5  # seconds within which a status bit follows its command; assumed
+# Seconds between the reply to the first half of P5/P6 and the second half; the manual asks for 0.1
+PAUSE = 0.11
+# Seconds within which a status bit follows its command; assumed
+SETTLE = 0.5
 
 
 class Technix(Driver):
-    """One generator. Puts are judged by the status byte, since the manual does not say how a refusal is answered."""
+    """One generator.
+
+    The status byte shows whether a put succeeded: the manual does not say how a refused command is answered.
+    """
 
     Config = TechnixConfig
     scan: ClassVar[Mapping[str, float]] = MappingProxyType({"status": 0.25})
     longest_period: ClassVar[float | None] = 1.0
+    example = Example("VMon", "VSet 30")
 
     def __init__(self, config: TechnixConfig) -> None:
         full_scale, limits = config.full_scale, config.limits
@@ -65,7 +72,7 @@ class Technix(Driver):
         self._setpoints: dict[str, int | None] = {"VSet": None, "ISet": None}  # counts
         self._unknown_since = "the start"
         self._strikes = 0
-        self._remote = False  # seen in remote mode, and not told to leave it
+        self._remote = False  # seen in remote mode, and not put to local mode since
         self._begun = 0  # ON_CMD, OFF_CMD: pairs that this process began and has not seen completed
         self._stuck = -1  # the status byte that completing them ended with in vain
 
@@ -80,11 +87,11 @@ class Technix(Driver):
             raise
 
     def close(self) -> None:
-        """Close the line without a word: a generator in remote mode turns HV off 5 s later (manual)."""
+        """Close the line and send nothing: a generator in remote mode turns HV off 5 s later (manual)."""
         self._line.close()
 
     def read(self, group: str) -> Iterator[Readings]:
-        """Read status, voltage and current: the three blocks of the one group."""
+        """Read status, voltage (kV) and current (mA): the three blocks of the one group."""
         bits = self._status()
         if self._begun and bits != self._stuck:
             bits = self._complete_pair(bits)
@@ -93,25 +100,25 @@ class Technix(Driver):
         yield {"IMon": self._scales["ISet"].value(self._line.ask("a2"))}
 
     def write(self, point: Point, value: Value) -> Readings:
-        """Carry out a put; return the setpoint as taken (kV, mA), or the status as it is afterwards."""
+        """Carry out a put; return the setpoint as sent (kV, mA), or the status as it is afterwards."""
         name = point.name
         if name in self._setpoints:
             return self._set(name, float(value))
         if value not in (0, 1):
-            raise Refused(f"{name} takes 0 ({point.states[0]}) and 1 ({point.states[1]}), not {value}")
+            raise Refused(f"{name} accepts 0 ({point.states[0]}) and 1 ({point.states[1]}), not {value}")
         put = {"HV": self._put_hv, "Mode": self._put_mode, "Inhibit": self._put_inhibit}[name]
         return self._readings(put(value == 1))
 
     def urgent(self, point: Point, value: Value) -> bool:
-        """True for HV off and for Inhibit on."""
+        """Return True for HV off and for Inhibit on."""
         return (point.name, value) in {("HV", 0), ("Inhibit", 1)}
 
     def undoes(self, urgent: Point, waiting: Point) -> bool:
-        """True for puts that would switch on, or make ready to, after an HV off or Inhibit on."""
+        """Return True for puts that would switch on, or make ready to, after an HV off or Inhibit on."""
         return waiting.name in {"HV", "Inhibit", "Mode"}
 
     def _status(self) -> int:
-        """Ask for the status byte, and learn from it what happened since the last one."""
+        """Ask for the status byte, and record what it says about the time since the last one."""
         bits = self._line.ask("E")
         self._begun &= bits
         lapse = self._watchdog.lapse()
@@ -143,7 +150,7 @@ class Technix(Driver):
     def _set(self, name: str, value: float) -> Readings:
         scale = self._scales[name]
         if not 0 <= value <= scale.limit:  # also false for NaN
-            raise Refused(f"{name} takes 0 to {scale.limit!r} {scale.egu} (magnitudes), not {value!r} {scale.egu}")
+            raise Refused(f"{name} accepts 0 to {scale.limit!r} {scale.egu} (magnitudes), not {value!r} {scale.egu}")
         counts = scale.counts(value)
         self._status()  # a strike seen only after the put would make the new setpoint unknown
         self._setpoints[name] = None
@@ -163,19 +170,19 @@ class Technix(Driver):
 
     def _put_inhibit(self, on: bool) -> int:
         if on:
-            self._line.tell("P8,1")
+            self._line.send_blind("P8,1")
         else:
             self._status()
             self._line.ask("P8,0")
         return self._await("Inhibit", INHIBIT, on)
 
     def _switch_on(self) -> int:
-        """Give the P5 pair; one that is not answered properly is released and followed by HV off."""
+        """Send the P5 pair; one that is not answered properly is released and followed by HV off."""
         obstacles = _obstacles(self._status())
         if all(counts is None for counts in self._setpoints.values()):
             obstacles.append(f"VSet and ISet are unknown since {self._unknown_since}: put VSet or ISet first")
         if obstacles:
-            raise Refused(f"HV on: {'; '.join(obstacles)}")
+            raise Refused(f"HV on was not sent: {'; '.join(obstacles)}")
         self._begun |= ON_CMD
         try:
             self._line.ask("P5,1")
@@ -184,18 +191,18 @@ class Technix(Driver):
             bits = self._settled(HV, HV)
         except (NoReply, BadReply) as error:
             time.sleep(PAUSE)
-            self._line.tell("P5,0")
+            self._line.send_blind("P5,0")
             self._switch_off()
-            raise Refused(f"HV on was given up and HV off sent: {error}") from error
+            raise Refused(f"HV on failed: {error}; HV off was sent") from error
         if not bits & HV:
             # Without an obstacle it could still come on after the put has failed.
-            obstacles = _obstacles(bits) or [f"it did not come on within {SETTLE:g} s, and HV off was sent"]
+            obstacles = _obstacles(bits) or [f"it did not come on within {SETTLE:g} s"]
             self._send_off()
-            raise Refused(f"HV on: {'; '.join(obstacles)}")
+            raise Refused(f"HV on failed: {'; '.join(obstacles)}; HV off was sent")
         return bits
 
     def _switch_off(self) -> int:
-        """Give the P6 pair; an HV on that somebody else left half sent is completed as HV off, too."""
+        """Send the P6 pair; an HV on that somebody else left half sent is completed as HV off, too."""
         self._send_off()
         bits = self._await("HV", HV, False)
         if bits & ON_CMD:
@@ -204,31 +211,31 @@ class Technix(Driver):
         return bits
 
     def _send_off(self) -> None:
-        """Give the P6 pair, answered or not: the generator may hear what cannot be heard here."""
+        """Send the P6 pair, answered or not: it may arrive where no reply comes back."""
         self._begun |= OFF_CMD
-        self._line.tell("P6,1")
+        self._line.send_blind("P6,1")
         time.sleep(PAUSE)
-        self._line.tell("P6,0")
+        self._line.send_blind("P6,0")
 
     def _complete_pair(self, bits: int) -> int:
         """Complete a pair whose second half was lost, and return the status afterwards.
 
         HV off lacks only its release. HV on has failed for who asked, so it must end as HV off. The manual does not
-        say whether the release is what switches HV on: it is given under inhibition, and HV off follows. Inhibition
-        is taken back only if it was not active before and the status shows that HV is off and both pairs complete.
+        say whether the release is what switches HV on: it is sent under inhibition, and HV off follows. Inhibition
+        is released only if it was not active before and the status shows that HV is off and both pairs complete.
         """
         if self._begun & ON_CMD:
             self._line.ask("P8,1")
-            self._line.tell("P5,0")
+            self._line.send_blind("P5,0")
             self._send_off()
             unwanted = HV | ON_CMD | OFF_CMD
         else:
-            self._line.tell("P6,0")
+            self._line.send_blind("P6,0")
             unwanted = OFF_CMD
         after = self._settled(unwanted, 0)
         if after & unwanted:
             self._stuck = after
-            raise BadReply(f"a half-sent HV on or off could not be completed (status {after}): look at the generator")
+            raise BadReply(f"a half-sent HV on or off could not be completed (status {after}): check the generator")
         if unwanted & HV and not bits & INHIBIT:
             self._line.ask("P8,0")
             after = self._settled(INHIBIT, 0)
@@ -254,7 +261,7 @@ class Technix(Driver):
 
 
 def _obstacles(bits: int) -> list[str]:
-    """What keeps a generator with this status from switching HV on."""
+    """Return what keeps a generator with this status from switching HV on."""
     obstacles = {
         INTERLOCK: "the interlock is open",
         FAULT: "it reports a fault (remove the cause, then press HV off on its front panel)",

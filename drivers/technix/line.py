@@ -1,4 +1,4 @@
-"""The serial line of a Technix generator: commands, their answers, and how they are brought into step again."""
+"""The serial line of a Technix generator: commands, their replies, and how they are brought into step again."""
 
 from __future__ import annotations
 
@@ -16,45 +16,55 @@ from drivers.base import BadReply, LinkDown, NoReply
 from drivers.technix.points import TOP
 from drivers.technix.watchdog import Watchdog
 
-ANSWER_TIME = 0.5  # seconds for a whole answer, which takes 10 ms on the wire
-QUIET = 0.05  # seconds without a byte (48 characters) after which the line counts as drained
-DRAIN_TIME = 1.0  # a line that is never quiet is given up after these seconds
-LONGEST = 64  # bytes without a carriage return that cannot be an answer any more
+# Seconds for a whole reply, which takes 10 ms on the wire
+REPLY_TIMEOUT = 0.5
+# Seconds without a byte (48 characters) after which the line counts as drained
+QUIET = 0.05
+# Seconds after which draining a line that is never quiet ends
+DRAIN_TIME = 1.0
+# Bytes; what is longer and has no carriage return cannot be a reply
+LONGEST_REPLY = 64
 
 
 class Line:
-    """The serial line: commands, their answers, and the way back when the two do not fit."""
+    """The serial line: commands, their replies, and the way back when the two do not fit."""
 
     def __init__(self, url: str, watchdog: Watchdog) -> None:
         self._url = url
         self._watchdog = watchdog
         self._port: serial.Serial | None = None
-        # The last commands whose answers may still be on their way. Kept when the line is opened again.
+        # The last commands whose replies may still be on their way. Kept when the line is opened again.
         self._unanswered: deque[str] = deque(maxlen=16)
 
     def open(self) -> None:
-        """Open the line and throw away what is in it. Raises LinkDown."""
+        """Open the line and discard what is in it. Raises LinkDown."""
         self.close()
         try:
             self._port = serial.serial_for_url(
-                self._url, 9600, timeout=QUIET, write_timeout=ANSWER_TIME, exclusive=True, rtscts=False, dsrdtr=False
+                self._url,
+                9600,
+                timeout=QUIET,
+                write_timeout=REPLY_TIMEOUT,
+                exclusive=True,
+                rtscts=False,
+                dsrdtr=False,
             )
         except (OSError, termios.error, ValueError) as error:
             raise LinkDown(f"{self._url} cannot be opened: {_reason(error)}") from error
         self._drain()
 
     def close(self) -> None:
-        """Close the line; sends nothing."""
+        """Close the line and send nothing. Never raises."""
         port, self._port = self._port, None
         if port is not None:
             with suppress(OSError, termios.error):
                 port.close()
 
     def ask(self, command: str) -> int:
-        """Send a command and return the number in its answer (0 where there is none).
+        """Send a command and return the number in its reply (0 where there is none).
 
         Raises NoReply, BadReply, LinkDown. After one of these the next call first gets the line into step again: it
-        asks something else, and all that arrives before the answer to that is late and thrown away.
+        asks something else, and all that arrives before the reply to that is late and discarded.
         """
         if self._unanswered:
             self._drain()
@@ -62,27 +72,30 @@ class Line:
             self._unanswered.clear()
         return self._exchange(command)
 
-    def tell(self, command: str) -> None:
-        """Send a command that makes things safe: at once, even when the line is out of step or answers nothing."""
+    def send_blind(self, command: str) -> None:
+        """Send a command that makes things safe: at once, even when the line is out of step or answers nothing.
+
+        Raises LinkDown.
+        """
         with suppress(NoReply, BadReply):
             if self._unanswered:
                 self._drain()
             self._exchange(command)
 
     def _probe(self) -> str:
-        """Return the question asked in vain the longest time ago, or never: no answer to it is likely on its way."""
+        """Return the question asked in vain the longest time ago, or never: a reply to it is hardly on its way."""
         asked = {question: place for place, question in enumerate(self._unanswered)}
         return min(("E", "a1", "a2"), key=lambda question: asked.get(question, -1))
 
     def _exchange(self, command: str, skip: bool = False) -> int:
         self._send(command)
-        deadline = time.monotonic() + ANSWER_TIME
-        while (answer := _number(command, line := self._receive(command, deadline))) is None:
+        deadline = time.monotonic() + REPLY_TIMEOUT
+        while (number := _number(command, line := self._receive(command, deadline))) is None:
             if not skip:
-                raise BadReply(f"{command} was answered with {line!r}: noise, a late answer, or a second program")
+                raise BadReply(f"{command} was answered with {line!r}: noise, a late reply, or a second program")
         self._unanswered.pop()
         self._watchdog.feed(time.monotonic())
-        return answer
+        return number
 
     def _send(self, command: str) -> None:
         with self._wire() as port:
@@ -90,24 +103,24 @@ class Line:
         if stray:
             self._drain()
         with self._wire() as port:
-            self._unanswered.append(command)  # until the answer is here
+            self._unanswered.append(command)  # until the reply is here
             port.write(command.encode("ascii") + b"\r")
 
     def _receive(self, command: str, deadline: float) -> bytes:
-        """Return one answer without its carriage return."""
+        """Return one reply without its carriage return."""
         line = b""
         while time.monotonic() < deadline:
             with self._wire() as port:
                 line += port.read(1)
             if line.endswith(b"\r"):
                 return line[:-1]
-            if len(line) > LONGEST:
+            if len(line) > LONGEST_REPLY:
                 raise BadReply(f"{command} was answered with noise that does not end")
-        got = f", only {line!r} came" if line else ""
-        raise NoReply(f"{command} was not answered within {ANSWER_TIME:g} s{got}")
+        got = f"; only {line!r} was received" if line else ""
+        raise NoReply(f"{command} was not answered within {REPLY_TIMEOUT:g} s{got}")
 
     def _drain(self) -> None:
-        """Throw away what comes until the line is quiet."""
+        """Discard what comes until the line is quiet."""
         deadline = time.monotonic() + DRAIN_TIME
         with self._wire() as port:
             while port.read(64) and time.monotonic() < deadline:
@@ -115,7 +128,7 @@ class Line:
 
     @contextmanager
     def _wire(self) -> Iterator[serial.Serial]:
-        """Give the port, and turn what pyserial raises into LinkDown."""
+        """Yield the port, and raise LinkDown for what pyserial raises."""
         if self._port is None:
             raise LinkDown(f"{self._url} is not open")
         try:
@@ -125,7 +138,7 @@ class Line:
 
 
 def _number(command: str, line: bytes) -> int | None:
-    """The number that an answer appends to its command, 0 if it has none; None if it is not the command's answer."""
+    """Return the number that a reply appends to its command, 0 if it has none; None if it is another's reply."""
     echo, tail = line[: len(command)], line[len(command) :]
     if echo != command.encode("ascii"):
         return None

@@ -1,4 +1,4 @@
-"""What a Technix generator tells and can be told: its status byte, its two ranges, its points.
+"""What can be read from a Technix generator and set in it: its status byte, its two ranges, its points.
 
 Source: the manual's chapter "RS-232 control protocol".
 """
@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from drivers.base import Point, RecordType, Severity
 from drivers.technix.watchdog import WATCHDOG
 
-TOP = 4095  # counts at full scale
+# Counts at full scale
+TOP = 4095
 
-# The status byte; the manual counts bits from 1
+# Masks of the status byte; the manual counts bits from 1
 INHIBIT, LOCAL, OFF_CMD, ON_CMD, HV, INTERLOCK, FAULT, VOLTAGE = 0x80, 0x40, 0x20, 0x10, 0x08, 0x04, 0x02, 0x01
 
 _MAJOR = (Severity.NO_ALARM, Severity.MAJOR)
@@ -41,7 +42,7 @@ class Scale:
 
     @property
     def prec(self) -> int:
-        """Digits after the point that show a step of one count."""
+        """Return the digits after the point that show a step of one count."""
         return max(0, math.ceil(-math.log10(self.full_scale / TOP)))
 
     def value(self, counts: int) -> float:
@@ -56,6 +57,7 @@ class Scale:
 
 
 def points(voltage: Scale, current: Scale) -> Iterator[Point]:
+    """Yield all points of a generator with these ranges."""
     for letter, scale, word in (("V", voltage, "voltage"), ("I", current, "current")):
         yield Point(
             name=f"{letter}Set", rtyp=RecordType.ao, follows=f"{letter}Set_RBV", desc=f"Set {word}, magnitude",

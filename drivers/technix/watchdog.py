@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 
-WATCHDOG = 5.0  # seconds without a command after which the generator turns HV off
-MARGIN_WINDOW = 60.0  # seconds that WD:Margin looks back
+# Seconds without a command after which the generator turns HV off (manual)
+WATCHDOG = 5.0
+# Seconds that WD:Margin looks back
+MARGIN_WINDOW = 60.0
 
 
 class Watchdog:
@@ -17,7 +19,7 @@ class Watchdog:
         self._gaps: deque[tuple[float, float]] = deque()  # (end, length), ever shorter: the first is the longest
 
     def feed(self, now: float) -> None:
-        """Note that a command was answered at ``now``."""
+        """Record that a command was answered at ``now`` (monotonic s)."""
         gap = 0.0 if self._fed is None else now - self._fed
         self._fed = now
         if gap > WATCHDOG:
@@ -35,5 +37,5 @@ class Watchdog:
 
     @property
     def margin(self) -> float:
-        """Least time in seconds that was left of the 5 s in the last minute."""
+        """Return the least time in seconds that was left of the 5 s in the last minute."""
         return max(0.0, WATCHDOG - self._gaps[0][1]) if self._gaps else WATCHDOG

@@ -9,12 +9,12 @@ from typing import Any
 from archiver.settings import Archive
 from ioc.site import is_glob
 from rackioc.config import schema
-from rackioc.config.instruments import driver_names
+from rackioc.config.instruments import driver_class, driver_names
 from rackioc.config.names import RecordNames
-from rackioc.config.yamlfile import Key, YamlFile, as_list, as_mapping
+from rackioc.config.yamlfile import YamlFile, as_list, as_mapping
 
-# Tables of the archive that one instrument fills -> the driver of that instrument
-_TABLES = {"measurements": "caen", "temperatures": "se521"}
+# Keys whose table is filled by one instrument
+_TABLES = ("measurements", "temperatures")
 
 
 def read_archive(data: Any, instruments: Mapping[Any, Any], names: RecordNames, file: YamlFile) -> Archive | None:
@@ -30,19 +30,21 @@ def read_archive(data: Any, instruments: Mapping[Any, Any], names: RecordNames, 
     for pattern in map(str, as_mapping(keys.get("policies"))):
         if is_glob(pattern) and not any(fnmatchcase(name, pattern) for name in pvs if not is_glob(name)):
             names.check_matches(pattern, ("archive", "policies", pattern))
-    for table, driver in _TABLES.items():
-        _check_instrument(as_mapping(keys.get(table)), driver, instruments, ("archive", table), file)
+    for section in _TABLES:
+        _check_instrument(section, as_mapping(keys.get(section)), instruments, file)
     return archive
 
 
-def _check_instrument(
-    table: dict[Any, Any], driver: str, instruments: Mapping[Any, Any], key: Key, file: YamlFile
-) -> None:
-    """Report a table that is to be filled by an instrument that there is not, or that has another driver."""
+def _check_instrument(section: str, table: dict[Any, Any], instruments: Mapping[Any, Any], file: YamlFile) -> None:
+    """Report a table that is to be filled by an instrument that there is not, or whose driver cannot."""
     name = table.get("instrument")
-    kinds = {str(each): as_mapping(keys).get("driver") for each, keys in instruments.items()}
-    wrong = kinds[name] in driver_names() and kinds[name] != driver if name in kinds else isinstance(name, str)
-    if wrong:
-        allowed = [each for each, kind in kinds.items() if kind == driver]
-        known = f"allowed: {', '.join(allowed)}" if allowed else "there is none"
-        file.fault((*key, "instrument"), f"'{name}' is not an instrument with driver {driver}; {known}")
+    if not isinstance(name, str):
+        return
+    kinds: dict[str, Any] = {str(each): as_mapping(keys).get("driver") for each, keys in instruments.items()}
+    if name in kinds and (kinds[name] not in driver_names() or section in driver_class(kinds[name]).tables):
+        return  # a driver that does not exist is a fault already
+    able = [driver for driver in driver_names() if section in driver_class(driver).tables]
+    allowed = [each for each, kind in kinds.items() if kind in able]
+    known = f"allowed: {', '.join(allowed)}" if allowed else "there is none"
+    problem = f"'{name}' is not an instrument with driver {' or '.join(able)}; {known}"
+    file.fault(("archive", section, "instrument"), problem)

@@ -53,7 +53,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("drivers.caen.driver.sleep", clock.sleep)
+    monkeypatch.setattr("drivers.caen.puts.sleep", clock.sleep)
     return clock
 
 
@@ -309,7 +309,7 @@ def test_what_cannot_be_discovered_does_not_hide_the_rest(
     assert names.count("S02:C00:V_Mon") == 1
     assert {"S02:C00:VMon", "S04:C00:VMon"} <= set(names)
     assert "S02:C00:Strange" in caplog.text
-    assert "there twice" in caplog.text
+    assert "two of that name" in caplog.text
     assert scan(driver)["S02:C00:V_Mon"] == 1.0
 
 
@@ -983,7 +983,7 @@ def test_a_command_is_executed_by_1_only(start: Callable[..., Caen], crate: Crat
 def test_a_value_outside_the_limits_of_now_is_not_sent(caen: Caen, rack: Rack, crate: CrateFake) -> None:
     rack.command("HV1 front 2 0 SVMax 1000")
     assert point(caen, "S02:C00:V0Set").drvh == 2500.0
-    with pytest.raises(Refused, match="S02:C00:V0Set: 1500 V is outside 0 to 1000 V"):
+    with pytest.raises(Refused, match="S02:C00:V0Set: 1500 V is outside the limits of 0 to 1000 V"):
         put(caen, "S02:C00:V0Set", 1500.0)
     assert point(caen, "S02:C00:V0Set").drvh == 1000.0
     assert crate.writes == 0
@@ -1036,7 +1036,7 @@ def test_a_value_that_was_not_taken_is_told_with_both_values(caen: Caen, rack: R
     put(caen, "S02:C00:V0Set", 1000.0)
     rack.command("HV1 lag 10")
     began = clock.now
-    with pytest.raises(Refused, match="1111 V was asked, but the crate says 1000 V"):
+    with pytest.raises(Refused, match="1111 V was sent, but the crate reads back 1000 V"):
         put(caen, "S02:C00:V0Set", 1111.0)
     assert clock.now - began < 1.1
 
@@ -1044,7 +1044,7 @@ def test_a_value_that_was_not_taken_is_told_with_both_values(caen: Caen, rack: R
 def test_a_channel_that_cannot_be_switched_on_is_told(caen: Caen, crate: CrateFake) -> None:
     crate.model.channel(2, 1).switch(False)
     crate.model.channel(2, 1).disabled = True
-    with pytest.raises(Refused, match="On was asked, but the crate says Off"):
+    with pytest.raises(Refused, match="On was sent, but the crate reads back Off"):
         put(caen, "S02:C01:Pw", 1)
 
 
@@ -1126,7 +1126,7 @@ def test_points_stay_the_same_object_while_nothing_moves(caen: Caen) -> None:
     assert caen.points is points
 
 
-def test_chores_take_a_part_of_a_scan_only(
+def test_questions_about_limits_take_a_part_of_a_scan_only(
     start: Callable[..., Caen], crate: CrateFake, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     driver = start()
@@ -1181,7 +1181,7 @@ def test_errors_are_logged_once(caen: Caen, rack: Rack, caplog: pytest.LogCaptur
 
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """A crate so large that no channel but the first is asked in full."""
-    monkeypatch.setattr("drivers.caen.driver._IN_FULL", 0.0)
+    monkeypatch.setattr("drivers.caen.inventory._IN_FULL", 0.0)
 
 
 def test_currents_of_all_boards_are_verified_before_anything_else(
@@ -1204,7 +1204,7 @@ def test_what_was_not_asked_yet_leaves_time_for_the_scan(
     crate.latency = 0.05  # the calls of a scan take 0.45 s
     driver.connect()
     durations = []
-    while driver.exploring or driver._sections[8].assumed:
+    while driver.exploring or driver._inventory.sections[8].metadata.assumed:
         began = clock.now
         scan(driver)
         durations.append(clock.now - began)
@@ -1240,7 +1240,7 @@ def test_a_large_crate_is_served_from_what_is_known_of_like_channels_and_verifie
     crate: CrateFake, rack: Rack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rack.command("HV1 front 4 2 IMRange 1")  # this channel's currents are in nA, those of its likes in uA
-    monkeypatch.setattr("drivers.caen.driver._IN_FULL", 0.0)
+    monkeypatch.setattr("drivers.caen.inventory._IN_FULL", 0.0)
     driver = Caen(Config(**{**KEYS, "system": crate.model.system, "channels": {4: (0, 1, 2)}}))  # type: ignore[arg-type]
     driver.connect()
     blocks = driver.read("monitor")
@@ -1249,15 +1249,15 @@ def test_a_large_crate_is_served_from_what_is_known_of_like_channels_and_verifie
     asked = [call for call in calls(crate) if call.startswith("GetChParamProp")]
     assert asked
     assert all(call.startswith("GetChParamProp 4.0") for call in asked), asked[:3]
-    monkeypatch.setattr("drivers.caen.driver._SURVEY_TIME", 0.0)
-    monkeypatch.setattr("drivers.caen.driver._CHORE_TIME", 0.0)
+    monkeypatch.setattr("drivers.caen.driver._DISCOVERY_TIME", 0.0)
+    monkeypatch.setattr("drivers.caen.driver._REFRESH_TIME", 0.0)
     early = {name: value for block in blocks for name, value in block.items()}
     assert isinstance(early["S04:C00:IMon"], float)
     assert isinstance(early["S04:C02:VMon"], float)
     unknown = early["S04:C02:IMon"]  # a unit that nobody has asked for yet is not shown as true
     assert isinstance(unknown, Reading)
     assert (unknown.value, unknown.severity) == (None, Severity.INVALID)
-    monkeypatch.setattr("drivers.caen.driver._SURVEY_TIME", 5.0)
+    monkeypatch.setattr("drivers.caen.driver._DISCOVERY_TIME", 5.0)
     assert isinstance(scan(driver)["S04:C02:IMon"], float)
     assert units(driver) == {"S04:C00": "uA", "S04:C01": "uA", "S04:C02": "nA"}
     calls(crate)

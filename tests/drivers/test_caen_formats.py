@@ -9,10 +9,10 @@ from typing import Any, get_args
 import pytest
 from caen_libs import _caenhvwrappertypes as types
 
-from drivers.base import Reading, Refused, Severity, Status
-from drivers.caen import Config
-from drivers.caen.batch import Batch
+from drivers.base import Example, Reading, Refused, Severity, Status
+from drivers.caen import Caen, Config
 from drivers.caen.bits import BITS, severity_of
+from drivers.caen.board.batch import Batch
 from drivers.caen.config import Link, System
 from drivers.caen.formats import Choice, Integer, Number, Switch, Text, Word, clean, parameter_format, shortest, unit
 
@@ -54,11 +54,20 @@ def test_wrong_keys_are_named(keys: dict[str, Any], path: str) -> None:
     assert "pässword" not in str(faults)
 
 
+@pytest.mark.parametrize(
+    ("channels", "first"),
+    [(None, "S02:C00"), ({}, "S02:C00"), ({4: "ALL", 2: (1,)}, "S04:C00"), ({8: (1, 2)}, "S08:C01")],
+)
+def test_the_example_is_the_first_configured_channel(channels: Any, first: str) -> None:
+    config = Config(system="SY4527", link="TCPIP", host="crate", channels=channels)
+    assert Caen(config).example == Example(f"{first}:VMon", f"{first}:V0Set 500")
+
+
 def test_a_right_configuration_has_no_faults() -> None:
     config = Config(system="SY1527", link="TCPIP", host="h", channels={4: "ALL", 8: (3, 1)})
     assert list(config.faults()) == []
-    assert config.chosen(4, 3) == (0, 1, 2)
-    assert config.chosen(8, 3) == (1,)
+    assert config.selected(4, 3) == (0, 1, 2)
+    assert config.selected(8, 3) == (1,)
     assert not config.serves(5)
 
 
@@ -116,7 +125,7 @@ def test_what_is_no_float32_is_refused(value: Any) -> None:
 def test_a_limit_itself_is_taken_and_one_digit_more_is_refused() -> None:
     form = numeric(maxval=float32(0.7), unit=types.ParamUnit.VOLT, decimal=1)
     assert form.raw(0.7) == 0.7
-    with pytest.raises(Refused, match=r"0\.8 V is outside 0 to 0\.7 V"):
+    with pytest.raises(Refused, match=r"0\.8 V is outside the limits of 0 to 0\.7 V"):
         form.raw(0.8)
 
 
@@ -195,14 +204,14 @@ def test_names_are_cleaned_for_epics() -> None:
 def test_a_bad_channel_is_tried_again_ever_more_rarely() -> None:
     batch = Batch("monitor", 4, ("a", "b", "c"))
     assert list(batch.due()) == [("a", "b", "c")]
-    assert batch.failed("b")
+    assert batch.record_failure("b")
     tried = []
     for scan in range(1, 100):
         due = list(batch.due())
         assert due[0] == ("a", "c")
         if ("b",) in due:
             tried.append(scan)
-            assert not batch.failed("b")
+            assert not batch.record_failure("b")
     assert tried == [1, 3, 7, 15, 31, 63, 95]
-    batch.answered(["b"])
+    batch.record_success(["b"])
     assert list(batch.due()) == [("a", "b", "c")]

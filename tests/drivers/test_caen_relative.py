@@ -390,7 +390,11 @@ def test_after_a_reconnect_nothing_is_judged_by_what_was(caen: Caen, crate: Crat
             "is 0; it must be a number of volts",
         ),
         (RelativeAlarms(voltage_v=Limits(major=float("inf"))), "voltage_v.major", "must be a number of volts"),
-        (RelativeAlarms(voltage_v=Limits(minor=5.0, major=4.0)), "voltage_v.minor", "is 5, above major, which is 4"),
+        (
+            RelativeAlarms(voltage_v=Limits(minor=5.0, major=4.0)),
+            "voltage_v.minor",
+            "is 5; it must not be above major, which is 4",
+        ),
         (RelativeAlarms(current_ratio=Limits(major=80.0)), "current_ratio.major", "must be a part of I0Set: above 0"),
     ],
 )

@@ -507,7 +507,7 @@ def test_close_survives_a_device_that_is_gone(driver: SE521, bus: Backend, monke
     monkeypatch.setattr(bus, "release_interface", gone)
     monkeypatch.setattr(bus, "attach_kernel_driver", gone)
     driver.close()
-    with pytest.raises(LinkDown, match="not open"):
+    with pytest.raises(LinkDown, match="not connected"):
         scan(driver)
 
 

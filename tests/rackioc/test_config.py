@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+import sys
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
+import drivers
 from archiver.settings import Policy, Spool, Thin
-from drivers.base import Point, RecordType, Severity
+from drivers.base import Driver, DriverConfig, Point, RecordType, Severity
 from ioc.fields import FIELDS
+from rackioc import banner
 from rackioc.config.config import ConfigError
 from rackioc.config.load import load
 
@@ -48,6 +54,24 @@ GOOD = """\
       measurements: {instrument: HV1, channels: {4: ALL, 8: [1, 2]}, interval: 60s, time: utc}
       temperatures: {instrument: TC1, readings: 20, columns: [t, a, b, c, d]}
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaugeConfig(DriverConfig):
+    """No keys of its own."""
+
+
+class Gauge(Driver):
+    """A driver without an example, which no file knows but its own."""
+
+    Config = GaugeConfig
+    scan: ClassVar = {"pressure": 1.0}
+    tables = frozenset({"temperatures"})
+
+    def __init__(self, _: GaugeConfig) -> None:
+        self.points = (Point(name="P", rtyp=RecordType.ai, group="pressure"),)
+
+    connect = read = write = close = None  # type: ignore[assignment]
 
 
 @pytest.fixture
@@ -272,6 +296,25 @@ def test_all_faults_of_a_file_are_told_at_once(write) -> None:
         "archive.pvs.0",
         "archive.policies.LAP:*",
     }
+
+
+def test_a_new_driver_needs_no_more_than_its_file(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gauge.py").touch()
+    monkeypatch.setattr(drivers, "__path__", [*drivers.__path__, str(tmp_path)])
+    monkeypatch.setitem(sys.modules, "drivers.gauge", SimpleNamespace(DRIVER=Gauge))
+    gauge = ('driver: se521\n    serial: "A1234"', "driver: gauge")
+    config = load(write(GOOD, gauge))
+    assert isinstance(config.instruments[1].driver, Gauge)
+    text = banner.text(config, tmp_path / "control")
+    assert "LAB:*: HV1, TC1, GEN" in text
+    assert "LAB:TC1:" not in text
+    found = faults(write(GOOD, gauge, ("instrument: TC1", "instrument: GEN")))
+    assert "'GEN' is not an instrument with driver gauge or se521; allowed: TC1" in found[0]
+
+
+def test_an_instrument_that_is_a_list_is_a_fault_and_no_traceback(write) -> None:
+    found = faults(write(GOOD, ("instrument: HV1", "instrument: [HV1]")))
+    assert [re.match(r"\d+: ([^ ]+): ", fault)[1] for fault in found] == ["archive.measurements.instrument"]
 
 
 def test_a_section_that_lacks_a_key_hides_no_fault_of_others(write) -> None:

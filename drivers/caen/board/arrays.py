@@ -17,9 +17,8 @@ _BLANKS: dict[Literal["DOUBLE", "LONG", "STRING"], Value] = {"DOUBLE": math.nan,
 class ChannelArray:
     """Element i is channel i (a variable's index); one that is not served, or cannot be read now, is NaN, 0 or "".
 
-    name     of the point
-    labels   of the variables that it gathers
-    complete True when each of them was read, or failed, since ``begin``
+    name    of the point
+    labels  of the variables that it gathers
     """
 
     def __init__(self, size: int, title: str, variables: Sequence[Variable]) -> None:
@@ -37,6 +36,7 @@ class ChannelArray:
 
     @property
     def complete(self) -> bool:
+        """Return True when each channel was read, or could not be read, since ``begin``."""
         return not self._missing
 
     def point(self, variables: Iterable[Variable]) -> Point:
@@ -55,14 +55,14 @@ class ChannelArray:
         )
 
     def begin(self) -> None:
-        """All channels are about to be read anew."""
+        """Begin a new scan of all channels."""
         self._missing = set(self._channels)
 
-    def take(self, variable: Variable, value: Value | Array | Reading) -> None:
-        """Note what was read of a channel."""
+    def set_value(self, variable: Variable, value: Value | Array | Reading) -> None:
+        """Set the element of a channel to what was read of it."""
         if isinstance(value, Reading):
             if value.value is None or value.severity is Severity.INVALID:
-                self.fail(variable, value.status)
+                self.set_invalid(variable, value.status)
                 return
             value = value.value
         assert not isinstance(value, tuple)
@@ -72,14 +72,14 @@ class ChannelArray:
         self._missing.discard(variable.index)
         self._bad.pop(variable.index, None)
 
-    def fail(self, variable: Variable, status: Status) -> None:
-        """Note that a channel has no value now."""
+    def set_invalid(self, variable: Variable, status: Status) -> None:
+        """Set the element of a channel that has no value now to NaN, 0 or ""; ``status`` says why."""
         self._elements[variable.index] = _BLANKS[self._ftvl]
         self._missing.discard(variable.index)
         self._bad[variable.index] = status
 
     def reading(self) -> Array | Reading:
-        """Return the array; what the channels' alarms are is not its business, only whether it can be believed.
+        """Return the array; its alarm says whether all elements were read, and nothing of the channels' alarms.
 
         A NaN speaks for itself, and its neighbours are good: MINOR. A 0 or "" that means 'not known' looks like a
         value: INVALID.

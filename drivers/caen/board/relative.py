@@ -1,31 +1,36 @@
 """Alarms of measured values relative to what their channel is set to: VMon to V0Set, IMon to I0Set.
 
-Judged is only a channel that is on, at rest and known; each doubt makes it silent. Signs do not count: not all crates
-give one.
+There are alarms only for a channel that is on, at rest, and of which settings and status are known. Signs do not
+count: not all crates have one.
 """
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from drivers.base import Array, Reading, Severity, Status, Value
+from drivers.base import Array, BadReply, Reading, Readings, Severity, Status, Value
 from drivers.caen.config import RelativeAlarms
 from drivers.caen.formats import Number, shortest
 from drivers.caen.items import ChannelParameter, Variable
 
-# Which of the two a channel obeys is chosen by a signal at the crate's front panel, and its status does not tell.
+log = logging.getLogger(__name__)
+
+# Which of the two a channel obeys is chosen by a signal at the crate's front panel, and its status does not show it.
 _SET_BY = {"VMon": ("V0Set", "V1Set"), "IMon": ("I0Set", "I1Set")}
 _SETTINGS = {name for names in _SET_BY.values() for name in names}
-_GRACE = 1  # status words that say 'at rest' before it is believed
+# Status words that must say "at rest" before one that says so is believed
+_GRACE = 1
 
+# Severity -> status
 _TOO_HIGH = {Severity.MINOR: Status.HIGH, Severity.MAJOR: Status.HIHI}
 _TOO_LOW = {Severity.MINOR: Status.LOW, Severity.MAJOR: Status.LOLO}
 
 
-class Judge:
-    """Judges what the channels of a board measure by the newest that is known of them."""
+class SetpointAlarms:
+    """The alarms of a board's channels, by the newest settings and status that are known of them."""
 
     def __init__(self, alarms: RelativeAlarms, variables: Iterable[Variable]) -> None:
         limits = {"VMon": alarms.voltage_v, "IMon": alarms.current_ratio}
@@ -38,23 +43,23 @@ class Judge:
                     self._words[variable.channel] = variable
                 elif variable.name in _SETTINGS and isinstance(variable.format, Number):
                     self._settings[variable.channel, variable.name] = variable
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
-        """Nothing is known any more."""
-        self._steady: dict[int | None, int] = {}  # status words in a row that said 'on and at rest'
-        self._set: dict[tuple[int, str], float] = {}  # settings as last read
-        self._told: dict[str, Severity] = {}
+    def reset(self) -> None:
+        """Discard all that is known of the channels."""
+        self._steady: dict[int | None, int] = {}  # channel -> status words in a row that said "on and at rest"
+        self._set: dict[tuple[int, str], float] = {}  # channel and setting -> V or A as last read
+        self._published: dict[str, Severity] = {}  # label -> the severity that clients have
 
-    def judges(self, variable: Variable) -> bool:
-        """True if there are alarms for what the variable measures."""
+    def apply_to(self, variable: Variable) -> bool:
+        """Return True if there are alarms for what the variable measures."""
         measured = variable.name in self._limits and isinstance(variable, ChannelParameter) and not variable.writable
         return measured and isinstance(variable.format, Number)
 
     # ---- what is known ----
 
-    def note(self, variables: Sequence[Variable], raws: Sequence[Any]) -> None:
-        """Note what was read of one parameter, if it matters."""
+    def record(self, variables: Sequence[Variable], raws: Sequence[Any]) -> None:
+        """Record what was read of one parameter, if it is a setting or status that matters here."""
         first = variables[0]
         if not self._limits or not isinstance(first, ChannelParameter):
             return
@@ -69,17 +74,17 @@ class Judge:
                 if math.isfinite(raw):
                     self._set[variable.index, variable.name] = _magnitude(variable, shortest(raw))
                 else:
-                    self.lost(variable)
+                    self.discard(variable)
 
-    def lost(self, variable: Variable) -> None:
-        """It could not be read, or is not to be believed."""
+    def discard(self, variable: Variable) -> None:
+        """Discard what is known of a variable that could not be read, or is void."""
         if variable.status:
             self._steady.pop(variable.channel, None)
         elif variable.channel is not None:
             self._set.pop((variable.channel, variable.name), None)
 
     def unsettle(self, channel: int | None) -> None:
-        """A setting of a channel (None: of the board) moved: its status may not show yet what follows from that."""
+        """Wait for new status words of a channel (None: of all) whose setting moved: they may not show it yet."""
         if channel is None:
             self._steady.clear()
         else:
@@ -87,7 +92,29 @@ class Judge:
 
     # ---- what follows ----
 
-    def alarms(
+    def add_alarms(
+        self, measured: Sequence[Variable], readings: Readings, read_again: Callable[[Sequence[str]], Readings]
+    ) -> Readings:
+        """Return the readings with the alarms of what was measured in them.
+
+        Before a new alarm is published the channel's settings and status are read again by ``read_again(labels)``:
+        somebody may have changed the setting since it was read, or switched the channel off.
+        """
+        alarms = self._alarms(measured, readings)
+        for doubted in self._evidence(measured, alarms):
+            try:
+                readings = {**readings, **read_again([variable.label for variable in doubted])}
+            except BadReply as error:
+                log.debug("%s", error)
+                for variable in doubted:
+                    self.discard(variable)
+            alarms = self._alarms(measured, readings)
+        for variable in measured:
+            self._published.pop(variable.label, None)
+        self._published |= {label: reading.severity for label, reading in alarms.items()}
+        return {**readings, **alarms}
+
+    def _alarms(
         self, measured: Sequence[Variable], readings: Mapping[str, Value | Array | Reading]
     ) -> dict[str, Reading]:
         """Return the readings that are in alarm."""
@@ -95,31 +122,26 @@ class Judge:
         for variable in measured:
             value = readings[variable.label]
             if isinstance(value, float) and self._steady.get(variable.channel, 0) > _GRACE:
-                severity, status = self._verdict(variable, value)
+                severity, status = self._alarm(variable, value)
                 if severity:
                     alarms[variable.label] = Reading(value, severity, status)
         return alarms
 
-    def evidence(self, measured: Sequence[Variable], alarms: Mapping[str, Reading]) -> Iterator[Sequence[Variable]]:
-        """Yield what to read again, in one call each, before the alarms that are new can be told."""
-        news = [
+    def _evidence(self, measured: Sequence[Variable], alarms: Mapping[str, Reading]) -> Iterator[Sequence[Variable]]:
+        """Yield what to read again, in one call each, before the alarms that are new can be published."""
+        new = [
             variable.index
             for variable in measured
-            if variable.label in alarms and alarms[variable.label].severity > self._told.get(variable.label, 0)
+            if variable.label in alarms and alarms[variable.label].severity > self._published.get(variable.label, 0)
         ]
-        for name in _SET_BY[measured[0].name] if news else ():
-            if settings := [self._settings[channel, name] for channel in news if (channel, name) in self._settings]:
+        for name in _SET_BY[measured[0].name] if new else ():
+            if settings := [self._settings[channel, name] for channel in new if (channel, name) in self._settings]:
                 yield settings
-        if news:
-            yield [self._words[channel] for channel in news]  # last: a channel that was switched off shows it here
+        if new:
+            yield [self._words[channel] for channel in new]  # last: a channel that was switched off shows it here
 
-    def tell(self, measured: Sequence[Variable], alarms: Mapping[str, Reading]) -> None:
-        """Note which alarms were told."""
-        for variable in measured:
-            self._told.pop(variable.label, None)
-        self._told |= {label: reading.severity for label, reading in alarms.items()}
-
-    def _verdict(self, variable: Variable, value: float) -> tuple[Severity, Status]:
+    def _alarm(self, variable: Variable, value: float) -> tuple[Severity, Status]:
+        """Return the alarm of one measured value; none while a setting that may be in force is not known."""
         wanted = []
         for name in _SET_BY[variable.name]:
             key = (variable.index, name)

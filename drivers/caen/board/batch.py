@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from drivers.caen.items import Variable
 
-_LONGEST_WAIT = 32  # scans
+# Scans after which a bad variable is tried again at the latest
+_LONGEST_WAIT = 32
 
 
 @dataclass(slots=True)
@@ -32,15 +33,15 @@ class Batch:
             yield good
         yield from due
 
-    def failed(self, label: str) -> bool:
-        """Leave it out for some time; True if it was good before."""
+    def record_failure(self, label: str) -> bool:
+        """Leave a variable out for some time; return True if it was good before."""
         fresh = label not in self._bad
         self._bad[label] = wait = self._next_wait.get(label, 1)
         self._next_wait[label] = min(2 * wait, _LONGEST_WAIT)
         return fresh
 
-    def answered(self, labels: Sequence[str]) -> list[str]:
-        """Take them back, and return those that were bad before."""
+    def record_success(self, labels: Sequence[str]) -> list[str]:
+        """Read these variables in the common call again; return those that were bad before."""
         return [label for label in labels if self._bad.pop(label, None) is not None]
 
 

@@ -1,0 +1,104 @@
+"""What the crate said of a board's variables as readings, and which of its values are void."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from drivers.base import Array, Reading, Readings, Severity, Status, Value
+from drivers.caen.board.arrays import ChannelArray
+from drivers.caen.board.metadata import Metadata
+from drivers.caen.board.points import PointTable
+from drivers.caen.board.relative import SetpointAlarms
+from drivers.caen.formats import Number
+from drivers.caen.items import ChannelName, Property, Variable
+
+
+class Values:
+    """The newest raw values of a board with their readings, and what follows from them for others.
+
+    Void, which is INVALID with the last value, are numbers of an unplugged channel, currents whose unit is not known,
+    and what could not be read.
+    """
+
+    def __init__(self, table: PointTable, metadata: Metadata, alarms: SetpointAlarms) -> None:
+        self._table = table
+        self._metadata = metadata
+        self._alarms = alarms
+        self._cache: dict[str, tuple[Variable, Any, Readings]] = {}  # label -> as last read
+        self._unplugged: set[int | None] = set()
+        self._array_of = {label: array for array in table.arrays for label in array.labels}
+
+    def begin(self, labels: Sequence[str]) -> None:
+        """Begin a new scan of the array in which these variables are."""
+        if array := self._array_of.get(labels[0]):
+            array.begin()
+
+    def decode(self, variables: Sequence[Variable], raws: Sequence[Any]) -> Readings:
+        """Return what was read of some channels' variable as readings, with the array that it completes."""
+        readings: dict[str, Value | Array | Reading] = {}
+        for variable, raw in zip(variables, raws, strict=True):
+            cached = self._cache.get(variable.label)
+            if cached is None or cached[1] != raw or cached[0] is not variable:
+                cached = self._update(variable, raw, cached)
+            readings.update(cached[2])
+        self._alarms.record(variables, raws)
+        if isinstance(variables[0], ChannelName):
+            self._table.rename({variable.channel: str(raw) for variable, raw in zip(variables, raws, strict=True)})
+        if self._unplugged or self._metadata.unit_unknown:
+            for variable in variables:
+                readings.update(self._void_readings(variable))
+        if array := self._array_of.get(variables[0].label):
+            for variable in variables:
+                array.set_value(variable, readings[variable.readback])
+            readings |= _complete(array)
+        return readings
+
+    def invalidate(self, labels: Iterable[str], status: Status) -> Readings:
+        """Return INVALID readings for variables that cannot be read now, with the array that they complete."""
+        readings: dict[str, Value | Array | Reading] = {}
+        for label in labels:
+            variable = self._table.variable(label)
+            readings |= invalid(variable.shown, status)
+            self._alarms.discard(variable)
+            if array := self._array_of.get(label):
+                array.set_invalid(variable, status)
+                readings |= _complete(array)
+        return readings
+
+    def _update(
+        self, variable: Variable, raw: Any, cached: tuple[Variable, Any, Readings] | None
+    ) -> tuple[Variable, Any, Readings]:
+        """Cache a value that is not the one of before: most settings and status words stay for hours."""
+        if variable.writable and cached is not None and cached[1] != raw:
+            self._setting_changed(variable)
+        if variable.status:
+            (self._unplugged.add if variable.unplugged(raw) else self._unplugged.discard)(variable.channel)
+        self._cache[variable.label] = new = (variable, raw, variable.readings(raw))
+        return new
+
+    def _setting_changed(self, setting: Variable) -> None:
+        """React to a setting that changed, by whosever hand."""
+        if not isinstance(setting, ChannelName | Property):
+            self._alarms.unsettle(setting.channel)
+            self._metadata.setting_changed(setting)
+
+    def _void_readings(self, variable: Variable) -> Readings:
+        """Return what replaces the value of a variable that is void, else nothing."""
+        if variable.channel in self._unplugged and isinstance(variable.format, Number):
+            # Nothing is connected there, but the crate goes on returning numbers.
+            return invalid(variable.shown, Status.COMM)
+        if variable.label not in self._metadata.unit_unknown:
+            return {}
+        self._alarms.discard(variable)
+        return invalid(variable.shown, Status.UDF)
+
+
+def invalid(names: Iterable[str], status: Status) -> Readings:
+    """Return readings that keep the last values and say that they are not true now."""
+    return dict.fromkeys(names, Reading(None, Severity.INVALID, status))
+
+
+def _complete(array: ChannelArray) -> Readings:
+    """Return the array's reading with the last of its channels."""
+    return {array.name: array.reading()} if array.complete else {}
