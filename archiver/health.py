@@ -74,7 +74,7 @@ class Health:
         return abs(time.time() - self.time)
 
 
-class Board:
+class StatusFile:
     """The writer's side. Who holds it is the one archiver of its configuration, until it ends, however it ends."""
 
     def __init__(self, path: Path) -> None:
@@ -85,7 +85,7 @@ class Board:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise StoreError(f"{path}, the archiver's status file, cannot be opened: {error.strerror}") from None
-        if not _taken(self._file):
+        if not _lock(self._file):
             os.close(self._file)
             other = read(path)
             pid = f" (pid {other.pid})" if other else ""
@@ -143,7 +143,7 @@ def disk_free(path: Path) -> float:
         return 0.0
 
 
-def _taken(file: int) -> bool:
+def _lock(file: int) -> bool:
     for _ in range(_TRIES):  # whoever asks if one is running holds it for a moment
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

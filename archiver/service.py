@@ -13,17 +13,17 @@ from pathlib import Path
 from threading import Event
 
 from archiver.ca.client import Client
-from archiver.health import Board, Cause, Health, disk_free
-from archiver.loggers.tablelogger import seed_logs
+from archiver.health import Cause, Health, StatusFile, disk_free
+from archiver.loggers.tablelogger import table_loggers
 from archiver.loggers.tables import make_tables
-from archiver.recording.previous_run import end_former_run
+from archiver.recording.previous_run import end_previous_run
 from archiver.recording.queue import Queue
 from archiver.recording.spool import Spool, SpoolError
 from archiver.recording.timeline import Timeline
 from archiver.recording.track import Rule, Track
 from archiver.recording.upkeep import Upkeep
 from archiver.recording.writer import Writer
-from archiver.settings import Archive
+from archiver.settings import ArchiveSettings
 from archiver.storage.database import open_store
 from archiver.storage.sqlite.file import file_name
 from archiver.storage.store import Store, StoreError
@@ -36,7 +36,7 @@ TICK = 1.0
 log = logging.getLogger(__name__)
 
 
-def main(archive: Archive, config: Path, pv_list: str, prefix: str) -> int:
+def main(archive: ArchiveSettings, config: Path, pv_list: str, prefix: str) -> int:
     """Archive until SIGINT or SIGTERM; the exit code is 0, or 1 if it cannot begin, or lost samples at the end."""
     gc.set_threshold(100_000, 50, 50)  # samples are many, and no cycles: to look for them takes as long as to store
     stop = Event()
@@ -50,7 +50,7 @@ def main(archive: Archive, config: Path, pv_list: str, prefix: str) -> int:
     return 0
 
 
-def run(archive: Archive, config: Path, pv_list: str, prefix: str, stop: Event) -> None:
+def run(archive: ArchiveSettings, config: Path, pv_list: str, prefix: str, stop: Event) -> None:
     """Archive until `stop` is set.
 
     `archive.pvs` are names of PVs, of any IOC, and globs over the names that the PV `pv_list` holds, one on each
@@ -68,23 +68,23 @@ def run(archive: Archive, config: Path, pv_list: str, prefix: str, stop: Event) 
 class Archiver:
     """The thread of Channel Access, and all that it drives."""
 
-    def __init__(self, archive: Archive, config: Path, prefix: str) -> None:
+    def __init__(self, archive: ArchiveSettings, config: Path, prefix: str) -> None:
         self._archive = archive
         self._began_ns = time.time_ns()
         url = DatabaseUrl.parse(archive.database)
         self._paths = [archive.spool_file(config)]
         if url.backend == "sqlite":
             self._paths.append(Path(file_name(url)))
-        self._board = Board(archive.status_file(config))
+        self._status_file = StatusFile(archive.status_file(config))
         self._spool = Spool(archive.spool_file(config), size(archive.spool.limit), size(archive.spool.floor))
         self._spool.run_ns = self._began_ns
         self._queue = Queue()
         self._writer = Writer(self._queue, self._spool, Upkeep(archive.policy), self._open_store)
         self._client = Client()
-        self._seed_logs = seed_logs(archive, prefix, self._client.read, self._queue.add_rows)
+        self._table_loggers = table_loggers(archive, prefix, self._client.get, self._queue.add_rows)
         self._tracks: dict[str, Track] = {}
         self._newest: dict[str, int] | None = None
-        self._refused: Counter[str] = Counter()
+        self._rejected: Counter[str] = Counter()
         self._next_tick = 0.0
         self._stored = Rate()
         self._reported = ""
@@ -93,15 +93,15 @@ class Archiver:
         """The database first, if it is there: it knows where each PV's rows end."""
         self._writer.start()
         names = [pattern for pattern in self._archive.pvs if not _is_glob(pattern)]
-        self._follow(names)
-        if len(names) < len(self._archive.pvs) or self._seed_logs:
-            self._client.watch_text(pv_list, self._listed)
+        self._subscribe(names)
+        if len(names) < len(self._archive.pvs) or self._table_loggers:
+            self._client.subscribe_text(pv_list, self._pv_list_changed)
 
     def turn(self) -> None:
         """A tenth of a second of the archiver's life."""
         self._client.poll(POLL)
-        for seed_log in self._seed_logs:
-            seed_log.tick(time.time())
+        for table_logger in self._table_loggers:
+            table_logger.tick(time.time())
         now = time.monotonic()
         if now >= self._next_tick:
             self._next_tick = now + TICK
@@ -112,38 +112,38 @@ class Archiver:
         self._client.close()
         for track in self._tracks.values():
             track.end()
-        for cause, count in self._refused.items():
+        for cause, count in self._rejected.items():
             log.warning("%d samples were refused for %s", count, cause)
         try:
             self._writer.close()
         finally:
-            self._board.write(self._health())
-            self._board.close()
+            self._status_file.write(self._health())
+            self._status_file.close()
             self._spool.close()
 
     def _open_store(self) -> Store:
         make_tables(self._archive)
         store = open_store(self._archive.database)
         try:
-            self._newest = end_former_run(store, self._spool, self._began_ns, self._archive.follows)
+            self._newest = end_previous_run(store, self._spool, self._began_ns, self._archive.matches)
         except BaseException:
             store.close()
             raise
         return store
 
-    def _listed(self, text: str) -> None:
+    def _pv_list_changed(self, text: str) -> None:
         """The IOC's records are these now."""
         names = text.split()
-        for seed_log in self._seed_logs:
-            seed_log.names(names)
-        self._follow(filter(self._archive.follows, names))
+        for table_logger in self._table_loggers:
+            table_logger.update_names(names)
+        self._subscribe(filter(self._archive.matches, names))
 
-    def _follow(self, pvs: Iterable[str]) -> None:
+    def _subscribe(self, pvs: Iterable[str]) -> None:
         for pv in pvs:
             if pv not in self._tracks:
                 rule = Rule.of(self._archive.policy(pv))
-                self._tracks[pv] = track = Track(pv, rule, self._queue, self._refused, self._timeline(pv))
-                self._client.follow(pv, track)
+                self._tracks[pv] = track = Track(pv, rule, self._queue, self._rejected, self._timeline(pv))
+                self._client.subscribe(pv, track)
 
     def _timeline(self, pv: str) -> Timeline:
         """Without a database to ask, all that is older than this run is taken to be stored."""
@@ -152,9 +152,9 @@ class Archiver:
     def _tick(self, now: float) -> None:
         for track in self._tracks.values():
             track.tick(now)
-        self._queue.mark_losses()
+        self._queue.mark_overruns()
         self._writer.guard()
-        self._board.write(self._health())
+        self._status_file.write(self._health())
         report = f"{self._client.connected} of {self._client.total} PVs connected"
         if report != self._reported:
             log.info(report)
@@ -172,7 +172,7 @@ class Archiver:
             spool_rows=spool.rows,
             spool_bytes=spool.size,
             lag=0.0 if oldest is None else max(0.0, time.time() - oldest),
-            rejected={**self._refused, Cause.DATABASE: writer.rejected},
+            rejected={**self._rejected, Cause.DATABASE: writer.rejected},
             lost=self._queue.lost,
             disk_free=min(disk_free(path) for path in self._paths),
             database=writer.state,

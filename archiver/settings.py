@@ -18,7 +18,7 @@ Fault = tuple[tuple[str, ...], str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thin:
+class ThinSettings:
     """`thin:`. after: the age from which rows are thinned; to: the length of the bins."""
 
     after: Quantity
@@ -42,7 +42,7 @@ class Policy:
     min_period: Quantity | None = None
     keep_alive: Quantity | None = None
     keep: Quantity | None = None
-    thin: Thin | None = None
+    thin: ThinSettings | None = None
 
     def faults(self) -> Iterator[Fault]:
         durations = {
@@ -66,7 +66,7 @@ _POLICY = tuple(Policy.__dataclass_fields__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spool:
+class SpoolSettings:
     """`spool:`. Where samples wait on disk while the database is away; limit: size of the file; floor: free disk."""
 
     file: str | None = None
@@ -80,7 +80,7 @@ class Spool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measurements:
+class MeasurementSettings:
     """`measurements:`. One row per channel and interval; channels: slot -> ALL, or its channels."""
 
     instrument: str
@@ -94,7 +94,7 @@ class Measurements:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Temperatures:
+class TemperatureSettings:
     """`temperatures:`. One row per interval: the mean of some readings, centred on the full interval."""
 
     instrument: str
@@ -113,7 +113,7 @@ class Temperatures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Archive:
+class ArchiveSettings:
     """database: an SQLAlchemy URL; pvs: globs over the IOC's own PVs, and names of other IOCs' PVs.
 
     policies: name or glob -> Policy; of several that match a PV the later ones win, key by key.
@@ -122,14 +122,14 @@ class Archive:
     database: str = field(repr=False)
     pvs: tuple[str, ...]
     policies: Mapping[str, Policy] = field(default_factory=dict)
-    spool: Spool = Spool()
-    measurements: Measurements | None = None
-    temperatures: Temperatures | None = None
+    spool: SpoolSettings = SpoolSettings()
+    measurements: MeasurementSettings | None = None
+    temperatures: TemperatureSettings | None = None
 
     def faults(self) -> Iterator[Fault]:
         """What the type hints cannot say."""
         yield from ((("database",), sentence) for sentence in DatabaseUrl.faults(self.database))
-        parts: dict[tuple[str, ...], Policy | Spool | Measurements | Temperatures | None] = {
+        parts: dict[tuple[str, ...], Policy | SpoolSettings | MeasurementSettings | TemperatureSettings | None] = {
             ("spool",): self.spool,
             ("measurements",): self.measurements,
             ("temperatures",): self.temperatures,
@@ -153,7 +153,7 @@ class Archive:
         spool = self.spool_file(config)
         return spool.with_name(f"{spool.name}.status")
 
-    def follows(self, pv: str) -> bool:
+    def matches(self, pv: str) -> bool:
         return any(fnmatchcase(pv, pattern) for pattern in self.pvs)
 
     def policy(self, pv: str) -> Policy:

@@ -16,21 +16,21 @@ LATE = 10.0
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def command(path: Path, form: str, out: TextIO) -> list[str]:
+def show_status(path: Path, form: str, out: TextIO) -> list[str]:
     """Print what the archiver told in its status file as `table` or `json`; returns what is wrong, in sentences."""
     health = read(path)
     here = running(path)
-    troubles = list(_troubles(health, here, path))
+    problems = list(_problems(health, here, path))
     if form == "json":
         told = asdict(health) | {"age": health.age} if health else {}
-        json.dump({"running": here, "troubles": troubles, **told}, out, indent=1)
+        json.dump({"running": here, "troubles": problems, **told}, out, indent=1)
         out.write("\n")
     elif health is not None and here:
         _show(health, out)
-    return troubles
+    return problems
 
 
-def _troubles(health: Health | None, here: bool, path: Path) -> Iterator[str]:
+def _problems(health: Health | None, here: bool, path: Path) -> Iterator[str]:
     if health is None or not here:
         last = f"; its last error: {health.last_error}" if health and health.last_error else ""
         yield f"the archiver does not run: nobody writes {path.absolute()}{last}"

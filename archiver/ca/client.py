@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from archiver.ca import dbr, libca
-from archiver.ca.getter import Reader
+from archiver.ca.getter import Getter
 from archiver.ca.libca import ALARM, DISCONNECTED, LOG, NORMAL, NOT_CONNECTED, PROPERTY
-from archiver.ca.listener import Listener, Update
+from archiver.ca.listener import PvListener, PvUpdate
 from archiver.sample import Metadata
 
 RETRY_PERIOD = 2.0
@@ -22,39 +22,41 @@ class Client:
 
     def __init__(self) -> None:
         self._context = libca.Context()
-        self._followed: dict[str, _Followed] = {}
-        self._reader = Reader(self._context)
+        self._subscriptions: dict[str, _Subscription] = {}
+        self._getter = Getter(self._context)
 
     @property
     def connected(self) -> int:
         """How many of the PVs that are followed are connected and can be read."""
-        return sum(pv.connected for pv in self._followed.values())
+        return sum(pv.connected for pv in self._subscriptions.values())
 
     @property
     def total(self) -> int:
-        return len(self._followed)
+        return len(self._subscriptions)
 
-    def follow(self, pv: str, listener: Listener) -> None:
+    def subscribe(self, pv: str, listener: PvListener) -> None:
         """From now on until `close`. A PV that is followed already stays with its listener."""
-        if pv not in self._followed:
-            self._followed[pv] = _Followed(self._context, pv, listener)
+        if pv not in self._subscriptions:
+            self._subscriptions[pv] = _Subscription(self._context, pv, listener)
 
-    def watch_text(self, pv: str, changed: Callable[[str], None]) -> None:
+    def subscribe_text(self, pv: str, changed: Callable[[str], None]) -> None:
         """Call `changed` with the whole of a long text (X:List.VAL$, an array of CHAR), now and when it changes."""
-        text = _Followed(self._context, pv, _Text(changed))
+        text = _Subscription(self._context, pv, _Text(changed))
 
         def warn() -> None:
             if not text.connected:
                 log.warning("%s: not found yet: the PVs that are given by globs are not archived", pv)
 
-        self._context.later(NOT_FOUND, warn)
+        self._context.call_later(NOT_FOUND, warn)
 
-    def read(self, pvs: Sequence[str], deliver: Callable[[Mapping[str, Update]], None], timeout: float = 5.0) -> None:
+    def get(
+        self, pvs: Sequence[str], deliver: Callable[[Mapping[str, PvUpdate]], None], timeout: float = 5.0
+    ) -> None:
         """Call `deliver` once, with the values now of those that answer, when all have or after the timeout (s).
 
         A PV that is lost is left out at once; one that has never been seen is waited for.
         """
-        self._reader.read(pvs, deliver, timeout)
+        self._getter.get(pvs, deliver, timeout)
 
     def poll(self, seconds: float) -> None:
         """Let things happen for that long."""
@@ -65,14 +67,14 @@ class Client:
         self._context.close()
 
 
-class _Followed:
+class _Subscription:
     """One PV. Each connection has new subscriptions, of the type and size that the PV has now.
 
     The first answer to the subscription for metadata opens the one for values, so that metadata are known before
     values; text has none.
     """
 
-    def __init__(self, context: libca.Context, pv: str, listener: Listener) -> None:
+    def __init__(self, context: libca.Context, pv: str, listener: PvListener) -> None:
         self._context = context
         self._pv = pv
         self._listener = listener
@@ -84,7 +86,7 @@ class _Followed:
         self._channel = context.channel(pv, self._connection)
 
     def _connection(self, native: int, size: int) -> None:
-        self._lose()
+        self._disconnect()
         self._native, self._size = native, size
         if native != NOT_CONNECTED:
             self._open()
@@ -113,7 +115,7 @@ class _Followed:
         elif metadata == self._metadata:
             return
         self._metadata = metadata
-        self._listener.describe(metadata)
+        self._listener.metadata_changed(metadata)
 
     def _value(self, status: int, data: bytes) -> None:
         if status != NORMAL:
@@ -128,11 +130,11 @@ class _Followed:
         self.connected = True
         self._listener.connected()
 
-    def _lose(self) -> None:
-        self._channel.silence()
+    def _disconnect(self) -> None:
+        self._channel.unregister_handlers()
         if self.connected:
             self.connected = False
-            self._listener.lost()
+            self._listener.disconnected()
 
     def _fail(self, status: int) -> None:
         """The IOC does not let us read, or cannot."""
@@ -142,9 +144,9 @@ class _Followed:
         if warning not in self._warned:
             self._warned.add(warning)
             log.warning("%s: cannot be read, trying on (%s)", self._pv, warning)
-        self._lose()
+        self._disconnect()
         self._failed = True
-        self._context.later(RETRY_PERIOD, self._retry)
+        self._context.call_later(RETRY_PERIOD, self._retry)
 
     def _retry(self) -> None:
         if self._failed and self._native != NOT_CONNECTED:
@@ -159,9 +161,9 @@ class _Text:
 
     def connected(self) -> None: ...
 
-    def describe(self, metadata: Metadata) -> None: ...
+    def metadata_changed(self, metadata: Metadata) -> None: ...
 
-    def update(self, update: Update) -> None:
+    def update(self, update: PvUpdate) -> None:
         self._changed(str(update.value))
 
-    def lost(self) -> None: ...
+    def disconnected(self) -> None: ...

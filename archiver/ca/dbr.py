@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import isfinite
 from struct import Struct, iter_unpack
 
-from archiver.ca.listener import Update
+from archiver.ca.listener import PvUpdate
 from archiver.sample import STATUSES, Metadata, Range, Value
 
 STRING, SHORT, FLOAT, ENUM, CHAR, LONG, DOUBLE = TYPES = range(7)
@@ -43,7 +43,7 @@ LAYOUT = {
 }
 """Type of structure -> bytes before its values, bytes of one value."""
 
-Decoder = Callable[[bytes], Update | None]
+Decoder = Callable[[bytes], PvUpdate | None]
 """From a TIME structure; None for a record that was never processed: it has no value."""
 
 
@@ -79,11 +79,11 @@ def metadata(native: int, data: bytes) -> Metadata:
     )
 
 
-def _update(status: int, severity: int, seconds: int, nanoseconds: int, value: Value) -> Update | None:
+def _update(status: int, severity: int, seconds: int, nanoseconds: int, value: Value) -> PvUpdate | None:
     if status == UDF and not seconds:
         return None
     word = STATUSES[status] if 0 <= status < len(STATUSES) else str(status)
-    return Update(EPICS_EPOCH_NS + seconds * 1_000_000_000 + nanoseconds, value, severity, word)
+    return PvUpdate(EPICS_EPOCH_NS + seconds * 1_000_000_000 + nanoseconds, value, severity, word)
 
 
 def _numbers(native: int) -> Callable[[bytes], Value]:

@@ -94,13 +94,13 @@ class Context:
         cadef.ca_context_create(1)
         cadef.ca_add_exception_event(self._on_exception, None)
 
-    def channel(self, pv: str, handler: ConnectionHandler) -> Channel:
+    def channel(self, pv: str, handler: ConnectionHandler) -> ClientChannel:
         """It is looked for until the end; `handler` is called with each connection and disconnection."""
         chid = ctypes.c_void_p()
         _create_channel(pv.encode(), self._on_connection, self.register(handler), 0, ctypes.byref(chid))
-        return Channel(self, chid)
+        return ClientChannel(self, chid)
 
-    def later(self, seconds: float, call: Callable[[], None]) -> None:
+    def call_later(self, seconds: float, call: Callable[[], None]) -> None:
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), call))
 
     def poll(self, seconds: float) -> None:
@@ -120,7 +120,7 @@ class Context:
         self._handlers[number] = handler
         return number
 
-    def forget(self, number: int) -> None:
+    def unregister(self, number: int) -> None:
         """Whatever still comes for it is not called."""
         self._handlers.pop(number, None)
 
@@ -149,7 +149,7 @@ class Context:
             log.warning("Channel Access: %s (%s); said once", message(status), context)
 
 
-class Channel:
+class ClientChannel:
     """One connection to a PV, with its subscriptions."""
 
     def __init__(self, context: Context, chid: ctypes.c_void_p) -> None:
@@ -161,7 +161,7 @@ class Channel:
         """One answer; `size`: how many values, 0 for all that there are."""
 
         def answer(status: int, data: bytes) -> None:
-            self._context.forget(number)
+            self._context.unregister(number)
             handler(status, data)
 
         number = self._context.register(answer)
@@ -172,14 +172,14 @@ class Channel:
         evid = self._context.subscribe(self._chid, number, dbr_type, size, mask)
         self._subscriptions.append((number, evid))
 
-    def silence(self) -> None:
+    def unregister_handlers(self) -> None:
         """No calls for the subscriptions that there are."""
         for number, _ in self._subscriptions:
-            self._context.forget(number)
+            self._context.unregister(number)
 
     def unsubscribe(self) -> None:
         """On a connected channel only: on one that hangs libca could wait until its IOC comes back."""
-        self.silence()
+        self.unregister_handlers()
         for _, evid in self._subscriptions:
             if evid:
                 cadef.ca_clear_subscription(evid)

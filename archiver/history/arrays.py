@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from archiver.history.query import Query, Window, ask, time_of
+from archiver.history.query import Query, Window, open_query, time_of
 from archiver.history.rows import word
 from archiver.sample import SEVERITIES, Sample, is_gap
 
@@ -22,7 +22,7 @@ _NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 @dataclass(slots=True)
-class _Columns:
+class _Series:
     """One PV's rows as they come. `value` is None in a gap."""
 
     times_ns: array[int] = field(default_factory=lambda: array("q"))
@@ -53,14 +53,14 @@ def tables(
 ) -> dict[str, Table]:
     """A table for each PV: float64 values with NaN in gaps, or objects (words, texts, arrays) with None in gaps."""
     now_ns = time.time_ns()
-    with ask(database, pvs, Window(time_of(since, now_ns), time_of(until, now_ns))) as query:
+    with open_query(database, pvs, Window(time_of(since, now_ns), time_of(until, now_ns))) as query:
         return {pv: columns.table() for pv, columns in _read(query).items()}
 
 
-def _read(query: Query) -> dict[str, _Columns]:
-    found = {pv: _Columns() for pv in query.names}
+def _read(query: Query) -> dict[str, _Series]:
+    found = {pv: _Series() for pv in query.names}
     for sample in query.samples():
-        found[sample.pv].add(sample, query.known.at(sample.pv, sample.time_ns).words)
+        found[sample.pv].add(sample, query.metadata.at(sample.pv, sample.time_ns).words)
     return found
 
 

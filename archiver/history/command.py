@@ -10,16 +10,16 @@ from typing import TextIO
 
 from archiver.history import bins, rows, summary
 from archiver.history.curves import Picture, picture
-from archiver.history.formats import FORMATS, Line
-from archiver.history.progress import watched
-from archiver.history.query import HistoryError, Query, Window, ask, time_of
+from archiver.history.formats import FORMATS, OutputLine
+from archiver.history.progress import with_progress
+from archiver.history.query import HistoryError, Query, Window, open_query, time_of
 from archiver.history.statistics import events
 from archiver.sample import Sample
 from archiver.units import seconds
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class HistoryOptions:
     """The options of the command as they were given; of the last five at most one; without any, the rows."""
 
     pvs: Sequence[str]
@@ -70,29 +70,29 @@ class Question:
         return width_ns
 
 
-def answer(question: Question, out: TextIO, err: TextIO) -> None:
+def show_history(options: HistoryOptions, out: TextIO, err: TextIO) -> None:
     """Print or draw it; on `err`, if it is a terminal, how far a long question has come, and what was left out."""
-    question.check()
-    now_ns, width_ns = time.time_ns(), question.width_ns()
-    with ask(question.database, question.pvs, question.window(now_ns)) as query:
+    options.check()
+    now_ns, width_ns = time.time_ns(), options.width_ns()
+    with open_query(options.database, options.pvs, options.window(now_ns)) as query:
         samples = query.samples()
-        streams = question.views() in ([], ["--bin"])
+        streams = options.views() in ([], ["--bin"])
         if err.isatty() and not (streams and out.isatty()):  # lines that run over the screen are progress enough
-            samples = watched(samples, query.window, err)
-        if question.plot or question.terminal:
-            _draw(question, picture(samples, query, now_ns), out, err)
-        elif question.at is not None:
-            _print(question, rows.COLUMNS, rows.rows(_in_force(samples, query, err), query.known), out)
-        elif question.stat:
-            _print(question, summary.COLUMNS, summary.summaries(events(samples, query), query, now_ns), out)
+            samples = with_progress(samples, query.window, err)
+        if options.plot or options.terminal:
+            _draw(options, picture(samples, query, now_ns), out, err)
+        elif options.at is not None:
+            _print(options, rows.COLUMNS, rows.rows(_in_force(samples, query, err), query.metadata), out)
+        elif options.stat:
+            _print(options, summary.COLUMNS, summary.summaries(events(samples, query), query, now_ns), out)
         elif width_ns:
-            _print(question, bins.COLUMNS, bins.bin_lines(events(samples, query), query, width_ns), out)
+            _print(options, bins.COLUMNS, bins.bin_lines(events(samples, query), query, width_ns), out)
         else:
-            _print(question, rows.COLUMNS, rows.rows(samples, query.known), out)
+            _print(options, rows.COLUMNS, rows.rows(samples, query.metadata), out)
 
 
-def _print(question: Question, columns: Sequence[str], lines: Iterable[Line], out: TextIO) -> None:
-    FORMATS[question.form or "table"](columns, lines, out)
+def _print(options: HistoryOptions, columns: Sequence[str], lines: Iterable[OutputLine], out: TextIO) -> None:
+    FORMATS[options.form or "table"](columns, lines, out)
 
 
 def _in_force(samples: Iterable[Sample], query: Query, err: TextIO) -> Iterator[Sample]:
@@ -105,15 +105,15 @@ def _in_force(samples: Iterable[Sample], query: Query, err: TextIO) -> Iterator[
             print(f"{pv}: nothing was known of it then; its first row is later", file=err)
 
 
-def _draw(question: Question, drawing: Picture, out: TextIO, err: TextIO) -> None:
+def _draw(options: HistoryOptions, drawing: Picture, out: TextIO, err: TextIO) -> None:
     for sentence in drawing.left_out:
         print(sentence, file=err)
     if not drawing.axes:
         raise HistoryError("there is nothing to plot: no numbers and no states in this window")
-    if question.plot:
+    if options.plot:
         from archiver.history import plot  # noqa: PLC0415 - matplotlib takes half a second, which rows need not wait for
 
-        plot.save(drawing, question.plot)
+        plot.save(drawing, options.plot)
     else:
         from archiver.history import terminal  # noqa: PLC0415
 

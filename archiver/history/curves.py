@@ -57,7 +57,7 @@ def picture(samples: Iterable[Sample], query: Query, now_ns: int) -> Picture:
             curves[sample.pv].add(max(sample.time_ns, begin_ns), value, sample.severity)
     drawn = [curve for pv, curve in curves.items() if pv not in left_out and any(map(math.isfinite, curve.values))]
     for curve in drawn:
-        metadata = query.known.at(curve.pv, end_ns)
+        metadata = query.metadata.at(curve.pv, end_ns)
         curve.unit, curve.words = metadata.unit, metadata.words
     first_ns = query.window.since_ns or min((curve.times_ns[0] for curve in drawn), default=end_ns)
     last_ns = max((curve.times_ns[-1] for curve in drawn), default=end_ns)

@@ -21,7 +21,7 @@ _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 _ESCAPES = str.maketrans({"\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
-class Line(Protocol):
+class OutputLine(Protocol):
     def exact(self) -> Sequence[Cell]:
         """For programs: all digits."""
 
@@ -29,7 +29,7 @@ class Line(Protocol):
         """For the eye: numbers with the precision of their PV."""
 
 
-def show_table(columns: Sequence[str], lines: Iterable[Line], out: TextIO) -> None:
+def show_table(columns: Sequence[str], lines: Iterable[OutputLine], out: TextIO) -> None:
     """By hand, for rich takes 0.3 ms a row. A cell that is wider than all of the first lines' moves what follows."""
     rest = iter(lines)
     first = [columns, *(line.shown() for line in islice(rest, LOOK_AHEAD))]
@@ -38,13 +38,13 @@ def show_table(columns: Sequence[str], lines: Iterable[Line], out: TextIO) -> No
         print("  ".join(map(str.ljust, cells, widths)).rstrip(), file=out)
 
 
-def show_csv(columns: Sequence[str], lines: Iterable[Line], out: TextIO) -> None:
+def show_csv(columns: Sequence[str], lines: Iterable[OutputLine], out: TextIO) -> None:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(_flat(line.exact()) for line in lines)
 
 
-def show_json(columns: Sequence[str], lines: Iterable[Line], out: TextIO) -> None:
+def show_json(columns: Sequence[str], lines: Iterable[OutputLine], out: TextIO) -> None:
     """One array, an object a line: written as it is read, so that a long history needs no memory."""
     separator = "[\n"
     for line in lines:
@@ -54,14 +54,14 @@ def show_json(columns: Sequence[str], lines: Iterable[Line], out: TextIO) -> Non
     out.write("[]\n" if separator == "[\n" else "\n]\n")
 
 
-def show_text(columns: Sequence[str], lines: Iterable[Line], out: TextIO) -> None:
+def show_text(columns: Sequence[str], lines: Iterable[OutputLine], out: TextIO) -> None:
     """A tab between cells; a tab or new line within one is written \\t or \\n."""
     out.write("\t".join(columns) + "\n")
     for line in lines:
         out.write("\t".join(map(_text, _flat(line.exact()))) + "\n")
 
 
-FORMATS: dict[str, Callable[[Sequence[str], Iterable[Line], TextIO], None]] = {
+FORMATS: dict[str, Callable[[Sequence[str], Iterable[OutputLine], TextIO], None]] = {
     "table": show_table,
     "csv": show_csv,
     "json": show_json,

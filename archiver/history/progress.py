@@ -17,7 +17,7 @@ PATIENCE_S = 1.0
 PERIOD_S = 0.2
 
 
-def watched(samples: Iterator[Sample], window: Window, err: TextIO) -> Iterator[Sample]:
+def with_progress(samples: Iterator[Sample], window: Window, err: TextIO) -> Iterator[Sample]:
     """The samples, and if they take longer than 1 s a bar: how much of the window has been read."""
     begin_ns, end_ns = window.since_ns, min(window.end_ns, time.time_ns())
     due = time.monotonic() + PATIENCE_S

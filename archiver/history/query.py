@@ -44,17 +44,17 @@ class Window:
         return END_OF_TIME_NS if self.until_ns is None else self.until_ns
 
 
-class Known:
+class MetadataHistory:
     """The metadata of PVs, as they were at any time."""
 
     def __init__(self, metadata: Mapping[str, Sequence[Dated]]) -> None:
-        self._dated = {pv: dated or _UNKNOWN for pv, dated in metadata.items()}
+        self._entries = {pv: dated or _UNKNOWN for pv, dated in metadata.items()}
 
     def at(self, pv: str, time_ns: int) -> Metadata:
-        dated = self._dated[pv]
-        if len(dated) == 1:  # of nearly all PVs; this is done for each row
-            return dated[0].metadata
-        return dated[bisect_right(dated, time_ns, key=attrgetter("since_ns")) - 1].metadata
+        entries = self._entries[pv]
+        if len(entries) == 1:  # of nearly all PVs; this is done for each row
+            return entries[0].metadata
+        return entries[bisect_right(entries, time_ns, key=attrgetter("since_ns")) - 1].metadata
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Query:
     reader: Reader
     names: Sequence[str]
     window: Window
-    known: Known
+    metadata: MetadataHistory
 
     def samples(self) -> Iterator[Sample]:
         """In order of time; the newest of each PV before the window leads, for it is in force when that opens."""
@@ -76,12 +76,12 @@ class Query:
 
 
 @contextmanager
-def ask(database: str, pvs: Sequence[str], window: Window) -> Iterator[Query]:
-    """Open an archive for a question about PVs (names or globs), also while the archiver writes."""
+def open_query(database: str, pvs: Sequence[str], window: Window) -> Iterator[Query]:
+    """Open an archive for a query about PVs (names or globs), also while the archiver writes."""
     try:
         with closing(open_reader(database)) as reader:
             names = _matching(pvs, reader.names())
-            yield Query(reader, names, window, Known({pv: reader.metadata(pv) for pv in names}))
+            yield Query(reader, names, window, MetadataHistory({pv: reader.metadata(pv) for pv in names}))
     except StoreError as error:
         raise HistoryError(str(error)) from error
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from archiver.history.formats import Cell, show_value
-from archiver.history.query import Known
+from archiver.history.query import MetadataHistory
 from archiver.sample import SEVERITIES, Metadata, Sample, Value
 from archiver.times import format_time
 
 
-class Row(NamedTuple):
+class HistoryRow(NamedTuple):
     """A state is given by its word, a severity too, and a number has its unit."""
 
     time_ns: int
@@ -32,14 +32,14 @@ class Row(NamedTuple):
 COLUMNS = ("time", "pv", "value", "unit", "severity", "status")
 
 
-def rows(samples: Iterable[Sample], known: Known) -> Iterator[Row]:
+def rows(samples: Iterable[Sample], history: MetadataHistory) -> Iterator[HistoryRow]:
     for sample in samples:
-        yield to_row(sample, known.at(sample.pv, sample.time_ns))
+        yield to_row(sample, history.at(sample.pv, sample.time_ns))
 
 
-def to_row(sample: Sample, metadata: Metadata) -> Row:
+def to_row(sample: Sample, metadata: Metadata) -> HistoryRow:
     value = sample.value
-    return Row(
+    return HistoryRow(
         sample.time_ns,
         sample.pv,
         word(value, metadata.words),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from archiver.history.formats import Cell, show_value
 from archiver.history.query import Query
-from archiver.history.statistics import Event, Tally
+from archiver.history.statistics import HistoryEvent, Statistics
 from archiver.sample import Sample, is_gap
 
 COLUMNS = ("pv", "unit", "count", "min", "max", "mean", "std", "alarm_s", "alarm_percent", "gap_s")
@@ -20,15 +20,15 @@ class Summary(NamedTuple):
     pv: str
     unit: str
     precision: int
-    tally: Tally
+    statistics: Statistics
     span_ns: int
     alarm_ns: int
     gap_ns: int
 
     def exact(self) -> tuple[Cell, ...]:
-        numbers = (self.tally.minimum, self.tally.maximum, self.tally.mean, self.tally.deviation)
+        numbers = (self.statistics.minimum, self.statistics.maximum, self.statistics.mean, self.statistics.deviation)
         percent = 100 * self.alarm_ns / self.span_ns if self.span_ns else None
-        return (self.pv, self.unit, self.tally.count, *numbers, self.alarm_ns / 1e9, percent, self.gap_ns / 1e9)
+        return (self.pv, self.unit, self.statistics.count, *numbers, self.alarm_ns / 1e9, percent, self.gap_ns / 1e9)
 
     def shown(self) -> tuple[str, ...]:
         """Mean and spread with two digits more than the values: they are finer than these."""
@@ -45,11 +45,11 @@ class Summary(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Account:
+class _Total:
     """One PV: what was counted, and how long it has been in which state up to its newest sample."""
 
     begin_ns: int
-    tally: Tally = field(default_factory=Tally)
+    statistics: Statistics = field(default_factory=Statistics)
     alarm_ns: int = 0
     gap_ns: int = 0
     _since_ns: int = 0
@@ -65,24 +65,32 @@ class _Account:
         self._since_ns, self._in_force = time_ns, sample
 
 
-def summaries(events: Iterable[Event], query: Query, now_ns: int) -> Iterator[Summary]:
+def summaries(events: Iterable[HistoryEvent], query: Query, now_ns: int) -> Iterator[Summary]:
     """The value in force at the window's begin is not counted, but may be in alarm; the last holds to its end."""
     begin_ns, newest_ns = query.window.since_ns, now_ns
-    accounts: dict[str, _Account] = {} if begin_ns is None else {pv: _Account(begin_ns) for pv in query.names}
+    totals: dict[str, _Total] = {} if begin_ns is None else {pv: _Total(begin_ns) for pv in query.names}
     for event in events:
-        account = accounts.get(event.pv) or accounts.setdefault(event.pv, _Account(event.time_ns))
-        if event.time_ns >= account.begin_ns:
-            account.tally.add(event.part)
+        total = totals.get(event.pv) or totals.setdefault(event.pv, _Total(event.time_ns))
+        if event.time_ns >= total.begin_ns:
+            total.statistics.add(event.aggregate)
         if event.sample:
-            account.change(event.time_ns, event.sample)
+            total.change(event.time_ns, event.sample)
         newest_ns = max(newest_ns, event.time_ns)  # an IOC's clock may be ahead of ours
     end_ns = min(query.window.end_ns, newest_ns)
     for pv in query.names:
-        yield _summary(pv, accounts.get(pv) or _Account(end_ns), query, end_ns)
+        yield _summary(pv, totals.get(pv) or _Total(end_ns), query, end_ns)
 
 
-def _summary(pv: str, account: _Account, query: Query, end_ns: int) -> Summary:
-    account.change(end_ns)
-    metadata = query.known.at(pv, end_ns)
-    span_ns = max(0, end_ns - account.begin_ns)
-    return Summary(pv, metadata.unit, metadata.precision, account.tally, span_ns, account.alarm_ns, account.gap_ns)
+def _summary(pv: str, total: _Total, query: Query, end_ns: int) -> Summary:
+    total.change(end_ns)
+    metadata = query.metadata.at(pv, end_ns)
+    span_ns = max(0, end_ns - total.begin_ns)
+    return Summary(
+        pv,
+        metadata.unit,
+        metadata.precision,
+        total.statistics,
+        span_ns,
+        total.alarm_ns,
+        total.gap_ns,
+    )

@@ -21,7 +21,7 @@ HEIGHT = 16
 TICKS = 5
 COLOURS = {1: "orange", 2: "red", 3: "magenta"}
 LINES = ("blue+", "green", "cyan", "blue", "green+", "cyan+")
-Point = tuple[float, float]
+XY = tuple[float, float]
 """Seconds since the window's begin, and the value."""
 
 
@@ -63,7 +63,7 @@ def _ticks(axes: Any, words: Sequence[str], picture: Picture) -> None:
 
 def _line(axes: Any, curve: Curve, colour: str, begin_ns: int, column: float) -> Any:
     """Steps, and no line to where a stretch begins."""
-    steps: list[Point] = []
+    steps: list[XY] = []
     begins = []
     for stretch in _stretches(curve, begin_ns):
         begins.append(len(steps))
@@ -74,9 +74,9 @@ def _line(axes: Any, curve: Curve, colour: str, begin_ns: int, column: float) ->
     return line
 
 
-def _stretches(curve: Curve, begin_ns: int) -> Iterator[list[Point]]:
+def _stretches(curve: Curve, begin_ns: int) -> Iterator[list[XY]]:
     """The points from gap to gap, each stretch up to where its gap begins."""
-    stretch: list[Point] = []
+    stretch: list[XY] = []
     for time_ns, value in zip(curve.times_ns, curve.values, strict=True):
         x = (time_ns - begin_ns) / 1e9
         if not math.isnan(value):
@@ -88,21 +88,21 @@ def _stretches(curve: Curve, begin_ns: int) -> Iterator[list[Point]]:
         yield stretch
 
 
-def _alarms(curve: Curve, severity: int, begin_ns: int) -> list[Point]:
+def _alarms(curve: Curve, severity: int, begin_ns: int) -> list[XY]:
     rows = zip(curve.times_ns, curve.values, curve.severities, strict=True)
     return [((t - begin_ns) / 1e9, v) for t, v, each in rows if each == severity and not math.isnan(v)]
 
 
-def _reduced(points: Sequence[Point], column: float) -> list[Point]:
+def _reduced(points: Sequence[XY], column: float) -> list[XY]:
     """Of each column of characters the first, lowest, highest and last point: plotext takes 50 us for each."""
-    kept: list[Point] = []
+    kept: list[XY] = []
     for _, group in groupby(points, lambda point: point[0] // column):
         there = list(group)
         kept += sorted({there[0], min(there, key=itemgetter(1)), max(there, key=itemgetter(1)), there[-1]})
     return kept
 
 
-def _steps(points: Sequence[Point]) -> Iterator[Point]:
+def _steps(points: Sequence[XY]) -> Iterator[XY]:
     """With the corners between them: a value holds until the next."""
     yield points[0]
     for (_, before), (x, y) in pairwise(points):
@@ -110,5 +110,5 @@ def _steps(points: Sequence[Point]) -> Iterator[Point]:
         yield x, y
 
 
-def _coordinates(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+def _coordinates(points: Sequence[XY]) -> tuple[list[float], list[float]]:
     return [x for x, _ in points], [y for _, y in points]

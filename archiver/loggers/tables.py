@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Boolean, Column, Connection, DateTime, Float, Index, Integer, MetaData, Table, inspect
 from sqlalchemy.types import TypeEngine
 
-from archiver.settings import Archive, Measurements, Temperatures
+from archiver.settings import ArchiveSettings, MeasurementSettings, TemperatureSettings
 from archiver.storage.database import connect
 from archiver.storage.store import StoreError
 from archiver.storage.url import url_of
@@ -29,14 +29,14 @@ MEASUREMENTS = tuple(_TYPES)
 _KEY = MEASUREMENTS[:2]
 
 
-def make_tables(archive: Archive) -> None:
+def make_tables(archive: ArchiveSettings) -> None:
     """Make the tables that the configuration asks for; those that are there stay as they are. Raises StoreError."""
     if wanted := tables(archive):
         with connect(url_of(archive.database)) as connection:
             prepare(connection, wanted)
 
 
-def tables(archive: Archive) -> list[Table]:
+def tables(archive: ArchiveSettings) -> list[Table]:
     """Those that the configuration asks for, as they are made where there are none."""
     found = []
     if archive.measurements is not None:
@@ -62,7 +62,7 @@ def prepare(connection: Connection, tables: Sequence[Table]) -> None:
                     index.create(connection)
 
 
-def _measurements(settings: Measurements) -> Table:
+def _measurements(settings: MeasurementSettings) -> Table:
     return Table(
         settings.table,
         MetaData(),
@@ -72,7 +72,7 @@ def _measurements(settings: Measurements) -> Table:
     )
 
 
-def _temperatures(settings: Temperatures) -> Table:
+def _temperatures(settings: TemperatureSettings) -> Table:
     time, *thermocouples = settings.columns
     return Table(
         settings.table,

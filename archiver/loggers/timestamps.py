@@ -9,7 +9,7 @@ MEMORY = 7200
 """Seconds for which a time that was given is remembered."""
 
 
-class Steady:
+class SteadyClock:
     """A clock that was set back by less than `limit` seconds stands still until time has caught up with it.
 
     So no row's turn comes twice. Set back by more, it would stand for too long: then time is lived through again.
@@ -36,13 +36,13 @@ class Stamps:
     utc: bool
     sep: str
     offset: bool
-    _given: set[int] = field(default_factory=set)
+    _reserved: set[int] = field(default_factory=set)
 
-    def take(self, second: int) -> str:
+    def reserve(self, second: int) -> str:
         """The text for a second since 1970, not given before."""
-        while second in self._given:
+        while second in self._reserved:
             second += 1
-        self._given = {each for each in self._given if each > second - MEMORY} | {second}
+        self._reserved = {each for each in self._reserved if each > second - MEMORY} | {second}
         return self._text(second)
 
     def _text(self, second: int) -> str:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from archiver.recording.spool import Batch
 from archiver.sample import Dated, Gap, Sample, gap_marker
-from archiver.storage.store import Rejected, SeedRow, Store
+from archiver.storage.store import Rejected, Store, TableRow
 
 LARGEST = 50_000
 """Samples in one transaction."""
@@ -26,7 +26,7 @@ def commit(batch: Batch, store: Store) -> int:
     """
     rejected = 0
 
-    def drop(row: SeedRow, reason: str) -> None:
+    def drop(row: TableRow, reason: str) -> None:
         nonlocal rejected
         rejected += 1
         log.error("a row of %s is rejected: %s", row.table, reason)
@@ -42,7 +42,7 @@ def commit(batch: Batch, store: Store) -> int:
         log.error("%s: what is known of it is rejected: %s", described[0], reason)
 
     if batch.metadata:
-        _halve(lambda items: store.describe(dict(items)), list(batch.metadata.items()), forget)
+        _halve(lambda items: store.add_metadata(dict(items)), list(batch.metadata.items()), forget)
     if batch.rows:
         _halve(store.add_rows, batch.rows, drop)
     for start in range(0, len(batch.samples), LARGEST):

@@ -12,7 +12,7 @@ from archiver.storage.store import Store
 log = logging.getLogger(__name__)
 
 
-def end_former_run(store: Store, spool: Spool, began_ns: int, follows: Callable[[str], bool]) -> dict[str, int]:
+def end_previous_run(store: Store, spool: Spool, began_ns: int, follows: Callable[[str], bool]) -> dict[str, int]:
     """Mark as not archived what killed runs left open; the time of each PV's newest row, the marks included.
 
     Only PVs that this archiver follows: another one may write to the same database.
@@ -26,10 +26,10 @@ def end_former_run(store: Store, spool: Spool, began_ns: int, follows: Callable[
             if run_ns not in {0, last_run_ns}:
                 marks += _end(newest, run_ns, [sample for sample in newest.values() if sample.time_ns < run_ns])
             last_run_ns = run_ns
-            _take_later(newest, batch.samples)
+            _keep_newer(newest, batch.samples)
     except SpoolError as error:
         log.error("%s; it is put aside, what was in it is not stored", error)
-        spool.put_aside()
+        spool.set_aside()
     marks += _end(newest, began_ns, list(newest.values()))
     if marks:
         count = len({mark.pv for mark in marks})
@@ -51,11 +51,11 @@ def _end(newest: dict[str, Sample], next_ns: int, last: Sequence[Sample]) -> lis
         for sample in last
         if not is_gap(sample)
     ]
-    _take_later(newest, marks)
+    _keep_newer(newest, marks)
     return marks
 
 
-def _take_later(newest: dict[str, Sample], samples: Iterable[Sample]) -> None:
+def _keep_newer(newest: dict[str, Sample], samples: Iterable[Sample]) -> None:
     for sample in samples:
         if sample.pv not in newest or newest[sample.pv].time_ns < sample.time_ns:
             newest[sample.pv] = sample

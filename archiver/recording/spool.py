@@ -16,7 +16,7 @@ from threading import RLock
 from typing import Any, NamedTuple, Self
 
 from archiver.sample import Dated, Metadata, Sample, Value
-from archiver.storage.store import SeedRow
+from archiver.storage.store import TableRow
 
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS batch (
@@ -36,7 +36,7 @@ class Batch:
     """What is stored together: samples, rows of the seeds' tables, and metadata by PV."""
 
     samples: list[Sample] = field(default_factory=list)
-    rows: list[SeedRow] = field(default_factory=list)
+    rows: list[TableRow] = field(default_factory=list)
     metadata: dict[str, Dated] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
@@ -51,7 +51,7 @@ class Batch:
         samples, rows, metadata = json.loads(zlib.decompress(data))
         return cls(
             [Sample(pv, time_ns, _value(value), *rest) for pv, time_ns, value, *rest in samples],
-            [SeedRow(table, tuple(columns), tuple(values), key) for table, columns, values, key in rows],
+            [TableRow(table, tuple(columns), tuple(values), key) for table, columns, values, key in rows],
             {pv: Dated(since, Metadata(**_tuples(about))) for pv, (since, about) in metadata.items()},
         )
 
@@ -78,11 +78,11 @@ class Spool:
         self.rows = 0
         self.run_ns = 0
         self._open()
-        self._former = int(self._value("SELECT coalesce(max(id), 0) FROM batch"))
+        self._previous = int(self._value("SELECT coalesce(max(id), 0) FROM batch"))
 
     def append(self, batch: Batch) -> int:
         """Keep a batch; the number under which it is to be removed. SpoolError when there is no room."""
-        with self._lock, self._sentences():
+        with self._lock, self._spool_errors():
             self._check_room(0)  # before the work
             data = batch.dump()
             self._check_room(len(data))
@@ -95,39 +95,39 @@ class Spool:
 
     def head(self) -> Spooled | None:
         """The oldest batch."""
-        with self._lock, self._sentences():
+        with self._lock, self._spool_errors():
             row = self._connection.execute("SELECT id, data FROM batch ORDER BY id LIMIT 1").fetchone()
             return None if row is None else Spooled(row[0], Batch.load(row[1]))
 
     def leftover(self) -> Iterator[tuple[int, Batch]]:
         """What former runs left here, the oldest first, each with its `run_ns`."""
-        with self._lock, self._sentences():
-            former = "SELECT run, data FROM batch WHERE id <= ? ORDER BY id"
-            for run_ns, data in self._connection.execute(former, (self._former,)):
+        with self._lock, self._spool_errors():
+            previous = "SELECT run, data FROM batch WHERE id <= ? ORDER BY id"
+            for run_ns, data in self._connection.execute(previous, (self._previous,)):
                 yield run_ns, Batch.load(data)
 
     def remove(self, number: int) -> None:
         """What was stored need not be kept."""
-        with self._lock, self._sentences():
+        with self._lock, self._spool_errors():
             self._connection.execute("DELETE FROM batch WHERE id = ?", (number,))
             self.rows = int(self._value("SELECT coalesce(sum(count), 0) FROM batch"))
 
     @property
     def oldest(self) -> float | None:
         """When the oldest batch came (seconds since 1970)."""
-        with self._lock, self._sentences():
+        with self._lock, self._spool_errors():
             value: float | None = self._value("SELECT min(spooled) FROM batch")
             return value
 
     @property
     def size(self) -> int:
         """Bytes of the file."""
-        with self._lock, self._sentences():
+        with self._lock, self._spool_errors():
             return int(self._value("PRAGMA page_count")) * int(self._value("PRAGMA page_size"))
 
-    def put_aside(self) -> None:
+    def set_aside(self) -> None:
         """Begin with a new file; the old one is kept for whoever can mend it."""
-        with self._lock, self._sentences():
+        with self._lock, self._spool_errors():
             self._connection.close()
             self.path.rename(self.path.with_name(f"{self.path.name}.broken-{int(time.time())}"))
             self.path.with_name(f"{self.path.name}-journal").unlink(missing_ok=True)
@@ -137,7 +137,7 @@ class Spool:
         self._connection.close()
 
     def _open(self) -> None:
-        with self._sentences():
+        with self._spool_errors():
             self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             for pragma in _PRAGMAS:
                 self._connection.execute(f"PRAGMA {pragma}")
@@ -158,7 +158,7 @@ class Spool:
         return self._connection.execute(sql).fetchone()[0]
 
     @contextmanager
-    def _sentences(self) -> Iterator[None]:
+    def _spool_errors(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, zlib.error, ValueError, OSError) as error:

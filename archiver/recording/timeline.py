@@ -11,7 +11,7 @@ YEAR_1991_NS = 662_688_000 * 10**9
 FUTURE_NS = 5 * 60 * 10**9
 
 
-class Refused(Exception):
+class BadStamp(Exception):
     """A sample whose time stamp cannot be right."""
 
 
@@ -32,13 +32,13 @@ class Timeline:
     def admit(self, stamp_ns: int, now_ns: int, connected_ns: int) -> int | None:
         """The time of the row for a sample that came at `now_ns` over a connection made at `connected_ns`.
 
-        None if it has been stored already. Refused if its stamp is not to be believed.
+        None if it has been stored already. BadStamp if its stamp is not to be believed.
         """
         _check_stamp(stamp_ns, now_ns)
         if not self.in_gap and stamp_ns == self.last_stamp_ns:
             return None
         if not self.in_gap and stamp_ns < self.last_stamp_ns:
-            raise Refused(Cause.BACKWARDS)
+            raise BadStamp(Cause.BACKWARDS)
         time_ns = connected_ns if self.in_gap and stamp_ns <= self.last_ns else stamp_ns
         self.last_ns, self.last_stamp_ns, self.in_gap = max(time_ns, self._next_ns()), stamp_ns, False
         return self.last_ns
@@ -59,6 +59,6 @@ class Timeline:
 
 def _check_stamp(time_ns: int, now_ns: int) -> None:
     if time_ns < YEAR_1991_NS:  # EPICS counts from 1990: a record never processed, or an IOC without a clock
-        raise Refused(Cause.EPOCH_1990)
+        raise BadStamp(Cause.EPOCH_1990)
     if time_ns > now_ns + FUTURE_NS:
-        raise Refused(Cause.FUTURE)
+        raise BadStamp(Cause.FUTURE)

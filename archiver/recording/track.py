@@ -8,8 +8,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from archiver.ca.listener import Update
-from archiver.recording.timeline import Refused, Timeline
+from archiver.ca.listener import PvUpdate
+from archiver.recording.timeline import BadStamp, Timeline
 from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
 from archiver.settings import Policy, deadband
 from archiver.units import seconds
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 class Sink(Protocol):
     def add(self, sample: Sample) -> None: ...
 
-    def describe(self, pv: str, dated: Dated) -> None: ...
+    def add_metadata(self, pv: str, dated: Dated) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +56,26 @@ class Rule:
 class Track:
     """A PV from its first connection to the archiver's end. Periods go by the monotonic clock, rows by the IOC's."""
 
-    def __init__(self, pv: str, rule: Rule, sink: Sink, refused: Counter[str], timeline: Timeline) -> None:
+    def __init__(self, pv: str, rule: Rule, sink: Sink, rejected: Counter[str], timeline: Timeline) -> None:
         self._pv = pv
         self._rule = rule
         self._sink = sink
-        self._refused = refused
+        self._rejected = rejected
         self._timeline = timeline
         self._warned: set[str] = set()
         self._connected_ns = 0
-        self._stored: Update | None = None  # the newest row, if no gap came after it
-        self._waiting: Update | None = None  # newer than that, and to be stored when its time has come
-        self._newest: Update | None = None
+        self._stored: PvUpdate | None = None  # the newest row, if no gap came after it
+        self._waiting: PvUpdate | None = None  # newer than that, and to be stored when its time has come
+        self._newest: PvUpdate | None = None
         self._stored_at = 0.0
 
     def connected(self) -> None:
         self._connected_ns = time.time_ns()
 
-    def describe(self, metadata: Metadata) -> None:
-        self._sink.describe(self._pv, Dated(time.time_ns(), metadata))
+    def metadata_changed(self, metadata: Metadata) -> None:
+        self._sink.add_metadata(self._pv, Dated(time.time_ns(), metadata))
 
-    def update(self, update: Update) -> None:
+    def update(self, update: PvUpdate) -> None:
         self._newest = update
         stored = self._stored
         if stored is None:
@@ -91,7 +91,7 @@ class Track:
         else:
             self._store(update)
 
-    def lost(self) -> None:
+    def disconnected(self) -> None:
         self._end(Gap.DISCONNECTED)
 
     def end(self) -> None:
@@ -118,23 +118,23 @@ class Track:
             self._sink.add(gap_marker(self._pv, self._timeline.gap(time.time_ns()), gap))
         self._stored = self._newest = None
 
-    def _store(self, update: Update) -> None:
+    def _store(self, update: PvUpdate) -> None:
         self._waiting = None
         try:
             time_ns = self._timeline.admit(update.stamp_ns, time.time_ns(), self._connected_ns)
-        except Refused as refused:
-            self._refuse(str(refused))
+        except BadStamp as error:
+            self._reject(str(error))
         else:
             if time_ns is not None:
                 self._write(time_ns, update)
 
-    def _write(self, time_ns: int, update: Update) -> None:
+    def _write(self, time_ns: int, update: PvUpdate) -> None:
         self._stored, self._stored_at = update, time.monotonic()
         self._sink.add(Sample(self._pv, time_ns, update.value, update.severity, update.status))
 
-    def _refuse(self, cause: str) -> None:
+    def _reject(self, cause: str) -> None:
         """Named once: what is wrong with one sample is wrong with the thousands that follow."""
-        self._refused[cause] += 1
+        self._rejected[cause] += 1
         if cause not in self._warned:
             self._warned.add(cause)
             log.warning("%s: refusing %s", self._pv, cause)

@@ -86,7 +86,7 @@ class Writer:
             self._spool_what_waits()
         if self._store is not None:
             self._store.close()
-        if rest := self._queue.take():
+        if rest := self._queue.drain():
             self._keep(rest, time.time())
         if len(self._queue):
             raise StoreError(f"{self.error or self.spool_error}; {len(self._queue)} samples are lost")
@@ -115,7 +115,7 @@ class Writer:
                 current.spooled = self._try_spool(current.batch)
             since = self._queue.oldest
             if since is not None and not self.spool_error and (not self.healthy or since < slow - COMMIT_PERIOD):
-                waiting = self._queue.take()
+                waiting = self._queue.drain()
                 self._keep(waiting, since)
 
     def _run(self) -> None:
@@ -142,7 +142,7 @@ class Writer:
         with self._lock:
             now = time.time()
             oldest = self._queue.oldest or now
-            batch = self._queue.take()
+            batch = self._queue.drain()
             self._current = _Current(batch, now, oldest) if batch else None
             return self._current
 
@@ -194,7 +194,7 @@ class Writer:
             head = self._spool.head()
         except SpoolError as error:
             log.error("%s; it is put aside, what was in it is not stored", error)
-            self._spool.put_aside()
+            self._spool.set_aside()
             return False
         if head is None:
             return False

@@ -16,7 +16,7 @@ class Rejected(StoreError):
     """The database works, but will never take these rows as they are."""
 
 
-class SeedRow(NamedTuple):
+class TableRow(NamedTuple):
     """A row of a table of its own, beside the archive's: `columns` and `values` go together.
 
     `key`: how many of the first columns tell one row from another; a row whose key is there already is not stored.
@@ -45,10 +45,10 @@ class Store(Protocol):
     def add(self, samples: Sequence[Sample]) -> None:
         """Store all the samples, or none, in one transaction."""
 
-    def describe(self, metadata: Mapping[str, Dated]) -> None:
+    def add_metadata(self, metadata: Mapping[str, Dated]) -> None:
         """Note what holds of these PVs from a time on, in one transaction. What is known already changes nothing."""
 
-    def add_rows(self, rows: Sequence[SeedRow]) -> None:
+    def add_rows(self, rows: Sequence[TableRow]) -> None:
         """Store rows of tables that are there, all or none, in one transaction."""
 
     def newest(self) -> Sequence[Sample]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from archiver.storage.store import Bin
 
 
-class Point(NamedTuple):
+class ThinningRow(NamedTuple):
     """A row as thinning sees it: `number` is None for texts, arrays and gaps, `alarm` whatever tells alarms apart."""
 
     time_ns: int
@@ -25,7 +25,7 @@ class Thinned(NamedTuple):
     bins: list[Bin]
 
 
-def thin(points: Sequence[Point], width_ns: int, before: Point | None = None) -> Thinned:
+def thin(points: Sequence[ThinningRow], width_ns: int, before: ThinningRow | None = None) -> Thinned:
     """`points`: all the rows of some bins, in order of time; `before`: the row before them, if there is one.
 
     Bins begin at the multiples of their width. Of each bin the first, last, lowest and highest number stay, and every
@@ -47,15 +47,15 @@ def thin(points: Sequence[Point], width_ns: int, before: Point | None = None) ->
     return thinned
 
 
-def whole_bins(points: Sequence[Point], width_ns: int) -> Sequence[Point]:
+def whole_bins(points: Sequence[ThinningRow], width_ns: int) -> Sequence[ThinningRow]:
     """The points without those of the last bin, of which more may follow; empty if all lie in one bin."""
     last = points[-1].time_ns // width_ns
     return [point for point in points if point.time_ns // width_ns < last]
 
 
 def _by_bin(
-    points: Sequence[Point], width_ns: int, before: Point | None
-) -> Iterator[tuple[int, list[tuple[Point, bool]]]]:
+    points: Sequence[ThinningRow], width_ns: int, before: ThinningRow | None
+) -> Iterator[tuple[int, list[tuple[ThinningRow, bool]]]]:
     """Each bin's beginning and its rows, each with whether its alarm is that of the row before."""
     previous = [before, *points][: len(points)]
     marked = [(row, last is not None and last.alarm == row.alarm) for row, last in zip(points, previous, strict=True)]

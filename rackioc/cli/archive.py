@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from archiver import status as archiver_status
-from archiver.history.command import Question, answer
+from archiver.history.command import HistoryOptions, show_history
 from rackioc import supervisor
 from rackioc.cli.command import ConfigPath, archive_of, command, start_log
 from rackioc.config.config import load
@@ -58,10 +58,10 @@ def status(
 
     Run it where the archiver was started: its status file is found from there.
     """
-    troubles = archiver_status.command(archive_of(load(config)).status_file(config), form.value, sys.stdout)
-    for sentence in troubles:
+    problems = archiver_status.show_status(archive_of(load(config)).status_file(config), form.value, sys.stdout)
+    for sentence in problems:
         typer.echo(sentence, err=True)
-    raise typer.Exit(1 if troubles else 0)
+    raise typer.Exit(1 if problems else 0)
 
 
 @command(db_app, "init")
@@ -118,8 +118,8 @@ def history(
     if config is not None:
         settings = load(config).archive
         database = settings.database if settings else database
-    question = Question(
+    options = HistoryOptions(
         pvs=pvs, database=database, since=since, until=until, form=form and form.value,
         at=at, stat=stat, bin=bin_, plot=plot, terminal=terminal,
     )  # fmt: skip
-    answer(question, sys.stdout, sys.stderr)
+    show_history(options, sys.stdout, sys.stderr)

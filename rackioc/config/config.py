@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import drivers
-from archiver.settings import Archive
+from archiver.settings import ArchiveSettings
 from drivers.base import Driver, Point
 from ioc import health, status
 from ioc.fields import FIELDS, TIGHTER
@@ -56,7 +56,7 @@ class Config:
     instruments: tuple[InstrumentConfig, ...]
     site: Site
     site_file: Path
-    archive: Archive | None
+    archive: ArchiveSettings | None
     raw: Mapping[str, Mapping[str, Any]] = field(repr=False)
 
     @property
@@ -242,10 +242,10 @@ class _Loader:
             if own is not None and TIGHTER[name](own, value) != value:
                 self._file.fault(key, f"{value:g} is beyond the instrument's own limit of {own:g} {point.egu}")
 
-    def _archive(self, data: Any, instruments: dict[Any, Any]) -> Archive | None:
+    def _archive(self, data: Any, instruments: dict[Any, Any]) -> ArchiveSettings | None:
         if data is None:
             return None
-        archive: Archive | None = schema.check(Archive, data, ("archive",), self._file)
+        archive: ArchiveSettings | None = schema.check(ArchiveSettings, data, ("archive",), self._file)
         keys = _mapping(data)
         pvs = [pattern if isinstance(pattern, str) else "" for pattern in _list(keys.get("pvs"))]
         for index, pattern in enumerate(pvs):

@@ -31,10 +31,10 @@ ARCHIVER = """
 import json, logging, sys
 from pathlib import Path
 from archiver.service import main
-from archiver.settings import Archive, Measurements, Policy, Spool, Temperatures, Thin
+from archiver.settings import ArchiveSettings
 from pydantic import TypeAdapter
 logging.basicConfig(level="INFO", stream=sys.stderr)
-archive = TypeAdapter(Archive).validate_json(sys.argv[1])
+archive = TypeAdapter(ArchiveSettings).validate_json(sys.argv[1])
 sys.exit(main(archive, Path("rack.yaml"), "T:PVS", "T:"))
 """
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from archiver.health import Board, Cause, Health
+from archiver.health import Cause, Health, StatusFile
 from bench.rig.loopback import free_port
 from rackioc import banner
 from rackioc.cli import app
@@ -151,7 +151,7 @@ def healthy(**fields: object) -> Health:
 
 
 def test_an_archiver_that_is_well_is_told_in_aligned_lines_and_code_0(archived: str) -> None:
-    with closing(Board(Path("rack.spool.status"))) as board:
+    with closing(StatusFile(Path("rack.spool.status"))) as board:
         board.write(healthy(disk_free=6.25e9, stored=5))
         code, text = run("status", archived)
     assert code == 0, text
@@ -174,7 +174,7 @@ def test_an_archiver_that_is_well_is_told_in_aligned_lines_and_code_0(archived: 
     ],
 )
 def test_an_archiver_that_is_not_well_is_code_1_and_a_sentence(archived: str, fields, sentence: str) -> None:
-    with closing(Board(Path("rack.spool.status"))) as board:
+    with closing(StatusFile(Path("rack.spool.status"))) as board:
         board.write(healthy(**fields))
         code, text = run("status", archived)
     assert code == 1
@@ -182,7 +182,7 @@ def test_an_archiver_that_is_not_well_is_code_1_and_a_sentence(archived: str, fi
 
 
 def test_a_database_that_is_away_and_a_silent_archiver_are_told(archived: str) -> None:
-    with closing(Board(Path("rack.spool.status"))) as board:
+    with closing(StatusFile(Path("rack.spool.status"))) as board:
         board.write(Health(time.time() - 60, 4711, database="no connection"))
         code, text = run("status", archived)
     assert code == 1
@@ -192,7 +192,7 @@ def test_a_database_that_is_away_and_a_silent_archiver_are_told(archived: str) -
 
 def test_an_archiver_that_does_not_run_is_code_1(archived: str) -> None:
     assert run("status", archived)[0] == 1
-    with closing(Board(Path("rack.spool.status"))) as board:
+    with closing(StatusFile(Path("rack.spool.status"))) as board:
         board.write(healthy(last_error="the disk is full"))
     code, text = run("status", archived)
     assert code == 1
@@ -203,7 +203,7 @@ def test_an_archiver_that_does_not_run_is_code_1(archived: str) -> None:
 def test_the_archivers_state_as_json(archived: str, capsys) -> None:
     from archiver import status
 
-    with closing(Board(Path("rack.spool.status"))) as board:
+    with closing(StatusFile(Path("rack.spool.status"))) as board:
         board.write(healthy(lost=3))
         assert run("status", archived, "--format", "json")[0] == 1
         status.command(Path("rack.spool.status"), "json", sys.stdout)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.settings import Policy, Spool, Thin
+from archiver.settings import Policy, SpoolSettings, ThinSettings
 from drivers.base import Point, RecordType, Severity
 from ioc.fields import FIELDS
 from rackioc.config.config import ConfigError, load
@@ -80,7 +80,7 @@ def test_the_configuration_of_the_contract_is_good(write) -> None:
     assert config.instruments[2].periods == {"status": 0.5}
     assert config.archive is not None
     assert config.archive.pvs == ("LAB:*", "OTHER:VACUUM")
-    assert config.archive.policy("LAB:HV1:S08:C01:VMon").thin == Thin(after="7d", to="60s")
+    assert config.archive.policy("LAB:HV1:S08:C01:VMon").thin == ThinSettings(after="7d", to="60s")
     assert config.archive.policy("LAB:HV1:S08:C01:VMon").deadband == "1%"
     assert config.archive.measurements is not None
     assert config.archive.measurements.channels == {4: "ALL", 8: (1, 2)}
@@ -93,7 +93,7 @@ def test_an_archive_needs_no_more_than_a_database_and_pvs(write) -> None:
     archive = load(write(text)).archive
     assert archive is not None
     assert archive.policy("LAB:TC1:T1") == Policy()
-    assert (archive.spool, archive.measurements) == (Spool(), None)
+    assert (archive.spool, archive.measurements) == (SpoolSettings(), None)
 
 
 def test_spool_and_status_file_are_named_after_the_configuration(write) -> None:

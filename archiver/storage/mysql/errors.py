@@ -38,14 +38,14 @@ _BAD_DATA = {1048, 1153, 1264, 1265, 1292, 1300, 1364, 1366, 1406, 1411, 1441}
 
 
 @contextmanager
-def sentences(place: str) -> Iterator[None]:
+def store_errors(place: str) -> Iterator[None]:
     """Errors of the server as one sentence for the operator; Rejected for rows that it never takes."""
     try:
         yield
     except DBAPIError as error:
-        raise _sentence(place, cast(pymysql.MySQLError, error.orig)) from error.orig
+        raise _message(place, cast(pymysql.MySQLError, error.orig)) from error.orig
     except pymysql.MySQLError as error:
-        raise _sentence(place, error) from error
+        raise _message(place, error) from error
     except UnicodeEncodeError as error:
         raise Rejected(f"{place}: {error}") from error
 
@@ -55,7 +55,7 @@ def is_unfit(error: BaseException | None) -> bool:
     return isinstance(error, pymysql.MySQLError) and _code(error) in _UNFIT
 
 
-def _sentence(place: str, error: pymysql.MySQLError) -> StoreError:
+def _message(place: str, error: pymysql.MySQLError) -> StoreError:
     code = _code(error)
     reason = str(error.args[1]) if len(error.args) > 1 and error.args[1] else "the connection is closed"
     if code in _BAD_DATA or (isinstance(error, pymysql.DataError | pymysql.IntegrityError) and code != ER.DUP_ENTRY):

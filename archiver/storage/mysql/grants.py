@@ -12,7 +12,7 @@ from typing import Any
 from pymysql.cursors import Cursor
 
 from archiver.storage.migrations import migrations
-from archiver.storage.mysql.server import Session, without_database
+from archiver.storage.mysql.server import MysqlSession, without_database
 from archiver.storage.url import DatabaseUrl
 
 NEEDED = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "INDEX", "CREATE VIEW")
@@ -31,7 +31,7 @@ def missing_grants(url: DatabaseUrl) -> list[str]:
     if url.backend != "mysql":
         return []
     database = str(url.nodes[0].database)
-    with closing(Session(without_database(url), writing=False)) as session, session.transaction() as cursor:
+    with closing(MysqlSession(without_database(url), writing=False)) as session, session.transaction() as cursor:
         grants = _shown(cursor)
         cursor.execute("SELECT CURRENT_USER()")
         user = _account(cursor)

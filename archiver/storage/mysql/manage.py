@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 
 from archiver.storage.migrations import migrations
 from archiver.storage.mysql import schema
-from archiver.storage.mysql.server import ALONE_S, Session, connect, where, without_database
+from archiver.storage.mysql.server import ALONE_S, MysqlSession, connect, where, without_database
 from archiver.storage.store import StoreError
 from archiver.storage.url import DatabaseUrl
 from archiver.times import format_time
@@ -81,7 +81,10 @@ class MysqlManager:
 
     @contextmanager
     def _cursor(self, url: DatabaseUrl) -> Iterator[tuple[Cursor, str]]:
-        with closing(Session(url, writing=False, patience_s=ALONE_S)) as session, session.transaction() as cursor:
+        with (
+            closing(MysqlSession(url, writing=False, patience_s=ALONE_S)) as session,
+            session.transaction() as cursor,
+        ):
             yield cursor, session.where
 
 

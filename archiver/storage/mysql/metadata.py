@@ -15,7 +15,7 @@ _CURRENT = ("num_metadata", "enum_metadata")
 _DATED = ("num_metadata_history", "enum_metadata_history")
 
 
-class Descriptions:
+class MetadataTables:
     """The writing side; remembers what the tables hold now."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Descriptions:
             _add_dated(cursor, new)
             self._known |= {channel: dated.metadata for channel, dated in new.items()}
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         self._known = {}
 
 

@@ -9,11 +9,11 @@ from operator import attrgetter
 from typing import Any
 
 from archiver.sample import Dated, Sample
-from archiver.storage.mysql.errors import sentences
+from archiver.storage.mysql.errors import store_errors
 from archiver.storage.mysql.metadata import history
 from archiver.storage.mysql.rows import COLUMNS, to_sample, unix
 from archiver.storage.mysql.schema import schema_version
-from archiver.storage.mysql.server import Session
+from archiver.storage.mysql.server import MysqlSession
 from archiver.storage.store import Bin, StoreError
 from archiver.storage.url import DatabaseUrl
 
@@ -42,7 +42,7 @@ class MysqlReader:
     """Sees the archive as it is when opened; fails if that server does, for no other has just this state."""
 
     def __init__(self, url: DatabaseUrl) -> None:
-        self._session = Session(url, writing=False)
+        self._session = MysqlSession(url, writing=False)
         with ExitStack() as stack:
             stack.callback(self._session.close)
             self._cursor = stack.enter_context(self._session.transaction(_SNAPSHOT))
@@ -56,7 +56,7 @@ class MysqlReader:
         return [name for (name,) in self._rows("SELECT name FROM channel ORDER BY name")]
 
     def metadata(self, pv: str) -> Sequence[Dated]:
-        with sentences(self._session.where):
+        with store_errors(self._session.where):
             return history(self._cursor, pv)
 
     def samples(self, pvs: Sequence[str], since_ns: int, until_ns: int) -> Iterator[Sample]:
@@ -96,6 +96,6 @@ class MysqlReader:
         return since_us if time is None else int(time * 1_000_000)
 
     def _rows(self, sql: str, *values: object) -> Sequence[Any]:
-        with sentences(self._session.where):
+        with store_errors(self._session.where):
             self._cursor.execute(sql, values)
             return self._cursor.fetchall()

@@ -92,19 +92,19 @@ def _statements(rows: Sequence[str]) -> Iterator[str]:
         start = stop
 
 
-class Numbers:
+class MysqlIds:
     """The row numbers of the names in one table, given at first sight."""
 
     def __init__(self, table: str) -> None:
         self._table = table
         self._known: dict[str, int] = {}
 
-    def of(self, cursor: Cursor, names: Iterable[str]) -> Mapping[str, int]:
+    def ensure(self, cursor: Cursor, names: Iterable[str]) -> Mapping[str, int]:
         """With numbers for all these names."""
         known = self.known(cursor)
         if new := [(name,) for name in names if name not in known]:
             cursor.executemany(f"INSERT INTO {self._table} (name) VALUES (%s)", new)
-            self.forget()
+            self.reset()
         return self.known(cursor)
 
     def known(self, cursor: Cursor) -> Mapping[str, int]:
@@ -113,7 +113,7 @@ class Numbers:
             self._known = {str(name): int(number) for name, number in cursor.fetchall()}
         return self._known
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         self._known = {}
 
 
@@ -128,7 +128,7 @@ def insert_absent(table: str, columns: Sequence[str], key: int) -> str:
     )
 
 
-def seed_value(value: Value | None) -> float | int | str | None:
+def table_value(value: Value | None) -> float | int | str | None:
     """NaN and the infinities are NULL: no column of numbers holds them."""
     if isinstance(value, tuple):
         raise Rejected("a column of a table holds no array")

@@ -7,7 +7,7 @@ from pymysql.constants import ER
 from pymysql.cursors import Cursor
 
 from archiver.storage.migrations import migrations
-from archiver.storage.mysql.server import Session
+from archiver.storage.mysql.server import MysqlSession
 from archiver.storage.store import StoreError
 from archiver.storage.url import DatabaseUrl
 
@@ -38,7 +38,7 @@ def schema_version(cursor: Cursor, place: str) -> int:
 
 def migrate(url: DatabaseUrl) -> None:
     """Bring the tables to the newest version. What a migration had done before it failed may be done again."""
-    session = Session(url, writing=True, patience_s=_MIGRATION_S)
+    session = MysqlSession(url, writing=True, patience_s=_MIGRATION_S)
     try:
         with session.transaction() as cursor:
             version = schema_version(cursor, session.where)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
-from archiver.storage.mysql.errors import is_unfit, sentences
+from archiver.storage.mysql.errors import is_unfit, store_errors
 from archiver.storage.store import StoreError
 from archiver.storage.url import DatabaseUrl
 
@@ -27,7 +27,7 @@ _SESSION = "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE
 log = logging.getLogger(__name__)
 
 
-class Session:
+class MysqlSession:
     """A connection to the first node that can be used, made again, to the next node, after a failure."""
 
     def __init__(self, url: DatabaseUrl, *, writing: bool, patience_s: int | None = None) -> None:
@@ -48,7 +48,7 @@ class Session:
         """All that is done with the cursor, or nothing; StoreError if it cannot be."""
         connection = self._begin(begin)
         try:
-            with sentences(self.where):
+            with store_errors(self.where):
                 with connection.cursor() as cursor:
                     yield cursor
                 connection.commit()
@@ -71,7 +71,7 @@ class Session:
             except pymysql.MySQLError:
                 self._leave()
         self._connection = self._connect()
-        with sentences(self.where):
+        with store_errors(self.where):
             self._connection.query(begin)
         return self._connection
 
@@ -110,7 +110,7 @@ class Session:
 
 def connect(node: URL, *, writing: bool, patience_s: int = ALONE_S) -> pymysql.Connection[Cursor]:
     """A connection in UTC, strict about data, to a node that is ready."""
-    with sentences(where(node)):
+    with store_errors(where(node)):
         connection = _open(node, patience_s)
         try:
             with connection.cursor() as cursor:
@@ -127,12 +127,12 @@ def connection(url: DatabaseUrl) -> Iterator[Connection]:
     errors = []
     for node in url.nodes:
         try:
-            with sentences(where(node)):
+            with store_errors(where(node)):
                 opened = _engine(node, ALONE_S).connect()
         except StoreError as error:
             errors.append(str(error))
             continue
-        with sentences(where(node)), opened:
+        with store_errors(where(node)), opened:
             yield opened
         return
     raise StoreError("; ".join(errors))

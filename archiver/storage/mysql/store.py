@@ -11,11 +11,11 @@ from pymysql.cursors import Cursor
 from archiver.sample import Dated, Sample
 from archiver.storage.migrations import migrations
 from archiver.storage.mysql import thinning
-from archiver.storage.mysql.metadata import Descriptions
-from archiver.storage.mysql.rows import COLUMNS, Numbers, insert_absent, samples_as_sql, seed_value, to_sample, unix
+from archiver.storage.mysql.metadata import MetadataTables
+from archiver.storage.mysql.rows import COLUMNS, MysqlIds, insert_absent, samples_as_sql, table_value, to_sample, unix
 from archiver.storage.mysql.schema import migrate, schema_version
-from archiver.storage.mysql.server import Session
-from archiver.storage.store import SeedRow
+from archiver.storage.mysql.server import MysqlSession
+from archiver.storage.store import TableRow
 from archiver.storage.url import DatabaseUrl
 
 STEP_ROWS = 5_000
@@ -43,7 +43,7 @@ _EXPIRE_BINS = """
 
 class MysqlStore:
     def __init__(self, url: DatabaseUrl) -> None:
-        self._session = Session(url, writing=True)
+        self._session = MysqlSession(url, writing=True)
         try:
             with self._session.transaction() as cursor:
                 version = schema_version(cursor, self._session.where)
@@ -52,28 +52,28 @@ class MysqlStore:
         except BaseException:
             self.close()
             raise
-        self._channels = Numbers("channel")
-        self._statuses = Numbers("status")
-        self._descriptions = Descriptions()
+        self._channels = MysqlIds("channel")
+        self._statuses = MysqlIds("status")
+        self._metadata_tables = MetadataTables()
 
     def add(self, samples: Sequence[Sample]) -> None:
         with self._transaction() as cursor:
-            channels = self._channels.of(cursor, {sample.pv for sample in samples})
-            statuses = self._statuses.of(cursor, {sample.status for sample in samples})
+            channels = self._channels.ensure(cursor, {sample.pv for sample in samples})
+            statuses = self._statuses.ensure(cursor, {sample.status for sample in samples})
             for values in samples_as_sql(cursor, samples, channels, statuses):
                 cursor.execute(f"{_ADD}{values}{_KNOWN}")
 
-    def describe(self, metadata: Mapping[str, Dated]) -> None:
+    def add_metadata(self, metadata: Mapping[str, Dated]) -> None:
         with self._transaction() as cursor:
-            channels = self._channels.of(cursor, metadata)
-            self._descriptions.add(cursor, {channels[pv]: dated for pv, dated in metadata.items()})
+            channels = self._channels.ensure(cursor, metadata)
+            self._metadata_tables.add(cursor, {channels[pv]: dated for pv, dated in metadata.items()})
 
-    def add_rows(self, rows: Sequence[SeedRow]) -> None:
+    def add_rows(self, rows: Sequence[TableRow]) -> None:
         with self._transaction() as cursor:
             for (table, columns, key), group in groupby(rows, lambda row: (row.table, row.columns, row.key)):
                 cursor.executemany(
                     insert_absent(table, columns, key),
-                    [(*values, *values[:key]) for values in (tuple(map(seed_value, row.values)) for row in group)],
+                    [(*values, *values[:key]) for values in (tuple(map(table_value, row.values)) for row in group)],
                 )
 
     def newest(self) -> Sequence[Sample]:
@@ -114,7 +114,7 @@ class MysqlStore:
                 yield cursor
         except BaseException:
             # What was numbered or described in a transaction that failed never was.
-            self._channels.forget()
-            self._statuses.forget()
-            self._descriptions.forget()
+            self._channels.reset()
+            self._statuses.reset()
+            self._metadata_tables.reset()
             raise

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pymysql.cursors import Cursor
 
 from archiver.storage.mysql.rows import TIME_NS, unix
-from archiver.storage.thinning import Point, Thinned, thin, whole_bins
+from archiver.storage.thinning import Thinned, ThinningRow, thin, whole_bins
 
 STEP_ROWS = 5_000
 
@@ -42,7 +42,7 @@ def step(cursor: Cursor, channel: int, until_ns: int, width_ns: int) -> bool:
     return more
 
 
-def _store(cursor: Cursor, channel: int, points: Sequence[Point], thinned: Thinned) -> None:
+def _store(cursor: Cursor, channel: int, points: Sequence[ThinningRow], thinned: Thinned) -> None:
     if not thinned.bins:
         return
     # A range and what stays in it: a list of what goes takes MySQL twenty times as long.
@@ -62,24 +62,24 @@ def _store(cursor: Cursor, channel: int, points: Sequence[Point], thinned: Thinn
     )
 
 
-def _points(cursor: Cursor, channel: int, start_ns: int, end_ns: int, limit: int) -> Sequence[Point]:
+def _points(cursor: Cursor, channel: int, start_ns: int, end_ns: int, limit: int) -> Sequence[ThinningRow]:
     cursor.execute(_POINTS, (channel, unix(start_ns // 1000), unix(end_ns // 1000), limit))
     return [_point(*row) for row in cursor.fetchall()]
 
 
-def _first_bin(cursor: Cursor, channel: int, first: Point, width_ns: int) -> Sequence[Point]:
+def _first_bin(cursor: Cursor, channel: int, first: ThinningRow, width_ns: int) -> Sequence[ThinningRow]:
     begin_ns = first.time_ns // width_ns * width_ns
     return _points(cursor, channel, begin_ns, begin_ns + width_ns, _NO_LIMIT)
 
 
-def _before(cursor: Cursor, channel: int, start_ns: int) -> Point | None:
+def _before(cursor: Cursor, channel: int, start_ns: int) -> ThinningRow | None:
     cursor.execute(_BEFORE, (channel, unix(start_ns // 1000)))
     row = cursor.fetchone()
     return _point(*row) if row else None
 
 
-def _point(time_ns: int, number: float | None, severity: int, status: int) -> Point:
-    return Point(time_ns, number, (severity, status))
+def _point(time_ns: int, number: float | None, severity: int, status: int) -> ThinningRow:
+    return ThinningRow(time_ns, number, (severity, status))
 
 
 def _done(cursor: Cursor, channel: int) -> int:

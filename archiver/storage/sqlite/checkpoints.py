@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from contextlib import closing
 
-from archiver.storage.sqlite.file import file_name, sentences
+from archiver.storage.sqlite.file import file_name, store_errors
 from archiver.storage.store import StoreError
 from archiver.storage.url import DatabaseUrl
 
@@ -38,5 +38,5 @@ class Checkpoints:
 
     def _move(self) -> None:
         file = file_name(self._url)
-        with sentences(file), closing(sqlite3.connect(file, timeout=1.0)) as connection:
+        with store_errors(file), closing(sqlite3.connect(file, timeout=1.0)) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")

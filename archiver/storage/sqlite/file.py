@@ -46,7 +46,7 @@ def connect_writer(url: DatabaseUrl) -> Connection:
 @contextmanager
 def writer(url: DatabaseUrl) -> Iterator[Connection]:
     """A connection for a short while."""
-    with sentences(file_name(url)):
+    with store_errors(file_name(url)):
         connection = connect_writer(url)
         try:
             yield connection
@@ -94,7 +94,7 @@ def migrate(connection: Connection, file: str) -> None:
 
 
 @contextmanager
-def sentences(file: str) -> Iterator[None]:
+def store_errors(file: str) -> Iterator[None]:
     """Errors of the database as one sentence for the operator."""
     try:
         yield
@@ -102,11 +102,11 @@ def sentences(file: str) -> Iterator[None]:
         raise Rejected(f"{file}: {error}") from error
     except DBAPIError as error:
         kind = Rejected if isinstance(error.orig, sqlite3.IntegrityError | sqlite3.DataError) else StoreError
-        raise kind(_sentence(file, str(error.orig))) from error
+        raise kind(_message(file, str(error.orig))) from error
     except sqlite3.Error as error:
-        raise StoreError(_sentence(file, str(error))) from error
+        raise StoreError(_message(file, str(error))) from error
 
 
-def _sentence(file: str, reason: str) -> str:
+def _message(file: str, reason: str) -> str:
     hint = f" ({_HINTS[reason]})" if reason in _HINTS else ""
     return f"{file}: {reason}{hint}"

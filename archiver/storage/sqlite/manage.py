@@ -59,7 +59,7 @@ class SqliteManager:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with file.sentences(str(self._file)):
+        with file.store_errors(str(self._file)):
             connection = file.connect_reader(self._url)
             try:
                 yield connection

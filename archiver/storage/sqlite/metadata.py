@@ -10,7 +10,7 @@ from archiver.sample import Dated, Metadata
 from archiver.storage.metadata import NUMERIC, from_numeric, from_words, to_numeric
 
 
-def describe(connection: Connection, channel: int, dated: Dated) -> None:
+def add_metadata(connection: Connection, channel: int, dated: Dated) -> None:
     """Note what holds from a time on, if it is new; what is known first holds from the beginning."""
     known = history(connection, channel)
     if known and known[-1].metadata == dated.metadata:

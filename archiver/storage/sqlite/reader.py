@@ -12,7 +12,7 @@ from typing import Any
 
 from archiver.sample import Dated, Sample
 from archiver.storage.columns import from_columns
-from archiver.storage.sqlite.file import PART, connect_reader, file_name, schema_version, sentences
+from archiver.storage.sqlite.file import PART, connect_reader, file_name, schema_version, store_errors
 from archiver.storage.sqlite.metadata import history
 from archiver.storage.store import Bin, StoreError
 from archiver.storage.url import DatabaseUrl
@@ -38,7 +38,7 @@ class SqliteReader:
         self._file = file_name(url)
         if not Path(self._file).is_file():  # SQLite would make one
             raise StoreError(f"{self._file}: no such archive (the path counts from the directory you are in)")
-        with sentences(self._file), ExitStack() as undo:
+        with store_errors(self._file), ExitStack() as undo:
             self._connection = connect_reader(url)
             undo.callback(self.close)
             self._check_version()
@@ -51,7 +51,7 @@ class SqliteReader:
         return sorted(self._channels)
 
     def metadata(self, pv: str) -> Sequence[Dated]:
-        with sentences(self._file):
+        with store_errors(self._file):
             return history(self._connection, self._channels[pv])
 
     def samples(self, pvs: Sequence[str], since_ns: int, until_ns: int) -> Iterator[Sample]:
@@ -110,5 +110,5 @@ class SqliteReader:
 
     def _rows(self, sql: str, *values: str | int) -> Iterator[Sequence[Any]]:
         """By the driver itself: SQLAlchemy's rows would cost as much again."""
-        with sentences(self._file):
+        with store_errors(self._file):
             yield from self._connection.connection.cursor().execute(sql, values)

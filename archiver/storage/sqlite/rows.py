@@ -20,14 +20,14 @@ class Rows(NamedTuple):
     late: list[tuple[Any, ...]]
 
 
-class Numbers:
+class SqliteIds:
     """The row numbers of the names in one table, given at first sight."""
 
     def __init__(self, table: str) -> None:
         self._table = table
         self.known: dict[str, int] = {}
 
-    def learn(self, connection: Connection, names: Iterable[str]) -> Mapping[str, int]:
+    def ensure(self, connection: Connection, names: Iterable[str]) -> Mapping[str, int]:
         """The numbers of these names and others, new ones made where needed."""
         if new := [(name,) for name in sorted(names) if name not in self.known]:  # neighbours by name lie together
             insert = f"INSERT INTO {self._table} (name) VALUES (?) ON CONFLICT DO NOTHING"
@@ -36,12 +36,12 @@ class Numbers:
             self.known = {name: int(number) for name, number in rows}
         return self.known
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         self.known = {}
 
 
 def to_rows(
-    samples: Sequence[Sample], channel_numbers: Numbers, status_numbers: Numbers, settled_ns: Mapping[int, int]
+    samples: Sequence[Sample], channel_numbers: SqliteIds, status_numbers: SqliteIds, settled_ns: Mapping[int, int]
 ) -> Rows:
     """KeyError for a name without a number. `settled_ns`: up to when each part has settled; that is late.
 

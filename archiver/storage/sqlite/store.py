@@ -19,10 +19,10 @@ from archiver.sample import Dated, Sample
 from archiver.storage.columns import from_columns
 from archiver.storage.sqlite import upkeep
 from archiver.storage.sqlite.checkpoints import Checkpoints
-from archiver.storage.sqlite.file import PART, connect_writer, file_name, migrate, sentences
-from archiver.storage.sqlite.metadata import describe
-from archiver.storage.sqlite.rows import Numbers, to_rows
-from archiver.storage.store import SeedRow
+from archiver.storage.sqlite.file import PART, connect_writer, file_name, migrate, store_errors
+from archiver.storage.sqlite.metadata import add_metadata
+from archiver.storage.sqlite.rows import SqliteIds, to_rows
+from archiver.storage.store import TableRow
 from archiver.storage.url import DatabaseUrl
 
 SETTLE_ROWS = 1_000_000
@@ -69,7 +69,7 @@ _SETTLE = (
 class SqliteStore:
     def __init__(self, url: DatabaseUrl) -> None:
         self._file = file_name(url)
-        with sentences(self._file), ExitStack() as undo:
+        with store_errors(self._file), ExitStack() as undo:
             self._connection = connect_writer(url)
             undo.callback(self._connection.engine.dispose)
             undo.callback(self._connection.close)
@@ -80,16 +80,16 @@ class SqliteStore:
             undo.pop_all()
         self._checkpoints = Checkpoints(url)
         self._last_part, self._settle_at = -1, time.monotonic() + SETTLE_PERIOD
-        self._channels = Numbers("channel")
-        self._statuses = Numbers("status")
+        self._channels = SqliteIds("channel")
+        self._statuses = SqliteIds("status")
 
     def add(self, samples: Sequence[Sample]) -> None:
         with self._transaction() as connection:
             try:
                 rows = to_rows(samples, self._channels, self._statuses, self._settled_ns)
             except KeyError:  # a name that is seen for the first time
-                self._channels.learn(connection, {each.pv for each in samples})
-                self._statuses.learn(connection, {each.status for each in samples})
+                self._channels.ensure(connection, {each.pv for each in samples})
+                self._statuses.ensure(connection, {each.status for each in samples})
                 rows = to_rows(samples, self._channels, self._statuses, self._settled_ns)
             # by the driver itself: SQLAlchemy's way to it would cost as much again
             cursor = connection.connection.cursor()
@@ -98,13 +98,13 @@ class SqliteStore:
             cursor.executemany(_ADD_LATE, sorted(rows.late, key=itemgetter(0, 1)))
         self._recent += len(rows.numbers) + len(rows.others)
 
-    def describe(self, metadata: Mapping[str, Dated]) -> None:
+    def add_metadata(self, metadata: Mapping[str, Dated]) -> None:
         with self._transaction() as connection:
-            channels = self._channels.learn(connection, metadata)
+            channels = self._channels.ensure(connection, metadata)
             for pv, dated in metadata.items():
-                describe(connection, channels[pv], dated)
+                add_metadata(connection, channels[pv], dated)
 
-    def add_rows(self, rows: Sequence[SeedRow]) -> None:
+    def add_rows(self, rows: Sequence[TableRow]) -> None:
         with self._transaction() as connection:
             for row in rows:
                 keys = row.columns[: row.key]
@@ -170,7 +170,7 @@ class SqliteStore:
     def _settled_channel(self, pv: str, until_ns: int) -> Iterator[tuple[Connection, int]]:
         """A transaction, and the channel, whose rows up to then are in the order of the channels."""
         with self._transaction() as connection:
-            channel = self._channels.learn(connection, [pv])[pv]
+            channel = self._channels.ensure(connection, [pv])[pv]
         part = channel // PART
         if self._recent and until_ns > self._settled_ns.get(part, 0):
             self._settle(part, until_ns)
@@ -184,10 +184,10 @@ class SqliteStore:
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         try:
-            with sentences(self._file), self._connection.begin():
+            with store_errors(self._file), self._connection.begin():
                 yield self._connection
         except BaseException:
             # What was numbered in a transaction that failed was never numbered.
-            self._channels.forget()
-            self._statuses.forget()
+            self._channels.reset()
+            self._statuses.reset()
             raise

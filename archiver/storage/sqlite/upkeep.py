@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from archiver.storage import thinning
-from archiver.storage.thinning import Point, whole_bins
+from archiver.storage.thinning import ThinningRow, whole_bins
 
 STEP_ROWS = 5000
 
@@ -57,23 +57,25 @@ def _has_words(connection: Connection, channel: int) -> bool:
 
 def _next_bins(
     connection: Connection, channel: int, window_ns: tuple[int, int], width_ns: int
-) -> tuple[Sequence[Point], bool]:
+) -> tuple[Sequence[ThinningRow], bool]:
     """The rows of the first bins in the window, some thousand, and whether there are more after them."""
     window = f"{_POINT} AND smpl_time >= ? AND smpl_time < ? ORDER BY smpl_time"
     rows = connection.exec_driver_sql(f"{window} LIMIT {STEP_ROWS}", (channel, *window_ns)).all()
-    points = [Point(*row) for row in rows]
+    points = [ThinningRow(*row) for row in rows]
     if len(points) < STEP_ROWS:
         return points, False
     if whole := whole_bins(points, width_ns):
         return whole, True
     end_ns = (points[0].time_ns // width_ns + 1) * width_ns  # a bin of more than a step: as a whole, or not at all
-    return [Point(*row) for row in connection.exec_driver_sql(window, (channel, points[0].time_ns, end_ns))], True
+    return [
+        ThinningRow(*row) for row in connection.exec_driver_sql(window, (channel, points[0].time_ns, end_ns))
+    ], True
 
 
-def _thin(connection: Connection, channel: int, points: Sequence[Point], width_ns: int) -> None:
+def _thin(connection: Connection, channel: int, points: Sequence[ThinningRow], width_ns: int) -> None:
     latest = f"{_POINT} AND smpl_time < ? ORDER BY smpl_time DESC LIMIT 1"
     before = connection.exec_driver_sql(latest, (channel, points[0].time_ns)).first()
-    thinned = thinning.thin(points, width_ns, Point(*before) if before else None)
+    thinned = thinning.thin(points, width_ns, ThinningRow(*before) if before else None)
     if thinned.times_ns:
         delete = "DELETE FROM sample_settled WHERE channel_id = ? AND smpl_time = ?"
         connection.exec_driver_sql(delete, [(channel, each) for each in thinned.times_ns])

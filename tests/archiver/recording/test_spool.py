@@ -11,7 +11,7 @@ import pytest
 
 from archiver.recording.spool import Batch, Spool, SpoolError
 from archiver.sample import Dated, Metadata, Sample
-from archiver.storage.store import SeedRow
+from archiver.storage.store import TableRow
 
 GB = 1e9
 
@@ -31,7 +31,7 @@ def test_a_batch_comes_back_as_it_was(spool):
     metadata = Metadata("V", 3, (0.0, None), (None, 80.0), (None, 90.0))
     batch = Batch(
         [sample(number, value) for number, value in enumerate(values)],
-        [SeedRow("temperatures", ("DateTm", "tc1"), ("2026-11-21 16:00:00", None), 1)],
+        [TableRow("temperatures", ("DateTm", "tc1"), ("2026-11-21 16:00:00", None), 1)],
         {"A": Dated(5, metadata), "B": Dated(6, Metadata(words=("Off", "On")))},
     )
     spool.append(batch)
@@ -90,7 +90,7 @@ def test_a_file_that_cannot_be_read_is_put_aside(tmp_path):
         spool._connection.execute("UPDATE batch SET data = x'00'")
         with pytest.raises(SpoolError, match="the spool cannot be used"):
             spool.head()
-        spool.put_aside()
+        spool.set_aside()
         assert spool.rows == 0
         spool.append(Batch([sample(2)]))
         assert spool.head().batch.samples == [sample(2)]

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from archiver.ca.listener import Update
+from archiver.ca.listener import PvUpdate
 from archiver.health import Cause
 from archiver.recording import track as module
 from archiver.recording.timeline import Timeline
@@ -26,7 +26,7 @@ class Recorder:
     def add(self, sample):
         self.samples.append(sample)
 
-    def describe(self, pv, dated):
+    def add_metadata(self, pv, dated):
         self.described.append((pv, dated))
 
     @property
@@ -78,7 +78,7 @@ def make(clock, sink, refused):
 def send(clock):
     def send(track, second, value, severity=0):
         clock.now = second
-        track.update(Update(clock.time_ns(), value, severity, "HIGH" if severity else "NO_ALARM"))
+        track.update(PvUpdate(clock.time_ns(), value, severity, "HIGH" if severity else "NO_ALARM"))
         track.tick(clock.now)
 
     return send
@@ -148,10 +148,10 @@ def test_after_a_loss_nothing_is_told_to_be_alive(make, send, sink, clock):
     send(track, 0, 5.0)
     send(track, 1, 6.0)
     clock.now = 30
-    track.lost()
+    track.disconnected()
     clock.now = 300
     track.tick(300)
-    track.lost()
+    track.disconnected()
     assert sink.rows == [(0, 5.0), (1, 6.0), (30, "Disconnected")]
 
 
@@ -159,10 +159,10 @@ def test_the_value_in_force_is_stored_at_the_new_connection(make, send, sink, cl
     track = make()
     send(track, 0, 5.0)
     clock.now = 10
-    track.lost()
+    track.disconnected()
     clock.now = 20
     track.connected()
-    track.update(Update(BEGIN * S, 5.0, 0, "NO_ALARM"))
+    track.update(PvUpdate(BEGIN * S, 5.0, 0, "NO_ALARM"))
     assert sink.rows == [(0, 5.0), (10, "Disconnected"), (20, 5.0)]
 
 
@@ -170,7 +170,7 @@ def test_what_is_refused_is_counted_by_cause_and_named_once(make, send, sink, re
     track = make()
     send(track, 100, 5.0)
     for stamp in (50, 60, 99, 1000):
-        track.update(Update((BEGIN + stamp) * S, 6.0, 0, "NO_ALARM"))
+        track.update(PvUpdate((BEGIN + stamp) * S, 6.0, 0, "NO_ALARM"))
     assert refused == {Cause.BACKWARDS: 3, Cause.FUTURE: 1}
     assert [record.getMessage() for record in caplog.records] == [
         f"A: refusing {Cause.BACKWARDS}",
@@ -192,5 +192,5 @@ def test_the_end_is_marked_where_something_was_archived(make, send, sink, clock,
 
 def test_metadata_are_dated(make, sink, clock):
     clock.now = 5
-    make().describe(Metadata("V"))
+    make().metadata_changed(Metadata("V"))
     assert [(pv, dated.since_ns / S - BEGIN, dated.metadata.unit) for pv, dated in sink.described] == [("A", 5, "V")]

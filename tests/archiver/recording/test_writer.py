@@ -15,7 +15,7 @@ from archiver.recording.upkeep import Upkeep
 from archiver.recording.writer import Writer
 from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
 from archiver.settings import Policy
-from archiver.storage.store import Rejected, SeedRow, StoreError
+from archiver.storage.store import Rejected, StoreError, TableRow
 
 TEMPERATURES = ("temperatures", ("DateTm", "tc1"))
 
@@ -42,7 +42,7 @@ class FlakyStore:
         self.rows.extend(rows)
         self._fail()
 
-    def describe(self, metadata):
+    def add_metadata(self, metadata):
         if any(dated.metadata.unit == "poison" for dated in metadata.values()):
             raise Rejected("Data too long")
         self.described.update(metadata)
@@ -100,8 +100,8 @@ def cycle(writer, seconds=0.2):
 
 def test_what_came_is_stored_and_not_spooled(writer, queue, store, spool):
     queue.add(sample(1))
-    queue.add_rows([SeedRow(*TEMPERATURES, ("12:00", 20.5), 1)])
-    queue.describe("A", Dated(0, Metadata("V")))
+    queue.add_rows([TableRow(*TEMPERATURES, ("12:00", 20.5), 1)])
+    queue.add_metadata("A", Dated(0, Metadata("V")))
     cycle(writer)
     assert (store.added, len(store.rows), list(store.described)) == ([sample(1)], 1, ["A"])
     assert (spool.rows, writer.stored, writer.oldest) == (0, 2, None)
@@ -164,7 +164,7 @@ def test_what_the_database_rejects_becomes_a_gap_and_the_others_are_stored(write
 
 def test_metadata_that_are_rejected_hold_up_nobody(writer, queue, store):
     for pv, unit in (("A", "V"), ("B", "poison"), ("C", "mA")):
-        queue.describe(pv, Dated(0, Metadata(unit)))
+        queue.add_metadata(pv, Dated(0, Metadata(unit)))
     queue.add(sample(1))
     cycle(writer)
     assert (sorted(store.described), store.added, writer.healthy) == (["A", "C"], [sample(1)], True)

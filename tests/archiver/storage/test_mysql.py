@@ -41,8 +41,8 @@ def read(database, *pvs):
 
 
 def test_a_person_can_read_the_history_view(store, query):
-    store.describe({"A": Dated(0, Metadata("V")), "B": Dated(0, Metadata(words=("Off", "On", "")))})
-    store.describe({"B": Dated(START + 700 * MS, Metadata(words=("Zero", "One")))})
+    store.add_metadata({"A": Dated(0, Metadata("V")), "B": Dated(0, Metadata(words=("Off", "On", "")))})
+    store.add_metadata({"B": Dated(START + 700 * MS, Metadata(words=("Zero", "One")))})
     store.add(
         [sample(value=85.5, severity=1, status="HIGH"), sample("B", 1, 1), sample("B", 500, 2), sample("B", 800, 1)]
     )
@@ -186,7 +186,7 @@ def test_the_archive_of_another_program_is_left_alone(mysql_database, query):
 
 
 def test_states_are_not_thinned(store, mysql_database):
-    store.describe({"A": Dated(0, Metadata(words=("Off", "On")))})
+    store.add_metadata({"A": Dated(0, Metadata(words=("Off", "On")))})
     states = [sample(ms=ms, value=ms % 2) for ms in range(1000)]
     store.add(states)
     assert not store.thin("A", START + 10_000 * MS, 100 * MS)

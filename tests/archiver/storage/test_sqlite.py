@@ -52,7 +52,7 @@ def test_what_is_no_number_is_text(store, file, value, text):
 
 
 def test_a_person_can_read_the_history_view(store, file):
-    store.describe({"A": Dated(0, VOLTS), "B": Dated(0, SWITCH)})
+    store.add_metadata({"A": Dated(0, VOLTS), "B": Dated(0, SWITCH)})
     store.add([sample(value=85.5, severity=1, status="HIGH"), sample("B", value=1)])
     store.add([sample("B", value=2, time_ns=1_800_000_000_500_000_000)])
     store.add([gap_marker("A", 1_800_000_001_000_000_000, Gap.DISCONNECTED)])
