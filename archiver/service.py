@@ -175,7 +175,7 @@ class Archiver:
             rejected={**self._rejected, Cause.DATABASE: writer.rejected},
             lost=self._queue.lost,
             disk_free=min(disk_free(path) for path in self._paths),
-            database=writer.state,
+            database=writer.database.state,
             last_error=writer.last_error,
             stored=writer.stored,
         )
