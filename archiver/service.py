@@ -1,4 +1,4 @@
-"""The archiver as a service: which PVs it follows, and how it starts and stops."""
+"""The archiver as a process: which PVs it subscribes to, and how it starts and stops."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from archiver.storage.store import Store, StoreError
 from archiver.storage.url import DatabaseUrl
 from archiver.units import size
 
+# Seconds of one ``Archiver.poll``, and from one check of all PVs and of the state to the next.
 POLL = 0.1
 TICK = 1.0
 
@@ -37,8 +38,8 @@ log = logging.getLogger(__name__)
 
 
 def main(archive: ArchiveSettings, config: Path, pv_list: str, prefix: str) -> int:
-    """Archive until SIGINT or SIGTERM; the exit code is 0, or 1 if it cannot begin, or lost samples at the end."""
-    gc.set_threshold(100_000, 50, 50)  # samples are many, and no cycles: to look for them takes as long as to store
+    """Archive until SIGINT or SIGTERM; return the exit code: 1 if it cannot begin, or loses samples at its end."""
+    gc.set_threshold(100_000, 50, 50)  # samples are many, and no cycles: looking for these takes as long as storing
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -51,22 +52,22 @@ def main(archive: ArchiveSettings, config: Path, pv_list: str, prefix: str) -> i
 
 
 def run(archive: ArchiveSettings, config: Path, pv_list: str, prefix: str, stop: Event) -> None:
-    """Archive until `stop` is set.
+    """Archive until ``stop`` is set. Raises StoreError or SpoolError.
 
-    `archive.pvs` are names of PVs, of any IOC, and globs over the names that the PV `pv_list` holds, one on each
-    line; a name that appears there later is followed from then on.
+    ``archive.pvs`` are names of PVs, of any IOC, and globs over the names that the PV ``pv_list`` holds, one on each
+    line; a name that appears there later is archived from then on.
     """
     archiver = Archiver(archive, config, prefix)
     try:
         archiver.start(pv_list)
         while not stop.is_set():
-            archiver.turn()
+            archiver.poll()
     finally:
         archiver.close()
 
 
 class Archiver:
-    """The thread of Channel Access, and all that it drives."""
+    """The archiver; its methods are called by the thread of Channel Access, the writer has a thread of its own."""
 
     def __init__(self, archive: ArchiveSettings, config: Path, prefix: str) -> None:
         self._archive = archive
@@ -90,15 +91,15 @@ class Archiver:
         self._reported = ""
 
     def start(self, pv_list: str) -> None:
-        """The database first, if it is there: it knows where each PV's rows end."""
+        """Open the database, which knows where each PV's rows end, if it is there; then subscribe to the PVs."""
         self._writer.start()
         names = [pattern for pattern in self._archive.pvs if not _is_glob(pattern)]
         self._subscribe(names)
         if len(names) < len(self._archive.pvs) or self._table_loggers:
             self._client.subscribe_text(pv_list, self._pv_list_changed)
 
-    def turn(self) -> None:
-        """A tenth of a second of the archiver's life."""
+    def poll(self) -> None:
+        """Process events for POLL seconds, and what is due."""
         self._client.poll(POLL)
         for table_logger in self._table_loggers:
             table_logger.tick(time.time())
@@ -113,7 +114,7 @@ class Archiver:
         for track in self._tracks.values():
             track.end()
         for cause, count in self._rejected.items():
-            log.warning("%d samples were refused for %s", count, cause)
+            log.warning("%d samples were rejected: %s", count, cause)
         try:
             self._writer.close()
         finally:
@@ -132,7 +133,7 @@ class Archiver:
         return store
 
     def _pv_list_changed(self, text: str) -> None:
-        """The IOC's records are these now."""
+        """Subscribe to PVs of the IOC that are new in its list of records."""
         names = text.split()
         for table_logger in self._table_loggers:
             table_logger.update_names(names)
@@ -146,7 +147,7 @@ class Archiver:
                 self._client.subscribe(pv, track)
 
     def _timeline(self, pv: str) -> Timeline:
-        """Without a database to ask, all that is older than this run is taken to be stored."""
+        """Return where a PV's rows end; without a database to ask, it is the begin of this run."""
         return Timeline(self._began_ns if self._newest is None else self._newest.get(pv, 0))
 
     def _tick(self, now: float) -> None:
@@ -182,13 +183,13 @@ class Archiver:
 
 
 class Rate:
-    """How much a count grows in a second."""
+    """The rate (1/s) at which a count grows."""
 
     def __init__(self) -> None:
         self._count, self._at = 0, time.monotonic()
 
     def of(self, count: int) -> float:
-        """Since the last time."""
+        """Return the rate since the last call."""
         now = time.monotonic()
         rate = (count - self._count) / max(now - self._at, 1e-3)
         self._count, self._at = count, now

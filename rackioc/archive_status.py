@@ -1,4 +1,4 @@
-"""The archiver about itself, as an ordinary driver: another process, which tells through a file (archiver.health)."""
+"""The state of the archiver as an ordinary driver; it reads the archiver's status file (archiver.health)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ POINTS = (
 
 
 class ArchiveStatus(Driver):
-    """What the archiver told last; nothing can be set."""
+    """The driver of the archiver's status file; nothing can be set."""
 
     scan: ClassVar[Mapping[str, float]] = {"status": 1.0}
 
@@ -61,15 +61,15 @@ class ArchiveStatus(Driver):
         """The file is opened with each reading: the archiver may make it later."""
 
     def read(self, group: str) -> Iterator[Readings]:
-        """Whether it runs, and then the rest, which nobody knows if it does not."""
+        """Yield whether the archiver runs, then the rest. Raises NoReply if it does not run, or does not report."""
         health = read(self._path)
-        here = running(self._path)
+        is_running = running(self._path)
         fresh = health is not None and health.age <= STALE
-        yield {RUNNING: int(here and fresh)}
-        if health is None or not here:
-            raise NoReply(f"no archiver runs that tells its state in {self._path}")
+        yield {RUNNING: int(is_running and fresh)}
+        if health is None or not is_running:
+            raise NoReply(f"the archiver is not running (no process holds {self._path})")
         if not fresh:
-            raise NoReply(f"the archiver (pid {health.pid}) has told nothing for {health.age:.0f} s")
+            raise NoReply(f"the archiver (pid {health.pid}) has not reported for {health.age:.0f} s")
         yield _readings(health)
 
     def write(self, point: Point, value: Value) -> Readings:
@@ -81,7 +81,7 @@ class ArchiveStatus(Driver):
 
 
 def _readings(health: Health) -> Readings:
-    well = health.database == "ok"
+    ok = health.database == "ok"
     return {
         "Connected": health.connected,
         "Total": health.total,
@@ -95,6 +95,6 @@ def _readings(health: Health) -> Readings:
         "Rejected": float(sum(health.rejected.values())),
         **{name: float(health.rejected.get(cause, 0)) for name, (cause, _) in _CAUSES.items()},
         "DiskFree": health.disk_free,
-        "Database": health.database[:39] if well else Reading(health.database[:39], Severity.MINOR, Status.STATE),
+        "Database": health.database[:39] if ok else Reading(health.database[:39], Severity.MINOR, Status.STATE),
         "LastError": health.last_error,
     }

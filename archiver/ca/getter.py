@@ -1,4 +1,4 @@
-"""Reading PVs now and then, each time anew, over channels that stay."""
+"""Gets of PVs (ca_array_get_callback), each time anew, over channels that stay connected."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from archiver.ca import dbr
 from archiver.ca.libca import NORMAL, NOT_CONNECTED, Context
 from archiver.ca.listener import PvUpdate
 
+# Called once with the values of the PVs that answered.
 Deliver = Callable[[Mapping[str, PvUpdate]], None]
 
 
 class Getter:
+    """The channels of the PVs that were read once, and the requests for several of them together."""
+
     def __init__(self, context: Context) -> None:
         self._context = context
         self._pvs: dict[str, _Pv] = {}
 
     def get(self, pvs: Iterable[str], deliver: Deliver, timeout: float) -> None:
-        """See ``Client.get``."""
+        """Read PVs, as ``Client.get`` does."""
         request = _Request(deliver)
         for pv in dict.fromkeys(pvs):
             if pv not in self._pvs:
@@ -27,7 +30,7 @@ class Getter:
 
 
 class _Request:
-    """One call of ``Getter.get``; `waiting`: the PVs that may still answer."""
+    """One call of ``Getter.get``; ``waiting``: the PVs that may still answer."""
 
     def __init__(self, deliver: Deliver) -> None:
         self.waiting: set[str] = set()
@@ -36,6 +39,7 @@ class _Request:
         self._ended = False
 
     def receive(self, pv: str, update: PvUpdate | None) -> None:
+        """Store the answer of a PV, None for an error; the last one ends the request."""
         if update and not self._ended:
             self._updates[pv] = update
         self.waiting.discard(pv)
@@ -43,21 +47,23 @@ class _Request:
             self.end()
 
     def end(self) -> None:
+        """Deliver the answers, once."""
         if not self._ended:
             self._ended = True
             self._deliver(self._updates)
 
 
 class _Pv:
-    """One PV."""
+    """The channel of one PV; ``_early`` holds the requests that came before its first connection."""
 
     def __init__(self, context: Context, pv: str) -> None:
         self._pv = pv
         self._native, self._size = NOT_CONNECTED, 0
-        self._early: list[_Request] | None = []  # before the first connection
+        self._early: list[_Request] | None = []
         self._channel = context.channel(pv, self._connection)
 
     def get(self, request: _Request) -> None:
+        """Read the PV for a request, unless it is disconnected."""
         if self._native != NOT_CONNECTED:
             request.waiting.add(self._pv)
             self._get(request)

@@ -1,4 +1,4 @@
-"""What has come in and is not yet committed, in memory, and what becomes of it when there is no room."""
+"""The queue of samples in memory that are not committed yet; what is dropped when it is full is marked Overrun."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from archiver.recording.spool import Batch
 from archiver.sample import Dated, Gap, Sample, gap_marker
 from archiver.storage.store import TableRow
 
+# Samples in memory, about 250 MB.
 LIMIT = 1_000_000
-"""Samples in memory, about 250 MB."""
 
 
 @dataclass(slots=True)
 class _Overrun:
-    """Of one PV: when the first sample was lost, how many were, and the last one, which is in force then."""
+    """The dropped samples of one PV: time of the first one, how many, and the last one, which is in force then."""
 
     first_ns: int
     count: int
@@ -25,7 +25,10 @@ class _Overrun:
 
 
 class Queue:
-    """Filled by the thread of Channel Access, emptied by the one that stores."""
+    """A queue that is filled by the thread of Channel Access and emptied by the writer.
+
+    lost       samples that were dropped since the start
+    """
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
@@ -33,21 +36,21 @@ class Queue:
         self._rows: deque[TableRow] = deque()
         self._metadata: dict[str, Dated] = {}
         self._overruns: dict[str, _Overrun] = {}
-        self._since = 0.0
-        self._in_flight = 0  # taken, and neither done nor put back
+        self._since = 0.0  # when the oldest sample came, seconds since 1970
+        self._in_flight = 0  # samples that were drained, and are neither done nor put back
         self.lost = 0
 
     def __len__(self) -> int:
-        """Samples in memory, those that are being stored included."""
+        """Return the number of samples in memory, those that are being stored included."""
         return len(self._samples) + self._in_flight
 
     @property
     def oldest(self) -> float | None:
-        """When the oldest sample came (seconds since 1970)."""
+        """Return when the oldest sample came (seconds since 1970); None if there is none."""
         return self._since if self._samples else None
 
     def add(self, sample: Sample) -> None:
-        """When memory is full the newest goes: what is older has a place already."""
+        """Append a sample. When memory is full it is dropped: older samples have their place already."""
         if len(self) >= self._limit:
             self._drop(sample)
             return
@@ -57,13 +60,15 @@ class Queue:
         self._samples.append(sample)
 
     def add_rows(self, rows: Sequence[TableRow]) -> None:
+        """Append rows of other tables."""
         self._rows.extend(rows)
 
     def add_metadata(self, pv: str, dated: Dated) -> None:
+        """Append metadata of a PV; of several before one commit the last ones count."""
         self._metadata[pv] = dated
 
     def drain(self) -> Batch:
-        """All of it, to be given to `done` or `put_back`, by one thread at a time.
+        """Remove and return all of it; pass it to ``done`` or ``put_back`` later. By one thread at a time.
 
         Each deque is emptied from its head, for more may come at its tail meanwhile.
         """
@@ -74,11 +79,11 @@ class Queue:
         return Batch(samples, rows, metadata)
 
     def done(self, batch: Batch) -> None:
-        """It has a place elsewhere."""
+        """Free the memory of a drained batch, which is stored or spooled now."""
         self._in_flight -= len(batch.samples)
 
     def put_back(self, batch: Batch, since: float) -> None:
-        """What could be put nowhere else is the oldest again."""
+        """Insert a drained batch at the head again; ``since``: when its oldest sample came."""
         self._samples.extendleft(reversed(batch.samples))
         self._rows.extendleft(reversed(batch.rows))
         self._metadata = batch.metadata | self._metadata
@@ -86,7 +91,7 @@ class Queue:
         self._in_flight -= len(batch.samples)
 
     def mark_overruns(self) -> None:
-        """If there is room again: a gap from each PV's first lost sample to the last, which is in force and kept."""
+        """Append, if there is room again, a gap from each PV's first dropped sample on, and the last dropped one."""
         if not self._overruns or len(self) >= self._limit:
             return
         overruns, self._overruns = self._overruns, {}

@@ -170,7 +170,7 @@ def test_a_full_disk_does_not_stop_what_is_there_already(path: Path, caplog: pyt
         assert state is not None
         assert state.stored == 5
         assert [record.message for record in caplog.records if str(path) in record.message] == [
-            f"{path} cannot be written: File too large; the archiver's PVs are not true"
+            f"the status file {path} cannot be written: File too large; ARCH:* and rackioc status are out of date"
         ]
         status_file.write(told(stored=8))
         assert health.read(path).stored == 8  # type: ignore[union-attr]

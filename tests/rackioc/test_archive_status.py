@@ -112,7 +112,7 @@ def test_without_an_archiver_only_that_it_is_down_is_known(shown: Shown) -> None
     shown.until_severity("Running", 2)
     assert shown.value("Running") == 0
     assert shown.alarm("Lag") == ("INVALID", "TIMEOUT")
-    assert "no archiver runs" in shown.text("Error")
+    assert "the archiver is not running" in shown.text("Error")
 
 
 def test_an_archiver_that_ends_leaves_nothing_standing_as_true(shown: Shown) -> None:
@@ -134,7 +134,7 @@ def test_an_archiver_that_hangs_is_told_with_its_silence(shown: Shown, status_fi
     status_file.write(Health(time.time() - 100, 4711))
     shown.until_severity("Connected", 3)
     assert shown.alarm("Running") == ("MAJOR", "STATE")
-    assert "the archiver (pid 4711) has told nothing for 10" in shown.text("Error")
+    assert "the archiver (pid 4711) has not reported for 10" in shown.text("Error")
 
 
 def test_each_point_says_what_it_is() -> None:

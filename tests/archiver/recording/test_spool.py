@@ -67,7 +67,9 @@ def test_the_file_has_a_limit_and_shrinks_again(tmp_path):
         with suppress(SpoolError):
             while True:
                 spool.append(Batch(noise))
-        with pytest.raises(SpoolError, match=r"rack\.spool: the spool is at its limit of 0\.5 MB \(spool\.limit\)"):
+        with pytest.raises(
+            SpoolError, match=r"rack\.spool: the spool is full, at its limit of 0\.5 MB \(spool\.limit\)"
+        ):
             spool.append(Batch(noise))
         assert 5000 < spool.rows < 20_000
         while head := spool.head():
@@ -79,7 +81,9 @@ def test_the_file_has_a_limit_and_shrinks_again(tmp_path):
 def test_some_of_the_disk_stays_free(tmp_path):
     with (
         closing(Spool(tmp_path / "rack.spool", GB, 1e18)) as spool,
-        pytest.raises(SpoolError, match=r"MB are free on its disk, and 1e\+12 are to stay free \(spool\.floor\)"),
+        pytest.raises(
+            SpoolError, match=r"MB are free on the disk of the spool, and 1e\+12 MB are to stay free \(spool\.floor\)"
+        ),
     ):
         spool.append(Batch([sample(1)]))
 

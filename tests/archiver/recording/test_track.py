@@ -173,8 +173,8 @@ def test_what_is_refused_is_counted_by_cause_and_named_once(make, send, sink, re
         track.update(PvUpdate((BEGIN + stamp) * S, 6.0, 0, "NO_ALARM"))
     assert refused == {Cause.BACKWARDS: 3, Cause.FUTURE: 1}
     assert [record.getMessage() for record in caplog.records] == [
-        f"A: refusing {Cause.BACKWARDS}",
-        f"A: refusing {Cause.FUTURE}",
+        f"A: rejecting samples: {Cause.BACKWARDS}; further ones are only counted",
+        f"A: rejecting samples: {Cause.FUTURE}; further ones are only counted",
     ]
     send(track, 101, 7.0)
     assert sink.rows == [(100, 5.0), (101, 7.0)]
