@@ -118,8 +118,8 @@ class TemperatureSettings:
         wrong = [*_wrong(_whole_seconds, interval=self.interval), *_wrong(seconds, spacing=self.spacing)]
         yield from wrong
         if not wrong and not 1 <= self.readings <= seconds(self.interval) / seconds(self.spacing):
-            most = int(seconds(self.interval) / seconds(self.spacing))
-            yield ("readings",), f"must be 1 to {most}: {most} readings {self.spacing} apart fill the interval"
+            long = f"{self.readings} readings {self.spacing} apart do not fit into the interval of {self.interval}"
+            yield ("readings",), "must be at least 1" if self.readings < 1 else long
 
 
 @dataclass(frozen=True, kw_only=True)

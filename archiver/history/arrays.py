@@ -1,4 +1,4 @@
-"""The history as columns of numpy, for notebooks."""
+"""The history as structured arrays of numpy, for notebooks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 @dataclass(slots=True)
 class _Series:
-    """One PV's rows as they come. `value` is None in a gap."""
+    """The rows of one PV as they come; a value is None in a gap."""
 
     times_ns: array[int] = field(default_factory=lambda: array("q"))
     values: list[object] = field(default_factory=list)
@@ -51,7 +51,10 @@ class _Series:
 def tables(
     database: str, pvs: Sequence[str], since: str | datetime | None, until: str | datetime | None
 ) -> dict[str, Table]:
-    """A table for each PV: float64 values with NaN in gaps, or objects (words, texts, arrays) with None in gaps."""
+    """Return a table for each PV: float64 values, NaN in gaps, or objects (words, texts, arrays), None in gaps.
+
+    Raises HistoryError.
+    """
     now_ns = time.time_ns()
     with open_query(database, pvs, Window(time_of(since, now_ns), time_of(until, now_ns))) as query:
         return {pv: columns.table() for pv, columns in _read(query).items()}
@@ -76,7 +79,7 @@ def _floats(values: Sequence[object]) -> Table:
 
 
 def _objects(values: Sequence[object]) -> Table:
-    """One by one, or numpy would make rows and columns of arrays."""
+    """Return a column of objects, filled one by one, or numpy would make rows and columns of arrays."""
     column = np.empty(len(values), "O")
     for index, value in enumerate(values):
         column[index] = np.array(value) if isinstance(value, tuple) else value

@@ -1,4 +1,4 @@
-"""`--bin`: a line for each PV and bin of time in which something came."""
+"""The output of ``--bin``: a line for each PV and bin of time that has samples."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ COLUMNS = ("time", "pv", "count", "min", "max", "mean", "last", "unit", "severit
 
 
 class BinLine(NamedTuple):
-    """`time_ns`: where the bin begins; `last`: its last value, or the word of a gap; `severity`: the worst."""
+    """The samples of a PV in one bin.
+
+    time_ns    where the bin begins
+    last       its last value, or the word of a gap
+    severity   the worst
+    """
 
     time_ns: int
     pv: str
@@ -28,11 +33,13 @@ class BinLine(NamedTuple):
     precision: int
 
     def exact(self) -> tuple[Cell, ...]:
+        """Return the cells with all digits."""
         statistics = self.statistics
         numbers = (statistics.minimum, statistics.maximum, statistics.mean)
         return (format_time(self.time_ns), self.pv, statistics.count, *numbers, self.last, self.unit, self.severity)
 
     def shown(self) -> tuple[str, ...]:
+        """Return the cells with the PV's precision."""
         time, pv, count, *values, unit, severity = self.exact()
         return (str(time), str(pv), str(count), *(show_value(each, self.precision) for each in values), str(unit),
                 str(severity))  # fmt: skip
@@ -40,7 +47,7 @@ class BinLine(NamedTuple):
 
 @dataclass(slots=True)
 class _OpenBin:
-    """A bin that goes on."""
+    """The bin of a PV that is being filled."""
 
     statistics: Statistics = field(default_factory=Statistics)
     last: Sample | None = None
@@ -58,7 +65,10 @@ class _OpenBin:
 
 
 def bin_lines(events: Iterable[HistoryEvent], query: Query, width_ns: int) -> Iterator[BinLine]:
-    """Bins begin at multiples of their width since 1970 UTC; what leads the window is in none of them."""
+    """Yield the bins in order of time; they begin at multiples of their width since 1970 UTC.
+
+    The values in force at the begin of the window are in none of them.
+    """
     begin_ns, bins = 0, dict[str, _OpenBin]()
     for event in events:
         if event.time_ns < query.window.begin_ns:

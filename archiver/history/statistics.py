@@ -1,4 +1,4 @@
-"""Count, range, mean and spread of values, also of stretches of which the archive has kept some rows only."""
+"""Statistics of values: count, range, mean and deviation, also of thinned stretches of the archive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from archiver.storage.store import Bin
 
 
 class Aggregate(NamedTuple):
-    """So many values, and those of them that are numbers."""
+    """The number of some values, and number, range and mean of those that are numbers."""
 
     values: int
     numbers: int
@@ -29,7 +29,7 @@ _WORD = Aggregate(1, 0, math.inf, -math.inf, 0.0)
 
 
 class HistoryEvent(NamedTuple):
-    """A sample, or (None) the begin of a thinned bin, and what it adds to the count."""
+    """A sample, or None at the begin of a thinned bin, and what it adds to the statistics."""
 
     pv: str
     time_ns: int
@@ -39,7 +39,7 @@ class HistoryEvent(NamedTuple):
 
 @dataclass(slots=True)
 class Statistics:
-    """Of parts that were put together. The parts' own spread is not known: `deviation` is that of their means."""
+    """The statistics of aggregates. Their own spread is not known: ``deviation`` is that of their means."""
 
     count: int = 0
     minimum: float | None = None
@@ -49,6 +49,7 @@ class Statistics:
     _squares: float = 0.0
 
     def add(self, aggregate: Aggregate) -> None:
+        """Add an aggregate."""
         self.count += aggregate.values
         if not aggregate.numbers:
             return
@@ -61,16 +62,17 @@ class Statistics:
 
     @property
     def mean(self) -> float | None:
+        """Return the mean of all numbers, None if there is none."""
         return self._mean if self._numbers else None
 
     @property
     def deviation(self) -> float | None:
-        """Divided by n: of what is there, not an estimate of something beyond."""
+        """Return the standard deviation of the numbers (divided by n), None if there is none."""
         return math.sqrt(self._squares / self._numbers) if self._numbers else None
 
 
 def events(samples: Iterable[Sample], query: Query) -> Iterator[HistoryEvent]:
-    """Samples and thinned bins in order of time. What a bin has counted is not counted again by the rows it kept."""
+    """Yield samples and thinned bins in order of time; the rows that a bin kept are not counted again."""
     bins = sorted(
         (_PvBin(pv, bin_.time_ns, bin_) for pv in query.names for bin_ in query.bins(pv)), key=attrgetter("time_ns")
     )
@@ -85,7 +87,7 @@ def events(samples: Iterable[Sample], query: Query) -> Iterator[HistoryEvent]:
 
 
 class _PvBin(NamedTuple):
-    """A bin among the samples."""
+    """A bin with its PV and time, to be merged with the samples."""
 
     pv: str
     time_ns: int

@@ -1,4 +1,4 @@
-"""`--stat`: a line for each PV."""
+"""The output of ``--stat``: a line for each PV."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ COLUMNS = ("pv", "unit", "count", "min", "max", "mean", "std", "alarm_s", "alarm
 
 
 class Summary(NamedTuple):
-    """`span_ns`: how long the window is, of which the PV was in alarm, or not known at all, for so long."""
+    """The statistics of a PV in the window.
+
+    span_ns    the length of the window
+    alarm_ns   how long the PV was in alarm
+    gap_ns     how long its value was not known
+    """
 
     pv: str
     unit: str
@@ -26,12 +31,13 @@ class Summary(NamedTuple):
     gap_ns: int
 
     def exact(self) -> tuple[Cell, ...]:
+        """Return the cells with all digits."""
         numbers = (self.statistics.minimum, self.statistics.maximum, self.statistics.mean, self.statistics.deviation)
         percent = 100 * self.alarm_ns / self.span_ns if self.span_ns else None
         return (self.pv, self.unit, self.statistics.count, *numbers, self.alarm_ns / 1e9, percent, self.gap_ns / 1e9)
 
     def shown(self) -> tuple[str, ...]:
-        """Mean and spread with two digits more than the values: they are finer than these."""
+        """Return the cells with the PV's precision; mean and deviation have two digits more than the values."""
         pv, unit, count, low, high, mean, deviation, *times = self.exact()
         finer = self.precision + 2 if self.precision > 0 else 0
         return (
@@ -46,7 +52,7 @@ class Summary(NamedTuple):
 
 @dataclass(slots=True)
 class _Total:
-    """One PV: what was counted, and how long it has been in which state up to its newest sample."""
+    """The statistics of one PV, and how long it was in which state up to its newest sample."""
 
     begin_ns: int
     statistics: Statistics = field(default_factory=Statistics)
@@ -56,7 +62,7 @@ class _Total:
     _in_force: Sample | None = None
 
     def change(self, time_ns: int, sample: Sample | None = None) -> None:
-        """Before the first sample nothing is known, as in a gap."""
+        """Add the time since the last sample to its state; before the first one nothing is known, as in a gap."""
         elapsed_ns = max(0, time_ns - max(self._since_ns, self.begin_ns))
         if self._in_force is None or is_gap(self._in_force):
             self.gap_ns += elapsed_ns
@@ -66,7 +72,10 @@ class _Total:
 
 
 def summaries(events: Iterable[HistoryEvent], query: Query, now_ns: int) -> Iterator[Summary]:
-    """The value in force at the window's begin is not counted, but may be in alarm; the last holds to its end."""
+    """Yield a summary of each PV.
+
+    The value in force at the window's begin is not counted, but may be in alarm; the last value holds to its end.
+    """
     begin_ns, newest_ns = query.window.since_ns, now_ns
     totals: dict[str, _Total] = {} if begin_ns is None else {pv: _Total(begin_ns) for pv in query.names}
     for event in events:

@@ -1,4 +1,4 @@
-"""Rows for the table of the CAEN HV logger, read over Channel Access when they are due."""
+"""The rows of the table of the CAEN HV logger, read over Channel Access when they are due."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ from archiver.settings import MeasurementSettings
 from archiver.storage.store import TableRow
 from archiver.units import seconds
 
-ON, OVC = 1, 8  # in a channel's status word
+# Bits of a channel's status word.
+ON, OVC = 1, 8
 
 log = logging.getLogger(__name__)
 
 
 class _HvChannel(NamedTuple):
+    """A channel: slot * 100 + channel, and its PVs: V0Set, VMon, IMon, I0Set, Status."""
+
     port_id: int
     pvs: tuple[str, ...]
 
 
 class MeasurementLogger:
-    """One row per channel at each full interval, of channels that can be read."""
+    """The logger of one row per channel at each full interval, of channels that can be read."""
 
     def __init__(
         self, settings: MeasurementSettings, prefix: str, get: Get, add_rows: AddRows, stamps: Stamps
@@ -40,10 +43,11 @@ class MeasurementLogger:
         self._interval = seconds(settings.interval)
         self._clock = SteadyClock(self._interval)
         self._period = math.inf
-        self._reported = ""
+        self._logged = ""
         self.update_names(())
 
     def update_names(self, names: Iterable[str]) -> None:
+        """Find the channels of the slots of which all are logged."""
         known = list(self._present(names))
         self._channels = [
             self._channel(slot, channel)
@@ -52,6 +56,7 @@ class MeasurementLogger:
         ]
 
     def tick(self, now_s: float) -> None:
+        """Read the channels when a new interval has begun."""
         now = self._clock(now_s)
         period = now // self._interval
         if period > self._period:
@@ -61,7 +66,7 @@ class MeasurementLogger:
         self._period = period
 
     def _present(self, names: Iterable[str]) -> Iterator[tuple[int, int]]:
-        """Slot and channel of all that have a voltage."""
+        """Yield slot and channel of all that have a voltage."""
         pattern = re.compile(re.escape(self._prefix) + r"S(\d+):C(\d+):VMon")
         yield from ((int(found[1]), int(found[2])) for name in names if (found := pattern.fullmatch(name)))
 
@@ -73,7 +78,7 @@ class MeasurementLogger:
 
     def _store(self, stamp: str, channels: Sequence[_HvChannel], updates: Updates) -> None:
         rows = [row for channel in channels if (row := self._row(stamp, channel, updates))]
-        self._report(f"{len(rows)} of {len(channels)} channels can be read")
+        self._log(f"{len(rows)} of {len(channels)} channels can be read")
         if rows:
             self._add_rows(rows)
 
@@ -86,7 +91,8 @@ class MeasurementLogger:
         values = (wanted, voltage, current, word & ON, word, int(bool(word & OVC)), excess)
         return TableRow(self._settings.table, MEASUREMENTS, (stamp, channel.port_id, *values), key=2)
 
-    def _report(self, report: str) -> None:
-        if report != self._reported:
+    def _log(self, report: str) -> None:
+        """Log a report that differs from the one before."""
+        if report != self._logged:
             log.info("table %s: %s", self._settings.table, report)
-            self._reported = report
+            self._logged = report

@@ -1,4 +1,4 @@
-"""What fills the tables of the two loggers that rackioc takes over from."""
+"""The loggers that fill the tables of the two former loggers."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from archiver.storage.url import DatabaseUrl
 
 
 class TableLogger(Protocol):
-    """What fills one table."""
+    """A logger of one table."""
 
     def update_names(self, names: Iterable[str]) -> None:
-        """The names of all records of the IOC are now these."""
+        """Handle a change of the names of all the IOC's records."""
 
     def tick(self, now_s: float) -> None:
-        """Some ten times a second: seconds since 1970, of a clock that may be set."""
+        """Do what is due; called some ten times a second with the seconds since 1970 of a clock that may be set."""
 
 
 def table_loggers(archive: ArchiveSettings, prefix: str, get: Get, add_rows: AddRows) -> list[TableLogger]:
-    """One for each table that the configuration asks for. `prefix` begins the PV names of the IOC."""
+    """Return a logger for each table of the configuration; ``prefix`` begins the PV names of the IOC."""
     found: list[TableLogger] = []
     if (measurements := archive.measurements) is not None:
         text = DatabaseUrl.parse(archive.database).backend == "sqlite"  # MySQL's DATETIME keeps no offset

@@ -1,4 +1,4 @@
-"""Rows for the table of the SE521 data logger, read over Channel Access when they are due."""
+"""The rows of the table of the SE521 data logger, read over Channel Access when they are due."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ from archiver.units import seconds
 
 @dataclass
 class _Readings:
-    """The readings around one full interval, in which the instrument was `there` or not."""
+    """The readings around one full interval.
+
+    period     the number of the interval since 1970
+    reading    the number of the last reading that was asked for
+    waiting    readings that were asked for and have not come
+    ended      True when no more are asked for
+    connected  True if the instrument answered at least once
+    values     the valid values of each thermocouple, C
+    """
 
     period: int
     reading: int = -1
@@ -28,6 +36,7 @@ class _Readings:
     values: tuple[list[float], ...] = field(default_factory=lambda: ([], [], [], []))
 
     def add(self, updates: Sequence[PvUpdate | None]) -> None:
+        """Add a reading of the four thermocouples; None for one that did not answer."""
         for values, update in zip(self.values, updates, strict=True):
             value = number(update)
             if value is not None:
@@ -36,7 +45,7 @@ class _Readings:
 
 
 class TemperatureLogger:
-    """One row per interval: the means of some readings, half of them before the full interval, half of them after."""
+    """The logger of one row per interval: means of readings, half of them before the full interval, half after it."""
 
     def __init__(
         self, settings: TemperatureSettings, prefix: str, get: Get, add_rows: AddRows, stamps: Stamps
@@ -52,9 +61,10 @@ class TemperatureLogger:
         self._readings = _Readings(period=0, ended=True)
 
     def update_names(self, names: Iterable[str]) -> None:
-        """Nothing to learn: an instrument has four thermocouples."""
+        """Do nothing: an instrument has four thermocouples."""
 
     def tick(self, now_s: float) -> None:
+        """Read the thermocouples when a reading is due, and store the row after the last one."""
         now = self._clock(now_s)
         period = math.floor(now / self._interval + 0.5)  # the nearest
         last = self._settings.readings - 1

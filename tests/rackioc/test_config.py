@@ -220,7 +220,7 @@ WRONG = [
     ("{4: ALL, 8: [1, 2]}", "{8: [one]}", 31, "archive.measurements.channels.8.0", "must be a whole number"),
     ("time: utc", "time: mean", 31, "archive.measurements.time", "must be one of 'local', 'utc'"),
     ("instrument: TC1", "instrument: GEN", 32, "archive.temperatures.instrument", "driver se521; allowed: TC1"),
-    ("readings: 20", "readings: 61", 32, "archive.temperatures.readings", "must be 1 to 60: 60 readings 1s apart"),
+    ("readings: 20", "readings: 61", 32, "archive.temperatures.readings", "61 readings 1s apart do not fit"),
     ("[t, a, b, c, d]", "[t, a]", 32, "archive.temperatures.columns.2", "is missing"),
     ("[t, a, b, c, d]", "[t, a, b, c, d, e]", 32, "archive.temperatures.columns", "has too many entries"),
     ("TC1:", "HV1:", 11, "instruments.HV1", "is there twice (first in line 3)"),

@@ -115,7 +115,7 @@ def test_a_pv_of_which_nothing_was_known_at_a_time_is_named(database):
     out, err = io.StringIO(), io.StringIO()
     show_history(HistoryOptions(pvs=["LAB:*"], database=database, at=clock(0.1), form="csv"), out, err)
     assert [line.split(",")[1] for line in out.getvalue().splitlines()] == ["pv", "LAB:V"]
-    assert err.getvalue() == "LAB:HV: nothing was known of it then; its first row is later\n"
+    assert err.getvalue() == "LAB:HV has no value at that time: its first row is later\n"
 
 
 def test_table(database):
@@ -178,7 +178,7 @@ def test_a_long_table_begins_at_once_and_takes_wider_cells_later(database):
     [
         ({"pvs": ["LAB:W"]}, "LAB:W is not in the archive; did you mean LAB:V"),
         ({"pvs": ["X*"]}, r"X\* is not in the archive$"),
-        ({"form": "xml"}, "'xml' is no format: choose one of table, csv, json, text"),
+        ({"form": "xml"}, "'xml' is not a format: choose one of table, csv, json, text"),
         ({"since": "soon"}, "'soon' is not a time"),
         ({"since": "2027-01-02", "until": "2027-01-01"}, "the window ends before it begins"),
         ({"at": "later"}, "'later' is not a time"),
@@ -187,7 +187,7 @@ def test_a_long_table_begins_at_once_and_takes_wider_cells_later(database):
         ({"at": "1h", "since": "2h"}, "--at is one time, --since and --until are a window"),
         ({"terminal": True}, "--format is for rows and numbers: leave it out with --terminal"),
         ({"bin": "soon"}, "--bin: 'soon' is not a duration"),
-        ({"bin": "0s"}, "--bin: must be longer than 0"),
+        ({"bin": "0s"}, "--bin must be longer than 0"),
     ],
 )
 def test_errors_are_sentences(database, ask, sentence):
@@ -197,7 +197,7 @@ def test_errors_are_sentences(database, ask, sentence):
 
 def test_a_missing_file_is_a_sentence_and_stays_missing(tmp_path):
     file = tmp_path / "no.sqlite"
-    with pytest.raises(HistoryError, match=r"no\.sqlite: no such archive"):
+    with pytest.raises(HistoryError, match=r"no\.sqlite: this file does not exist"):
         printed(f"sqlite:///{file}", "csv", ["*"])
     assert not file.exists()
 

@@ -99,8 +99,8 @@ def test_arrays_and_texts_are_left_out_with_a_sentence(database, tmp_path):
     file = tmp_path / "lab.png"
     _, said = drawn(database, "LAB:*", plot=file)
     assert said.splitlines() == [
-        "LAB:MSG holds texts, which no line can show: it is not in the plot",
-        "LAB:WF holds arrays, which no line can show: it is not in the plot",
+        "LAB:MSG is not in the plot: it holds texts, which no line can show",
+        "LAB:WF is not in the plot: it holds arrays, which no line can show",
     ]
     assert file.exists()
     with pytest.raises(HistoryError, match="there is nothing to plot"):
