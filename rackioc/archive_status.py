@@ -16,7 +16,7 @@ _CAUSES = {
     "Rejected:Backwards": (Cause.BACKWARDS, "stamps going backwards"),
     "Rejected:Epoch1990": (Cause.EPOCH_1990, "stamps of 1990"),
     "Rejected:Future": (Cause.FUTURE, "stamps over 5 min in the future"),
-    "Rejected:Database": (Cause.DATABASE, "refused by the database"),
+    "Rejected:Database": (Cause.DATABASE, "rejected by the database"),
 }
 _AI, _LONG = RecordType.ai, RecordType.longin
 
@@ -27,7 +27,7 @@ def _point(name: str, rtyp: RecordType, egu: str, desc: str, **fields: object) -
 
 POINTS = (
     _point(
-        RUNNING, RecordType.bi, "", "archiver runs and tells its state",
+        RUNNING, RecordType.bi, "", "archiver runs and reports its state",
         states=("Down", "Up"), severities=(Severity.MAJOR, Severity.NO_ALARM),
     ),
     _point("Connected", _LONG, "PVs", "PVs connected"),
@@ -40,7 +40,7 @@ POINTS = (
     # what only grows is a double: it outgrows 32 bits
     _point("Stored", _AI, "samples", "samples stored since its start"),
     _point("Lost", _AI, "samples", "samples without room (Overrun)", hihi=1.0),
-    _point("Rejected", _AI, "samples", "samples refused since its start", high=1.0),
+    _point("Rejected", _AI, "samples", "samples rejected since its start", high=1.0),
     *(_point(name, _AI, "samples", desc) for name, (_, desc) in _CAUSES.items()),
     _point("DiskFree", _AI, "byte", "free disk for spool and database", low=1e9, lolo=0.5e9),
     _point("Database", RecordType.stringin, "", "state of the database"),
@@ -58,7 +58,7 @@ class ArchiveStatus(Driver):
         self._path = path
 
     def connect(self) -> None:
-        """The file is opened with each reading: the archiver may make it later."""
+        """Do nothing: the file is opened with each reading, for the archiver may create it later."""
 
     def read(self, group: str) -> Iterator[Readings]:
         """Yield whether the archiver runs, then the rest. Raises NoReply if it does not run, or does not report."""
@@ -73,11 +73,11 @@ class ArchiveStatus(Driver):
         yield _readings(health)
 
     def write(self, point: Point, value: Value) -> Readings:
-        """Nothing can be set."""
+        """Refuse: nothing can be set."""
         raise Refused(f"{point.name} cannot be set")
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: the file is open only while it is read."""
 
 
 def _readings(health: Health) -> Readings:

@@ -1,7 +1,7 @@
 """libca, the Channel Access library of EPICS base, by ctypes: its callbacks become calls in the thread that polls.
 
 libca calls back from threads of its own, one for each server. There a callback only puts what came into a queue,
-which `Context.poll` empties: nothing is missed or merged while the polling thread is busy for some seconds.
+which ``Context.poll`` empties: nothing is missed or merged while the polling thread is busy for some seconds.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ def test_a_schema_from_the_future_is_refused(file):
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA user_version = 99")
     for opening in (open_store, open_reader):
-        with pytest.raises(StoreError, match=r"rack\.sqlite: its schema is version 99, .* knows \d+: update"):
+        with pytest.raises(StoreError, match=r"rack\.sqlite: its schema is version 99, .* supports \d+: update"):
             opening(f"sqlite:///{file}")
 
 
