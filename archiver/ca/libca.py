@@ -170,11 +170,11 @@ class ClientChannel:
     def get(self, dbr_type: int, size: int, handler: Handler) -> None:
         """Read the PV; the handler is called once. ``size``: how many values, 0 for all that there are."""
 
-        def answer(status: int, data: bytes) -> None:
+        def receive(status: int, data: bytes) -> None:
             self._context.unregister(number)
             handler(status, data)
 
-        number = self._context.register(answer)
+        number = self._context.register(receive)
         self._context.get(self._chid, number, dbr_type, size)
 
     def subscribe(self, dbr_type: int, size: int, mask: int, handler: Handler) -> None:

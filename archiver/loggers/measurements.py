@@ -48,11 +48,11 @@ class MeasurementLogger:
 
     def update_names(self, names: Iterable[str]) -> None:
         """Find the channels of the slots of which all are logged."""
-        known = list(self._present(names))
+        present = list(self._present(names))
         self._channels = [
             self._channel(slot, channel)
             for slot, wanted in self._settings.channels.items()
-            for channel in (sorted(ch for at, ch in known if at == slot) if wanted == "ALL" else wanted)
+            for channel in (sorted(ch for at, ch in present if at == slot) if wanted == "ALL" else wanted)
         ]
 
     def tick(self, now_s: float) -> None:

@@ -19,25 +19,25 @@ class MetadataTables:
     """The writing side of the tables; it caches the present metadata."""
 
     def __init__(self) -> None:
-        self._known: dict[int, Metadata] = {}
+        self._cached: dict[int, Metadata] = {}
 
     def add(self, cursor: Cursor, metadata: Mapping[int, Dated]) -> None:
         """Store metadata by channel id; known ones change nothing."""
-        if not self._known:
-            self._known = _current(cursor)
+        if not self._cached:
+            self._cached = _current(cursor)
         new = {}
         for channel, dated in metadata.items():
             about = _storable(dated.metadata)
-            if about != self._known.get(channel):
-                new[channel] = Dated(dated.since_ns if channel in self._known else 0, about)
+            if about != self._cached.get(channel):
+                new[channel] = Dated(dated.since_ns if channel in self._cached else 0, about)
         if new:
             _replace(cursor, new)
             _add_dated(cursor, new)
-            self._known |= {channel: dated.metadata for channel, dated in new.items()}
+            self._cached |= {channel: dated.metadata for channel, dated in new.items()}
 
     def reset(self) -> None:
         """Empty the cache: a transaction has failed."""
-        self._known = {}
+        self._cached = {}
 
 
 def history(cursor: Cursor, pv: str) -> Sequence[Dated]:

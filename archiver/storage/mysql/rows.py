@@ -97,26 +97,26 @@ class MysqlIds:
 
     def __init__(self, table: str) -> None:
         self._table = table
-        self._known: dict[str, int] = {}
+        self._ids: dict[str, int] = {}
 
     def ensure(self, cursor: Cursor, names: Iterable[str]) -> Mapping[str, int]:
         """Return the ids of all names, of which those given are added if they are new."""
-        known = self.known(cursor)
-        if new := [(name,) for name in names if name not in known]:
+        ids = self.ids(cursor)
+        if new := [(name,) for name in names if name not in ids]:
             cursor.executemany(f"INSERT INTO {self._table} (name) VALUES (%s)", new)
             self.reset()
-        return self.known(cursor)
+        return self.ids(cursor)
 
-    def known(self, cursor: Cursor) -> Mapping[str, int]:
+    def ids(self, cursor: Cursor) -> Mapping[str, int]:
         """Return the ids of all names that have one."""
-        if not self._known:
+        if not self._ids:
             cursor.execute(f"SELECT name, {self._table}_id FROM {self._table}")
-            self._known = {str(name): int(number) for name, number in cursor.fetchall()}
-        return self._known
+            self._ids = {str(name): int(number) for name, number in cursor.fetchall()}
+        return self._ids
 
     def reset(self) -> None:
         """Empty the cache: a transaction has failed."""
-        self._known = {}
+        self._ids = {}
 
 
 def insert_absent(table: str, columns: Sequence[str], key: int) -> str:

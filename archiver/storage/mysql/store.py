@@ -86,8 +86,8 @@ class MysqlStore:
     def newest(self) -> Sequence[Sample]:
         """Return the newest sample of each PV in the archive."""
         with self._transaction() as cursor:
-            names = {number: name for name, number in self._channels.known(cursor).items()}
-            statuses = {number: name for name, number in self._statuses.known(cursor).items()}
+            names = {number: name for name, number in self._channels.ids(cursor).items()}
+            statuses = {number: name for name, number in self._statuses.ids(cursor).items()}
             cursor.execute(_NEWEST)
             return [
                 to_sample(names[channel], statuses, row) for channel, *row in cursor.fetchall() if channel in names
@@ -100,7 +100,7 @@ class MysqlStore:
     def expire(self, pv: str, before_ns: int) -> bool:
         """Delete some rows and bins older than a time, not the row in force then; return True if more are left."""
         with self._transaction() as cursor:
-            channel = self._channels.known(cursor).get(pv)
+            channel = self._channels.ids(cursor).get(pv)
             cursor.execute(_IN_FORCE, (channel, unix(before_ns // 1000)))
             ((in_force_us,),) = cursor.fetchall()
             if in_force_us is None:
@@ -112,7 +112,7 @@ class MysqlStore:
     def thin(self, pv: str, until_ns: int, width_ns: int) -> bool:
         """Thin some bins that end before a time; return True if more are left."""
         with self._transaction() as cursor:
-            channel = self._channels.known(cursor).get(pv)
+            channel = self._channels.ids(cursor).get(pv)
             return channel is not None and thinning.step(cursor, channel, until_ns, width_ns)
 
     def close(self) -> None:

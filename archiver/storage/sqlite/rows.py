@@ -25,20 +25,20 @@ class SqliteIds:
 
     def __init__(self, table: str) -> None:
         self._table = table
-        self.known: dict[str, int] = {}
+        self.ids: dict[str, int] = {}
 
     def ensure(self, connection: Connection, names: Iterable[str]) -> Mapping[str, int]:
         """Return the ids of names, of which those given are added if they are new."""
-        if new := [(name,) for name in sorted(names) if name not in self.known]:  # neighbours by name lie together
+        if new := [(name,) for name in sorted(names) if name not in self.ids]:  # neighbours by name lie together
             insert = f"INSERT INTO {self._table} (name) VALUES (?) ON CONFLICT DO NOTHING"
             connection.exec_driver_sql(insert, new)
             rows = connection.exec_driver_sql(f"SELECT name, {self._table}_id FROM {self._table}")
-            self.known = {name: int(number) for name, number in rows}
-        return self.known
+            self.ids = {name: int(number) for name, number in rows}
+        return self.ids
 
     def reset(self) -> None:
         """Empty the cache: a transaction has failed."""
-        self.known = {}
+        self.ids = {}
 
 
 def to_rows(
@@ -49,7 +49,7 @@ def to_rows(
     Raises KeyError for a name without an id. Finite numbers, nearly all there is, have a path of their own, as short
     as it can be.
     """
-    channels, statuses = channel_ids.known, status_ids.known
+    channels, statuses = channel_ids.ids, status_ids.ids
     latest_ns = max(settled_ns.values(), default=0)
     numbers = [
         (channels[pv], time_ns, severity + 1, statuses[status], value)
