@@ -47,18 +47,18 @@ def other(path: Path) -> Iterator[subprocess.Popen[str]]:
     holder.communicate()
 
 
-def told(**fields: object) -> Health:
+def state(**fields: object) -> Health:
     return replace(Health(time.time(), os.getpid()), **fields)  # type: ignore[arg-type]
 
 
 def test_what_was_written_is_read(path: Path) -> None:
-    state = told(connected=3, lag=0.25, rejected={Cause.FUTURE: 2}, last_error="Platte »voll«", database="ok")
+    written = state(connected=3, lag=0.25, rejected={Cause.FUTURE: 2}, last_error="Platte »voll«", database="ok")
     with closing(StatusFile(path)) as status_file:
-        status_file.write(state)
-        assert health.read(path) == state
+        status_file.write(written)
+        assert health.read(path) == written
 
 
-def test_a_board_tells_who_has_it_from_the_beginning(path: Path) -> None:
+def test_the_status_file_names_its_process_from_the_beginning(path: Path) -> None:
     with closing(StatusFile(path)):
         first = health.read(path)
     assert first is not None
@@ -70,7 +70,7 @@ def test_a_board_tells_who_has_it_from_the_beginning(path: Path) -> None:
 def test_the_file_has_one_size_whatever_is_written(path: Path) -> None:
     with closing(StatusFile(path)) as status_file:
         for text in ("", "x" * 100_000, "\0" * 100_000, "\U0001f525" * 100_000, "\ud800"):
-            status_file.write(told(last_error=text, database=text))
+            status_file.write(state(last_error=text, database=text))
             assert path.stat().st_size == health.SIZE
             short = health.read(path)
             assert short is not None
@@ -84,11 +84,11 @@ def test_there_is_nothing_to_read_where_no_archiver_was(path: Path) -> None:
     assert health.read(path) is None
 
 
-def test_a_torn_page_is_not_taken_for_a_state(path: Path) -> None:
+def test_a_torn_page_is_no_state(path: Path) -> None:
     with closing(StatusFile(path)) as status_file:
-        status_file.write(told(stored=1111))
+        status_file.write(state(stored=1111))
         old = path.read_bytes()
-        status_file.write(told(stored=2222))
+        status_file.write(state(stored=2222))
         new = path.read_bytes()
     middle = new.index(b"2222") + 2
     path.write_bytes(new[:middle] + old[middle:])
@@ -103,18 +103,18 @@ def test_a_reader_never_sees_half_of_two_states(path: Path) -> None:
         number = 0
         while not done.is_set():
             number += 1
-            status_file.write(told(connected=number, stored=number, last_error="x" * (number % 400)))
+            status_file.write(state(connected=number, stored=number, last_error="x" * (number % 400)))
 
     with closing(StatusFile(path)) as status_file:
-        status_file.write(told())
+        status_file.write(state())
         writer = threading.Thread(target=write)
         writer.start()
         states = [health.read(path) for _ in range(500)]
         done.set()
         writer.join()
-    whole = [state for state in states if state is not None]
+    whole = [each for each in states if each is not None]
     assert len(whole) > 250
-    assert all(state.connected == state.stored for state in whole)
+    assert all(each.connected == each.stored for each in whole)
 
 
 def test_a_second_archiver_is_refused_with_the_pid_of_the_first(path: Path, other: subprocess.Popen[str]) -> None:
@@ -159,20 +159,20 @@ def test_a_full_disk_does_not_stop_what_is_there_already(path: Path, caplog: pyt
     with closing(StatusFile(path)) as status_file:
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (health.SIZE, hard))
-            status_file.write(told(stored=5))
+            status_file.write(state(stored=5))
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-            status_file.write(told(stored=6))
-            status_file.write(told(stored=7))
+            status_file.write(state(stored=6))
+            status_file.write(state(stored=7))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
             signal.signal(signal.SIGXFSZ, handler)
-        state = health.read(path)
-        assert state is not None
-        assert state.stored == 5
+        last = health.read(path)
+        assert last is not None
+        assert last.stored == 5
         assert [record.message for record in caplog.records if str(path) in record.message] == [
             f"the status file {path} cannot be written: File too large; ARCH:* and rackioc status are out of date"
         ]
-        status_file.write(told(stored=8))
+        status_file.write(state(stored=8))
         assert health.read(path).stored == 8  # type: ignore[union-attr]
 
 

@@ -47,29 +47,29 @@ record(longout, "T:Count") { field(VAL, "0") field(PINI, "YES") }
 
 
 class Recorder:
-    """Listens, and keeps what it was told in order."""
+    """A listener that keeps its calls in order."""
 
     def __init__(self):
         self.calls = []
         self.updates = []
         self.threads = set()
 
-    def _note(self, call):
+    def _record(self, call):
         self.calls.append(call)
         self.threads.add(threading.current_thread())
 
     def connected(self):
-        self._note("connected")
+        self._record("connected")
 
     def metadata_changed(self, metadata):
-        self._note(metadata)
+        self._record(metadata)
 
     def update(self, update):
-        self._note(update.value)
+        self._record(update.value)
         self.updates.append(update)
 
     def disconnected(self):
-        self._note("lost")
+        self._record("lost")
 
 
 class Polled(threading.Thread):

@@ -1,4 +1,4 @@
-"""`archiver.history`: tables for notebooks."""
+"""``archiver.history``: tables for notebooks."""
 
 from __future__ import annotations
 

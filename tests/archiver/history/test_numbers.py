@@ -1,4 +1,4 @@
-"""`--stat` and `--bin`: numbers over the samples of a window."""
+"""``--stat`` and ``--bin``: numbers over the samples of a window."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def test_arrays_and_texts_are_left_out_with_a_sentence(database, tmp_path):
         drawn(database, "LAB:WF", terminal=True)
 
 
-def test_a_file_that_cannot_be_written_is_told_before_the_archive_is_read(tmp_path):
+def test_a_file_that_cannot_be_written_is_reported_before_the_archive_is_read(tmp_path):
     for name, sentence in (("lab.jpg", "ends in .png"), ("none/lab.png", "there is no directory .*none")):
         with pytest.raises(HistoryError, match=sentence):
             drawn("sqlite:///nowhere.sqlite", "LAB:V", plot=tmp_path / name)

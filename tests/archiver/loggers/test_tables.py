@@ -1,4 +1,4 @@
-"""The tables of the two loggers: what is in a row, when there is one, and old tables that go on growing."""
+"""The tables of the two former loggers: what is in a row, when there is one, and old tables that go on growing."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Rack:
     def set(self, pv: str, value: Value, severity: int = 0, status: str = "NO_ALARM") -> None:
         self.pvs[pv] = PvUpdate(time.time_ns(), value, severity, status)
 
-    def lose(self, pv: str, status: str = "COMM") -> None:
+    def set_invalid(self, pv: str, status: str = "COMM") -> None:
         self.pvs[pv] = self.pvs[pv]._replace(severity=3, status=status)
 
 
@@ -173,21 +173,21 @@ def test_all_means_what_the_pv_list_shows_also_later(rack: Rack) -> None:
 def test_a_channel_that_is_not_known_now_has_no_row(rack: Rack, name: str, status: str) -> None:
     rack.channel("S08:C01")
     rack.channel("S08:C02")
-    rack.lose(f"LAB:HV1:S08:C01:{name}", status)
+    rack.set_invalid(f"LAB:HV1:S08:C01:{name}", status)
     run(measurements(rack, channels=BOTH), HALF_PAST_FOUR - 1, HALF_PAST_FOUR)
     assert [row.values[1] for row in rack.rows] == [802]
 
 
 def test_an_alarm_about_a_value_does_not_hide_it(rack: Rack) -> None:
     rack.channel("S04:C00")
-    rack.lose("LAB:HV1:S04:C00:VMon", "HIHI")  # a site may call that INVALID
+    rack.set_invalid("LAB:HV1:S04:C00:VMon", "HIHI")  # a site may call that INVALID
     run(measurements(rack), HALF_PAST_FOUR - 1, HALF_PAST_FOUR)
     assert rack.rows[0].values[3] == 1499.5
 
 
 def test_a_setting_that_cannot_be_read_is_null_and_so_is_what_follows_from_it(rack: Rack) -> None:
     rack.channel("S04:C00", IMon=20.0)
-    rack.lose("LAB:HV1:S04:C00:V0Set", "READ")
+    rack.set_invalid("LAB:HV1:S04:C00:V0Set", "READ")
     del rack.pvs["LAB:HV1:S04:C00:I0Set"]
     run(measurements(rack), HALF_PAST_FOUR - 1, HALF_PAST_FOUR)
     assert rack.rows[0].values[2:] == (None, 1499.5, 20.0, 1, 1, 0, None)
@@ -290,7 +290,7 @@ def test_four_open_thermocouples_are_a_row_of_nulls(rack: Rack) -> None:
 def test_an_instrument_that_is_away_has_no_row(rack: Rack, status: str) -> None:
     rack.temperatures(20.0, math.nan, 21.0, 22.0)
     for pv in rack.pvs:
-        rack.lose(pv, status)
+        rack.set_invalid(pv, status)
     log = temperatures(rack)
     run(log, HALF_PAST_FOUR - 12, HALF_PAST_FOUR + 12)
     rack.pvs.clear()  # and now the IOC is
@@ -409,7 +409,7 @@ def test_an_index_of_the_users_own_is_enough(file: Path, connection: Connection)
     assert ask(file, "SELECT name FROM pragma_index_list('measurements')") == [("own",)]
 
 
-def test_a_table_that_lacks_columns_is_told_and_left_alone(file: Path, connection: Connection) -> None:
+def test_a_table_that_lacks_columns_is_refused_and_left_alone(file: Path, connection: Connection) -> None:
     connection.exec_driver_sql("CREATE TABLE temperatures (datetm TEXT, TC1 FLOAT, tc3 FLOAT)")
     connection.commit()
     with pytest.raises(StoreError, match="the table temperatures has no column tc2, tc4: add"):

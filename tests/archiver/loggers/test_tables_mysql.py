@@ -1,4 +1,4 @@
-"""The tables of the two loggers on a MariaDB server, where one of them was at home."""
+"""The tables of the two former loggers on a MariaDB server, where one of them was."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ def sample(number, pv="A"):
     return Sample(pv, number, float(number), 0, "NO_ALARM")
 
 
-def test_what_came_is_taken_once_in_order():
+def test_what_came_is_drained_once_in_order():
     queue = Queue()
     for number in range(3):
         queue.add(sample(number))

@@ -54,7 +54,7 @@ def test_batches_leave_in_the_order_in_which_they_came_also_after_a_restart(spoo
         assert (again.rows, again.oldest) == (0, None)
 
 
-def test_a_batch_tells_of_a_run_that_the_database_does_not_know_of(spool, tmp_path):
+def test_a_batch_keeps_the_begin_of_a_run_that_the_database_does_not_know(spool, tmp_path):
     for spool.run_ns in (5, 0):
         spool.append(Batch([sample(1)]))
     with closing(Spool(tmp_path / "rack.spool", GB, 0)) as again:

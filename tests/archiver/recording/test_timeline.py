@@ -53,7 +53,7 @@ def test_an_ioc_whose_clock_is_behind_loses_nothing_after_a_gap():
         (NOW + FUTURE_NS + 1, "future"),
     ],
 )
-def test_what_is_refused(stamp, cause):
+def test_stamps_that_cannot_be_right(stamp, cause):
     timeline = Timeline(NOW - 9 * S, False, NOW - 9 * S)
     with pytest.raises(BadStamp, match=cause):
         timeline.admit(stamp, NOW, NOW)

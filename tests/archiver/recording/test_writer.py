@@ -1,4 +1,4 @@
-"""From the queue to a store that fails when it is told to, with a real spool."""
+"""From the queue to a store that fails on request, with a real spool."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEMPERATURES = ("temperatures", ("DateTm", "tc1"))
 
 
 class FlakyStore:
-    """Keeps what it is given, but fails as long as it is told to; after the commit, which is the worst time."""
+    """A store that keeps what is added, but fails while ``error`` is set: after the commit, the worst time."""
 
     def __init__(self):
         self.error = ""

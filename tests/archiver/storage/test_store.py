@@ -192,11 +192,11 @@ def logger_table(store, database):
     from sqlalchemy import Column, Float, Integer, MetaData, String, Table, create_engine
 
     engine = create_engine(database)
-    Table("seed", MetaData(), Column("at", String(30)), Column("port", Integer), Column("volts", Float(53))).create(
+    Table("logger", MetaData(), Column("at", String(30)), Column("port", Integer), Column("volts", Float(53))).create(
         engine
     )
     engine.dispose()
-    return "seed"
+    return "logger"
 
 
 def read_table(database, table):
