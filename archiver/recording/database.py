@@ -1,4 +1,4 @@
-"""The writer's view of the database: the open store, and its state: ok, slow or away."""
+"""The database as the writer sees it: the open store, and its state: ok, slow or away."""
 
 from __future__ import annotations
 

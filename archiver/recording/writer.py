@@ -41,8 +41,14 @@ class _Current:
 class Writer:
     """A thread that stores what the queue holds; ``open_store`` is tried until it succeeds, from the start on.
 
-    Threads: ``_run`` is the writer's own, and alone calls the database. The thread of Channel Access fills the queue
-    and calls ``guard`` once a second; it calls ``close`` at the end. ``_lock`` is held for each move of a batch.
+    database     the store and its state
+    stored       samples and rows that were committed or rejected since the start
+    rejected     those of them that the database rejected
+    spool_error  the present error of the spool, "" if it has none
+    last_error   the last error of database or spool
+
+    Threads: the writer's own runs ``_run`` and alone calls the store. The thread of Channel Access fills the queue,
+    calls ``guard`` once a second, and ``close`` at the end. ``_lock`` is held while a batch leaves queue or current.
 
     A batch is in one or two of these places until it is in the database; the writer moves it unless guard is named:
 
@@ -67,12 +73,12 @@ class Writer:
                while others wait in the spool or the store is not open, else commit it; replay the spool's oldest
                batch. The first call that succeeds makes it ok
 
-    What an error does (each is logged when it begins or changes, and once when it is over):
+    What an error does (it is logged when it begins or changes; that the database is back is logged, too):
 
     StoreError    of a call: the database is away; the batch goes to the spool
     Rejected      of some rows: they are counted in ``rejected``, the others are stored (see ``commit``)
-    SpoolError    samples wait in the queue, which discards the newest when it is full; guard spools none of it until
-                  the spool has taken a batch of the writer
+    SpoolError    samples wait in the queue, which drops the newest when it is full; guard spools nothing of the queue
+                  until the spool has stored or removed a batch
     others        end the thread: ``guard`` raises StoreError, and the archiver ends
     """
 
