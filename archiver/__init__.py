@@ -1,10 +1,10 @@
-"""The archiver: a Channel Access client that writes samples to a database, and what reads them.
+"""The archiver: a Channel Access client that writes samples to a database, and the functions that read them back.
 
 ca         Channel Access by libca
 recording  from updates to rows, and from the queue through the spool into the database
 storage    the databases: SQLite, MySQL and MariaDB
 history    reading: rows, statistics, plots, arrays
-loggers    the tables of the two loggers that rackioc takes over from
+loggers    the tables of the two former loggers
 
 For notebooks: ``archiver.history(database, pvs, since, until)``.
 """

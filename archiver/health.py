@@ -1,4 +1,4 @@
-"""How the archiver does: it tells once a second through a small file, which the IOC and `rackioc status` read."""
+"""The state of the archiver in a status file, written once a second, read by the IOC and by ``rackioc status``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from pathlib import Path
 
 from archiver.storage.store import StoreError
 
+# Bytes of the file, whatever its contents: a file of that size can be overwritten also when the disk is full.
 SIZE = 8192
-"""Bytes of the file, always: what is there already can be written again when the disk is full."""
+# Seconds after which a written state no longer describes the archiver.
 STALE = 5.0
-"""Seconds after which what the archiver told is not true any more."""
 
+# Characters that are kept of each text, so that a state always fits into SIZE.
 _LONGEST_TEXT = 500
+# How often a lock or a whole state is tried for, and the seconds between two tries.
 _TRIES = 5
 _PAUSE = 0.02
 
@@ -28,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class Cause(StrEnum):
-    """Why a sample was rejected."""
+    """The reason why a sample was rejected."""
 
     BACKWARDS = "time stamps going backwards"
     EPOCH_1990 = "time stamps of 1990 (record never processed, or no clock)"
@@ -38,18 +40,18 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The archiver at one moment; what counts up does so since its start.
+    """The state of the archiver at one moment; counters count from its start.
 
     time            seconds since 1970, UTC
-    connected       PVs, of `total`
+    connected       connected PVs, of ``total``
     queue           samples in memory
     spool_rows, spool_bytes   samples that wait on disk, and the size of that file
     lag             age in seconds of the oldest sample that is not committed yet
-    rejected        samples by Cause
+    rejected        samples by ``Cause``
     lost            samples for which there was no room (marked Overrun)
-    disk_free       bytes, where spool and database lie
-    database        "ok", or its state in a few words
-    stored          rows
+    disk_free       free bytes on the disk of the spool and of an SQLite archive; the smaller number
+    database        "ok", "slow", "away" or "starting"
+    stored          committed rows
     """
 
     time: float
@@ -70,22 +72,26 @@ class Health:
 
     @property
     def age(self) -> float:
-        """Seconds since it was told; after a step of the clock that may be the time since or until."""
+        """Return the seconds since the state was written; without a sign, for the clock may have been set back."""
         return abs(time.time() - self.time)
 
 
-class Board:
-    """The writer's side. Who holds it is the one archiver of its configuration, until it ends, however it ends."""
+class StatusFile:
+    """The archiver's side of the status file.
+
+    The process that holds its lock is the only archiver of a configuration; the kernel releases the lock when the
+    process ends, also when it is killed.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Take it; StoreError if another archiver has it, or the file cannot be made."""
+        """Create and lock the file. Raises StoreError if another archiver holds it, or if it cannot be opened."""
         self._path = path
         self._failed = False
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise StoreError(f"{path}, the archiver's status file, cannot be opened: {error.strerror}") from None
-        if not _taken(self._file):
+        if not _lock(self._file):
             os.close(self._file)
             other = read(path)
             pid = f" (pid {other.pid})" if other else ""
@@ -93,22 +99,27 @@ class Board:
         self.write(Health(time.time(), os.getpid(), disk_free=disk_free(path)))
 
     def write(self, health: Health) -> None:
-        """Replace what is told. A disk that does not take it is told in the log and stops nothing."""
+        """Write a state in the place of the one before. An error of the disk is logged once and stops nothing."""
         try:
             os.pwrite(self._file, _page(health), 0)
         except OSError as error:
             if not self._failed:
-                log.error("%s cannot be written: %s; the archiver's PVs are not true", self._path, error.strerror)
+                log.error(
+                    "the status file %s cannot be written: %s; ARCH:* and rackioc status are out of date",
+                    self._path,
+                    error.strerror,
+                )
             self._failed = True
         else:
             self._failed = False
 
     def close(self) -> None:
+        """Release the lock; the last state stays in the file."""
         os.close(self._file)
 
 
 def read(path: Path) -> Health | None:
-    """What was told last; None if nothing was, or nothing whole after some tries."""
+    """Return the state that was written last; None if there is none, or none whole after some tries."""
     for _ in range(_TRIES):
         try:
             health = _health(path.read_bytes())
@@ -121,7 +132,7 @@ def read(path: Path) -> Health | None:
 
 
 def running(path: Path) -> bool:
-    """True while an archiver has the board, whether or not it still does its work."""
+    """Return whether a process holds the status file, whether or not it still writes to it."""
     try:
         file = os.open(path, os.O_RDONLY)
     except OSError:
@@ -136,15 +147,15 @@ def running(path: Path) -> bool:
 
 
 def disk_free(path: Path) -> float:
-    """Bytes that are free where a file lies, or is to lie: none where there is no directory."""
+    """Return the free bytes on the disk of a file that need not exist yet; 0 if its directory does not exist."""
     try:
         return float(shutil.disk_usage(path.absolute().parent).free)
     except OSError:
         return 0.0
 
 
-def _taken(file: int) -> bool:
-    for _ in range(_TRIES):  # whoever asks if one is running holds it for a moment
+def _lock(file: int) -> bool:
+    for _ in range(_TRIES):  # ``running`` of another process holds a lock for a moment
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -155,7 +166,7 @@ def _taken(file: int) -> bool:
 
 
 def _page(health: Health) -> bytes:
-    """A check sum, and JSON: a reader can meet a page that is half this one and half the one before."""
+    """Return check sum and JSON: a reader may find a page that is half the new one and half the one before."""
     short = replace(health, database=health.database[:_LONGEST_TEXT], last_error=health.last_error[:_LONGEST_TEXT])
     text = json.dumps(asdict(short), ensure_ascii=False).encode(errors="replace").ljust(SIZE - 9)
     return b"%08x " % zlib.crc32(text) + text

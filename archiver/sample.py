@@ -1,4 +1,4 @@
-"""What is archived: samples, gap markers, and what is known about a PV besides its value."""
+"""The archived data: samples, gap markers, and the metadata of a PV."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 Array = tuple[float, ...]
+# Double; 32-bit integer or enum index; text; array of doubles.
 Value = float | int | str | Array
-"""Double, 32-bit integer or enum index, text, array of doubles."""
 
 INVALID = 3
 SEVERITIES = ("NO_ALARM", "MINOR", "MAJOR", "INVALID")
@@ -19,12 +19,12 @@ STATUSES = (
     "HWLIMIT", "CALC", "SCAN", "LINK", "SOFT", "BAD_SUB", "UDF", "DISABLE", "SIMM", "READ_ACCESS", "WRITE_ACCESS",
 )  # fmt: skip
 
+# The least distance of two rows of a PV: MySQL stores microseconds.
 RESOLUTION_NS = 1000
-"""Rows of a PV lie in different microseconds: MySQL keeps no finer time."""
 
 
 class Sample(NamedTuple):
-    """One value of one PV; `time_ns` counts from 1970, UTC, and `severity` is 0 to 3."""
+    """One value of one PV: ``time_ns`` counts from 1970, UTC, ``severity`` is 0 to 3, ``status`` an alarm status."""
 
     pv: str
     time_ns: int
@@ -34,7 +34,7 @@ class Sample(NamedTuple):
 
 
 class Gap(StrEnum):
-    """Why nothing is known from here to the next sample; the words are those of Phoebus, and Overrun."""
+    """The reason why nothing is known from a row to the next one; the words are those of Phoebus, and Overrun."""
 
     DISCONNECTED = "Disconnected"
     ARCHIVE_OFF = "Archive_Off"
@@ -46,20 +46,22 @@ _GAPS = frozenset(Gap)
 
 
 def gap_marker(pv: str, time_ns: int, gap: Gap) -> Sample:
-    """A gap is a text sample, so that whoever plots it sees a break in the line."""
+    """Return the sample that marks a gap: a text, so that a plot of the PV breaks its line there."""
     return Sample(pv, time_ns, gap.value, INVALID, gap.value)
 
 
 def is_gap(sample: Sample) -> bool:
+    """Return whether a sample marks a gap."""
     return sample.status in _GAPS
 
 
+# Low and high limit; None where there is none.
 Range = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """How to show a PV's values: a number's unit, precision and ranges (low, high), or an enum's words."""
+    """The metadata of a PV's values: unit, precision and ranges (low, high) of a number, or the words of an enum."""
 
     unit: str = ""
     precision: int = 0
@@ -70,7 +72,7 @@ class Metadata:
 
 
 class Dated(NamedTuple):
-    """Metadata, and the time from which they hold."""
+    """Metadata, and the time (ns since 1970, UTC) from which they hold."""
 
     since_ns: int
     metadata: Metadata

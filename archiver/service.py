@@ -1,4 +1,4 @@
-"""The archiver as a service: which PVs it follows, and how it starts and stops."""
+"""The archiver as a process: which PVs it subscribes to, and how it starts and stops."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ from pathlib import Path
 from threading import Event
 
 from archiver.ca.client import Client
-from archiver.health import Board, Cause, Health, disk_free
-from archiver.loggers.tablelogger import seed_logs
+from archiver.health import Cause, Health, StatusFile, disk_free
+from archiver.loggers.tablelogger import table_loggers
 from archiver.loggers.tables import make_tables
-from archiver.recording.previous_run import end_former_run
+from archiver.recording.previous_run import end_previous_run
 from archiver.recording.queue import Queue
 from archiver.recording.spool import Spool, SpoolError
 from archiver.recording.timeline import Timeline
 from archiver.recording.track import Rule, Track
 from archiver.recording.upkeep import Upkeep
 from archiver.recording.writer import Writer
-from archiver.settings import Archive
+from archiver.settings import ArchiveSettings
 from archiver.storage.database import open_store
 from archiver.storage.sqlite.file import file_name
 from archiver.storage.store import Store, StoreError
 from archiver.storage.url import DatabaseUrl
 from archiver.units import size
 
+# Seconds of one ``Archiver.poll``, and from one check of all PVs and of the state to the next.
 POLL = 0.1
 TICK = 1.0
 
 log = logging.getLogger(__name__)
 
 
-def main(archive: Archive, config: Path, pv_list: str, prefix: str) -> int:
-    """Archive until SIGINT or SIGTERM; the exit code is 0, or 1 if it cannot begin, or lost samples at the end."""
-    gc.set_threshold(100_000, 50, 50)  # samples are many, and no cycles: to look for them takes as long as to store
+def main(archive: ArchiveSettings, config: Path, pv_list: str, prefix: str) -> int:
+    """Archive until SIGINT or SIGTERM; return the exit code: 1 if it cannot begin, or loses samples at its end."""
+    gc.set_threshold(100_000, 50, 50)  # samples are many, and no cycles: looking for these takes as long as storing
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -50,58 +51,58 @@ def main(archive: Archive, config: Path, pv_list: str, prefix: str) -> int:
     return 0
 
 
-def run(archive: Archive, config: Path, pv_list: str, prefix: str, stop: Event) -> None:
-    """Archive until `stop` is set.
+def run(archive: ArchiveSettings, config: Path, pv_list: str, prefix: str, stop: Event) -> None:
+    """Archive until ``stop`` is set. Raises StoreError or SpoolError.
 
-    `archive.pvs` are names of PVs, of any IOC, and globs over the names that the PV `pv_list` holds, one on each
-    line; a name that appears there later is followed from then on.
+    ``archive.pvs`` are names of PVs, of any IOC, and globs over the names that the PV ``pv_list`` holds, one on each
+    line; a name that appears there later is archived from then on.
     """
     archiver = Archiver(archive, config, prefix)
     try:
         archiver.start(pv_list)
         while not stop.is_set():
-            archiver.turn()
+            archiver.poll()
     finally:
         archiver.close()
 
 
 class Archiver:
-    """The thread of Channel Access, and all that it drives."""
+    """The archiver; its methods are called by the thread of Channel Access, the writer has a thread of its own."""
 
-    def __init__(self, archive: Archive, config: Path, prefix: str) -> None:
+    def __init__(self, archive: ArchiveSettings, config: Path, prefix: str) -> None:
         self._archive = archive
         self._began_ns = time.time_ns()
         url = DatabaseUrl.parse(archive.database)
         self._paths = [archive.spool_file(config)]
         if url.backend == "sqlite":
             self._paths.append(Path(file_name(url)))
-        self._board = Board(archive.status_file(config))
+        self._status_file = StatusFile(archive.status_file(config))
         self._spool = Spool(archive.spool_file(config), size(archive.spool.limit), size(archive.spool.floor))
         self._spool.run_ns = self._began_ns
         self._queue = Queue()
         self._writer = Writer(self._queue, self._spool, Upkeep(archive.policy), self._open_store)
         self._client = Client()
-        self._seed_logs = seed_logs(archive, prefix, self._client.read, self._queue.add_rows)
+        self._table_loggers = table_loggers(archive, prefix, self._client.get, self._queue.add_rows)
         self._tracks: dict[str, Track] = {}
         self._newest: dict[str, int] | None = None
-        self._refused: Counter[str] = Counter()
+        self._rejected: Counter[str] = Counter()
         self._next_tick = 0.0
         self._stored = Rate()
         self._reported = ""
 
     def start(self, pv_list: str) -> None:
-        """The database first, if it is there: it knows where each PV's rows end."""
+        """Open the database, which knows where each PV's rows end, if it is there; then subscribe to the PVs."""
         self._writer.start()
         names = [pattern for pattern in self._archive.pvs if not _is_glob(pattern)]
-        self._follow(names)
-        if len(names) < len(self._archive.pvs) or self._seed_logs:
-            self._client.watch_text(pv_list, self._listed)
+        self._subscribe(names)
+        if len(names) < len(self._archive.pvs) or self._table_loggers:
+            self._client.subscribe_text(pv_list, self._pv_list_changed)
 
-    def turn(self) -> None:
-        """A tenth of a second of the archiver's life."""
+    def poll(self) -> None:
+        """Process events for POLL seconds, and what is due."""
         self._client.poll(POLL)
-        for seed_log in self._seed_logs:
-            seed_log.tick(time.time())
+        for table_logger in self._table_loggers:
+            table_logger.tick(time.time())
         now = time.monotonic()
         if now >= self._next_tick:
             self._next_tick = now + TICK
@@ -112,49 +113,49 @@ class Archiver:
         self._client.close()
         for track in self._tracks.values():
             track.end()
-        for cause, count in self._refused.items():
-            log.warning("%d samples were refused for %s", count, cause)
+        for cause, count in self._rejected.items():
+            log.warning("%d samples were rejected: %s", count, cause)
         try:
             self._writer.close()
         finally:
-            self._board.write(self._health())
-            self._board.close()
+            self._status_file.write(self._health())
+            self._status_file.close()
             self._spool.close()
 
     def _open_store(self) -> Store:
         make_tables(self._archive)
         store = open_store(self._archive.database)
         try:
-            self._newest = end_former_run(store, self._spool, self._began_ns, self._archive.follows)
+            self._newest = end_previous_run(store, self._spool, self._began_ns, self._archive.matches)
         except BaseException:
             store.close()
             raise
         return store
 
-    def _listed(self, text: str) -> None:
-        """The IOC's records are these now."""
+    def _pv_list_changed(self, text: str) -> None:
+        """Subscribe to PVs of the IOC that are new in its list of records."""
         names = text.split()
-        for seed_log in self._seed_logs:
-            seed_log.names(names)
-        self._follow(filter(self._archive.follows, names))
+        for table_logger in self._table_loggers:
+            table_logger.update_names(names)
+        self._subscribe(filter(self._archive.matches, names))
 
-    def _follow(self, pvs: Iterable[str]) -> None:
+    def _subscribe(self, pvs: Iterable[str]) -> None:
         for pv in pvs:
             if pv not in self._tracks:
                 rule = Rule.of(self._archive.policy(pv))
-                self._tracks[pv] = track = Track(pv, rule, self._queue, self._refused, self._timeline(pv))
-                self._client.follow(pv, track)
+                self._tracks[pv] = track = Track(pv, rule, self._queue, self._rejected, self._timeline(pv))
+                self._client.subscribe(pv, track)
 
     def _timeline(self, pv: str) -> Timeline:
-        """Without a database to ask, all that is older than this run is taken to be stored."""
+        """Return where a PV's rows end; without a database to ask, it is the begin of this run."""
         return Timeline(self._began_ns if self._newest is None else self._newest.get(pv, 0))
 
     def _tick(self, now: float) -> None:
         for track in self._tracks.values():
             track.tick(now)
-        self._queue.mark_losses()
+        self._queue.mark_overruns()
         self._writer.guard()
-        self._board.write(self._health())
+        self._status_file.write(self._health())
         report = f"{self._client.connected} of {self._client.total} PVs connected"
         if report != self._reported:
             log.info(report)
@@ -172,23 +173,23 @@ class Archiver:
             spool_rows=spool.rows,
             spool_bytes=spool.size,
             lag=0.0 if oldest is None else max(0.0, time.time() - oldest),
-            rejected={**self._refused, Cause.DATABASE: writer.rejected},
+            rejected={**self._rejected, Cause.DATABASE: writer.rejected},
             lost=self._queue.lost,
             disk_free=min(disk_free(path) for path in self._paths),
-            database=writer.state,
+            database=writer.database.state,
             last_error=writer.last_error,
             stored=writer.stored,
         )
 
 
 class Rate:
-    """How much a count grows in a second."""
+    """The rate (1/s) at which a count grows."""
 
     def __init__(self) -> None:
         self._count, self._at = 0, time.monotonic()
 
     def of(self, count: int) -> float:
-        """Since the last time."""
+        """Return the rate since the last call."""
         now = time.monotonic()
         rate = (count - self._count) / max(now - self._at, 1e-3)
         self._count, self._at = count, now

@@ -1,4 +1,4 @@
-"""What a configuration says under `archive:`, and what is wrong with it."""
+"""The settings under ``archive:`` of a configuration, and their faults."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ from typing import Literal
 from archiver.storage.url import DatabaseUrl
 from archiver.units import seconds, size
 
+# A duration, a size or a deadband, with its unit or as a plain number.
 Quantity = str | float | int
+# The keys below ``archive:``, and a sentence.
 Fault = tuple[tuple[str, ...], str]
-"""Where, as keys below `archive:`, and a sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thin:
-    """`thin:`. after: the age from which rows are thinned; to: the length of the bins."""
+class ThinSettings:
+    """The settings ``thin:``. after: the age from which rows are thinned; to: the length of the bins."""
 
     after: Quantity
     to: Quantity
 
     def faults(self) -> Iterator[Fault]:
+        """Yield what is wrong with these settings."""
         yield from _wrong(seconds, after=self.after, to=self.to)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """How a PV is stored: of `monitor` every update, of `scan: 60s` the newest value at each full period.
+    """The settings of how a PV is stored: every update, or with ``scan: 60s`` the newest value at each full period.
 
-    deadband: `0.5` in the PV's unit, or `2%` of the row before; min_period: at most one row in that time;
-    keep_alive: a row at least that often; keep: rows older than that go, but for the last one; thin: see Thin.
-    What is not given is taken from the policies before.
+    deadband: ``0.5`` in the PV's unit, or ``2%`` of the row before; min_period: at most one row in that time;
+    keep_alive: a row at least that often; keep: rows older than that are deleted, but for the last one; thin: see
+    ``ThinSettings``. A key that is None has its value from the policies before.
     """
 
     scan: Quantity | None = None
@@ -42,9 +44,10 @@ class Policy:
     min_period: Quantity | None = None
     keep_alive: Quantity | None = None
     keep: Quantity | None = None
-    thin: Thin | None = None
+    thin: ThinSettings | None = None
 
     def faults(self) -> Iterator[Fault]:
+        """Yield what is wrong with these settings."""
         durations = {
             "scan": self.scan,
             "min_period": self.min_period,
@@ -58,7 +61,7 @@ class Policy:
             yield from ((("thin", *key), sentence) for key, sentence in self.thin.faults())
 
     def over(self, below: Policy) -> Policy:
-        """Both as one: what this one leaves open is as in the other."""
+        """Return both policies as one: a key that this one leaves open is as in ``below``."""
         return Policy(**{key: getattr(below if getattr(self, key) is None else self, key) for key in _POLICY})
 
 
@@ -66,22 +69,26 @@ _POLICY = tuple(Policy.__dataclass_fields__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spool:
-    """`spool:`. Where samples wait on disk while the database is away; limit: size of the file; floor: free disk."""
+class SpoolSettings:
+    """The settings ``spool:`` of the file in which samples wait while the database is away.
+
+    limit: the largest size of the file; floor: the disk space that is to stay free.
+    """
 
     file: str | None = None
     limit: Quantity = "1GB"
     floor: Quantity = "500MB"
 
     def faults(self) -> Iterator[Fault]:
+        """Yield what is wrong with these settings."""
         if self.file is not None and not Path(self.file).name:
-            yield ("file",), f"{self.file!r} names no file"
+            yield ("file",), f"{self.file!r} is not the name of a file"
         yield from _wrong(size, limit=self.limit, floor=self.floor)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measurements:
-    """`measurements:`. One row per channel and interval; channels: slot -> ALL, or its channels."""
+class MeasurementSettings:
+    """The settings ``measurements:``: one row per channel and interval; channels: slot -> ALL, or its channels."""
 
     instrument: str
     channels: Mapping[int, Literal["ALL"] | tuple[int, ...]]
@@ -90,12 +97,13 @@ class Measurements:
     time: Literal["local", "utc"] = "local"
 
     def faults(self) -> Iterator[Fault]:
+        """Yield what is wrong with these settings."""
         yield from _wrong(_whole_seconds, interval=self.interval)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Temperatures:
-    """`temperatures:`. One row per interval: the mean of some readings, centred on the full interval."""
+class TemperatureSettings:
+    """The settings ``temperatures:``: one row per interval, the mean of some readings around the full interval."""
 
     instrument: str
     interval: Quantity = "60s"
@@ -106,30 +114,33 @@ class Temperatures:
     time: Literal["local", "utc"] = "local"
 
     def faults(self) -> Iterator[Fault]:
+        """Yield what is wrong with these settings."""
         wrong = [*_wrong(_whole_seconds, interval=self.interval), *_wrong(seconds, spacing=self.spacing)]
         yield from wrong
         if not wrong and not 1 <= self.readings <= seconds(self.interval) / seconds(self.spacing):
-            yield ("readings",), f"{self.readings} readings {self.spacing} apart are none, or last over the interval"
+            long = f"{self.readings} readings {self.spacing} apart do not fit into the interval of {self.interval}"
+            yield ("readings",), "must be at least 1" if self.readings < 1 else long
 
 
 @dataclass(frozen=True, kw_only=True)
-class Archive:
-    """database: an SQLAlchemy URL; pvs: globs over the IOC's own PVs, and names of other IOCs' PVs.
+class ArchiveSettings:
+    """The settings ``archive:``.
 
-    policies: name or glob -> Policy; of several that match a PV the later ones win, key by key.
+    database: an SQLAlchemy URL; pvs: globs over the IOC's own PVs, and names of other IOCs' PVs.
+    policies: name or glob -> ``Policy``; of several that match a PV the later ones win, key by key.
     """
 
     database: str = field(repr=False)
     pvs: tuple[str, ...]
     policies: Mapping[str, Policy] = field(default_factory=dict)
-    spool: Spool = Spool()
-    measurements: Measurements | None = None
-    temperatures: Temperatures | None = None
+    spool: SpoolSettings = SpoolSettings()
+    measurements: MeasurementSettings | None = None
+    temperatures: TemperatureSettings | None = None
 
     def faults(self) -> Iterator[Fault]:
-        """What the type hints cannot say."""
+        """Yield what is wrong with these settings beyond their types."""
         yield from ((("database",), sentence) for sentence in DatabaseUrl.faults(self.database))
-        parts: dict[tuple[str, ...], Policy | Spool | Measurements | Temperatures | None] = {
+        parts: dict[tuple[str, ...], Policy | SpoolSettings | MeasurementSettings | TemperatureSettings | None] = {
             ("spool",): self.spool,
             ("measurements",): self.measurements,
             ("temperatures",): self.temperatures,
@@ -141,28 +152,30 @@ class Archive:
 
     @property
     def shown(self) -> str:
-        """The database without its password."""
+        """Return the URL of the database without its password."""
         return DatabaseUrl.parse(self.database).shown
 
     def spool_file(self, config: Path) -> Path:
-        """The default for rack.yaml: rack.spool in the directory where rackioc is started."""
+        """Return the path of the spool; the default for rack.yaml is rack.spool in the working directory."""
         return Path(self.spool.file or f"{config.stem}.spool")
 
     def status_file(self, config: Path) -> Path:
-        """Where the archiver tells how it does (see health.py): beside the spool."""
+        """Return the path of the archiver's status file (see ``archiver.health``): beside the spool."""
         spool = self.spool_file(config)
         return spool.with_name(f"{spool.name}.status")
 
-    def follows(self, pv: str) -> bool:
+    def matches(self, pv: str) -> bool:
+        """Return whether a PV is to be archived."""
         return any(fnmatchcase(pv, pattern) for pattern in self.pvs)
 
     def policy(self, pv: str) -> Policy:
+        """Return the policy of a PV: all that match it as one."""
         matching = (policy for pattern, policy in self.policies.items() if fnmatchcase(pv, pattern))
         return reduce(lambda below, above: above.over(below), matching, Policy())
 
 
 def deadband(text: Quantity) -> tuple[float, bool]:
-    """The deadband, and whether it is relative: `2%` is (0.02, True)."""
+    """Return the deadband, and whether it is relative: ``2%`` is (0.02, True). Raises ValueError."""
     number = str(text).strip()
     relative = number.endswith("%")
     try:
@@ -175,7 +188,7 @@ def deadband(text: Quantity) -> tuple[float, bool]:
 
 
 def _whole_seconds(text: Quantity) -> float:
-    """Of a table whose times have no fractions."""
+    """Return the seconds of an interval of a table whose times have no fractions. Raises ValueError."""
     value = seconds(text)
     if value % 1:
         raise ValueError(f"{text!r} is not a number of whole seconds")

@@ -1,4 +1,4 @@
-"""`rackioc status`: how the archiver does, for the eye and for scripts."""
+"""The report of ``rackioc status``: the state of the archiver and its problems, for users and for scripts."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from typing import TextIO
 
 from archiver.health import STALE, Health, read, running
 
+# Seconds after which a sample that waits for its commit is a problem.
 LATE = 10.0
-"""Seconds that a sample may wait for its commit."""
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def command(path: Path, form: str, out: TextIO) -> list[str]:
-    """Print what the archiver told in its status file as `table` or `json`; returns what is wrong, in sentences."""
+def show_status(path: Path, form: str, out: TextIO) -> list[str]:
+    """Print the archiver's status file as ``table`` or ``json``; return a sentence for each problem."""
     health = read(path)
-    here = running(path)
-    troubles = list(_troubles(health, here, path))
+    is_running = running(path)
+    problems = list(_problems(health, is_running, path))
     if form == "json":
-        told = asdict(health) | {"age": health.age} if health else {}
-        json.dump({"running": here, "troubles": troubles, **told}, out, indent=1)
+        fields = asdict(health) | {"age": health.age} if health else {}
+        json.dump({"running": is_running, "troubles": problems, **fields}, out, indent=1)
         out.write("\n")
-    elif health is not None and here:
+    elif health is not None and is_running:
         _show(health, out)
-    return troubles
+    return problems
 
 
-def _troubles(health: Health | None, here: bool, path: Path) -> Iterator[str]:
-    if health is None or not here:
+def _problems(health: Health | None, is_running: bool, path: Path) -> Iterator[str]:
+    if health is None or not is_running:
         last = f"; its last error: {health.last_error}" if health and health.last_error else ""
-        yield f"the archiver does not run: nobody writes {path.absolute()}{last}"
+        yield f"the archiver is not running (no process holds {path.absolute()}){last}"
         return
     if health.age > STALE:
-        yield f"the archiver (pid {health.pid}) has told nothing for {health.age:.0f} s"
+        yield f"the archiver (pid {health.pid}) has not reported for {health.age:.0f} s: it hangs, or is stopped"
     if health.database != "ok":
-        yield f"the database: {health.database}"
+        yield f"the database is {health.database}"
     if health.lag >= LATE:
         yield f"a sample has waited for its commit for {health.lag:.0f} s"
     if health.spool_rows:
         yield f"{health.spool_rows} samples wait in the spool"
     if health.lost:
-        yield f"{health.lost} samples are lost (Overrun)"
+        yield f"{health.lost} samples are lost: spool and memory were full (Overrun)"
     for cause, number in health.rejected.items():
         if number:
             yield f"{number} samples were rejected: {cause}"
@@ -52,7 +52,7 @@ def _troubles(health: Health | None, here: bool, path: Path) -> Iterator[str]:
 
 def _show(health: Health, out: TextIO) -> None:
     rows = {
-        "archiver": f"runs, pid {health.pid}",
+        "archiver": f"running, pid {health.pid}",
         "PVs": f"{health.connected} of {health.total} connected",
         "samples": f"{health.samples_per_second:.1f} /s",
         "stored": f"{health.stored}",

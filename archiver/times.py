@@ -1,4 +1,4 @@
-"""Times as people write them, and as the archive keeps them: nanoseconds since 1970, UTC."""
+"""Times as users write them, and as the archive keeps them: nanoseconds since 1970, UTC."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse_time(text: str, now_ns: int) -> int:
-    """`now`, `30m` (ago), `2026-11-20`, `2026-11-20 14:00`, `2026-11-20T14:00:00.5+01:00`; UTC where not said."""
+    """Return the nanoseconds since 1970 UTC of a time such as ``now``, ``30m`` (ago) or ``2026-11-20 14:00``.
+
+    Also ``2026-11-20`` and ``2026-11-20T14:00:00.5+01:00``; UTC where no offset is given. Raises ValueError.
+    """
     if text == "now":
         return now_ns
     if re.fullmatch(r"\d+(?:\.\d+)?[smhdw]", text):
@@ -22,33 +25,33 @@ def parse_time(text: str, now_ns: int) -> int:
         time = datetime.fromisoformat(whole)
     except ValueError:
         raise ValueError(
-            f"{text!r} is no time: write 90s, 30m, 1h, 2d or 1w for that long ago, now, "
+            f"{text!r} is not a time: write 90s, 30m, 1h, 2d or 1w for that long ago, now, "
             'or a date and time such as "2026-11-20 14:00" (UTC) or 2026-11-20T14:00+01:00'
         ) from None
     return to_ns(time) + fraction
 
 
 def to_ns(time: datetime) -> int:
-    """A time without a time zone is UTC."""
+    """Return the nanoseconds since 1970 UTC of a datetime; without a time zone it is UTC."""
     if time.tzinfo is None:
         time = time.replace(tzinfo=UTC)
     return (time - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def format_time(time_ns: int) -> str:
-    """As in ISO 8601, UTC, with all nine digits: `parse_time` gives back the same nanosecond."""
+    """Return a time as in ISO 8601, UTC, with all nine digits; ``parse_time`` returns the same nanosecond."""
     minutes, nanoseconds = divmod(time_ns, 60 * 10**9)
     return f"{_minute(minutes)}{nanoseconds // 10**9:02d}.{nanoseconds % 10**9:09d}Z"
 
 
 @lru_cache(maxsize=8)
 def _minute(minutes: int) -> str:
-    """Remembered, because this is the dear part of a row, and rows come in order of time."""
+    """Return the text of a minute; cached, for it is the slow part of a row, and rows come in order of time."""
     return f"{_EPOCH + timedelta(minutes=minutes):%Y-%m-%dT%H:%M:}"
 
 
 def _split_fraction(text: str) -> tuple[str, int]:
-    """The time without its fraction of a second, and the fraction in ns: datetime knows microseconds only."""
+    """Return the time without its fraction of a second, and the fraction in ns: datetime has microseconds only."""
     if fraction := re.search(r"\.(\d+)", text):
         return text.replace(fraction[0], "", 1), int(fraction[1].ljust(9, "0")[:9])
     return text, 0

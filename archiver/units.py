@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them in a configuration."""
+"""Durations and sizes as they are written in a configuration."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 def seconds(text: str | float) -> float:
-    """`90s`, `1.5h`, `30d`, `500ms`, or a plain number of seconds."""
+    """Return the seconds of ``90s``, ``1.5h``, ``30d``, ``500ms``, or of a plain number. Raises ValueError."""
     return _quantity(text, _SECONDS, "s", "a duration: write 500ms, 60s, 5m, 1h, 90d, 2w or 1y")
 
 
 def size(text: str | float) -> float:
-    """`500MB`, `2GB`, or a plain number of bytes."""
+    """Return the bytes of ``500MB``, ``2GB``, or of a plain number. Raises ValueError."""
     return _quantity(text, _BYTES, "B", "a size: write 500MB or 2GB")
 
 

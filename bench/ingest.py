@@ -71,8 +71,8 @@ class Rackioc:
     def store(self) -> None:
         """With the house-keeping that is due."""
         self._writer.cycle(time.monotonic() + MUCH)
-        if not self._writer.healthy or len(self._queue):
-            raise Failed(self._writer.error)
+        if not self._writer.database.healthy or len(self._queue):
+            raise Failed(self._writer.database.error)
 
     def close(self) -> None:
         self._store.close()

@@ -1,4 +1,4 @@
-"""The archiver about itself, as an ordinary driver: a process that reports through a file (archiver.health)."""
+"""The state of the archiver as an ordinary driver; it reads the archiver's status file (archiver.health)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CAUSES = {
     "Rejected:Backwards": (Cause.BACKWARDS, "stamps going backwards"),
     "Rejected:Epoch1990": (Cause.EPOCH_1990, "stamps of 1990"),
     "Rejected:Future": (Cause.FUTURE, "stamps over 5 min in the future"),
-    "Rejected:Database": (Cause.DATABASE, "refused by the database"),
+    "Rejected:Database": (Cause.DATABASE, "rejected by the database"),
 }
 _AI, _LONG = RecordType.ai, RecordType.longin
 
@@ -40,7 +40,7 @@ POINTS = (
     # what only grows is a double: it outgrows 32 bits
     _point("Stored", _AI, "samples", "samples stored since its start"),
     _point("Lost", _AI, "samples", "samples without room (Overrun)", hihi=1.0),
-    _point("Rejected", _AI, "samples", "samples refused since its start", high=1.0),
+    _point("Rejected", _AI, "samples", "samples rejected since its start", high=1.0),
     *(_point(name, _AI, "samples", desc) for name, (_, desc) in _CAUSES.items()),
     _point("DiskFree", _AI, "byte", "free disk for spool and database", low=1e9, lolo=0.5e9),
     _point("Database", RecordType.stringin, "", "state of the database"),
@@ -49,7 +49,7 @@ POINTS = (
 
 
 class ArchiveStatus(Driver):
-    """What the archiver reported last; nothing can be set."""
+    """The driver of the archiver's status file; nothing can be set."""
 
     scan: ClassVar[Mapping[str, float]] = {"status": 1.0}
 
@@ -58,30 +58,30 @@ class ArchiveStatus(Driver):
         self._path = path
 
     def connect(self) -> None:
-        """Do nothing: the file is opened with each reading, for the archiver may make it later."""
+        """Do nothing: the file is opened with each reading, for the archiver may create it later."""
 
     def read(self, group: str) -> Iterator[Readings]:
-        """Whether it runs, and then the rest, which nobody knows if it does not."""
+        """Yield whether the archiver runs, then the rest. Raises NoReply if it does not run, or does not report."""
         health = read(self._path)
-        here = running(self._path)
+        is_running = running(self._path)
         fresh = health is not None and health.age <= STALE
-        yield {RUNNING: int(here and fresh)}
-        if health is None or not here:
-            raise NoReply(f"the archiver is not running: no process holds {self._path}")
+        yield {RUNNING: int(is_running and fresh)}
+        if health is None or not is_running:
+            raise NoReply(f"the archiver is not running (no process holds {self._path})")
         if not fresh:
             raise NoReply(f"the archiver (pid {health.pid}) has not reported for {health.age:.0f} s")
         yield _readings(health)
 
     def write(self, point: Point, value: Value) -> Readings:
-        """Nothing can be set."""
+        """Refuse: nothing can be set."""
         raise Refused(f"{point.name} cannot be set")
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: the file is open only while it is read."""
 
 
 def _readings(health: Health) -> Readings:
-    well = health.database == "ok"
+    ok = health.database == "ok"
     return {
         "Connected": health.connected,
         "Total": health.total,
@@ -95,6 +95,6 @@ def _readings(health: Health) -> Readings:
         "Rejected": float(sum(health.rejected.values())),
         **{name: float(health.rejected.get(cause, 0)) for name, (cause, _) in _CAUSES.items()},
         "DiskFree": health.disk_free,
-        "Database": health.database[:39] if well else Reading(health.database[:39], Severity.MINOR, Status.STATE),
+        "Database": health.database[:39] if ok else Reading(health.database[:39], Severity.MINOR, Status.STATE),
         "LastError": health.last_error,
     }

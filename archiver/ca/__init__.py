@@ -1,1 +1,1 @@
-"""Channel Access as an archiver needs it: libca, its structures, PVs that are followed or got."""
+"""Channel Access for an archiver: libca, its structures, PVs that are subscribed to or read."""

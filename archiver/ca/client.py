@@ -1,4 +1,4 @@
-"""Channel Access: PVs that are followed, connected and reconnected, each with a subscription for archivers."""
+"""A Channel Access client: PVs with a subscription for archivers, and PVs that are read now and then."""
 
 from __future__ import annotations
 
@@ -6,73 +6,83 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from archiver.ca import dbr, libca
-from archiver.ca.getter import Reader
+from archiver.ca.getter import Getter
 from archiver.ca.libca import ALARM, DISCONNECTED, LOG, NORMAL, NOT_CONNECTED, PROPERTY
-from archiver.ca.listener import Listener, Update
+from archiver.ca.listener import PvListener, PvUpdate
 from archiver.sample import Metadata
 
+# Seconds after which a PV that its IOC does not let us read is tried again.
 RETRY_PERIOD = 2.0
-NOT_FOUND = 10.0  # s
+# Seconds after which a text that is not connected is logged.
+NOT_FOUND = 10.0
 
 log = logging.getLogger(__name__)
 
 
 class Client:
-    """One for a thread, which makes it and polls it: all calls come from `poll`."""
+    """The Channel Access client of one thread, which makes it and polls it: all callbacks are called by ``poll``."""
 
     def __init__(self) -> None:
         self._context = libca.Context()
-        self._followed: dict[str, _Followed] = {}
-        self._reader = Reader(self._context)
+        self._subscriptions: dict[str, _Subscription] = {}
+        self._getter = Getter(self._context)
 
     @property
     def connected(self) -> int:
-        """How many of the PVs that are followed are connected and can be read."""
-        return sum(pv.connected for pv in self._followed.values())
+        """Return how many of the subscribed PVs are connected and can be read."""
+        return sum(pv.connected for pv in self._subscriptions.values())
 
     @property
     def total(self) -> int:
-        return len(self._followed)
+        """Return how many PVs are subscribed to."""
+        return len(self._subscriptions)
 
-    def follow(self, pv: str, listener: Listener) -> None:
-        """From now on until `close`. A PV that is followed already stays with its listener."""
-        if pv not in self._followed:
-            self._followed[pv] = _Followed(self._context, pv, listener)
+    def subscribe(self, pv: str, listener: PvListener) -> None:
+        """Subscribe to a PV until ``close``. A PV that is subscribed to already keeps its listener."""
+        if pv not in self._subscriptions:
+            self._subscriptions[pv] = _Subscription(self._context, pv, listener)
 
-    def watch_text(self, pv: str, changed: Callable[[str], None]) -> None:
-        """Call `changed` with the whole of a long text (X:List.VAL$, an array of CHAR), now and when it changes."""
-        text = _Followed(self._context, pv, _Text(changed))
+    def subscribe_text(self, pv: str, changed: Callable[[str], None]) -> None:
+        """Call ``changed`` with the whole of a long text (X:List.VAL$, an array of CHAR), now and when it changes."""
+        text = _Subscription(self._context, pv, _Text(changed))
 
         def warn() -> None:
             if not text.connected:
-                log.warning("%s: not found yet: the PVs that are given by globs are not archived", pv)
+                log.warning(
+                    "%s is not connected after %g s: until it is, PVs that are given by a glob are not archived",
+                    pv,
+                    NOT_FOUND,
+                )
 
-        self._context.later(NOT_FOUND, warn)
+        self._context.call_later(NOT_FOUND, warn)
 
-    def read(self, pvs: Sequence[str], deliver: Callable[[Mapping[str, Update]], None], timeout: float = 5.0) -> None:
-        """Call `deliver` once, with the values now of those that answer, when all have or after the timeout (s).
+    def get(
+        self, pvs: Sequence[str], deliver: Callable[[Mapping[str, PvUpdate]], None], timeout: float = 5.0
+    ) -> None:
+        """Call ``deliver`` once with the present values: when all PVs have answered, or after ``timeout`` (s).
 
-        A PV that is lost is left out at once; one that has never been seen is waited for.
+        PVs that do not answer are missing in it. A PV that is disconnected is left out at once; one that was never
+        connected is waited for.
         """
-        self._reader.read(pvs, deliver, timeout)
+        self._getter.get(pvs, deliver, timeout)
 
     def poll(self, seconds: float) -> None:
-        """Let things happen for that long."""
+        """Process events for so many seconds."""
         self._context.poll(seconds)
 
     def close(self) -> None:
-        """Disconnect; no calls any more."""
+        """Disconnect; no callback is called any more."""
         self._context.close()
 
 
-class _Followed:
-    """One PV. Each connection has new subscriptions, of the type and size that the PV has now.
+class _Subscription:
+    """The subscriptions to one PV: new ones for each connection, of the type and size that the PV has now.
 
-    The first answer to the subscription for metadata opens the one for values, so that metadata are known before
-    values; text has none.
+    The first answer to the subscription for metadata opens the one for values, so that metadata come before values;
+    text has none.
     """
 
-    def __init__(self, context: libca.Context, pv: str, listener: Listener) -> None:
+    def __init__(self, context: libca.Context, pv: str, listener: PvListener) -> None:
         self._context = context
         self._pv = pv
         self._listener = listener
@@ -84,7 +94,7 @@ class _Followed:
         self._channel = context.channel(pv, self._connection)
 
     def _connection(self, native: int, size: int) -> None:
-        self._lose()
+        self._disconnect()
         self._native, self._size = native, size
         if native != NOT_CONNECTED:
             self._open()
@@ -113,7 +123,7 @@ class _Followed:
         elif metadata == self._metadata:
             return
         self._metadata = metadata
-        self._listener.describe(metadata)
+        self._listener.metadata_changed(metadata)
 
     def _value(self, status: int, data: bytes) -> None:
         if status != NORMAL:
@@ -128,23 +138,28 @@ class _Followed:
         self.connected = True
         self._listener.connected()
 
-    def _lose(self) -> None:
-        self._channel.silence()
+    def _disconnect(self) -> None:
+        self._channel.unregister_handlers()
         if self.connected:
             self.connected = False
-            self._listener.lost()
+            self._listener.disconnected()
 
     def _fail(self, status: int) -> None:
-        """The IOC does not let us read, or cannot."""
+        """Try again later: the IOC does not let us read the PV, or cannot."""
         if status == DISCONNECTED:
             return
         warning = libca.message(status)
         if warning not in self._warned:
             self._warned.add(warning)
-            log.warning("%s: cannot be read, trying on (%s)", self._pv, warning)
-        self._lose()
+            log.warning(
+                "%s cannot be read: %s; trying again every %g s, not archived until then",
+                self._pv,
+                warning,
+                RETRY_PERIOD,
+            )
+        self._disconnect()
         self._failed = True
-        self._context.later(RETRY_PERIOD, self._retry)
+        self._context.call_later(RETRY_PERIOD, self._retry)
 
     def _retry(self) -> None:
         if self._failed and self._native != NOT_CONNECTED:
@@ -152,16 +167,20 @@ class _Followed:
 
 
 class _Text:
-    """Listens to a text."""
+    """A listener that passes on a text and nothing else."""
 
     def __init__(self, changed: Callable[[str], None]) -> None:
         self._changed = changed
 
-    def connected(self) -> None: ...
+    def connected(self) -> None:
+        """Do nothing."""
 
-    def describe(self, metadata: Metadata) -> None: ...
+    def metadata_changed(self, metadata: Metadata) -> None:
+        """Do nothing: a text has no metadata."""
 
-    def update(self, update: Update) -> None:
+    def update(self, update: PvUpdate) -> None:
+        """Pass on the text."""
         self._changed(str(update.value))
 
-    def lost(self) -> None: ...
+    def disconnected(self) -> None:
+        """Do nothing: the last text holds until there is a new one."""

@@ -1,4 +1,4 @@
-"""The structures in which Channel Access sends values and metadata (epics-base, db_access.h), from their bytes.
+"""Decoders of the structures in which Channel Access sends values and metadata (epics-base, db_access.h).
 
 A structure's type is the type of a field (STRING to DOUBLE) plus TIME (alarm, stamp, values) or CTRL (alarm,
 metadata, values). libca hands them out in the byte order of this machine.
@@ -10,24 +10,27 @@ from collections.abc import Callable
 from math import isfinite
 from struct import Struct, iter_unpack
 
-from archiver.ca.listener import Update
+from archiver.ca.listener import PvUpdate
 from archiver.sample import STATUSES, Metadata, Range, Value
 
+# DBR_STRING to DBR_DOUBLE, and the first types of DBR_TIME_* and DBR_CTRL_* (db_access.h).
 STRING, SHORT, FLOAT, ENUM, CHAR, LONG, DOUBLE = TYPES = range(7)
 TIME, CTRL = 14, 28
 
-EPICS_EPOCH_NS = 631_152_000 * 10**9  # from 1970 to 1990, which is 0 for EPICS
+# From 1970 to 1990, where EPICS begins to count.
+EPICS_EPOCH_NS = 631_152_000 * 10**9
 UDF = STATUSES.index("UDF")
+# Bytes of the word of an enum (MAX_ENUM_STRING_SIZE).
 WORD_SIZE = 26
 
 _VALUES = ("40s", "h", "f", "H", "B", "i", "d")
 _WIDTHS = (40, 2, 4, 2, 1, 4, 8)
 
-# Status, severity, seconds and nanoseconds since 1990.
+# Of DBR_TIME_*: status, severity, seconds and nanoseconds since 1990.
 _TIME = tuple("=hhII" + padding for padding in ("", "2x", "", "2x", "3x", "", "4x"))
 
-# Precision where there is one, unit, and limits: display high and low, alarm high, warning high and low, alarm low,
-# control high and low. Of an enum the number of its words, and room for sixteen.
+# Of DBR_CTRL_*: precision where there is one, unit, and limits: display high and low, alarm high, warning high and
+# low, alarm low, control high and low. Of an enum the number of its words, and room for sixteen.
 _CTRL = {
     SHORT: Struct("=4x8s8h"),
     FLOAT: Struct("=4xh2x8s8f"),
@@ -37,23 +40,23 @@ _CTRL = {
     DOUBLE: Struct("=4xh2x8s8d"),
 }
 
+# Type of structure -> bytes before its values, bytes of one value.
 LAYOUT = {
     **{TIME + native: (Struct(_TIME[native]).size, _WIDTHS[native]) for native in TYPES},
     **{CTRL + native: (head.size, _WIDTHS[native]) for native, head in _CTRL.items()},
 }
-"""Type of structure -> bytes before its values, bytes of one value."""
 
-Decoder = Callable[[bytes], Update | None]
-"""From a TIME structure; None for a record that was never processed: it has no value."""
+# Decodes a TIME structure; None for a record that was never processed: it has no value.
+Decoder = Callable[[bytes], PvUpdate | None]
 
 
 def is_text(native: int, count: int) -> bool:
-    """Whether a field of this type, with room for so many values, holds text; text has no metadata."""
+    """Return whether a field of this type, with room for so many values, holds text; text has no metadata."""
     return native == STRING or (native == CHAR and count > 1)
 
 
 def decoder(native: int, count: int) -> Decoder:
-    """For a field of this type, with room for so many values."""
+    """Return the decoder for a field of this type, with room for so many values."""
     if count == 1 and native != STRING:
         unpack = Struct(_TIME[native] + _VALUES[native]).unpack
         return lambda data: _update(*unpack(data))
@@ -63,7 +66,7 @@ def decoder(native: int, count: int) -> Decoder:
 
 
 def metadata(native: int, data: bytes) -> Metadata:
-    """From a CTRL structure."""
+    """Return the metadata of a CTRL structure of a field of this type."""
     fields = _CTRL[native].unpack_from(data)
     if native == ENUM:
         count, words = fields
@@ -79,11 +82,11 @@ def metadata(native: int, data: bytes) -> Metadata:
     )
 
 
-def _update(status: int, severity: int, seconds: int, nanoseconds: int, value: Value) -> Update | None:
+def _update(status: int, severity: int, seconds: int, nanoseconds: int, value: Value) -> PvUpdate | None:
     if status == UDF and not seconds:
         return None
     word = STATUSES[status] if 0 <= status < len(STATUSES) else str(status)
-    return Update(EPICS_EPOCH_NS + seconds * 1_000_000_000 + nanoseconds, value, severity, word)
+    return PvUpdate(EPICS_EPOCH_NS + seconds * 1_000_000_000 + nanoseconds, value, severity, word)
 
 
 def _numbers(native: int) -> Callable[[bytes], Value]:
@@ -97,7 +100,7 @@ def _texts(data: bytes) -> str:
 
 
 def _text(data: bytes) -> str:
-    """Channel Access does not say how text is encoded: what is no UTF-8 is Latin-1, as IOCs write the degree sign."""
+    """Return a text; one that is not UTF-8 is Latin-1, as IOCs write the degree sign (CA defines no encoding)."""
     data = data.partition(b"\0")[0]
     try:
         return data.decode()
@@ -106,5 +109,5 @@ def _text(data: bytes) -> str:
 
 
 def _range(low: float, high: float) -> Range:
-    """A limit that is not set is NaN on the wire."""
+    """Return a range; a limit that is not set is NaN on the wire."""
     return (low if isfinite(low) else None, high if isfinite(high) else None)

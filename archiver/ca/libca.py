@@ -1,7 +1,7 @@
 """libca, the Channel Access library of EPICS base, by ctypes: its callbacks become calls in the thread that polls.
 
 libca calls back from threads of its own, one for each server. There a callback only puts what came into a queue,
-which `Context.poll` empties: nothing is missed or merged while the polling thread is busy for some seconds.
+which ``Context.poll`` empties: nothing is missed or merged while the polling thread is busy for some seconds.
 """
 
 from __future__ import annotations
@@ -24,24 +24,26 @@ from archiver.ca.dbr import LAYOUT
 NORMAL, DISCONNECTED = cadef.ECA_NORMAL, cadef.ECA_DISCONN
 LOG, ALARM, PROPERTY = cadef.DBE_LOG, cadef.DBE_ALARM, cadef.DBE_PROPERTY
 NOT_CONNECTED = cadef.TYPENOTCONN
-LATENCY = 0.05  # s, at most, from a callback to the call that it becomes
+# Seconds, at most, from a callback to the call that it becomes.
+LATENCY = 0.05
+# The number of the handler of libca's exceptions.
 EXCEPTION = 0
 
 log = logging.getLogger(__name__)
 message = cadef.ca_message
 
+# Called for a subscription or a get with an ECA status, and if that is NORMAL with a structure (see dbr.py).
 Handler = Callable[[int, bytes], None]
-"""What came for a subscription or a get: an ECA status, and if that is NORMAL a structure (archiver/dbr.py)."""
 
+# Called with a channel's state: the type of its field, or NOT_CONNECTED, and for how many values there is room.
 ConnectionHandler = Callable[[int, int], None]
-"""A channel's state now: the type of its field, or NOT_CONNECTED, and for how many values there is room."""
 
-Queue = deque[tuple[int, int, Any]]
-"""The number of a handler, and what to call it with."""
+# The number of a handler, and its two arguments.
+CallQueue = deque[tuple[int, int, Any]]
 
 
 class _Event(ctypes.Structure):
-    """event_handler_args of cadef.h, with a number for its user's pointer: that costs less and cannot dangle."""
+    """The structure event_handler_args of cadef.h, with a number for its user pointer: cheaper, and cannot dangle."""
 
     _fields_ = (
         ("number", ctypes.c_size_t),
@@ -57,7 +59,7 @@ _event_handler = ctypes.CFUNCTYPE(None, _Event)
 
 
 def _function(name: str, returns: Any, *arguments: Any) -> Any:
-    """One of our own: cadef's keep the types that others use them with."""
+    """Return a function of libca with types of our own: those of cadef keep the types that others use them with."""
     function = cadef.libca[name]
     function.restype, function.argtypes = returns, arguments
     return function
@@ -78,12 +80,12 @@ _element_count = _function("ca_element_count", ctypes.c_ulong, _pointer)
 
 
 class Context:
-    """Belongs to the thread that makes it, and must be closed before the interpreter ends."""
+    """A client context of libca. It belongs to the thread that makes it; close it before the interpreter ends."""
 
     def __init__(self) -> None:
-        # By its default libca comes to look every 5 min only for an IOC that has long been away; this is its least.
+        # libca searches for an IOC that has long been away every 5 min only by default; 60 s is the least it allows.
         os.environ.setdefault("EPICS_CA_MAX_SEARCH_PERIOD", "60")
-        self._queue: Queue = deque()
+        self._queue: CallQueue = deque()
         self._numbers = count(EXCEPTION + 1)
         self._handlers: dict[int, Callable[[int, Any], None]] = {EXCEPTION: self._exception}
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -94,17 +96,21 @@ class Context:
         cadef.ca_context_create(1)
         cadef.ca_add_exception_event(self._on_exception, None)
 
-    def channel(self, pv: str, handler: ConnectionHandler) -> Channel:
-        """It is looked for until the end; `handler` is called with each connection and disconnection."""
+    def channel(self, pv: str, handler: ConnectionHandler) -> ClientChannel:
+        """Create a channel, which libca searches for until ``close``.
+
+        ``handler`` is called with each connection and disconnection.
+        """
         chid = ctypes.c_void_p()
         _create_channel(pv.encode(), self._on_connection, self.register(handler), 0, ctypes.byref(chid))
-        return Channel(self, chid)
+        return ClientChannel(self, chid)
 
-    def later(self, seconds: float, call: Callable[[], None]) -> None:
+    def call_later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call a function once after so many seconds, in ``poll``."""
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), call))
 
     def poll(self, seconds: float) -> None:
-        """Call for that long what is to be called."""
+        """Call the handlers and timers that are due, for so many seconds."""
         end = time.monotonic() + seconds
         while (remaining := end - time.monotonic()) > 0:
             cadef.ca_pend_event(min(LATENCY, remaining))
@@ -113,18 +119,21 @@ class Context:
                 heapq.heappop(self._timers)[2]()
 
     def close(self) -> None:
+        """Disconnect all channels."""
         cadef.ca_context_destroy()
 
     def register(self, handler: Callable[[int, Any], None]) -> int:
+        """Return a number under which libca's callbacks find the handler."""
         number = next(self._numbers)
         self._handlers[number] = handler
         return number
 
-    def forget(self, number: int) -> None:
-        """Whatever still comes for it is not called."""
+    def unregister(self, number: int) -> None:
+        """Remove a handler; events that still come for it are discarded."""
         self._handlers.pop(number, None)
 
     def subscribe(self, chid: ctypes.c_void_p, number: int, dbr_type: int, size: int, mask: int) -> ctypes.c_void_p:
+        """Call ca_create_subscription; an error is passed to the handler. Return the event id."""
         evid = ctypes.c_void_p()
         status = _create_subscription(dbr_type, size, chid, mask, self._on_event, number, ctypes.byref(evid))
         if status != NORMAL:
@@ -132,6 +141,7 @@ class Context:
         return evid
 
     def get(self, chid: ctypes.c_void_p, number: int, dbr_type: int, size: int) -> None:
+        """Call ca_array_get_callback; an error is passed to the handler."""
         status = _get(dbr_type, size, chid, self._on_event, number)
         if status != NORMAL:
             self._queue.append((number, status, b""))
@@ -146,11 +156,11 @@ class Context:
     def _exception(self, status: int, context: str) -> None:
         if status not in self._exceptions:
             self._exceptions.add(status)
-            log.warning("Channel Access: %s (%s); said once", message(status), context)
+            log.warning("Channel Access: %s (%s); further ones of this kind are not logged", message(status), context)
 
 
-class Channel:
-    """One connection to a PV, with its subscriptions."""
+class ClientChannel:
+    """The channel of one PV (chid), with its subscriptions."""
 
     def __init__(self, context: Context, chid: ctypes.c_void_p) -> None:
         self._context = context
@@ -158,35 +168,36 @@ class Channel:
         self._subscriptions: list[tuple[int, ctypes.c_void_p]] = []
 
     def get(self, dbr_type: int, size: int, handler: Handler) -> None:
-        """One answer; `size`: how many values, 0 for all that there are."""
+        """Read the PV; the handler is called once. ``size``: how many values, 0 for all that there are."""
 
-        def answer(status: int, data: bytes) -> None:
-            self._context.forget(number)
+        def receive(status: int, data: bytes) -> None:
+            self._context.unregister(number)
             handler(status, data)
 
-        number = self._context.register(answer)
+        number = self._context.register(receive)
         self._context.get(self._chid, number, dbr_type, size)
 
     def subscribe(self, dbr_type: int, size: int, mask: int, handler: Handler) -> None:
+        """Subscribe to the PV with an event mask; the handler is called with each update."""
         number = self._context.register(handler)
         evid = self._context.subscribe(self._chid, number, dbr_type, size, mask)
         self._subscriptions.append((number, evid))
 
-    def silence(self) -> None:
-        """No calls for the subscriptions that there are."""
+    def unregister_handlers(self) -> None:
+        """Discard the events of all subscriptions that there are."""
         for number, _ in self._subscriptions:
-            self._context.forget(number)
+            self._context.unregister(number)
 
     def unsubscribe(self) -> None:
-        """On a connected channel only: on one that hangs libca could wait until its IOC comes back."""
-        self.silence()
+        """Clear all subscriptions. On a connected channel only: else libca could wait until the IOC comes back."""
+        self.unregister_handlers()
         for _, evid in self._subscriptions:
             if evid:
                 cadef.ca_clear_subscription(evid)
         self._subscriptions.clear()
 
 
-def _event_callback(queue: Queue) -> Callable[[_Event], None]:
+def _event_callback(queue: CallQueue) -> Callable[[_Event], None]:
     append, layout, string_at = queue.append, LAYOUT, ctypes.string_at
 
     def callback(event: _Event) -> None:
@@ -199,10 +210,10 @@ def _event_callback(queue: Queue) -> Callable[[_Event], None]:
     return callback
 
 
-def _connection_callback(queue: Queue) -> Callable[[Any], None]:
-    """It also keeps Python's state of libca's thread from connection to disconnection.
+def _connection_callback(queue: CallQueue) -> Callable[[Any], None]:
+    """Return the callback, which also keeps Python's state of libca's thread from connection to disconnection.
 
-    By itself ctypes makes one for each callback and drops it afterwards, which costs five times what an update does.
+    By itself ctypes makes a state for each callback and drops it afterwards: five times the cost of an update.
     """
     thread = threading.local()
 
@@ -221,7 +232,7 @@ def _connection_callback(queue: Queue) -> Callable[[Any], None]:
     return callback
 
 
-def _exception_callback(queue: Queue) -> Callable[[Any], None]:
+def _exception_callback(queue: CallQueue) -> Callable[[Any], None]:
     def callback(exception: Any) -> None:
         queue.append((EXCEPTION, exception.stat, (exception.ctx or b"").decode(errors="replace")))
 

@@ -1,4 +1,4 @@
-"""The contract between Channel Access and whoever wants its updates."""
+"""The contract between the Channel Access client and the users of its updates."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol
 from archiver.sample import Metadata, Value
 
 
-class Update(NamedTuple):
-    """What a PV's IOC sent: its own time stamp (ns since 1970, UTC), and value, severity (0 to 3) and status word."""
+class PvUpdate(NamedTuple):
+    """A value from a PV's IOC: the IOC's time stamp (ns since 1970, UTC), value, severity (0 to 3), status word."""
 
     stamp_ns: int
     value: Value
@@ -16,17 +16,20 @@ class Update(NamedTuple):
     status: str
 
 
-class Listener(Protocol):
-    """One PV. All calls come from the thread that polls the client, in the order in which things happened."""
+class PvListener(Protocol):
+    """The user of one PV's updates.
+
+    All methods are called by the thread that polls the client, in the order in which things happened.
+    """
 
     def connected(self) -> None:
-        """There is a connection, a new one or again; metadata and the value in force follow."""
+        """Handle a connection, the first or a new one; metadata and the value in force follow."""
 
-    def describe(self, metadata: Metadata) -> None:
-        """What holds from now on."""
+    def metadata_changed(self, metadata: Metadata) -> None:
+        """Handle the metadata that hold from now on."""
 
-    def update(self, update: Update) -> None:
-        """A value that was posted for archivers or with a change of alarm (DBE_LOG | DBE_ALARM)."""
+    def update(self, update: PvUpdate) -> None:
+        """Handle a value that was posted for archivers or with a change of alarm (DBE_LOG | DBE_ALARM)."""
 
-    def lost(self) -> None:
-        """The connection is gone; it will be looked for."""
+    def disconnected(self) -> None:
+        """Handle the loss of the connection; libca searches for the PV again."""

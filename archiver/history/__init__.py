@@ -1,4 +1,4 @@
-"""Reading the archive: what `rackioc history` prints and draws, and what notebooks get."""
+"""Reading the archive: the output of ``rackioc history``, and arrays for notebooks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ def history(
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Return a table for each PV (names or globs): a structured array of time, value, severity and status.
 
-    Times are as in `rackioc history` ("1h", "2026-11-20 14:00"), or a datetime: UTC where not said. The first row is
-    the newest before `since`, the value in force then. `pandas.DataFrame(table)` takes a table as it is.
+    Times are as in ``rackioc history`` ("1h", "2026-11-20 14:00"), or a datetime; UTC where no offset is given. The
+    first row is the newest before ``since``, the value in force then. ``pandas.DataFrame(table)`` accepts a table.
 
-    Raises HistoryError (archiver.history.query) when a PV, a time or the database is not what was meant.
+    Raises HistoryError (archiver.history.query) if a PV is not in the archive, a text is not a time, or the database
+    cannot be read.
     """
     # numpy and the database, which the IOC's process does not need
     from archiver.history.arrays import tables  # noqa: PLC0415

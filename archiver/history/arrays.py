@@ -1,4 +1,4 @@
-"""The history as columns of numpy, for notebooks."""
+"""The history as structured arrays of numpy, for notebooks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from archiver.history.query import Query, Window, ask, time_of
+from archiver.history.query import Query, Window, open_query, time_of
 from archiver.history.rows import word
 from archiver.sample import SEVERITIES, Sample, is_gap
 
@@ -22,8 +22,8 @@ _NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 @dataclass(slots=True)
-class _Columns:
-    """One PV's rows as they come. `value` is None in a gap."""
+class _Series:
+    """The rows of one PV as they come; a value is None in a gap."""
 
     times_ns: array[int] = field(default_factory=lambda: array("q"))
     values: list[object] = field(default_factory=list)
@@ -51,16 +51,19 @@ class _Columns:
 def tables(
     database: str, pvs: Sequence[str], since: str | datetime | None, until: str | datetime | None
 ) -> dict[str, Table]:
-    """A table for each PV: float64 values with NaN in gaps, or objects (words, texts, arrays) with None in gaps."""
+    """Return a table for each PV: float64 values, NaN in gaps, or objects (words, texts, arrays), None in gaps.
+
+    Raises HistoryError.
+    """
     now_ns = time.time_ns()
-    with ask(database, pvs, Window(time_of(since, now_ns), time_of(until, now_ns))) as query:
+    with open_query(database, pvs, Window(time_of(since, now_ns), time_of(until, now_ns))) as query:
         return {pv: columns.table() for pv, columns in _read(query).items()}
 
 
-def _read(query: Query) -> dict[str, _Columns]:
-    found = {pv: _Columns() for pv in query.names}
+def _read(query: Query) -> dict[str, _Series]:
+    found = {pv: _Series() for pv in query.names}
     for sample in query.samples():
-        found[sample.pv].add(sample, query.known.at(sample.pv, sample.time_ns).words)
+        found[sample.pv].add(sample, query.metadata.at(sample.pv, sample.time_ns).words)
     return found
 
 
@@ -76,7 +79,7 @@ def _floats(values: Sequence[object]) -> Table:
 
 
 def _objects(values: Sequence[object]) -> Table:
-    """One by one, or numpy would make rows and columns of arrays."""
+    """Return a column of objects, filled one by one, or numpy would make rows and columns of arrays."""
     column = np.empty(len(values), "O")
     for index, value in enumerate(values):
         column[index] = np.array(value) if isinstance(value, tuple) else value

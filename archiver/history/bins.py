@@ -1,4 +1,4 @@
-"""`--bin`: a line for each PV and bin of time in which something came."""
+"""The output of ``--bin``: a line for each PV and bin of time that has samples."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from archiver.history.formats import Cell, show_value
-from archiver.history.query import Known, Query
+from archiver.history.query import MetadataHistory, Query
 from archiver.history.rows import word
-from archiver.history.statistics import Event, Tally
+from archiver.history.statistics import HistoryEvent, Statistics
 from archiver.sample import SEVERITIES, Sample
 from archiver.times import format_time
 
@@ -17,58 +17,68 @@ COLUMNS = ("time", "pv", "count", "min", "max", "mean", "last", "unit", "severit
 
 
 class BinLine(NamedTuple):
-    """`time_ns`: where the bin begins; `last`: its last value, or the word of a gap; `severity`: the worst."""
+    """The samples of a PV in one bin.
+
+    time_ns    where the bin begins
+    last       its last value, or the word of a gap
+    severity   the worst
+    """
 
     time_ns: int
     pv: str
-    tally: Tally
+    statistics: Statistics
     last: Cell
     unit: str
     severity: str
     precision: int
 
     def exact(self) -> tuple[Cell, ...]:
-        tally = self.tally
-        numbers = (tally.minimum, tally.maximum, tally.mean)
-        return (format_time(self.time_ns), self.pv, tally.count, *numbers, self.last, self.unit, self.severity)
+        """Return the cells with all digits."""
+        statistics = self.statistics
+        numbers = (statistics.minimum, statistics.maximum, statistics.mean)
+        return (format_time(self.time_ns), self.pv, statistics.count, *numbers, self.last, self.unit, self.severity)
 
     def shown(self) -> tuple[str, ...]:
+        """Return the cells with the PV's precision."""
         time, pv, count, *values, unit, severity = self.exact()
         return (str(time), str(pv), str(count), *(show_value(each, self.precision) for each in values), str(unit),
                 str(severity))  # fmt: skip
 
 
 @dataclass(slots=True)
-class _Open:
-    """A bin that goes on."""
+class _OpenBin:
+    """The bin of a PV that is being filled."""
 
-    tally: Tally = field(default_factory=Tally)
+    statistics: Statistics = field(default_factory=Statistics)
     last: Sample | None = None
     worst: int = 0
 
-    def add(self, event: Event) -> None:
-        self.tally.add(event.part)
+    def add(self, event: HistoryEvent) -> None:
+        self.statistics.add(event.aggregate)
         if event.sample:
             self.last, self.worst = event.sample, max(self.worst, event.sample.severity)
 
-    def close(self, time_ns: int, pv: str, known: Known) -> BinLine:
-        metadata = known.at(pv, self.last.time_ns if self.last else time_ns)
+    def close(self, time_ns: int, pv: str, history: MetadataHistory) -> BinLine:
+        metadata = history.at(pv, self.last.time_ns if self.last else time_ns)
         last = word(self.last.value, metadata.words) if self.last else None
-        return BinLine(time_ns, pv, self.tally, last, metadata.unit, SEVERITIES[self.worst], metadata.precision)
+        return BinLine(time_ns, pv, self.statistics, last, metadata.unit, SEVERITIES[self.worst], metadata.precision)
 
 
-def bin_lines(events: Iterable[Event], query: Query, width_ns: int) -> Iterator[BinLine]:
-    """Bins begin at multiples of their width since 1970 UTC; what leads the window is in none of them."""
-    begin_ns, bins = 0, dict[str, _Open]()
+def bin_lines(events: Iterable[HistoryEvent], query: Query, width_ns: int) -> Iterator[BinLine]:
+    """Yield the bins in order of time; they begin at multiples of their width since 1970 UTC.
+
+    The values in force at the begin of the window are in none of them.
+    """
+    begin_ns, bins = 0, dict[str, _OpenBin]()
     for event in events:
         if event.time_ns < query.window.begin_ns:
             continue
         if event.time_ns >= begin_ns + width_ns:
             yield from _close(begin_ns, bins, query)
             begin_ns, bins = event.time_ns // width_ns * width_ns, {}
-        bins.setdefault(event.pv, _Open()).add(event)
+        bins.setdefault(event.pv, _OpenBin()).add(event)
     yield from _close(begin_ns, bins, query)
 
 
-def _close(begin_ns: int, bins: dict[str, _Open], query: Query) -> Iterator[BinLine]:
-    return (bins[pv].close(begin_ns, pv, query.known) for pv in query.names if pv in bins)
+def _close(begin_ns: int, bins: dict[str, _OpenBin], query: Query) -> Iterator[BinLine]:
+    return (bins[pv].close(begin_ns, pv, query.metadata) for pv in query.names if pv in bins)

@@ -1,4 +1,4 @@
-"""What `rackioc history` prints or draws."""
+"""The command ``rackioc history``: it prints or draws the history."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import TextIO
 
 from archiver.history import bins, rows, summary
 from archiver.history.curves import Picture, picture
-from archiver.history.formats import FORMATS, Line
-from archiver.history.progress import watched
-from archiver.history.query import HistoryError, Query, Window, ask, time_of
+from archiver.history.formats import FORMATS, OutputLine
+from archiver.history.progress import with_progress
+from archiver.history.query import HistoryError, Query, Window, open_query, time_of
 from archiver.history.statistics import events
 from archiver.sample import Sample
 from archiver.units import seconds
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
-    """The options of the command as they were given; of the last five at most one; without any, the rows."""
+class HistoryOptions:
+    """The options of the command as they were given; the last five are views, of which at most one may be given."""
 
     pvs: Sequence[str]
     database: str
@@ -34,86 +34,92 @@ class Question:
     terminal: bool = False
 
     def views(self) -> list[str]:
+        """Return the options given that show something other than the rows."""
         asked = {"at": self.at, "stat": self.stat or None, "bin": self.bin, "plot": self.plot,
                  "terminal": self.terminal or None}  # fmt: skip
         return [f"--{name}" for name, value in asked.items() if value is not None]
 
     def check(self) -> None:
-        """HistoryError for options that do not go together, before anything is read."""
+        """Raise HistoryError for options that do not go together, before anything is read."""
         views = self.views()
         if len(views) > 1:
             raise HistoryError(f"{' and '.join(views)} exclude each other: give one of them")
         if self.at is not None and (self.since or self.until):
-            raise HistoryError("--at is one time, --since and --until are a window: give one or the other")
+            raise HistoryError("--at is one time, --since and --until are a window: give --at or the others")
         if self.form and (self.plot or self.terminal):
             raise HistoryError(f"--format is for rows and numbers: leave it out with {views[0]}")
         if self.form and self.form not in FORMATS:
-            raise HistoryError(f"{self.form!r} is no format: choose one of {', '.join(FORMATS)}")
+            raise HistoryError(f"{self.form!r} is not a format: choose one of {', '.join(FORMATS)}")
         if self.plot and self.plot.suffix.lower() != ".png":
-            raise HistoryError(f"{self.plot}: the picture is a PNG: give its file a name that ends in .png")
+            raise HistoryError(f"{self.plot}: the picture is a PNG file: give it a name that ends in .png")
         if self.plot and not self.plot.parent.is_dir():
             raise HistoryError(f"{self.plot}: there is no directory {self.plot.parent}")
 
     def window(self, now_ns: int) -> Window:
+        """Return the window of the options. Raises HistoryError."""
         if self.at is not None:
             moment = time_of(self.at, now_ns)
             return Window(moment, moment)
         return Window(time_of(self.since, now_ns), time_of(self.until, now_ns))
 
     def width_ns(self) -> int:
+        """Return the width of the bins, 0 without ``--bin``. Raises HistoryError."""
         try:
             width_ns = round(seconds(self.bin or 0) * 1e9)
         except ValueError as error:
             raise HistoryError(f"--bin: {error}") from None
         if self.bin is not None and not width_ns:
-            raise HistoryError("--bin: must be longer than 0")
+            raise HistoryError("--bin must be longer than 0")
         return width_ns
 
 
-def answer(question: Question, out: TextIO, err: TextIO) -> None:
-    """Print or draw it; on `err`, if it is a terminal, how far a long question has come, and what was left out."""
-    question.check()
-    now_ns, width_ns = time.time_ns(), question.width_ns()
-    with ask(question.database, question.pvs, question.window(now_ns)) as query:
+def show_history(options: HistoryOptions, out: TextIO, err: TextIO) -> None:
+    """Print or draw the history on ``out``; PVs without it and, on a terminal, the progress on ``err``.
+
+    Raises HistoryError.
+    """
+    options.check()
+    now_ns, width_ns = time.time_ns(), options.width_ns()
+    with open_query(options.database, options.pvs, options.window(now_ns)) as query:
         samples = query.samples()
-        streams = question.views() in ([], ["--bin"])
-        if err.isatty() and not (streams and out.isatty()):  # lines that run over the screen are progress enough
-            samples = watched(samples, query.window, err)
-        if question.plot or question.terminal:
-            _draw(question, picture(samples, query, now_ns), out, err)
-        elif question.at is not None:
-            _print(question, rows.COLUMNS, rows.rows(_in_force(samples, query, err), query.known), out)
-        elif question.stat:
-            _print(question, summary.COLUMNS, summary.summaries(events(samples, query), query, now_ns), out)
+        streams = options.views() in ([], ["--bin"])
+        if err.isatty() and not (streams and out.isatty()):  # lines that scroll over the screen are progress enough
+            samples = with_progress(samples, query.window, err)
+        if options.plot or options.terminal:
+            _draw(options, picture(samples, query, now_ns), out, err)
+        elif options.at is not None:
+            _print(options, rows.COLUMNS, rows.rows(_in_force(samples, query, err), query.metadata), out)
+        elif options.stat:
+            _print(options, summary.COLUMNS, summary.summaries(events(samples, query), query, now_ns), out)
         elif width_ns:
-            _print(question, bins.COLUMNS, bins.bin_lines(events(samples, query), query, width_ns), out)
+            _print(options, bins.COLUMNS, bins.bin_lines(events(samples, query), query, width_ns), out)
         else:
-            _print(question, rows.COLUMNS, rows.rows(samples, query.known), out)
+            _print(options, rows.COLUMNS, rows.rows(samples, query.metadata), out)
 
 
-def _print(question: Question, columns: Sequence[str], lines: Iterable[Line], out: TextIO) -> None:
-    FORMATS[question.form or "table"](columns, lines, out)
+def _print(options: HistoryOptions, columns: Sequence[str], lines: Iterable[OutputLine], out: TextIO) -> None:
+    FORMATS[options.form or "table"](columns, lines, out)
 
 
 def _in_force(samples: Iterable[Sample], query: Query, err: TextIO) -> Iterator[Sample]:
-    """The newest sample of each PV, in the order in which the PVs were asked for."""
+    """Yield the newest sample of each PV, in the order in which the PVs were given."""
     newest = {sample.pv: sample for sample in samples}
     for pv in query.names:
         if pv in newest:
             yield newest[pv]
         else:
-            print(f"{pv}: nothing was known of it then; its first row is later", file=err)
+            print(f"{pv} has no value at that time: its first row is later", file=err)
 
 
-def _draw(question: Question, drawing: Picture, out: TextIO, err: TextIO) -> None:
+def _draw(options: HistoryOptions, drawing: Picture, out: TextIO, err: TextIO) -> None:
     for sentence in drawing.left_out:
         print(sentence, file=err)
     if not drawing.axes:
-        raise HistoryError("there is nothing to plot: no numbers and no states in this window")
-    if question.plot:
+        raise HistoryError("there is nothing to plot: the window has no numbers and no states")
+    if options.plot:
         from archiver.history import plot  # noqa: PLC0415 - matplotlib takes half a second, which rows need not wait for
 
-        plot.save(drawing, question.plot)
+        plot.save(drawing, options.plot)
     else:
         from archiver.history import terminal  # noqa: PLC0415
 

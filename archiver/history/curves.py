@@ -1,4 +1,4 @@
-"""What a plot shows: PVs as lines, those of one unit together."""
+"""The contents of a plot: PVs as lines, those of one unit on one axis."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from archiver.history.query import Query
 from archiver.sample import Sample, is_gap
 
 NAN = float("nan")
+# The least width of a plot, for rows that are all at one time.
 LEAST_NS = 10**6
-"""What a plot is wide at least, if all happened at one time."""
 
+# Texts that stand for a value that is not a finite number.
 _NO_NUMBERS = {"NaN", "Infinity", "-Infinity"}
 
 
 @dataclass(slots=True)
 class Curve:
-    """Each value holds until the next time; NaN is a gap in the line."""
+    """The line of a PV: each value holds until the next time; NaN is a gap in the line."""
 
     pv: str
     unit: str = ""
@@ -29,6 +30,7 @@ class Curve:
     severities: array[int] = field(default_factory=lambda: array("b"))
 
     def add(self, time_ns: int, value: float, severity: int) -> None:
+        """Append a point."""
         self.times_ns.append(time_ns)
         self.values.append(value)
         self.severities.append(severity)
@@ -36,7 +38,7 @@ class Curve:
 
 @dataclass(slots=True)
 class Picture:
-    """The axes, one a unit or set of words, and a sentence for each PV that cannot be drawn."""
+    """The axes, one for each unit or set of words, and a sentence for each PV that cannot be drawn."""
 
     begin_ns: int
     end_ns: int
@@ -45,19 +47,22 @@ class Picture:
 
 
 def picture(samples: Iterable[Sample], query: Query, now_ns: int) -> Picture:
-    """The value in force at the window's begin is drawn from there on, the last one up to its end."""
+    """Return the contents of a plot of the samples.
+
+    The value in force at the window's begin is drawn from there on, the last one up to its end.
+    """
     begin_ns, end_ns = query.window.begin_ns, min(query.window.end_ns, now_ns)
     curves = {pv: Curve(pv) for pv in query.names}
     left_out: dict[str, str] = {}
     for sample in samples:
         value = _number(sample)
         if value is None:
-            left_out[sample.pv] = f"{sample.pv} holds {_kind(sample)}, which no line can show: it is not in the plot"
+            left_out[sample.pv] = f"{sample.pv} is not in the plot: it holds {_kind(sample)}, which no line can show"
         else:
             curves[sample.pv].add(max(sample.time_ns, begin_ns), value, sample.severity)
     drawn = [curve for pv, curve in curves.items() if pv not in left_out and any(map(math.isfinite, curve.values))]
     for curve in drawn:
-        metadata = query.known.at(curve.pv, end_ns)
+        metadata = query.metadata.at(curve.pv, end_ns)
         curve.unit, curve.words = metadata.unit, metadata.words
     first_ns = query.window.since_ns or min((curve.times_ns[0] for curve in drawn), default=end_ns)
     last_ns = max((curve.times_ns[-1] for curve in drawn), default=end_ns)

@@ -1,4 +1,4 @@
-"""Lines of any kind as a table, csv, json and plain text."""
+"""The formats of an output: table, csv, json and plain text."""
 
 from __future__ import annotations
 
@@ -11,26 +11,31 @@ from typing import Protocol, TextIO
 
 from archiver.sample import Value
 
+# None where there is no value, as the mean of no numbers.
 Cell = Value | None
-"""None: there is nothing, as the mean of no numbers."""
 
+# Lines that decide a table's widths: it is to begin at once, and a long one is not to fill the memory.
 LOOK_AHEAD = 1000
-"""Lines from which a table takes its widths: it is to begin at once, and a long one is not to fill the memory."""
 
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 _ESCAPES = str.maketrans({"\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
-class Line(Protocol):
+class OutputLine(Protocol):
+    """A line of an output; its cells go with the columns."""
+
     def exact(self) -> Sequence[Cell]:
-        """For programs: all digits."""
+        """Return the cells for programs, with all digits."""
 
     def shown(self) -> Sequence[str]:
-        """For the eye: numbers with the precision of their PV."""
+        """Return the cells for users, with the precision of the PV."""
 
 
-def show_table(columns: Sequence[str], lines: Iterable[Line], out: TextIO) -> None:
-    """By hand, for rich takes 0.3 ms a row. A cell that is wider than all of the first lines' moves what follows."""
+def show_table(columns: Sequence[str], lines: Iterable[OutputLine], out: TextIO) -> None:
+    """Print a table, by hand, for rich takes 0.3 ms a row.
+
+    A cell that is wider than all of the first lines moves what follows.
+    """
     rest = iter(lines)
     first = [columns, *(line.shown() for line in islice(rest, LOOK_AHEAD))]
     widths = [max(map(len, column)) for column in zip(*first, strict=True)]
@@ -38,14 +43,15 @@ def show_table(columns: Sequence[str], lines: Iterable[Line], out: TextIO) -> No
         print("  ".join(map(str.ljust, cells, widths)).rstrip(), file=out)
 
 
-def show_csv(columns: Sequence[str], lines: Iterable[Line], out: TextIO) -> None:
+def show_csv(columns: Sequence[str], lines: Iterable[OutputLine], out: TextIO) -> None:
+    """Print comma-separated values with a line of the columns' names."""
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(_flat(line.exact()) for line in lines)
 
 
-def show_json(columns: Sequence[str], lines: Iterable[Line], out: TextIO) -> None:
-    """One array, an object a line: written as it is read, so that a long history needs no memory."""
+def show_json(columns: Sequence[str], lines: Iterable[OutputLine], out: TextIO) -> None:
+    """Print one array with an object for each line, as they are read, so that a long history needs no memory."""
     separator = "[\n"
     for line in lines:
         cells = (_plain(cell) for cell in line.exact())
@@ -54,14 +60,14 @@ def show_json(columns: Sequence[str], lines: Iterable[Line], out: TextIO) -> Non
     out.write("[]\n" if separator == "[\n" else "\n]\n")
 
 
-def show_text(columns: Sequence[str], lines: Iterable[Line], out: TextIO) -> None:
-    """A tab between cells; a tab or new line within one is written \\t or \\n."""
+def show_text(columns: Sequence[str], lines: Iterable[OutputLine], out: TextIO) -> None:
+    r"""Print lines with a tab between cells; a tab or new line within one is written ``\t`` or ``\n``."""
     out.write("\t".join(columns) + "\n")
     for line in lines:
         out.write("\t".join(map(_text, _flat(line.exact()))) + "\n")
 
 
-FORMATS: dict[str, Callable[[Sequence[str], Iterable[Line], TextIO], None]] = {
+FORMATS: dict[str, Callable[[Sequence[str], Iterable[OutputLine], TextIO], None]] = {
     "table": show_table,
     "csv": show_csv,
     "json": show_json,
@@ -70,7 +76,7 @@ FORMATS: dict[str, Callable[[Sequence[str], Iterable[Line], TextIO], None]] = {
 
 
 def show_value(value: Cell, precision: int) -> str:
-    """PREC 0 is what a record has that was given none: then as many digits as are worth reading."""
+    """Return a value with so many decimals; with 7 digits for PREC 0, which records have that define none."""
     if value is None:
         return ""
     if isinstance(value, float):
@@ -82,7 +88,7 @@ def show_value(value: Cell, precision: int) -> str:
 
 
 def _flat(cells: Sequence[Cell]) -> Sequence[Cell]:
-    """An array is written as json, in one cell. Few lines have one, and this is done for each."""
+    """Return the cells, arrays as json. The test is short, for few lines have an array, and each is tested."""
     if tuple not in map(type, cells):
         return cells
     return [_ENCODE(_plain(cell)) if isinstance(cell, tuple) else cell for cell in cells]
@@ -95,7 +101,7 @@ def _text(cell: Cell) -> str:
 
 
 def _plain(cell: Cell) -> Cell | list[float | str]:
-    """JSON knows no NaN: in arrays, too, it is a text then, as among single values."""
+    """Return a cell for json, which has no NaN: it is a text then, in arrays as among single values."""
     if isinstance(cell, tuple):
         return [_word_or(number) for number in cell]
     return _word_or(cell) if isinstance(cell, float) else cell

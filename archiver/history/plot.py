@@ -1,4 +1,4 @@
-"""`--plot`: the history as a picture in a file."""
+"""The output of ``--plot``: the history as a picture in a file."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from matplotlib.figure import Figure
 from archiver.history.curves import Curve, Picture
 from archiver.sample import SEVERITIES
 
+# Of MINOR, MAJOR and INVALID, as EPICS displays have them.
 COLOURS = {1: "#e6a700", 2: "#d62728", 3: "#c800c8"}
-"""Of MINOR, MAJOR and INVALID, as EPICS displays have them."""
 
 
 def save(picture: Picture, file: Path) -> None:
-    """One axis below the other, 10 inches wide; a figure without a window, drawn by Agg."""
+    """Save a picture as a PNG file: one axis below the other, 10 inches wide, drawn by Agg without a window."""
     count = len(picture.axes)
     figure = Figure(figsize=(10, 1 + 2.6 * count), layout="constrained")
     all_axes = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
     for axes, curves in zip(all_axes, picture.axes, strict=True):
         _draw(axes, curves)
     _time_axis(all_axes[-1], picture)
-    with rc_context({"agg.path.chunksize": 20_000}):  # Agg gives up on a line of a million points in one
+    with rc_context({"agg.path.chunksize": 20_000}):  # Agg fails on a line of a million points in one
         figure.savefig(file, format="png", dpi=100)
 
 
@@ -50,7 +50,7 @@ def _draw(axes: Axes, curves: Sequence[Curve]) -> None:
 
 
 def _once(severity: int, named: set[int]) -> str:
-    """In the legend an alarm's colour stands once."""
+    """Return the label of an alarm's colour; it begins with an underscore if the legend has it already."""
     label = f"_{severity}" if severity in named else SEVERITIES[severity]
     named.add(severity)
     return label

@@ -1,4 +1,4 @@
-"""How far a long question has come, for the person who waits."""
+"""The progress bar of a long query."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from rich.progress import Progress
 from archiver.history.query import Window
 from archiver.sample import Sample
 
+# After which the bar is shown, and from one of its updates to the next.
 PATIENCE_S = 1.0
 PERIOD_S = 0.2
 
 
-def watched(samples: Iterator[Sample], window: Window, err: TextIO) -> Iterator[Sample]:
-    """The samples, and if they take longer than 1 s a bar: how much of the window has been read."""
+def with_progress(samples: Iterator[Sample], window: Window, err: TextIO) -> Iterator[Sample]:
+    """Yield the samples; if it takes longer than PATIENCE_S, show on ``err`` how much of the window has been read."""
     begin_ns, end_ns = window.since_ns, min(window.end_ns, time.time_ns())
     due = time.monotonic() + PATIENCE_S
     with ExitStack() as stack:
@@ -33,7 +34,7 @@ def watched(samples: Iterator[Sample], window: Window, err: TextIO) -> Iterator[
 
 
 def _bar(err: TextIO) -> Progress:
-    """Gone when it is done; what is printed meanwhile is left alone."""
+    """Return a bar that is removed when it is done and does not redirect what is printed meanwhile."""
     return Progress(console=Console(file=err), transient=True, redirect_stdout=False, redirect_stderr=False)
 
 

@@ -1,4 +1,4 @@
-"""Asking the archive for some PVs between two times."""
+"""Queries of the archive: the rows of some PVs between two times."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ _UNKNOWN = (Dated(0, Metadata()),)
 
 
 class HistoryError(Exception):
-    """What was asked for cannot be answered: a sentence for the user."""
+    """The query cannot be answered: a sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """From when to when, both included; None is open: from the first row on, up to the newest."""
+    """A window of time, both ends included; None is open: from the first row on, or up to the newest.
+
+    Raises HistoryError if it ends before it begins.
+    """
 
     since_ns: int | None = None
     until_ns: int | None = None
@@ -37,57 +40,60 @@ class Window:
 
     @property
     def begin_ns(self) -> int:
+        """Return the begin, 0 if it is open."""
         return self.since_ns or 0
 
     @property
     def end_ns(self) -> int:
+        """Return the end, END_OF_TIME_NS if it is open."""
         return END_OF_TIME_NS if self.until_ns is None else self.until_ns
 
 
-class Known:
+class MetadataHistory:
     """The metadata of PVs, as they were at any time."""
 
     def __init__(self, metadata: Mapping[str, Sequence[Dated]]) -> None:
-        self._dated = {pv: dated or _UNKNOWN for pv, dated in metadata.items()}
+        self._entries = {pv: dated or _UNKNOWN for pv, dated in metadata.items()}
 
     def at(self, pv: str, time_ns: int) -> Metadata:
-        dated = self._dated[pv]
-        if len(dated) == 1:  # of nearly all PVs; this is done for each row
-            return dated[0].metadata
-        return dated[bisect_right(dated, time_ns, key=attrgetter("since_ns")) - 1].metadata
+        """Return the metadata of a PV that hold at a time."""
+        entries = self._entries[pv]
+        if len(entries) == 1:  # nearly always; this is done for each row
+            return entries[0].metadata
+        return entries[bisect_right(entries, time_ns, key=attrgetter("since_ns")) - 1].metadata
 
 
 @dataclass(frozen=True)
 class Query:
-    """An archive that is open, and what is asked of it."""
+    """An open archive, the PVs and the window of a query, and the PVs' metadata."""
 
     reader: Reader
     names: Sequence[str]
     window: Window
-    known: Known
+    metadata: MetadataHistory
 
     def samples(self) -> Iterator[Sample]:
-        """In order of time; the newest of each PV before the window leads, for it is in force when that opens."""
+        """Yield the samples in order of time, led by each PV's newest before the window, in force at its begin."""
         return self.reader.samples(self.names, self.window.begin_ns, self.window.end_ns)
 
     def bins(self, pv: str) -> Sequence[Bin]:
-        """What is left of stretches that were thinned; a bin belongs to the window in which it begins."""
+        """Return the bins of thinned stretches; a bin belongs to the window in which it begins."""
         return self.reader.bins(pv, self.window.begin_ns, self.window.end_ns)
 
 
 @contextmanager
-def ask(database: str, pvs: Sequence[str], window: Window) -> Iterator[Query]:
-    """Open an archive for a question about PVs (names or globs), also while the archiver writes."""
+def open_query(database: str, pvs: Sequence[str], window: Window) -> Iterator[Query]:
+    """Open an archive for a query of PVs (names or globs), also while the archiver writes. Raises HistoryError."""
     try:
         with closing(open_reader(database)) as reader:
             names = _matching(pvs, reader.names())
-            yield Query(reader, names, window, Known({pv: reader.metadata(pv) for pv in names}))
+            yield Query(reader, names, window, MetadataHistory({pv: reader.metadata(pv) for pv in names}))
     except StoreError as error:
         raise HistoryError(str(error)) from error
 
 
 def time_of(time: str | datetime | None, now_ns: int) -> int | None:
-    """HistoryError for a text that is no time."""
+    """Return the nanoseconds since 1970 UTC of a time. Raises HistoryError if a text is not a time."""
     if isinstance(time, datetime):
         return to_ns(time)
     try:
@@ -97,7 +103,7 @@ def time_of(time: str | datetime | None, now_ns: int) -> int | None:
 
 
 def _matching(pvs: Sequence[str], names: Sequence[str]) -> list[str]:
-    """The archived names that are asked for, each once however often it is named."""
+    """Return the archived names that are given as names or globs, each once. Raises HistoryError."""
     found: dict[str, None] = {}
     for pv in pvs:
         matches = [name for name in names if name == pv or fnmatchcase(name, pv)]

@@ -1,4 +1,4 @@
-"""A sample as people read it."""
+"""The rows of a history: samples with words, unit and the name of the severity."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from archiver.history.formats import Cell, show_value
-from archiver.history.query import Known
+from archiver.history.query import MetadataHistory
 from archiver.sample import SEVERITIES, Metadata, Sample, Value
 from archiver.times import format_time
 
 
-class Row(NamedTuple):
-    """A state is given by its word, a severity too, and a number has its unit."""
+class HistoryRow(NamedTuple):
+    """A sample for the output: a state and a severity by their words, a number with its unit."""
 
     time_ns: int
     pv: str
@@ -23,23 +23,27 @@ class Row(NamedTuple):
     precision: int
 
     def exact(self) -> tuple[Cell, ...]:
+        """Return the cells with all digits."""
         return (format_time(self.time_ns), *self[1:6])
 
     def shown(self) -> tuple[str, ...]:
+        """Return the cells with the PV's precision."""
         return (format_time(self.time_ns), self.pv, show_value(self.value, self.precision), *self[3:6])
 
 
 COLUMNS = ("time", "pv", "value", "unit", "severity", "status")
 
 
-def rows(samples: Iterable[Sample], known: Known) -> Iterator[Row]:
+def rows(samples: Iterable[Sample], history: MetadataHistory) -> Iterator[HistoryRow]:
+    """Yield the samples as rows."""
     for sample in samples:
-        yield to_row(sample, known.at(sample.pv, sample.time_ns))
+        yield to_row(sample, history.at(sample.pv, sample.time_ns))
 
 
-def to_row(sample: Sample, metadata: Metadata) -> Row:
+def to_row(sample: Sample, metadata: Metadata) -> HistoryRow:
+    """Return a sample as a row."""
     value = sample.value
-    return Row(
+    return HistoryRow(
         sample.time_ns,
         sample.pv,
         word(value, metadata.words),
@@ -51,7 +55,7 @@ def to_row(sample: Sample, metadata: Metadata) -> Row:
 
 
 def word(value: Value, words: tuple[str, ...]) -> Value:
-    """The word of an enum's index, if its IOC has one for it."""
+    """Return the word of an enum's index if there is one, else the value."""
     if isinstance(value, int) and value < len(words):
         return words[value] or value
     return value

@@ -1,4 +1,4 @@
-"""`--terminal`: the history as a plot of characters."""
+"""The output of ``--terminal``: the history as a plot of characters."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from archiver.history.curves import Curve, Picture
 from archiver.sample import SEVERITIES
 from archiver.times import format_time
 
+# Lines of each axis.
 HEIGHT = 16
-"""Lines of each axis."""
 
+# Ticks of the time axis; colours of MINOR, MAJOR and INVALID, and of the PVs.
 TICKS = 5
 COLOURS = {1: "orange", 2: "red", 3: "magenta"}
 LINES = ("blue+", "green", "cyan", "blue", "green+", "cyan+")
-Point = tuple[float, float]
-"""Seconds since the window's begin, and the value."""
+# Seconds since the window's begin, and the value.
+XY = tuple[float, float]
 
 
 def draw(picture: Picture, out: TextIO) -> None:
-    """As wide as the terminal; in colour where `out` is one."""
+    """Print a picture as wide as the terminal, in colour if ``out`` is one."""
     plotext.terminal.limit(False, False)  # as wide as is said below, also where there is no terminal
     for curves in picture.axes:
         heading, plot = _axes(curves, picture, shutil.get_terminal_size().columns)
@@ -35,7 +36,7 @@ def draw(picture: Picture, out: TextIO) -> None:
 
 
 def _axes(curves: Sequence[Curve], picture: Picture, columns: int) -> tuple[str, Any]:
-    """The legend is a line above, for in the plot it would cover a part of it."""
+    """Return the legend, a line above the plot, in which it would cover a part of it, and the plot."""
     column = (picture.end_ns - picture.begin_ns) / 1e9 / columns
     axes = plotext.figure.clear().theme("colorless")  # on the terminal's own background
     axes.plot_size(columns, HEIGHT)
@@ -62,8 +63,8 @@ def _ticks(axes: Any, words: Sequence[str], picture: Picture) -> None:
 
 
 def _line(axes: Any, curve: Curve, colour: str, begin_ns: int, column: float) -> Any:
-    """Steps, and no line to where a stretch begins."""
-    steps: list[Point] = []
+    """Return the steps of a curve, without a line to the begin of a stretch."""
+    steps: list[XY] = []
     begins = []
     for stretch in _stretches(curve, begin_ns):
         begins.append(len(steps))
@@ -74,9 +75,9 @@ def _line(axes: Any, curve: Curve, colour: str, begin_ns: int, column: float) ->
     return line
 
 
-def _stretches(curve: Curve, begin_ns: int) -> Iterator[list[Point]]:
-    """The points from gap to gap, each stretch up to where its gap begins."""
-    stretch: list[Point] = []
+def _stretches(curve: Curve, begin_ns: int) -> Iterator[list[XY]]:
+    """Yield the points from gap to gap, each stretch up to where its gap begins."""
+    stretch: list[XY] = []
     for time_ns, value in zip(curve.times_ns, curve.values, strict=True):
         x = (time_ns - begin_ns) / 1e9
         if not math.isnan(value):
@@ -88,27 +89,27 @@ def _stretches(curve: Curve, begin_ns: int) -> Iterator[list[Point]]:
         yield stretch
 
 
-def _alarms(curve: Curve, severity: int, begin_ns: int) -> list[Point]:
+def _alarms(curve: Curve, severity: int, begin_ns: int) -> list[XY]:
     rows = zip(curve.times_ns, curve.values, curve.severities, strict=True)
     return [((t - begin_ns) / 1e9, v) for t, v, each in rows if each == severity and not math.isnan(v)]
 
 
-def _reduced(points: Sequence[Point], column: float) -> list[Point]:
-    """Of each column of characters the first, lowest, highest and last point: plotext takes 50 us for each."""
-    kept: list[Point] = []
+def _reduced(points: Sequence[XY], column: float) -> list[XY]:
+    """Return the first, lowest, highest and last point of each column of characters: plotext takes 50 us a point."""
+    kept: list[XY] = []
     for _, group in groupby(points, lambda point: point[0] // column):
         there = list(group)
         kept += sorted({there[0], min(there, key=itemgetter(1)), max(there, key=itemgetter(1)), there[-1]})
     return kept
 
 
-def _steps(points: Sequence[Point]) -> Iterator[Point]:
-    """With the corners between them: a value holds until the next."""
+def _steps(points: Sequence[XY]) -> Iterator[XY]:
+    """Yield the points with the corners between them: a value holds until the next."""
     yield points[0]
     for (_, before), (x, y) in pairwise(points):
         yield x, before
         yield x, y
 
 
-def _coordinates(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+def _coordinates(points: Sequence[XY]) -> tuple[list[float], list[float]]:
     return [x for x, _ in points], [y for _, y in points]

@@ -1,1 +1,1 @@
-"""The tables of the two loggers that rackioc takes over from, and what fills them."""
+"""The tables of the two former loggers, and the loggers that fill them in their place."""

@@ -1,4 +1,4 @@
-"""The tables of the two loggers that rackioc takes over from: their columns, made where they are not there yet."""
+"""The tables of the two former loggers: their columns; they are created where they do not exist."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Boolean, Column, Connection, DateTime, Float, Index, Integer, MetaData, Table, inspect
 from sqlalchemy.types import TypeEngine
 
-from archiver.settings import Archive, Measurements, Temperatures
+from archiver.settings import ArchiveSettings, MeasurementSettings, TemperatureSettings
 from archiver.storage.database import connect
 from archiver.storage.store import StoreError
 from archiver.storage.url import url_of
@@ -25,19 +25,20 @@ _TYPES: dict[str, TypeEngine[Any]] = {
     "is_overcurrent_protection_active": Boolean(),
     "is_current_out_of_spec": Boolean(),
 }
+# The columns of the table of measurements, and those that tell its rows apart.
 MEASUREMENTS = tuple(_TYPES)
 _KEY = MEASUREMENTS[:2]
 
 
-def make_tables(archive: Archive) -> None:
-    """Make the tables that the configuration asks for; those that are there stay as they are. Raises StoreError."""
+def make_tables(archive: ArchiveSettings) -> None:
+    """Create the tables of the configuration; those that exist stay as they are. Raises StoreError."""
     if wanted := tables(archive):
         with connect(url_of(archive.database)) as connection:
             prepare(connection, wanted)
 
 
-def tables(archive: Archive) -> list[Table]:
-    """Those that the configuration asks for, as they are made where there are none."""
+def tables(archive: ArchiveSettings) -> list[Table]:
+    """Return the tables of the configuration, as they are created where they do not exist."""
     found = []
     if archive.measurements is not None:
         found.append(_measurements(archive.measurements))
@@ -47,7 +48,7 @@ def tables(archive: Archive) -> list[Table]:
 
 
 def prepare(connection: Connection, tables: Sequence[Table]) -> None:
-    """Make what is not there, in a transaction of its own. A table that is there stays as it is, whoever made it.
+    """Create what does not exist, in a transaction of its own. A table that exists stays as it is, whoever made it.
 
     Raises StoreError for one that lacks a column; errors of the database are raised as they are.
     """
@@ -62,7 +63,7 @@ def prepare(connection: Connection, tables: Sequence[Table]) -> None:
                     index.create(connection)
 
 
-def _measurements(settings: Measurements) -> Table:
+def _measurements(settings: MeasurementSettings) -> Table:
     return Table(
         settings.table,
         MetaData(),
@@ -72,7 +73,7 @@ def _measurements(settings: Measurements) -> Table:
     )
 
 
-def _temperatures(settings: Temperatures) -> Table:
+def _temperatures(settings: TemperatureSettings) -> Table:
     time, *thermocouples = settings.columns
     return Table(
         settings.table,
@@ -88,8 +89,8 @@ def _check_columns(connection: Connection, table: Table) -> None:
     missing = [name for name in filled if name.lower() not in present]
     if missing:
         raise StoreError(
-            f"the table {table.name} has no column {', '.join(missing)}: add what is missing, "
-            "or name another table in the configuration"
+            f"the table {table.name} has no column {', '.join(missing)}: add it, "
+            "or name another table in the configuration (table)"
         )
 
 

@@ -1,4 +1,4 @@
-"""Rows for the table of the SE521 data logger, read over Channel Access when they are due."""
+"""The rows of the table of the SE521 data logger, read over Channel Access when they are due."""
 
 from __future__ import annotations
 
@@ -8,80 +8,92 @@ from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean
 
-from archiver.ca.listener import Update
-from archiver.loggers.timestamps import Stamps, Steady
-from archiver.loggers.values import Put, Read, Updates, is_open, number
-from archiver.settings import Temperatures
-from archiver.storage.store import SeedRow
+from archiver.ca.listener import PvUpdate
+from archiver.loggers.timestamps import Stamps, SteadyClock
+from archiver.loggers.values import AddRows, Get, Updates, is_open, number
+from archiver.settings import TemperatureSettings
+from archiver.storage.store import TableRow
 from archiver.units import seconds
 
 
 @dataclass
-class _Window:
-    """The readings around one full interval, in which the instrument was `there` or not."""
+class _Readings:
+    """The readings around one full interval.
 
-    turn: int
+    period     the number of the interval since 1970
+    reading    the number of the last reading that was asked for
+    waiting    readings that were asked for and have not come
+    ended      True when no more are asked for
+    connected  True if the instrument answered at least once
+    values     the valid values of each thermocouple, C
+    """
+
+    period: int
     reading: int = -1
     waiting: int = 0
     ended: bool = False
-    there: bool = False
+    connected: bool = False
     values: tuple[list[float], ...] = field(default_factory=lambda: ([], [], [], []))
 
-    def take(self, updates: Sequence[Update | None]) -> None:
+    def add(self, updates: Sequence[PvUpdate | None]) -> None:
+        """Add a reading of the four thermocouples; None for one that did not answer."""
         for values, update in zip(self.values, updates, strict=True):
             value = number(update)
             if value is not None:
                 values.append(value)
-            self.there |= value is not None or is_open(update)
+            self.connected |= value is not None or is_open(update)
 
 
-class TemperatureLog:
-    """One row per interval: the means of some readings, half of them before the full interval, half of them after."""
+class TemperatureLogger:
+    """The logger of one row per interval: means of readings, half of them before the full interval, half after it."""
 
-    def __init__(self, settings: Temperatures, prefix: str, read: Read, put: Put, stamps: Stamps) -> None:
+    def __init__(
+        self, settings: TemperatureSettings, prefix: str, get: Get, add_rows: AddRows, stamps: Stamps
+    ) -> None:
         self._settings = settings
         self._pvs = [f"{prefix}{settings.instrument}:T{number}" for number in range(1, 5)]
-        self._read = read
-        self._put = put
+        self._get = get
+        self._add_rows = add_rows
         self._stamps = stamps
         self._interval = seconds(settings.interval)
         self._spacing = seconds(settings.spacing)
-        self._clock = Steady(self._interval)
-        self._window = _Window(turn=0, ended=True)
+        self._clock = SteadyClock(self._interval)
+        self._readings = _Readings(period=0, ended=True)
 
-    def names(self, names: Iterable[str]) -> None:
-        """Nothing to learn: an instrument has four thermocouples."""
+    def update_names(self, names: Iterable[str]) -> None:
+        """Do nothing: an instrument has four thermocouples."""
 
     def tick(self, now_s: float) -> None:
+        """Read the thermocouples when a reading is due, and store the row after the last one."""
         now = self._clock(now_s)
-        turn = math.floor(now / self._interval + 0.5)  # the nearest
+        period = math.floor(now / self._interval + 0.5)  # the nearest
         last = self._settings.readings - 1
-        reading = math.floor((now - turn * self._interval) / self._spacing + last / 2)
-        if turn != self._window.turn:
-            self._end(self._window)
-            self._window = _Window(turn)
-        window = self._window
-        if window.reading < reading <= last:
-            window.reading = reading
-            window.waiting += 1
-            self._read(self._pvs, partial(self._take, window))
+        reading = math.floor((now - period * self._interval) / self._spacing + last / 2)
+        if period != self._readings.period:
+            self._end(self._readings)
+            self._readings = _Readings(period)
+        readings = self._readings
+        if readings.reading < reading <= last:
+            readings.reading = reading
+            readings.waiting += 1
+            self._get(self._pvs, partial(self._receive, readings))
         if reading >= last:
-            self._end(window)
+            self._end(readings)
 
-    def _take(self, window: _Window, updates: Updates) -> None:
-        window.waiting -= 1
-        window.take([updates.get(pv) for pv in self._pvs])
-        if window.ended and not window.waiting:
-            self._store(window)
+    def _receive(self, readings: _Readings, updates: Updates) -> None:
+        readings.waiting -= 1
+        readings.add([updates.get(pv) for pv in self._pvs])
+        if readings.ended and not readings.waiting:
+            self._store(readings)
 
-    def _end(self, window: _Window) -> None:
-        if not window.ended:
-            window.ended = True
-            if not window.waiting:
-                self._store(window)
+    def _end(self, readings: _Readings) -> None:
+        if not readings.ended:
+            readings.ended = True
+            if not readings.waiting:
+                self._store(readings)
 
-    def _store(self, window: _Window) -> None:
-        if window.there:
-            stamp = self._stamps.take(int(window.turn * self._interval))
-            means = (fmean(values) if values else None for values in window.values)
-            self._put([SeedRow(self._settings.table, self._settings.columns, (stamp, *means), key=1)])
+    def _store(self, readings: _Readings) -> None:
+        if readings.connected:
+            stamp = self._stamps.reserve(int(readings.period * self._interval))
+            means = (fmean(values) if values else None for values in readings.values)
+            self._add_rows([TableRow(self._settings.table, self._settings.columns, (stamp, *means), key=1)])

@@ -1,18 +1,18 @@
-"""The times of the seed tables' rows: whole seconds as text, local or UTC, of which none is lost or given twice."""
+"""The time stamps of the former loggers' tables: whole seconds as text, local or UTC; none is used twice."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+# Seconds for which a used time is remembered.
 MEMORY = 7200
-"""Seconds for which a time that was given is remembered."""
 
 
-class Steady:
-    """A clock that was set back by less than `limit` seconds stands still until time has caught up with it.
+class SteadyClock:
+    """A clock that stands still when it was set back by less than ``limit`` seconds, until time has caught up.
 
-    So no row's turn comes twice. Set back by more, it would stand for too long: then time is lived through again.
+    So no interval comes twice. Set back by more, it would stand for too long: then the time passes a second time.
     """
 
     def __init__(self, limit: float) -> None:
@@ -20,6 +20,7 @@ class Steady:
         self._now = 0.0
 
     def __call__(self, now_s: float) -> float:
+        """Return the time of this clock (s) for the time of the clock that may be set."""
         if not self._now - self._limit < now_s < self._now:
             self._now = now_s
         return self._now
@@ -27,22 +28,22 @@ class Steady:
 
 @dataclass
 class Stamps:
-    """Texts such as 2026-11-21T16:30:00, with `sep` in the middle.
+    """Time stamps such as 2026-11-21T16:30:00, with ``sep`` in the middle.
 
-    In the hour that local time repeats in autumn the second pass shows its UTC offset (`offset`), or else is a second
-    late. A time that is lived through again, because the clock was set back, moves on to the next free second.
+    In the hour that local time repeats in autumn the second pass shows its UTC offset (``offset``), or else is a
+    second late. A time that comes again, because the clock was set back, moves on to the next free second.
     """
 
     utc: bool
     sep: str
     offset: bool
-    _given: set[int] = field(default_factory=set)
+    _reserved: set[int] = field(default_factory=set)
 
-    def take(self, second: int) -> str:
-        """The text for a second since 1970, not given before."""
-        while second in self._given:
+    def reserve(self, second: int) -> str:
+        """Return the text of a second since 1970, or of the next one that was not used before."""
+        while second in self._reserved:
             second += 1
-        self._given = {each for each in self._given if each > second - MEMORY} | {second}
+        self._reserved = {each for each in self._reserved if each > second - MEMORY} | {second}
         return self._text(second)
 
     def _text(self, second: int) -> str:

@@ -1,4 +1,4 @@
-"""A batch into the database: all that it takes, and in the place of what it never takes a mark."""
+"""The commit of a batch: what the database accepts is stored, what it rejects is replaced by a gap marker."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from archiver.recording.spool import Batch
 from archiver.sample import Dated, Gap, Sample, gap_marker
-from archiver.storage.store import Rejected, SeedRow, Store
+from archiver.storage.store import Rejected, Store, TableRow
 
+# Samples in one transaction, at most.
 LARGEST = 50_000
-"""Samples in one transaction."""
 
 T = TypeVar("T")
 
@@ -20,44 +20,44 @@ log = logging.getLogger(__name__)
 
 
 def commit(batch: Batch, store: Store) -> int:
-    """Store a batch, StoreError if the database cannot do it now; returns how many rows it rejected for good.
+    """Store a batch; return how many of its rows were rejected. Raises StoreError if it cannot be stored now.
 
-    Metadata come first, for samples are shown with what holds at their time.
+    Metadata come first, for samples are shown with the metadata that hold at their time.
     """
     rejected = 0
 
-    def drop(row: SeedRow, reason: str) -> None:
+    def drop_row(row: TableRow, reason: str) -> None:
         nonlocal rejected
         rejected += 1
-        log.error("a row of %s is rejected: %s", row.table, reason)
+        log.error("the database rejected a row of table %s: %s; it is not stored", row.table, reason)
 
-    def mark(sample: Sample, reason: str) -> None:
+    def mark_gap(sample: Sample, reason: str) -> None:
         nonlocal rejected
         rejected += 1
-        log.error("%s: a sample is rejected: %s", sample.pv, reason)
+        log.error("%s: the database rejected a sample: %s; marked %s", sample.pv, reason, Gap.WRITE_ERROR)
         with suppress(Rejected):  # it may be the name that is rejected
             store.add([gap_marker(sample.pv, sample.time_ns, Gap.WRITE_ERROR)])
 
-    def forget(described: tuple[str, Dated], reason: str) -> None:
-        log.error("%s: what is known of it is rejected: %s", described[0], reason)
+    def drop_metadata(item: tuple[str, Dated], reason: str) -> None:
+        log.error("%s: the database rejected its unit, limits or words: %s; they are not stored", item[0], reason)
 
     if batch.metadata:
-        _halve(lambda items: store.describe(dict(items)), list(batch.metadata.items()), forget)
+        _add_halves(lambda items: store.add_metadata(dict(items)), list(batch.metadata.items()), drop_metadata)
     if batch.rows:
-        _halve(store.add_rows, batch.rows, drop)
+        _add_halves(store.add_rows, batch.rows, drop_row)
     for start in range(0, len(batch.samples), LARGEST):
-        _halve(store.add, batch.samples[start : start + LARGEST], mark)
+        _add_halves(store.add, batch.samples[start : start + LARGEST], mark_gap)
     return rejected
 
 
-def _halve(add: Callable[[list[T]], None], items: list[T], refuse: Callable[[T, str], None]) -> None:
-    """Where the database rejects a batch, find what it rejects, and store the others."""
+def _add_halves(add: Callable[[list[T]], None], items: list[T], reject: Callable[[T, str], None]) -> None:
+    """Add items; where the database rejects some, find these by halving, and add the others."""
     try:
         add(items)
     except Rejected as error:
         if len(items) == 1:
-            refuse(items[0], str(error))
+            reject(items[0], str(error))
             return
         middle = len(items) // 2
-        _halve(add, items[:middle], refuse)
-        _halve(add, items[middle:], refuse)
+        _add_halves(add, items[:middle], reject)
+        _add_halves(add, items[middle:], reject)

@@ -1,4 +1,4 @@
-"""Where samples wait on disk while the database is away: an SQLite file, a batch a row, in order of arrival."""
+"""The spool, an SQLite file in which batches wait while the database is away, in order of arrival."""
 
 from __future__ import annotations
 
@@ -16,58 +16,61 @@ from threading import RLock
 from typing import Any, NamedTuple, Self
 
 from archiver.sample import Dated, Metadata, Sample, Value
-from archiver.storage.store import SeedRow
+from archiver.storage.store import TableRow
 
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS batch (
         id INTEGER PRIMARY KEY AUTOINCREMENT, spooled REAL NOT NULL, run INTEGER NOT NULL, count INTEGER NOT NULL,
         data BLOB NOT NULL)"""
 
-# A journal that stays takes no room to open: an archiver can start on a full disk with a spool that is there already.
+# A journal that is kept needs no room to open: an archiver can start on a full disk with a spool that exists already.
 _PRAGMAS = ("auto_vacuum = FULL", "journal_mode = PERSIST", "synchronous = FULL", "busy_timeout = 5000")
 
 
 class SpoolError(Exception):
-    """The spool takes no more: a sentence for the operator. What was not taken stays with the caller."""
+    """The spool cannot be used, or has no room: a sentence for the operator. The batch was not stored."""
 
 
 @dataclass
 class Batch:
-    """What is stored together: samples, rows of the seeds' tables, and metadata by PV."""
+    """The samples, rows of other tables, and metadata by PV, that are stored together."""
 
     samples: list[Sample] = field(default_factory=list)
-    rows: list[SeedRow] = field(default_factory=list)
+    rows: list[TableRow] = field(default_factory=list)
     metadata: dict[str, Dated] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.samples or self.rows or self.metadata)
 
     def dump(self) -> bytes:
+        """Return the batch as compressed JSON."""
         metadata = {pv: (dated.since_ns, asdict(dated.metadata)) for pv, dated in self.metadata.items()}
         return zlib.compress(json.dumps([self.samples, self.rows, metadata]).encode(), level=1)
 
     @classmethod
     def load(cls, data: bytes) -> Self:
+        """Return the batch that was dumped. Raises zlib.error or ValueError."""
         samples, rows, metadata = json.loads(zlib.decompress(data))
         return cls(
             [Sample(pv, time_ns, _value(value), *rest) for pv, time_ns, value, *rest in samples],
-            [SeedRow(table, tuple(columns), tuple(values), key) for table, columns, values, key in rows],
+            [TableRow(table, tuple(columns), tuple(values), key) for table, columns, values, key in rows],
             {pv: Dated(since, Metadata(**_tuples(about))) for pv, (since, about) in metadata.items()},
         )
 
 
 class Spooled(NamedTuple):
-    """A batch in the spool."""
+    """A batch in the spool, and its number there."""
 
     id: int
     batch: Batch
 
 
 class Spool:
-    """Used from two threads: the one that stores, and the one that sees that storing takes too long.
+    """The spool, used by the writer's thread and by the one that calls its ``guard``.
 
-    `run_ns`: when this run of the archiver began, as long as the database does not know where the former one ended;
-    it is noted with each batch. Else 0.
+    rows       how many samples and rows wait in it
+    run_ns     when this run of the archiver began, until the end of the previous run is marked in the database; then
+               0. It is stored with each batch.
     """
 
     def __init__(self, path: Path, limit: float, floor: float) -> None:
@@ -78,11 +81,11 @@ class Spool:
         self.rows = 0
         self.run_ns = 0
         self._open()
-        self._former = int(self._value("SELECT coalesce(max(id), 0) FROM batch"))
+        self._previous = int(self._value("SELECT coalesce(max(id), 0) FROM batch"))
 
     def append(self, batch: Batch) -> int:
-        """Keep a batch; the number under which it is to be removed. SpoolError when there is no room."""
-        with self._lock, self._sentences():
+        """Store a batch; return the number under which it is removed later. Raises SpoolError if there is no room."""
+        with self._lock, self._spool_errors():
             self._check_room(0)  # before the work
             data = batch.dump()
             self._check_room(len(data))
@@ -94,50 +97,51 @@ class Spool:
             return int(cursor.lastrowid or 0)
 
     def head(self) -> Spooled | None:
-        """The oldest batch."""
-        with self._lock, self._sentences():
+        """Return the oldest batch, None if the spool is empty. Raises SpoolError."""
+        with self._lock, self._spool_errors():
             row = self._connection.execute("SELECT id, data FROM batch ORDER BY id LIMIT 1").fetchone()
             return None if row is None else Spooled(row[0], Batch.load(row[1]))
 
     def leftover(self) -> Iterator[tuple[int, Batch]]:
-        """What former runs left here, the oldest first, each with its `run_ns`."""
-        with self._lock, self._sentences():
-            former = "SELECT run, data FROM batch WHERE id <= ? ORDER BY id"
-            for run_ns, data in self._connection.execute(former, (self._former,)):
+        """Yield the batches of previous runs, the oldest first, each with its ``run_ns``. Raises SpoolError."""
+        with self._lock, self._spool_errors():
+            previous = "SELECT run, data FROM batch WHERE id <= ? ORDER BY id"
+            for run_ns, data in self._connection.execute(previous, (self._previous,)):
                 yield run_ns, Batch.load(data)
 
     def remove(self, number: int) -> None:
-        """What was stored need not be kept."""
-        with self._lock, self._sentences():
+        """Delete a batch that is in the database. Raises SpoolError."""
+        with self._lock, self._spool_errors():
             self._connection.execute("DELETE FROM batch WHERE id = ?", (number,))
             self.rows = int(self._value("SELECT coalesce(sum(count), 0) FROM batch"))
 
     @property
     def oldest(self) -> float | None:
-        """When the oldest batch came (seconds since 1970)."""
-        with self._lock, self._sentences():
+        """Return when the oldest batch was spooled (seconds since 1970), None if the spool is empty."""
+        with self._lock, self._spool_errors():
             value: float | None = self._value("SELECT min(spooled) FROM batch")
             return value
 
     @property
     def size(self) -> int:
-        """Bytes of the file."""
-        with self._lock, self._sentences():
+        """Return the size of the file in bytes."""
+        with self._lock, self._spool_errors():
             return int(self._value("PRAGMA page_count")) * int(self._value("PRAGMA page_size"))
 
-    def put_aside(self) -> None:
-        """Begin with a new file; the old one is kept for whoever can mend it."""
-        with self._lock, self._sentences():
+    def set_aside(self) -> None:
+        """Begin a new file; the old one is kept as ``.broken-<seconds since 1970>``. Raises SpoolError."""
+        with self._lock, self._spool_errors():
             self._connection.close()
             self.path.rename(self.path.with_name(f"{self.path.name}.broken-{int(time.time())}"))
             self.path.with_name(f"{self.path.name}-journal").unlink(missing_ok=True)
             self._open()
 
     def close(self) -> None:
+        """Close the file."""
         self._connection.close()
 
     def _open(self) -> None:
-        with self._sentences():
+        with self._spool_errors():
             self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             for pragma in _PRAGMAS:
                 self._connection.execute(f"PRAGMA {pragma}")
@@ -146,19 +150,22 @@ class Spool:
 
     def _check_room(self, wanted: int) -> None:
         if self.size + wanted > self._limit:
-            raise SpoolError(f"{self.path}: the spool is at its limit of {self._limit / 1e6:g} MB (spool.limit)")
+            raise SpoolError(
+                f"{self.path}: the spool is full, at its limit of {self._limit / 1e6:g} MB (spool.limit)"
+            )
         free = shutil.disk_usage(self.path.parent).free
         if free - wanted < self._floor:
             raise SpoolError(
-                f"{self.path}: {free / 1e6:.0f} MB are free on its disk, and {self._floor / 1e6:g} are to stay free "
-                "(spool.floor): free some space"
+                f"{self.path}: {free / 1e6:.0f} MB are free on the disk of the spool, and "
+                f"{self._floor / 1e6:g} MB are to stay free (spool.floor): free some disk space"
             )
 
     def _value(self, sql: str) -> Any:
         return self._connection.execute(sql).fetchone()[0]
 
     @contextmanager
-    def _sentences(self) -> Iterator[None]:
+    def _spool_errors(self) -> Iterator[None]:
+        """Raise errors of SQLite, the disk and the contents as SpoolError."""
         try:
             yield
         except (sqlite3.Error, zlib.error, ValueError, OSError) as error:
@@ -166,7 +173,7 @@ class Spool:
 
 
 def _value(value: Any) -> Value:
-    """JSON knows no tuples."""
+    """Return a value of a JSON document, in which tuples are lists."""
     return tuple(value) if isinstance(value, list) else value
 
 

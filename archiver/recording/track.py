@@ -1,4 +1,4 @@
-"""What is stored of one PV, of all that its IOC sends: by its timeline and by its policy."""
+"""The selection of the updates of one PV that are stored, by its timeline and its policy."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from archiver.ca.listener import Update
-from archiver.recording.timeline import Refused, Timeline
+from archiver.ca.listener import PvUpdate
+from archiver.recording.timeline import BadStamp, Timeline
 from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
 from archiver.settings import Policy, deadband
 from archiver.units import seconds
 
+# The keep_alive of a PV whose policies give none.
 KEEP_ALIVE = "1h"
 
 log = logging.getLogger(__name__)
 
 
 class Sink(Protocol):
-    def add(self, sample: Sample) -> None: ...
+    """The receiver of what is stored: the queue."""
 
-    def describe(self, pv: str, dated: Dated) -> None: ...
+    def add(self, sample: Sample) -> None:
+        """Append a sample."""
+
+    def add_metadata(self, pv: str, dated: Dated) -> None:
+        """Append metadata of a PV."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class Rule:
 
     @classmethod
     def of(cls, policy: Policy) -> Self:
+        """Return the rule of a policy, with the defaults of what it leaves open."""
         width, relative = deadband(policy.deadband or 0)
         return cls(
             scan=seconds(policy.scan or 0),
@@ -47,6 +53,7 @@ class Rule:
         )
 
     def within_deadband(self, value: Value, stored: Value) -> bool:
+        """Return whether a value differs by less than the deadband from the stored one; False without a deadband."""
         if not self.deadband or not isinstance(value, float | int) or not isinstance(stored, float | int):
             return False
         width = self.deadband * abs(stored) if self.relative else self.deadband
@@ -54,28 +61,34 @@ class Rule:
 
 
 class Track:
-    """A PV from its first connection to the archiver's end. Periods go by the monotonic clock, rows by the IOC's."""
+    """The listener of one PV, which adds its samples, gaps and metadata to the sink.
 
-    def __init__(self, pv: str, rule: Rule, sink: Sink, refused: Counter[str], timeline: Timeline) -> None:
+    Periods are measured by the monotonic clock; rows have the IOC's time stamps.
+    """
+
+    def __init__(self, pv: str, rule: Rule, sink: Sink, rejected: Counter[str], timeline: Timeline) -> None:
         self._pv = pv
         self._rule = rule
         self._sink = sink
-        self._refused = refused
+        self._rejected = rejected
         self._timeline = timeline
         self._warned: set[str] = set()
         self._connected_ns = 0
-        self._stored: Update | None = None  # the newest row, if no gap came after it
-        self._waiting: Update | None = None  # newer than that, and to be stored when its time has come
-        self._newest: Update | None = None
+        self._stored: PvUpdate | None = None  # the newest row, if no gap came after it
+        self._waiting: PvUpdate | None = None  # newer than that, stored at the end of its period
+        self._newest: PvUpdate | None = None
         self._stored_at = 0.0
 
     def connected(self) -> None:
+        """Record the time of the connection."""
         self._connected_ns = time.time_ns()
 
-    def describe(self, metadata: Metadata) -> None:
-        self._sink.describe(self._pv, Dated(time.time_ns(), metadata))
+    def metadata_changed(self, metadata: Metadata) -> None:
+        """Store metadata with the present time."""
+        self._sink.add_metadata(self._pv, Dated(time.time_ns(), metadata))
 
-    def update(self, update: Update) -> None:
+    def update(self, update: PvUpdate) -> None:
+        """Store an update, or keep it until its time comes, or discard it, by the policy."""
         self._newest = update
         stored = self._stored
         if stored is None:
@@ -91,16 +104,17 @@ class Track:
         else:
             self._store(update)
 
-    def lost(self) -> None:
+    def disconnected(self) -> None:
+        """Store what waits, and a gap marker."""
         self._end(Gap.DISCONNECTED)
 
     def end(self) -> None:
-        """The archiver stops."""
+        """Store what waits, and the gap marker of an archiver that stops."""
         if self._connected_ns:
             self._end(Gap.ARCHIVE_OFF)
 
     def tick(self, now: float) -> None:
-        """Now and then, with the monotonic time: store what has waited long enough, or has not changed for long."""
+        """Store what has waited long enough, or has not changed for keep_alive; ``now`` is the monotonic time (s)."""
         period = self._rule.scan or self._rule.min_period
         if self._waiting and now >= self._due(period):
             self._store(self._waiting)
@@ -108,7 +122,7 @@ class Track:
             self._write(self._timeline.repeat(time.time_ns()), self._newest)
 
     def _due(self, period: float) -> float:
-        """Scans come at full multiples of their period, so that the rows of several PVs lie side by side."""
+        """Return when the waiting update is stored: scans at full multiples, the same for all PVs."""
         return (self._stored_at // period + 1) * period if self._rule.scan else self._stored_at + period
 
     def _end(self, gap: Gap) -> None:
@@ -118,23 +132,23 @@ class Track:
             self._sink.add(gap_marker(self._pv, self._timeline.gap(time.time_ns()), gap))
         self._stored = self._newest = None
 
-    def _store(self, update: Update) -> None:
+    def _store(self, update: PvUpdate) -> None:
         self._waiting = None
         try:
             time_ns = self._timeline.admit(update.stamp_ns, time.time_ns(), self._connected_ns)
-        except Refused as refused:
-            self._refuse(str(refused))
+        except BadStamp as error:
+            self._reject(str(error))
         else:
             if time_ns is not None:
                 self._write(time_ns, update)
 
-    def _write(self, time_ns: int, update: Update) -> None:
+    def _write(self, time_ns: int, update: PvUpdate) -> None:
         self._stored, self._stored_at = update, time.monotonic()
         self._sink.add(Sample(self._pv, time_ns, update.value, update.severity, update.status))
 
-    def _refuse(self, cause: str) -> None:
-        """Named once: what is wrong with one sample is wrong with the thousands that follow."""
-        self._refused[cause] += 1
+    def _reject(self, cause: str) -> None:
+        """Count a rejected sample; log each cause once a PV, for thousands may follow."""
+        self._rejected[cause] += 1
         if cause not in self._warned:
             self._warned.add(cause)
-            log.warning("%s: refusing %s", self._pv, cause)
+            log.warning("%s: rejecting samples: %s; further ones are only counted", self._pv, cause)

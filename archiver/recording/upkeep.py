@@ -1,4 +1,4 @@
-"""Deleting and thinning what is old, PV by PV, one small step at a time."""
+"""The upkeep of the archive: old rows are deleted and thinned, PV by PV, one small step at a time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from archiver.settings import Policy
 from archiver.storage.store import Store
 from archiver.units import seconds
 
+# Seconds from the end of one round over all PVs to the next.
 PERIOD = 3600.0
-"""Seconds from the end of one round over all PVs to the next."""
 
 
 class Upkeep:
-    """`policy` tells how long a PV's rows are kept, and from which age on they are thinned."""
+    """The rounds over all PVs; ``policy`` returns how long a PV's rows are kept, and when they are thinned."""
 
     def __init__(self, policy: Callable[[str], Policy]) -> None:
         self._policy = policy
@@ -22,7 +22,7 @@ class Upkeep:
         self._next = 0.0
 
     def step(self, store: Store) -> bool:
-        """One step; False when nothing is to be done before the next round."""
+        """Do one step; return False when nothing is to be done before the next round. Raises StoreError."""
         if self._round is None:
             if time.monotonic() < self._next:
                 return False

@@ -1,4 +1,4 @@
-"""From the queue to the database: in batches, through the spool while the database is away, and nothing twice."""
+"""The thread that stores: from the queue into the database, in batches, through the spool while it is away."""
 
 from __future__ import annotations
 
@@ -9,24 +9,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from archiver.recording.commit import commit
+from archiver.recording.database import PATIENCE, DatabaseLink
 from archiver.recording.queue import Queue
 from archiver.recording.spool import Batch, Spool, SpoolError
 from archiver.recording.upkeep import Upkeep
 from archiver.storage.store import Store, StoreError
 
+# Seconds from one commit to the next.
 COMMIT_PERIOD = 1.0
+# Seconds after which a batch that is being stored is spooled, too: its commit may never return.
 SLOW = 1.0
-"""Seconds after which what is being stored is spooled, too: the commit may never return."""
-
-PATIENCE = 3.0
-"""Seconds after which the database is called slow; at the start PVs are followed then, without it."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class _Current:
-    """The batch that is being stored: since when, when its oldest sample came, and its number in the spool if any."""
+    """The batch that is being stored.
+
+    since      when its storing began, seconds since 1970
+    oldest     when its oldest sample came, seconds since 1970
+    spooled    its number in the spool, None if it is not there
+    """
 
     batch: Batch
     since: float
@@ -35,10 +39,47 @@ class _Current:
 
 
 class Writer:
-    """A thread that stores; `guard` is called by another, to see that nothing waits for a slow database in memory.
+    """A thread that stores what the queue holds; ``open_store`` is tried until it succeeds, from the start on.
 
-    A batch is kept, here or in the spool, until its commit has returned, and is sent again after an error: the store
-    takes a sample once. `open_store` is tried until it succeeds, from the start on.
+    database     the store and its state
+    stored       samples and rows that were committed or rejected since the start
+    rejected     those of them that the database rejected
+    spool_error  the present error of the spool, "" if it has none
+    last_error   the last error of database or spool
+
+    Threads: the writer's own runs ``_run`` and alone calls the store. The thread of Channel Access fills the queue,
+    calls ``guard`` once a second, and ``close`` at the end. ``_lock`` is held while a batch leaves queue or current.
+
+    A batch is in one or two of these places until it is in the database; the writer moves it unless guard is named:
+
+    from       to                   when
+    queue      current              each cycle (COMMIT_PERIOD)
+    queue      spool, by guard      the database is away, or the oldest sample has waited over SLOW + COMMIT_PERIOD
+    current    database             its commit has returned; its copy in the spool, if any, is removed
+    current    and spool, by guard  its commit has lasted over SLOW
+    current    spool                its commit failed, or was not tried (see away), and it has no copy there
+    current    queue                so, and the spool has no room: it is the oldest of the queue again
+    spool      database             a cycle has time left: the oldest batch first; the current one is stored before it
+    spool      file set aside       the spool cannot be read
+
+    A batch is sent again after an error, or if it was stored but cannot be removed from the spool before the archiver
+    ends: the store adds a sample once, by PV and time. One that is in ``_removable`` is stored; it is only removed.
+
+    State of the database (``DatabaseLink.state``), and what a cycle does then:
+
+    ok         the last call succeeded: commit the current batch, replay the spool, upkeep
+    slow       a call has lasted over PATIENCE: the writer waits for it, guard spools what comes
+    away       the last call failed, or none was made: open the store if it is not; spool the current batch untried
+               while others wait in the spool or the store is not open, else commit it; replay the spool's oldest
+               batch. The first call that succeeds makes it ok
+
+    What an error does (it is logged when it begins or changes; that the database is back is logged, too):
+
+    StoreError    of a call: the database is away; the batch goes to the spool
+    Rejected      of some rows: they are counted in ``rejected``, the others are stored (see ``commit``)
+    SpoolError    samples wait in the queue, which drops the newest when it is full; guard spools nothing of the queue
+                  until the spool has stored or removed a batch
+    others        end the thread: ``guard`` raises StoreError, and the archiver ends
     """
 
     def __init__(
@@ -51,106 +92,94 @@ class Writer:
         self._queue = queue
         self._spool = spool
         self._upkeep = upkeep
-        self._open_store = open_store
-        self._store: Store | None = None
-        self._removable: set[int] = set()  # what is stored and still in the spool
+        self._removable: set[int] = set()  # numbers of batches that are stored and still in the spool
         self._current: _Current | None = None
-        self._lock = threading.Lock()  # over _current and its place in the spool
-        self._asked: float | None = None  # since when (monotonic) the database is to answer
-        self._tried = threading.Event()
+        self._lock = threading.Lock()
+        self._open_tried = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="writer")
-        self.healthy = False
-        self.error = ""
+        self.database = DatabaseLink(open_store)
         self.spool_error = ""
         self.last_error = ""
         self.stored = 0
         self.rejected = 0
 
     def start(self) -> None:
-        """Return when the store is open, or cannot be opened, or takes too long."""
+        """Start the thread; return when the store is open, or cannot be opened, or takes over PATIENCE."""
         self._thread.start()
-        self._tried.wait(PATIENCE)
+        self._open_tried.wait(PATIENCE)
 
     def guard(self) -> None:
-        """About once a second: when the database is away or takes long, see to it that all is on disk."""
+        """Spool what has waited too long, about once a second. Raises StoreError if the thread has ended."""
         if not self._thread.is_alive():
-            raise StoreError("the thread that stores has ended by a fault, see above")
-        self._spool_what_waits()
+            raise StoreError("the archiver's writer thread has ended by an internal error, logged above")
+        self._spool_waiting()
 
     def close(self) -> None:
-        """Store or spool what is left; StoreError if neither can be done."""
+        """Store or spool what is left. Raises StoreError if neither can be done."""
         self._stop.set()
-        while self._thread.is_alive():  # whoever waits for us may lose patience
+        while self._thread.is_alive():  # a supervisor may kill us while a commit does not return
             self._thread.join(SLOW)
-            self._spool_what_waits()
-        if self._store is not None:
-            self._store.close()
-        if rest := self._queue.take():
+            self._spool_waiting()
+        self.database.close()
+        if rest := self._queue.drain():
             self._keep(rest, time.time())
         if len(self._queue):
-            raise StoreError(f"{self.error or self.spool_error}; {len(self._queue)} samples are lost")
-
-    @property
-    def state(self) -> str:
-        """Of the database: ok, slow or away."""
-        asked = self._asked
-        if asked is not None and time.monotonic() > asked + PATIENCE:
-            return "slow"
-        return "ok" if self.healthy else "away"
+            raise StoreError(f"{self.database.error or self.spool_error}; {len(self._queue)} samples are lost")
 
     @property
     def oldest(self) -> float | None:
-        """When the oldest came of what is not yet committed (seconds since 1970)."""
+        """Return when the oldest sample came that is not committed (seconds since 1970), None if there is none."""
         current = self._current
         spooled = self._spool.oldest if self._spool.rows else None
         times = (self._queue.oldest, current.oldest if current else None, spooled)
         return min((each for each in times if each is not None), default=None)
 
-    def _spool_what_waits(self) -> None:
-        slow = time.time() - SLOW
-        with self._lock:
-            current = self._current
-            if current is not None and current.spooled is None and current.since < slow:
-                current.spooled = self._try_spool(current.batch)
-            since = self._queue.oldest
-            if since is not None and not self.spool_error and (not self.healthy or since < slow - COMMIT_PERIOD):
-                waiting = self._queue.take()
-                self._keep(waiting, since)
+    def cycle(self, until: float) -> None:
+        """Store what came; then, until a time of the monotonic clock, what waits in the spool, and upkeep."""
+        if not self.database.is_open:
+            self._call(self._open)
+        if current := self._begin():
+            self._store_or_keep(current)
+        while self.database.is_open and self._spool.rows and self._call(self._replay) and time.monotonic() < until:
+            pass
+        while self.database.healthy and self._call(self._step) and time.monotonic() < until:
+            pass
 
     def _run(self) -> None:
-        self._try(self._open)
-        self._tried.set()
+        self._call(self._open)
+        self._open_tried.set()
         while not self._stop.is_set():
             began = time.monotonic()
             self.cycle(began + COMMIT_PERIOD)
             self._stop.wait(max(0.0, began + COMMIT_PERIOD - time.monotonic()))
         self.cycle(time.monotonic())  # the last: what came meanwhile
 
-    def cycle(self, until: float) -> None:
-        """What came since the last time; then, as long as there is time, what waits in the spool, and upkeep."""
-        if self._store is None:
-            self._try(self._open)
-        if current := self._take():
-            self._place(current)
-        while self._store and self._spool.rows and self._try(self._replay) and time.monotonic() < until:
-            pass
-        while self.healthy and self._try(self._step) and time.monotonic() < until:
-            pass
+    def _spool_waiting(self) -> None:
+        slow = time.time() - SLOW
+        with self._lock:
+            current = self._current
+            if current is not None and current.spooled is None and current.since < slow:
+                current.spooled = self._append_to_spool(current.batch)
+            since = self._queue.oldest
+            away = not self.database.healthy
+            if since is not None and not self.spool_error and (away or since < slow - COMMIT_PERIOD):
+                self._keep(self._queue.drain(), since)
 
-    def _take(self) -> _Current | None:
+    def _begin(self) -> _Current | None:
+        """Make what the queue holds the current batch; None if it is empty."""
         with self._lock:
             now = time.time()
             oldest = self._queue.oldest or now
-            batch = self._queue.take()
+            batch = self._queue.drain()
             self._current = _Current(batch, now, oldest) if batch else None
             return self._current
 
-    def _place(self, current: _Current) -> None:
-        """Store it, else spool it, else keep it. While batches wait in the spool, they tell whether it is back."""
+    def _store_or_keep(self, current: _Current) -> None:
+        """Commit the current batch, else keep it; see ``away`` above for when it is not tried."""
         batch = current.batch
-        may_work = self.healthy or (self._store is not None and not self._spool.rows)
-        stored = may_work and self._try(lambda: self._commit(batch))
+        may_work = self.database.healthy or (self.database.is_open and not self._spool.rows)
+        stored = may_work and self._call(lambda: self._commit(batch))
         with self._lock:
             self._current = None
             if current.spooled is None and not stored:
@@ -161,31 +190,29 @@ class Writer:
                 self._remove(current.spooled)
 
     def _keep(self, batch: Batch, oldest: float) -> None:
-        """Until it can be stored: on disk, else in memory."""
-        if self._try_spool(batch) is None:
+        """Keep a batch until it can be stored: on disk, else in memory."""
+        if self._append_to_spool(batch) is None:
             self._queue.put_back(batch, oldest)
         else:
             self._queue.done(batch)
 
-    def _try(self, action: Callable[[], bool]) -> bool:
-        """What the action returns, False if the database cannot do it; both is noticed."""
-        self._asked = time.monotonic()
-        try:
-            more = action()
-        except StoreError as error:
-            self._note(str(error))
-            return False
-        finally:
-            self._asked = None
-        self._note("")
+    def _call(self, action: Callable[[], bool]) -> bool:
+        """Return what the action returns, False if the database cannot do it; record which of both it was."""
+        with self.database.call():
+            try:
+                more = action()
+            except StoreError as error:
+                self._record_database(str(error))
+                return False
+        self._record_database("")
         return more
 
     def _open(self) -> bool:
-        self._store = self._open_store()
+        self.database.open()
         return True
 
     def _step(self) -> bool:
-        store = self._opened_store()
+        store = self.database.store
         return store.tidy() or self._upkeep.step(store)
 
     def _replay(self) -> bool:
@@ -193,8 +220,8 @@ class Writer:
         try:
             head = self._spool.head()
         except SpoolError as error:
-            log.error("%s; it is put aside, what was in it is not stored", error)
-            self._spool.put_aside()
+            log.error("%s; it is set aside, what was in it is not stored", error)
+            self._spool.set_aside()
             return False
         if head is None:
             return False
@@ -203,48 +230,44 @@ class Writer:
         return self._remove(head.id)
 
     def _remove(self, number: int) -> bool:
-        """From the spool, what is stored; False if it must stay there: on a full disk nothing can be deleted, too."""
+        """Remove a stored batch from the spool; False if it must stay: on a full disk it cannot be deleted either."""
         self._removable.add(number)
         try:
             self._spool.remove(number)
         except SpoolError as error:
-            self._note_spool(f"{error}; what waits in it is stored later")
+            self._record_spool(f"{error}; what waits in it is stored later")
             return False
         self._removable.discard(number)
-        self._note_spool("")
+        self._record_spool("")
         return True
 
     def _commit(self, batch: Batch) -> bool:
-        self.rejected += commit(batch, self._opened_store())
+        self.rejected += commit(batch, self.database.store)
         self.stored += len(batch.samples) + len(batch.rows)
         return True
 
-    def _opened_store(self) -> Store:
-        if self._store is None:
-            raise StoreError("the database is not open")
-        return self._store
-
-    def _try_spool(self, batch: Batch) -> int | None:
-        """Its number in the spool; None if that takes no more."""
+    def _append_to_spool(self, batch: Batch) -> int | None:
+        """Return the batch's number in the spool; None if that takes no more."""
         try:
             number = self._spool.append(batch)
         except SpoolError as error:
-            self._note_spool(f"{error}; samples wait in memory")
+            self._record_spool(f"{error}; samples wait in memory")
             return None
-        self._note_spool("")
+        self._record_spool("")
         return number
 
-    def _note(self, error: str) -> None:
-        """An error that goes on is said once, and so is its end."""
-        self.healthy = not error
+    def _record_database(self, error: str) -> None:
+        """Record the outcome of a call; an error that goes on is logged once, and so is its end."""
+        database = self.database
+        database.healthy = not error
         self.last_error = error or self.last_error
-        if error and error != self.error:
+        if error and error != database.error:
             log.error("%s; samples wait in %s", error, self._spool.path)
-        elif self.error and not error:
-            log.info("the database takes samples again; %d wait in %s", self._spool.rows, self._spool.path)
-        self.error = error
+        elif database.error and not error:
+            log.info("the database stores samples again; %d wait in %s", self._spool.rows, self._spool.path)
+        database.error = error
 
-    def _note_spool(self, error: str) -> None:
+    def _record_spool(self, error: str) -> None:
         self.last_error = error or self.last_error
         if error and error != self.spool_error:
             log.error("%s", error)

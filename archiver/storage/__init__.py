@@ -1,1 +1,1 @@
-"""The databases of an archive: one contract, an implementation a dialect, and what they share."""
+"""The databases of an archive: one contract, an implementation for each dialect, and the code that they share."""

@@ -1,4 +1,4 @@
-"""A sample's value as columns of the table `sample`, the same in every database, and back."""
+"""A sample's value as columns of the table ``sample``, the same in every database, and back."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import NamedTuple
 
 from archiver.sample import Array, Value
 
+# The datatype of an array, in the column of that name.
 ARRAY = "d"
 _WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _NUMBERS = {word: float(number) for number, word in _WORDS.items()}
 
 
 class Columns(NamedTuple):
-    """Of `num_val`, `float_val` and `str_val` one is set.
+    """The value columns of a row; one of ``num_val``, ``float_val`` and ``str_val`` is set.
 
-    An array is in `array_val`, and its first element in `float_val`, where Phoebus wants a number to find the array:
-    0 if there is no element, or if the first one is none that a database can hold.
+    An array is in ``array_val``, and its first element in ``float_val``, where Phoebus needs a number to find the
+    array: 0 if there is no element, or if the first one is NaN or infinite.
     """
 
     num_val: int | None = None
@@ -28,7 +29,7 @@ class Columns(NamedTuple):
 
 
 def to_columns(value: Value) -> Columns:
-    """NaN and the infinities are text: SQLite would make NULL of NaN, and MySQL holds none of them."""
+    """Return the columns of a value; NaN and infinities are text, as SQLite makes NaN NULL and MySQL has none."""
     if isinstance(value, float):
         return Columns(float_val=value) if math.isfinite(value) else Columns(str_val=_WORDS[str(value)])
     if isinstance(value, int):
@@ -46,7 +47,7 @@ def from_columns(
     datatype: str | None = None,
     array_val: bytes | None = None,
 ) -> Value:
-    """The text `NaN` is taken for the number, also where a PV of texts once held that word."""
+    """Return the value of the columns; the text ``NaN`` is the number, also if a PV of texts once held that word."""
     if float_val is not None:
         return unpack(array_val) if datatype == ARRAY and array_val is not None else float_val
     if num_val is not None:
@@ -56,10 +57,11 @@ def from_columns(
 
 
 def pack(array: Array) -> bytes:
-    """The number of elements (32 bits), then the doubles, all big-endian, as Phoebus reads them."""
+    """Return the number of elements (32 bits), then the doubles, all big-endian, as Phoebus reads them."""
     return struct.pack(f">i{len(array)}d", len(array), *array)
 
 
 def unpack(packed: bytes) -> Array:
+    """Return the array of packed bytes."""
     (length,) = struct.unpack_from(">i", packed)
     return struct.unpack_from(f">{length}d", packed, 4)

@@ -1,4 +1,4 @@
-"""From the URL of a database to what writes and reads it."""
+"""The stores, readers and connections for the URL of a database."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from archiver.storage.url import DatabaseUrl, url_of
 
 
 def open_store(database: str) -> Store:
-    """What writes the archive; its tables are made or brought up to date first."""
+    """Return what writes the archive; its tables are created or migrated first. Raises StoreError."""
     url = url_of(database)
     if url.backend == "mysql":
         from archiver.storage.mysql.store import MysqlStore  # noqa: PLC0415 - an archive in a file needs no PyMySQL
@@ -23,6 +23,7 @@ def open_store(database: str) -> Store:
 
 
 def open_reader(database: str) -> Reader:
+    """Return what reads the archive. Raises StoreError."""
     url = url_of(database)
     if url.backend == "mysql":
         from archiver.storage.mysql.reader import MysqlReader  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""`rackioc db`: make an archive, bring it up to date, say what it is like."""
+"""The commands ``rackioc db``: create an archive, migrate it, describe it."""
 
 from __future__ import annotations
 
@@ -7,42 +7,43 @@ from typing import Protocol
 from archiver.storage.store import StoreError
 from archiver.storage.url import url_of
 
+# Names and values for users.
 Lines = list[tuple[str, str]]
-"""Names and values for people."""
 
 
 class Manager(Protocol):
     """An archive on one kind of database."""
 
     def version(self) -> int | None:
-        """Of its schema, 0 if there are no tables; None if there is no database."""
+        """Return the version of its schema, 0 if there are no tables; None if there is no database."""
 
     def migrate(self) -> None:
-        """Make the database where it is missing, and bring its tables to the newest version."""
+        """Create the database if it does not exist, and migrate its tables to the newest version."""
 
-    def status(self) -> Lines: ...
+    def status(self) -> Lines:
+        """Return what describes the archive: place, server, version, size, rows, times."""
 
 
 def init(database: str) -> None:
-    """Make the archive; harmless where there is one."""
+    """Create the archive; one that exists is migrated. Raises StoreError."""
     _manager(database).migrate()
 
 
 def migrate(database: str) -> None:
-    """Bring an archive up to date; StoreError where there is none."""
+    """Migrate an archive to the newest version. Raises StoreError, also if there is none."""
     manager = _existing(database)
     manager.migrate()
 
 
 def status(database: str) -> Lines:
-    """What the archive is like; StoreError where there is none."""
+    """Return what describes the archive. Raises StoreError, also if there is none."""
     return _existing(database).status()
 
 
 def _existing(database: str) -> Manager:
     manager = _manager(database)
     if not manager.version():
-        raise StoreError(f"{url_of(database).shown}: there is no archive of rackioc: `rackioc db init` makes it")
+        raise StoreError(f"{url_of(database).shown}: there is no archive of rackioc; create it with rackioc db init")
     return manager
 
 

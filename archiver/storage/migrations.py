@@ -1,4 +1,4 @@
-"""The SQL under db/, as numbered steps."""
+"""The SQL files under db/, as numbered steps."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import NamedTuple
 
 
 class Migration(NamedTuple):
+    """One step: the version to which it leads, and its SQL."""
+
     number: int
     sql: str
 
     def statements(self) -> Iterator[str]:
-        """One by one, because a driver takes one at a time, or else commits between them."""
+        """Yield the statements one by one, as a driver executes one at a time, or else commits between them."""
         statement = ""
         for line in self.sql.splitlines(keepends=True):
             statement += line
@@ -24,7 +26,7 @@ class Migration(NamedTuple):
 
 
 def migrations(dialect: str) -> list[Migration]:
-    """The steps of a dialect in order: db/<dialect>/0001_what_it_does.sql, 0002_..."""
+    """Return the steps of a dialect in order: db/<dialect>/0001_what_it_does.sql, 0002_..."""
     found = []
     for file in files("db").joinpath(dialect).iterdir():
         if number := re.match(r"(\d{4})_\w+\.sql$", file.name):

@@ -9,17 +9,17 @@ from archiver.sample import Dated, Sample, Value
 
 
 class StoreError(Exception):
-    """The database cannot do it now: a sentence for the operator. What was sent may be sent again."""
+    """The database cannot do it now: a sentence for the operator. The same call may be made again."""
 
 
 class Rejected(StoreError):
-    """The database works, but will never take these rows as they are."""
+    """The database works, but will never accept these rows as they are."""
 
 
-class SeedRow(NamedTuple):
-    """A row of a table of its own, beside the archive's: `columns` and `values` go together.
+class TableRow(NamedTuple):
+    """A row of a table beside the archive's: ``columns`` and ``values`` go together.
 
-    `key`: how many of the first columns tell one row from another; a row whose key is there already is not stored.
+    ``key``: how many of the first columns are the key; a row whose key is there already is not stored.
     """
 
     table: str
@@ -29,7 +29,7 @@ class SeedRow(NamedTuple):
 
 
 class Bin(NamedTuple):
-    """The numbers of one PV that fell into one bin of time, of which only some rows were kept."""
+    """The statistics of the numbers of one PV in one thinned bin of time (ns), of which only some rows were kept."""
 
     time_ns: int
     width_ns: int
@@ -40,51 +40,60 @@ class Bin(NamedTuple):
 
 
 class Store(Protocol):
-    """Where samples go. Whatever is sent may be sent again: a sample is stored once, by PV and time."""
+    """The writing side of an archive. A sample may be added again: it is stored once, by PV and time.
+
+    All methods raise StoreError; those that add raise Rejected for rows that are never accepted.
+    """
 
     def add(self, samples: Sequence[Sample]) -> None:
         """Store all the samples, or none, in one transaction."""
 
-    def describe(self, metadata: Mapping[str, Dated]) -> None:
-        """Note what holds of these PVs from a time on, in one transaction. What is known already changes nothing."""
+    def add_metadata(self, metadata: Mapping[str, Dated]) -> None:
+        """Store the metadata of PVs that hold from a time on, in one transaction; known ones change nothing."""
 
-    def add_rows(self, rows: Sequence[SeedRow]) -> None:
-        """Store rows of tables that are there, all or none, in one transaction."""
+    def add_rows(self, rows: Sequence[TableRow]) -> None:
+        """Store rows of tables that exist, all or none, in one transaction."""
 
     def newest(self) -> Sequence[Sample]:
-        """The newest sample of each PV in the archive."""
+        """Return the newest sample of each PV in the archive."""
 
     def tidy(self) -> bool:
-        """One small step of the store's own house-keeping; True if more is to be done at once."""
+        """Do one small step of the store's own upkeep; return True if more is to be done at once."""
 
     def expire(self, pv: str, before_ns: int) -> bool:
-        """One small step: delete rows older than that, but for the newest of them, which is in force then.
+        """Delete some rows older than a time, but not the newest of them, which is in force then.
 
-        True if more of them are left.
+        Returns True if more are left.
         """
 
     def thin(self, pv: str, until_ns: int, width_ns: int) -> bool:
-        """One small step: of each bin that ends before that keep the first, last, lowest and highest number.
+        """Thin some bins that end before a time: keep the first, last, lowest and highest number of each.
 
-        All the bin's numbers together are kept as a Bin. Changes of severity or status, gaps and what is no number
-        stay. True if more bins are left.
+        The statistics of all the bin's numbers are kept as a ``Bin``. Changes of severity or status, gaps and what is
+        not a number stay. Returns True if more bins are left.
         """
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the connection."""
 
 
 class Reader(Protocol):
-    """Where samples come from: the archive as it was when opened, also while a Store is writing."""
+    """The reading side of an archive: its state when it was opened, also while a ``Store`` writes.
 
-    def names(self) -> Sequence[str]: ...
+    All methods raise StoreError.
+    """
+
+    def names(self) -> Sequence[str]:
+        """Return the names of all archived PVs, sorted."""
 
     def metadata(self, pv: str) -> Sequence[Dated]:
-        """All that was ever known of the PV, the oldest first; the first is from time 0 on."""
+        """Return all metadata of a PV, the oldest first; the first hold from time 0 on."""
 
     def samples(self, pvs: Sequence[str], since_ns: int, until_ns: int) -> Iterator[Sample]:
-        """In order of time, both ends included, led by the newest sample of each PV before the window."""
+        """Yield samples in order of time, both ends included, led by each PV's newest before the window."""
 
     def bins(self, pv: str, since_ns: int, until_ns: int) -> Sequence[Bin]:
-        """Of stretches that were thinned: bins that begin in the window, the oldest first."""
+        """Return the thinned bins that begin in the window, the oldest first."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the connection."""

@@ -1,4 +1,4 @@
-"""Which rows of a PV go when it is thinned, and what is kept of them."""
+"""The thinning of a PV's rows: which are deleted, and which statistics are kept of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import NamedTuple
 from archiver.storage.store import Bin
 
 
-class Point(NamedTuple):
-    """A row as thinning sees it: `number` is None for texts, arrays and gaps, `alarm` whatever tells alarms apart."""
+class ThinningRow(NamedTuple):
+    """A row for thinning: ``number`` is None for texts, arrays and gaps; ``alarm`` differs if the alarm does."""
 
     time_ns: int
     number: float | None
@@ -19,45 +19,45 @@ class Point(NamedTuple):
 
 
 class Thinned(NamedTuple):
-    """The times of the rows that go, and a Bin for each bin that loses some."""
+    """The times of the rows to be deleted, and a ``Bin`` for each bin of which some are."""
 
     times_ns: list[int]
     bins: list[Bin]
 
 
-def thin(points: Sequence[Point], width_ns: int, before: Point | None = None) -> Thinned:
-    """`points`: all the rows of some bins, in order of time; `before`: the row before them, if there is one.
+def thin(rows: Sequence[ThinningRow], width_ns: int, before: ThinningRow | None = None) -> Thinned:
+    """Thin all the rows of some bins, in order of time; ``before`` is the row before them, if there is one.
 
     Bins begin at the multiples of their width. Of each bin the first, last, lowest and highest number stay, and every
     row with another alarm than the row before it. Doing it again with what is left changes nothing.
     """
     thinned = Thinned([], [])
-    for begin_ns, rows in _by_bin(points, width_ns, before):
-        numbers = [(row.number, row.time_ns) for row, _ in rows if row.number is not None]
+    for begin_ns, marked in _by_bin(rows, width_ns, before):
+        numbers = [(row.number, row.time_ns) for row, _ in marked if row.number is not None]
         if not numbers:
             continue
         lowest, highest = min(numbers), max(numbers, key=lambda each: each[0])
         stay = {time_ns for _, time_ns in (numbers[0], numbers[-1], lowest, highest)}
-        go = [row.time_ns for row, same in rows if same and row.number is not None and row.time_ns not in stay]
+        go = [row.time_ns for row, same in marked if same and row.number is not None and row.time_ns not in stay]
         if go:
             values = [number for number, _ in numbers]
-            mean = fsum(value / len(values) for value in values)  # the sum of the largest doubles would be none
+            mean = fsum(value / len(values) for value in values)  # the sum of the largest doubles would overflow
             thinned.times_ns.extend(go)
             thinned.bins.append(Bin(begin_ns, width_ns, len(values), lowest[0], highest[0], mean))
     return thinned
 
 
-def whole_bins(points: Sequence[Point], width_ns: int) -> Sequence[Point]:
-    """The points without those of the last bin, of which more may follow; empty if all lie in one bin."""
-    last = points[-1].time_ns // width_ns
-    return [point for point in points if point.time_ns // width_ns < last]
+def whole_bins(rows: Sequence[ThinningRow], width_ns: int) -> Sequence[ThinningRow]:
+    """Return the rows without those of the last bin, of which more may follow; empty if all lie in one bin."""
+    last = rows[-1].time_ns // width_ns
+    return [row for row in rows if row.time_ns // width_ns < last]
 
 
 def _by_bin(
-    points: Sequence[Point], width_ns: int, before: Point | None
-) -> Iterator[tuple[int, list[tuple[Point, bool]]]]:
-    """Each bin's beginning and its rows, each with whether its alarm is that of the row before."""
-    previous = [before, *points][: len(points)]
-    marked = [(row, last is not None and last.alarm == row.alarm) for row, last in zip(points, previous, strict=True)]
-    for number, rows in groupby(marked, key=lambda each: each[0].time_ns // width_ns):
-        yield number * width_ns, list(rows)
+    rows: Sequence[ThinningRow], width_ns: int, before: ThinningRow | None
+) -> Iterator[tuple[int, list[tuple[ThinningRow, bool]]]]:
+    """Yield each bin's beginning and its rows, each with whether its alarm is that of the row before."""
+    previous = [before, *rows][: len(rows)]
+    marked = [(row, last is not None and last.alarm == row.alarm) for row, last in zip(rows, previous, strict=True)]
+    for number, members in groupby(marked, key=lambda each: each[0].time_ns // width_ns):
+        yield number * width_ns, list(members)

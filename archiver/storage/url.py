@@ -1,4 +1,4 @@
-"""The URL of an archive's database: which kind it is, and its hosts."""
+"""The URL of an archive's database: its kind and its hosts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _HOSTS = re.compile(r"(?P<before>\w+\+?\w*://(?:[^/@]*@)?)(?P<hosts>[^/?]+,[^/?]
 
 @dataclass(frozen=True)
 class DatabaseUrl:
-    """A checked URL. `nodes`: the same database at each host of a cluster, in the order to be tried."""
+    """A checked URL. ``nodes``: the same database at each host of a cluster, in the order to be tried."""
 
     nodes: tuple[URL, ...]
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """ValueError with a sentence for an URL that names no database of ours."""
+        """Return the URL of a text. Raises ValueError with a sentence if it is not a supported database."""
         if match := _HOSTS.fullmatch(text):
             hosts, after = match["hosts"].split(","), match["after"] or ""
             return cls(tuple(_checked(f"{match['before']}{host.strip()}{after}") for host in hosts))
@@ -31,6 +31,7 @@ class DatabaseUrl:
 
     @classmethod
     def faults(cls, text: str) -> list[str]:
+        """Return what is wrong with a text as a URL: nothing, or one sentence."""
         try:
             cls.parse(text)
         except ValueError as error:
@@ -39,17 +40,17 @@ class DatabaseUrl:
 
     @property
     def backend(self) -> str:
-        """`sqlite` or `mysql`, the folder under db/."""
+        """Return ``sqlite`` or ``mysql``, the folder under db/."""
         return self.nodes[0].get_backend_name().replace("mariadb", "mysql")
 
     @property
     def shown(self) -> str:
-        """For logs: without the password."""
+        """Return the URLs of all nodes without the password, for logs."""
         return ", ".join(node.render_as_string(hide_password=True) for node in self.nodes)
 
 
 def url_of(database: str) -> DatabaseUrl:
-    """Of a text that was not checked with the configuration; StoreError if it names no database of ours."""
+    """Return the URL of a text that was not checked with the configuration. Raises StoreError."""
     try:
         return DatabaseUrl.parse(database)
     except ValueError as error:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from archiver import status as archiver_status
-from archiver.history.command import Question, answer
+from archiver.history.command import HistoryOptions, show_history
 from rackioc import supervisor
 from rackioc.cli.command import ConfigPath, archive_of, command, start_log
 from rackioc.config.load import load
@@ -54,19 +54,19 @@ def archive(config: ConfigPath, parent: Annotated[int, typer.Option(hidden=True)
 def status(
     config: ConfigPath, form: Annotated[Report, typer.Option("--format", help="How to print.")] = Report.table
 ) -> None:
-    """Tell how the archiver of a configuration does; exit code 1 if it does not run, or if something is wrong.
+    """Print the state of a configuration's archiver; exit code 1 if it is not running, or if something is wrong.
 
-    Run it where the archiver was started: its status file is found from there.
+    Run it where the archiver was started: the path of its status file is relative to that directory.
     """
-    troubles = archiver_status.command(archive_of(load(config)).status_file(config), form.value, sys.stdout)
-    for sentence in troubles:
+    problems = archiver_status.show_status(archive_of(load(config)).status_file(config), form.value, sys.stdout)
+    for sentence in problems:
         typer.echo(sentence, err=True)
-    raise typer.Exit(1 if troubles else 0)
+    raise typer.Exit(1 if problems else 0)
 
 
 @command(db_app, "init")
 def db_init(config: ConfigPath) -> None:
-    """Make the database's tables, as the archiver does when it starts; what is there already stays."""
+    """Create the archive's tables, as the archiver does when it starts; tables that exist stay as they are."""
     from archiver.loggers.tables import make_tables
     from archiver.storage import manage
 
@@ -78,7 +78,7 @@ def db_init(config: ConfigPath) -> None:
 
 @command(db_app, "migrate")
 def db_migrate(config: ConfigPath) -> None:
-    """Bring the tables of an older rackioc up to date, as the archiver does when it starts."""
+    """Migrate the tables of an older rackioc, as the archiver does when it starts."""
     from archiver.storage import manage
 
     database = archive_of(load(config)).database
@@ -88,7 +88,7 @@ def db_migrate(config: ConfigPath) -> None:
 
 @command(db_app, "status")
 def db_status(config: ConfigPath) -> None:
-    """Tell what the database holds and whether its tables are up to date; nothing is changed."""
+    """Print what the database holds and whether its tables are up to date; nothing is changed."""
     from archiver.storage import manage
 
     _show(manage.status(archive_of(load(config)).database))
@@ -114,12 +114,12 @@ def history(
     database: Annotated[str, typer.Option(envvar="RACKIOC_DATABASE", help="URL of the archive.")] = DATABASE,
     config: Annotated[Path | None, typer.Option(help="Take the database from this configuration.")] = None,
 ) -> None:
-    """Print or plot what the archive holds of some PVs; the value in force when the time begins leads."""
+    """Print or plot the archived values of PVs, led by the value in force when the window begins."""
     if config is not None:
         settings = load(config).archive
         database = settings.database if settings else database
-    question = Question(
+    options = HistoryOptions(
         pvs=pvs, database=database, since=since, until=until, form=form and form.value,
         at=at, stat=stat, bin=bin_, plot=plot, terminal=terminal,
     )  # fmt: skip
-    answer(question, sys.stdout, sys.stderr)
+    show_history(options, sys.stdout, sys.stderr)

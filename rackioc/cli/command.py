@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from archiver.history.query import HistoryError
-from archiver.settings import Archive
+from archiver.settings import ArchiveSettings
 from archiver.storage.store import StoreError
 from rackioc.config.config import Config, ConfigError
 from sim.fake import CommandError
@@ -64,7 +64,7 @@ def guarded(action: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-def archive_of(config: Config) -> Archive:
+def archive_of(config: Config) -> ArchiveSettings:
     """Return what stands under ``archive:``; exit code 2 if nothing does."""
     if config.archive is None:
         typer.echo(f"{config.path}: archive: is missing; it says what to keep (pvs) and where (database)", err=True)

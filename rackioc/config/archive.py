@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from archiver.settings import Archive
+from archiver.settings import ArchiveSettings
 from ioc.site import is_glob
 from rackioc.config import schema
 from rackioc.config.instruments import driver_class, driver_names
@@ -17,11 +17,13 @@ from rackioc.config.yamlfile import YamlFile, as_list, as_mapping
 _TABLES = ("measurements", "temperatures")
 
 
-def read_archive(data: Any, instruments: Mapping[Any, Any], names: RecordNames, file: YamlFile) -> Archive | None:
+def read_archive(
+    data: Any, instruments: Mapping[Any, Any], names: RecordNames, file: YamlFile
+) -> ArchiveSettings | None:
     """Return the settings of the archive; None where there are none, or faults, which are in ``file`` then."""
     if data is None:
         return None
-    archive: Archive | None = schema.check(Archive, data, ("archive",), file)
+    archive: ArchiveSettings | None = schema.check(ArchiveSettings, data, ("archive",), file)
     keys = as_mapping(data)
     pvs = [pattern if isinstance(pattern, str) else "" for pattern in as_list(keys.get("pvs"))]
     for index, pattern in enumerate(pvs):

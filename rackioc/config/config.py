@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from archiver.settings import Archive
+from archiver.settings import ArchiveSettings
 from drivers.base import Driver
 from ioc import status
 from ioc.site import Site
@@ -40,7 +40,7 @@ class Config:
     instruments: tuple[InstrumentConfig, ...]
     site: Site
     site_file: Path
-    archive: Archive | None
+    archive: ArchiveSettings | None
     raw: Mapping[str, Mapping[str, Any]] = field(repr=False)
 
     @property

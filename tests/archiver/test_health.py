@@ -17,15 +17,15 @@ from pathlib import Path
 import pytest
 
 from archiver import health
-from archiver.health import Board, Cause, Health
+from archiver.health import Cause, Health, StatusFile
 from archiver.storage.store import StoreError
 
 BASE = 1_800_000_000  # seconds since 1970
 HOLDER = """
 import sys, time
 from pathlib import Path
-from archiver.health import Board
-board = Board(Path(sys.argv[1]))
+from archiver.health import StatusFile
+status_file = StatusFile(Path(sys.argv[1]))
 print("mine", flush=True)
 time.sleep(60)
 """
@@ -38,7 +38,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def other(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another archiver's process, that has the board."""
+    """Another archiver's process, that has the status_file."""
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "mine\n"
@@ -47,19 +47,19 @@ def other(path: Path) -> Iterator[subprocess.Popen[str]]:
     holder.communicate()
 
 
-def told(**fields: object) -> Health:
+def state(**fields: object) -> Health:
     return replace(Health(time.time(), os.getpid()), **fields)  # type: ignore[arg-type]
 
 
 def test_what_was_written_is_read(path: Path) -> None:
-    state = told(connected=3, lag=0.25, rejected={Cause.FUTURE: 2}, last_error="Platte »voll«", database="ok")
-    with closing(Board(path)) as board:
-        board.write(state)
-        assert health.read(path) == state
+    written = state(connected=3, lag=0.25, rejected={Cause.FUTURE: 2}, last_error="Platte »voll«", database="ok")
+    with closing(StatusFile(path)) as status_file:
+        status_file.write(written)
+        assert health.read(path) == written
 
 
-def test_a_board_tells_who_has_it_from_the_beginning(path: Path) -> None:
-    with closing(Board(path)):
+def test_the_status_file_names_its_process_from_the_beginning(path: Path) -> None:
+    with closing(StatusFile(path)):
         first = health.read(path)
     assert first is not None
     assert (first.pid, first.database) == (os.getpid(), "starting")
@@ -68,9 +68,9 @@ def test_a_board_tells_who_has_it_from_the_beginning(path: Path) -> None:
 
 
 def test_the_file_has_one_size_whatever_is_written(path: Path) -> None:
-    with closing(Board(path)) as board:
+    with closing(StatusFile(path)) as status_file:
         for text in ("", "x" * 100_000, "\0" * 100_000, "\U0001f525" * 100_000, "\ud800"):
-            board.write(told(last_error=text, database=text))
+            status_file.write(state(last_error=text, database=text))
             assert path.stat().st_size == health.SIZE
             short = health.read(path)
             assert short is not None
@@ -84,11 +84,11 @@ def test_there_is_nothing_to_read_where_no_archiver_was(path: Path) -> None:
     assert health.read(path) is None
 
 
-def test_a_torn_page_is_not_taken_for_a_state(path: Path) -> None:
-    with closing(Board(path)) as board:
-        board.write(told(stored=1111))
+def test_a_torn_page_is_no_state(path: Path) -> None:
+    with closing(StatusFile(path)) as status_file:
+        status_file.write(state(stored=1111))
         old = path.read_bytes()
-        board.write(told(stored=2222))
+        status_file.write(state(stored=2222))
         new = path.read_bytes()
     middle = new.index(b"2222") + 2
     path.write_bytes(new[:middle] + old[middle:])
@@ -103,23 +103,23 @@ def test_a_reader_never_sees_half_of_two_states(path: Path) -> None:
         number = 0
         while not done.is_set():
             number += 1
-            board.write(told(connected=number, stored=number, last_error="x" * (number % 400)))
+            status_file.write(state(connected=number, stored=number, last_error="x" * (number % 400)))
 
-    with closing(Board(path)) as board:
-        board.write(told())
+    with closing(StatusFile(path)) as status_file:
+        status_file.write(state())
         writer = threading.Thread(target=write)
         writer.start()
         states = [health.read(path) for _ in range(500)]
         done.set()
         writer.join()
-    whole = [state for state in states if state is not None]
+    whole = [each for each in states if each is not None]
     assert len(whole) > 250
-    assert all(state.connected == state.stored for state in whole)
+    assert all(each.connected == each.stored for each in whole)
 
 
 def test_a_second_archiver_is_refused_with_the_pid_of_the_first(path: Path, other: subprocess.Popen[str]) -> None:
     with pytest.raises(StoreError, match="another archiver already runs for this configuration") as refused:
-        Board(path)
+        StatusFile(path)
     assert f"(pid {other.pid})" in str(refused.value)
     assert health.running(path)
 
@@ -128,7 +128,7 @@ def test_a_killed_archiver_leaves_its_place(path: Path, other: subprocess.Popen[
     other.send_signal(signal.SIGKILL)
     other.wait()
     assert not health.running(path)
-    with closing(Board(path)):
+    with closing(StatusFile(path)):
         assert health.running(path)
     assert not health.running(path)
 
@@ -146,7 +146,7 @@ def test_asking_whether_one_runs_keeps_none_from_starting(path: Path) -> None:
     asker.start()
     try:
         for _ in range(200):
-            Board(path).close()
+            StatusFile(path).close()
     finally:
         done.set()
         asker.join()
@@ -156,26 +156,26 @@ def test_a_full_disk_does_not_stop_what_is_there_already(path: Path, caplog: pyt
     """A limit on the size of files stands for the disk: past it there is no room, below it all goes on."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    with closing(Board(path)) as board:
+    with closing(StatusFile(path)) as status_file:
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (health.SIZE, hard))
-            board.write(told(stored=5))
+            status_file.write(state(stored=5))
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-            board.write(told(stored=6))
-            board.write(told(stored=7))
+            status_file.write(state(stored=6))
+            status_file.write(state(stored=7))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
             signal.signal(signal.SIGXFSZ, handler)
-        state = health.read(path)
-        assert state is not None
-        assert state.stored == 5
+        last = health.read(path)
+        assert last is not None
+        assert last.stored == 5
         assert [record.message for record in caplog.records if str(path) in record.message] == [
-            f"{path} cannot be written: File too large; the archiver's PVs are not true"
+            f"the status file {path} cannot be written: File too large; ARCH:* and rackioc status are out of date"
         ]
-        board.write(told(stored=8))
+        status_file.write(state(stored=8))
         assert health.read(path).stored == 8  # type: ignore[union-attr]
 
 
 def test_a_directory_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot be opened: No such file or directory"):
-        Board(tmp_path / "nowhere" / "x.status")
+        StatusFile(tmp_path / "nowhere" / "x.status")

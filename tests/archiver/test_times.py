@@ -32,8 +32,8 @@ def test_times_as_people_write_them(text, time_ns):
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "1y", "-1h", "2026-13-01", "14:00", ".5"])
-def test_what_is_no_time_is_told_what_is(text):
-    with pytest.raises(ValueError, match="is no time: write 90s, 30m"):
+def test_a_text_that_is_not_a_time_is_refused_with_examples(text):
+    with pytest.raises(ValueError, match="is not a time: write 90s, 30m"):
         parse_time(text, NOW)
 
 

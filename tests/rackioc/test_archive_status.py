@@ -10,7 +10,7 @@ from pathlib import Path
 import aioca
 import pytest
 
-from archiver.health import Board, Cause, Health
+from archiver.health import Cause, Health, StatusFile
 from ioc.instrument import Instrument
 from ioc.site import Site
 from rackioc.archive_status import NAME, POINTS, ArchiveStatus
@@ -69,17 +69,17 @@ def shown(small_ioc: SmallIoc, ca: Client, tmp_path: Path) -> Iterator[Shown]:
 
 
 @pytest.fixture
-def board(shown: Shown) -> Iterator[Board]:
-    with closing(Board(shown.path)) as board:
-        yield board
+def status_file(shown: Shown) -> Iterator[StatusFile]:
+    with closing(StatusFile(shown.path)) as status_file:
+        yield status_file
 
 
-def tell(board: Board, **fields: object) -> None:
-    board.write(Health(time.time(), 1, **{**RUNNING, **fields}))  # type: ignore[arg-type]
+def tell(status_file: StatusFile, **fields: object) -> None:
+    status_file.write(Health(time.time(), 1, **{**RUNNING, **fields}))  # type: ignore[arg-type]
 
 
-def test_the_archiver_is_shown_as_it_tells(shown: Shown, board: Board) -> None:
-    tell(board)
+def test_the_archiver_is_shown_as_it_tells(shown: Shown, status_file: StatusFile) -> None:
+    tell(status_file)
     shown.until("Connected", 3)
     expected = {
         "Running": 1, "Total": 4, "SamplesRate": 12.5, "Queue": 7, "SpoolRows": 0, "SpoolSize": 4096, "Lag": 0.5,
@@ -93,8 +93,8 @@ def test_the_archiver_is_shown_as_it_tells(shown: Shown, board: Board) -> None:
     assert in_alarm == {"Rejected"}
 
 
-def test_what_goes_wrong_is_an_alarm(shown: Shown, board: Board) -> None:
-    tell(board, lag=61.0, spool_rows=5, lost=1, database="not reachable", disk_free=4e8)
+def test_what_goes_wrong_is_an_alarm(shown: Shown, status_file: StatusFile) -> None:
+    tell(status_file, lag=61.0, spool_rows=5, lost=1, database="not reachable", disk_free=4e8)
     shown.until("SpoolRows", 5)
     assert shown.alarm("SpoolRows") == ("MINOR", "HIGH")
     assert shown.alarm("Lag") == ("MAJOR", "HIHI")
@@ -102,7 +102,7 @@ def test_what_goes_wrong_is_an_alarm(shown: Shown, board: Board) -> None:
     assert shown.alarm("Rejected") == ("MINOR", "HIGH")
     assert shown.alarm("Database") == ("MINOR", "STATE")
     assert shown.alarm("DiskFree") == ("MAJOR", "LOLO")
-    tell(board, lag=11.0)
+    tell(status_file, lag=11.0)
     shown.until("Lag", 11.0)
     assert shown.alarm("Lag") == ("MINOR", "HIGH")
     assert shown.alarm("Database") == ("NO_ALARM", "NO_ALARM")
@@ -116,22 +116,22 @@ def test_without_an_archiver_only_that_it_is_down_is_known(shown: Shown) -> None
 
 
 def test_an_archiver_that_ends_leaves_nothing_standing_as_true(shown: Shown) -> None:
-    with closing(Board(shown.path)) as board:
-        tell(board)
+    with closing(StatusFile(shown.path)) as status_file:
+        tell(status_file)
         shown.until("Connected", 3)
     shown.until_severity("Connected", 3)
     assert shown.alarm("Running") == ("MAJOR", "STATE")
     assert shown.value("Connected") == 3  # the last value, as of any instrument that is away
-    with closing(Board(shown.path)) as board:
-        tell(board)
+    with closing(StatusFile(shown.path)) as status_file:
+        tell(status_file)
         shown.until_severity("Connected", 0)
         assert shown.alarm("Running") == ("NO_ALARM", "NO_ALARM")
 
 
-def test_an_archiver_that_hangs_is_told_with_its_silence(shown: Shown, board: Board) -> None:
-    tell(board)
+def test_an_archiver_that_hangs_is_told_with_its_silence(shown: Shown, status_file: StatusFile) -> None:
+    tell(status_file)
     shown.until("Connected", 3)
-    board.write(Health(time.time() - 100, 4711))
+    status_file.write(Health(time.time() - 100, 4711))
     shown.until_severity("Connected", 3)
     assert shown.alarm("Running") == ("MAJOR", "STATE")
     assert "the archiver (pid 4711) has not reported for 10" in shown.text("Error")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from archiver.health import Board, Cause, Health
+from archiver.health import Cause, Health, StatusFile
 from bench.rig.loopback import free_port
 from rackioc import banner
 from rackioc.cli import app
@@ -151,13 +151,13 @@ def healthy(**fields: object) -> Health:
 
 
 def test_an_archiver_that_is_well_is_told_in_aligned_lines_and_code_0(archived: str) -> None:
-    with closing(Board(Path("rack.spool.status"))) as board:
-        board.write(healthy(disk_free=6.25e9, stored=5))
+    with closing(StatusFile(Path("rack.spool.status"))) as status_file:
+        status_file.write(healthy(disk_free=6.25e9, stored=5))
         code, text = run("status", archived)
     assert code == 0, text
     lines = dict(line.split("  ", 1) for line in text.splitlines())
     assert {label.strip(): value.strip() for label, value in lines.items()} == {
-        "archiver": "runs, pid 4711", "PVs": "2903 of 2904 connected", "samples": "0.0 /s", "stored": "5",
+        "archiver": "running, pid 4711", "PVs": "2903 of 2904 connected", "samples": "0.0 /s", "stored": "5",
         "in memory": "0", "in the spool": "0, 12.3 kB", "write lag": "0.0 s", "rejected": "0", "lost": "0",
         "disk free": "6.25 GB", "database": "ok", "last error": "none",
     }  # fmt: skip
@@ -169,47 +169,47 @@ def test_an_archiver_that_is_well_is_told_in_aligned_lines_and_code_0(archived: 
     [
         ({"lag": 12.0}, "a sample has waited for its commit for 12 s"),
         ({"spool_rows": 9}, "9 samples wait in the spool"),
-        ({"lost": 3}, "3 samples are lost (Overrun)"),
+        ({"lost": 3}, "3 samples are lost: spool and memory were full (Overrun)"),
         ({"rejected": {Cause.FUTURE: 2}}, "2 samples were rejected: time stamps more than 5 min in the future"),
     ],
 )
 def test_an_archiver_that_is_not_well_is_code_1_and_a_sentence(archived: str, fields, sentence: str) -> None:
-    with closing(Board(Path("rack.spool.status"))) as board:
-        board.write(healthy(**fields))
+    with closing(StatusFile(Path("rack.spool.status"))) as status_file:
+        status_file.write(healthy(**fields))
         code, text = run("status", archived)
     assert code == 1
     assert sentence in text.splitlines()
 
 
 def test_a_database_that_is_away_and_a_silent_archiver_are_told(archived: str) -> None:
-    with closing(Board(Path("rack.spool.status"))) as board:
-        board.write(Health(time.time() - 60, 4711, database="no connection"))
+    with closing(StatusFile(Path("rack.spool.status"))) as status_file:
+        status_file.write(Health(time.time() - 60, 4711, database="away"))
         code, text = run("status", archived)
     assert code == 1
-    assert "the archiver (pid 4711) has told nothing for 60 s" in text.splitlines()
-    assert "the database: no connection" in text.splitlines()
+    assert "the archiver (pid 4711) has not reported for 60 s: it hangs, or is stopped" in text.splitlines()
+    assert "the database is away" in text.splitlines()
 
 
 def test_an_archiver_that_does_not_run_is_code_1(archived: str) -> None:
     assert run("status", archived)[0] == 1
-    with closing(Board(Path("rack.spool.status"))) as board:
-        board.write(healthy(last_error="the disk is full"))
+    with closing(StatusFile(Path("rack.spool.status"))) as status_file:
+        status_file.write(healthy(last_error="the disk is full"))
     code, text = run("status", archived)
     assert code == 1
-    assert text.startswith("the archiver does not run")
+    assert text.startswith("the archiver is not running")
     assert "its last error: the disk is full" in text
 
 
 def test_the_archivers_state_as_json(archived: str, capsys) -> None:
     from archiver import status
 
-    with closing(Board(Path("rack.spool.status"))) as board:
-        board.write(healthy(lost=3))
+    with closing(StatusFile(Path("rack.spool.status"))) as status_file:
+        status_file.write(healthy(lost=3))
         assert run("status", archived, "--format", "json")[0] == 1
-        status.command(Path("rack.spool.status"), "json", sys.stdout)
+        status.show_status(Path("rack.spool.status"), "json", sys.stdout)
     told = json.loads(capsys.readouterr().out)
     assert (told["running"], told["pid"], told["lost"]) == (True, 4711, 3)
-    assert told["troubles"] == ["3 samples are lost (Overrun)"]
+    assert told["troubles"] == ["3 samples are lost: spool and memory were full (Overrun)"]
 
 
 @pytest.mark.parametrize("command", ["archive", "status", "db init", "db migrate", "db status"])

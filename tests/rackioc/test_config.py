@@ -13,7 +13,7 @@ from typing import ClassVar
 import pytest
 
 import drivers
-from archiver.settings import Policy, Spool, Thin
+from archiver.settings import Policy, SpoolSettings, ThinSettings
 from drivers.base import Driver, DriverConfig, Point, RecordType, Severity
 from ioc.fields import FIELDS
 from rackioc import banner
@@ -105,7 +105,7 @@ def test_the_configuration_of_the_contract_is_good(write) -> None:
     assert config.instruments[2].periods == {"status": 0.5}
     assert config.archive is not None
     assert config.archive.pvs == ("LAB:*", "OTHER:VACUUM")
-    assert config.archive.policy("LAB:HV1:S08:C01:VMon").thin == Thin(after="7d", to="60s")
+    assert config.archive.policy("LAB:HV1:S08:C01:VMon").thin == ThinSettings(after="7d", to="60s")
     assert config.archive.policy("LAB:HV1:S08:C01:VMon").deadband == "1%"
     assert config.archive.measurements is not None
     assert config.archive.measurements.channels == {4: "ALL", 8: (1, 2)}
@@ -118,7 +118,7 @@ def test_an_archive_needs_no_more_than_a_database_and_pvs(write) -> None:
     archive = load(write(text)).archive
     assert archive is not None
     assert archive.policy("LAB:TC1:T1") == Policy()
-    assert (archive.spool, archive.measurements) == (Spool(), None)
+    assert (archive.spool, archive.measurements) == (SpoolSettings(), None)
 
 
 def test_spool_and_status_file_are_named_after_the_configuration(write) -> None:
@@ -237,7 +237,7 @@ WRONG = [
     ("{min_period: 0.5}", "often", 29, "archive.policies.OTHER:*", '"often" must be a mapping'),
     ("limit: 2GB", "limit: 2 elephants", 30, "archive.spool.limit", "not a size: write 500MB or 2GB"),
     ("limit: 2GB", "limits: 2GB", 30, "archive.spool.limits", "unknown key; allowed: file, limit, floor"),
-    ("limit: 2GB", "file: /", 30, "archive.spool.file", "names no file"),
+    ("limit: 2GB", "file: /", 30, "archive.spool.file", "is not the name of a file"),
     ("instrument: HV1", "instrument: TC1", 31, "archive.measurements.instrument", "with driver caen; allowed: HV1"),
     ("driver: caen", "driver: se521", 31, "archive.measurements.instrument", "with driver caen; there is none"),
     ("{4: ALL, 8: [1, 2]}", "{4: SOME}", 31, "archive.measurements.channels.4", "must be 'ALL' or a list"),
@@ -245,7 +245,7 @@ WRONG = [
     ("{4: ALL, 8: [1, 2]}", "{8: [one]}", 31, "archive.measurements.channels.8.0", "must be a whole number"),
     ("time: utc", "time: mean", 31, "archive.measurements.time", "must be one of 'local', 'utc'"),
     ("instrument: TC1", "instrument: GEN", 32, "archive.temperatures.instrument", "driver se521; allowed: TC1"),
-    ("readings: 20", "readings: 61", 32, "archive.temperatures.readings", "61 readings 1s apart are none, or last"),
+    ("readings: 20", "readings: 61", 32, "archive.temperatures.readings", "61 readings 1s apart do not fit"),
     ("[t, a, b, c, d]", "[t, a]", 32, "archive.temperatures.columns.2", "is missing"),
     ("[t, a, b, c, d]", "[t, a, b, c, d, e]", 32, "archive.temperatures.columns", "has too many entries"),
     ("TC1:", "HV1:", 11, "instruments.HV1", "is there twice (first in line 3)"),

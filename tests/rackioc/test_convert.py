@@ -9,7 +9,7 @@ import yaml
 from sqlalchemy.engine import make_url
 from typer.testing import CliRunner
 
-from archiver.settings import Archive
+from archiver.settings import ArchiveSettings
 from archiver.storage.url import DatabaseUrl
 from rackioc.cli import app
 from rackioc.config import schema
@@ -91,9 +91,9 @@ def site(tmp_path: Path) -> Site:
     return Site(tmp_path)
 
 
-def archive(converted: str) -> Archive:
+def archive(converted: str) -> ArchiveSettings:
     file = YamlFile(yaml.safe_load(converted))
-    settings: Archive = schema.check(Archive, file.data["archive"], ("archive",), file)
+    settings: ArchiveSettings = schema.check(ArchiveSettings, file.data["archive"], ("archive",), file)
     assert file.faults == []
     return settings
 

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from archiver.health import Board, Health
+from archiver.health import Health, StatusFile
 from tests.client import Client
 from tests.system.conftest import GENERATOR, Racks
 
@@ -31,8 +31,8 @@ def alone(racks: Racks):
 )
 def test_the_iocs_pvs_and_the_command_read_the_same_file(racks: Racks, ca: Client, spool: dict, file: str) -> None:
     ioc = racks.start({"GEN": GENERATOR}, command="ioc", archive={**ARCHIVE, "spool": spool})
-    with closing(Board(ioc.folder / file)) as board:
-        board.write(Health(time.time(), 4711, connected=42, total=43, database="ok"))
+    with closing(StatusFile(ioc.folder / file)) as status_file:
+        status_file.write(Health(time.time(), 4711, connected=42, total=43, database="ok"))
         ca.wait(ioc("ARCH:Connected"), lambda value: value == 42)
         assert ca.text(ioc("ARCH:Running")) == "Up"
         told = status(ioc.folder)

@@ -1,4 +1,4 @@
-"""What the errors of MySQL and MariaDB mean: a sentence for the operator, rows that are never taken, unfit nodes."""
+"""The errors of MySQL and MariaDB as sentences for the operator; which reject rows, and which nodes are unfit."""
 
 from __future__ import annotations
 
@@ -12,50 +12,52 @@ from sqlalchemy.exc import DBAPIError
 
 from archiver.storage.store import Rejected, StoreError
 
+# Code of an error -> what to do, or what it means.
 _HINTS = {
     1021: "free some disk space on the server",
     1040: "raise its max_connections",
-    1044: "`rackioc check` says which rights are missing",
-    1045: "check the user and the password of `database:`",
+    1044: "rackioc check lists the missing rights",
+    1045: "check user and password in archive.database",
     1047: "the node is not in step with its cluster",
-    1049: "`rackioc db init` makes it",
+    1049: "create it with rackioc db init",
     1114: "free some disk space on the server",
-    1142: "`rackioc check` says which rights are missing",
-    1146: "`rackioc db init` makes the archive's tables",
+    1142: "rackioc check lists the missing rights",
+    1146: "create the archive's tables with rackioc db init",
     1205: "another program has locked the rows",
     1213: "another program has changed the rows at the same time",
-    1290: "the server takes no changes now",
-    1698: "check the user and the password of `database:`",
-    1836: "the server takes no changes now",
-    2003: "does the server run, and is it there that `database:` says?",
-    2006: "it was restarted, or has ended the connection",
-    2013: "it was restarted, or does not answer in time",
+    1290: "the server is read-only now",
+    1698: "check user and password in archive.database",
+    1836: "the server is read-only now",
+    2003: "is the server running, and is its host right in archive.database?",
+    2006: "the server was restarted, or has ended the connection",
+    2013: "the server was restarted, or does not answer in time",
 }
+# Errors of a node that answers but cannot be used, or not by this connection: rights are read when it is opened.
 _UNFIT = {1047, 1142, 1290, 1836}
-"""Errors of a node that answers but cannot be used, or not by this connection: rights are looked up at its start."""
 
+# Errors of rows that are never accepted.
 _BAD_DATA = {1048, 1153, 1264, 1265, 1292, 1300, 1364, 1366, 1406, 1411, 1441}
 
 
 @contextmanager
-def sentences(place: str) -> Iterator[None]:
-    """Errors of the server as one sentence for the operator; Rejected for rows that it never takes."""
+def store_errors(place: str) -> Iterator[None]:
+    """Raise errors of the server as StoreError with one sentence; as Rejected for rows that are never accepted."""
     try:
         yield
     except DBAPIError as error:
-        raise _sentence(place, cast(pymysql.MySQLError, error.orig)) from error.orig
+        raise _message(place, cast(pymysql.MySQLError, error.orig)) from error.orig
     except pymysql.MySQLError as error:
-        raise _sentence(place, error) from error
+        raise _message(place, error) from error
     except UnicodeEncodeError as error:
         raise Rejected(f"{place}: {error}") from error
 
 
 def is_unfit(error: BaseException | None) -> bool:
-    """Whether another node, or else a new connection, should be tried, though this one answers."""
+    """Return whether another node, or else a new connection, should be tried, though this one answers."""
     return isinstance(error, pymysql.MySQLError) and _code(error) in _UNFIT
 
 
-def _sentence(place: str, error: pymysql.MySQLError) -> StoreError:
+def _message(place: str, error: pymysql.MySQLError) -> StoreError:
     code = _code(error)
     reason = str(error.args[1]) if len(error.args) > 1 and error.args[1] else "the connection is closed"
     if code in _BAD_DATA or (isinstance(error, pymysql.DataError | pymysql.IntegrityError) and code != ER.DUP_ENTRY):

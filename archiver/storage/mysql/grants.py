@@ -1,4 +1,4 @@
-"""Which rights on its database the archiver's user lacks."""
+"""The rights on its database that the archiver's user lacks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 from pymysql.cursors import Cursor
 
 from archiver.storage.migrations import migrations
-from archiver.storage.mysql.server import Session, without_database
+from archiver.storage.mysql.server import MysqlSession, without_database
 from archiver.storage.url import DatabaseUrl
 
+# DROP: a view that is replaced is dropped first; INDEX: of the former loggers' tables.
 NEEDED = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "INDEX", "CREATE VIEW")
-"""DROP: a view that is replaced is dropped first; INDEX: of the tables that the seeds' users have."""
 
 _NAME = r"\*|`(?:[^`]|``)*`"
 _GRANT = re.compile(rf"GRANT (?P<rights>.+?) ON (?P<database>{_NAME})\.(?P<table>{_NAME}) TO (?P<who>\S+)")
@@ -24,19 +24,19 @@ _WILDCARD = re.compile(r"(?<!\\)[%_]")
 
 
 def missing_grants(url: DatabaseUrl) -> list[str]:
-    """A sentence with the statement that gives them; none for an archive in a file.
+    """Return a sentence with the statement that grants what is missing; none for an archive in a file.
 
-    StoreError if the server cannot be reached, or does not let the user in.
+    Raises StoreError if the server cannot be reached, or does not accept the user.
     """
     if url.backend != "mysql":
         return []
     database = str(url.nodes[0].database)
-    with closing(Session(without_database(url), writing=False)) as session, session.transaction() as cursor:
+    with closing(MysqlSession(without_database(url), writing=False)) as session, session.transaction() as cursor:
         grants = _shown(cursor)
         cursor.execute("SELECT CURRENT_USER()")
         user = _account(cursor)
-    given = [_given(list(each), database) for each in _by_grantee(grants)]
-    missing = [right for right in NEEDED if not any(right in rights for rights in given)]
+    granted = [_granted(list(each), database) for each in _by_grantee(grants)]
+    missing = [right for right in NEEDED if not any(right in rights for rights in granted)]
     if not missing:
         return []
     rights = ", ".join(missing)
@@ -47,13 +47,13 @@ def missing_grants(url: DatabaseUrl) -> list[str]:
 
 
 def _by_grantee(grants: Sequence[re.Match[str]]) -> Iterator[Iterator[re.Match[str]]]:
-    """The user's own, and those of each role: what one of them may is allowed."""
+    """Yield the grants of the user, and those of each role: what one of them has is allowed."""
     for _, each in groupby(sorted(grants, key=itemgetter("who")), key=itemgetter("who")):
         yield each
 
 
-def _given(grants: Sequence[re.Match[str]], database: str) -> set[str]:
-    """Rights on everything, on the whole database, or on each of the archive's tables."""
+def _granted(grants: Sequence[re.Match[str]], database: str) -> set[str]:
+    """Return the rights on everything, on the whole database, or on each of the archive's tables."""
     pattern = _in_force(grants, database)
     whole, tables = set[str](), {table: set[str]() for table in _tables()}
     for grant in grants:
@@ -66,7 +66,7 @@ def _given(grants: Sequence[re.Match[str]], database: str) -> set[str]:
 
 
 def _in_force(grants: Sequence[re.Match[str]], database: str) -> str | None:
-    """Of several patterns for a database the server looks at one only: where the first wildcard is farthest right."""
+    """Return the one pattern of several that the server applies: where the first wildcard is farthest right."""
     patterns = {grant["database"] for grant in grants if grant["table"] == "*" and grant["database"] != "*"}
     return max((each for each in patterns if _covers(each, database)), key=_exactness, default=None)
 
@@ -77,20 +77,20 @@ def _exactness(pattern: str) -> tuple[int, int]:
 
 
 def _rights(text: str) -> set[str]:
-    """Rights on some columns alone, like SELECT (name), are not enough."""
+    """Return the rights of a grant; those on some columns alone, like SELECT (name), are not enough."""
     rights = {right.strip() for right in re.split(r",(?![^(]*\))", text)}
     return set(NEEDED) if rights & {"ALL", "ALL PRIVILEGES"} else rights
 
 
 def _covers(pattern: str, database: str) -> bool:
-    r"""`%` and `_` are wildcards here, `\_` is an underscore."""
+    r"""Return whether a pattern covers a database; ``%`` and ``_`` are wildcards, ``\_`` is an underscore."""
     parts = re.findall(r"\\.|.", _name(pattern))
     regex = "".join({"%": ".*", "_": "."}.get(part, re.escape(part[-1])) for part in parts)
     return re.fullmatch(regex, database) is not None
 
 
 def _shown(cursor: Cursor) -> list[re.Match[str]]:
-    """Of the user, and of the role that is active after logging in."""
+    """Return the grants of the user, and of the role that is active after logging in."""
     cursor.execute("SHOW GRANTS FOR CURRENT_USER()")
     grants = [str(grant) for (grant,) in cursor.fetchall()]
     cursor.execute("SELECT CURRENT_ROLE()")
@@ -103,7 +103,7 @@ def _shown(cursor: Cursor) -> list[re.Match[str]]:
 
 
 def _tables() -> list[str]:
-    """Those of the archive, and its view."""
+    """Return the tables of the archive, and its view."""
     sql = "".join(step.sql for step in migrations("mysql"))
     return re.findall(r"CREATE (?:TABLE IF NOT EXISTS|OR REPLACE VIEW) (\w+)", sql)
 

@@ -1,4 +1,4 @@
-"""Making, migrating and describing an archive on MySQL and MariaDB servers."""
+"""The creation, migration and description of an archive on MySQL and MariaDB servers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 
 from archiver.storage.migrations import migrations
 from archiver.storage.mysql import schema
-from archiver.storage.mysql.server import ALONE_S, Session, connect, where, without_database
+from archiver.storage.mysql.server import ALONE_S, MysqlSession, connect, where, without_database
 from archiver.storage.store import StoreError
 from archiver.storage.url import DatabaseUrl
 from archiver.times import format_time
@@ -28,22 +28,27 @@ _ESTIMATE = """
 
 
 class MysqlManager:
+    """An archive on MySQL or MariaDB servers, as a ``Manager``."""
+
     def __init__(self, url: DatabaseUrl) -> None:
         self._url = url
         self._name = str(url.nodes[0].database)
 
     def version(self) -> int | None:
+        """Return the version of its schema, 0 if there are no tables; None if there is no database."""
         if not self._exists():
             return None
         with self._cursor(self._url) as (cursor, place):
             return schema.schema_version(cursor, place)
 
     def migrate(self) -> None:
+        """Create the database if it does not exist, and migrate its tables to the newest version."""
         if not self._exists():
             self._create()
         schema.migrate(self._url)
 
     def status(self) -> list[tuple[str, str]]:
+        """Return what describes the archive, and the state of each node of a cluster."""
         newest = migrations("mysql")[-1].number
         with self._cursor(self._url) as (cursor, place):
             version = schema.schema_version(cursor, place)
@@ -74,14 +79,17 @@ class MysqlManager:
             if error.__cause__ and error.__cause__.args[0] == ER.DBACCESS_DENIED_ERROR:
                 user = self._url.nodes[0].username
                 raise StoreError(
-                    f"{where(self._url.nodes[0])}: the user {user} may neither use nor make this database: as "
-                    f"administrator say {statement}; GRANT ALL ON {quoted}.* TO '{user}'@'%';"
+                    f"{where(self._url.nodes[0])}: the user {user} may neither use nor create this database: as "
+                    f"administrator execute {statement}; GRANT ALL ON {quoted}.* TO '{user}'@'%';"
                 ) from error
             raise
 
     @contextmanager
     def _cursor(self, url: DatabaseUrl) -> Iterator[tuple[Cursor, str]]:
-        with closing(Session(url, writing=False, patience_s=ALONE_S)) as session, session.transaction() as cursor:
+        with (
+            closing(MysqlSession(url, writing=False, patience_s=ALONE_S)) as session,
+            session.transaction() as cursor,
+        ):
             yield cursor, session.where
 
 
@@ -98,7 +106,7 @@ def _server(cursor: Cursor) -> str:
 
 
 def _state(node: URL) -> str:
-    """In step with its cluster, or why it cannot be used."""
+    """Return ``ready``, or why a node cannot be used."""
     try:
         connect(node, writing=True).close()
     except StoreError as error:

@@ -1,4 +1,4 @@
-"""What is known about PVs in the tables of MySQL: now, as Phoebus reads it, and with the time from which it holds."""
+"""The metadata of PVs in the tables of MySQL: the present ones, as Phoebus reads them, and all with their times."""
 
 from __future__ import annotations
 
@@ -15,32 +15,33 @@ _CURRENT = ("num_metadata", "enum_metadata")
 _DATED = ("num_metadata_history", "enum_metadata_history")
 
 
-class Descriptions:
-    """The writing side; remembers what the tables hold now."""
+class MetadataTables:
+    """The writing side of the tables; it caches the present metadata."""
 
     def __init__(self) -> None:
-        self._known: dict[int, Metadata] = {}
+        self._cached: dict[int, Metadata] = {}
 
     def add(self, cursor: Cursor, metadata: Mapping[int, Dated]) -> None:
-        """By channel; what is known already changes nothing."""
-        if not self._known:
-            self._known = _current(cursor)
+        """Store metadata by channel id; known ones change nothing."""
+        if not self._cached:
+            self._cached = _current(cursor)
         new = {}
         for channel, dated in metadata.items():
             about = _storable(dated.metadata)
-            if about != self._known.get(channel):
-                new[channel] = Dated(dated.since_ns if channel in self._known else 0, about)
+            if about != self._cached.get(channel):
+                new[channel] = Dated(dated.since_ns if channel in self._cached else 0, about)
         if new:
             _replace(cursor, new)
             _add_dated(cursor, new)
-            self._known |= {channel: dated.metadata for channel, dated in new.items()}
+            self._cached |= {channel: dated.metadata for channel, dated in new.items()}
 
-    def forget(self) -> None:
-        self._known = {}
+    def reset(self) -> None:
+        """Empty the cache: a transaction has failed."""
+        self._cached = {}
 
 
 def history(cursor: Cursor, pv: str) -> Sequence[Dated]:
-    """All that was ever known of the PV, the oldest first."""
+    """Return all metadata of a PV, the oldest first."""
     cursor.execute(
         f"""SELECT since_time, {NUMERIC} FROM num_metadata_history
             JOIN channel ON channel.channel_id = num_metadata_history.channel_id WHERE name = %s""",
@@ -65,7 +66,7 @@ def _current(cursor: Cursor) -> dict[int, Metadata]:
 
 
 def _replace(cursor: Cursor, metadata: Mapping[int, Dated]) -> None:
-    """Of a PV one of the tables has rows: Phoebus takes words before numbers, and their numbers have no gap."""
+    """Replace the present metadata. One of the tables has rows of a PV: Phoebus prefers words to numbers."""
     for table in _CURRENT:
         cursor.execute(f"DELETE FROM {table} WHERE channel_id IN %s", (tuple(metadata),))
     _insert(cursor, _CURRENT, {(channel,): dated.metadata for channel, dated in metadata.items()})
@@ -93,7 +94,7 @@ def _insert_all(cursor: Cursor, table: str, rows: Sequence[tuple[object, ...]]) 
 
 
 def _storable(metadata: Metadata) -> Metadata:
-    """As it comes back: a limit that is no number is none, and a PV with words has nothing else."""
+    """Return metadata as they are read back: a limit that is not finite is None, words exclude all else."""
     if metadata.words:
         return Metadata(words=metadata.words)
     return replace(

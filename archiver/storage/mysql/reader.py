@@ -1,4 +1,4 @@
-"""Reading the archive from a MySQL or MariaDB server, also while the archiver writes."""
+"""The reader of an archive on a MySQL or MariaDB server, also while the archiver writes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from operator import attrgetter
 from typing import Any
 
 from archiver.sample import Dated, Sample
-from archiver.storage.mysql.errors import sentences
+from archiver.storage.mysql.errors import store_errors
 from archiver.storage.mysql.metadata import history
 from archiver.storage.mysql.rows import COLUMNS, to_sample, unix
 from archiver.storage.mysql.schema import schema_version
-from archiver.storage.mysql.server import Session
+from archiver.storage.mysql.server import MysqlSession
 from archiver.storage.store import Bin, StoreError
 from archiver.storage.url import DatabaseUrl
 
+# Rows of the first step, of all PVs together: few, so that they come at once.
 FIRST_ROWS = 100
-"""In the first step, so that it comes at once."""
 
+# Rows and bytes in memory, of all PVs together, at most.
 STEP_ROWS, STEP_BYTES = 10_000, 20_000_000
-"""At most in memory, of all PVs together."""
 
 _SNAPSHOT = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 
@@ -39,39 +39,44 @@ _BINS = """
 
 
 class MysqlReader:
-    """Sees the archive as it is when opened; fails if that server does, for no other has just this state."""
+    """The archive as it was when opened (a ``Reader``); it fails with its server, as no other has this very state."""
 
     def __init__(self, url: DatabaseUrl) -> None:
-        self._session = Session(url, writing=False)
+        self._session = MysqlSession(url, writing=False)
         with ExitStack() as stack:
             stack.callback(self._session.close)
             self._cursor = stack.enter_context(self._session.transaction(_SNAPSHOT))
             if not schema_version(self._cursor, self._session.where):
                 raise StoreError(f"{self._session.where}: a database, but not an archive of rackioc")
-            self._channels: dict[str, int | None] = {}  # those that were asked for: all of them may be many
+            self._channels: dict[str, int | None] = {}  # those of queries so far: an archive may have very many
             self._statuses = dict(self._rows("SELECT status_id, name FROM status"))
             self._stack = stack.pop_all()
 
     def names(self) -> Sequence[str]:
+        """Return the names of all archived PVs, sorted."""
         return [name for (name,) in self._rows("SELECT name FROM channel ORDER BY name")]
 
     def metadata(self, pv: str) -> Sequence[Dated]:
-        with sentences(self._session.where):
+        """Return all metadata of a PV, the oldest first; the first hold from time 0 on."""
+        with store_errors(self._session.where):
             return history(self._cursor, pv)
 
     def samples(self, pvs: Sequence[str], since_ns: int, until_ns: int) -> Iterator[Sample]:
+        """Return samples in order of time, both ends included, led by each PV's newest before the window."""
         streams = [self._samples(pv, since_ns // 1000, until_ns // 1000, len(pvs)) for pv in pvs]
         return merge(*streams, key=attrgetter("time_ns"))
 
     def bins(self, pv: str, since_ns: int, until_ns: int) -> Sequence[Bin]:
+        """Return the thinned bins that begin in the window, the oldest first."""
         return [Bin(*row) for row in self._rows(_BINS, self._channel(pv), since_ns, until_ns)]
 
     def close(self) -> None:
+        """Close the connection."""
         with suppress(StoreError):
             self._stack.close()
 
     def _samples(self, pv: str, since_us: int, until_us: int, streams: int) -> Iterator[Sample]:
-        """In steps, because a connection can stream one result at a time only, and ends when it is not fetched."""
+        """Yield samples, read in steps: a connection streams one result only, and ends if that is not fetched."""
         channel = self._channel(pv)
         start_us = self._in_force(channel, since_us)
         limit = max(1, FIRST_ROWS // streams)
@@ -91,11 +96,11 @@ class MysqlReader:
         return self._channels[pv]
 
     def _in_force(self, channel: int | None, since_us: int) -> int:
-        """When the newest row before the window was stored."""
+        """Return the time of the newest row before the window, else the window's begin."""
         ((time,),) = self._rows(_IN_FORCE, channel, unix(since_us))
         return since_us if time is None else int(time * 1_000_000)
 
     def _rows(self, sql: str, *values: object) -> Sequence[Any]:
-        with sentences(self._session.where):
+        with store_errors(self._session.where):
             self._cursor.execute(sql, values)
             return self._cursor.fetchall()

@@ -1,4 +1,4 @@
-"""Rows of the tables as MySQL takes and gives them."""
+"""The rows of MySQL's tables: samples and ids, to and from SQL."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from archiver.sample import Sample, Value
 from archiver.storage.columns import ARRAY, from_columns, to_columns
 from archiver.storage.store import Rejected
 
+# Rows and characters. The servers accept 16 MB by default; statements of more than 1 MB are no faster.
 STATEMENT_ROWS, STATEMENT_SIZE = 10_000, 2_000_000
-"""Rows and characters. The servers take 16 MB, as they come; statements of more than 1 MB are no faster."""
 
+# The times that a TIMESTAMP holds, from 1970 to 2038.
 FIRST_US, LATEST_US = 10**6, 2**31 * 10**6 - 1
-"""The times that a TIMESTAMP holds, from 1970 to 2038."""
 
 _NONE = Sample("", 10**9, 0, 0, "")
 
@@ -30,7 +30,7 @@ COLUMNS = f"{TIME_NS}, severity_id, status_id, num_val, float_val, str_val, data
 
 
 def to_sample(pv: str, statuses: Mapping[int, str], row: Sequence[Any]) -> Sample:
-    """Of a row of COLUMNS."""
+    """Return the sample of a row of COLUMNS."""
     time_ns, severity, status, num_val, float_val, str_val, datatype, array_val = row
     kind = ARRAY if datatype == b"d" else None
     value = from_columns(num_val, float_val, str_val, kind, array_val)
@@ -38,16 +38,16 @@ def to_sample(pv: str, statuses: Mapping[int, str], row: Sequence[Any]) -> Sampl
 
 
 def unix(time_us: int) -> Decimal:
-    """For FROM_UNIXTIME: seconds since 1970, exact."""
+    """Return the seconds since 1970, exact, for FROM_UNIXTIME."""
     return Decimal(min(time_us, LATEST_US)).scaleb(-6)
 
 
 def samples_as_sql(
     cursor: Cursor, samples: Sequence[Sample], channels: Mapping[str, int], statuses: Mapping[str, int]
 ) -> Iterator[str]:
-    """The rows behind VALUES, cut into statements: written by hand, for PyMySQL takes three times as long.
+    """Yield the rows behind VALUES, cut into statements: written by hand, for PyMySQL takes three times as long.
 
-    They are in the order of the key, so that each page of the table is visited once.
+    They are in the order of the key, so that each page of the table is visited once. Raises Rejected.
     """
     _check_times(samples)
     order = sorted((channels[s.pv], s.time_ns // 1000, number) for number, s in enumerate(samples))
@@ -67,22 +67,22 @@ def samples_as_sql(
 
 
 def _check_times(samples: Sequence[Sample]) -> None:
-    """Some servers take any other time for the present."""
+    """Raise Rejected for times that a TIMESTAMP cannot hold: some servers store the present time instead."""
     for extreme in (min, max):
         pv, time_ns, *_ = extreme(samples, key=attrgetter("time_ns"), default=_NONE)
         if not FIRST_US <= time_ns // 1000 <= LATEST_US:
-            raise Rejected(f"{pv}: a time of {time_ns} ns is not between 1970 and 2038, as MySQL wants it")
+            raise Rejected(f"{pv}: a time of {time_ns} ns is not between 1970 and 2038, as MySQL requires")
 
 
 def _other(cursor: Cursor, value: Value) -> str:
-    """num_val, float_val, str_val, datatype, array_val of what is no common number."""
+    """Return num_val, float_val, str_val, datatype, array_val of a value that is not a finite float."""
     num_val, float_val, str_val, datatype, array_val = to_columns(value)
     array = "NULL" if array_val is None else f"x'{array_val.hex()}'"
     return ",".join((*map(cursor.connection.escape, (num_val, float_val, str_val, datatype)), f"{array})"))
 
 
 def _statements(rows: Sequence[str]) -> Iterator[str]:
-    """Joined by commas up to a size that the server takes; a row that is longer than that is alone."""
+    """Yield rows joined by commas, up to STATEMENT_SIZE; a row that is longer is alone."""
     ends = list(accumulate(len(row) + 1 for row in rows))
     start = 0
     while start < len(rows):
@@ -92,33 +92,35 @@ def _statements(rows: Sequence[str]) -> Iterator[str]:
         start = stop
 
 
-class Numbers:
-    """The row numbers of the names in one table, given at first sight."""
+class MysqlIds:
+    """The ids of the names in one table, cached; a new name gets one."""
 
     def __init__(self, table: str) -> None:
         self._table = table
-        self._known: dict[str, int] = {}
+        self._ids: dict[str, int] = {}
 
-    def of(self, cursor: Cursor, names: Iterable[str]) -> Mapping[str, int]:
-        """With numbers for all these names."""
-        known = self.known(cursor)
-        if new := [(name,) for name in names if name not in known]:
+    def ensure(self, cursor: Cursor, names: Iterable[str]) -> Mapping[str, int]:
+        """Return the ids of all names, of which those given are added if they are new."""
+        ids = self.ids(cursor)
+        if new := [(name,) for name in names if name not in ids]:
             cursor.executemany(f"INSERT INTO {self._table} (name) VALUES (%s)", new)
-            self.forget()
-        return self.known(cursor)
+            self.reset()
+        return self.ids(cursor)
 
-    def known(self, cursor: Cursor) -> Mapping[str, int]:
-        if not self._known:
+    def ids(self, cursor: Cursor) -> Mapping[str, int]:
+        """Return the ids of all names that have one."""
+        if not self._ids:
             cursor.execute(f"SELECT name, {self._table}_id FROM {self._table}")
-            self._known = {str(name): int(number) for name, number in cursor.fetchall()}
-        return self._known
+            self._ids = {str(name): int(number) for name, number in cursor.fetchall()}
+        return self._ids
 
-    def forget(self) -> None:
-        self._known = {}
+    def reset(self) -> None:
+        """Empty the cache: a transaction has failed."""
+        self._ids = {}
 
 
 def insert_absent(table: str, columns: Sequence[str], key: int) -> str:
-    """A row with these values, and again those of its key, unless there is one with that key."""
+    """Return the statement that inserts a row unless its key exists; its values are the row's, then the key's."""
     names = [_quoted(column) for column in columns]
     same = " AND ".join(f"{name} <=> %s" for name in names[:key])
     values = ", ".join(["%s"] * len(names))
@@ -128,8 +130,8 @@ def insert_absent(table: str, columns: Sequence[str], key: int) -> str:
     )
 
 
-def seed_value(value: Value | None) -> float | int | str | None:
-    """NaN and the infinities are NULL: no column of numbers holds them."""
+def table_value(value: Value | None) -> float | int | str | None:
+    """Return a value of a table's column; NaN and infinities are NULL, for no column of numbers holds them."""
     if isinstance(value, tuple):
         raise Rejected("a column of a table holds no array")
     return None if isinstance(value, float) and not isfinite(value) else value

@@ -1,4 +1,4 @@
-"""Connections to MySQL and MariaDB servers: to which node, with which session, and what to say when it fails."""
+"""Connections to MySQL and MariaDB servers: the choice of the node, and the settings of the session."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
-from archiver.storage.mysql.errors import is_unfit, sentences
+from archiver.storage.mysql.errors import is_unfit, store_errors
 from archiver.storage.store import StoreError
 from archiver.storage.url import DatabaseUrl
 
+# How long a connection may take, and an answer: of a single server, and of a node of a cluster, where another one is
+# to be in use within 5 s.
 CONNECT_S = 2
 ALONE_S, CLUSTER_S = 30, 3
-"""How long an answer may take: with other nodes to go to, so short that one of them is in use within 5 s."""
 
 _SESSION = "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE'"
 
@@ -27,8 +28,8 @@ _SESSION = "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE
 log = logging.getLogger(__name__)
 
 
-class Session:
-    """A connection to the first node that can be used, made again, to the next node, after a failure."""
+class MysqlSession:
+    """The connection to the first node that can be used; after a failure a new one, to the next node."""
 
     def __init__(self, url: DatabaseUrl, *, writing: bool, patience_s: int | None = None) -> None:
         self._nodes = url.nodes
@@ -40,15 +41,15 @@ class Session:
 
     @property
     def where(self) -> str:
-        """The node in use."""
+        """Return host, port and database of the node in use."""
         return where(self._nodes[self._node])
 
     @contextmanager
     def transaction(self, begin: str = "START TRANSACTION") -> Iterator[Cursor]:
-        """All that is done with the cursor, or nothing; StoreError if it cannot be."""
+        """Commit all that is done with the cursor, or nothing. Raises StoreError."""
         connection = self._begin(begin)
         try:
-            with sentences(self.where):
+            with store_errors(self.where):
                 with connection.cursor() as cursor:
                     yield cursor
                 connection.commit()
@@ -57,13 +58,14 @@ class Session:
             raise
 
     def close(self) -> None:
+        """Close the connection."""
         connection, self._connection = self._connection, None
         if connection:
             with suppress(pymysql.MySQLError):
                 connection.close()
 
     def _begin(self, begin: str) -> pymysql.Connection[Cursor]:
-        """On a new connection if the server has ended the old one since its last use: nothing is lost by that."""
+        """Begin a transaction; on a new connection if the server has ended the old one since its last use."""
         if self._connection:
             try:
                 self._connection.query(begin)
@@ -71,7 +73,7 @@ class Session:
             except pymysql.MySQLError:
                 self._leave()
         self._connection = self._connect()
-        with sentences(self.where):
+        with store_errors(self.where):
             self._connection.query(begin)
         return self._connection
 
@@ -90,7 +92,7 @@ class Session:
 
     def _use(self, number: int) -> None:
         if self._used not in {None, number}:
-            log.warning("the database is at %s now", where(self._nodes[number]))
+            log.warning("the archive's database is now used at %s", where(self._nodes[number]))
         self._node = self._used = number
 
     def _roll_back(self, connection: pymysql.Connection[Cursor], error: BaseException) -> None:
@@ -103,14 +105,14 @@ class Session:
                 self._leave()
 
     def _leave(self) -> None:
-        """The next connection is to the next node."""
+        """Close the connection; the next one is to the next node."""
         self.close()
         self._node = (self._node + 1) % len(self._nodes)
 
 
 def connect(node: URL, *, writing: bool, patience_s: int = ALONE_S) -> pymysql.Connection[Cursor]:
-    """A connection in UTC, strict about data, to a node that is ready."""
-    with sentences(where(node)):
+    """Return a connection in UTC, strict about data, to a node that is ready. Raises StoreError."""
+    with store_errors(where(node)):
         connection = _open(node, patience_s)
         try:
             with connection.cursor() as cursor:
@@ -123,27 +125,28 @@ def connect(node: URL, *, writing: bool, patience_s: int = ALONE_S) -> pymysql.C
 
 @contextmanager
 def connection(url: DatabaseUrl) -> Iterator[Connection]:
-    """SQLAlchemy's connection to the first node that answers, for a short while."""
+    """Return a connection of SQLAlchemy to the first node that answers, for a short while. Raises StoreError."""
     errors = []
     for node in url.nodes:
         try:
-            with sentences(where(node)):
+            with store_errors(where(node)):
                 opened = _engine(node, ALONE_S).connect()
         except StoreError as error:
             errors.append(str(error))
             continue
-        with sentences(where(node)), opened:
+        with store_errors(where(node)), opened:
             yield opened
         return
     raise StoreError("; ".join(errors))
 
 
 def where(node: URL) -> str:
+    """Return host, port and database of a node, for messages."""
     return f"{node.host or 'localhost'}:{node.port or 3306}/{node.database}".rstrip("/")
 
 
 def without_database(url: DatabaseUrl) -> DatabaseUrl:
-    """The servers alone, for what can be asked or done before there is a database."""
+    """Return the URL of the servers alone, for what can be done before there is a database."""
     return DatabaseUrl(tuple(node.set(database="") for node in url.nodes))
 
 
@@ -177,7 +180,7 @@ def _check_ready(cursor: Cursor, place: str, *, writing: bool) -> None:
         cursor.execute("SHOW STATUS WHERE Variable_name IN ('wsrep_ready', 'wsrep_local_state_comment')")
         states = dict(_rows(cursor))
         if (state := states.get("wsrep_local_state_comment")) != "Synced" or states.get("wsrep_ready") != "ON":
-            raise StoreError(f"{place}: the node is not in step with its cluster: {state}")
+            raise StoreError(f"{place}: the node is not in sync with its cluster: {state}")
 
 
 def _rows(cursor: Cursor) -> Sequence[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Writing the archive to a MySQL or MariaDB server, or to a cluster of them; Phoebus reads the same tables."""
+"""The store of an archive on a MySQL or MariaDB server, or a cluster of them; Phoebus reads the same tables."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from pymysql.cursors import Cursor
 from archiver.sample import Dated, Sample
 from archiver.storage.migrations import migrations
 from archiver.storage.mysql import thinning
-from archiver.storage.mysql.metadata import Descriptions
-from archiver.storage.mysql.rows import COLUMNS, Numbers, insert_absent, samples_as_sql, seed_value, to_sample, unix
+from archiver.storage.mysql.metadata import MetadataTables
+from archiver.storage.mysql.rows import COLUMNS, MysqlIds, insert_absent, samples_as_sql, table_value, to_sample, unix
 from archiver.storage.mysql.schema import migrate, schema_version
-from archiver.storage.mysql.server import Session
-from archiver.storage.store import SeedRow
+from archiver.storage.mysql.server import MysqlSession
+from archiver.storage.store import TableRow
 from archiver.storage.url import DatabaseUrl
 
+# Rows of one step of upkeep.
 STEP_ROWS = 5_000
 
 _ADD = """INSERT INTO sample (channel_id, smpl_time, nanosecs, severity_id, status_id,
     num_val, float_val, str_val, datatype, array_val) VALUES """
-_KNOWN = " ON DUPLICATE KEY UPDATE channel_id = sample.channel_id"  # IGNORE would take wrong types, too
+# IGNORE would accept values of wrong types, too.
+_KNOWN = " ON DUPLICATE KEY UPDATE channel_id = sample.channel_id"
 
 _NEWEST = f"""
     SELECT sample.channel_id, {COLUMNS} FROM sample
@@ -42,8 +44,10 @@ _EXPIRE_BINS = """
 
 
 class MysqlStore:
+    """The writing side of an archive on MySQL servers (a ``Store``)."""
+
     def __init__(self, url: DatabaseUrl) -> None:
-        self._session = Session(url, writing=True)
+        self._session = MysqlSession(url, writing=True)
         try:
             with self._session.transaction() as cursor:
                 version = schema_version(cursor, self._session.where)
@@ -52,45 +56,51 @@ class MysqlStore:
         except BaseException:
             self.close()
             raise
-        self._channels = Numbers("channel")
-        self._statuses = Numbers("status")
-        self._descriptions = Descriptions()
+        self._channels = MysqlIds("channel")
+        self._statuses = MysqlIds("status")
+        self._metadata_tables = MetadataTables()
 
     def add(self, samples: Sequence[Sample]) -> None:
+        """Store all the samples, or none, in one transaction."""
         with self._transaction() as cursor:
-            channels = self._channels.of(cursor, {sample.pv for sample in samples})
-            statuses = self._statuses.of(cursor, {sample.status for sample in samples})
+            channels = self._channels.ensure(cursor, {sample.pv for sample in samples})
+            statuses = self._statuses.ensure(cursor, {sample.status for sample in samples})
             for values in samples_as_sql(cursor, samples, channels, statuses):
                 cursor.execute(f"{_ADD}{values}{_KNOWN}")
 
-    def describe(self, metadata: Mapping[str, Dated]) -> None:
+    def add_metadata(self, metadata: Mapping[str, Dated]) -> None:
+        """Store the metadata of PVs that hold from a time on, in one transaction; known ones change nothing."""
         with self._transaction() as cursor:
-            channels = self._channels.of(cursor, metadata)
-            self._descriptions.add(cursor, {channels[pv]: dated for pv, dated in metadata.items()})
+            channels = self._channels.ensure(cursor, metadata)
+            self._metadata_tables.add(cursor, {channels[pv]: dated for pv, dated in metadata.items()})
 
-    def add_rows(self, rows: Sequence[SeedRow]) -> None:
+    def add_rows(self, rows: Sequence[TableRow]) -> None:
+        """Store rows of tables that exist, all or none, in one transaction."""
         with self._transaction() as cursor:
             for (table, columns, key), group in groupby(rows, lambda row: (row.table, row.columns, row.key)):
                 cursor.executemany(
                     insert_absent(table, columns, key),
-                    [(*values, *values[:key]) for values in (tuple(map(seed_value, row.values)) for row in group)],
+                    [(*values, *values[:key]) for values in (tuple(map(table_value, row.values)) for row in group)],
                 )
 
     def newest(self) -> Sequence[Sample]:
+        """Return the newest sample of each PV in the archive."""
         with self._transaction() as cursor:
-            names = {number: name for name, number in self._channels.known(cursor).items()}
-            statuses = {number: name for name, number in self._statuses.known(cursor).items()}
+            names = {number: name for name, number in self._channels.ids(cursor).items()}
+            statuses = {number: name for name, number in self._statuses.ids(cursor).items()}
             cursor.execute(_NEWEST)
             return [
                 to_sample(names[channel], statuses, row) for channel, *row in cursor.fetchall() if channel in names
             ]
 
     def tidy(self) -> bool:
-        return False  # InnoDB needs no house-keeping of ours
+        """Return False: InnoDB needs no upkeep of ours."""
+        return False
 
     def expire(self, pv: str, before_ns: int) -> bool:
+        """Delete some rows and bins older than a time, not the row in force then; return True if more are left."""
         with self._transaction() as cursor:
-            channel = self._channels.known(cursor).get(pv)
+            channel = self._channels.ids(cursor).get(pv)
             cursor.execute(_IN_FORCE, (channel, unix(before_ns // 1000)))
             ((in_force_us,),) = cursor.fetchall()
             if in_force_us is None:
@@ -100,11 +110,13 @@ class MysqlStore:
             return STEP_ROWS in {old, bins}
 
     def thin(self, pv: str, until_ns: int, width_ns: int) -> bool:
+        """Thin some bins that end before a time; return True if more are left."""
         with self._transaction() as cursor:
-            channel = self._channels.known(cursor).get(pv)
+            channel = self._channels.ids(cursor).get(pv)
             return channel is not None and thinning.step(cursor, channel, until_ns, width_ns)
 
     def close(self) -> None:
+        """Close the connection."""
         self._session.close()
 
     @contextmanager
@@ -113,8 +125,8 @@ class MysqlStore:
             with self._session.transaction() as cursor:
                 yield cursor
         except BaseException:
-            # What was numbered or described in a transaction that failed never was.
-            self._channels.forget()
-            self._statuses.forget()
-            self._descriptions.forget()
+            # Ids and metadata that were cached in a transaction that failed are not in the database.
+            self._channels.reset()
+            self._statuses.reset()
+            self._metadata_tables.reset()
             raise

@@ -1,4 +1,4 @@
-"""Moving what was committed from SQLite's log into the file, beside the writer and not in its time."""
+"""The checkpoints of SQLite: what was committed moves from the log into the file, in a thread beside the writer."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import sqlite3
 import threading
 from contextlib import closing
 
-from archiver.storage.sqlite.file import file_name, sentences
+from archiver.storage.sqlite.file import file_name, store_errors
 from archiver.storage.store import StoreError
 from archiver.storage.url import DatabaseUrl
 
+# Seconds from one checkpoint to the next.
 PERIOD = 5.0
 
 log = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """A thread with a connection of its own. Of a file that cannot be written the writer tells, too."""
+    """A thread with a connection of its own. Its errors are logged for debugging: the writer reports them, too."""
 
     def __init__(self, url: DatabaseUrl) -> None:
         self._url = url
@@ -26,6 +27,7 @@ class Checkpoints:
         self._thread.start()
 
     def close(self) -> None:
+        """Stop the thread."""
         self._stop.set()
         self._thread.join()
 
@@ -38,5 +40,5 @@ class Checkpoints:
 
     def _move(self) -> None:
         file = file_name(self._url)
-        with sentences(file), closing(sqlite3.connect(file, timeout=1.0)) as connection:
+        with store_errors(file), closing(sqlite3.connect(file, timeout=1.0)) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")

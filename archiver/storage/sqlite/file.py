@@ -1,4 +1,4 @@
-"""Opening the SQLite file of an archive: how, in which version, and what to say when it cannot be done."""
+"""The SQLite file of an archive: its connections, its version, and its errors as sentences for the operator."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from archiver.storage.migrations import migrations
 from archiver.storage.store import Rejected, StoreError
 from archiver.storage.url import DatabaseUrl
 
+# Channels that settle together, by their ids (db/sqlite/0002_large_archives.sql).
 PART = 512
-"""Channels that settle together, by their numbers (db/sqlite/0002_large_archives.sql)."""
 
+# An error of SQLite -> what to do, or what it means.
 _HINTS = {
     "unable to open database file": "is its directory there and writable?",
     "database is locked": "another program has been writing to it for more than 5 s",
     "database or disk is full": "free some disk space",
-    "attempt to write a readonly database": "give this user the right to write to it and to its directory",
-    "file is not a database": "the configuration names a file that is something else",
+    "attempt to write a readonly database": "this user needs the right to write to it and to its directory",
+    "file is not a database": "archive.database names a file of another kind",
 }
 
 _WRITER = (
     "PRAGMA journal_mode = WAL",  # readers and the writer do not wait for each other
-    "PRAGMA synchronous = NORMAL",  # a power cut may take the last commits; a crash of the archiver none
-    "PRAGMA journal_size_limit = 67108864",  # what a long reader made grow shrinks again
+    "PRAGMA synchronous = NORMAL",  # a power cut may cost the last commits; a crash of the archiver none
+    "PRAGMA journal_size_limit = 67108864",  # the log that grew during a long read shrinks again
     "PRAGMA cache_size = -32000",  # kB: the pages of one step of settling
     "PRAGMA wal_autocheckpoint = 0",  # see checkpoints.py
 )
@@ -36,17 +37,19 @@ _READER = ("PRAGMA query_only = ON",)
 
 
 def file_name(url: DatabaseUrl) -> str:
+    """Return the path of the file."""
     return str(url.nodes[0].database)
 
 
 def connect_writer(url: DatabaseUrl) -> Connection:
+    """Return a connection for writing; the file is created if it does not exist."""
     return _connect(url, _WRITER, "BEGIN IMMEDIATE")
 
 
 @contextmanager
 def writer(url: DatabaseUrl) -> Iterator[Connection]:
-    """A connection for a short while."""
-    with sentences(file_name(url)):
+    """Return a connection for writing, for a short while. Raises StoreError."""
+    with store_errors(file_name(url)):
         connection = connect_writer(url)
         try:
             yield connection
@@ -56,6 +59,7 @@ def writer(url: DatabaseUrl) -> Iterator[Connection]:
 
 
 def connect_reader(url: DatabaseUrl) -> Connection:
+    """Return a connection for reading."""
     return _connect(url, _READER, "BEGIN")
 
 
@@ -76,15 +80,16 @@ def _connect(url: DatabaseUrl, pragmas: tuple[str, ...], begin: str) -> Connecti
 
 
 def schema_version(connection: Connection, file: str) -> int:
-    """0 for a file without our tables; a version from the future is refused, for nobody knows what it means."""
+    """Return the version of the schema, 0 for a file without our tables. Raises StoreError if it is newer."""
     version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
     newest = migrations("sqlite")[-1].number
     if version > newest:
-        raise StoreError(f"{file}: its schema is version {version}, this rackioc knows {newest}: update rackioc")
+        raise StoreError(f"{file}: its schema is version {version}, this rackioc supports {newest}: update rackioc")
     return version
 
 
 def migrate(connection: Connection, file: str) -> None:
+    """Migrate the tables to the newest version, each step in a transaction."""
     for step in migrations("sqlite"):
         with connection.begin():
             if step.number > schema_version(connection, file):
@@ -94,19 +99,19 @@ def migrate(connection: Connection, file: str) -> None:
 
 
 @contextmanager
-def sentences(file: str) -> Iterator[None]:
-    """Errors of the database as one sentence for the operator."""
+def store_errors(file: str) -> Iterator[None]:
+    """Raise errors of the database as StoreError with one sentence; as Rejected for rows that are never accepted."""
     try:
         yield
     except (OverflowError, UnicodeEncodeError, sqlite3.IntegrityError) as error:
         raise Rejected(f"{file}: {error}") from error
     except DBAPIError as error:
         kind = Rejected if isinstance(error.orig, sqlite3.IntegrityError | sqlite3.DataError) else StoreError
-        raise kind(_sentence(file, str(error.orig))) from error
+        raise kind(_message(file, str(error.orig))) from error
     except sqlite3.Error as error:
-        raise StoreError(_sentence(file, str(error))) from error
+        raise StoreError(_message(file, str(error))) from error
 
 
-def _sentence(file: str, reason: str) -> str:
+def _message(file: str, reason: str) -> str:
     hint = f" ({_HINTS[reason]})" if reason in _HINTS else ""
     return f"{file}: {reason}{hint}"

@@ -1,4 +1,4 @@
-"""Making, migrating and describing an archive in an SQLite file."""
+"""The creation, migration and description of an archive in an SQLite file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from archiver.storage.sqlite import file
 from archiver.storage.url import DatabaseUrl
 from archiver.times import format_time
 
+# Rows that are counted exactly, at most: counting more takes too long.
 COUNTED = 1_000_000
-"""Counting takes longer the more rows there are; nobody wants to wait for the exact number of so many."""
 
 _TIMES = """
     SELECT min(oldest), max(newest) FROM (
@@ -26,21 +26,26 @@ _TIMES = """
 
 
 class SqliteManager:
+    """An archive in an SQLite file, as a ``Manager``."""
+
     def __init__(self, url: DatabaseUrl) -> None:
         self._url = url
         self._file = Path(file.file_name(url))
 
     def version(self) -> int | None:
+        """Return the version of its schema, 0 if there are no tables; None if there is no file."""
         if not self._file.is_file():  # SQLite would make one
             return None
         with self._reading() as connection:
             return file.schema_version(connection, str(self._file))
 
     def migrate(self) -> None:
+        """Create the file if it does not exist, and migrate its tables to the newest version."""
         with file.writer(self._url) as connection:
             file.migrate(connection, str(self._file))
 
     def status(self) -> list[tuple[str, str]]:
+        """Return what describes the archive; without rows and times if its schema is not the newest."""
         version, newest = self.version(), migrations("sqlite")[-1].number
         size = sum(path.stat().st_size for path in self._files() if path.exists())
         lines = [
@@ -59,7 +64,7 @@ class SqliteManager:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with file.sentences(str(self._file)):
+        with file.store_errors(str(self._file)):
             connection = file.connect_reader(self._url)
             try:
                 yield connection

@@ -1,4 +1,4 @@
-"""What is known about a channel besides its values: as it is now, and since when each of it holds."""
+"""The metadata of a channel in the tables of SQLite: the present ones, and all with their times."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from archiver.sample import Dated, Metadata
 from archiver.storage.metadata import NUMERIC, from_numeric, from_words, to_numeric
 
 
-def describe(connection: Connection, channel: int, dated: Dated) -> None:
-    """Note what holds from a time on, if it is new; what is known first holds from the beginning."""
+def add_metadata(connection: Connection, channel: int, dated: Dated) -> None:
+    """Store metadata that hold from a time on, if they are new; the first ones hold from time 0 on."""
     known = history(connection, channel)
     if known and known[-1].metadata == dated.metadata:
         return
@@ -23,7 +23,7 @@ def describe(connection: Connection, channel: int, dated: Dated) -> None:
 
 
 def history(connection: Connection, channel: int) -> list[Dated]:
-    """All that was ever known, the oldest first."""
+    """Return all metadata of a channel, the oldest first."""
     numbers = f"SELECT since_time, {NUMERIC} FROM num_metadata_history WHERE channel_id = ?"
     found = {since: from_numeric(row) for since, *row in connection.exec_driver_sql(numbers, (channel,))}
     words = "SELECT since_time, enum_val FROM enum_metadata_history WHERE channel_id = ? ORDER BY enum_nbr"

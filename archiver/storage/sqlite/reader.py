@@ -1,4 +1,4 @@
-"""Reading the archive from its SQLite file, also while the archiver writes."""
+"""The reader of an archive in an SQLite file, also while the archiver writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from archiver.sample import Dated, Sample
 from archiver.storage.columns import from_columns
-from archiver.storage.sqlite.file import PART, connect_reader, file_name, schema_version, sentences
+from archiver.storage.sqlite.file import PART, connect_reader, file_name, schema_version, store_errors
 from archiver.storage.sqlite.metadata import history
 from archiver.storage.store import Bin, StoreError
 from archiver.storage.url import DatabaseUrl
@@ -34,11 +34,15 @@ _BINS = """
 
 
 class SqliteReader:
+    """The reading side of an archive in an SQLite file (a ``Reader``)."""
+
     def __init__(self, url: DatabaseUrl) -> None:
         self._file = file_name(url)
         if not Path(self._file).is_file():  # SQLite would make one
-            raise StoreError(f"{self._file}: no such archive (the path counts from the directory you are in)")
-        with sentences(self._file), ExitStack() as undo:
+            raise StoreError(
+                f"{self._file}: this file does not exist (the path is relative to the working directory)"
+            )
+        with store_errors(self._file), ExitStack() as undo:
             self._connection = connect_reader(url)
             undo.callback(self.close)
             self._check_version()
@@ -48,14 +52,19 @@ class SqliteReader:
         self._statuses: dict[int, str] = {}
 
     def names(self) -> Sequence[str]:
+        """Return the names of all archived PVs, sorted."""
         return sorted(self._channels)
 
     def metadata(self, pv: str) -> Sequence[Dated]:
-        with sentences(self._file):
+        """Return all metadata of a PV, the oldest first; the first hold from time 0 on."""
+        with store_errors(self._file):
             return history(self._connection, self._channels[pv])
 
     def samples(self, pvs: Sequence[str], since_ns: int, until_ns: int) -> Iterator[Sample]:
-        """Of each PV what has not settled comes after what has; that is read once for all the PVs of a part."""
+        """Return samples in order of time, both ends included, led by each PV's newest before the window.
+
+        A PV's rows that have not settled come after those that have; they are read once for all PVs of a part.
+        """
         self._statuses = dict(self._pairs("SELECT status_id, name FROM status"))
         parts: dict[int, list[int]] = {}
         for pv in pvs:
@@ -67,16 +76,18 @@ class SqliteReader:
         return chain(*sources) if len(pvs) == 1 else merge(*sources, key=attrgetter("time_ns"))
 
     def bins(self, pv: str, since_ns: int, until_ns: int) -> Sequence[Bin]:
+        """Return the thinned bins that begin in the window, the oldest first."""
         return [Bin(*row) for row in self._rows(_BINS, self._channels[pv], since_ns, until_ns)]
 
     def close(self) -> None:
+        """Close the file."""
         self._connection.close()
         self._connection.engine.dispose()
 
     def _check_version(self) -> None:
         version = schema_version(self._connection, self._file)
         if not version:
-            raise StoreError(f"{self._file}: an SQLite file, but not an archive of rackioc")
+            raise StoreError(f"{self._file} is an SQLite file, but not an archive of rackioc")
 
     def _part(self, part: int, channels: Sequence[int], since_ns: int, until_ns: int) -> Iterator[Iterator[Sample]]:
         begins = self._in_force(part, channels, since_ns)
@@ -87,7 +98,7 @@ class SqliteReader:
         yield (sample for sample in recent if sample.time_ns >= begin_of[sample.pv])
 
     def _in_force(self, part: int, channels: Sequence[int], since_ns: int) -> dict[int, int]:
-        """The time of each channel's newest row before the window, else the window's begin."""
+        """Return the time of each channel's newest row before the window, else the window's begin."""
         recent = """
             SELECT channel_id, max(smpl_time) FROM sample_recent WHERE part = ? AND smpl_time <= ?
             GROUP BY channel_id"""
@@ -109,6 +120,6 @@ class SqliteReader:
         return ((key, value) for key, value in self._rows(sql, *values))
 
     def _rows(self, sql: str, *values: str | int) -> Iterator[Sequence[Any]]:
-        """By the driver itself: SQLAlchemy's rows would cost as much again."""
-        with sentences(self._file):
+        """Yield rows of the driver itself: those of SQLAlchemy would cost as much again."""
+        with store_errors(self._file):
             yield from self._connection.connection.cursor().execute(sql, values)

@@ -1,4 +1,4 @@
-"""Samples as rows of SQLite's tables."""
+"""The rows of SQLite's tables: samples as rows, and ids of names."""
 
 from __future__ import annotations
 
@@ -13,41 +13,43 @@ from archiver.storage.sqlite.file import PART
 
 
 class Rows(NamedTuple):
-    """Samples as rows: plain numbers, anything else, and whatever comes late."""
+    """Samples as rows: finite numbers, all other values, and what comes late."""
 
     numbers: list[tuple[int, int, int, int, float]]
     others: list[tuple[Any, ...]]
     late: list[tuple[Any, ...]]
 
 
-class Numbers:
-    """The row numbers of the names in one table, given at first sight."""
+class SqliteIds:
+    """The ids of the names in one table, cached; a new name gets one."""
 
     def __init__(self, table: str) -> None:
         self._table = table
-        self.known: dict[str, int] = {}
+        self.ids: dict[str, int] = {}
 
-    def learn(self, connection: Connection, names: Iterable[str]) -> Mapping[str, int]:
-        """The numbers of these names and others, new ones made where needed."""
-        if new := [(name,) for name in sorted(names) if name not in self.known]:  # neighbours by name lie together
+    def ensure(self, connection: Connection, names: Iterable[str]) -> Mapping[str, int]:
+        """Return the ids of names, of which those given are added if they are new."""
+        if new := [(name,) for name in sorted(names) if name not in self.ids]:  # neighbours by name lie together
             insert = f"INSERT INTO {self._table} (name) VALUES (?) ON CONFLICT DO NOTHING"
             connection.exec_driver_sql(insert, new)
             rows = connection.exec_driver_sql(f"SELECT name, {self._table}_id FROM {self._table}")
-            self.known = {name: int(number) for name, number in rows}
-        return self.known
+            self.ids = {name: int(number) for name, number in rows}
+        return self.ids
 
-    def forget(self) -> None:
-        self.known = {}
+    def reset(self) -> None:
+        """Empty the cache: a transaction has failed."""
+        self.ids = {}
 
 
 def to_rows(
-    samples: Sequence[Sample], channel_numbers: Numbers, status_numbers: Numbers, settled_ns: Mapping[int, int]
+    samples: Sequence[Sample], channel_ids: SqliteIds, status_ids: SqliteIds, settled_ns: Mapping[int, int]
 ) -> Rows:
-    """KeyError for a name without a number. `settled_ns`: up to when each part has settled; that is late.
+    """Return samples as rows; ``settled_ns``: up to when each part has settled, earlier rows are late.
 
-    Finite numbers, which are nearly all there is, take a way of their own, as short as it can be.
+    Raises KeyError for a name without an id. Finite numbers, nearly all there is, have a path of their own, as short
+    as it can be.
     """
-    channels, statuses = channel_numbers.known, status_numbers.known
+    channels, statuses = channel_ids.ids, status_ids.ids
     latest_ns = max(settled_ns.values(), default=0)
     numbers = [
         (channels[pv], time_ns, severity + 1, statuses[status], value)

@@ -1,9 +1,9 @@
-"""Writing the archive to one SQLite file; others may read it at the same time.
+"""The store of an archive in one SQLite file; others may read it at the same time.
 
-Samples arrive in `sample_recent`, in the order of time, and are moved in large steps to `sample_settled`, in the
+Samples arrive in ``sample_recent``, in the order of time, and are moved in large steps to ``sample_settled``, in the
 order of their channels: there a channel's history is in one place, and a step touches each place once for many rows.
-That is done for some hundred channels at a time. All that is not later than its `settled.smpl_time` is settled,
-and what comes late goes there straight, so that no sample is in both.
+That is done for some hundred channels at a time. All that is not later than its ``settled.smpl_time`` is settled,
+and what comes late is stored there at once, so that no sample is in both.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from archiver.sample import Dated, Sample
 from archiver.storage.columns import from_columns
 from archiver.storage.sqlite import upkeep
 from archiver.storage.sqlite.checkpoints import Checkpoints
-from archiver.storage.sqlite.file import PART, connect_writer, file_name, migrate, sentences
-from archiver.storage.sqlite.metadata import describe
-from archiver.storage.sqlite.rows import Numbers, to_rows
-from archiver.storage.store import SeedRow
+from archiver.storage.sqlite.file import PART, connect_writer, file_name, migrate, store_errors
+from archiver.storage.sqlite.metadata import add_metadata
+from archiver.storage.sqlite.rows import SqliteIds, to_rows
+from archiver.storage.store import TableRow
 from archiver.storage.url import DatabaseUrl
 
+# Rows that may wait to be settled: the more, the less there is to write, and the more a reader has to scan.
 SETTLE_ROWS = 1_000_000
-"""Rows that may wait to be settled: the more, the less there is to write, and the more a reader looks through."""
+# Seconds after which rows settle, however few there are.
 SETTLE_PERIOD = 600.0
-"""Seconds after which rows settle, however few there are."""
+# Rows that settle in one transaction.
 STEP_ROWS = 120_000
-"""Rows that settle in one transaction."""
 
 _COLUMNS = "channel_id, smpl_time, severity_id, status_id, num_val, float_val, str_val, datatype, array_val"
 _RECENT = "ON CONFLICT (part, smpl_time, channel_id) DO NOTHING"
@@ -67,9 +67,11 @@ _SETTLE = (
 
 
 class SqliteStore:
+    """The writing side of an archive in an SQLite file (a ``Store``)."""
+
     def __init__(self, url: DatabaseUrl) -> None:
         self._file = file_name(url)
-        with sentences(self._file), ExitStack() as undo:
+        with store_errors(self._file), ExitStack() as undo:
             self._connection = connect_writer(url)
             undo.callback(self._connection.engine.dispose)
             undo.callback(self._connection.close)
@@ -80,31 +82,34 @@ class SqliteStore:
             undo.pop_all()
         self._checkpoints = Checkpoints(url)
         self._last_part, self._settle_at = -1, time.monotonic() + SETTLE_PERIOD
-        self._channels = Numbers("channel")
-        self._statuses = Numbers("status")
+        self._channels = SqliteIds("channel")
+        self._statuses = SqliteIds("status")
 
     def add(self, samples: Sequence[Sample]) -> None:
+        """Store all the samples, or none, in one transaction."""
         with self._transaction() as connection:
             try:
                 rows = to_rows(samples, self._channels, self._statuses, self._settled_ns)
             except KeyError:  # a name that is seen for the first time
-                self._channels.learn(connection, {each.pv for each in samples})
-                self._statuses.learn(connection, {each.status for each in samples})
+                self._channels.ensure(connection, {each.pv for each in samples})
+                self._statuses.ensure(connection, {each.status for each in samples})
                 rows = to_rows(samples, self._channels, self._statuses, self._settled_ns)
-            # by the driver itself: SQLAlchemy's way to it would cost as much again
+            # by the driver itself: SQLAlchemy would cost as much again
             cursor = connection.connection.cursor()
             cursor.executemany(_ADD_NUMBER, rows.numbers)
             cursor.executemany(_ADD_OTHER, rows.others)
             cursor.executemany(_ADD_LATE, sorted(rows.late, key=itemgetter(0, 1)))
         self._recent += len(rows.numbers) + len(rows.others)
 
-    def describe(self, metadata: Mapping[str, Dated]) -> None:
+    def add_metadata(self, metadata: Mapping[str, Dated]) -> None:
+        """Store the metadata of PVs that hold from a time on, in one transaction; known ones change nothing."""
         with self._transaction() as connection:
-            channels = self._channels.learn(connection, metadata)
+            channels = self._channels.ensure(connection, metadata)
             for pv, dated in metadata.items():
-                describe(connection, channels[pv], dated)
+                add_metadata(connection, channels[pv], dated)
 
-    def add_rows(self, rows: Sequence[SeedRow]) -> None:
+    def add_rows(self, rows: Sequence[TableRow]) -> None:
+        """Store rows of tables that exist, all or none, in one transaction."""
         with self._transaction() as connection:
             for row in rows:
                 keys = row.columns[: row.key]
@@ -118,6 +123,7 @@ class SqliteStore:
                 )
 
     def newest(self) -> Sequence[Sample]:
+        """Return the newest sample of each PV in the archive."""
         with self._transaction() as connection:
             rows = connection.exec_driver_sql(_NEWEST)
             return [
@@ -126,7 +132,7 @@ class SqliteStore:
             ]
 
     def tidy(self) -> bool:
-        """Settle the next part when there is much, and each part now and then; True if there is still much."""
+        """Settle the next part if many rows wait, and each part now and then; return True if many still wait."""
         if self._recent >= SETTLE_ROWS or time.monotonic() >= self._settle_at:
             following = "SELECT coalesce(min(part), -1) FROM sample_recent WHERE part > ?"
             with self._transaction() as connection:
@@ -136,20 +142,23 @@ class SqliteStore:
         return self._recent >= SETTLE_ROWS
 
     def expire(self, pv: str, before_ns: int) -> bool:
+        """Delete some rows and bins older than a time, not the row in force then; return True if more are left."""
         with self._settled_channel(pv, before_ns) as (connection, channel):
             return upkeep.expire(connection, channel, before_ns)
 
     def thin(self, pv: str, until_ns: int, width_ns: int) -> bool:
+        """Thin some bins that end before a time; return True if more are left."""
         with self._settled_channel(pv, until_ns) as (connection, channel):
             return upkeep.thin(connection, channel, until_ns, width_ns)
 
     def close(self) -> None:
+        """Close the file."""
         self._checkpoints.close()
         self._connection.close()
         self._connection.engine.dispose()
 
     def _settle_most(self, part: int) -> None:
-        """All of a part but its newest eighth: of the time that this spans, more rows are still to come."""
+        """Settle a part but for its newest eighth: more rows of the time that this spans are still to come."""
         rows = "SELECT count(*) FROM sample_recent WHERE part = ?"
         last = "SELECT smpl_time FROM sample_recent WHERE part = ? ORDER BY smpl_time LIMIT 1 OFFSET ?"
         with self._transaction() as connection:
@@ -168,9 +177,9 @@ class SqliteStore:
 
     @contextmanager
     def _settled_channel(self, pv: str, until_ns: int) -> Iterator[tuple[Connection, int]]:
-        """A transaction, and the channel, whose rows up to then are in the order of the channels."""
+        """Begin a transaction, and return the channel's id; its rows up to ``until_ns`` are settled."""
         with self._transaction() as connection:
-            channel = self._channels.learn(connection, [pv])[pv]
+            channel = self._channels.ensure(connection, [pv])[pv]
         part = channel // PART
         if self._recent and until_ns > self._settled_ns.get(part, 0):
             self._settle(part, until_ns)
@@ -184,10 +193,10 @@ class SqliteStore:
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         try:
-            with sentences(self._file), self._connection.begin():
+            with store_errors(self._file), self._connection.begin():
                 yield self._connection
         except BaseException:
-            # What was numbered in a transaction that failed was never numbered.
-            self._channels.forget()
-            self._statuses.forget()
+            # Ids that were cached in a transaction that failed are not in the database.
+            self._channels.reset()
+            self._statuses.reset()
             raise

@@ -1,4 +1,4 @@
-"""Deleting and thinning old rows of one channel, a few thousand at a time."""
+"""The deletion and thinning of old rows of one channel, a few thousand at a time."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from archiver.storage import thinning
-from archiver.storage.thinning import Point, whole_bins
+from archiver.storage.thinning import ThinningRow, whole_bins
 
+# Rows of one step.
 STEP_ROWS = 5000
 
-_POINT = """
+_ROW = """
     SELECT smpl_time, CASE WHEN datatype IS NULL THEN coalesce(num_val, float_val) END,
            severity_id || ' ' || status_id
     FROM sample_settled WHERE channel_id = ?"""
 
 
 def expire(connection: Connection, channel: int, before_ns: int) -> bool:
-    """Delete what is older, but for the newest of it, which is in force then; True if more is left."""
+    """Delete some rows and bins older than a time, not the row in force then; return True if more are left."""
     newest = "SELECT max(smpl_time) FROM sample WHERE channel_id = ? AND smpl_time <= ?"
     keep_ns = connection.exec_driver_sql(newest, (channel, before_ns)).scalar()
     if keep_ns is None:
@@ -33,49 +34,49 @@ def expire(connection: Connection, channel: int, before_ns: int) -> bool:
 
 
 def thin(connection: Connection, channel: int, until_ns: int, width_ns: int) -> bool:
-    """Thin the next bins that were not thinned and end before that; True if more are left."""
+    """Thin the next bins that were not thinned and end before a time; return True if more are left."""
     begun = "SELECT until_time FROM thinned WHERE channel_id = ?"
     begin_ns = int(connection.exec_driver_sql(begun, (channel,)).scalar() or 0)
     end_ns = until_ns // width_ns * width_ns
     if end_ns <= begin_ns or _has_words(connection, channel):
         return False
-    points, more = _next_bins(connection, channel, (begin_ns, end_ns), width_ns)
-    if points:
-        _thin(connection, channel, points, width_ns)
+    rows, more = _next_bins(connection, channel, (begin_ns, end_ns), width_ns)
+    if rows:
+        _thin(connection, channel, rows, width_ns)
     if more:
-        end_ns = (points[-1].time_ns // width_ns + 1) * width_ns
-    note = "INSERT INTO thinned VALUES (?, ?) ON CONFLICT (channel_id) DO UPDATE SET until_time = excluded.until_time"
-    connection.exec_driver_sql(note, (channel, end_ns))
+        end_ns = (rows[-1].time_ns // width_ns + 1) * width_ns
+    done = "INSERT INTO thinned VALUES (?, ?) ON CONFLICT (channel_id) DO UPDATE SET until_time = excluded.until_time"
+    connection.exec_driver_sql(done, (channel, end_ns))
     return more
 
 
 def _has_words(connection: Connection, channel: int) -> bool:
-    """States are numbered, but are no numbers."""
+    """Return whether a PV has states: their numbers have no order, so they are not thinned."""
     words = "SELECT 1 FROM enum_metadata WHERE channel_id = ? LIMIT 1"
     return connection.exec_driver_sql(words, (channel,)).scalar() is not None
 
 
 def _next_bins(
     connection: Connection, channel: int, window_ns: tuple[int, int], width_ns: int
-) -> tuple[Sequence[Point], bool]:
-    """The rows of the first bins in the window, some thousand, and whether there are more after them."""
-    window = f"{_POINT} AND smpl_time >= ? AND smpl_time < ? ORDER BY smpl_time"
-    rows = connection.exec_driver_sql(f"{window} LIMIT {STEP_ROWS}", (channel, *window_ns)).all()
-    points = [Point(*row) for row in rows]
-    if len(points) < STEP_ROWS:
-        return points, False
-    if whole := whole_bins(points, width_ns):
+) -> tuple[Sequence[ThinningRow], bool]:
+    """Return the rows of the first bins in the window, some thousand, and whether there are more after them."""
+    window = f"{_ROW} AND smpl_time >= ? AND smpl_time < ? ORDER BY smpl_time"
+    found = connection.exec_driver_sql(f"{window} LIMIT {STEP_ROWS}", (channel, *window_ns)).all()
+    rows = [ThinningRow(*row) for row in found]
+    if len(rows) < STEP_ROWS:
+        return rows, False
+    if whole := whole_bins(rows, width_ns):
         return whole, True
-    end_ns = (points[0].time_ns // width_ns + 1) * width_ns  # a bin of more than a step: as a whole, or not at all
-    return [Point(*row) for row in connection.exec_driver_sql(window, (channel, points[0].time_ns, end_ns))], True
+    end_ns = (rows[0].time_ns // width_ns + 1) * width_ns  # a bin of more than a step: as a whole, or not at all
+    return [ThinningRow(*row) for row in connection.exec_driver_sql(window, (channel, rows[0].time_ns, end_ns))], True
 
 
-def _thin(connection: Connection, channel: int, points: Sequence[Point], width_ns: int) -> None:
-    latest = f"{_POINT} AND smpl_time < ? ORDER BY smpl_time DESC LIMIT 1"
-    before = connection.exec_driver_sql(latest, (channel, points[0].time_ns)).first()
-    thinned = thinning.thin(points, width_ns, Point(*before) if before else None)
+def _thin(connection: Connection, channel: int, rows: Sequence[ThinningRow], width_ns: int) -> None:
+    latest = f"{_ROW} AND smpl_time < ? ORDER BY smpl_time DESC LIMIT 1"
+    before = connection.exec_driver_sql(latest, (channel, rows[0].time_ns)).first()
+    thinned = thinning.thin(rows, width_ns, ThinningRow(*before) if before else None)
     if thinned.times_ns:
         delete = "DELETE FROM sample_settled WHERE channel_id = ? AND smpl_time = ?"
         connection.exec_driver_sql(delete, [(channel, each) for each in thinned.times_ns])
-        note = "INSERT INTO sample_bin VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-        connection.exec_driver_sql(note, [(channel, *each) for each in thinned.bins])
+        insert = "INSERT INTO sample_bin VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        connection.exec_driver_sql(insert, [(channel, *each) for each in thinned.bins])

@@ -47,29 +47,29 @@ record(longout, "T:Count") { field(VAL, "0") field(PINI, "YES") }
 
 
 class Recorder:
-    """Listens, and keeps what it was told in order."""
+    """A listener that keeps its calls in order."""
 
     def __init__(self):
         self.calls = []
         self.updates = []
         self.threads = set()
 
-    def _note(self, call):
+    def _record(self, call):
         self.calls.append(call)
         self.threads.add(threading.current_thread())
 
     def connected(self):
-        self._note("connected")
+        self._record("connected")
 
-    def describe(self, metadata):
-        self._note(metadata)
+    def metadata_changed(self, metadata):
+        self._record(metadata)
 
     def update(self, update):
-        self._note(update.value)
+        self._record(update.value)
         self.updates.append(update)
 
-    def lost(self):
-        self._note("lost")
+    def disconnected(self):
+        self._record("lost")
 
 
 class Polled(threading.Thread):
@@ -104,10 +104,10 @@ class Polled(threading.Thread):
         self._work.put(None)
         self.join()
 
-    def follow(self, *pvs):
+    def subscribe(self, *pvs):
         recorders = [Recorder() for _ in pvs]
         for pv, recorder in zip(pvs, recorders, strict=True):
-            self.do(lambda client, pv=pv, recorder=recorder: client.follow(pv, recorder))
+            self.do(lambda client, pv=pv, recorder=recorder: client.subscribe(pv, recorder))
         return recorders[0] if len(pvs) == 1 else recorders
 
     def _next(self):
@@ -133,7 +133,7 @@ def client(environment, monkeypatch):
 
 def test_a_pv_is_connected_then_described_then_known(ioc, client, wait):
     ioc.start(VOLTAGE)
-    voltage = client.follow("T:VMon")
+    voltage = client.subscribe("T:VMon")
     wait(lambda: voltage.updates)
     assert voltage.calls == ["connected", VOLTAGE_METADATA, 1.5]
     assert voltage.threads == {client}
@@ -146,7 +146,7 @@ def test_a_pv_is_connected_then_described_then_known(ioc, client, wait):
 def test_the_archive_deadband_and_the_alarms_decide(ioc, client, wait):
     """Were the mask DBE_VALUE, every put would come."""
     ioc.start(VOLTAGE)
-    voltage = client.follow("T:VMon")
+    voltage = client.subscribe("T:VMon")
     wait(lambda: voltage.updates)
     for value in (1.8, 2.1, 9, 9.1, 9.3, 9.25, 9.1):
         ioc.put("T:VMon", value)
@@ -155,7 +155,7 @@ def test_the_archive_deadband_and_the_alarms_decide(ioc, client, wait):
 
 def test_every_scalar_type_and_its_metadata(ioc, client, wait):
     ioc.start(SCALARS)
-    state, name, count, real, short, char, nan, never = client.follow(
+    state, name, count, real, short, char, nan, never = client.subscribe(
         "T:HV", "T:Name", "T:Count", "T:Float", "T:Short", "T:Char", "T:Nan", "T:Never"
     )
     wait(lambda: nan.updates and char.updates and never.calls)
@@ -175,7 +175,7 @@ def test_arrays(ioc, client, wait):
     ioc.start(ARRAYS)
     ioc.put("T:Text", "x" * 3000)
     names = ["T:Double", "T:Long", "T:Shorts", "T:Enums", "T:Strings", "T:Text", "T:Empty"]
-    recorders = client.follow(*names)
+    recorders = client.subscribe(*names)
     wait(lambda: all(recorder.updates for recorder in recorders))
     assert [recorder.updates[0].value for recorder in recorders] == [
         (1.5, -2.0),
@@ -191,7 +191,7 @@ def test_arrays(ioc, client, wait):
 
 def test_no_update_of_a_burst_is_merged_even_while_nobody_polls(ioc, client, wait):
     ioc.start(COUNT)
-    count = client.follow("T:Count")
+    count = client.subscribe("T:Count")
     wait(lambda: count.updates)
     polling = client.pause()
     for number in range(1, 201):
@@ -204,7 +204,7 @@ def test_no_update_of_a_burst_is_merged_even_while_nobody_polls(ioc, client, wai
 def test_a_lost_ioc_may_come_back_with_another_type(ioc, client, wait):
     """libca waits 10 s before it searches for what it has lost."""
     ioc.start(VOLTAGE + COUNT + ARRAYS)
-    voltage, count, array = client.follow("T:VMon", "T:Count", "T:Double")
+    voltage, count, array = client.subscribe("T:VMon", "T:Count", "T:Double")
     wait(lambda: voltage.updates and count.updates and array.updates)
     ioc.stop()
     wait(lambda: voltage.calls[-1] == count.calls[-1] == array.calls[-1] == "lost")
@@ -224,7 +224,7 @@ def test_a_lost_ioc_may_come_back_with_another_type(ioc, client, wait):
 
 def test_a_frozen_ioc_is_lost_until_it_goes_on(ioc, client, wait):
     ioc.start(VOLTAGE)
-    voltage = client.follow("T:VMon")
+    voltage = client.subscribe("T:VMon")
     wait(lambda: voltage.updates)
     ioc.freeze()
     wait(lambda: voltage.calls[-1] == "lost")
@@ -237,7 +237,7 @@ def test_a_frozen_ioc_is_lost_until_it_goes_on(ioc, client, wait):
 
 def test_metadata_that_change_are_described_again(ioc, client, wait):
     ioc.start(VOLTAGE + SCALARS)
-    voltage, state = client.follow("T:VMon", "T:HV")
+    voltage, state = client.subscribe("T:VMon", "T:HV")
     wait(lambda: voltage.updates and state.updates)
     ioc.put("T:VMon.HIHI", 9.5)
     ioc.put("T:VMon.HIHI", 9.5)
@@ -250,8 +250,8 @@ def test_metadata_that_change_are_described_again(ioc, client, wait):
 def test_a_pv_that_may_not_be_read_is_named_once_and_tried_again(ioc, client, wait, tmp_path, caplog):
     (tmp_path / "ioc.acf").write_text("ASG(DEFAULT) { RULE(1, WRITE) }  ASG(SECRET)")
     ioc.start(VOLTAGE.replace("field(VAL", 'field(ASG, "SECRET") field(VAL'))
-    voltage = client.follow("T:VMon")
-    wait(lambda: "T:VMon: cannot be read, trying on" in caplog.text)
+    voltage = client.subscribe("T:VMon")
+    wait(lambda: "T:VMon cannot be read: " in caplog.text)
     ioc.put("T:VMon.ASG", "DEFAULT")
     wait(lambda: voltage.calls == ["connected", VOLTAGE_METADATA, 1.5])
     ioc.put("T:VMon.ASG", "SECRET")
@@ -265,7 +265,7 @@ def test_reading_is_fresh_and_leaves_out_what_does_not_answer(ioc, client, wait)
     ioc.start(VOLTAGE + COUNT + ARRAYS)
     answers = []
     names = ["T:VMon", "T:Count", "T:Double", "T:Nowhere"]
-    client.do(lambda client: client.read(names, answers.append, timeout=1.0))
+    client.do(lambda client: client.get(names, answers.append, timeout=1.0))
     wait(lambda: answers)
     assert {pv: update.value for pv, update in answers[0].items()} == {
         "T:VMon": 1.5,
@@ -274,13 +274,13 @@ def test_reading_is_fresh_and_leaves_out_what_does_not_answer(ioc, client, wait)
     }
     ioc.put("T:VMon", 1.75)  # within the archive deadband
     asked = time.monotonic()
-    client.do(lambda client: client.read(names[:3], answers.append))
+    client.do(lambda client: client.get(names[:3], answers.append))
     wait(lambda: len(answers) == 2)
     assert time.monotonic() - asked < 2
     assert answers[1]["T:VMon"] == (ioc.stamp_ns("T:VMon"), 1.75, 0, "NO_ALARM")
     ioc.stop()
     time.sleep(0.5)
-    client.do(lambda client: client.read(names[:3], answers.append))
+    client.do(lambda client: client.get(names[:3], answers.append))
     wait(lambda: len(answers) == 3, 2)
     assert answers[2] == {}
 
@@ -288,13 +288,13 @@ def test_reading_is_fresh_and_leaves_out_what_does_not_answer(ioc, client, wait)
 def test_a_frozen_ioc_does_not_answer_within_the_timeout(ioc, client, wait):
     ioc.start(VOLTAGE)
     answers = []
-    client.do(lambda client: client.read(["T:VMon"], answers.append))
+    client.do(lambda client: client.get(["T:VMon"], answers.append))
     wait(lambda: answers)
     ioc.freeze()
-    client.do(lambda client: client.read(["T:VMon"], answers.append, timeout=0.5))
+    client.do(lambda client: client.get(["T:VMon"], answers.append, timeout=0.5))
     wait(lambda: len(answers) == 2, 2)
     ioc.go_on()
-    client.do(lambda client: client.read(["T:VMon"], answers.append))
+    client.do(lambda client: client.get(["T:VMon"], answers.append))
     wait(lambda: len(answers) == 3)
     assert [len(answer) for answer in answers] == [1, 0, 1]
 
@@ -303,8 +303,8 @@ def test_a_text_is_watched_as_a_whole(ioc, client, wait):
     ioc.start(ARRAYS + SCALARS)
     ioc.put("T:Text", "T:A\nT:B")
     texts, long_strings = [], []
-    client.do(lambda client: client.watch_text("T:Text", texts.append))
-    client.do(lambda client: client.watch_text("T:Name.VAL$", long_strings.append))
+    client.do(lambda client: client.subscribe_text("T:Text", texts.append))
+    client.do(lambda client: client.subscribe_text("T:Name.VAL$", long_strings.append))
     wait(lambda: texts and long_strings)
     ioc.put("T:Text", "\n".join(f"T:{number:04}" for number in range(500)))
     wait(lambda: len(texts) == 2)
@@ -314,13 +314,18 @@ def test_a_text_is_watched_as_a_whole(ioc, client, wait):
 
 
 def test_a_text_that_is_not_found_is_named_once(client, wait, caplog):
-    client.do(lambda client: client.watch_text("T:PVS", lambda text: None))
-    wait(lambda: "T:PVS: not found yet: the PVs that are given by globs are not archived" in caplog.text)
+    client.do(lambda client: client.subscribe_text("T:PVS", lambda text: None))
+    wait(
+        lambda: (
+            "T:PVS is not connected after 10 s: until it is, PVs that are given by a glob are not archived"
+            in caplog.text
+        )
+    )
 
 
 def test_libca_itself_prints_nothing(ioc, client, wait, capfd, caplog):
     ioc.start(VOLTAGE)
-    voltage = client.follow("T:VMon")
+    voltage = client.subscribe("T:VMon")
     wait(lambda: voltage.updates)
     ioc.stop()
     wait(lambda: voltage.calls[-1] == "lost")

@@ -13,7 +13,7 @@ from contextlib import closing
 
 import pytest
 
-from archiver.history.command import Question, answer
+from archiver.history.command import HistoryOptions, show_history
 from archiver.history.query import HistoryError
 from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
 from archiver.storage.database import open_store
@@ -26,7 +26,9 @@ T0 = 1_800_000_000 * S  # 2027-01-15 08:00 UTC
 def database(tmp_path):
     url = f"sqlite:///{tmp_path / 'rack.sqlite'}"
     with closing(open_store(url)) as store:
-        store.describe({"LAB:V": Dated(T0, Metadata("kV", 2)), "LAB:HV": Dated(T0, Metadata(words=("Off", "On")))})
+        store.add_metadata(
+            {"LAB:V": Dated(T0, Metadata("kV", 2)), "LAB:HV": Dated(T0, Metadata(words=("Off", "On")))}
+        )
         store.add([Sample("LAB:V", T0 + n * S, n + 0.125, 0, "NO_ALARM") for n in (0, 1, 2, 4)])
         store.add([Sample("LAB:V", T0 + 3 * S, 3.125, 2, "HIHI")])
         store.add([Sample("LAB:HV", T0 + S // 2, 1, 0, "NO_ALARM")])
@@ -41,7 +43,7 @@ def add(database, *samples):
 
 def printed(database, form, pvs, **options):
     out = io.StringIO()
-    answer(Question(pvs=pvs, database=database, form=form, **options), out, io.StringIO())
+    show_history(HistoryOptions(pvs=pvs, database=database, form=form, **options), out, io.StringIO())
     return out.getvalue()
 
 
@@ -90,8 +92,8 @@ def test_several_pvs_are_merged_in_order_of_time(database):
 
 def test_a_row_is_shown_with_what_held_at_its_time(database):
     with closing(open_store(database)) as store:
-        store.describe({"LAB:V": Dated(T0 + 3 * S, Metadata("V", 0))})
-        store.describe({"LAB:HV": Dated(T0 + 20 * S, Metadata(words=("Aus", "An")))})
+        store.add_metadata({"LAB:V": Dated(T0 + 3 * S, Metadata("V", 0))})
+        store.add_metadata({"LAB:HV": Dated(T0 + 20 * S, Metadata(words=("Aus", "An")))})
         store.add([Sample("LAB:HV", T0 + 21 * S, 1, 0, "NO_ALARM")])
     found = rows(database, ["LAB:*"])
     assert [unit for _, pv, _, unit, *_ in found if pv == "LAB:V"] == ["kV", "kV", "kV", "V", "V"]
@@ -111,9 +113,9 @@ def test_the_value_in_force_at_a_time(database, at, value, switch):
 
 def test_a_pv_of_which_nothing_was_known_at_a_time_is_named(database):
     out, err = io.StringIO(), io.StringIO()
-    answer(Question(pvs=["LAB:*"], database=database, at=clock(0.1), form="csv"), out, err)
+    show_history(HistoryOptions(pvs=["LAB:*"], database=database, at=clock(0.1), form="csv"), out, err)
     assert [line.split(",")[1] for line in out.getvalue().splitlines()] == ["pv", "LAB:V"]
-    assert err.getvalue() == "LAB:HV: nothing was known of it then; its first row is later\n"
+    assert err.getvalue() == "LAB:HV has no value at that time: its first row is later\n"
 
 
 def test_table(database):
@@ -176,16 +178,16 @@ def test_a_long_table_begins_at_once_and_takes_wider_cells_later(database):
     [
         ({"pvs": ["LAB:W"]}, "LAB:W is not in the archive; did you mean LAB:V"),
         ({"pvs": ["X*"]}, r"X\* is not in the archive$"),
-        ({"form": "xml"}, "'xml' is no format: choose one of table, csv, json, text"),
-        ({"since": "soon"}, "'soon' is no time"),
+        ({"form": "xml"}, "'xml' is not a format: choose one of table, csv, json, text"),
+        ({"since": "soon"}, "'soon' is not a time"),
         ({"since": "2027-01-02", "until": "2027-01-01"}, "the window ends before it begins"),
-        ({"at": "later"}, "'later' is no time"),
+        ({"at": "later"}, "'later' is not a time"),
         ({"database": "rack.db"}, "is not a database URL"),
         ({"stat": True, "bin": "60s"}, "--stat and --bin exclude each other: give one of them"),
         ({"at": "1h", "since": "2h"}, "--at is one time, --since and --until are a window"),
         ({"terminal": True}, "--format is for rows and numbers: leave it out with --terminal"),
         ({"bin": "soon"}, "--bin: 'soon' is not a duration"),
-        ({"bin": "0s"}, "--bin: must be longer than 0"),
+        ({"bin": "0s"}, "--bin must be longer than 0"),
     ],
 )
 def test_errors_are_sentences(database, ask, sentence):
@@ -195,21 +197,21 @@ def test_errors_are_sentences(database, ask, sentence):
 
 def test_a_missing_file_is_a_sentence_and_stays_missing(tmp_path):
     file = tmp_path / "no.sqlite"
-    with pytest.raises(HistoryError, match=r"no\.sqlite: no such archive"):
+    with pytest.raises(HistoryError, match=r"no\.sqlite: this file does not exist"):
         printed(f"sqlite:///{file}", "csv", ["*"])
     assert not file.exists()
 
 
 WATCHED = """
 import sys, time
-from archiver.history.progress import watched
+from archiver.history.progress import with_progress
 from archiver.history.query import Window
 from archiver.sample import Sample
 def slow():
     for n in range(8):
         yield Sample("X", n * 10**9, 1.0, 0, "NO_ALARM")
         time.sleep(float(sys.argv[1]))
-print(len(list(watched(slow(), Window(0, 8 * 10**9), sys.stderr))))
+print(len(list(with_progress(slow(), Window(0, 8 * 10**9), sys.stderr))))
 """
 
 

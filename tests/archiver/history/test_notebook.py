@@ -1,4 +1,4 @@
-"""`archiver.history`: tables for notebooks."""
+"""``archiver.history``: tables for notebooks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T0 = 1_700_002_800 * S  # 2023-11-14 23:00 UTC
 def database(tmp_path):
     url = f"sqlite:///{tmp_path / 'rack.sqlite'}"
     with closing(open_store(url)) as store:
-        store.describe({"LAB:V": Dated(0, Metadata("kV")), "LAB:HV": Dated(0, Metadata(words=("Off", "On")))})
+        store.add_metadata({"LAB:V": Dated(0, Metadata("kV")), "LAB:HV": Dated(0, Metadata(words=("Off", "On")))})
         store.add([Sample("LAB:V", T0 + n * S, n + 0.5, 0, "NO_ALARM") for n in range(4)])
         store.add([Sample("LAB:V", T0 + 4 * S, math.inf, 2, "HIHI"), gap_marker("LAB:V", T0 + 5 * S, Gap.OVERRUN)])
         store.add([Sample("LAB:HV", T0 + 1, 1, 1, "STATE"), gap_marker("LAB:HV", T0 + 2 * S, Gap.ARCHIVE_OFF)])

@@ -1,4 +1,4 @@
-"""`--stat` and `--bin`: numbers over the samples of a window."""
+"""``--stat`` and ``--bin``: numbers over the samples of a window."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import closing
 
 import pytest
 
-from archiver.history.command import Question, answer
+from archiver.history.command import HistoryOptions, show_history
 from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
 from archiver.storage.database import open_store
 
@@ -27,7 +27,7 @@ def database(tmp_path):
 def add(database, pv, metadata, *rows):
     """Rows: seconds, value, severity; a Gap is its own value."""
     with closing(open_store(database)) as store:
-        store.describe({pv: Dated(0, metadata)})
+        store.add_metadata({pv: Dated(0, metadata)})
         store.add(
             [
                 gap_marker(pv, T0 + int(at * S), value)
@@ -40,7 +40,7 @@ def add(database, pv, metadata, *rows):
 
 def asked(database, pvs, **options):
     out = io.StringIO()
-    answer(Question(pvs=pvs, database=database, form="json", **options), out, io.StringIO())
+    show_history(HistoryOptions(pvs=pvs, database=database, form="json", **options), out, io.StringIO())
     return json.loads(out.getvalue())
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
-from archiver.history.command import Question, answer
+from archiver.history.command import HistoryOptions, show_history
 from archiver.history.curves import picture
-from archiver.history.query import HistoryError, Window, ask
+from archiver.history.query import HistoryError, Window, open_query
 from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
 from archiver.storage.database import open_store
 
@@ -27,7 +27,7 @@ def database(tmp_path):
     url = f"sqlite:///{tmp_path / 'rack.sqlite'}"
     with closing(open_store(url)) as store:
         numbers = {pv: Dated(0, Metadata(unit)) for pv, unit in (("LAB:V", "kV"), ("LAB:W", "kV"), ("LAB:T", "C"))}
-        store.describe(numbers | {"LAB:HV": Dated(0, Metadata(words=("Off", "On")))})
+        store.add_metadata(numbers | {"LAB:HV": Dated(0, Metadata(words=("Off", "On")))})
         store.add([Sample("LAB:V", T0 + n * S, n % 10 + 0.5, 2 if n % 10 == 9 else 0, "HIHI") for n in range(40)])
         store.add(
             [gap_marker("LAB:V", T0 + 40 * S, Gap.DISCONNECTED), Sample("LAB:V", T0 + 50 * S, 3.0, 0, "NO_ALARM")]
@@ -40,7 +40,7 @@ def database(tmp_path):
 
 def drawn(database, *pvs, **options):
     out, err = io.StringIO(), io.StringIO()
-    answer(Question(pvs=pvs, database=database, **{"until": "2023-11-14 23:01"} | options), out, err)
+    show_history(HistoryOptions(pvs=pvs, database=database, **{"until": "2023-11-14 23:01"} | options), out, err)
     return out.getvalue(), err.getvalue()
 
 
@@ -57,7 +57,7 @@ def test_the_picture_is_a_png_with_an_axis_for_each_unit(database, tmp_path):
 
 
 def test_a_line_breaks_at_a_gap_and_holds_to_the_end_of_the_window(database):
-    with ask(database, ["LAB:V", "LAB:W"], Window(T0 + 30 * S + 1, T0 + 60 * S)) as query:
+    with open_query(database, ["LAB:V", "LAB:W"], Window(T0 + 30 * S + 1, T0 + 60 * S)) as query:
         ((volts, constant),) = picture(query.samples(), query, T0 + 900 * S).axes
     points = [((time - T0) / S, value) for time, value in zip(volts.times_ns, volts.values, strict=True)]
     assert points[0] == (pytest.approx(30), 0.5)
@@ -90,7 +90,7 @@ def test_in_the_terminal_a_line_breaks_at_a_gap(database, monkeypatch):
 def test_a_terminal_is_drawn_in_colour(database):
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w") as out:
-        answer(Question(pvs=["LAB:HV"], database=database, terminal=True), out, io.StringIO())
+        show_history(HistoryOptions(pvs=["LAB:HV"], database=database, terminal=True), out, io.StringIO())
         assert b"\x1b[" in os.read(ours, 10_000)
     os.close(ours)
 
@@ -99,15 +99,15 @@ def test_arrays_and_texts_are_left_out_with_a_sentence(database, tmp_path):
     file = tmp_path / "lab.png"
     _, said = drawn(database, "LAB:*", plot=file)
     assert said.splitlines() == [
-        "LAB:MSG holds texts, which no line can show: it is not in the plot",
-        "LAB:WF holds arrays, which no line can show: it is not in the plot",
+        "LAB:MSG is not in the plot: it holds texts, which no line can show",
+        "LAB:WF is not in the plot: it holds arrays, which no line can show",
     ]
     assert file.exists()
     with pytest.raises(HistoryError, match="there is nothing to plot"):
         drawn(database, "LAB:WF", terminal=True)
 
 
-def test_a_file_that_cannot_be_written_is_told_before_the_archive_is_read(tmp_path):
+def test_a_file_that_cannot_be_written_is_reported_before_the_archive_is_read(tmp_path):
     for name, sentence in (("lab.jpg", "ends in .png"), ("none/lab.png", "there is no directory .*none")):
         with pytest.raises(HistoryError, match=sentence):
             drawn("sqlite:///nowhere.sqlite", "LAB:V", plot=tmp_path / name)

@@ -1,4 +1,4 @@
-"""The tables of the two loggers: what is in a row, when there is one, and old tables that go on growing."""
+"""The tables of the two former loggers: what is in a row, when there is one, and old tables that go on growing."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, create_engine
 
-from archiver.ca.listener import Update
-from archiver.loggers.tablelogger import SeedLog, seed_logs
+from archiver.ca.listener import PvUpdate
+from archiver.loggers.tablelogger import TableLogger, table_loggers
 from archiver.loggers.tables import prepare, tables
 from archiver.sample import Value
-from archiver.settings import Archive, Measurements, Temperatures
-from archiver.storage.store import SeedRow, StoreError
+from archiver.settings import ArchiveSettings, MeasurementSettings, TemperatureSettings
+from archiver.storage.store import StoreError, TableRow
 
 OLD = """CREATE TABLE measurements (
     id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, timestamp DATETIME, port_id INTEGER, voltage_set FLOAT,
@@ -32,11 +32,11 @@ class Rack:
     """What the PVs say now, and the rows that came of it."""
 
     def __init__(self) -> None:
-        self.pvs: dict[str, Update] = {}
+        self.pvs: dict[str, PvUpdate] = {}
         self.late: list[Callable[[], None]] | None = None
-        self.rows: list[SeedRow] = []
+        self.rows: list[TableRow] = []
 
-    def read(self, pvs: Sequence[str], deliver: Callable[[Mapping[str, Update]], None]) -> None:
+    def get(self, pvs: Sequence[str], deliver: Callable[[Mapping[str, PvUpdate]], None]) -> None:
         found = {pv: self.pvs[pv] for pv in pvs if pv in self.pvs}
         if self.late is None:
             deliver(found)
@@ -53,9 +53,9 @@ class Rack:
             self.set(f"LAB:TC1:T{number}", value, *((3, "UDF") if math.isnan(value) else ()))
 
     def set(self, pv: str, value: Value, severity: int = 0, status: str = "NO_ALARM") -> None:
-        self.pvs[pv] = Update(time.time_ns(), value, severity, status)
+        self.pvs[pv] = PvUpdate(time.time_ns(), value, severity, status)
 
-    def lose(self, pv: str, status: str = "COMM") -> None:
+    def set_invalid(self, pv: str, status: str = "COMM") -> None:
         self.pvs[pv] = self.pvs[pv]._replace(severity=3, status=status)
 
 
@@ -78,23 +78,25 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-def archive(file: Path | str, **keys: object) -> Archive:
-    return Archive(database=f"sqlite:///{file}", pvs=(), **keys)
+def archive(file: Path | str, **keys: object) -> ArchiveSettings:
+    return ArchiveSettings(database=f"sqlite:///{file}", pvs=(), **keys)
 
 
-def measurements(rack: Rack, database: Path | str = "x.db", **keys: object) -> SeedLog:
+def measurements(rack: Rack, database: Path | str = "x.db", **keys: object) -> TableLogger:
     settings = {"instrument": "HV1", "channels": {4: (0,)}} | keys
-    (log,) = seed_logs(archive(database, measurements=Measurements(**settings)), "LAB:", rack.read, rack.rows.extend)
+    (log,) = table_loggers(
+        archive(database, measurements=MeasurementSettings(**settings)), "LAB:", rack.get, rack.rows.extend
+    )
     return log
 
 
-def temperatures(rack: Rack, **keys: object) -> SeedLog:
-    settings = archive("x.db", temperatures=Temperatures(instrument="TC1", **keys))
-    (log,) = seed_logs(settings, "LAB:", rack.read, rack.rows.extend)
+def temperatures(rack: Rack, **keys: object) -> TableLogger:
+    settings = archive("x.db", temperatures=TemperatureSettings(instrument="TC1", **keys))
+    (log,) = table_loggers(settings, "LAB:", rack.get, rack.rows.extend)
     return log
 
 
-def run(log: SeedLog, since: float, until: float) -> None:
+def run(log: TableLogger, since: float, until: float) -> None:
     """The clock goes on from one time to the other."""
     for tenth in range(int((until - since) * 10) + 1):
         log.tick(since + tenth / 10)
@@ -157,9 +159,11 @@ def test_all_means_what_the_pv_list_shows_also_later(rack: Rack) -> None:
         rack.channel(start)
     log = measurements(rack, channels=BOTH)
     run(log, HALF_PAST_FOUR - 1, HALF_PAST_FOUR)
-    log.names(["LAB:HV1:S04:C00:VMon", "LAB:HV1:S04:VMon:Array", "LAB:HV2:S04:C01:VMon", "LAB:HV1:S05:C00:VMon"])
+    log.update_names(
+        ["LAB:HV1:S04:C00:VMon", "LAB:HV1:S04:VMon:Array", "LAB:HV2:S04:C01:VMon", "LAB:HV1:S05:C00:VMon"]
+    )
     run(log, HALF_PAST_FOUR + 59, HALF_PAST_FOUR + 60)
-    log.names(["LAB:HV1:S04:C11:VMon", "LAB:HV1:S04:C00:VMon"])
+    log.update_names(["LAB:HV1:S04:C11:VMon", "LAB:HV1:S04:C00:VMon"])
     run(log, HALF_PAST_FOUR + 119, HALF_PAST_FOUR + 120)
     assert [row.values[1] for row in rack.rows] == [801, 802, 400, 801, 802, 400, 411, 801, 802]
 
@@ -169,21 +173,21 @@ def test_all_means_what_the_pv_list_shows_also_later(rack: Rack) -> None:
 def test_a_channel_that_is_not_known_now_has_no_row(rack: Rack, name: str, status: str) -> None:
     rack.channel("S08:C01")
     rack.channel("S08:C02")
-    rack.lose(f"LAB:HV1:S08:C01:{name}", status)
+    rack.set_invalid(f"LAB:HV1:S08:C01:{name}", status)
     run(measurements(rack, channels=BOTH), HALF_PAST_FOUR - 1, HALF_PAST_FOUR)
     assert [row.values[1] for row in rack.rows] == [802]
 
 
 def test_an_alarm_about_a_value_does_not_hide_it(rack: Rack) -> None:
     rack.channel("S04:C00")
-    rack.lose("LAB:HV1:S04:C00:VMon", "HIHI")  # a site may call that INVALID
+    rack.set_invalid("LAB:HV1:S04:C00:VMon", "HIHI")  # a site may call that INVALID
     run(measurements(rack), HALF_PAST_FOUR - 1, HALF_PAST_FOUR)
     assert rack.rows[0].values[3] == 1499.5
 
 
 def test_a_setting_that_cannot_be_read_is_null_and_so_is_what_follows_from_it(rack: Rack) -> None:
     rack.channel("S04:C00", IMon=20.0)
-    rack.lose("LAB:HV1:S04:C00:V0Set", "READ")
+    rack.set_invalid("LAB:HV1:S04:C00:V0Set", "READ")
     del rack.pvs["LAB:HV1:S04:C00:I0Set"]
     run(measurements(rack), HALF_PAST_FOUR - 1, HALF_PAST_FOUR)
     assert rack.rows[0].values[2:] == (None, 1499.5, 20.0, 1, 1, 0, None)
@@ -231,21 +235,21 @@ def test_the_hour_that_autumn_repeats_loses_no_row(rack: Rack) -> None:
 
 
 def test_mysql_keeps_no_offset_so_the_second_pass_is_a_second_late(rack: Rack) -> None:
-    settings = Archive(
+    settings = ArchiveSettings(
         database="mysql+pymysql://u:p@h/d",
         pvs=(),
-        measurements=Measurements(instrument="HV1", channels={4: (0,)}, interval="1h"),
+        measurements=MeasurementSettings(instrument="HV1", channels={4: (0,)}, interval="1h"),
     )
     rack.channel("S04:C00")
-    (log,) = seed_logs(settings, "LAB:", rack.read, rack.rows.extend)
+    (log,) = table_loggers(settings, "LAB:", rack.get, rack.rows.extend)
     run(log, utc("2026-10-25T01:59:59+02:00"), utc("2026-10-25T02:00:01+01:00"))
     assert stamps(rack) == ["2026-10-25T02:00:00", "2026-10-25T02:00:01"]
 
 
 def test_seven_hundred_channels_are_one_read(rack: Rack) -> None:
     asked: list[int] = []
-    settings = Measurements(instrument="HV1", channels={slot: tuple(range(48)) for slot in range(16)})
-    (log,) = seed_logs(
+    settings = MeasurementSettings(instrument="HV1", channels={slot: tuple(range(48)) for slot in range(16)})
+    (log,) = table_loggers(
         archive("x.db", measurements=settings), "LAB:", lambda pvs, _: asked.append(len(pvs)), rack.rows.extend
     )
     run(log, HALF_PAST_FOUR - 1, HALF_PAST_FOUR + 1)
@@ -286,7 +290,7 @@ def test_four_open_thermocouples_are_a_row_of_nulls(rack: Rack) -> None:
 def test_an_instrument_that_is_away_has_no_row(rack: Rack, status: str) -> None:
     rack.temperatures(20.0, math.nan, 21.0, 22.0)
     for pv in rack.pvs:
-        rack.lose(pv, status)
+        rack.set_invalid(pv, status)
     log = temperatures(rack)
     run(log, HALF_PAST_FOUR - 12, HALF_PAST_FOUR + 12)
     rack.pvs.clear()  # and now the IOC is
@@ -355,9 +359,11 @@ def connection(file: Path) -> Iterator[Connection]:
     engine.dispose()
 
 
-def both(file: Path) -> Archive:
+def both(file: Path) -> ArchiveSettings:
     return archive(
-        file, measurements=Measurements(instrument="HV1", channels=BOTH), temperatures=Temperatures(instrument="TC1")
+        file,
+        measurements=MeasurementSettings(instrument="HV1", channels=BOTH),
+        temperatures=TemperatureSettings(instrument="TC1"),
     )
 
 
@@ -389,7 +395,8 @@ TABLES = {
 def test_names_are_as_configured(file: Path, connection: Connection) -> None:
     names = ("zeit", "roof", "wall", "cellar", "out side")
     prepare(
-        connection, tables(archive(file, temperatures=Temperatures(instrument="TC1", table="solar", columns=names)))
+        connection,
+        tables(archive(file, temperatures=TemperatureSettings(instrument="TC1", table="solar", columns=names))),
     )
     assert ask(file, "SELECT name FROM pragma_table_info('solar')") == [(name,) for name in names]
 
@@ -402,7 +409,7 @@ def test_an_index_of_the_users_own_is_enough(file: Path, connection: Connection)
     assert ask(file, "SELECT name FROM pragma_index_list('measurements')") == [("own",)]
 
 
-def test_a_table_that_lacks_columns_is_told_and_left_alone(file: Path, connection: Connection) -> None:
+def test_a_table_that_lacks_columns_is_refused_and_left_alone(file: Path, connection: Connection) -> None:
     connection.exec_driver_sql("CREATE TABLE temperatures (datetm TEXT, TC1 FLOAT, tc3 FLOAT)")
     connection.commit()
     with pytest.raises(StoreError, match="the table temperatures has no column tc2, tc4: add"):
@@ -450,7 +457,7 @@ def test_the_old_table_goes_on_growing_and_the_old_queries_answer(rack: Rack, fi
 @pytest.mark.parametrize("interval", ["0.5s", 0, "90ms", "an hour"])
 def test_an_interval_is_whole_seconds(interval: str | float) -> None:
     for part in (
-        Measurements(instrument="HV1", channels={4: "ALL"}, interval=interval),
-        Temperatures(instrument="TC1", interval=interval),
+        MeasurementSettings(instrument="HV1", channels={4: "ALL"}, interval=interval),
+        TemperatureSettings(instrument="TC1", interval=interval),
     ):
         assert [key for key, _ in part.faults()] == [("interval",)]

@@ -1,4 +1,4 @@
-"""The tables of the two loggers on a MariaDB server, where one of them was at home."""
+"""The tables of the two former loggers on a MariaDB server, where one of them was."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from contextlib import closing
 import pytest
 
 from archiver.loggers.tables import MEASUREMENTS, make_tables
-from archiver.settings import Archive, Measurements, Temperatures
+from archiver.settings import ArchiveSettings, MeasurementSettings, TemperatureSettings
 from archiver.storage.database import open_store
-from archiver.storage.store import SeedRow, StoreError
+from archiver.storage.store import StoreError, TableRow
 
 NAMES = ("When", "north", "east", "south", "west")
 OLD = """
@@ -19,11 +19,11 @@ OLD = """
 
 @pytest.fixture
 def archive(mysql_database):
-    return Archive(
+    return ArchiveSettings(
         database=mysql_database,
         pvs=("LAB:*",),
-        measurements=Measurements(instrument="HV1", channels={4: "ALL"}),
-        temperatures=Temperatures(instrument="TC1", table="roof", columns=NAMES),
+        measurements=MeasurementSettings(instrument="HV1", channels={4: "ALL"}),
+        temperatures=TemperatureSettings(instrument="TC1", table="roof", columns=NAMES),
     )
 
 
@@ -37,9 +37,9 @@ def test_an_old_table_goes_on_growing_and_the_other_is_made(archive, execute):
     for _ in range(2):
         make_tables(archive)
     rows = [
-        SeedRow("roof", NAMES, ("2026-10-25 02:30:00", 9.0, 9.0, 9.0, 9.0), 1),  # there already
-        SeedRow("roof", NAMES, ("2026-10-25 02:30:01", 21.5, None, float("nan"), -3.25), 1),
-        SeedRow("measurements", MEASUREMENTS, ("2026-10-25T02:30:00", 401, 500.0, 499.5, 1.25, 1, 9, 1, 0), 2),
+        TableRow("roof", NAMES, ("2026-10-25 02:30:00", 9.0, 9.0, 9.0, 9.0), 1),  # there already
+        TableRow("roof", NAMES, ("2026-10-25 02:30:01", 21.5, None, float("nan"), -3.25), 1),
+        TableRow("measurements", MEASUREMENTS, ("2026-10-25T02:30:00", 401, 500.0, 499.5, 1.25, 1, 9, 1, 0), 2),
     ]
     with closing(open_store(archive.database)) as store:
         for _ in range(2):

@@ -11,7 +11,7 @@ import pytest
 
 from archiver.recording.spool import Batch, Spool, SpoolError
 from archiver.sample import Dated, Metadata, Sample
-from archiver.storage.store import SeedRow
+from archiver.storage.store import TableRow
 
 GB = 1e9
 
@@ -31,7 +31,7 @@ def test_a_batch_comes_back_as_it_was(spool):
     metadata = Metadata("V", 3, (0.0, None), (None, 80.0), (None, 90.0))
     batch = Batch(
         [sample(number, value) for number, value in enumerate(values)],
-        [SeedRow("temperatures", ("DateTm", "tc1"), ("2026-11-21 16:00:00", None), 1)],
+        [TableRow("temperatures", ("DateTm", "tc1"), ("2026-11-21 16:00:00", None), 1)],
         {"A": Dated(5, metadata), "B": Dated(6, Metadata(words=("Off", "On")))},
     )
     spool.append(batch)
@@ -54,7 +54,7 @@ def test_batches_leave_in_the_order_in_which_they_came_also_after_a_restart(spoo
         assert (again.rows, again.oldest) == (0, None)
 
 
-def test_a_batch_tells_of_a_run_that_the_database_does_not_know_of(spool, tmp_path):
+def test_a_batch_keeps_the_begin_of_a_run_that_the_database_does_not_know(spool, tmp_path):
     for spool.run_ns in (5, 0):
         spool.append(Batch([sample(1)]))
     with closing(Spool(tmp_path / "rack.spool", GB, 0)) as again:
@@ -67,7 +67,9 @@ def test_the_file_has_a_limit_and_shrinks_again(tmp_path):
         with suppress(SpoolError):
             while True:
                 spool.append(Batch(noise))
-        with pytest.raises(SpoolError, match=r"rack\.spool: the spool is at its limit of 0\.5 MB \(spool\.limit\)"):
+        with pytest.raises(
+            SpoolError, match=r"rack\.spool: the spool is full, at its limit of 0\.5 MB \(spool\.limit\)"
+        ):
             spool.append(Batch(noise))
         assert 5000 < spool.rows < 20_000
         while head := spool.head():
@@ -79,7 +81,9 @@ def test_the_file_has_a_limit_and_shrinks_again(tmp_path):
 def test_some_of_the_disk_stays_free(tmp_path):
     with (
         closing(Spool(tmp_path / "rack.spool", GB, 1e18)) as spool,
-        pytest.raises(SpoolError, match=r"MB are free on its disk, and 1e\+12 are to stay free \(spool\.floor\)"),
+        pytest.raises(
+            SpoolError, match=r"MB are free on the disk of the spool, and 1e\+12 MB are to stay free \(spool\.floor\)"
+        ),
     ):
         spool.append(Batch([sample(1)]))
 
@@ -90,7 +94,7 @@ def test_a_file_that_cannot_be_read_is_put_aside(tmp_path):
         spool._connection.execute("UPDATE batch SET data = x'00'")
         with pytest.raises(SpoolError, match="the spool cannot be used"):
             spool.head()
-        spool.put_aside()
+        spool.set_aside()
         assert spool.rows == 0
         spool.append(Batch([sample(2)]))
         assert spool.head().batch.samples == [sample(2)]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from archiver.recording.timeline import FUTURE_NS, Refused, Timeline
+from archiver.recording.timeline import FUTURE_NS, BadStamp, Timeline
 
 S = 10**9
 US = 1000
@@ -40,7 +40,7 @@ def test_an_ioc_whose_clock_is_behind_loses_nothing_after_a_gap():
         timeline.admit(NOW - 60 * S + second * S, NOW + second * S, connected_ns=NOW + S) for second in range(1, 4)
     ]
     assert times == [NOW + S, NOW + S + US, NOW + S + 2 * US]
-    with pytest.raises(Refused, match="backwards"):
+    with pytest.raises(BadStamp, match="backwards"):
         timeline.admit(NOW - 60 * S, NOW + 5 * S, connected_ns=NOW + S)
 
 
@@ -53,9 +53,9 @@ def test_an_ioc_whose_clock_is_behind_loses_nothing_after_a_gap():
         (NOW + FUTURE_NS + 1, "future"),
     ],
 )
-def test_what_is_refused(stamp, cause):
+def test_stamps_that_cannot_be_right(stamp, cause):
     timeline = Timeline(NOW - 9 * S, False, NOW - 9 * S)
-    with pytest.raises(Refused, match=cause):
+    with pytest.raises(BadStamp, match=cause):
         timeline.admit(stamp, NOW, NOW)
     assert timeline == Timeline(NOW - 9 * S, False, NOW - 9 * S)
 

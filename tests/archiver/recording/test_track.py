@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from archiver.ca.listener import Update
+from archiver.ca.listener import PvUpdate
 from archiver.health import Cause
 from archiver.recording import track as module
 from archiver.recording.timeline import Timeline
@@ -26,7 +26,7 @@ class Recorder:
     def add(self, sample):
         self.samples.append(sample)
 
-    def describe(self, pv, dated):
+    def add_metadata(self, pv, dated):
         self.described.append((pv, dated))
 
     @property
@@ -60,14 +60,14 @@ def sink():
 
 
 @pytest.fixture
-def refused():
+def rejected():
     return Counter()
 
 
 @pytest.fixture
-def make(clock, sink, refused):
+def make(clock, sink, rejected):
     def make(**policy):
-        track = Track("A", Rule.of(Policy(**policy)), sink, refused, Timeline())
+        track = Track("A", Rule.of(Policy(**policy)), sink, rejected, Timeline())
         track.connected()
         return track
 
@@ -78,7 +78,7 @@ def make(clock, sink, refused):
 def send(clock):
     def send(track, second, value, severity=0):
         clock.now = second
-        track.update(Update(clock.time_ns(), value, severity, "HIGH" if severity else "NO_ALARM"))
+        track.update(PvUpdate(clock.time_ns(), value, severity, "HIGH" if severity else "NO_ALARM"))
         track.tick(clock.now)
 
     return send
@@ -134,7 +134,7 @@ def test_a_constant_pv_has_a_row_an_hour(make, send, sink, clock):
     assert sink.rows == [(0, 5.0), (3600, 5.0), (7200, 5.0)]
 
 
-def test_the_keep_alive_tells_the_newest_value_also_inside_the_deadband(make, send, sink, clock):
+def test_the_keep_alive_stores_the_newest_value_also_inside_the_deadband(make, send, sink, clock):
     track = make(deadband=1, keep_alive="1m")
     send(track, 0, 5.0)
     send(track, 10, 5.4)
@@ -143,15 +143,15 @@ def test_the_keep_alive_tells_the_newest_value_also_inside_the_deadband(make, se
     assert sink.rows == [(0, 5.0), (60, 5.4)]
 
 
-def test_after_a_loss_nothing_is_told_to_be_alive(make, send, sink, clock):
+def test_a_disconnected_pv_has_no_keep_alive(make, send, sink, clock):
     track = make(keep_alive="1m", min_period="1h")
     send(track, 0, 5.0)
     send(track, 1, 6.0)
     clock.now = 30
-    track.lost()
+    track.disconnected()
     clock.now = 300
     track.tick(300)
-    track.lost()
+    track.disconnected()
     assert sink.rows == [(0, 5.0), (1, 6.0), (30, "Disconnected")]
 
 
@@ -159,38 +159,38 @@ def test_the_value_in_force_is_stored_at_the_new_connection(make, send, sink, cl
     track = make()
     send(track, 0, 5.0)
     clock.now = 10
-    track.lost()
+    track.disconnected()
     clock.now = 20
     track.connected()
-    track.update(Update(BEGIN * S, 5.0, 0, "NO_ALARM"))
+    track.update(PvUpdate(BEGIN * S, 5.0, 0, "NO_ALARM"))
     assert sink.rows == [(0, 5.0), (10, "Disconnected"), (20, 5.0)]
 
 
-def test_what_is_refused_is_counted_by_cause_and_named_once(make, send, sink, refused, clock, caplog):
+def test_what_is_rejected_is_counted_by_cause_and_named_once(make, send, sink, rejected, clock, caplog):
     track = make()
     send(track, 100, 5.0)
     for stamp in (50, 60, 99, 1000):
-        track.update(Update((BEGIN + stamp) * S, 6.0, 0, "NO_ALARM"))
-    assert refused == {Cause.BACKWARDS: 3, Cause.FUTURE: 1}
+        track.update(PvUpdate((BEGIN + stamp) * S, 6.0, 0, "NO_ALARM"))
+    assert rejected == {Cause.BACKWARDS: 3, Cause.FUTURE: 1}
     assert [record.getMessage() for record in caplog.records] == [
-        f"A: refusing {Cause.BACKWARDS}",
-        f"A: refusing {Cause.FUTURE}",
+        f"A: rejecting samples: {Cause.BACKWARDS}; further ones are only counted",
+        f"A: rejecting samples: {Cause.FUTURE}; further ones are only counted",
     ]
     send(track, 101, 7.0)
     assert sink.rows == [(100, 5.0), (101, 7.0)]
 
 
-def test_the_end_is_marked_where_something_was_archived(make, send, sink, clock, refused):
+def test_the_end_is_marked_where_something_was_archived(make, send, sink, clock, rejected):
     track = make()
     send(track, 0, 5.0)
     clock.now = 9
     track.end()
     assert sink.rows == [(0, 5.0), (9, "Archive_Off")]
-    Track("B", Rule.of(Policy()), sink, refused, Timeline()).end()  # never seen
+    Track("B", Rule.of(Policy()), sink, rejected, Timeline()).end()  # never seen
     assert len(sink.samples) == 2
 
 
 def test_metadata_are_dated(make, sink, clock):
     clock.now = 5
-    make().describe(Metadata("V"))
+    make().metadata_changed(Metadata("V"))
     assert [(pv, dated.since_ns / S - BEGIN, dated.metadata.unit) for pv, dated in sink.described] == [("A", 5, "V")]

@@ -1,4 +1,4 @@
-"""From the queue to a store that fails when it is told to, with a real spool."""
+"""From the queue to a store that fails on request, with a real spool."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from archiver.recording.upkeep import Upkeep
 from archiver.recording.writer import Writer
 from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
 from archiver.settings import Policy
-from archiver.storage.store import Rejected, SeedRow, StoreError
+from archiver.storage.store import Rejected, StoreError, TableRow
 
 TEMPERATURES = ("temperatures", ("DateTm", "tc1"))
 
 
 class FlakyStore:
-    """Keeps what it is given, but fails as long as it is told to; after the commit, which is the worst time."""
+    """A store that keeps what is added, but fails while ``error`` is set: after the commit, the worst time."""
 
     def __init__(self):
         self.error = ""
@@ -42,7 +42,7 @@ class FlakyStore:
         self.rows.extend(rows)
         self._fail()
 
-    def describe(self, metadata):
+    def add_metadata(self, metadata):
         if any(dated.metadata.unit == "poison" for dated in metadata.values()):
             raise Rejected("Data too long")
         self.described.update(metadata)
@@ -100,8 +100,8 @@ def cycle(writer, seconds=0.2):
 
 def test_what_came_is_stored_and_not_spooled(writer, queue, store, spool):
     queue.add(sample(1))
-    queue.add_rows([SeedRow(*TEMPERATURES, ("12:00", 20.5), 1)])
-    queue.describe("A", Dated(0, Metadata("V")))
+    queue.add_rows([TableRow(*TEMPERATURES, ("12:00", 20.5), 1)])
+    queue.add_metadata("A", Dated(0, Metadata("V")))
     cycle(writer)
     assert (store.added, len(store.rows), list(store.described)) == ([sample(1)], 1, ["A"])
     assert (spool.rows, writer.stored, writer.oldest) == (0, 2, None)
@@ -115,7 +115,7 @@ def test_a_doubtful_commit_is_sent_again_and_nothing_is_lost_behind_it(writer, q
         queue.add(sample(number))
         cycle(writer)
     assert spool.rows == 3
-    assert writer.error == "gone away"
+    assert writer.database.error == "gone away"
     store.error = ""
     store.added.clear()
     queue.add(sample(5))
@@ -123,17 +123,17 @@ def test_a_doubtful_commit_is_sent_again_and_nothing_is_lost_behind_it(writer, q
     queue.add(sample(6))
     cycle(writer)
     assert sorted(store.added) == [sample(number) for number in (2, 3, 4, 5, 6)]
-    assert (spool.rows, writer.error) == (0, "")
+    assert (spool.rows, writer.database.error) == (0, "")
 
 
 def test_a_database_that_is_not_there_at_the_start_is_waited_for(writer, queue, store, spool):
     store.error = "cannot be reached"
     queue.add(sample(1))
     cycle(writer)
-    assert (spool.rows, writer.healthy) == (1, False)
+    assert (spool.rows, writer.database.healthy) == (1, False)
     store.error = ""
     cycle(writer)
-    assert (store.added, spool.rows, writer.healthy) == ([sample(1)], 0, True)
+    assert (store.added, spool.rows, writer.database.healthy) == ([sample(1)], 0, True)
 
 
 def test_without_room_in_the_spool_samples_stay_in_memory(writer, queue, store, spool):
@@ -158,16 +158,16 @@ def test_what_the_database_rejects_becomes_a_gap_and_the_others_are_stored(write
     assert sorted(store.added, key=lambda s: s.time_ns) == [
         sample(1), sample(2), gaps[0], sample(4), sample(5), sample(6), gaps[1],
     ]  # fmt: skip
-    assert (writer.rejected, writer.healthy, spool.rows) == (2, True, 0)
-    assert caplog.text.count("A: a sample is rejected: Data too long") == 2
+    assert (writer.rejected, writer.database.healthy, spool.rows) == (2, True, 0)
+    assert caplog.text.count("A: the database rejected a sample: Data too long") == 2
 
 
 def test_metadata_that_are_rejected_hold_up_nobody(writer, queue, store):
     for pv, unit in (("A", "V"), ("B", "poison"), ("C", "mA")):
-        queue.describe(pv, Dated(0, Metadata(unit)))
+        queue.add_metadata(pv, Dated(0, Metadata(unit)))
     queue.add(sample(1))
     cycle(writer)
-    assert (sorted(store.described), store.added, writer.healthy) == (["A", "C"], [sample(1)], True)
+    assert (sorted(store.described), store.added, writer.database.healthy) == (["A", "C"], [sample(1)], True)
 
 
 def test_an_error_that_goes_on_is_logged_once_and_so_is_its_end(writer, queue, store, caplog):
@@ -179,7 +179,7 @@ def test_an_error_that_goes_on_is_logged_once_and_so_is_its_end(writer, queue, s
     assert [record.getMessage().split(";")[0] for record in caplog.records] == [
         "full",
         "locked",
-        "the database takes samples again",
+        "the database stores samples again",
     ]
 
 

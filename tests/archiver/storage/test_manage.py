@@ -32,7 +32,7 @@ def test_init_makes_an_archive_and_does_it_no_harm_later(database):
 
 def test_what_is_no_archive_is_neither_migrated_nor_described(database):
     for command in (migrate, status):
-        with pytest.raises(StoreError, match=r"there is no archive of rackioc: `rackioc db init` makes it"):
+        with pytest.raises(StoreError, match=r"there is no archive of rackioc; create it with rackioc db init"):
             command(database)
 
 

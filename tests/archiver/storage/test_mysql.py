@@ -41,8 +41,8 @@ def read(database, *pvs):
 
 
 def test_a_person_can_read_the_history_view(store, query):
-    store.describe({"A": Dated(0, Metadata("V")), "B": Dated(0, Metadata(words=("Off", "On", "")))})
-    store.describe({"B": Dated(START + 700 * MS, Metadata(words=("Zero", "One")))})
+    store.add_metadata({"A": Dated(0, Metadata("V")), "B": Dated(0, Metadata(words=("Off", "On", "")))})
+    store.add_metadata({"B": Dated(START + 700 * MS, Metadata(words=("Zero", "One")))})
     store.add(
         [sample(value=85.5, severity=1, status="HIGH"), sample("B", 1, 1), sample("B", 500, 2), sample("B", 800, 1)]
     )
@@ -100,7 +100,7 @@ def test_a_batch_that_was_interrupted_can_be_sent_again(own_server):
     with closing(open_store(database)) as store:
         store.add([sample()])
         own_server.kill9()
-        with pytest.raises(StoreError, match=r"127\.0\.0\.1:\d+/archive: .*\(does the server run"):
+        with pytest.raises(StoreError, match=r"127\.0\.0\.1:\d+/archive: .*\(is the server running"):
             store.add([sample("B")])
         own_server.start()
         store.add([sample("B")])
@@ -126,9 +126,9 @@ def test_rows_that_somebody_locks_are_no_reason_to_give_up_the_batch(store, mysq
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"password": "wrong"}, r"Access denied .*\(check the user and the password"),
+        ({"password": "wrong"}, r"Access denied .*\(check user and password"),
         ({"database": "nothing"}, r"(Access denied|Unknown database).*rackioc"),
-        ({"port": 1}, r"Can't connect .*\(does the server run"),
+        ({"port": 1}, r"Can't connect .*\(is the server running"),
     ],
 )
 def test_what_hinders_the_login_is_a_sentence(mysql_database, change, sentence):
@@ -155,7 +155,7 @@ def test_a_database_without_tables_is_no_archive_to_read(mysql_database):
 def test_a_schema_from_the_future_is_refused(store, mysql_database, query):
     query("UPDATE archive_schema SET version = 99")
     for opening in (open_store, open_reader):
-        with pytest.raises(StoreError, match=r"its schema is version 99, .* knows \d+: update"):
+        with pytest.raises(StoreError, match=r"its schema is version 99, .* supports \d+: update"):
             opening(mysql_database)
 
 
@@ -165,8 +165,8 @@ def test_a_migration_that_fails_can_be_run_again(store, mysql_database, query, m
 
     def with_step(sql):
         plain = [*migrations("mysql"), Migration(newest + 1, sql)]
-        for module in ("mysql", "mysql_schema"):
-            monkeypatch.setattr(f"archiver.{module}.migrations", lambda _dialect: plain)
+        for module in ("store", "schema"):
+            monkeypatch.setattr(f"archiver.storage.mysql.{module}.migrations", lambda _dialect: plain)
 
     with monkeypatch.context():
         with_step("".join(steps))
@@ -180,13 +180,13 @@ def test_a_migration_that_fails_can_be_run_again(store, mysql_database, query, m
 
 def test_the_archive_of_another_program_is_left_alone(mysql_database, query):
     query("CREATE TABLE sample (channel_id INT, smpl_time TIMESTAMP, INDEX (channel_id, smpl_time))")
-    with pytest.raises(StoreError, match="another program's archive"):
+    with pytest.raises(StoreError, match="the archive of another program"):
         open_store(mysql_database)
     assert query("SHOW TABLES") == [("sample",)]
 
 
 def test_states_are_not_thinned(store, mysql_database):
-    store.describe({"A": Dated(0, Metadata(words=("Off", "On")))})
+    store.add_metadata({"A": Dated(0, Metadata(words=("Off", "On")))})
     states = [sample(ms=ms, value=ms % 2) for ms in range(1000)]
     store.add(states)
     assert not store.thin("A", START + 10_000 * MS, 100 * MS)

@@ -146,7 +146,7 @@ def test_the_sample_before_the_window_leads_although_its_time_has_a_fraction(sto
 
 
 def test_a_state_is_its_label_and_a_number_has_its_ranges(store, phoebus):
-    store.describe(
+    store.add_metadata(
         {
             "E": Dated(0, Metadata(words=("Off", "On", ""))),
             "N": Dated(0, Metadata("mV", 3, (0.0, 10.0), (None, 8.0), (math.nan, 9.0))),
@@ -161,10 +161,10 @@ def test_a_state_is_its_label_and_a_number_has_its_ranges(store, phoebus):
 
 
 def test_a_state_that_becomes_a_number_has_no_labels_left(store, phoebus):
-    store.describe({"A": Dated(0, Metadata(words=("Off", "On")))})
-    store.describe({"A": Dated(START, Metadata("V"))})
+    store.add_metadata({"A": Dated(0, Metadata(words=("Off", "On")))})
+    store.add_metadata({"A": Dated(START, Metadata("V"))})
     assert phoebus().labels("A") == []
-    store.describe({"A": Dated(START + 1000, Metadata(words=("a", "b", "c")))})
+    store.add_metadata({"A": Dated(START + 1000, Metadata(words=("a", "b", "c")))})
     reader = phoebus()
     assert reader.labels("A") == ["a", "b", "c"]
     assert reader.ask(NUMERIC, reader.channel("A")) == ()

@@ -52,7 +52,7 @@ def test_what_is_no_number_is_text(store, file, value, text):
 
 
 def test_a_person_can_read_the_history_view(store, file):
-    store.describe({"A": Dated(0, VOLTS), "B": Dated(0, SWITCH)})
+    store.add_metadata({"A": Dated(0, VOLTS), "B": Dated(0, SWITCH)})
     store.add([sample(value=85.5, severity=1, status="HIGH"), sample("B", value=1)])
     store.add([sample("B", value=2, time_ns=1_800_000_000_500_000_000)])
     store.add([gap_marker("A", 1_800_000_001_000_000_000, Gap.DISCONNECTED)])
@@ -90,7 +90,7 @@ def test_a_schema_from_the_future_is_refused(file):
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA user_version = 99")
     for opening in (open_store, open_reader):
-        with pytest.raises(StoreError, match=r"rack\.sqlite: its schema is version 99, .* knows \d+: update"):
+        with pytest.raises(StoreError, match=r"rack\.sqlite: its schema is version 99, .* supports \d+: update"):
             opening(f"sqlite:///{file}")
 
 

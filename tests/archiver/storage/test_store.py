@@ -9,7 +9,7 @@ import pytest
 
 from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
 from archiver.storage.database import open_reader, open_store
-from archiver.storage.store import Bin, Rejected, SeedRow, StoreError
+from archiver.storage.store import Bin, Rejected, StoreError, TableRow
 
 START = 1_800_000_000_000_000_000
 MS, SECOND = 10**6, 10**9
@@ -141,17 +141,17 @@ def test_newest_is_the_last_row_of_each_pv(store):
 
 def test_what_is_known_of_a_pv_is_dated(store, reader):
     later = START + SECOND
-    store.describe({"A": Dated(START, VOLTS), "B": Dated(START, SWITCH)})
-    store.describe({"A": Dated(later, SWITCH), "B": Dated(later, SWITCH)})
-    store.describe({"A": Dated(later + SECOND, VOLTS)})
+    store.add_metadata({"A": Dated(START, VOLTS), "B": Dated(START, SWITCH)})
+    store.add_metadata({"A": Dated(later, SWITCH), "B": Dated(later, SWITCH)})
+    store.add_metadata({"A": Dated(later + SECOND, VOLTS)})
     assert list(reader().metadata("A")) == [Dated(0, VOLTS), Dated(later, SWITCH), Dated(later + SECOND, VOLTS)]
     assert list(reader().metadata("B")) == [Dated(0, SWITCH)]
 
 
 def test_another_store_knows_what_was_described(store, database, reader):
-    store.describe({"A": Dated(START, VOLTS), "B": Dated(START, SWITCH)})
+    store.add_metadata({"A": Dated(START, VOLTS), "B": Dated(START, SWITCH)})
     with closing(open_store(database)) as again:
-        again.describe({"A": Dated(START + SECOND, VOLTS), "B": Dated(START + SECOND, SWITCH)})
+        again.add_metadata({"A": Dated(START + SECOND, VOLTS), "B": Dated(START + SECOND, SWITCH)})
     assert [len(reader().metadata(pv)) for pv in "AB"] == [1, 1]
 
 
@@ -174,29 +174,29 @@ def test_of_old_rows_the_one_in_force_stays(store, reader, settle):
     assert list(reader().samples(["B"], *ALL)) == [sample("B", 5)]
 
 
-def test_rows_of_other_tables_are_stored_once(store, database, seed_table):
+def test_rows_of_other_tables_are_stored_once(store, database, logger_table):
     columns = ("at", "port", "volts")
     rows = [
-        SeedRow(seed_table, columns, ("2026-11-20 14:00:00", port, volts), 2)
+        TableRow(logger_table, columns, ("2026-11-20 14:00:00", port, volts), 2)
         for port, volts in ((1, 1.5), (2, math.nan))
     ]
     store.add_rows(rows)
-    store.add_rows([*rows, SeedRow(seed_table, columns, ("2026-11-20 14:00:00", 1, 9.9), 2)])
-    assert read_table(database, seed_table) == [(1, 1.5), (2, None)]
+    store.add_rows([*rows, TableRow(logger_table, columns, ("2026-11-20 14:00:00", 1, 9.9), 2)])
+    assert read_table(database, logger_table) == [(1, 1.5), (2, None)]
     with pytest.raises(StoreError, match="missing"):
-        store.add_rows([SeedRow("missing", columns, rows[0].values, 2)])
+        store.add_rows([TableRow("missing", columns, rows[0].values, 2)])
 
 
 @pytest.fixture
-def seed_table(store, database):
+def logger_table(store, database):
     from sqlalchemy import Column, Float, Integer, MetaData, String, Table, create_engine
 
     engine = create_engine(database)
-    Table("seed", MetaData(), Column("at", String(30)), Column("port", Integer), Column("volts", Float(53))).create(
+    Table("logger", MetaData(), Column("at", String(30)), Column("port", Integer), Column("volts", Float(53))).create(
         engine
     )
     engine.dispose()
-    return "seed"
+    return "logger"
 
 
 def read_table(database, table):

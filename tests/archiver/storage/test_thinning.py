@@ -3,16 +3,16 @@ from __future__ import annotations
 import pytest
 
 from archiver.storage.store import Bin
-from archiver.storage.thinning import Point, thin, whole_bins
+from archiver.storage.thinning import ThinningRow, thin, whole_bins
 
 WIDTH = 100
 
 
 def points(*numbers, begin=0, alarm="fine"):
-    return [Point(begin + n, number, alarm) for n, number in enumerate(numbers)]
+    return [ThinningRow(begin + n, number, alarm) for n, number in enumerate(numbers)]
 
 
-BEFORE = Point(-1, 0.0, "fine")
+BEFORE = ThinningRow(-1, 0.0, "fine")
 
 
 def test_of_a_bin_the_first_last_lowest_and_highest_number_stay():
@@ -36,20 +36,20 @@ def test_a_bin_that_loses_no_row_gets_no_bin():
 def test_texts_and_changes_of_alarm_stay():
     rows = points(1.0, 2.0, None, 2.0)
     rows += [
-        Point(4, 2.0, "high"),
-        Point(5, 2.0, "high"),
-        Point(6, 2.0, "fine"),
-        Point(7, 2.0, "fine"),
-        Point(8, 3.0, "fine"),
+        ThinningRow(4, 2.0, "high"),
+        ThinningRow(5, 2.0, "high"),
+        ThinningRow(6, 2.0, "fine"),
+        ThinningRow(7, 2.0, "fine"),
+        ThinningRow(8, 3.0, "fine"),
     ]
     assert thin(rows, WIDTH, BEFORE).times_ns == [1, 3, 5, 7]
 
 
 def test_a_row_without_one_before_counts_as_a_change():
-    rows = [Point(0, None, "fine"), *points(2.0, 2.0, 2.0, 2.0, begin=1)]
+    rows = [ThinningRow(0, None, "fine"), *points(2.0, 2.0, 2.0, 2.0, begin=1)]
     assert thin(rows, WIDTH).times_ns == [2, 3]
-    changed = [Point(0, 1.0, "fine"), Point(1, 1.0, "fine"), Point(2, 1.0, "fine")]
-    assert thin(changed, WIDTH, Point(-1, 1.0, "high")).times_ns == [1]
+    changed = [ThinningRow(0, 1.0, "fine"), ThinningRow(1, 1.0, "fine"), ThinningRow(2, 1.0, "fine")]
+    assert thin(changed, WIDTH, ThinningRow(-1, 1.0, "high")).times_ns == [1]
 
 
 def test_thinning_what_is_left_changes_nothing():
