@@ -16,7 +16,8 @@ from bench.rig import contest, servers
 from bench.rig.contest import Rounds, Seconds
 from bench.rig.servers import RACKIOC, Failed
 from bench.rig.table import Column, Figures
-from sim.technix import CHARACTER, Generator, TechnixFake
+from sim.technix.fake import CHARACTER, TechnixFake
+from sim.technix.generator import Generator
 
 PERIOD = 0.02  # s: the shortest that a configuration may ask for, and shorter than a cycle on the line
 START = 30.0  # s

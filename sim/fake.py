@@ -11,11 +11,14 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
+# The time in seconds, from any zero
 Clock = Callable[[], float]
+# The keys of an instrument as they stand in the configuration file
+Keys = Mapping[str, Any]
 
 SPLIT_PAUSE = 0.1  # s between the parts of an answer that comes in parts
 
@@ -56,6 +59,16 @@ class Fake(ABC, Generic[M]):
         self.transactions: deque[str] = deque(maxlen=1000)
         self.clock = clock
         self._then = clock()
+
+    @classmethod
+    @abstractmethod
+    def of(cls, keys: Keys, clock: Clock) -> Self:
+        """Make the fake of an instrument with these keys; a fake may have options of its own as keyword arguments."""
+
+    @classmethod
+    def wire(cls, fakes: Sequence[Self]) -> AbstractContextManager[None]:
+        """Return what puts in place, and takes back, what all fakes of this kind share on the wire: here nothing."""
+        return nullcontext()
 
     @abstractmethod
     def plug(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sim.technix import Generator, TechnixFake
+from sim.technix.fake import TechnixFake
+from sim.technix.generator import Generator
 
 
 class Bench:

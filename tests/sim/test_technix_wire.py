@@ -14,7 +14,8 @@ import serial
 
 from sim.control import send
 from sim.fake import CommandError
-from sim.technix import Generator, TechnixFake
+from sim.technix.fake import TechnixFake
+from sim.technix.generator import Generator
 
 
 @pytest.fixture
@@ -158,7 +159,7 @@ def test_a_port_left_behind_by_a_killed_run_is_replaced(tmp_path: Path) -> None:
 
 def test_it_stands_alone_until_interrupted(tmp_path: Path) -> None:
     port, control = tmp_path / "port", tmp_path / "control"
-    program = f"from sim.technix import Generator, serve; serve({str(port)!r}, {str(control)!r}, Generator())"
+    program = f"from sim.technix.fake import serve; serve({str(port)!r}, {str(control)!r})"
     with subprocess.Popen([sys.executable, "-c", program]) as process:
         while not control.exists():
             time.sleep(0.02)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import errno
+import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 import usb.backend
+import usb.backend.libusb1
 import usb.core
 import usb.util
-
-from sim.se521 import ThermometerFake
 
 INTERFACE = 0
 IN, OUT = 0x81, 0x02
@@ -23,11 +24,28 @@ GET_DESCRIPTOR = (0x80, 0x06)
 OUTPUT_REPORT, FEATURE_REPORT = 2, 3
 
 
+class UsbInstrument(Protocol):
+    """A fake instrument as the bus sees it."""
+
+    serial: str
+    address: int
+
+    @property
+    def there(self) -> bool:
+        """Return True while it is on the bus."""
+
+    def hear(self, report_type: str, report: bytes) -> None:
+        """Receive a report from the host; ``report_type`` is "feature" or "output"."""
+
+    def fetch(self, address: int, seconds: float) -> bytes | None:
+        """Return the next packet, None when there is none in that time. Raises ConnectionError when it is gone."""
+
+
 @dataclass(eq=False)
 class Attached:
     """An instrument from one plug to the next: after that its handles are worth nothing."""
 
-    fake: ThermometerFake
+    fake: UsbInstrument
     address: int
     kernel_driver: bool = True
     claimed_by: Handle | None = None
@@ -47,7 +65,7 @@ class Handle:
 class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
     """Bus 1 with SE521 loggers. Without ``has_out_endpoint`` commands come by control transfer alone."""
 
-    def __init__(self, fakes: list[ThermometerFake], *, has_out_endpoint: bool = True) -> None:
+    def __init__(self, fakes: Sequence[UsbInstrument], *, has_out_endpoint: bool = True) -> None:
         super().__init__()
         self._endpoints = (IN, OUT) if has_out_endpoint else (IN,)
         self._attached = {fake: Attached(fake, fake.address) for fake in fakes}
@@ -228,7 +246,7 @@ def _fill(buffer: array[int], data: bytes) -> int:
     return count
 
 
-def _string_descriptor(fake: ThermometerFake, index: int) -> bytes:
+def _string_descriptor(fake: UsbInstrument, index: int) -> bytes:
     strings = {1: "Center Technology", 2: "SE521", 3: fake.serial}
     body = ENGLISH.to_bytes(2, "little") if index == 0 else strings.get(index, "").encode("utf-16-le")
     return bytes([2 + len(body), usb.util.DESC_TYPE_STRING]) + body
@@ -263,3 +281,23 @@ def _gone() -> Exception:
 def _error(sentence: str, libusb: int, number: int) -> Exception:
     error: Exception = usb.core.USBError(sentence, libusb, number)
     return error
+
+
+@contextmanager
+def replaced(bus: UsbBus) -> Iterator[None]:
+    """Let pyusb find this bus in the place of the real one."""
+    get_backend = usb.backend.libusb1.get_backend
+    _forget_libusb()
+    usb.backend.libusb1.get_backend = lambda find_library=None: bus
+    try:
+        yield
+    finally:
+        usb.backend.libusb1.get_backend = get_backend
+        _forget_libusb()
+
+
+def _forget_libusb() -> None:
+    """libusb_package remembers the backend that it found first."""
+    package = sys.modules.get("libusb_package")
+    if package is not None:
+        package.get_libusb1_backend.cache_clear()

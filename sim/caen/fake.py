@@ -5,33 +5,17 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Self
 
-from sim.caen import Code, Crate, CrateError
-from sim.fake import Clock, CommandError, Fake
-
-SYSTEMS = (
-    *("SY1527", "SY2527", "SY4527", "SY5527", "N568", "V65XX", "N1470", "V8100", "N568E"),
-    *("DT55XX", "FTK", "DT55XXE", "N1068", "SMARTHV", "NGPS", "N1168", "R6060"),
-)
-LINKS = ("TCPIP", "RS232", "CAENET", "USB", "OPTLINK", "USB_VCP", "USB3", "A4818")
-
-
-class GarbledAnswer(Exception):
-    """The library returns a code that its header does not know."""
-
-
-@dataclass(eq=False)
-class Session:
-    """A login; it dies with the connection and does not come back."""
-
-    fake: CrateFake
-    user: str
-    alive: bool = True
-    error: Code = Code.OK
-    busy: threading.Lock = field(default_factory=threading.Lock)
+from sim.caen import library
+from sim.caen.boards import demo_crate
+from sim.caen.crate import Crate
+from sim.caen.header import Code
+from sim.caen.login import GarbledAnswer, Login
+from sim.caen.parameters import CrateError
+from sim.fake import Clock, CommandError, Fake, Keys
 
 
 class CrateFake(Fake[Crate]):
@@ -43,6 +27,7 @@ class CrateFake(Fake[Crate]):
         self,
         crate: Crate,
         *,
+        host: str = "",
         link: str = "TCPIP",
         username: str | None = None,
         password: str | None = None,
@@ -52,16 +37,34 @@ class CrateFake(Fake[Crate]):
         # A step costs a microsecond a channel: the more channels, the less often they take one.
         self.shortest_step = 1e-4 * max(50, len(crate.all_channels()))
         self.longest_step = max(0.1, 2 * self.shortest_step)
+        self.host = host
         self.link = link
         self.credentials = (username, password)
         self.latency = 0.002  # s a call
         self.patience = 0.5  # s until a call to a crate that is not there gives up
         self.most_sessions = 4
-        self._sessions: list[Session] = []
+        self._logins: list[Login] = []
         self._cable = False
         self._back_at = -math.inf  # when it is up after a reboot
         self._hangs_until = -math.inf
         self._booting = False
+
+    @classmethod
+    def of(cls, keys: Keys, clock: Clock, *, crate: Callable[[str], Crate] = demo_crate) -> Self:
+        """Make the crate of these keys; ``crate`` makes what it has from its system type."""
+        return cls(
+            crate(keys.get("system", "SY4527")),
+            host=str(keys["host"]),
+            link=keys.get("link", "TCPIP"),
+            username=keys.get("username"),
+            password=keys.get("password"),
+            clock=clock,
+        )
+
+    @classmethod
+    def wire(cls, fakes: Sequence[Self]) -> AbstractContextManager[None]:
+        """Replace the C library in this process by one that reaches these crates by their host names."""
+        return library.replaced({fake.host: fake for fake in fakes})
 
     @property
     def there(self) -> bool:
@@ -72,7 +75,7 @@ class CrateFake(Fake[Crate]):
 
     def unplug(self) -> None:
         self._cable = False
-        self._drop_sessions()
+        self._drop_logins()
 
     def advance(self) -> None:
         super().advance()
@@ -80,8 +83,8 @@ class CrateFake(Fake[Crate]):
             self._booting = False
             self.model.boot()
 
-    def login(self, system: str, link: str, username: str, password: str) -> Session:
-        """Open a session; CrateError when it is refused."""
+    def login(self, system: str, link: str, username: str, password: str) -> Login:
+        """Open a login; CrateError when it is refused."""
         self._delay()
         if not self.there:
             time.sleep(self.patience)
@@ -95,28 +98,28 @@ class CrateFake(Fake[Crate]):
             raise CrateError(Code.LINKNOTSUPPORTED)
         if system != self.model.system:
             raise CrateError(Code.COMMUNICATIONERROR)
-        if len(self._sessions) >= self.most_sessions:
+        if len(self._logins) >= self.most_sessions:
             raise CrateError(Code.LOGINFAILED)
-        session = Session(self, username)
-        self._sessions.append(session)
+        login = Login(self, username)
+        self._logins.append(login)
         self.record(f"login of {username}")
-        self._tell_sessions()
-        return session
+        self._update_sessions()
+        return login
 
-    def logout(self, session: Session) -> None:
-        """Close a session; CrateError when it was dead already."""
-        if session not in self._sessions:
+    def logout(self, login: Login) -> None:
+        """Close a login; CrateError when it was dead already."""
+        if login not in self._logins:
             raise CrateError(Code.NOTCONNECTED)
-        self._sessions.remove(session)
-        self.record(f"logout of {session.user}")
-        self._tell_sessions()
+        self._logins.remove(login)
+        self.record(f"logout of {login.user}")
+        self._update_sessions()
 
     @contextmanager
-    def call(self, session: Session, *, writes: bool) -> Iterator[Crate]:
+    def call(self, login: Login, *, writes: bool) -> Iterator[Crate]:
         """The model for one call of the library, with what may come between a call and its answer."""
-        with self._alone(session):
+        with self._alone(login):
             self._delay()
-            if not session.alive:
+            if not login.alive:
                 self._refuse()
             self.writes += writes
             with self.present() as crate:
@@ -128,15 +131,15 @@ class CrateFake(Fake[Crate]):
                 raise GarbledAnswer
 
     @contextmanager
-    def _alone(self, session: Session) -> Iterator[None]:
+    def _alone(self, login: Login) -> Iterator[None]:
         """The real library mixes answers when two threads are inside one handle; here they wait, and it is told."""
-        if not session.busy.acquire(blocking=False):
+        if not login.busy.acquire(blocking=False):
             self.violate(f"thread {threading.current_thread().name} called while another was inside the same handle")
-            session.busy.acquire()
+            login.busy.acquire()
         try:
             yield
         finally:
-            session.busy.release()
+            login.busy.release()
 
     def _delay(self) -> None:
         hang = max(0.0, self._hangs_until - self.clock())
@@ -148,14 +151,14 @@ class CrateFake(Fake[Crate]):
         time.sleep(self.patience)
         raise CrateError(Code.SOCKETERROR)
 
-    def _drop_sessions(self) -> None:
-        for session in self._sessions:
-            session.alive = False
-        self._sessions.clear()
-        self._tell_sessions()
+    def _drop_logins(self) -> None:
+        for login in self._logins:
+            login.alive = False
+        self._logins.clear()
+        self._update_sessions()
 
-    def _tell_sessions(self) -> None:
-        self.model.sessions = [session.user for session in self._sessions]
+    def _update_sessions(self) -> None:
+        self.model.sessions = [login.user for login in self._logins]
 
     def do_split(self, on: int = 1) -> None:
         """a call has no halves"""
@@ -176,7 +179,7 @@ class CrateFake(Fake[Crate]):
         with self.present() as crate:
             crate.power_down()
             self._back_at, self._booting = self.clock() + seconds, True
-            self._drop_sessions()
+            self._drop_logins()
 
     def do_overcurrent(self, slot: int, channel: int) -> None:
         """the load drops to half of what the current limit can feed"""

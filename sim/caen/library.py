@@ -9,21 +9,40 @@ from __future__ import annotations
 import ctypes as ct
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from sim.caen import Code, Crate, CrateError, Node, Param, Property, PropertyType, Type, Value
-from sim.caen_fake import LINKS, SYSTEMS, CrateFake, GarbledAnswer, Session
+from sim.caen.crate import Crate
+from sim.caen.header import LINKS, SYSTEMS, Code, PropertyType, Type
+from sim.caen.login import GarbledAnswer, Host, Login
+from sim.caen.memory import (
+    INT,
+    PROPERTY_TYPES,
+    PTR,
+    SHORT,
+    UINT,
+    USHORT,
+    fixed,
+    joined,
+    read_list,
+    read_property,
+    read_text,
+    read_value,
+    write,
+    write_param_prop,
+    write_text,
+    write_values,
+)
+from sim.caen.parameters import CrateError, Node
 
 NAME = "libcaenhvwrapper.so"
 VERSION = b"7.1.0"  # from 7.0.0 on, serial numbers have 32 bits
 GARBAGE = 0x5A5A  # no code of the header
 NO_HANDLE = -1
-PARAM_NAME = 10  # bytes with the NUL, as the next two
+PARAM_NAME = 10  # bytes with the NUL, as the next
 CHANNEL_NAME = 12
-ENUM_NAME = 15
-
-INT, SHORT, USHORT, UINT, PTR = ct.c_int, ct.c_short, ct.c_ushort, ct.c_uint, ct.c_void_p
 
 # What comes after the handle. All pointers are addresses here.
 _CALLS: dict[str, tuple[Any, ...]] = {
@@ -62,9 +81,9 @@ class Library:
     """The crates that can be reached, the open handles, and the functions by name."""
 
     def __init__(self) -> None:
-        self.crates: dict[str, CrateFake] = {}
+        self.crates: dict[str, Host] = {}
         self.blocks: set[int] = set()  # memory given to the caller and not yet freed
-        self._sessions: dict[int, Session] = {}
+        self._logins: dict[int, Login] = {}
         self._next_handle = 0
         self._texts = {code: ct.create_string_buffer(code.name.encode()) for code in Code}
         self._version = ct.create_string_buffer(VERSION)
@@ -95,50 +114,50 @@ class Library:
         """A function of the library: from a handle to the model and back to a code."""
 
         def call(handle: int, *arguments: int) -> int:
-            session = self._sessions.get(handle)
-            if session is None:
+            login = self._logins.get(handle)
+            if login is None:
                 return Code.NOTCONNECTED
             what, code = "", int(Code.OK)
             try:
-                with session.fake.call(session, writes=name.startswith(("Set", "Exec"))) as crate:
+                with login.host.call(login, writes=name.startswith(("Set", "Exec"))) as crate:
                     what = method(crate, *arguments)
             except CrateError as error:
-                code = session.error = error.code
+                code = login.error = error.code
             except GarbledAnswer:
                 code = GARBAGE
-            session.fake.record(f"{name} {what} -> {code}")
+            login.host.record(f"{name} {what} -> {code}")
             return code
 
         return call
 
     def _init_system(self, *arguments: int) -> int:
         system, link, host, username, password, handle = arguments
-        _write(INT, handle, NO_HANDLE)
-        crate = self.crates.get(_text(host))
+        write(INT, handle, NO_HANDLE)
+        crate = self.crates.get(read_text(host))
         if crate is None:
             return Code.NOTCONNECTED
         try:
-            session = crate.login(SYSTEMS[system], LINKS[link], _text(username), _text(password))
+            login = crate.login(SYSTEMS[system], LINKS[link], read_text(username), read_text(password))
         except CrateError as error:
             return error.code
-        self._sessions[self._next_handle] = session
-        _write(INT, handle, self._next_handle)
+        self._logins[self._next_handle] = login
+        write(INT, handle, self._next_handle)
         self._next_handle += 1
         return Code.OK
 
     def _deinit_system(self, handle: int) -> int:
-        session = self._sessions.pop(handle, None)
-        if session is None:
+        login = self._logins.pop(handle, None)
+        if login is None:
             return Code.NOTCONNECTED
         try:
-            session.fake.logout(session)
+            login.host.logout(login)
         except CrateError as error:
             return error.code
         return Code.OK
 
     def _get_error(self, handle: int) -> int:
-        session = self._sessions.get(handle)
-        return ct.addressof(self._texts[session.error if session else Code.NOTCONNECTED])
+        login = self._logins.get(handle)
+        return ct.addressof(self._texts[login.error if login else Code.NOTCONNECTED])
 
     def _free(self, address: int | None) -> int:
         if address is not None:
@@ -146,127 +165,117 @@ class Library:
             _libc.free(address)
         return Code.OK
 
-    def _give(self, data: bytes, pointer: int) -> None:
+    def _allocate(self, data: bytes, pointer: int) -> None:
         """Put data into new memory, which the caller is to free, and its address into the caller's pointer."""
         address = _libc.malloc(max(1, len(data)))
         ct.memmove(address, data, len(data))
         self.blocks.add(address)
-        _write(PTR, pointer, address)
+        write(PTR, pointer, address)
 
     def _get_crate_map(self, crate: Crate, *arguments: int) -> str:
         slots, channels, models, descriptions, serials, minors, majors = arguments
         boards = [crate.boards.get(slot) for slot in range(crate.slots)]
-        _write(USHORT, slots, crate.slots)
-        self._give(bytes((USHORT * crate.slots)(*(len(b.channels) if b else 0 for b in boards))), channels)
-        self._give(_joined(b.model if b else "" for b in boards), models)
-        self._give(_joined(b.description if b else "" for b in boards), descriptions)
-        self._give(bytes((UINT * crate.slots)(*(b.serial if b else 0 for b in boards))), serials)
-        self._give(bytes(b.firmware[1] if b else 0 for b in boards), minors)
-        self._give(bytes(b.firmware[0] if b else 0 for b in boards), majors)
+        write(USHORT, slots, crate.slots)
+        self._allocate(bytes((USHORT * crate.slots)(*(len(b.channels) if b else 0 for b in boards))), channels)
+        self._allocate(joined(b.model if b else "" for b in boards), models)
+        self._allocate(joined(b.description if b else "" for b in boards), descriptions)
+        self._allocate(bytes((UINT * crate.slots)(*(b.serial if b else 0 for b in boards))), serials)
+        self._allocate(bytes(b.firmware[1] if b else 0 for b in boards), minors)
+        self._allocate(bytes(b.firmware[0] if b else 0 for b in boards), majors)
         return ""
 
     def _test_bd_presence(self, crate: Crate, slot: int, *arguments: int) -> str:
         channels, model, description, serial, minor, major = arguments
         board = crate.board(slot)
-        _write(USHORT, channels, len(board.channels))
-        self._give(_joined([board.model]), model)
-        self._give(_joined([board.description]), description)
-        _write(USHORT, serial, board.serial)
-        _write(ct.c_ubyte, minor, board.firmware[1])
-        _write(ct.c_ubyte, major, board.firmware[0])
+        write(USHORT, channels, len(board.channels))
+        self._allocate(joined([board.model]), model)
+        self._allocate(joined([board.description]), description)
+        write(USHORT, serial, board.serial)
+        write(ct.c_ubyte, minor, board.firmware[1])
+        write(ct.c_ubyte, major, board.firmware[0])
         return f"{slot}"
 
     def _get_sys_prop_list(self, crate: Crate, count: int, names: int) -> str:
-        _write(USHORT, count, len(crate.properties))
-        self._give(_joined(crate.properties), names)
+        write(USHORT, count, len(crate.properties))
+        self._allocate(joined(crate.properties), names)
         return ""
 
     def _get_sys_prop_info(self, crate: Crate, name: int, mode: int, kind: int) -> str:
-        prop = crate.property(_text(name))
-        _write(UINT, mode, prop.mode)
-        _write(UINT, kind, prop.type)
+        prop = crate.property(read_text(name))
+        write(UINT, mode, prop.mode)
+        write(UINT, kind, prop.type)
         return prop.name
 
     def _get_sys_prop(self, crate: Crate, name: int, value: int) -> str:
-        prop = crate.property(_text(name))
+        prop = crate.property(read_text(name))
         current = crate.get_property(prop.name)
         if prop.type is PropertyType.STR:
-            _write_text(value, str(current))
+            write_text(value, str(current))
         else:
-            _write(_PROPERTY_TYPES[prop.type], value, current)
+            write(PROPERTY_TYPES[prop.type], value, current)
         return f"{prop.name} {current}"
 
     def _set_sys_prop(self, crate: Crate, name: int, value: int) -> str:
-        prop = crate.property(_text(name))
-        new = _property_value(prop, value)
+        prop = crate.property(read_text(name))
+        new = read_property(prop, value)
         crate.put_property(prop.name, new)
         return f"{prop.name} {new}"
 
     def _get_exec_comm_list(self, crate: Crate, count: int, names: int) -> str:
-        _write(USHORT, count, len(crate.commands))
-        self._give(_joined(crate.commands), names)
+        write(USHORT, count, len(crate.commands))
+        self._allocate(joined(crate.commands), names)
         return ""
 
     def _exec_comm(self, crate: Crate, name: int) -> str:
-        crate.execute(_text(name))
-        return _text(name)
+        crate.execute(read_text(name))
+        return read_text(name)
 
     def _get_bd_param_info(self, crate: Crate, slot: int, names: int) -> str:
         """The list ends with an empty name."""
-        self._give(_fixed([*crate.board(slot).params, ""], PARAM_NAME), names)
+        self._allocate(fixed([*crate.board(slot).params, ""], PARAM_NAME), names)
         return f"{slot}"
 
     def _get_ch_param_info(self, crate: Crate, slot: int, channel: int, names: int, count: int) -> str:
         params = crate.channel(slot, channel).params
-        self._give(_fixed(params, PARAM_NAME), names)
-        _write(INT, count, len(params))
+        self._allocate(fixed(params, PARAM_NAME), names)
+        write(INT, count, len(params))
         return f"{slot}.{channel}"
 
     def _get_bd_param_prop(self, crate: Crate, slot: int, name: int, prop: int, value: int) -> str:
-        _write_param_prop(crate.board(slot).param(_text(name)), _text(prop), value)
-        return f"{slot} {_text(name)} {_text(prop)}"
+        write_param_prop(crate.board(slot).param(read_text(name)), read_text(prop), value)
+        return f"{slot} {read_text(name)} {read_text(prop)}"
 
     def _get_ch_param_prop(self, crate: Crate, slot: int, channel: int, name: int, prop: int, value: int) -> str:
-        _write_param_prop(crate.channel(slot, channel).param(_text(name)), _text(prop), value)
-        return f"{slot}.{channel} {_text(name)} {_text(prop)}"
+        write_param_prop(crate.channel(slot, channel).param(read_text(name)), read_text(prop), value)
+        return f"{slot}.{channel} {read_text(name)} {read_text(prop)}"
 
     def _get_bd_param(self, crate: Crate, count: int, slots: int, name: int, values: int) -> str:
-        numbers = _list(slots, count)
-        return f"{numbers} {_get(crate, [crate.board(slot) for slot in numbers], _text(name), values)}"
+        numbers = read_list(slots, count)
+        return f"{numbers} {_get(crate, [crate.board(slot) for slot in numbers], read_text(name), values)}"
 
     def _set_bd_param(self, crate: Crate, count: int, slots: int, name: int, value: int) -> str:
-        numbers = _list(slots, count)
-        return f"{numbers} {_set(crate, [crate.board(slot) for slot in numbers], _text(name), value)}"
+        numbers = read_list(slots, count)
+        return f"{numbers} {_set(crate, [crate.board(slot) for slot in numbers], read_text(name), value)}"
 
     def _get_ch_param(self, crate: Crate, slot: int, name: int, count: int, channels: int, values: int) -> str:
-        numbers = _list(channels, count)
-        return f"{slot} {numbers} {_get(crate, [crate.channel(slot, c) for c in numbers], _text(name), values)}"
+        numbers = read_list(channels, count)
+        return f"{slot} {numbers} {_get(crate, [crate.channel(slot, c) for c in numbers], read_text(name), values)}"
 
     def _set_ch_param(self, crate: Crate, slot: int, name: int, count: int, channels: int, value: int) -> str:
-        numbers = _list(channels, count)
-        return f"{slot} {numbers} {_set(crate, [crate.channel(slot, c) for c in numbers], _text(name), value)}"
+        numbers = read_list(channels, count)
+        return f"{slot} {numbers} {_set(crate, [crate.channel(slot, c) for c in numbers], read_text(name), value)}"
 
     def _get_ch_name(self, crate: Crate, slot: int, count: int, channels: int, names: int) -> str:
-        numbers = _list(channels, count)
-        data = _fixed((crate.channel(slot, channel).name for channel in numbers), CHANNEL_NAME)
+        numbers = read_list(channels, count)
+        data = fixed((crate.channel(slot, channel).name for channel in numbers), CHANNEL_NAME)
         ct.memmove(names, data, len(data))
         return f"{slot} {numbers}"
 
     def _set_ch_name(self, crate: Crate, slot: int, count: int, channels: int, name: int) -> str:
-        numbers = _list(channels, count)
+        numbers = read_list(channels, count)
         for channel in numbers:
-            crate.channel(slot, channel).name = _text(name)[: CHANNEL_NAME - 1]
-        return f"{slot} {numbers} {_text(name)}"
-
-
-_PROPERTY_TYPES: dict[PropertyType, Any] = {
-    PropertyType.REAL: ct.c_float,
-    PropertyType.UINT2: ct.c_uint16,
-    PropertyType.UINT4: ct.c_uint32,
-    PropertyType.INT2: ct.c_int16,
-    PropertyType.INT4: ct.c_int32,
-    PropertyType.BOOLEAN: ct.c_uint,
-}
+            crate.channel(slot, channel).name = read_text(name)[: CHANNEL_NAME - 1]
+        return f"{slot} {numbers} {read_text(name)}"
 
 
 def _function(name: str, result: Any, arguments: tuple[Any, ...], body: Callable[..., int]) -> tuple[str, Any]:
@@ -284,85 +293,45 @@ def _function(name: str, result: Any, arguments: tuple[Any, ...], body: Callable
     return name, function
 
 
-def _text(address: int) -> str:
-    return ct.string_at(address).decode("ascii")
-
-
-def _write(kind: Any, address: int, value: Any) -> None:
-    kind.from_address(address).value = value
-
-
-def _write_text(address: int, text: str) -> None:
-    data = text.encode("ascii") + b"\0"
-    ct.memmove(address, data, len(data))
-
-
-def _list(address: int, count: int) -> list[int]:
-    return list((USHORT * count).from_address(address))
-
-
-def _joined(texts: Iterable[str]) -> bytes:
-    """Texts one behind the other, each with its NUL."""
-    return b"".join(text.encode("ascii") + b"\0" for text in texts)
-
-
-def _fixed(texts: Iterable[str], size: int) -> bytes:
-    """Texts in fields of one size, NULs behind."""
-    return b"".join(text.encode("ascii")[: size - 1].ljust(size, b"\0") for text in texts)
-
-
-def _property_value(prop: Property, address: int) -> Value:
-    if prop.type is PropertyType.STR:
-        return _text(address)
-    value: Value = _PROPERTY_TYPES[prop.type].from_address(address).value
-    return value
-
-
 def _get(crate: Crate, nodes: Sequence[Node], name: str, address: int) -> str:
     """Write one parameter of several nodes into the caller's array, in the type of the first."""
     values = [crate.get(node, name) for node in nodes]
     kind = nodes[0].param(name).type
-    if kind is Type.STRING:
-        data = _joined(map(str, values))
-    elif kind is Type.NUMERIC:
-        data = bytes((ct.c_float * len(values))(*map(float, values)))
-    else:
-        data = bytes((INT * len(values))(*map(int, values)))
-    ct.memmove(address, data, len(data))
+    write_values(kind, values, address)
     return f"{name} {' '.join(f'{value:g}' if kind is Type.NUMERIC else str(value) for value in values)}"
 
 
 def _set(crate: Crate, nodes: Sequence[Node], name: str, address: int) -> str:
     """Set all nodes to the first value of the caller's array, as an SY4527 does."""
-    value: Value = 0
-    match nodes[0].param(name).type:
-        case Type.STRING:
-            value = _text(address)
-        case Type.NUMERIC:
-            value = ct.c_float.from_address(address).value
-        case Type.CMD:
-            pass  # has no value
-        case _:
-            value = INT.from_address(address).value
+    value = read_value(nodes[0].param(name).type, address)
     crate.put(nodes, name, value)
     return f"{name} {value}"
 
 
-def _write_param_prop(param: Param, prop: str, address: int) -> None:
-    """Write one property of a parameter, if parameters of its type have it."""
-    if prop in ("Type", "Mode"):
-        _write(UINT, address, getattr(param, prop.lower()))
-    elif param.type in (Type.NUMERIC, Type.ENUM) and prop in ("Minval", "Maxval"):
-        _write(ct.c_float, address, getattr(param, prop.lower()))
-    elif param.type is Type.NUMERIC and prop in ("Unit", "Exp", "Decimal"):
-        _write(SHORT, address, getattr(param, prop.lower()))
-    elif param.type is Type.ONOFF and prop in ("Onstate", "Offstate"):
-        _write_text(address, getattr(param, prop.lower()))
-    elif param.type is Type.ENUM and prop == "Enum":
-        data = _fixed(param.enum, ENUM_NAME)
-        ct.memmove(address, data, len(data))
-    else:
-        raise CrateError(Code.PARAMPROPNOTFOUND)
-
-
 LIBRARY = Library()
+
+
+@contextmanager
+def replaced(crates: Mapping[str, Host]) -> Iterator[None]:
+    """Let this process reach crates by their host names through the fake library, which takes the real one's place.
+
+    Raises RuntimeError when the binding already runs on the real library.
+    """
+    _check_binding()
+    loader: Any = ct.cdll
+    load = loader.LoadLibrary
+    LIBRARY.crates |= crates
+    loader.LoadLibrary = lambda name: LIBRARY if name == NAME else load(name)
+    try:
+        yield
+    finally:
+        loader.LoadLibrary = load
+        for host in crates:
+            del LIBRARY.crates[host]
+
+
+def _check_binding() -> None:
+    """A binding that was imported over the real library keeps it for the life of the process."""
+    binding = sys.modules.get("caen_libs.caenhvwrapper")
+    if binding is not None and binding.lib.get("CAENHVLibSwRel") is not LIBRARY["CAENHVLibSwRel"]:
+        raise RuntimeError("caen_libs runs on the real CAEN library in this process: start the simulation first")

@@ -1,56 +1,24 @@
-"""A fake Center SE521 thermocouple logger: four temperatures, and the protocol of its USB bridge."""
+"""A fake Center SE521 on USB: the protocol of its bridge, and its faults."""
 
 from __future__ import annotations
 
 import math
-import random
-import struct
 import threading
 import time
 from collections import deque
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Self
 
-from sim.fake import SPLIT_PAUSE, Clock, CommandError, Fake
+from sim.fake import SPLIT_PAUSE, Clock, CommandError, Fake, Keys
+from sim.se521 import usb_bus
+from sim.se521.thermometer import CHANNELS, Thermometer, identification, temperatures
 
-CHANNELS = 4
-SAMPLE = 0.3  # s between two samples of the instrument
 PAUSE = 0.04  # s: a report that comes sooner after the one before is not heard
 THINKING = 0.03  # s from the question to the first packet
 PACKET = 0.008  # s between packets
 BRIDGE_REPORT = 0x43
 COMMAND_REPORT = 0x07
-
-
-@dataclass
-class Thermometer:
-    """Four thermocouples, each drifting slowly around a temperature in degrees Celsius."""
-
-    celsius: list[float] = field(default_factory=lambda: [21.5, 24.0, 63.0, -12.0])
-    open: list[bool] = field(default_factory=lambda: [False] * CHANNELS)
-    drift: float = 1.5  # amplitude in degrees
-    period: float = 600.0  # s
-    noise: float = 0.05
-    time: float = 0.0
-    tenths: list[int] = field(default_factory=lambda: [0] * CHANNELS)  # of a degree Fahrenheit: the last sample
-    _random: random.Random = field(default_factory=lambda: random.Random(521))
-    _next_sample: float = 0.0
-
-    def step(self, dt: float) -> None:
-        self.time += dt
-        if self.time >= self._next_sample:
-            self._next_sample = self.time + SAMPLE
-            self.tenths = [self._sample(channel) for channel in range(CHANNELS)]
-
-    def _sample(self, channel: int) -> int:
-        if self.open[channel]:  # an open input shows anything
-            return self._random.randint(-3276, 9999)
-        swing = self.drift * math.sin(2 * math.pi * self.time / self.period + channel)
-        celsius = self.celsius[channel] + swing + self._random.gauss(0, self.noise)
-        return round((celsius * 1.8 + 32) * 10)
-
-    def state(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if not name.startswith("_")}
 
 
 class Bridge:
@@ -113,27 +81,6 @@ class Bridge:
             self.packets.append((due + index * (PACKET + SPLIT_PAUSE * self.fake.split), packet))
 
 
-def identification() -> bytes:
-    """The answer to 'K': 32 bytes with the model's name."""
-    answer = bytearray(32)
-    answer[:2] = b"\x02K"
-    answer[23:26] = b"521"
-    answer[-1] = 3
-    return bytes(answer)
-
-
-def temperatures(thermometer: Thermometer, counter: int) -> bytes:
-    """The answer to 'A': 64 bytes with validity flags, four values and the counter of the question."""
-    connected = sum(8 >> channel for channel in range(CHANNELS) if not thermometer.open[channel])
-    answer = bytearray(64)
-    answer[:2] = b"\x02A"
-    answer[6] = connected << 4 | connected
-    struct.pack_into(">4h", answer, 9, *thermometer.tenths)
-    answer[61] = counter
-    answer[-1] = 3
-    return bytes(answer)
-
-
 def packets(answer: bytes) -> list[bytes]:
     """The answer in reports of 32 bytes: a count, then as many bytes.
 
@@ -162,6 +109,16 @@ class ThermometerFake(Fake[Thermometer]):
         self.stale = False
         self.lacks_first = False
         self._cable = False
+
+    @classmethod
+    def of(cls, keys: Keys, clock: Clock) -> Self:
+        """Make the logger of these keys."""
+        return cls(str(keys.get("serial") or ""), Thermometer(), clock)
+
+    @classmethod
+    def wire(cls, fakes: Sequence[Self]) -> AbstractContextManager[None]:
+        """Replace the USB bus of this process by one with these loggers."""
+        return usb_bus.replaced(usb_bus.UsbBus(fakes))
 
     @property
     def there(self) -> bool:

@@ -7,19 +7,10 @@ import random
 from collections.abc import Mapping
 from dataclasses import replace
 
-from sim.caen import (
-    Board,
-    Channel,
-    Crate,
-    Mode,
-    Param,
-    Property,
-    PropertyType,
-    RangedChannel,
-    Type,
-    Unit,
-    status_bits,
-)
+from sim.caen.channel import Channel, RangedChannel
+from sim.caen.crate import Board, Crate
+from sim.caen.header import Mode, PropertyType, Type, Unit, status_bits
+from sim.caen.parameters import Param, Property
 
 RDONLY, WRONLY, RDWR = Mode.RDONLY, Mode.WRONLY, Mode.RDWR
 
