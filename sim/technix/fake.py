@@ -204,13 +204,18 @@ class TechnixFake(Fake[Generator]):
 
 
 def serve(port: str, control_path: str) -> None:
-    """Serve one fake generator, named GEN on the control channel, until SIGINT or SIGTERM."""
+    """Serve one fake generator, named GEN on the control channel, until SIGINT or SIGTERM.
+
+    The control channel is there once the line is.
+    """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     fake = TechnixFake(port, Generator())
-    control = Control({"GEN": fake}, control_path)
     fake.plug()
-    stop.wait()
-    control.close()
-    fake.unplug()
+    try:
+        control = Control({"GEN": fake}, control_path)
+        stop.wait()
+        control.close()
+    finally:
+        fake.unplug()
