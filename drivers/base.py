@@ -165,6 +165,18 @@ class Reading:
 Readings = Mapping[str, Value | Array | Reading]
 
 
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What to try first with an instrument, in the words of its points.
+
+    read  name of a point to read
+    put   name of a point and a value, as behind ``caput``: "VSet 30"; "" where nothing can be set
+    """
+
+    read: str
+    put: str = ""
+
+
 class DeviceError(Exception):
     """Something went wrong with an instrument; ``str(error)`` is one sentence for the operator."""
 
@@ -221,6 +233,8 @@ class Driver(ABC):
     discovers True when ``points`` are known only after ``connect``; name_size: the longest name they may then have
     longest_period  the instrument needs a question at least this often (seconds), or None
     longest_retry   the longest pause between two tries to connect (seconds)
+    example   a point to read and one to put, for the first steps of a user; None: the driver suggests nothing
+    tables    the tables of the configuration's ``archive:`` section that such an instrument can fill
     """
 
     Config: ClassVar[type[DriverConfig]] = DriverConfig
@@ -230,6 +244,8 @@ class Driver(ABC):
     name_size: ClassVar[int] = 0
     longest_period: ClassVar[float | None] = None
     longest_retry: ClassVar[float] = 5.0
+    example: Example | None = None
+    tables: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def exploring(self) -> bool:

@@ -30,6 +30,7 @@ from drivers.base import (
     DeviceError,
     Driver,
     DriverConfig,
+    Example,
     LinkDown,
     NoReply,
     Point,
@@ -238,6 +239,8 @@ class SE521(Driver):
 
     Config = SE521Config
     scan: ClassVar[Mapping[str, float]] = MappingProxyType({"temperatures": 1.0})
+    example = Example("T1")
+    tables = frozenset({"temperatures"})
 
     def __init__(self, config: SE521Config) -> None:
         self._config = config

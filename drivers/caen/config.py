@@ -82,6 +82,13 @@ class Config(DriverConfig):
         yield from _limit_faults("voltage_v", alarms.voltage_v, math.inf, "number of volts above 0")
         yield from _limit_faults("current_ratio", alarms.current_ratio, 1, "part of I0Set: above 0, 1 at most")
 
+    @property
+    def first_channel(self) -> tuple[int, int]:
+        """Return slot and channel of the first channel that is configured; (2, 0) where none is."""
+        for slot, channels in (self.channels or {}).items():
+            return slot, 0 if channels == "ALL" or not channels else channels[0]
+        return 2, 0
+
     def serves(self, slot: int) -> bool:
         """True if the slot is one of those asked for."""
         return self.channels is None or slot in self.channels

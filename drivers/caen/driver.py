@@ -9,9 +9,9 @@ from itertools import chain
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, ClassVar
 
-from drivers.base import BadReply, DeviceError, Driver, LinkDown, Point, Readings, Refused, Value
+from drivers.base import BadReply, DeviceError, Driver, Example, LinkDown, Point, Readings, Refused, Value
 from drivers.caen import config as configuration
-from drivers.caen.discovery import board_items, crate_items
+from drivers.caen.discovery import board_items, crate_items, label_of
 from drivers.caen.formats import Number, Raw
 from drivers.caen.items import MONITOR, SETTINGS, Command, Item, Property, Variable
 from drivers.caen.section import Section
@@ -40,9 +40,12 @@ class Caen(Driver):
     discovers = True
     longest_retry = 30.0  # a crate has few sessions, and one that was lost counts for some time
     name_size = 32  # slot, channel, 9 characters of a parameter, the longest name of a bit; properties: assumed
+    tables = frozenset({"measurements"})
 
     def __init__(self, config: configuration.Config) -> None:
         self.points: tuple[Point, ...] = ()
+        channel = label_of(*config.first_channel)
+        self.example = Example(f"{channel}:VMon", f"{channel}:V0Set 500")
         self._config = config
         self._session: Session | None = None
         self._sections: dict[int | None, Section] = {}

@@ -16,6 +16,7 @@ from drivers.base import (
     BadReply,
     DeviceError,
     Driver,
+    Example,
     NoReply,
     Point,
     Reading,
@@ -51,6 +52,7 @@ class Technix(Driver):
     Config = TechnixConfig
     scan: ClassVar[Mapping[str, float]] = MappingProxyType({"status": 0.25})
     longest_period: ClassVar[float | None] = 1.0
+    example = Example("VMon", "VSet 30")
 
     def __init__(self, config: TechnixConfig) -> None:
         full_scale, limits = config.full_scale, config.limits

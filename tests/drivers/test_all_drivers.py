@@ -14,6 +14,7 @@ import pydantic
 import pytest
 
 import drivers
+from archiver.settings import Archive
 from drivers.base import DeviceError, Driver, Point, Reading, RecordType, Severity
 from ioc.record import STRING_SIZE
 from ioc.site import NAME_SIZE
@@ -73,6 +74,24 @@ def test_the_keys_of_the_configuration_are_a_frozen_dataclass_of_plain_types(nam
     assert dataclasses.is_dataclass(config)
     assert config.__dataclass_params__.frozen
     pydantic.TypeAdapter(config).json_schema()
+
+
+def test_the_example_can_be_read_and_put(driver: Driver) -> None:
+    points = {point.name: point for point in driver.points}
+    assert driver.example is not None
+    assert points[driver.example.read].group
+    if driver.example.put:
+        name, value = driver.example.put.split()
+        point = points[name]
+        assert point.rtyp.writable
+        if point.rtyp.numeric:
+            assert (point.drvl or 0) <= float(value) <= (point.drvh or float(value))
+    else:
+        assert not any(point.rtyp.writable for point in driver.points)
+
+
+def test_the_tables_that_an_instrument_fills_are_the_archives(driver: Driver) -> None:
+    assert driver.tables <= {field.name for field in dataclasses.fields(Archive)}
 
 
 def test_names_are_unique_and_fit(driver: Driver) -> None:

@@ -9,8 +9,8 @@ from typing import Any, get_args
 import pytest
 from caen_libs import _caenhvwrappertypes as types
 
-from drivers.base import Reading, Refused, Severity, Status
-from drivers.caen import Config
+from drivers.base import Example, Reading, Refused, Severity, Status
+from drivers.caen import Caen, Config
 from drivers.caen.batch import Batch
 from drivers.caen.bits import BITS, severity_of
 from drivers.caen.config import Link, System
@@ -52,6 +52,15 @@ def test_wrong_keys_are_named(keys: dict[str, Any], path: str) -> None:
     faults = list(Config(**{"system": "SY1527", "link": "TCPIP", "host": "h"} | keys).faults())
     assert [".".join(key) for key, _ in faults] == [path]
     assert "pässword" not in str(faults)
+
+
+@pytest.mark.parametrize(
+    ("channels", "first"),
+    [(None, "S02:C00"), ({}, "S02:C00"), ({4: "ALL", 2: (1,)}, "S04:C00"), ({8: (1, 2)}, "S08:C01")],
+)
+def test_the_example_is_the_first_configured_channel(channels: Any, first: str) -> None:
+    config = Config(system="SY4527", link="TCPIP", host="crate", channels=channels)
+    assert Caen(config).example == Example(f"{first}:VMon", f"{first}:V0Set 500")
 
 
 def test_a_right_configuration_has_no_faults() -> None:
