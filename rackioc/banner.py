@@ -8,25 +8,22 @@ from pathlib import Path
 
 from rackioc.config.config import Config
 
-# driver -> what to read and what to set of its simulated instrument
-_READ = {"caen": "S02:C00:VMon", "se521": "T1", "technix": "VMon"}
-_SET = {"caen": "S02:C00:V0Set 500", "technix": "VSet 30"}
-
 
 def text(config: Config, control_path: Path) -> str:
     """The lines for a configuration that runs on simulated instruments."""
     own = Path(sys.executable).parent
-    drivers = {name: keys["driver"] for name, keys in config.raw.items()}
-    read = [f"{config.prefix}{name}:{_READ[driver]}" for name, driver in drivers.items()]
-    put = [f"{config.prefix}{name}:{_SET[driver]}" for name, driver in drivers.items() if driver in _SET]
+    names = [each.name for each in config.instruments]
+    examples = {each.name: each.driver.example for each in config.instruments}
+    read = [f"{config.prefix}{name}:{each.read}" for name, each in examples.items() if each is not None]
+    put = [f"{config.prefix}{name}:{each.put}" for name, each in examples.items() if each is not None and each.put]
     lines = [
-        f"rackioc {version('rackioc')} serves simulated instruments as {config.prefix}*: {', '.join(drivers)}",
+        f"rackioc {version('rackioc')} serves simulated instruments as {config.prefix}*: {', '.join(names)}",
         "Try in another shell, with EPICS base or with what is installed here:",
         *(f"  caget {name}      {own}/caproto-get {name}" for name in read),
         *(f"  camonitor {name}      {own}/caproto-monitor {name}" for name in read[-1:]),
         *(f"  caput -c {words}      {own}/caproto-put --notify {words}" for words in put),
         f"All names:  {own}/caproto-get -t -S '{config.pv_list}'",
-        f"Faults:     {own}/rackioc sim fault {next(iter(drivers), '')} help --control-path {control_path}",
+        f"Faults:     {own}/rackioc sim fault {next(iter(names), '')} help --control-path {control_path}",
     ]
     if config.archive is not None:
         lines.append(f"Archive:    {config.archive.shown} in {Path.cwd()}")

@@ -259,3 +259,17 @@ def test_the_banner_of_a_simulation_shows_no_password_of_the_database(archived: 
     assert "Archive:    mysql+pymysql://lab:***@db1/rack, mysql+pymysql://lab:***@db2/rack" in text
     assert "geheim42" not in text
     assert f"rackioc history 'LAB:TC1:T1' --since 10m --config {archived}" in text
+
+
+def test_the_banner_leaves_out_what_an_instrument_does_not_suggest(config: str, tmp_path: Path) -> None:
+    loaded = load(Path(config))
+    thermometer, generator = loaded.instruments
+    text = banner.text(loaded, tmp_path / "control")
+    assert "caput -c LAB:GEN:VSet 30 " in text
+    assert "caput -c LAB:TC1" not in text
+    generator.driver.example = None
+    text = banner.text(loaded, tmp_path / "control")
+    assert "LAB:*: TC1, GEN" in text
+    assert "LAB:GEN:" not in text
+    thermometer.driver.example = None
+    assert "caget" not in banner.text(loaded, tmp_path / "control")
