@@ -25,7 +25,7 @@ NAMES = sorted(each.name for each in pkgutil.iter_modules(drivers.__path__) if e
 KEYS: dict[str, dict[str, Any]] = {
     "caen": {"system": "SY4527", "link": "TCPIP", "host": "contract", "username": "u", "password": "p"},
     "se521": {"serial": "C1"},
-    "technix": {"full_scale": {"voltage_kv": 100, "current_ma": 50}},
+    "technix": {"port": "line", "full_scale": {"voltage_kv": 100, "current_ma": 50}},
 }
 UNITLESS = ("TripInt", "TripExt", "FanSpeed")  # the crate gives none
 
@@ -33,8 +33,8 @@ UNITLESS = ("TripInt", "TripExt", "FanSpeed")  # the crate gives none
 @contextmanager
 def connected(name: str, folder: Path) -> Iterator[tuple[Driver, Rack]]:
     keys = dict(KEYS[name])
-    if name == "technix":
-        keys["port"] = str(folder / "line")
+    if "port" in keys:
+        keys["port"] = str(folder / keys["port"])
     if name == "caen":
         keys["channels"] = {2: [0, 1], 4: [0], 8: [0, 1]}
     kind: type[Driver] = import_module(f"drivers.{name}").DRIVER
