@@ -11,7 +11,7 @@ from sim.caen.parameters import CrateError, Node, Param, Property, Value
 
 
 class Board(Node):
-    """A board in a slot. BdIlk, where it has it, is the interlock: 1 disables all its channels."""
+    """A board in a slot. Where it has BdIlk, that is the interlock: 1 disables all its channels."""
 
     def __init__(self, model: str, description: str, serial: int, params: Iterable[Param]) -> None:
         super().__init__(params)
@@ -22,6 +22,7 @@ class Board(Node):
         self.channels: list[Channel] = []
 
     def step(self, dt: float) -> None:
+        """Let ``dt`` seconds pass."""
         interlock = bool(self.values.get("BdIlk"))
         for channel in self.channels:
             if interlock and channel.on:
@@ -30,13 +31,14 @@ class Board(Node):
             channel.step(dt)
 
     def power_down(self) -> None:
-        """All channels lose their voltage at once; their settings stay."""
+        """Take the voltage from all channels at once; their settings stay."""
         for channel in self.channels:
             channel.switch(False)
             channel.tripped = channel.killed = False
             channel.volts = 0.0
 
     def state(self) -> dict[str, Any]:
+        """Return all that can be seen and set from the control channel."""
         return {"model": self.model, "values": self.values, "channels": [c.state() for c in self.channels]}
 
 
@@ -59,11 +61,13 @@ class Crate:
         self._old: dict[tuple[Node, str], tuple[float, Value]] = {}  # until when a setting still reads what
 
     def step(self, dt: float) -> None:
+        """Let ``dt`` seconds pass."""
         self.time += dt
         for board in self.boards.values():
             board.step(dt)
 
     def state(self) -> dict[str, Any]:
+        """Return all that can be seen and set from the control channel."""
         return {
             "system": self.system,
             "lag": self.lag,
@@ -73,29 +77,32 @@ class Crate:
         }
 
     def board(self, slot: int) -> Board:
+        """Return the board in a slot. Raises CrateError."""
         try:
             return self.boards[slot]
         except KeyError:
             raise CrateError(Code.SLOTNOTPRES) from None
 
     def channel(self, slot: int, number: int) -> Channel:
+        """Return a channel. Raises CrateError."""
         channels = self.board(slot).channels
         if number >= len(channels):
             raise CrateError(Code.OUTOFRANGE)
         return channels[number]
 
     def all_channels(self) -> list[Channel]:
+        """Return the channels of all boards."""
         return [channel for board in self.boards.values() for channel in board.channels]
 
     def get(self, node: Node, name: str) -> Value:
-        """A parameter as it reads now: a late crate still tells the old setting."""
+        """Return a parameter as it reads now: with ``lag`` the old setting for a while. Raises CrateError."""
         if isinstance(node, Channel) and node.bad:
             raise CrateError(Code.READERR)
         until, old = self._old.get((node, name), (0.0, 0))
         return old if self.time < until else node.get(name)
 
     def put(self, nodes: Sequence[Node], name: str, value: Value) -> None:
-        """Set one value in several boards or channels: all of them, or none when one refuses."""
+        """Set one value in several boards or channels; in none when one refuses it. Raises CrateError."""
         for node in nodes:
             if isinstance(node, Channel) and node.bad:
                 raise CrateError(Code.WRITEERR)
@@ -106,12 +113,14 @@ class Crate:
             node.put(name, value)
 
     def property(self, name: str) -> Property:
+        """Return a system property. Raises CrateError."""
         try:
             return self.properties[name]
         except KeyError:
             raise CrateError(Code.PROPNOTFOUND) from None
 
     def get_property(self, name: str) -> Value:
+        """Return the value of a system property. Raises CrateError."""
         prop = self.property(name)
         if prop.mode is Mode.WRONLY:
             raise CrateError(Code.NOTGETPROP)
@@ -125,13 +134,14 @@ class Crate:
         return prop.value
 
     def put_property(self, name: str, value: Value) -> None:
+        """Set a system property. Raises CrateError."""
         prop = self.property(name)
         if prop.mode is Mode.RDONLY:
             raise CrateError(Code.NOTSETPROP)
         prop.value = value
 
     def execute(self, command: str) -> None:
-        """Commands that act on the whole crate."""
+        """Carry out a command on the whole crate. Raises CrateError."""
         if command not in self.commands:
             raise CrateError(Code.EXECNOTFOUND)
         for channel in self.all_channels():
@@ -141,23 +151,23 @@ class Crate:
                 channel.tripped = False
 
     def power_down(self) -> None:
-        """The mains fail."""
+        """Switch the mains off."""
         for board in self.boards.values():
             board.power_down()
 
     def boot(self) -> None:
-        """Power comes back; channels with POn switch themselves on."""
+        """Switch the mains on; channels with POn switch themselves on."""
         self.booted = self.time
         for channel in self.all_channels():
             channel.switch(bool(channel.values.get("POn")))
 
     def pull(self, slot: int) -> None:
-        """Take a board out."""
+        """Take a board out. Raises CrateError."""
         self.pulled[slot] = self.board(slot)
         del self.boards[slot]
 
     def insert(self, slot: int) -> None:
-        """Put a board back in; its channels are off."""
+        """Put a board back in; its channels are off. Raises CrateError."""
         if slot not in self.pulled:
             raise CrateError(Code.SLOTNOTPRES)
         self.boards[slot] = self.pulled.pop(slot)

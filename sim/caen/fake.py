@@ -1,4 +1,4 @@
-"""The demo crate on the network: logins, dying connections, and the faults of the control channel."""
+"""A crate on the network: logins, lost connections, and the faults of the control channel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sim.fake import Clock, CommandError, Fake, Keys
 
 
 class CrateFake(Fake[Crate]):
-    """A crate that the fake C library can reach. A username of None lets everybody in."""
+    """A crate that the fake C library can reach. With a username of None it accepts every login."""
 
     driver = "caen"
 
@@ -41,7 +41,7 @@ class CrateFake(Fake[Crate]):
         self.link = link
         self.credentials = (username, password)
         self.latency = 0.002  # s a call
-        self.patience = 0.5  # s until a call to a crate that is not there gives up
+        self.patience = 0.5  # s until a call to a crate that is not there fails
         self.most_sessions = 4
         self._logins: list[Login] = []
         self._cable = False
@@ -51,7 +51,7 @@ class CrateFake(Fake[Crate]):
 
     @classmethod
     def of(cls, keys: Keys, clock: Clock, *, crate: Callable[[str], Crate] = demo_crate) -> Self:
-        """Make the crate of these keys; ``crate`` makes what it has from its system type."""
+        """Make the crate of these keys; ``crate`` makes its model from the system type."""
         return cls(
             crate(keys.get("system", "SY4527")),
             host=str(keys["host"]),
@@ -63,28 +63,32 @@ class CrateFake(Fake[Crate]):
 
     @classmethod
     def wire(cls, fakes: Sequence[Self]) -> AbstractContextManager[None]:
-        """Replace the C library in this process by one that reaches these crates by their host names."""
+        """Replace the C library in this process by one that reaches these crates by host name."""
         return library.replaced({fake.host: fake for fake in fakes})
 
     @property
     def there(self) -> bool:
+        """Return True while the crate is connected and up."""
         return self._cable and self.clock() >= self._back_at
 
     def plug(self) -> None:
+        """Connect the crate to the network."""
         self._cable = True
 
     def unplug(self) -> None:
+        """Take the crate off the network; its logins are lost."""
         self._cable = False
         self._drop_logins()
 
     def advance(self) -> None:
+        """Step the model to the present, and boot it when a reboot is over."""
         super().advance()
         if self._booting and self.clock() >= self._back_at:
             self._booting = False
             self.model.boot()
 
     def login(self, system: str, link: str, username: str, password: str) -> Login:
-        """Open a login; CrateError when it is refused."""
+        """Open a login. Raises CrateError when it is refused."""
         self._delay()
         if not self.there:
             time.sleep(self.patience)
@@ -107,7 +111,7 @@ class CrateFake(Fake[Crate]):
         return login
 
     def logout(self, login: Login) -> None:
-        """Close a login; CrateError when it was dead already."""
+        """Close a login. Raises CrateError when it was lost already."""
         if login not in self._logins:
             raise CrateError(Code.NOTCONNECTED)
         self._logins.remove(login)
@@ -116,7 +120,7 @@ class CrateFake(Fake[Crate]):
 
     @contextmanager
     def call(self, login: Login, *, writes: bool) -> Iterator[Crate]:
-        """The model for one call of the library, with what may come between a call and its answer."""
+        """Yield the model for one call of the library, with the faults between a call and its answer."""
         with self._alone(login):
             self._delay()
             if not login.alive:
@@ -132,7 +136,7 @@ class CrateFake(Fake[Crate]):
 
     @contextmanager
     def _alone(self, login: Login) -> Iterator[None]:
-        """The real library mixes answers when two threads are inside one handle; here they wait, and it is told."""
+        """Let one thread into a handle and record a violation by a second: the real library mixes their answers."""
         if not login.busy.acquire(blocking=False):
             self.violate(f"thread {threading.current_thread().name} called while another was inside the same handle")
             login.busy.acquire()
@@ -161,60 +165,60 @@ class CrateFake(Fake[Crate]):
         self.model.sessions = [login.user for login in self._logins]
 
     def do_split(self, on: int = 1) -> None:
-        """a call has no halves"""
+        """Refuse: a call of the library has no halves."""
         raise CommandError("a call of the library has no halves to arrive in")
 
     def do_pull(self, slot: int) -> None:
-        """take a board out"""
+        """Take a board out."""
         with self._slot(slot) as crate:
             crate.pull(slot)
 
     def do_insert(self, slot: int) -> None:
-        """put the board back in, its channels off"""
+        """Put the board back in, its channels off."""
         with self._slot(slot) as crate:
             crate.insert(slot)
 
     def do_reboot(self, seconds: float = 5.0) -> None:
-        """the crate goes down for a while: all handles die, channels lose their voltage"""
+        """Take the crate down for a while: all handles die, channels lose their voltage."""
         with self.present() as crate:
             crate.power_down()
             self._back_at, self._booting = self.clock() + seconds, True
             self._drop_logins()
 
     def do_overcurrent(self, slot: int, channel: int) -> None:
-        """the load drops to half of what the current limit can feed"""
+        """Let the load drop to half of what the current limit can feed."""
         with self._slot(slot) as crate:
             victim = crate.channel(slot, channel)
             victim.resistance = victim.voltage_setting / (2 * victim.current_limit)
 
     def do_trip(self, slot: int, channel: int) -> None:
-        """the channel trips"""
+        """Let the channel trip."""
         with self._slot(slot) as crate:
             crate.channel(slot, channel).trip()
 
     def do_badchannel(self, slot: int, channel: int, bad: int = 1) -> None:
-        """calls that include this channel fail (0: no more)"""
+        """Let calls that include this channel fail (0: no more)."""
         with self._slot(slot) as crate:
             crate.channel(slot, channel).bad = bool(bad)
 
     def do_front(self, slot: int, channel: int, param: str, value: float) -> None:
-        """somebody changes a setting at the front panel"""
+        """Change a setting at the front panel."""
         with self._slot(slot) as crate:
             node = crate.channel(slot, channel)
             node.check(param, value)
             node.put(param, value if isinstance(node.get(param), float) else int(value))
 
     def do_hang(self, seconds: float) -> None:
-        """calls block inside the library"""
+        """Let calls block inside the library."""
         self._hangs_until = self.clock() + seconds
 
     def do_lag(self, seconds: float) -> None:
-        """settings read back only after a while"""
+        """Let settings read back only after a while."""
         self.model.lag = seconds
 
     @contextmanager
     def _slot(self, slot: int) -> Iterator[Crate]:
-        """The model; what it refuses becomes a sentence."""
+        """Yield the model; a CrateError in the block becomes a CommandError."""
         with self.present() as crate:
             try:
                 yield crate

@@ -39,7 +39,7 @@ class Code(IntEnum):
 
 
 class Type(IntEnum):
-    """PARAM_TYPE_*"""
+    """Types of parameters (PARAM_TYPE_*)."""
 
     NUMERIC = 0
     ONOFF = 1
@@ -52,7 +52,7 @@ class Type(IntEnum):
 
 
 class Mode(IntEnum):
-    """PARAM_MODE_* and SYSPROP_MODE_*"""
+    """Access to parameters and system properties (PARAM_MODE_*, SYSPROP_MODE_*)."""
 
     RDONLY = 0
     WRONLY = 1
@@ -60,7 +60,7 @@ class Mode(IntEnum):
 
 
 class Unit(IntEnum):
-    """PARAM_UN_*"""
+    """Units of parameters (PARAM_UN_*)."""
 
     NONE = 0
     AMPERE = 1
@@ -71,7 +71,7 @@ class Unit(IntEnum):
 
 
 class PropertyType(IntEnum):
-    """SYSPROP_TYPE_*"""
+    """Types of system properties (SYSPROP_TYPE_*)."""
 
     STR = 0
     REAL = 1
@@ -102,5 +102,5 @@ STATUS_BITS = {"N1470": _N1470, "DT55XXE": _N1470, "V65XX": _V65XX, "SMARTHV": _
 
 
 def status_bits(system: str) -> Mapping[str, int]:
-    """Names of channel conditions -> bit, as this type of system numbers them."""
+    """Return condition of a channel -> its bit in the status word of this type of system."""
     return STATUS_BITS.get(system, _SY1527)

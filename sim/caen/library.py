@@ -1,7 +1,9 @@
-"""libcaenhvwrapper.so in Python: the C library's functions as callbacks that read and write the caller's memory.
+"""The C library ``libcaenhvwrapper.so`` in Python: callbacks that read and write the caller's memory.
 
 ``LIBRARY`` takes the place of the object that ``ctypes.cdll.LoadLibrary`` returns. There is one for the life of the
 process, because a binding looks its functions up when it is imported and keeps them.
+
+Source: CAENHVWrapper.h and the manual of the library.
 """
 
 from __future__ import annotations
@@ -38,13 +40,16 @@ from sim.caen.memory import (
 from sim.caen.parameters import CrateError, Node
 
 NAME = "libcaenhvwrapper.so"
-VERSION = b"7.1.0"  # from 7.0.0 on, serial numbers have 32 bits
-GARBAGE = 0x5A5A  # no code of the header
+# From 7.0.0 on, serial numbers have 32 bits
+VERSION = b"7.1.0"
+# A result code that the header does not have
+GARBAGE = 0x5A5A
 NO_HANDLE = -1
-PARAM_NAME = 10  # bytes with the NUL, as the next
+# Bytes of names, with the NUL
+PARAM_NAME = 10
 CHANNEL_NAME = 12
 
-# What comes after the handle. All pointers are addresses here.
+# Types of the arguments behind the handle. All pointers are addresses here.
 _CALLS: dict[str, tuple[Any, ...]] = {
     "GetCrateMap": (PTR,) * 7,
     "GetSysPropList": (PTR, PTR),
@@ -78,11 +83,11 @@ _libc.free.argtypes = (PTR,)
 
 
 class Library:
-    """The crates that can be reached, the open handles, and the functions by name."""
+    """The C library: the crates that it can reach, its open handles, and its functions by name."""
 
     def __init__(self) -> None:
         self.crates: dict[str, Host] = {}
-        self.blocks: set[int] = set()  # memory given to the caller and not yet freed
+        self.blocks: set[int] = set()  # addresses of memory that the caller has not freed yet
         self._logins: dict[int, Login] = {}
         self._next_handle = 0
         self._texts = {code: ct.create_string_buffer(code.name.encode()) for code in Code}
@@ -111,7 +116,7 @@ class Library:
             yield _function(f"CAENHV_{name}", INT, (INT, *arguments), self._call(name, method))
 
     def _call(self, name: str, method: Callable[..., str]) -> Callable[..., int]:
-        """A function of the library: from a handle to the model and back to a code."""
+        """Return a function of the library, which takes a handle and returns a result code."""
 
         def call(handle: int, *arguments: int) -> int:
             login = self._logins.get(handle)
@@ -166,7 +171,7 @@ class Library:
         return Code.OK
 
     def _allocate(self, data: bytes, pointer: int) -> None:
-        """Put data into new memory, which the caller is to free, and its address into the caller's pointer."""
+        """Copy data into new memory, which the caller must free, and write its address to ``pointer``."""
         address = _libc.malloc(max(1, len(data)))
         ct.memmove(address, data, len(data))
         self.blocks.add(address)
@@ -231,7 +236,7 @@ class Library:
         return read_text(name)
 
     def _get_bd_param_info(self, crate: Crate, slot: int, names: int) -> str:
-        """The list ends with an empty name."""
+        """Write the names of a board's parameters; an empty name ends them."""
         self._allocate(fixed([*crate.board(slot).params, ""], PARAM_NAME), names)
         return f"{slot}"
 
@@ -279,7 +284,7 @@ class Library:
 
 
 def _function(name: str, result: Any, arguments: tuple[Any, ...], body: Callable[..., int]) -> tuple[str, Any]:
-    """A C function that runs the body. It has the attributes that ctypes gives to a function of a library."""
+    """Return a name and its C function, with the attributes that ctypes gives to a function of a library."""
 
     def guarded(*values: Any) -> int:
         try:
@@ -313,7 +318,7 @@ LIBRARY = Library()
 
 @contextmanager
 def replaced(crates: Mapping[str, Host]) -> Iterator[None]:
-    """Let this process reach crates by their host names through the fake library, which takes the real one's place.
+    """Put the fake library in place of the real one in this process, with these crates by host name.
 
     Raises RuntimeError when the binding already runs on the real library.
     """
@@ -331,7 +336,7 @@ def replaced(crates: Mapping[str, Host]) -> Iterator[None]:
 
 
 def _check_binding() -> None:
-    """A binding that was imported over the real library keeps it for the life of the process."""
+    """Raise RuntimeError if the binding was imported over the real library: it keeps that until the process ends."""
     binding = sys.modules.get("caen_libs.caenhvwrapper")
     if binding is not None and binding.lib.get("CAENHVLibSwRel") is not LIBRARY["CAENHVLibSwRel"]:
-        raise RuntimeError("caen_libs runs on the real CAEN library in this process: start the simulation first")
+        raise RuntimeError("caen_libs already uses the real CAEN library in this process; start the simulation first")

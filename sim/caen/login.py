@@ -1,4 +1,4 @@
-"""What the C library asks of a crate on the network: logins and calls."""
+"""The network between the C library and the crates: logins and calls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Login:
 
 
 class Host(Protocol):
-    """A crate on the network. Its methods raise CrateError."""
+    """A crate on the network, as the C library reaches it. Its methods raise CrateError."""
 
     def login(self, system: str, link: str, username: str, password: str) -> Login:
         """Open a login."""
@@ -36,7 +36,7 @@ class Host(Protocol):
         """Close a login."""
 
     def call(self, login: Login, *, writes: bool) -> AbstractContextManager[Crate]:
-        """Return the crate for the time of one call; raises GarbledAnswer, too."""
+        """Return the context of one call, with the crate. Raises GarbledAnswer, too."""
 
     def record(self, transaction: str) -> None:
-        """Record a call and its outcome."""
+        """Record a call and its result code."""

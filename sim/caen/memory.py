@@ -1,4 +1,4 @@
-"""The memory of a program that calls the C library: what is read from it and written to it, by address."""
+"""The memory of a program that calls the C library, read and written by address."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from sim.caen.header import Code, PropertyType, Type
 from sim.caen.parameters import CrateError, Param, Property, Value
 
 INT, SHORT, USHORT, UINT, PTR = ct.c_int, ct.c_short, ct.c_ushort, ct.c_uint, ct.c_void_p
-ENUM_NAME = 15  # bytes with the NUL
+# Bytes of the name of a state, with the NUL
+ENUM_NAME = 15
 
 PROPERTY_TYPES: dict[PropertyType, Any] = {
     PropertyType.REAL: ct.c_float,
@@ -23,33 +24,38 @@ PROPERTY_TYPES: dict[PropertyType, Any] = {
 
 
 def read_text(address: int) -> str:
+    """Return the text, ASCII with a NUL behind, at an address."""
     return ct.string_at(address).decode("ascii")
 
 
 def write(kind: Any, address: int, value: Any) -> None:
+    """Write one value of a ctypes type."""
     kind.from_address(address).value = value
 
 
 def write_text(address: int, text: str) -> None:
+    """Write a text with its NUL."""
     data = text.encode("ascii") + b"\0"
     ct.memmove(address, data, len(data))
 
 
 def read_list(address: int, count: int) -> list[int]:
+    """Return ``count`` unsigned shorts."""
     return list((USHORT * count).from_address(address))
 
 
 def joined(texts: Iterable[str]) -> bytes:
-    """Texts one behind the other, each with its NUL."""
+    """Return texts one behind the other, each with its NUL."""
     return b"".join(text.encode("ascii") + b"\0" for text in texts)
 
 
 def fixed(texts: Iterable[str], size: int) -> bytes:
-    """Texts in fields of one size, NULs behind."""
+    """Return texts in fields of ``size`` bytes, cut and filled with NULs."""
     return b"".join(text.encode("ascii")[: size - 1].ljust(size, b"\0") for text in texts)
 
 
 def read_property(prop: Property, address: int) -> Value:
+    """Return a value of the type of a system property."""
     if prop.type is PropertyType.STR:
         return read_text(address)
     value: Value = PROPERTY_TYPES[prop.type].from_address(address).value

@@ -12,7 +12,7 @@ Value = float | int | str
 
 
 class CrateError(Exception):
-    """The crate turns a request down."""
+    """A request that the crate refuses."""
 
     def __init__(self, code: Code) -> None:
         super().__init__(code.name)
@@ -21,7 +21,7 @@ class CrateError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Param:
-    """What the crate tells about a parameter."""
+    """What the crate says about a parameter."""
 
     name: str
     type: Type = Type.NUMERIC
@@ -39,7 +39,7 @@ class Param:
 
 @dataclass
 class Property:
-    """A system property; ``value`` None is one that cannot be read although it says so."""
+    """A system property; one whose ``value`` is None cannot be read although its mode says so."""
 
     name: str
     type: PropertyType
@@ -48,13 +48,13 @@ class Property:
 
 
 def float32(value: float) -> float:
-    """The value as the crate keeps it."""
+    """Return the value rounded to the 32 bits that the crate has for it."""
     result: float = struct.unpack("f", struct.pack("f", value))[0]
     return result
 
 
 class Node:
-    """Whatever has parameters: a board or a channel. ``values`` holds those that are set or stand still."""
+    """A board or a channel: whatever has parameters. ``values`` holds those that the physics do not move."""
 
     def __init__(self, params: Iterable[Param]) -> None:
         self.params = {param.name: param for param in params}
@@ -63,19 +63,20 @@ class Node:
             self.values[param.name] = float(param.default) if param.type is Type.NUMERIC else param.default
 
     def param(self, name: str) -> Param:
-        """The properties of a parameter as they are now."""
+        """Return the properties of a parameter as they are now. Raises CrateError."""
         try:
             return self.params[name]
         except KeyError:
             raise CrateError(Code.PARAMNOTFOUND) from None
 
     def get(self, name: str) -> Value:
+        """Return the value of a parameter. Raises CrateError."""
         if self.param(name).mode is Mode.WRONLY:
             raise CrateError(Code.READERR)
         return self.values[name]
 
     def check(self, name: str, value: Value) -> None:
-        """Raise CrateError when the parameter does not take the value."""
+        """Raise CrateError when the parameter does not accept the value."""
         param = self.param(name)
         if param.mode is Mode.RDONLY:
             raise CrateError(Code.WRITEERR)

@@ -1,4 +1,4 @@
-"""A Center SE521: four thermocouples, and the instrument's answers before the USB bridge parts them."""
+"""A Center SE521: four thermocouples, and the answers before its USB bridge divides them into packets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 CHANNELS = 4
-SAMPLE = 0.3  # s between two samples of the instrument
+# Seconds between two samples of the instrument
+SAMPLE = 0.3
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Thermometer:
     _next_sample: float = 0.0
 
     def step(self, dt: float) -> None:
+        """Let ``dt`` seconds pass."""
         self.time += dt
         if self.time >= self._next_sample:
             self._next_sample = self.time + SAMPLE
@@ -40,11 +42,12 @@ class Thermometer:
         return round((celsius * 1.8 + 32) * 10)
 
     def state(self) -> dict[str, Any]:
+        """Return all that can be seen and set from the control channel."""
         return {name: value for name, value in asdict(self).items() if not name.startswith("_")}
 
 
 def identification() -> bytes:
-    """The answer to 'K': 32 bytes with the model's name."""
+    """Return the answer to 'K': 32 bytes with the model's name."""
     answer = bytearray(32)
     answer[:2] = b"\x02K"
     answer[23:26] = b"521"
@@ -53,7 +56,7 @@ def identification() -> bytes:
 
 
 def temperatures(thermometer: Thermometer, counter: int) -> bytes:
-    """The answer to 'A': 64 bytes with validity flags, four values and the counter of the question."""
+    """Return the answer to 'A': 64 bytes with validity flags, four values and the counter of the question."""
     connected = sum(8 >> channel for channel in range(CHANNELS) if not thermometer.open[channel])
     answer = bytearray(64)
     answer[:2] = b"\x02A"

@@ -43,7 +43,7 @@ class UsbInstrument(Protocol):
 
 @dataclass(eq=False)
 class Attached:
-    """An instrument from one plug to the next: after that its handles are worth nothing."""
+    """An instrument on the bus from one plug to the next; after that its handles are dead."""
 
     fake: UsbInstrument
     address: int
@@ -52,6 +52,7 @@ class Attached:
 
     @property
     def there(self) -> bool:
+        """Return True while the instrument is still plugged in as it was."""
         return self.fake.there and self.fake.address == self.address
 
 
@@ -63,7 +64,10 @@ class Handle:
 
 
 class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
-    """Bus 1 with SE521 loggers. Without ``has_out_endpoint`` commands come by control transfer alone."""
+    """Bus 1 with SE521 loggers, as a backend of pyusb, whose docstrings say what each method is for.
+
+    Without ``has_out_endpoint`` commands come by control transfer alone.
+    """
 
     def __init__(self, fakes: Sequence[UsbInstrument], *, has_out_endpoint: bool = True) -> None:
         super().__init__()
@@ -71,6 +75,7 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
         self._attached = {fake: Attached(fake, fake.address) for fake in fakes}
 
     def enumerate_devices(self) -> Iterator[Attached]:
+        """Yield the instruments that are there."""
         for fake, device in self._attached.items():
             if fake.address != device.address:
                 self._attached[fake] = Attached(fake, fake.address)
@@ -78,9 +83,10 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
                 yield self._attached[fake]
 
     def get_parent(self, dev: Attached) -> None:
-        return None
+        """Do nothing: no hub is known."""
 
     def get_device_descriptor(self, dev: Attached) -> Any:
+        """Return the device descriptor of a logger."""
         port = 1 + list(self._attached).index(dev.fake)
         return SimpleNamespace(
             bLength=18,
@@ -105,6 +111,7 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
         )
 
     def get_configuration_descriptor(self, dev: Attached, config: int) -> Any:
+        """Return the descriptor of the one configuration. Raises IndexError for others."""
         _index(config, 1)
         return SimpleNamespace(
             bLength=9,
@@ -119,6 +126,7 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
         )
 
     def get_interface_descriptor(self, dev: Attached, intf: int, alt: int, config: int) -> Any:
+        """Return the descriptor of the one interface, a HID. Raises IndexError for others."""
         _index(intf, 1)
         _index(alt, 1)
         return SimpleNamespace(
@@ -135,6 +143,7 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
         )
 
     def get_endpoint_descriptor(self, dev: Attached, ep: int, intf: int, alt: int, config: int) -> Any:
+        """Return the descriptor of an interrupt endpoint. Raises IndexError."""
         _index(ep, len(self._endpoints))
         return SimpleNamespace(
             bLength=7,
@@ -149,25 +158,31 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
         )
 
     def open_device(self, dev: Attached) -> Handle:
+        """Return a handle."""
         _there(dev)
         return Handle(dev)
 
     def close_device(self, dev_handle: Handle) -> None:
+        """Close a handle and release what it claimed."""
         if dev_handle.device.claimed_by is dev_handle:
             dev_handle.device.claimed_by = None
 
     def get_configuration(self, dev_handle: Handle) -> int:
+        """Return the number of the one configuration."""
         _there(dev_handle.device)
         return 1
 
     def set_configuration(self, dev_handle: Handle, config_value: int) -> None:
+        """Accept the configuration, unless the interface is in use."""
         _there(dev_handle.device)
         _free(dev_handle)
 
     def set_interface_altsetting(self, dev_handle: Handle, intf: int, altsetting: int) -> None:
+        """Accept the setting, if the interface is claimed."""
         _claimed(dev_handle)
 
     def claim_interface(self, dev_handle: Handle, intf: int) -> None:
+        """Claim the interface for a handle, unless it is in use."""
         _there(dev_handle.device)
         if intf != INTERFACE:
             raise _error("Entity not found", -5, errno.ENOENT)
@@ -175,28 +190,34 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
         dev_handle.device.claimed_by = dev_handle
 
     def release_interface(self, dev_handle: Handle, intf: int) -> None:
+        """Release the interface."""
         _claimed(dev_handle)
         dev_handle.device.claimed_by = None
 
     def is_kernel_driver_active(self, dev_handle: Handle, intf: int) -> bool:
+        """Return True while the kernel has the interface."""
         _there(dev_handle.device)
         return dev_handle.device.kernel_driver
 
     def detach_kernel_driver(self, dev_handle: Handle, intf: int) -> None:
+        """Take the interface from the kernel."""
         _there(dev_handle.device)
         if not dev_handle.device.kernel_driver:
             raise _error("Entity not found", -5, errno.ENOENT)
         dev_handle.device.kernel_driver = False
 
     def attach_kernel_driver(self, dev_handle: Handle, intf: int) -> None:
+        """Return the interface to the kernel."""
         _there(dev_handle.device)
         _free(dev_handle)
         dev_handle.device.kernel_driver = True
 
     def reset_device(self, dev_handle: Handle) -> None:
+        """Do nothing, if the instrument is there."""
         _there(dev_handle.device)
 
     def clear_halt(self, dev_handle: Handle, ep: int) -> None:
+        """Do nothing, if the interface is claimed."""
         _claimed(dev_handle)
 
     def ctrl_transfer(
@@ -209,6 +230,7 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
         data: array[int],
         timeout: int,
     ) -> int:
+        """Answer a string descriptor, or receive a report; stall at anything else."""
         _there(dev_handle.device)
         high, low = divmod(wValue, 256)
         request = (bmRequestType, bRequest)
@@ -221,11 +243,13 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
         raise _error("Pipe error", -9, errno.EPIPE)
 
     def intr_write(self, dev_handle: Handle, ep: int, intf: int, data: array[int], timeout: int) -> int:
+        """Receive an output report; returns its size."""
         _claimed(dev_handle)
         dev_handle.device.fake.hear("output", data.tobytes())
         return len(data)
 
     def intr_read(self, dev_handle: Handle, ep: int, intf: int, size: array[int], timeout: int) -> int:
+        """Read the next packet into ``size``; returns how many bytes it has. Waits ``timeout`` ms at most."""
         _claimed(dev_handle)
         device = dev_handle.device
         try:
@@ -240,7 +264,7 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
 
 
 def _fill(buffer: array[int], data: bytes) -> int:
-    """Put what fits into the buffer; returns how much that was."""
+    """Put what fits into the buffer; returns how many bytes that was."""
     count = min(len(buffer), len(data))
     buffer[:count] = array("B", data[:count])
     return count
@@ -263,7 +287,7 @@ def _there(device: Attached) -> None:
 
 
 def _free(handle: Handle) -> None:
-    """EBUSY as long as the kernel or another handle has the interface."""
+    """Raise EBUSY while the kernel or another handle has the interface."""
     if handle.device.kernel_driver or handle.device.claimed_by not in (None, handle):
         raise _error("Resource busy", -6, errno.EBUSY)
 
@@ -285,7 +309,7 @@ def _error(sentence: str, libusb: int, number: int) -> Exception:
 
 @contextmanager
 def replaced(bus: UsbBus) -> Iterator[None]:
-    """Let pyusb find this bus in the place of the real one."""
+    """Put this bus in place of the real one for pyusb in this process."""
     get_backend = usb.backend.libusb1.get_backend
     _forget_libusb()
     usb.backend.libusb1.get_backend = lambda find_library=None: bus
@@ -297,7 +321,7 @@ def replaced(bus: UsbBus) -> Iterator[None]:
 
 
 def _forget_libusb() -> None:
-    """libusb_package remembers the backend that it found first."""
+    """Clear the cache of libusb_package, which keeps the backend that it found first."""
     package = sys.modules.get("libusb_package")
     if package is not None:
         package.get_libusb1_backend.cache_clear()

@@ -13,22 +13,24 @@ from sim.fake import SPLIT_PAUSE, Clock, CommandError, Fake, Keys
 from sim.pty_port import PtyPort
 from sim.technix.generator import Contact, Generator
 
-TOP = 4095  # full scale on the wire: 12 bits
-CHARACTER = 10 / 9600  # s on the wire: start, 8 data bits, stop
+# Full scale on the wire: 12 bits
+TOP = 4095
+# Seconds that a character takes on the wire: start, 8 data bits, stop
+CHARACTER = 10 / 9600
 
 _SETTING = re.compile(r"(d[12]|P[5-8]),(\d{1,4})")
 _QUESTIONS = ("a1", "a2", "E")
 
 
-class Speaker:
-    """The protocol: one command in, its answer out; None is silence."""
+class Protocol:
+    """The RS-232 protocol of the manual: one command in, its answer out."""
 
     def __init__(self, fake: Fake[Generator]) -> None:
         self.fake = fake
         self.generator = fake.model
 
     def answer(self, command: str) -> str | None:
-        """The answer repeats the command; a value follows without a separator."""
+        """Return the answer, which repeats the command; a value follows without a separator. None is silence."""
         setting = _SETTING.fullmatch(command)
         if command not in _QUESTIONS and (setting is None or not _in_range(setting)):
             return None
@@ -39,7 +41,7 @@ class Speaker:
         return command
 
     def answered(self, command: str) -> None:
-        """The answer has left: from now on the pause of a pair is counted."""
+        """Start the pause of a pair: the answer has left."""
         contact = {"P5,1": self.generator.on_contact, "P6,1": self.generator.off_contact}.get(command)
         if contact:
             contact.held = 0.0
@@ -64,7 +66,7 @@ class Speaker:
                 generator.inhibited = bool(number)
 
     def _works(self, contact: Contact, name: str, closes: int) -> bool:
-        """Work a contact; True when it acts."""
+        """Work a contact; returns True when that takes effect."""
         if closes:
             contact.close()
             return False
@@ -82,7 +84,7 @@ class Speaker:
         return _status(generator)
 
     def _convert(self, fraction: float) -> int:
-        """The converter's reading; none without output, even while the output still falls."""
+        """Return the converter's reading: 0 without output, even while the output still falls."""
         if not self.generator.producing:
             return 0
         noise = self.fake.random.gauss(0, self.generator.noise)
@@ -94,7 +96,7 @@ def _in_range(setting: re.Match[str]) -> bool:
 
 
 def _status(generator: Generator) -> int:
-    """Bits 8 (the highest) to 1 of the manual."""
+    """Return the status word: bits 8 (the highest) to 1 of the manual."""
     bits = (
         generator.inhibited,
         generator.local,
@@ -109,7 +111,7 @@ def _status(generator: Generator) -> int:
 
 
 class TechnixFake(Fake[Generator]):
-    """A generator on a pty; ``baud_pacing`` makes an exchange take as long as at 9600 baud."""
+    """A generator on a pty; with ``baud_pacing`` an exchange takes as long as at 9600 baud."""
 
     driver = "technix"
 
@@ -118,7 +120,7 @@ class TechnixFake(Fake[Generator]):
     ) -> None:
         super().__init__(generator, clock)
         self.port = port
-        self.speaker = Speaker(self)
+        self.protocol = Protocol(self)
         self.character = CHARACTER if baud_pacing else 0.0
         self.dropping = False
         self._pty: PtyPort | None = None
@@ -134,19 +136,21 @@ class TechnixFake(Fake[Generator]):
         return cls(str(keys["port"]), generator, clock=clock)
 
     def plug(self) -> None:
+        """Appear at the end of the line."""
         if self._pty is None:
             self._pty = PtyPort(self.port)
             self._thread = threading.Thread(target=self._serve, args=(self._pty,), name="technix", daemon=True)
             self._thread.start()
 
     def unplug(self) -> None:
+        """Vanish from the line."""
         if self._pty is not None:
             self._pty.close()
             self._pty = None
             self._thread.join()
 
     def _serve(self, pty: PtyPort) -> None:
-        """One command after the other, from plug to unplug."""
+        """Answer one command after the other, from plug to unplug."""
         while (line := pty.read_line()) is not None:
             command = line.decode("latin-1")
             answer = self._handle(command)
@@ -160,13 +164,13 @@ class TechnixFake(Fake[Generator]):
             self.dropping = False
             return None
         with self.present():
-            return self.speaker.answer(command)
+            return self.protocol.answer(command)
 
     def _send(self, pty: PtyPort, command: str, answer: str) -> None:
-        """The answer, as the line and its faults let it through."""
+        """Send the answer as the line and its faults let it through."""
         pty.wait((len(command) + len(answer) + 2) * self.character + self.lateness())
         with self.present():
-            self.speaker.answered(command)
+            self.protocol.answered(command)
         if self.muted:
             return
         data = answer.encode() if not self.garbled() else self.random.randbytes(len(answer)).replace(b"\r", b"?")
@@ -177,29 +181,29 @@ class TechnixFake(Fake[Generator]):
         pty.write(data[half:] + b"\r")
 
     def do_interlock(self, position: str) -> None:
-        """open or close the interlock"""
+        """Open or close the interlock."""
         if position not in ("open", "close"):
             raise CommandError("usage: interlock open|close")
         with self.present() as generator:
             generator.open_interlock(position == "open")
 
     def do_fault(self) -> None:
-        """something fails inside"""
+        """Let something fail inside."""
         with self.present() as generator:
             generator.fail()
 
     def do_reset(self) -> None:
-        """somebody presses HV off on the front panel"""
+        """Press HV off on the front panel."""
         with self.present() as generator:
             generator.press_off_button()
 
     def do_local(self) -> None:
-        """somebody switches to local mode"""
+        """Switch to local mode at the front panel."""
         with self.present() as generator:
             generator.go_local(True)
 
     def do_drop_half(self) -> None:
-        """the second half of the next HV on or HV off pair is lost"""
+        """Lose the second half of the next HV on or HV off pair."""
         self.dropping = True
 
 

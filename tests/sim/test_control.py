@@ -86,7 +86,7 @@ def test_it_lists_instruments_and_helps(path: str) -> None:
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("K2 plug", "there is no fake instrument K2; there are K1"),
+        ("K2 plug", "K2 is not a simulated instrument; there are: K1"),
         ("K1 explode", "explode is not a command of a kettle; see help"),
         ("K1 late", r"usage: late SECONDS \[N\]"),
         ("K1 late soon", r"usage: late SECONDS \[N\]"),
