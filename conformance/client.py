@@ -269,9 +269,9 @@ class CaClient:
         lib.ca_flush_io()
         return monitor
 
-    def _register(self, take: Callable[[Aspects], object]) -> int:
+    def _register(self, on_answer: Callable[[Aspects], object]) -> int:
         token = next(self._tokens)
-        self._waiting[token] = take
+        self._waiting[token] = on_answer
         return token
 
     def _until(self, condition: Callable[[], bool]) -> bool:
@@ -286,9 +286,9 @@ class CaClient:
             answer |= {"type": libca.DBR_NAMES[args.type], "count": args.count}
             answer |= libca.decode(args.type, args.count, args.dbr)
         with self._wake:
-            take = self._waiting.get(args.usr or 0)
-            if take is not None:
-                take(answer)
+            on_answer = self._waiting.get(args.usr or 0)
+            if on_answer is not None:
+                on_answer(answer)
             self._wake.notify_all()
 
     def _on_connection(self, args: libca.ConnectionArgs) -> None:

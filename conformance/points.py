@@ -2,8 +2,8 @@
 
 Inputs are read-only in rackioc and follow the instrument, in base anybody may write to them. So each input has a
 text beside it, ``X:Src``, that stands for the instrument on both sides: what is put there becomes the value of X. It
-is a text because that is the only setpoint that takes NaN and infinity everywhere. An array's ``X:Src`` is the number
-of its elements, ``X:Off`` the first of them in ``BANK``.
+is a text because that is the only setpoint that accepts NaN and infinity everywhere. An array's ``X:Src`` is the
+number of its elements, ``X:Off`` the first of them in ``BANK``.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ def lines(comparison: Comparison, *, brief: bool) -> Iterator[str]:
     yield from (f"{count:5} explained: {reason}" for reason, count in comparison.reasons.items())
     yield ""
     yield from (
-        f"{area:10} {cases:6} cases, {bad:5} differ, {told:5} of them explained"
-        for area, cases, bad, told in _areas(comparison)
+        f"{area:10} {cases:6} cases, {bad:5} differ, {explained:5} of them explained"
+        for area, cases, bad, explained in _areas(comparison)
     )
 
 
@@ -31,7 +31,7 @@ def markdown(comparison: Comparison) -> Iterator[str]:
     yield "makes the same libca calls to both, and compares all that comes back. This page is its output.\n"
     yield "| area | cases | with a difference | of them explained |"
     yield "| --- | ---: | ---: | ---: |"
-    yield from (f"| {area} | {cases} | {bad} | {told} |" for area, cases, bad, told in _areas(comparison))
+    yield from (f"| {area} | {cases} | {bad} | {explained} |" for area, cases, bad, explained in _areas(comparison))
     yield "\n## Differences that are meant\n"
     yield "| differences | reason |"
     yield "| ---: | --- |"

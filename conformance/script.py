@@ -18,7 +18,7 @@ def main() -> None:
         began = time.monotonic()
         try:
             module.run(client)
-        except ConnectionError as error:  # the other areas may still tell something
+        except ConnectionError as error:  # the other areas may still run
             client.emit(f"aborted/{name}", {"error": str(error)})
         sys.stderr.write(f"{name}: {time.monotonic() - began:.1f} s\n")
     client.close()

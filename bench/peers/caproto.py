@@ -34,7 +34,7 @@ def _described(count: int) -> dict[str, Any]:
     for index in range(count):
         fields = made[prefix + load.point(index)].fields
         for name, value in load.described(index).items():
-            fields[name]._data["value"] = value  # before the server runs, there is nobody to tell
+            fields[name]._data["value"] = value  # before the server runs, no client is to be notified
     return made
 
 

@@ -72,7 +72,7 @@ class Server:
                 self.execute("SELECT 1 FROM mysql.user LIMIT 1")
                 return
             assert self.running, f"mariadbd ended:\n{self.log[-3000:]}"
-            assert time.monotonic() < deadline, f"mariadbd takes no commands:\n{self.log[-3000:]}"
+            assert time.monotonic() < deadline, f"mariadbd accepts no commands:\n{self.log[-3000:]}"
             time.sleep(0.05)
 
     def stop(self) -> None:

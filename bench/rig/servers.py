@@ -22,7 +22,7 @@ from bench.rig.load import Load
 ROOT = Path(__file__).absolute().parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rackioc-bench"
 PYTHONSOFTIOC = "softioc>=4.6,<5"
-# Seconds after which a server that was told to stop is killed
+# Seconds after which a server that was asked to stop is killed
 STOP = 20.0
 # Seconds until a server must serve; caproto takes 2 ms for a record with fields
 START = 180.0

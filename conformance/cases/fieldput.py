@@ -169,7 +169,7 @@ def _watch(client: CaClient, stack: ExitStack, record: CaChannel, field: CaChann
 def _process(client: CaClient) -> None:
     """Put to PROC: base reads an input anew, and writes an output again."""
     for name, rtyp, _ in kinds():
-        variant = "" if rtyp.states else ":bare"  # a setpoint without states takes nothing
+        variant = "" if rtyp.states else ":bare"  # a setpoint without states accepts nothing
         record = client.channel(f"fieldput:{name}{variant}")
         proc = client.connect([f"{record.name}.PROC"]).get(f"{record.name}.PROC")
         key = f"fieldput/{name}/PROC"

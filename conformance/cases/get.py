@@ -59,7 +59,7 @@ def run(client: CaClient) -> None:
             point = f"get:{name}{variant}"
             _every_type(client, f"{name}{variant}", point, "undefined")
             if variant and rtyp.states and rtyp.writable:
-                continue  # a setpoint without states takes nothing
+                continue  # a setpoint without states accepts nothing
             set_value(client, point, rtyp)
             _every_type(client, f"{name}{variant}", point, "defined")
             _counts(client, f"{name}{variant}", point)

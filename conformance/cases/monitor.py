@@ -37,7 +37,7 @@ def run(client: CaClient) -> None:
     """Run the cases."""
     for name, rtyp, _ in kinds():
         _masks(client, name, f"monitor:{name}", rtyp)
-        if not (rtyp.states and rtyp.writable):  # a setpoint without states takes nothing
+        if not (rtyp.states and rtyp.writable):  # a setpoint without states accepts nothing
             _masks(client, f"{name}:bare", f"monitor:{name}:bare", rtyp)
         _types(client, name, f"monitor:{name}", rtyp)
         _counts(client, name, f"monitor:{name}", rtyp)

@@ -34,7 +34,7 @@ class CrateFake(Fake[Crate]):
         clock: Clock = time.monotonic,
     ) -> None:
         super().__init__(crate, clock)
-        # A step costs a microsecond a channel: the more channels, the less often they take one.
+        # A step costs a microsecond a channel: the more channels, the fewer steps.
         self.shortest_step = 1e-4 * max(50, len(crate.all_channels()))
         self.longest_step = max(0.1, 2 * self.shortest_step)
         self.host = host

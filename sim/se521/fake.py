@@ -144,14 +144,14 @@ class ThermometerFake(Fake[Thermometer]):
         self.address += 1
         self.bridge = Bridge(self)
 
-    def hear(self, report_type: str, report: bytes) -> None:
+    def receive(self, report_type: str, report: bytes) -> None:
         """Receive a report from the host; ``report_type`` is "feature" or "output"."""
         with self.arrived, self.present():
             self.record(f"{report_type} {report.hex(' ')}")
             (self.bridge.feature if report_type == "feature" else self.bridge.command)(self.clock(), report)
             self.arrived.notify_all()
 
-    def fetch(self, address: int, seconds: float) -> bytes | None:
+    def next_packet(self, address: int, seconds: float) -> bytes | None:
         """Return the next packet; None when there is none in ``seconds``. Raises ConnectionError when it is gone."""
         end = self.clock() + seconds
         with self.arrived:

@@ -34,10 +34,10 @@ class UsbInstrument(Protocol):
     def there(self) -> bool:
         """Return True while it is on the bus."""
 
-    def hear(self, report_type: str, report: bytes) -> None:
+    def receive(self, report_type: str, report: bytes) -> None:
         """Receive a report from the host; ``report_type`` is "feature" or "output"."""
 
-    def fetch(self, address: int, seconds: float) -> bytes | None:
+    def next_packet(self, address: int, seconds: float) -> bytes | None:
         """Return the next packet, None when there is none in that time. Raises ConnectionError when it is gone."""
 
 
@@ -238,14 +238,14 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
             return _fill(data, _string_descriptor(dev_handle.device.fake, low))
         if request == SET_REPORT and high in (OUTPUT_REPORT, FEATURE_REPORT):
             _claimed(dev_handle)
-            dev_handle.device.fake.hear("feature" if high == FEATURE_REPORT else "output", data.tobytes())
+            dev_handle.device.fake.receive("feature" if high == FEATURE_REPORT else "output", data.tobytes())
             return len(data)
         raise _error("Pipe error", -9, errno.EPIPE)
 
     def intr_write(self, dev_handle: Handle, ep: int, intf: int, data: array[int], timeout: int) -> int:
         """Receive an output report; returns its size."""
         _claimed(dev_handle)
-        dev_handle.device.fake.hear("output", data.tobytes())
+        dev_handle.device.fake.receive("output", data.tobytes())
         return len(data)
 
     def intr_read(self, dev_handle: Handle, ep: int, intf: int, size: array[int], timeout: int) -> int:
@@ -253,7 +253,7 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
         _claimed(dev_handle)
         device = dev_handle.device
         try:
-            packet = device.fake.fetch(device.address, timeout / 1000)
+            packet = device.fake.next_packet(device.address, timeout / 1000)
         except ConnectionError:
             raise _gone() from None
         if packet is None:
