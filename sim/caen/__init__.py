@@ -7,6 +7,7 @@ crate       boards and the crate that holds them
 boards      the boards of the demo crate and of the large one
 login       what the library asks of a crate on the network
 memory      what the library reads from and writes to its caller's memory
+functions   the functions of the C library
 library     the C library
 fake        the crate on the network, with its faults
 

@@ -9,7 +9,6 @@ Source: CAENHVWrapper.h and the manual of the library.
 from __future__ import annotations
 
 import ctypes as ct
-import logging
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,13 +16,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from sim.caen.crate import Crate
+from sim.caen.functions import CALLS, EVENT_CALLS, c_function
 from sim.caen.header import LINKS, SYSTEMS, Code, PropertyType, Type
 from sim.caen.login import GarbledAnswer, Host, Login
 from sim.caen.memory import (
     INT,
     PROPERTY_TYPES,
     PTR,
-    SHORT,
     UINT,
     USHORT,
     fixed,
@@ -48,33 +47,6 @@ NO_HANDLE = -1
 # Bytes of names, with the NUL
 PARAM_NAME = 10
 CHANNEL_NAME = 12
-
-# Types of the arguments behind the handle. All pointers are addresses here.
-_CALLS: dict[str, tuple[Any, ...]] = {
-    "GetCrateMap": (PTR,) * 7,
-    "GetSysPropList": (PTR, PTR),
-    "GetSysPropInfo": (PTR, PTR, PTR),
-    "GetSysProp": (PTR, PTR),
-    "SetSysProp": (PTR, PTR),
-    "GetBdParam": (USHORT, PTR, PTR, PTR),
-    "SetBdParam": (USHORT, PTR, PTR, PTR),
-    "GetBdParamProp": (USHORT, PTR, PTR, PTR),
-    "GetBdParamInfo": (USHORT, PTR),
-    "TestBdPresence": (USHORT, PTR, PTR, PTR, PTR, PTR, PTR),
-    "GetChParamProp": (USHORT, USHORT, PTR, PTR, PTR),
-    "GetChParamInfo": (USHORT, USHORT, PTR, PTR),
-    "GetChName": (USHORT, USHORT, PTR, PTR),
-    "SetChName": (USHORT, USHORT, PTR, PTR),
-    "GetChParam": (USHORT, PTR, USHORT, PTR, PTR),
-    "SetChParam": (USHORT, PTR, USHORT, PTR, PTR),
-    "GetExecCommList": (PTR, PTR),
-    "ExecComm": (PTR,),
-}
-_EVENT_CALLS: dict[str, tuple[Any, ...]] = {
-    "SystemParams": (SHORT, PTR, UINT, PTR),
-    "BoardParams": (SHORT, USHORT, PTR, UINT, PTR),
-    "ChannelParams": (SHORT, USHORT, USHORT, PTR, UINT, PTR),
-}
 
 _libc = ct.CDLL(None)
 _libc.malloc.restype = PTR
@@ -101,19 +73,19 @@ class Library:
             raise AttributeError(f"{NAME}: undefined symbol: {name}") from None
 
     def _define(self) -> Iterable[tuple[str, Any]]:
-        yield _function("CAENHVLibSwRel", PTR, (), lambda: ct.addressof(self._version))
-        yield _function("CAENHV_GetError", PTR, (INT,), self._get_error)
-        yield _function("CAENHV_Free", INT, (PTR,), self._free)
-        yield _function("CAENHV_FreeEventData", INT, (PTR,), lambda _: Code.OK)
-        yield _function("CAENHV_GetEventData", INT, (INT, PTR, PTR, PTR), lambda *_: Code.NOTYETIMPLEMENTED)
-        yield _function("CAENHV_InitSystem", INT, (INT, INT, PTR, PTR, PTR, PTR), self._init_system)
-        yield _function("CAENHV_DeinitSystem", INT, (INT,), self._deinit_system)
-        for name, arguments in _EVENT_CALLS.items():
+        yield c_function("CAENHVLibSwRel", PTR, (), lambda: ct.addressof(self._version))
+        yield c_function("CAENHV_GetError", PTR, (INT,), self._get_error)
+        yield c_function("CAENHV_Free", INT, (PTR,), self._free)
+        yield c_function("CAENHV_FreeEventData", INT, (PTR,), lambda _: Code.OK)
+        yield c_function("CAENHV_GetEventData", INT, (INT, PTR, PTR, PTR), lambda *_: Code.NOTYETIMPLEMENTED)
+        yield c_function("CAENHV_InitSystem", INT, (INT, INT, PTR, PTR, PTR, PTR), self._init_system)
+        yield c_function("CAENHV_DeinitSystem", INT, (INT,), self._deinit_system)
+        for name, arguments in EVENT_CALLS.items():
             for verb in ("Subscribe", "UnSubscribe"):
-                yield _function(f"CAENHV_{verb}{name}", INT, (INT, *arguments), lambda *_: Code.NOTYETIMPLEMENTED)
-        for name, arguments in _CALLS.items():
+                yield c_function(f"CAENHV_{verb}{name}", INT, (INT, *arguments), lambda *_: Code.NOTYETIMPLEMENTED)
+        for name, arguments in CALLS.items():
             method = getattr(self, re.sub("([A-Z])", r"_\1", name).lower())
-            yield _function(f"CAENHV_{name}", INT, (INT, *arguments), self._call(name, method))
+            yield c_function(f"CAENHV_{name}", INT, (INT, *arguments), self._call(name, method))
 
     def _call(self, name: str, method: Callable[..., str]) -> Callable[..., int]:
         """Return a function of the library, which takes a handle and returns a result code."""
@@ -281,21 +253,6 @@ class Library:
         for channel in numbers:
             crate.channel(slot, channel).name = read_text(name)[: CHANNEL_NAME - 1]
         return f"{slot} {numbers} {read_text(name)}"
-
-
-def _function(name: str, result: Any, arguments: tuple[Any, ...], body: Callable[..., int]) -> tuple[str, Any]:
-    """Return a name and its C function, with the attributes that ctypes gives to a function of a library."""
-
-    def guarded(*values: Any) -> int:
-        try:
-            return body(*values)
-        except Exception:
-            logging.getLogger(__name__).exception("the fake %s failed", name)
-            return Code.SYSERR
-
-    function: Any = ct.CFUNCTYPE(result, *arguments)(guarded)
-    function.__name__ = name
-    return name, function
 
 
 def _get(crate: Crate, nodes: Sequence[Node], name: str, address: int) -> str:
