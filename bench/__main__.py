@@ -1,4 +1,4 @@
-"""Lists the commands."""
+"""``python -m bench``: the list of the benches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMMANDS = (
 
 
 def main() -> None:
-    """What can be measured; each command has --help."""
+    """Print what can be measured; each command has --help."""
     for name in COMMANDS:
         text = import_module(f"bench.{name}").__doc__ or ""
         typer.echo(f"python -m bench.{name:10} {text.strip()}")

@@ -18,17 +18,23 @@ import typer
 from bench.rig import contest, servers
 from bench.rig.client import Circuit, collect
 from bench.rig.contest import Count, Seconds
-from bench.rig.load import Kind, Load
-from bench.rig.servers import RACKIOC, Failed, Server, serve
+from bench.rig.load import Load, LoadKind
+from bench.rig.servers import RACKIOC, Failed, PeerServer, serve
 from bench.rig.table import Column, Figures
 from bench.rig.updates import Updates
 
-START = 120.0  # s until the archive has a row of each PV
-SETTLE = 2.0  # s from then on to the measurement
-LOOK = 0.23  # s between two looks into the archive: not in step with the IOC's seconds
-WARM = 60.0  # s after which the memory should not grow
-SAME = 1e-5  # s by which a stamp as a float may differ from itself
-LAST = 2.0  # s for the last rows of the measurement to come in
+# Seconds until the archive has a row of each PV
+START = 120.0
+# Seconds from then on to the measurement
+SETTLE = 2.0
+# Seconds between two looks into the archive: not in step with the IOC's seconds
+LOOK = 0.23
+# Seconds after which the memory should not grow
+WARM = 60.0
+# Seconds by which a stamp as a float may differ from itself
+SAME = 1e-5
+# Seconds for the last rows of the measurement to come in
+LAST = 2.0
 COLUMNS = (
     Column("posted", "posted by the IOC", 0),
     Column("rows", "rows in the archive", 0),
@@ -47,15 +53,18 @@ CONFIG = "prefix: 'ARCHIVE:'\ninstruments: {{}}\narchive:\n  database: {url}\n  
 
 @dataclass(frozen=True)
 class Look:
-    """Into the archive by an independent reader: when, and the time stamp of the newest row (s since 1970)."""
+    """A look into the archive by an independent reader.
+
+    moment  when it was taken; newest  the time stamp of the newest row (both s since 1970)
+    """
 
     moment: float
     newest: float
 
 
 def main(seconds: Seconds = 300, count: Count = 12_000) -> None:
-    """An IOC's 12,000 PVs at 1 Hz -> libca -> rackioc archive -> SQLite: losses, CPU, memory, lag."""
-    load = Load(Kind.ramp, count)
+    """Measure an IOC's 12,000 PVs at 1 Hz -> libca -> rackioc archive -> SQLite: losses, CPU, memory, lag."""
+    load = Load(LoadKind.ramp, count)
     contest.run(
         f"archive: {count:,} PVs x {load.rate:g} Hz -> libca -> rackioc archive -> SQLite, {seconds:g} s",
         [RACKIOC],
@@ -79,8 +88,8 @@ def _run(load: Load, seconds: float) -> Figures:
 
 
 @contextmanager
-def _archiver(ioc: Server, load: Load, folder: Path) -> Iterator[int]:
-    """The process `rackioc archive`, once it has stored all PVs."""
+def _archiver(ioc: PeerServer, load: Load, folder: Path) -> Iterator[int]:
+    """Yield the id of the process ``rackioc archive``, once it has stored all PVs."""
     pvs = "".join(f"    - {name}\n" for name in load.names)
     (folder / "rack.yaml").write_text(CONFIG.format(url="sqlite:///rack.sqlite", pvs=pvs))
     command = [sys.executable, "-P", "-m", "rackioc", "archive", "rack.yaml"]
@@ -88,18 +97,19 @@ def _archiver(ioc: Server, load: Load, folder: Path) -> Iterator[int]:
         deadline = time.monotonic() + START
         while _stored(folder) < load.count:
             if process.poll() is not None or time.monotonic() > deadline:
-                raise Failed(f"the archiver stored {_stored(folder):,} PVs; {log.read_text(errors='replace')[-500:]}")
+                stored = f"the archiver stored {_stored(folder):,} PVs, not {load.count:,}"
+                raise Failed(f"{stored}; its log: {log.read_text(errors='replace')[-500:]}")
             time.sleep(0.5)
         yield process.pid
 
 
 def _reader(folder: Path) -> sqlite3.Connection:
-    """Holds no transaction: the writer must not wait for it."""
+    """Open the archive for reading, without a transaction, for which the writer would have to wait."""
     return sqlite3.connect(f"file:{folder}/rack.sqlite?mode=ro", uri=True, isolation_level=None)
 
 
 def _stored(folder: Path) -> int:
-    """How many PVs have a number in the archive."""
+    """Return how many PVs have a number in the archive."""
     try:
         with closing(_reader(folder)) as reader:
             return int(reader.execute("SELECT count(*) FROM channel").fetchone()[0])
@@ -107,8 +117,8 @@ def _stored(folder: Path) -> int:
         return 0
 
 
-def _measure(ioc: Server, pid: int, circuit: Circuit, reader: sqlite3.Connection, seconds: float) -> Figures:
-    """An independent client counts what the IOC posts, an independent reader looks again and again."""
+def _measure(ioc: PeerServer, pid: int, circuit: Circuit, reader: sqlite3.Connection, seconds: float) -> Figures:
+    """Count what the IOC posts with an independent client, and look into the archive again and again."""
     collect([circuit], SETTLE)
     begin, archiver, own = time.time(), servers.cpu(pid), ioc.cpu()
     looks, memory = [], []
@@ -136,13 +146,13 @@ def _measure(ioc: Server, pid: int, circuit: Circuit, reader: sqlite3.Connection
 
 
 def _look(reader: sqlite3.Connection) -> Look:
-    """The newest rows are always where they arrive, in order of time."""
+    """Read the newest time stamp: new rows are always in ``sample_recent``."""
     (newest,) = reader.execute("SELECT max(smpl_time) FROM sample_recent").fetchone()
     return Look(time.time(), newest / 1e9)
 
 
 def _rows(reader: sqlite3.Connection, begin: float, end: float) -> Updates:
-    """The archive's rows with stamps in a time, as a client would have received them."""
+    """Return the archive's rows with stamps in a span of time, as a client would have received them."""
     numbers = {number: int(name.rpartition(":")[2]) for number, name in reader.execute("SELECT * FROM channel")}
     window = "SELECT channel_id, smpl_time, float_val, severity_id - 1 FROM sample WHERE smpl_time BETWEEN ? AND ?"
     rows = reader.execute(f"{window} ORDER BY smpl_time", (int(begin * 1e9), int(end * 1e9) - 1))
@@ -157,7 +167,7 @@ def _rows(reader: sqlite3.Connection, begin: float, end: float) -> Updates:
 
 
 def _lags(looks: Sequence[Look], posted: Updates) -> npt.NDArray[np.float64]:
-    """At each look, how long the oldest value had been posted that was not yet to be read."""
+    """Return, for each look, how long the oldest value that could not be read yet had been posted (s)."""
     stamps = np.unique(posted.sent)
     newest = np.array([look.newest for look in looks])
     following = np.append(stamps, np.inf)[np.searchsorted(stamps, newest + SAME)]

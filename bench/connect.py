@@ -16,13 +16,15 @@ from epicscorelibs.path import include_path, lib_path
 from bench.rig import contest
 from bench.rig.client import Circuit
 from bench.rig.contest import ALL, Count, Only, Rounds
-from bench.rig.load import INSTRUMENT, PREFIX, Kind, Load
-from bench.rig.servers import Failed, Peer, Server, serve
+from bench.rig.load import INSTRUMENT, PREFIX, Load, LoadKind
+from bench.rig.servers import Failed, Peer, PeerServer, serve
 from bench.rig.table import Column, Figures
 
 SOURCE = Path(__file__).with_name("connect.c")
-PATIENCE = 120.0  # s for the client to have it all, and for the server to answer again
-WATCH = 1.0  # s after the clear in which the answers to another client are watched
+# Seconds for the client to have it all, and for the server to answer again
+PATIENCE = 120.0
+# Seconds after the clear in which the answers to another client are watched
+WATCH = 1.0
 COLUMNS = (
     Column("connected", "all connected, s", 3, ratio=True),
     Column("values", "all first values, s", 3, ratio=True),
@@ -33,24 +35,24 @@ GOAL = "rackioc <= softIoc; another client's get is answered within 50 ms while 
 
 
 def main(rounds: Rounds = 3, count: Count = 12_000, only: Only = ALL) -> None:
-    """12,000 channels through libca: until all are connected, until all had a value, and what their clear blocks."""
+    """Connect 12,000 channels through libca: time until all are connected and have a value; what the clear blocks."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        raise typer.BadParameter("a C compiler (cc or gcc) is needed: the client is written in C")
+        raise typer.BadParameter("no C compiler (cc or gcc) was found: install one, the client is written in C")
     with tempfile.TemporaryDirectory() as folder:
         client = compiled(compiler, Path(folder))
         contest.run(
             f"connect: {count:,} channels through libca",
             contest.chosen(only),
             rounds,
-            lambda peer: measure(peer, client, Load(Kind.setpoint, count)),
+            lambda peer: measure(peer, client, Load(LoadKind.setpoint, count)),
             COLUMNS,
             GOAL,
         )
 
 
 def compiled(compiler: str, folder: Path) -> Path:
-    """The client, compiled against the libca of epicscorelibs."""
+    """Compile the client against the libca of epicscorelibs; returns the program."""
     program = folder / "connect"
     paths = [f"-I{include_path}", f"-L{lib_path}", f"-Wl,-rpath,{lib_path}"]
     subprocess.run([compiler, "-O2", str(SOURCE), "-o", str(program), *paths, "-lca", "-lCom"], check=True)
@@ -69,8 +71,8 @@ def measure(peer: Peer, client: Path, load: Load) -> Figures:
 
 
 @contextmanager
-def started(client: Path, load: Load, server: Server) -> Iterator[subprocess.Popen[str]]:
-    """The client on its way; killed in the end."""
+def started(client: Path, load: Load, server: PeerServer) -> Iterator[subprocess.Popen[str]]:
+    """Yield the running client; kill it in the end."""
     process = subprocess.Popen(
         [str(client), f"{PREFIX}{INSTRUMENT}:", str(load.count), str(PATIENCE)],
         env=server.environment,
@@ -95,7 +97,7 @@ def _seconds(process: subprocess.Popen[str], word: str) -> float:
 
 
 def _clear(process: subprocess.Popen[str], other: Circuit, channel: int) -> float:
-    """Milliseconds of the longest get of another client from the clear on."""
+    """Return the milliseconds of the longest get of another client from the clear on."""
     assert process.stdin is not None
     process.stdin.write("clear\n")
     process.stdin.flush()

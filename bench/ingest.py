@@ -22,11 +22,11 @@ from archiver.settings import Policy
 from archiver.storage.database import open_store
 from archiver.storage.store import Store
 from bench.rig import byhand, table
+from bench.rig.archives import END_NS, NAMES, SECOND_NS, filled_archive, scan, sizes
 from bench.rig.contest import Rounds
-from bench.rig.databases import Database, Directory, Kind, MariadbDatabases, SqliteFiles, databases
+from bench.rig.databases import Backend, Database, Directory, MariadbDatabases, SqliteFiles, databases
 from bench.rig.servers import Failed
-from bench.rig.stock import END_NS, NAMES, SECOND_NS, scan, sizes, stocked
-from bench.rig.table import Column, Figures, Row
+from bench.rig.table import Column, Figures, TableRow
 
 COLUMNS = (
     Column("rate", "samples/s to the commit", 0),
@@ -38,11 +38,12 @@ COLUMNS = (
     Column("queueing", "before it: into the queue, us/sample", 2),
 )
 GOALS = {
-    Kind.sqlite: "rackioc reaches 0.6 of executemany into sample_recent; at 10^8 rows 0.8 of its rate at 10^6",
-    Kind.mariadb: "rackioc reaches 0.6 of the best and 40,000 samples/s; at 10^8 rows 0.8 of its rate at 10^6",
+    Backend.sqlite: "rackioc reaches 0.6 of executemany into sample_recent; at 10^8 rows 0.8 of its rate at 10^6",
+    Backend.mariadb: "rackioc reaches 0.6 of the best and 40,000 samples/s; at 10^8 rows 0.8 of its rate at 10^6",
 }
 RowsBefore = Annotated[str, typer.Option(help="Rows that are there before, with commas between: 1e6,1e8.")]
-MUCH = 3600.0  # s; more than there is to settle
+# Seconds: more than there is to settle
+MUCH = 3600.0
 Scans = Annotated[int, typer.Option(min=1, help="Scans of 12,000 PVs in a round.")]
 
 
@@ -58,29 +59,32 @@ class Rackioc:
 
     @property
     def settling(self) -> float:
-        """Seconds so far that went to moving rows to where they stay."""
+        """Return the seconds so far that went to moving rows to where they stay."""
         return self._store.seconds
 
     def newest_ns(self) -> int:
+        """Return the time stamp of the newest row (ns since 1970 UTC)."""
         return max((sample.time_ns for sample in self._store.newest()), default=END_NS)
 
-    def take(self, samples: Sequence[Sample]) -> None:
+    def prepare(self, samples: Sequence[Sample]) -> None:
+        """Put samples into the queue."""
         for sample in samples:
             self._queue.add(sample)
 
     def store(self) -> None:
-        """With the house-keeping that is due."""
+        """Store what is queued, with the maintenance that is due. Raises Failed."""
         self._writer.cycle(time.monotonic() + MUCH)
         if not self._writer.database.healthy or len(self._queue):
             raise Failed(self._writer.database.error)
 
     def close(self) -> None:
+        """Close the store and the spool."""
         self._store.close()
         self._spool.close()
 
 
 class _Stopwatch:
-    """A store, and how long its house-keeping took."""
+    """A store, and how long its maintenance took."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -90,6 +94,7 @@ class _Stopwatch:
         return getattr(self._store, name)
 
     def tidy(self) -> bool:
+        """Do some maintenance as the store does, and add up the time."""
         begin = time.perf_counter()
         try:
             return self._store.tidy()
@@ -97,22 +102,22 @@ class _Stopwatch:
             self.seconds += time.perf_counter() - begin
 
 
-class Timed:
+class TimedWriter:
     """A writer, and the time stamp of the scan that it stores next."""
 
-    def __init__(self, writer: byhand.Writer, begin_ns: int) -> None:
+    def __init__(self, writer: byhand.BulkWriter, begin_ns: int) -> None:
         self.writer = writer
         self._next_ns = begin_ns + SECOND_NS
         self.round(1, Random(0))  # opens the database, gives numbers to names
 
     def round(self, scans: int, numbers: Random) -> Figures:
-        """So many scans, one after the other."""
+        """Store so many scans, one after the other; returns the figures."""
         queueing, seconds, settled = 0.0, [], self._settling
         for _ in range(scans):
             samples = scan(self._next_ns, numbers)
             self._next_ns += SECOND_NS
             begin = time.perf_counter()
-            self.writer.take(samples)
+            self.writer.prepare(samples)
             taken = time.perf_counter()
             self.writer.store()
             seconds.append(time.perf_counter() - taken)
@@ -133,14 +138,14 @@ class Timed:
 def main(
     rounds: Rounds = 3,
     scans: Scans = 200,
-    database: Database = Kind.sqlite,
+    database: Database = Backend.sqlite,
     rows_before: RowsBefore = "0",
     directory: Directory = None,
 ) -> None:
-    """Samples/s from the archiver's queue to the commit, beside inserts by hand; before it the archive is filled."""
+    """Measure samples/s from the archiver's queue to the commit, beside inserts by hand, into filled archives."""
     with databases(database, directory) as there, tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         ours = [_rackioc(there, rows, Path(folder)) for rows in sizes(rows_before)]
-        writers = [*ours, *(Timed(each, END_NS) for each in _references(there, Path(folder)))]
+        writers = [*ours, *(TimedWriter(each, END_NS) for each in _references(there, Path(folder)))]
         for each in writers:
             stack.enter_context(closing(each.writer))
         runs: list[list[Figures]] = []
@@ -148,28 +153,28 @@ def main(
             typer.echo(f"round {number + 1} of {rounds}", err=True)
             runs.append([each.round(scans, Random(number)) for each in writers])
         rows = [
-            Row(each.writer.title, [_compared(run, number, each in ours) for run in runs])
+            TableRow(each.writer.title, [_compared(run, number, each in ours) for run in runs])
             for number, each in enumerate(writers)
         ]
         title = f"ingest: {there.title}, {rounds} x {scans} scans of {len(NAMES):,} PVs, a commit a scan"
         table.show(title, COLUMNS, rows, None, GOALS[database], head="writer")
 
 
-def _rackioc(there: SqliteFiles | MariadbDatabases, rows: int, folder: Path) -> Timed:
-    url = stocked(there, rows) if rows else there.create("rackioc")
+def _rackioc(there: SqliteFiles | MariadbDatabases, rows: int, folder: Path) -> TimedWriter:
+    url = filled_archive(there, rows) if rows else there.create("rackioc")
     writer = Rackioc(url, folder / f"spool{rows}.sqlite", f"rackioc, {rows:,} rows before")
-    return Timed(writer, writer.newest_ns())
+    return TimedWriter(writer, writer.newest_ns())
 
 
-def _references(there: SqliteFiles | MariadbDatabases, folder: Path) -> list[byhand.Writer]:
-    """Each with empty tables of its own, made as rackioc makes them."""
+def _references(there: SqliteFiles | MariadbDatabases, folder: Path) -> list[byhand.BulkWriter]:
+    """Return the writers by hand, each with empty tables of its own, made as rackioc makes them."""
 
     def made(name: str) -> str:
         url = there.create(name)
         open_store(url).close()
         return url
 
-    if there.kind is Kind.sqlite:
+    if there.kind is Backend.sqlite:
         return [byhand.SqliteMany(made(each.name), each) for each in (byhand.ARRIVING, byhand.CLUSTERED)]
     return [
         byhand.MariadbStatement(made("statement"), byhand.MARIADB),
@@ -179,7 +184,7 @@ def _references(there: SqliteFiles | MariadbDatabases, folder: Path) -> list[byh
 
 
 def _compared(run: Sequence[Figures], number: int, ours: bool) -> Figures:
-    """One writer's figures of a round, beside those of rackioc (at the first size)."""
+    """Return one writer's figures of a round, beside those of rackioc (at the first size)."""
     each, first = run[number], run[0]
     if ours:
         return {**each, "reached": math.nan, "lastingly": math.nan, "held": each["lasting"] / first["lasting"]}

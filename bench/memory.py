@@ -1,4 +1,4 @@
-"""What a record costs in memory and at the start, with every field of every record there for the asking."""
+"""What a record costs in memory and at the start, with all fields of all records readable."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import typer
 from bench.rig import contest
 from bench.rig.client import DBR_STRING, Circuit
 from bench.rig.contest import ALL, Count, Only, Rounds
-from bench.rig.load import Kind, Load, described
+from bench.rig.load import Load, LoadKind, described
 from bench.rig.servers import CAPROTO, Peer, serve
 from bench.rig.table import Column, Figures
 
-SETTLE = 2.0  # s in which the first scan comes in
-FEWER = 20  # caproto makes 74 channels for a record: measured with so many times fewer, and extrapolated
-SAMPLE = 25  # records whose fields are compared
+# Seconds in which the first scan comes in
+SETTLE = 2.0
+# caproto makes 74 channels for a record: measured with so many times fewer, and extrapolated
+FEWER = 20
+# Records whose fields are compared
+SAMPLE = 25
 COLUMNS = (
     Column("each", "kB/record", 2, ratio=True),
     Column("slope", "kB/record, from 1 x to 3 x", 2, ratio=True),
@@ -29,7 +32,7 @@ GOAL = "rackioc <= 2 kB a record and <= 1 s of start for 12,000, all fields righ
 
 
 def main(rounds: Rounds = 3, count: Count = 12_000, only: Only = ALL) -> None:
-    """Memory of a record (ai with description, unit and limits of its own), and the time to serve 12,000 of them."""
+    """Measure the memory of a record (ai with description, unit and limits), and the time to serve 12,000 of them."""
     contest.run(
         f"memory: {count:,} records with fields of their own",
         contest.chosen(only),
@@ -41,7 +44,7 @@ def main(rounds: Rounds = 3, count: Count = 12_000, only: Only = ALL) -> None:
 
 
 def measure(peer: Peer, count: int) -> Figures:
-    """Servers of three sizes; the smallest has one record, since a server needs something to be asked for."""
+    """Measure servers of three sizes; the smallest has one record, since a server needs something to be asked for."""
     measured = count // FEWER if peer is CAPROTO else count
     empty, _, _ = _serve(peer, 1)
     once, start, fields = _serve(peer, measured)
@@ -57,8 +60,8 @@ def measure(peer: Peer, count: int) -> Figures:
 
 
 def _serve(peer: Peer, count: int) -> tuple[float, float, float]:
-    """Resident memory in kB before any client came, seconds of the start, percent of the fields that are right."""
-    load = Load(Kind.described, count)
+    """Return resident memory before any client (kB), seconds of the start, percent of the fields that are right."""
+    load = Load(LoadKind.described, count)
     with serve(peer, load) as server:
         time.sleep(SETTLE)
         resident = server.rss()
@@ -67,7 +70,7 @@ def _serve(peer: Peer, count: int) -> tuple[float, float, float]:
 
 
 def _right(circuit: Circuit, load: Load) -> float:
-    """Percent of the fields of some records that can be read and are as they should be."""
+    """Return the percentage of the fields of some records that can be read and are as they should be."""
     sample = random.Random(1).sample(range(load.count), min(SAMPLE, load.count))
     wanted = {f"{load.names[i]}.{field}": value for i in sample for field, value in described(i).items()}
     numbers = circuit.connect(list(wanted))

@@ -1,4 +1,4 @@
-"""One put after the other to a setpoint that takes its value at once."""
+"""One put after the other to a setpoint that accepts its value at once."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import typer
 from bench.rig import contest
 from bench.rig.client import Circuit
 from bench.rig.contest import ALL, Count, Only, Rounds
-from bench.rig.load import Kind, Load
+from bench.rig.load import Load, LoadKind
 from bench.rig.servers import Peer, serve
 from bench.rig.table import Column, Figures
 
 FIRST_VALUE = 10.0  # s
 ANSWER = 30.0  # s
-WARM_UP = 50  # puts that are not counted
+# Puts that are not counted
+WARM_UP = 50
 COLUMNS = (
     Column("callback", "put-callback, ms", 3, ratio=True),
     Column("own_callback", "put-callback with own monitor, ms", 3, ratio=True),
@@ -26,7 +27,7 @@ GOAL = "rackioc <= 0.4 ms to the callback, <= 0.4 ms to the own monitor"
 
 
 def main(rounds: Rounds = 3, count: Count = 1000, only: Only = ALL) -> None:
-    """Sequential puts with completion: time to the callback, and to the own monitor of the same PV (medians)."""
+    """Put with completion, one by one: time to the callback, and to the own monitor of the same PV (medians)."""
     contest.run(
         f"puts: {count:,} one after the other",
         contest.chosen(only),
@@ -38,8 +39,8 @@ def main(rounds: Rounds = 3, count: Count = 1000, only: Only = ALL) -> None:
 
 
 def measure(peer: Peer, count: int) -> Figures:
-    """Medians, first without and then with a monitor."""
-    load = Load(Kind.setpoint, 10)
+    """Return the medians, first without and then with a monitor."""
+    load = Load(LoadKind.setpoint, 10)
     with serve(peer, load) as server, Circuit(server.port) as circuit:
         channel, watched = circuit.connect(load.names[:2])
         plain = [_put(circuit, channel, float(value)) for value in range(1, count + WARM_UP + 1)]
@@ -61,7 +62,7 @@ def _put(circuit: Circuit, channel: int, value: float) -> float:
 
 
 def _put_and_see(circuit: Circuit, channel: int, value: float) -> tuple[float, float]:
-    """Seconds until the put was done, and until the monitor brought its value."""
+    """Return the seconds until the put was done, and until the monitor brought its value."""
     when: dict[str, float] = {}
 
     def came() -> bool:

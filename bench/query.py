@@ -15,12 +15,12 @@ import typer
 
 from archiver.storage.database import open_reader
 from archiver.times import format_time
-from bench.rig import stock, table
+from bench.rig import archives, table
+from bench.rig.archives import DAY_NS, END_NS, FAST, FAST_ROWS, NAMES, filled_archive
 from bench.rig.contest import Rounds
-from bench.rig.databases import Database, Directory, Kind, MariadbDatabases, SqliteFiles, databases
+from bench.rig.databases import Backend, Database, Directory, MariadbDatabases, SqliteFiles, databases
 from bench.rig.servers import ROOT, Failed
-from bench.rig.stock import DAY_NS, END_NS, FAST, FAST_ROWS, NAMES, stocked
-from bench.rig.table import Column, Figures, Row
+from bench.rig.table import Column, Figures, TableRow
 
 COLUMNS = (
     Column("rows", "rows", 0),
@@ -44,39 +44,40 @@ class Case:
 
     @property
     def title(self) -> str:
+        """Return what the table says about it."""
         pv = f"PV of {FAST_ROWS:,} rows" if self.fast else "PV of a row a second"
         return f"{self.rows:,} rows, {pv}, {'cold' if self.cold else 'warm'}"
 
     def pv(self, number: int) -> str:
-        """In each round another one, where there are many."""
+        """Return the PV of a round: in each another one, where there are many."""
         return NAMES[FAST - 1 if self.fast else (number + 1) * 997 % len(NAMES)]
 
 
 def main(
-    rows: Rows = "1e7,1e8", rounds: Rounds = 5, database: Database = Kind.sqlite, directory: Directory = None
+    rows: Rows = "1e7,1e8", rounds: Rounds = 5, database: Database = Backend.sqlite, directory: Directory = None
 ) -> None:
-    """One PV's 24 h out of 10^7 and 10^8 rows over 12,000 PVs: first row, all rows; cold and warm."""
-    sizes = stock.sizes(rows)
+    """Read one PV's 24 h out of 10^7 and 10^8 rows over 12,000 PVs: first row, all rows; cold and warm."""
+    sizes = archives.sizes(rows)
     cases = [Case(each, fast, cold) for fast in (True, False) for cold in (True, False) for each in sizes]
     with databases(database, directory) as there:
         for each in sizes:
-            stocked(there, each)
+            filled_archive(there, each)
         runs: dict[Case, list[Figures]] = {case: [] for case in cases}
         for number in range(rounds):
             typer.echo(f"round {number + 1} of {rounds}", err=True)
             for case in cases:
                 runs[case].append(_measure(there, case, case.pv(number)))
-        shown = [Row(case.title, _beside(runs[case], runs[replace(case, rows=sizes[0])])) for case in cases]
+        shown = [TableRow(case.title, _beside(runs[case], runs[replace(case, rows=sizes[0])])) for case in cases]
         title = f"query: {there.title}, one of {len(NAMES):,} PVs, 24 h"
         table.show(title, COLUMNS, shown, None, GOAL, head="archive")
 
 
 def _measure(there: SqliteFiles | MariadbDatabases, case: Case, pv: str) -> dict[str, float]:
-    """A warm query is the second of two."""
+    """Measure a query; a warm one is the second of two."""
     name = f"rows_{case.rows}"
     url = there.url(name)
     if case.cold:
-        there.chill(name)
+        there.drop_caches(name)
     else:
         _read(url, pv)
     figures = _read(url, pv)
@@ -86,7 +87,7 @@ def _measure(there: SqliteFiles | MariadbDatabases, case: Case, pv: str) -> dict
 
 
 def _read(url: str, pv: str) -> dict[str, float]:
-    """Milliseconds from the opening of the archive to the first row, seconds to the last one."""
+    """Return the milliseconds from the opening of the archive to the first row, and the seconds to the last one."""
     begin = time.perf_counter()
     with closing(open_reader(url)) as reader:
         samples = reader.samples([pv], END_NS - DAY_NS, END_NS - 1)
@@ -97,7 +98,7 @@ def _read(url: str, pv: str) -> dict[str, float]:
 
 
 def _csv(url: str, pv: str, rows: int) -> float:
-    """Seconds of the command, with its start."""
+    """Return the seconds that the command takes, with its start."""
     window = ["--since", format_time(END_NS - DAY_NS), "--until", format_time(END_NS - 1)]
     command = [sys.executable, "-P", "-m", "rackioc", "history", pv, *window, "--format", "csv", "--database", url]
     begin = time.perf_counter()
@@ -109,7 +110,7 @@ def _csv(url: str, pv: str, rows: int) -> float:
 
 
 def _beside(runs: Sequence[Figures], smallest: Sequence[Figures]) -> list[Figures]:
-    """With the ratios to the smallest archive, within each round."""
+    """Return the figures with the ratios to the smallest archive, within each round."""
     return [
         {**own, **{f"{key}_growth": own[key] / least[key] for key in ("first", "all")}}
         for own, least in zip(runs, smallest, strict=True)

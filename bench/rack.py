@@ -29,9 +29,12 @@ PREFIX = "LARGE:"
 SCREENS = 2
 ON_A_SCREEN = (":VMon", ":IMon", ":Status")
 START = 60.0  # s
-SETTLED = 15.0  # s without a new PV after which the rack counts as complete: boards come one by one
-SETTLE = 5.0  # s between the screens' first values and the measurement
-LOOK = 0.05  # s between two looks at the generator's silence
+# Seconds without a new PV after which the rack counts as complete: boards come one by one
+SETTLED = 15.0
+# Seconds between the screens' first values and the measurement
+SETTLE = 5.0
+# Seconds between two looks at the generator's silence
+LOOK = 0.05
 WATCHDOG = 5.0  # s
 COLUMNS = (
     Column("records", "PVs", 0),
@@ -48,7 +51,7 @@ GOAL = "IOC < 0.25 core; no overruns; the generator's longest silence < 1.5 s"
 
 
 @dataclass(frozen=True)
-class Rack:
+class RunningRack:
     """A rack that is served."""
 
     pid: int
@@ -56,10 +59,10 @@ class Rack:
     control: Path
 
     def cpu(self) -> Figures:
-        """Seconds of processor time so far, by process."""
+        """Return the seconds of processor time so far, by process."""
         archiver = [each.pid for each in psutil.Process(self.pid).children() if _archives(each)]
         if len(archiver) != 1:
-            raise Failed(f"{len(archiver)} archivers run, not one")
+            raise Failed(f"{len(archiver)} archivers are running, not one")
         return {
             "cpu": servers.cpu(self.pid),
             "loop": servers.thread_cpu(self.pid),
@@ -71,8 +74,11 @@ def _archives(process: psutil.Process) -> bool:
     return "archive" in process.cmdline()
 
 
-class Generator:
-    """The simulated generator as its control channel shows it; ``longest_silence`` is what its watchdog saw."""
+class WatchedGenerator:
+    """The simulated generator as its control channel shows it.
+
+    ``longest_silence`` is the longest time without a command that its watchdog had (s).
+    """
 
     def __init__(self, path: Path) -> None:
         self.longest_silence = 0.0
@@ -82,7 +88,7 @@ class Generator:
         instruments = dict(each.split(":") for each in self._ask("list").split())
         self.name = next(name for name, driver in instruments.items() if driver == "technix")
 
-    def __enter__(self) -> Generator:
+    def __enter__(self) -> WatchedGenerator:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -91,7 +97,7 @@ class Generator:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Look at it over and over, in a thread."""
+        """Read its silence over and over in a thread, until the block ends."""
         done = threading.Event()
         thread = threading.Thread(target=self._watch, args=(done,), daemon=True)
         thread.start()
@@ -109,12 +115,12 @@ class Generator:
         self._stream.flush()
         verdict, _, text = self._stream.readline().strip().partition(" ")
         if verdict != "ok":
-            raise Failed(f"the simulation said: {text}")
+            raise Failed(f"the simulation answered: {text}")
         return text
 
 
 def main(rounds: Rounds = 3, seconds: Seconds = 60, count: Count = 1000) -> None:
-    """The simulated rack with archiver and two screens of --count PVs: CPU, overruns, the generator's keep-alive."""
+    """Serve the simulated rack, archiver, and two screens of --count PVs: CPU, overruns, generator's keep-alive."""
     contest.run(
         f"rack: rackioc {' '.join(COMMAND)}, {SCREENS} screens, {seconds:g} s",
         [RACKIOC],
@@ -126,19 +132,19 @@ def main(rounds: Rounds = 3, seconds: Seconds = 60, count: Count = 1000) -> None
 
 
 def measure(count: int, seconds: float) -> Figures:
-    """Two screens of so many PVs, once the rack is complete."""
+    """Measure with two screens of so many PVs, once the rack is complete."""
     with running() as rack, ExitStack() as stack:
-        clerk, *screens = (stack.enter_context(Circuit(rack.port)) for _ in range(1 + SCREENS))
-        names = _complete(clerk)
+        circuit, *screens = (stack.enter_context(Circuit(rack.port)) for _ in range(1 + SCREENS))
+        names = _complete(circuit)
         shown = [name for name in names if name.endswith(ON_A_SCREEN)][:count]
         for screen in screens:
             screen.subscribe(screen.connect(shown))
             screen.wait_for_first_values(START)
-        counters = clerk.connect([name for name in names if name.endswith(":Overruns")])
-        generator = stack.enter_context(Generator(rack.control))
-        margin = clerk.connect([f"{PREFIX}{generator.name}:WD:Margin"])[0]
+        counters = circuit.connect([name for name in names if name.endswith(":Overruns")])
+        generator = stack.enter_context(WatchedGenerator(rack.control))
+        margin = circuit.connect([f"{PREFIX}{generator.name}:WD:Margin"])[0]
         collect(screens, SETTLE)
-        before, overruns, begin = rack.cpu(), _sum(clerk, counters), time.time()
+        before, overruns, begin = rack.cpu(), _sum(circuit, counters), time.time()
         with generator.watched():
             collect(screens, seconds)
         end, after = time.time(), rack.cpu()
@@ -146,42 +152,42 @@ def measure(count: int, seconds: float) -> Figures:
             **{key: (after[key] - before[key]) / (end - begin) for key in after},
             "records": len(names),
             "shown": len(shown),
-            "overruns": _sum(clerk, counters) - overruns,
+            "overruns": _sum(circuit, counters) - overruns,
             "gap": generator.longest_silence,
-            "margin": WATCHDOG - _number(clerk, margin),
+            "margin": WATCHDOG - _number(circuit, margin),
             "p99": max(screen.updates().between(begin, end).latency(0.99) for screen in screens),
         }
 
 
 @contextmanager
-def running() -> Iterator[Rack]:
-    """The rack, from the moment when it answers."""
+def running() -> Iterator[RunningRack]:
+    """Yield the rack, from the moment when it answers."""
     command = [sys.executable, "-P", "-m", "rackioc", *COMMAND, "--control-path", "control"]
     environment = servers.environment()
     with tempfile.TemporaryDirectory() as folder, servers.launch(command, folder, environment) as (process, _):
         port = search(int(environment["EPICS_CA_SERVER_PORT"]), f"{PREFIX}IOC:HEARTBEAT", START)
-        yield Rack(process.pid, port, Path(folder) / "control")
+        yield RunningRack(process.pid, port, Path(folder) / "control")
 
 
-def _complete(clerk: Circuit) -> list[str]:
-    """The names of all PVs, once no more come."""
-    (pv_list,) = clerk.connect([f"{PREFIX}IOC:PVList.VAL$"])
+def _complete(circuit: Circuit) -> list[str]:
+    """Return the names of all PVs, once no more come."""
+    (pv_list,) = circuit.connect([f"{PREFIX}IOC:PVList.VAL$"])
     names: list[str] = []
     since = time.monotonic()
     while time.monotonic() < since + SETTLED:
         time.sleep(0.5)
-        now = clerk.get(pv_list, DBR_CHAR, 0).rstrip(b"\0").decode().split("\n")
+        now = circuit.get(pv_list, DBR_CHAR, 0).rstrip(b"\0").decode().split("\n")
         if len(now) != len(names):
             names, since = now, time.monotonic()
     return names
 
 
-def _sum(clerk: Circuit, numbers: range) -> float:
-    return sum(_number(clerk, number) for number in numbers)
+def _sum(circuit: Circuit, numbers: range) -> float:
+    return sum(_number(circuit, number) for number in numbers)
 
 
-def _number(clerk: Circuit, number: int) -> float:
-    value: float = struct.unpack(">d", clerk.get(number)[:8])[0]
+def _number(circuit: Circuit, number: int) -> float:
+    value: float = struct.unpack(">d", circuit.get(number)[:8])[0]
     return value
 
 

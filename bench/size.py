@@ -13,9 +13,9 @@ import typer
 
 from bench.ingest import Rackioc, Scans
 from bench.rig import byhand, table
-from bench.rig.databases import Kind, MariadbDatabases, SqliteFiles, databases
-from bench.rig.stock import END_NS, NAMES, SECOND_NS, scan
-from bench.rig.table import Column, Figures, Row
+from bench.rig.archives import END_NS, NAMES, SECOND_NS, scan
+from bench.rig.databases import Backend, MariadbDatabases, SqliteFiles, databases
+from bench.rig.table import Column, Figures, TableRow
 
 COLUMNS = (
     Column("used", "bytes/sample", 1),
@@ -45,39 +45,39 @@ _PHOEBUS = (
         INDEX sample_id_time (channel_id, smpl_time, nanosecs))""",
 )
 _BARE = {
-    Kind.sqlite: "CREATE TABLE bare (channel INTEGER, time INTEGER, value REAL)",
-    Kind.mariadb: "CREATE TABLE bare (channel INT UNSIGNED, time BIGINT, value DOUBLE)",
+    Backend.sqlite: "CREATE TABLE bare (channel INTEGER, time INTEGER, value REAL)",
+    Backend.mariadb: "CREATE TABLE bare (channel INT UNSIGNED, time BIGINT, value DOUBLE)",
 }
 
 
 @dataclass(frozen=True)
 class Bytes:
-    """Of a whole archive: in use, and of its files."""
+    """The bytes of a whole archive: in use, and of its files."""
 
     used: float
     file: float
 
 
 def main(scans: Scans = 500) -> None:
-    """Bytes a sample on disk: SQLite and MariaDB, the Phoebus schema as shipped, bare tables."""
+    """Measure the bytes a sample on disk: SQLite and MariaDB, the Phoebus schema as shipped, bare tables."""
     found: dict[str, Bytes] = {}
-    for kind in Kind:
+    for kind in Backend:
         with databases(kind, None) as there, tempfile.TemporaryDirectory() as folder:
             spool = Path(folder) / "spool"
             found |= _sqlite(there, scans, spool) if isinstance(there, SqliteFiles) else _mariadb(there, scans, spool)
     rows = scans * len(NAMES)
-    shown = [Row(title, [_figures(title, found, rows)]) for title in found]
+    shown = [TableRow(title, [_figures(title, found, rows)]) for title in found]
     table.show(
         f"size: {rows:,} samples of {len(NAMES):,} PVs, scan by scan", COLUMNS, shown, None, GOAL, head="tables"
     )
 
 
-def _feed(writer: byhand.Writer, scans: int) -> None:
+def _feed(writer: byhand.BulkWriter, scans: int) -> None:
     typer.echo(f"storing: {writer.title}", err=True)
     numbers = Random(1)
     with closing(writer):
         for second in range(scans):
-            writer.take(scan(END_NS + second * SECOND_NS, numbers))
+            writer.prepare(scan(END_NS + second * SECOND_NS, numbers))
             writer.store()
 
 
@@ -85,7 +85,7 @@ def _sqlite(there: SqliteFiles, scans: int, spool: Path) -> dict[str, Bytes]:
     ours, bare = there.create("rackioc"), there.create("bare")
     _feed(Rackioc(ours, spool, f"rackioc, {there.title}"), scans)
     with closing(sqlite3.connect(bare.removeprefix("sqlite:///"))) as connection:
-        connection.execute(_BARE[Kind.sqlite])
+        connection.execute(_BARE[Backend.sqlite])
     _feed(byhand.SqliteMany(bare, byhand.BARE), scans)
     return {f"{RACKIOC}, SQLite": _pages(ours), f"{BARE}, SQLite": _pages(bare)}
 
@@ -104,7 +104,7 @@ def _mariadb(there: MariadbDatabases, scans: int, spool: Path) -> dict[str, Byte
     _feed(Rackioc(there.create("rackioc"), spool, f"rackioc, {there.title}"), scans)
     for name, statements, target in (
         ("phoebus", _PHOEBUS, byhand.PHOEBUS),
-        ("bare", (_BARE[Kind.mariadb],), byhand.BARE),
+        ("bare", (_BARE[Backend.mariadb],), byhand.BARE),
     ):
         url = there.create(name)
         there.server.execute(*statements, database=name)
@@ -117,7 +117,7 @@ def _mariadb(there: MariadbDatabases, scans: int, spool: Path) -> dict[str, Byte
 
 
 def _tablespaces(there: MariadbDatabases, name: str) -> Bytes:
-    """Of all tables with their indexes."""
+    """Return the bytes of all tables with their indexes."""
     tables = there.server.execute(
         "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()", database=name
     )
@@ -133,7 +133,7 @@ def _tablespaces(there: MariadbDatabases, name: str) -> Bytes:
 
 
 def _figures(title: str, found: dict[str, Bytes], rows: int) -> Figures:
-    """The bare table is the one in the same database."""
+    """Return the figures of an archive; the bare table is the one in the same database."""
     used = found[title].used
     bare = found[f"{BARE}, {title.rpartition(', ')[2]}"].used
     return {

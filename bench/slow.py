@@ -1,4 +1,4 @@
-"""Two clients at full load, one of which stops reading: a screen on a laptop that went to sleep."""
+"""Two clients at full load, one of which stops reading, such as a screen on a laptop that went to sleep."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ import typer
 from bench.rig import contest
 from bench.rig.client import Circuit, collect
 from bench.rig.contest import Count, Only, Rounds, Seconds
-from bench.rig.load import WRAP, Kind, Load
-from bench.rig.servers import Peer, Server, serve
+from bench.rig.load import WRAP, Load, LoadKind
+from bench.rig.servers import Peer, PeerServer, serve
 from bench.rig.table import Column, Figures
 from bench.rig.updates import Updates
 
 RATE = 10.0
 FIRST_VALUES = 30.0  # s
 SETTLE = 2.0  # s
-AFTERWARDS = 5.0  # s in which the stopped client has to get what is new
-LOOK = 0.25  # s between two looks at the server's memory
-NEWEST = 3  # steps of the ramp by which the last values of the two clients may differ: 0.3 s
+# Seconds in which the stopped client has to get what is new
+AFTERWARDS = 5.0
+# Seconds between two looks at the server's memory
+LOOK = 0.25
+# Steps of the ramp by which the last values of the two clients may differ: 0.3 s
+NEWEST = 3
 COLUMNS = (
     Column("worst", "other client: worst latency, ms", 1),
     Column("p99", "99 %, ms", 1),
@@ -37,8 +40,8 @@ GOAL = "the other client's worst latency < 100 ms; growth < 50 MB; no PV that is
 
 
 def main(rounds: Rounds = 3, seconds: Seconds = 20, count: Count = 12_000, only: Only = "rackioc,softioc") -> None:
-    """A stopped client among two at 120,000 updates/s: what the other notices, what it costs, how it recovers."""
-    load = Load(Kind.ramp, count, RATE)
+    """Stop one of two clients at 120,000 updates/s: what the other notices, what it costs, how it recovers."""
+    load = Load(LoadKind.ramp, count, RATE)
     contest.run(
         f"slow: one of two clients of {count:,} x {RATE:g} Hz stopped for {seconds:g} s",
         contest.chosen(only),
@@ -70,7 +73,7 @@ def measure(peer: Peer, load: Load, seconds: float) -> Figures:
         }
 
 
-def _peak(server: Server, other: Circuit, seconds: float) -> float:
+def _peak(server: PeerServer, other: Circuit, seconds: float) -> float:
     """Read one client for a time; returns the most memory that the server had (kB)."""
     end = time.monotonic() + seconds
     highest = server.rss()
@@ -81,7 +84,7 @@ def _peak(server: Server, other: Circuit, seconds: float) -> float:
 
 
 def _meanwhile(other: Circuit, begin: float, resumed: float, load: Load) -> Figures:
-    """What the client that goes on reading got of what was sent meanwhile; never, if the server cut it off."""
+    """Return what the client that goes on reading got meanwhile; infinite latency if the server cut it off."""
     sent = other.updates().stamped(begin, resumed)
     return {
         "worst": math.inf if other.closed else sent.latency(1.0),
@@ -93,7 +96,7 @@ def _meanwhile(other: Circuit, begin: float, resumed: float, load: Load) -> Figu
 
 
 def _afterwards(other: Updates, stopped: Circuit, resumed: float, count: int) -> Figures:
-    """How the client that was stopped stands beside the other in the end."""
+    """Compare the client that was stopped with the other in the end."""
     updates = stopped.updates()
     behind = np.mod(other.newest(count) - updates.newest(count), WRAP)
     behind = np.minimum(behind, WRAP - behind)  # the stopped client may be the one that is ahead

@@ -1,4 +1,4 @@
-"""Status cycles of the Technix driver on an emulated 9600-baud line, of as many as the line can carry."""
+"""Status cycles of the Technix driver on an emulated 9600-baud line, compared with what the line can carry."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from bench.rig import contest, servers
 from bench.rig.contest import Rounds, Seconds
 from bench.rig.servers import RACKIOC, Failed
 from bench.rig.table import Column, Figures
-from sim.technix import CHARACTER, Generator, TechnixFake
+from sim.technix.fake import CHARACTER, TechnixFake
+from sim.technix.generator import Generator
 
-PERIOD = 0.02  # s: the shortest that a configuration may ask for, and shorter than a cycle on the line
+# Seconds: the shortest that a configuration may ask for, and shorter than a cycle on the line
+PERIOD = 0.02
 START = 30.0  # s
 SETTLE = 1.0  # s
 COLUMNS = (
@@ -42,7 +44,7 @@ class Counter(TechnixFake):
         self._last = time.monotonic()
 
     def record(self, transaction: str) -> None:
-        """Each command and its answer, as ``command -> answer``."""
+        """Count a command and its answer, given as ``command -> answer``."""
         command, _, answer = transaction.partition(" -> ")
         self.cycles += command == "E"
         self.characters += len(command) + len(answer) + 2  # each ends with a carriage return
@@ -51,12 +53,12 @@ class Counter(TechnixFake):
 
 
 def main(rounds: Rounds = 3, seconds: Seconds = 20) -> None:
-    """Technix status cycles a second at full poll on an emulated 9600-baud line."""
+    """Measure Technix status cycles a second at full poll on an emulated 9600-baud line."""
     contest.run(f"technix: full poll, {seconds:g} s", [RACKIOC], rounds, lambda _: measure(seconds), COLUMNS, GOAL)
 
 
 def measure(seconds: float) -> Figures:
-    """A generator that is on, so that its readings have as many digits as they can."""
+    """Measure with a generator that is on, so that its readings have as many digits as they can."""
     generator = Generator(full_kv=100, full_ma=10, set_kv=60, kv=60, on=True, local=False)
     with tempfile.TemporaryDirectory() as folder:
         fake = Counter(str(Path(folder) / "line"), generator)
@@ -84,7 +86,7 @@ def measure(seconds: float) -> Figures:
 
 @contextmanager
 def ioc(folder: Path, fake: Counter) -> Iterator[int]:
-    """rackioc with the generator, polling; gives its process id."""
+    """Yield the id of the process of rackioc, which polls the generator."""
     keys = {
         "driver": "technix",
         "port": fake.port,
@@ -98,7 +100,7 @@ def ioc(folder: Path, fake: Counter) -> Iterator[int]:
         deadline = time.monotonic() + START
         while not fake.cycles:
             if time.monotonic() > deadline:
-                raise Failed("the generator is not polled")
+                raise Failed(f"the generator was not polled within {START:g} s")
             time.sleep(0.05)
         time.sleep(SETTLE)
         yield process.pid

@@ -20,13 +20,13 @@ def main(
     itself: Annotated[bool, typer.Option(help="Compare base with base: shows what is not repeatable.")] = False,
     markdown: Annotated[bool, typer.Option(help="Write the page docs/conformance.md.")] = False,
 ) -> None:
-    """Run the same libca calls against the C softIoc and against rackioc and show what differs.
+    """Make the same libca calls to the C softIoc and to rackioc, and show what differs.
 
     Ends with 1 if there is a difference that conformance/explained.py does not explain.
     """
     chosen = areas or []
     if unknown := set(chosen) - set(NAMES):
-        raise typer.BadParameter(f"there is no area {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))} is not an area; allowed: {', '.join(NAMES)}")
     with ThreadPoolExecutor() as pool:
         base, rackioc = pool.map(lambda which: _observe(which, chosen), ("base", "base") if itself else SERVERS)
     comparison = compare(base, rackioc)

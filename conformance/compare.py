@@ -1,4 +1,4 @@
-"""What differs between two runs of the script, and which differences are explained."""
+"""The differences between two runs of the script, and which of them are explained."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GATES = ("status", "connects", "served", "put")
 
 @dataclass(frozen=True)
 class Difference:
-    """One aspect of one case; ``why`` is None as long as nobody has said why it differs."""
+    """One aspect of one case; ``why`` is None as long as nothing explains the difference."""
 
     key: str
     aspect: str
@@ -30,6 +30,7 @@ class Difference:
 
     @property
     def area(self) -> str:
+        """Return the area of the case."""
         return self.key.partition("/")[0]
 
     def __str__(self) -> str:
@@ -38,18 +39,22 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All cases of two runs: how many in each area, what differs, and which explanations nothing needs any more."""
+    """All cases of two runs: how many in each area, and what differs."""
 
     cases: Counter[str]
     differences: tuple[Difference, ...]
 
     @property
     def unexplained(self) -> list[Difference]:
+        """Return the differences without an explanation."""
         return [difference for difference in self.differences if difference.why is None]
 
     @property
     def reasons(self) -> dict[str, int]:
-        """How many differences each reason explains; 0 for one that is not needed and would hide a new difference."""
+        """Return how many differences each reason explains.
+
+        One that explains 0 is not needed, and would hide a new difference.
+        """
         count = dict.fromkeys((explanation.reason for explanation in EXPLAINED), 0)
         for difference in self.differences:
             if difference.why is not None:
@@ -58,7 +63,7 @@ class Comparison:
 
 
 def compare(base: Observations, rackioc: Observations) -> Comparison:
-    """Compare key by key; one that a server did not come to is a difference, too."""
+    """Compare key by key; a key that only one server has is a difference, too."""
     keys = [*base, *(key for key in rackioc if key not in base)]
     cases = Counter(key.partition("/")[0] for key in keys)
     return Comparison(cases, tuple(_differences(keys, base, rackioc)))
@@ -86,7 +91,7 @@ def _difference(key: str, aspect: str, base: Any, rackioc: Any) -> Difference:
 
 
 def show(value: Any) -> str:
-    """A value in one line; JSON tells 1 from 1.0 and 0.0 from -0.0. Events are shown by what they carry."""
+    """Return a value in one line; JSON tells 1 from 1.0 and 0.0 from -0.0. Events are shown by their content."""
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return "; ".join(show(each) for each in value)
     if isinstance(value, dict):

@@ -17,7 +17,7 @@ WORDS = ("ZR", "ON", "TW", "TH", "FR", "FV", "SX", "SV", "EI", "NI", "TE", "EL",
 
 
 def database(points: Iterable[Point]) -> str:
-    """The text of the database of these points."""
+    """Return the text of the database of these points."""
     points = list(points)
     sources = {point.addr.name: point for point in points if isinstance(point.addr, Point)}
     records = [_record(point, sources.get(point.name)) for point in points]
@@ -46,7 +46,7 @@ def _driving(source: Point, driven: Point) -> Iterator[tuple[str, str]]:
 
 
 def _banks(points: list[Point]) -> Iterator[str]:
-    """Arrays cannot be put to an input here either, so a part of a constant array is taken."""
+    """Yield the constant arrays, parts of which become values: arrays of base are not put to here either."""
     for ftvl in ARRAYS:
         fields = [("FTVL", ftvl), ("NELM", str(len(BANK[ftvl])))]
         text = _text("waveform", pv(f"bank:{ftvl}"), fields)
@@ -60,7 +60,7 @@ def _banks(points: list[Point]) -> Iterator[str]:
 
 
 def _fields(point: Point) -> Iterator[tuple[str, str]]:
-    """What the point sets; base's defaults for the rest. A limit without a value has no severity."""
+    """Yield what the point sets; the rest are base's defaults. A limit without a value has no severity."""
     bare = Point(name=point.name, rtyp=point.rtyp)
     for name in TEXTS_AND_NUMBERS:
         value = getattr(point, name.lower())

@@ -1,4 +1,4 @@
-"""Differences that are meant: which cases, which of their aspects, and why.
+"""Intended differences: which cases, which of their aspects, and why.
 
 Only what rackioc does differently on purpose belongs here. What it does not do yet, or does wrong, must stay visible.
 """
@@ -21,16 +21,20 @@ from ioc.fields import FIELDS
 
 @dataclass(frozen=True)
 class Explanation:
-    """``cases`` and ``aspect`` are globs; ``reason`` is one sentence for a reader who knows EPICS."""
+    """A reason for differences.
+
+    cases, aspect  globs
+    reason         one sentence for a reader who knows EPICS
+    """
 
     cases: str
     aspect: str
     reason: str
 
 
-READ_ONLY = "Inputs and arrays show what the instrument says and are read-only; base lets a client overwrite them."
+READ_ONLY = "Inputs and arrays show what the instrument reports and are read-only; base lets a client overwrite them."
 LIMITS = "A put outside DRVL..DRVH is refused, so that the operator knows; base clamps it silently."
-NOT_FINITE = "A put of NaN or infinity is refused: no instrument can be set to it; base takes it."
+NOT_FINITE = "A put of NaN or infinity is refused: no instrument can be set to it; base accepts it."
 NO_STATE = "A put of a state that does not exist is refused; base stores any number."
 HARDWARE = "What would convert, redirect or link a record's processing belongs to the driver, not to clients."
 FROM_DRIVER = "Unit, drive limits and state words come from the instrument and are read-only at run time."
@@ -48,10 +52,10 @@ WHOLE = "What is no whole number of 32 bits is refused where one is wanted; base
 DISABLED = "Records cannot be disabled: DISA is read-only. DISP locks puts out."
 YES_OR_NO = "ACKT is 1 or 0; base stores any number."
 ONLY_CHANGES = "ACKS is posted when it changes; base also posts it unchanged."
-UNDEFINED = "PROC reads the instrument anew; what it has not told yet stays undefined, where base takes 0 for it."
+UNDEFINED = "PROC reads the instrument anew; what it has not reported yet stays undefined, where base assumes 0."
 NO_HASH = "HASH is 0: a changed array is told from an unchanged one by its values."
 MOMENTARY = "HIGH of a bo (a momentary output) is not used: no output returns by itself."
-UNSET = "A limit that nobody set is NaN and would count with the severity shown; in base it is 0 without severity."
+UNSET = "A limit that was not set is NaN and would count with the severity shown; in base it is 0 without severity."
 SCANNED = "SCAN shows the rate at which the instrument is read, 'I/O Intr' for one that base's menu lacks."
 NO_WORDS = "Every state record here has words; a bare mbbo of base has no states and becomes a number."
 PROC_VALUE = "PROC reads 0: nothing is kept of a request that is done."
@@ -120,7 +124,7 @@ def _texts() -> Iterator[Explanation]:
 
 
 def _is_plain(text: str) -> bool:
-    """True for a decimal number as everybody writes it."""
+    """Return True for a decimal number in the usual form."""
     return re.fullmatch(r"[-+]?(0|[1-9]\d*)(\.\d*)?", text) is not None
 
 

@@ -1,4 +1,4 @@
-"""The C client library as it is: ctypes on libca, with the memory layouts of db_access.h decoded here.
+"""The C client library libca through ctypes, with the memory layouts of db_access.h decoded here.
 
 Clients of a higher level choose types, counts and masks for their users and hide what a server does with the others.
 """
@@ -47,7 +47,7 @@ _STATES, _STATE_SIZE = 16, 26
 
 
 class EventArgs(c.Structure):
-    """struct event_handler_args."""
+    """The struct event_handler_args (cadef.h)."""
 
     _fields_ = (
         ("usr", c.c_void_p),
@@ -60,19 +60,19 @@ class EventArgs(c.Structure):
 
 
 class ConnectionArgs(c.Structure):
-    """struct connection_handler_args."""
+    """The struct connection_handler_args (cadef.h)."""
 
     _fields_ = (("chid", c.c_void_p), ("op", c.c_long))
 
 
 class AccessArgs(c.Structure):
-    """struct access_rights_handler_args; ``rights``: bit 0 read, bit 1 write."""
+    """The struct access_rights_handler_args (cadef.h); ``rights``: bit 0 read, bit 1 write."""
 
     _fields_ = (("chid", c.c_void_p), ("rights", c.c_uint))
 
 
 class ExceptionArgs(c.Structure):
-    """struct exception_handler_args."""
+    """The struct exception_handler_args (cadef.h)."""
 
     _fields_ = (
         ("usr", c.c_void_p),
@@ -125,18 +125,18 @@ _value_size = (c.c_ushort * len(DBR_NAMES)).in_dll(lib, "dbr_value_size")
 
 
 def status_name(status: int) -> str:
-    """ECA_... as a word."""
+    """Return the name of an ECA status, without ECA_."""
     number = status >> 3
     return STATUS[number] if number < len(STATUS) else f"ECA {status}"
 
 
 def mask_name(mask: int) -> str:
-    """An event mask as its letters: V, L, A, P."""
+    """Return an event mask as its letters: V, L, A, P."""
     return "".join(letter for letter, bit in MASKS.items() if mask & bit)
 
 
 def encode(dbr: int, values: Sequence[Any]) -> bytes:
-    """The memory that libca wants for a put; a text of 40 characters has no end, as a careless client would send."""
+    """Return the memory for a put by libca; a text of 40 characters gets no NUL, as from a careless client."""
     if dbr in {DBR["PUT_ACKT"], DBR["PUT_ACKS"]}:
         return b"".join(struct.pack("H", value) for value in values)
     code = _CODES[dbr]
@@ -146,7 +146,7 @@ def encode(dbr: int, values: Sequence[Any]) -> bytes:
 
 
 def decode(dbr: int, count: int, address: int) -> dict[str, Any]:
-    """What a callback got, as named aspects."""
+    """Return the content of a callback's memory as named aspects."""
     if dbr == DBR["STSACK_STRING"]:
         status, severity, ackt, acks = struct.unpack("4H", c.string_at(address, 8))
         head: dict[str, Any] = {"stat": status, "sevr": severity, "ackt": ackt, "acks": acks}
@@ -186,7 +186,7 @@ def _states(raw: bytes) -> dict[str, Any]:
 
 
 def _properties(kind: int, raw: bytes, number: int) -> dict[str, Any]:
-    """Units, precision (only the floating types have it) and ``number`` limits in the order of db_access.h."""
+    """Return units, precision (floating types only) and ``number`` limits in the order of db_access.h."""
     floating = kind in {FLOAT, DOUBLE}
     at = 8 if floating else 4
     head: dict[str, Any] = {"prec": struct.unpack_from("h", raw, 4)[0]} if floating else {}
@@ -199,8 +199,8 @@ def _text(raw: bytes) -> str:
     return raw.split(b"\0", 1)[0].decode("latin-1")
 
 
-def judge_stamp(stamp: tuple[int, int]) -> str:
-    """A time stamp as what can be compared between two servers: never set, of this run, or something else."""
+def comparable_stamp(stamp: tuple[int, int]) -> str:
+    """Return a time stamp as two servers can be compared by: "zero", "fresh" (of this run), or how far it is off."""
     seconds, nanoseconds = stamp
     if not seconds and not nanoseconds:
         return "zero"

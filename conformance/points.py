@@ -2,8 +2,8 @@
 
 Inputs are read-only in rackioc and follow the instrument, in base anybody may write to them. So each input has a
 text beside it, ``X:Src``, that stands for the instrument on both sides: what is put there becomes the value of X. It
-is a text because that is the only setpoint that takes NaN and infinity everywhere. An array's ``X:Src`` is the number
-of its elements, ``X:Off`` the first of them in ``BANK``.
+is a text because that is the only setpoint that accepts NaN and infinity everywhere. An array's ``X:Src`` is the
+number of its elements, ``X:Off`` the first of them in ``BANK``.
 """
 
 from __future__ import annotations
@@ -44,30 +44,30 @@ FULL: dict[str, Any] = {
 
 
 def pv(point: str) -> str:
-    """The PV of a point."""
+    """Return the name of a point's PV."""
     return f"{PREFIX}{INSTRUMENT}:{point}"
 
 
 def driven(point: Point) -> tuple[Point, ...]:
-    """An input and the text that stands for the instrument."""
+    """Return an input and the text that stands for the instrument."""
     return point, Point(name=f"{point.name}:Src", rtyp=RecordType.stringout, addr=point)
 
 
 def array(point: Point) -> tuple[Point, ...]:
-    """An array and the numbers that choose its part of BANK."""
+    """Return an array and the numbers that choose its part of BANK."""
     source = Point(name=f"{point.name}:Src", rtyp=RecordType.longout, addr=point)
     return point, source, Point(name=f"{point.name}:Off", rtyp=RecordType.longout)
 
 
 def with_source(point: Point) -> tuple[Point, ...]:
-    """The point with what drives it, if it is an input."""
+    """Return the point with what drives it, if it is an input."""
     if point.rtyp is RecordType.waveform:
         return array(point)
     return (point,) if point.rtyp.writable else driven(point)
 
 
 def full(name: str, rtyp: RecordType, **changes: Any) -> Point:
-    """A point with everything that its record type can have."""
+    """Return a point with everything that its record type can have."""
     options: dict[str, Any] = {"desc": f"{rtyp.name} with everything"}
     if rtyp.numeric:
         options |= FULL if rtyp in ANALOG else FULL | {"prec": 0}
@@ -84,7 +84,10 @@ def full(name: str, rtyp: RecordType, **changes: Any) -> Point:
 
 
 def kinds() -> list[tuple[str, RecordType, dict[str, Any]]]:
-    """(name, record type, further attributes) of every kind of record: waveforms count by their element type."""
+    """Return (name, record type, further attributes) of every kind of record.
+
+    Waveforms count by their element type.
+    """
     scalars: list[tuple[str, RecordType, dict[str, Any]]] = [
         (rtyp.name, rtyp, {}) for rtyp in (*ANALOG, *LONG, *BINARY, *MULTI, *TEXT)
     ]
@@ -92,7 +95,7 @@ def kinds() -> list[tuple[str, RecordType, dict[str, Any]]]:
 
 
 def all_kinds(area: str) -> tuple[Point, ...]:
-    """A full and a bare record of every kind, with their sources, for one area of cases."""
+    """Return a full and a bare record of every kind, with their sources, for one area of cases."""
     points: list[Point] = []
     for name, rtyp, more in kinds():
         points += with_source(full(f"{area}:{name}", rtyp, **more))

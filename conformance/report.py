@@ -13,25 +13,25 @@ WIDTH = 160
 
 
 def lines(comparison: Comparison, *, brief: bool) -> Iterator[str]:
-    """Every difference that is not explained (``brief``: those alike in one line), then the count of each area."""
+    """Yield every unexplained difference (``brief``: those alike in one line), then the count of each area."""
     yield from _alike(comparison.unexplained) if brief else map(str, comparison.unexplained)
     yield ""
     yield from (f"{count:5} explained: {reason}" for reason, count in comparison.reasons.items())
     yield ""
     yield from (
-        f"{area:10} {cases:6} cases, {bad:5} differ, {told:5} of them explained"
-        for area, cases, bad, told in _areas(comparison)
+        f"{area:10} {cases:6} cases, {bad:5} differ, {explained:5} of them explained"
+        for area, cases, bad, explained in _areas(comparison)
     )
 
 
 def markdown(comparison: Comparison) -> Iterator[str]:
-    """The content of docs/conformance.md."""
+    """Yield the lines of docs/conformance.md."""
     yield "# Conformance with EPICS base\n"
     yield "`python -m conformance` starts the C softIoc of epicscorelibs and a rackioc server with the same records,"
     yield "makes the same libca calls to both, and compares all that comes back. This page is its output.\n"
     yield "| area | cases | with a difference | of them explained |"
     yield "| --- | ---: | ---: | ---: |"
-    yield from (f"| {area} | {cases} | {bad} | {told} |" for area, cases, bad, told in _areas(comparison))
+    yield from (f"| {area} | {cases} | {bad} | {explained} |" for area, cases, bad, explained in _areas(comparison))
     yield "\n## Differences that are meant\n"
     yield "| differences | reason |"
     yield "| ---: | --- |"
@@ -51,7 +51,7 @@ def _areas(comparison: Comparison) -> Iterator[tuple[str, int, int, int]]:
 
 
 def _alike(differences: Iterable[Difference]) -> Iterator[str]:
-    """One line for all differences of an area that show the same two values; one line of fields for each record."""
+    """Yield a line for all differences of an area with the same two values, and one of fields for each record."""
     groups: dict[tuple[str, str, str, str], list[str]] = {}
     unserved: dict[str, list[str]] = {}
     for each in differences:
@@ -67,7 +67,7 @@ def _alike(differences: Iterable[Difference]) -> Iterator[str]:
 
 
 def _fields(fields: list[str]) -> str:
-    """The fields that clients ask for first."""
+    """Return the fields in one text, first those that clients ask for first."""
     important = [field for field in fields if field in IMPORTANT]
     others = [field for field in fields if field not in IMPORTANT]
     return "; others: ".join(" ".join(names) for names in (important, others) if names)

@@ -6,22 +6,22 @@ import sys
 import time
 
 from conformance.areas import MODULES, NAMES
-from conformance.session import Session
+from conformance.client import CaClient
 
 
 def main() -> None:
     """Run all cases of the areas named on the command line (none: of all)."""
-    session = Session(sys.stdout)
+    client = CaClient(sys.stdout)
     for name, module in zip(NAMES, MODULES, strict=True):
         if len(sys.argv) > 1 and name not in sys.argv[1:]:
             continue
         began = time.monotonic()
         try:
-            module.run(session)
-        except ConnectionError as error:  # the other areas may still tell something
-            session.emit(f"aborted/{name}", {"error": str(error)})
+            module.run(client)
+        except ConnectionError as error:  # the other areas may still run
+            client.emit(f"aborted/{name}", {"error": str(error)})
         sys.stderr.write(f"{name}: {time.monotonic() - began:.1f} s\n")
-    session.close()
+    client.close()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The processes: each server with the script's run against it, on ports of their own on the loopback."""
+"""The processes: each server with its run of the script, on private ports of the loopback."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def observe(which: str, areas: Sequence[str]) -> Observations:
 
 
 def _errors(log: str) -> dict[str, Any]:
-    """What a server wrote about its own faults while clients did what they may do."""
+    """Return what a server logged about its own faults while clients did what they may do."""
     tracebacks = log.split("Traceback (most recent call last):\n")[1:]
     ends = [next((line for line in text.splitlines() if line and line[0] != " "), "") for text in tracebacks]
     return {"tracebacks": len(ends), "kinds": sorted(set(ends))}
@@ -58,7 +58,7 @@ def _running(module: str, environment: dict[str, str], log: IO[str]) -> Iterator
     try:
         if not any(line.startswith("ready") for line in process.stdout):
             log.seek(0)
-            raise ConnectionError(f"{module} does not start:\n{log.read()}")
+            raise ConnectionError(f"{module} did not start:\n{log.read()}")
         yield
     finally:
         process.stdin.close()
@@ -70,7 +70,7 @@ def _running(module: str, environment: dict[str, str], log: IO[str]) -> Iterator
 
 
 def _line(line: str) -> tuple[str, dict[str, Any]]:
-    """NaN and infinity become texts: JSON's NaN would not be equal to itself."""
+    """Return an observation, with NaN and infinity as texts: JSON's NaN would not be equal to itself."""
     key, aspects = json.loads(line, parse_constant=str)
     return key, aspects
 

@@ -18,7 +18,7 @@ INTEGER = {rtyp for rtyp in RecordType if rtyp.states} | {RecordType.longin, Rec
 
 
 class SoftDriver(Driver):
-    """Takes every put at once; a put to ``X:Src`` is what the instrument says X is."""
+    """A driver that accepts every put at once; what is put to ``X:Src`` becomes the value of X."""
 
     scan: ClassVar[Mapping[str, float]] = {GROUP: 3600.0}  # what a put does not change does not change
 
@@ -27,16 +27,18 @@ class SoftDriver(Driver):
         self._values: dict[str, Value | Array | Reading] = {}
 
     def connect(self) -> None:
-        """There is nothing to connect to."""
+        """Do nothing: there is nothing to connect to."""
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""
 
     def read(self, group: str) -> Iterator[Readings]:
+        """Yield what is known of a group."""
         names = {point.name for point in self.points if point.group == group}
         yield {name: value for name, value in self._values.items() if name in names}
 
     def write(self, point: Point, value: Value) -> Readings:
+        """Store the value, and what it makes the instrument report."""
         readings: dict[str, Value | Array | Reading] = {point.name: value}
         if isinstance(point.addr, Point):
             readings[point.addr.name] = self._driven(point.addr, value)

@@ -1,4 +1,4 @@
-"""The control channel: play with the fake instruments of a running process over a Unix socket.
+"""The control channel: commands for the fake instruments of a running process, over a Unix socket.
 
 INSTRUMENT COMMAND [args]   ->   ok [text]   or   error sentence
 list                             the instruments
@@ -19,7 +19,7 @@ from sim.fake import CommandError, Fake
 
 
 def send(path: str, line: str) -> str:
-    """Send one line to the control channel and return the text after ``ok``; CommandError after ``error``."""
+    """Send one line to the control channel and return the text after ``ok``. Raises CommandError after ``error``."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         with connection.makefile("rw", encoding="utf-8") as stream:
@@ -32,23 +32,24 @@ def send(path: str, line: str) -> str:
 
 
 class Commander:
-    """Finds the instrument that a line is for."""
+    """The commands of several fake instruments, by their names."""
 
     def __init__(self, fakes: Mapping[str, Fake[Any]]) -> None:
         self.fakes = fakes
 
     def run(self, line: str) -> str:
+        """Carry out a line and return the text of its answer. Raises CommandError."""
         name, _, rest = line.strip().partition(" ")
         if name in ("", "help"):
-            return "INSTRUMENT COMMAND [args]; INSTRUMENT help tells the commands, list the instruments"
+            return "INSTRUMENT COMMAND [args]; INSTRUMENT help shows the commands, list shows the instruments"
         if name == "list":
             return " ".join(f"{name}:{fake.driver}" for name, fake in self.fakes.items())
         if name not in self.fakes:
-            raise CommandError(f"there is no fake instrument {name}; there are {', '.join(self.fakes)}")
+            raise CommandError(f"{name} is not a simulated instrument; there are: {', '.join(self.fakes)}")
         return self.fakes[name].run(rest)
 
     def answer(self, line: str) -> str:
-        """The whole line that goes back."""
+        """Carry out a line and return the line that is sent back."""
         try:
             return f"ok {self.run(line)}".rstrip()
         except CommandError as error:
@@ -69,13 +70,13 @@ class _Server(socketserver.ThreadingUnixStreamServer):
 
 
 class Control:
-    """Serves the control channel of some fake instruments until closed."""
+    """The control channel of some fake instruments, served until closed."""
 
     def __init__(self, fakes: Mapping[str, Fake[Any]], path: str) -> None:
         self.path = path
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         if _listens(path):
-            raise RuntimeError(f"another simulation listens at {path}: stop it first, or name another control path")
+            raise RuntimeError(f"another simulation uses {path}: stop it first, or choose another control path")
         with suppress(FileNotFoundError):
             os.unlink(path)  # left behind by a process that was killed
         self._server = _Server(path, _Handler)
@@ -84,6 +85,7 @@ class Control:
         self._thread.start()
 
     def close(self) -> None:
+        """Stop serving and remove the socket."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

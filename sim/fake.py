@@ -1,5 +1,7 @@
-"""What all fake instruments share: a clock for the model, faults of the wire, a record of what went over it, and the
-commands of the control channel (each method ``do_xxx`` is the command ``xxx``; its signature is its usage)."""
+"""The base of all fake instruments: a clock for the model, faults of the wire, and a log of what went over it.
+
+A method ``do_xxx`` is the command ``xxx`` of the control channel: its signature is the usage, its docstring the help.
+"""
 
 from __future__ import annotations
 
@@ -11,32 +13,43 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
+# The time in seconds, from any zero
 Clock = Callable[[], float]
+# The keys of an instrument as they stand in the configuration file
+Keys = Mapping[str, Any]
 
-SPLIT_PAUSE = 0.1  # s between the parts of an answer that comes in parts
+# Seconds between the parts of an answer that comes in parts
+SPLIT_PAUSE = 0.1
 
 
 class Model(Protocol):
-    """Physics and state of an instrument, without its protocol: time is given from outside."""
+    """Physics and state of an instrument, without its protocol and without a clock of its own."""
 
-    def step(self, dt: float) -> None: ...
+    def step(self, dt: float) -> None:
+        """Let ``dt`` seconds pass."""
 
-    def state(self) -> dict[str, Any]: ...
+    def state(self) -> dict[str, Any]:
+        """Return the state as JSON can hold it."""
 
 
 class CommandError(Exception):
-    """A control command that cannot be carried out; the text is a sentence for whoever sent it."""
+    """A control command that cannot be carried out; its text is a sentence for the one who sent it."""
 
 
 M = TypeVar("M", bound=Model)
 
 
 class Fake(ABC, Generic[M]):
-    """A fake instrument: a model, and the far end of the wire that a driver speaks to."""
+    """A fake instrument: a model, and the far end of the wire that a driver speaks to.
+
+    driver         the name of the driver
+    longest_step   the model's steps are no longer than this (s), except after a long silence
+    shortest_step  the model is not stepped more often than this (s)
+    """
 
     driver: ClassVar[str]
     longest_step: float = 0.05
@@ -44,7 +57,8 @@ class Fake(ABC, Generic[M]):
 
     def __init__(self, model: M, clock: Clock = time.monotonic) -> None:
         self.model = model
-        self.lock = threading.RLock()  # around the model: the wire and the control channel have a thread each
+        # Around the model: the wire and the control channel have a thread each
+        self.lock = threading.RLock()
         self.random = random.Random(1)
         self.muted = False
         self.split = False
@@ -57,16 +71,26 @@ class Fake(ABC, Generic[M]):
         self.clock = clock
         self._then = clock()
 
+    @classmethod
+    @abstractmethod
+    def of(cls, keys: Keys, clock: Clock) -> Self:
+        """Make the fake of an instrument with these keys; a fake may have further keyword arguments as options."""
+
+    @classmethod
+    def wire(cls, fakes: Sequence[Self]) -> AbstractContextManager[None]:
+        """Return the context in which these fakes share something on the wire (a bus, a C library): here nothing."""
+        return nullcontext()
+
     @abstractmethod
     def plug(self) -> None:
         """Appear on the wire."""
 
     @abstractmethod
     def unplug(self) -> None:
-        """Vanish from the wire; the model lives on."""
+        """Vanish from the wire; the model goes on."""
 
     def advance(self) -> None:
-        """Bring the model to the present. After a long silence the steps grow instead of their number."""
+        """Step the model to the present. After a long silence the steps become longer instead of more."""
         now = self.clock()
         dt = now - self._then
         if dt <= self.shortest_step:
@@ -78,35 +102,35 @@ class Fake(ABC, Generic[M]):
 
     @contextmanager
     def present(self) -> Iterator[M]:
-        """The model, brought to the present and held still."""
+        """Yield the model, stepped to the present, and lock it."""
         with self.lock:
             self.advance()
             yield self.model
 
     def record(self, transaction: str) -> None:
-        """Remember a transaction for the command ``log``."""
+        """Record a transaction for the command ``log``."""
         self.transactions.append(f"{time.strftime('%H:%M:%S')} {transaction}")
 
     def violate(self, sentence: str) -> None:
-        """The driver did what the manual forbids."""
+        """Record that the driver did what the manual forbids."""
         self.violations.append(sentence)
         self.record(f"VIOLATION {sentence}")
 
     def garbled(self) -> bool:
-        """True when this answer is to be garbage; counts it off."""
+        """Return True when this answer is to be garbage, and count it."""
         garbled = self.garbage_left > 0
         self.garbage_left -= garbled
         return garbled
 
     def lateness(self) -> float:
-        """Seconds by which this answer comes late; counts it off."""
+        """Return the seconds by which this answer comes late, and count it."""
         if self.late_left < 1:
             return 0.0
         self.late_left -= 1
         return self.late_seconds
 
     def run(self, line: str) -> str:
-        """Carry out one control command and return what it has to say."""
+        """Carry out one control command and return what it answers. Raises CommandError."""
         name, *words = line.split() or ["help"]
         command = getattr(self, "do_" + name.replace("-", "_"), None)
         if command is None:
@@ -118,58 +142,58 @@ class Fake(ABC, Generic[M]):
         return command(*arguments) or ""
 
     def do_help(self) -> str:
-        """what can be asked"""
+        """Return all commands."""
         names = sorted(name for name in dir(self) if name.startswith("do_"))
         commands = [(name[3:].replace("_", "-"), getattr(self, name)) for name in names]
-        return "; ".join(f"{_usage(name, command)}: {inspect.getdoc(command)}" for name, command in commands)
+        return " ".join(f"{_usage(name, command)}: {inspect.getdoc(command)}" for name, command in commands)
 
     def do_plug(self) -> None:
-        """the cable is in"""
+        """Plug the cable in."""
         self.plug()
 
     def do_unplug(self) -> None:
-        """the cable is out"""
+        """Pull the cable out."""
         self.unplug()
 
     def do_mute(self) -> None:
-        """commands arrive, answers do not"""
+        """Let commands arrive, but no answers."""
         self.muted = True
 
     def do_unmute(self) -> None:
-        """answers arrive again"""
+        """Let answers arrive again."""
         self.muted = False
 
     def do_garbage(self, n: int = 1) -> None:
-        """the next n answers are garbage"""
+        """Make garbage of the next n answers."""
         self.garbage_left = n
 
     def do_split(self, on: int = 1) -> None:
-        """answers arrive in halves with a pause (0: no more)"""
+        """Send answers in halves with a pause (0: no more)."""
         self.split = bool(on)
 
     def do_late(self, seconds: float, n: float = math.inf) -> None:
-        """the next n answers, or all, come that much later (0: no more)"""
+        """Send the next n answers, or all, that much later (0: no more)."""
         self.late_seconds, self.late_left = seconds, n if seconds else 0
 
     def do_writes(self) -> str:
-        """how many writes that change the instrument have arrived"""
+        """Return how many writes that change the instrument have arrived."""
         return str(self.writes)
 
     def do_violations(self) -> str:
-        """what the driver did against the manual (JSON)"""
+        """Return what the driver did against the manual (JSON)."""
         return json.dumps(self.violations)
 
     def do_log(self, n: int = 20) -> str:
-        """the last n transactions (JSON)"""
+        """Return the last n transactions (JSON)."""
         return json.dumps(list(self.transactions)[-n:])
 
     def do_state(self) -> str:
-        """the state of the model (JSON)"""
+        """Return the state of the model (JSON)."""
         with self.present() as model:
             return json.dumps(model.state())
 
     def do_set(self, name: str, value: str) -> None:
-        """set something inside the model; dots lead into parts, as in boards.2.channels.5.resistance"""
+        """Set something inside the model; dots lead into parts, as in boards.2.channels.5.resistance."""
         with self.present() as model:
             *path, last = name.split(".")
             owner: Any = model
@@ -179,7 +203,7 @@ class Fake(ABC, Generic[M]):
 
 
 def _convert(command: Callable[..., str | None], words: list[str]) -> list[Any]:
-    """Words to the types of the command's signature; TypeError or ValueError when they do not fit."""
+    """Convert words to the types of the command's signature. Raises TypeError or ValueError when they do not fit."""
     signature = inspect.signature(command, eval_str=True)
     bound = signature.bind(*words)
     return [signature.parameters[name].annotation(word) for name, word in bound.arguments.items()]
@@ -191,7 +215,7 @@ def _usage(name: str, command: Callable[..., str | None]) -> str:
 
 
 def _member(owner: Any, word: str) -> Any:
-    """A part of the model by name, index or key."""
+    """Return a part of the model by name, index or key."""
     try:
         if isinstance(owner, dict):
             return owner[int(word) if word.isdigit() else word]
@@ -210,7 +234,7 @@ def _assign(owner: Any, word: str, value: Any) -> None:
 
 
 def _like(old: Any, text: str) -> Any:
-    """The text as a value of the old value's type."""
+    """Convert a text to the type of the old value."""
     if isinstance(old, bool):
         return text.lower() in ("1", "true", "yes", "on")
     if not isinstance(old, int | float | str):

@@ -42,33 +42,33 @@ class PtyPort:
         select.select([self._wake], [], [], seconds)
 
     def write(self, data: bytes) -> None:
-        """Send; what nobody reads is lost, as on a real line."""
+        """Send bytes; what nobody reads is lost, as on a real line."""
         with suppress(BlockingIOError):
             os.write(self._master, data)
 
     def close(self) -> None:
-        """The far end goes away: clients get end of file, and the name vanishes."""
+        """Remove the line: clients read end of file, and the name vanishes."""
         self.closed = True
         with suppress(FileNotFoundError):
             os.unlink(self.path)
         os.write(self._waker, b"x")
 
     def release(self) -> None:
-        """Close the files; for the thread that serves the port, once it is done."""
+        """Close the files; called by the thread that serves the port, once it is done."""
         for fd in (self._master, self._slave, self._wake, self._waker):
             os.close(fd)
 
 
 def _refuse_real_device(path: str) -> None:
-    """A symlink to a pty is ours, from a run that was killed; anything else is not ours to replace."""
+    """Raise RuntimeError unless the path is free or a symlink to a pty, left behind by a run that was killed."""
     if "://" in path:
-        raise RuntimeError(f"{path} is a URL: a simulated port needs a path, such as /tmp/rack/generator")
+        raise RuntimeError(f"{path} is a URL; a simulated port needs a path, such as /tmp/rack/generator")
     if os.path.lexists(path) and not (os.path.islink(path) and os.readlink(path).startswith("/dev/pts/")):
-        raise RuntimeError(f"{path} exists and is not a simulated port: choose another port for the simulation")
+        raise RuntimeError(f"{path} exists and is not a simulated port; choose another port for the simulation")
 
 
 def _link(target: str, path: str) -> None:
-    """Put the symlink in place in one move, so that nobody sees half of it."""
+    """Put the symlink in place in one step, so that no client sees half of it."""
     folder = os.path.dirname(os.path.abspath(path))
     os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:

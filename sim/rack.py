@@ -1,36 +1,29 @@
-"""A rack of fake instruments, made from the configuration of the real ones and plugged in at their place."""
+"""A rack of fake instruments, made from the configuration of the real ones and plugged in at their place.
+
+The fake of the driver ``x`` is ``FAKE`` in ``sim.x``: a class derived from ``sim.fake.Fake``.
+"""
 
 from __future__ import annotations
 
-import ctypes
-import sys
+import pkgutil
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
+from importlib import import_module
 from typing import Any
 
-import usb.backend.libusb1
-
-from sim.caen import Crate
-from sim.caen_abi import LIBRARY, NAME
-from sim.caen_boards import demo_crate
-from sim.caen_fake import CrateFake
+import sim
 from sim.control import Commander, Control
-from sim.fake import Clock, Fake
-from sim.se521 import Thermometer, ThermometerFake
-from sim.technix import Generator, TechnixFake
-from sim.usb_bus import UsbBus
-
-Keys = Mapping[str, Any]
+from sim.fake import Clock, Fake, Keys
 
 
 class Rack:
     """Fakes of the instruments of a configuration, or of those of them that ``only`` names.
 
-    ``crate`` makes what a CAEN crate has from its system type.
+    ``options`` holds, by driver, keyword arguments for the ``of`` of its fake.
 
-    ``plug`` replaces, in this process, the C library of the CAEN crates and the USB bus, and makes the serial ports;
-    ``close`` takes it all back.
+    ``plug`` replaces in this process what the fakes share on the wire (a C library, a bus) and makes the serial
+    ports; ``close`` takes it all back. Raises ValueError for a driver that has no fake.
     """
 
     def __init__(
@@ -39,22 +32,23 @@ class Rack:
         control_path: str | None = None,
         *,
         only: Collection[str] | None = None,
-        crate: Callable[[str], Crate] = demo_crate,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
-        self.instruments = {name: keys for name, keys in instruments.items() if only is None or name in only}
         self.control_path = control_path
-        self.fakes: dict[str, Fake[Any]] = {
-            name: _make(keys, crate, clock) for name, keys in self.instruments.items()
-        }
+        self.fakes: dict[str, Fake[Any]] = {}
+        for name, keys in instruments.items():
+            if only is None or name in only:
+                own = (options or {}).get(keys["driver"], {})
+                self.fakes[name] = fake_class(keys["driver"]).of(keys, clock, **own)
         self._commander = Commander(self.fakes)
         self._undo = ExitStack()
 
     def plug(self) -> None:
-        """All instruments appear."""
+        """Let all instruments appear. Raises RuntimeError when something real is in their place."""
         with ExitStack() as undo:
-            self._plug_library(undo)
-            self._plug_usb(undo)
+            for kind in dict.fromkeys(type(fake) for fake in self.fakes.values()):
+                undo.enter_context(kind.wire([fake for fake in self.fakes.values() if type(fake) is kind]))
             if self.control_path is not None:
                 undo.callback(Control(self.fakes, self.control_path).close)
             for fake in self.fakes.values():
@@ -63,11 +57,11 @@ class Rack:
             self._undo = undo.pop_all()
 
     def close(self) -> None:
-        """All instruments vanish, and what was replaced comes back."""
+        """Let all instruments vanish, and put back what was replaced."""
         self._undo.close()
 
     def command(self, line: str) -> str:
-        """Carry out a line of the control channel: INSTRUMENT COMMAND [args]."""
+        """Carry out a line of the control channel: INSTRUMENT COMMAND [args]. Raises CommandError."""
         return self._commander.run(line)
 
     def __enter__(self) -> Rack:
@@ -77,80 +71,16 @@ class Rack:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _plug_library(self, undo: ExitStack) -> None:
-        crates = {
-            str(self.instruments[name]["host"]): fake
-            for name, fake in self.fakes.items()
-            if isinstance(fake, CrateFake)
-        }
-        if not crates:
-            return
-        _check_binding()
-        LIBRARY.crates |= crates
-        for host in crates:
-            undo.callback(LIBRARY.crates.pop, host)
-        load = ctypes.cdll.LoadLibrary
-        _replace(undo, ctypes.cdll, "LoadLibrary", lambda name: LIBRARY if name == NAME else load(name))
 
-    def _plug_usb(self, undo: ExitStack) -> None:
-        loggers = [fake for fake in self.fakes.values() if isinstance(fake, ThermometerFake)]
-        if not loggers:
-            return
-        bus = UsbBus(loggers)
-        _forget_libusb()
-        undo.callback(_forget_libusb)
-        _replace(undo, usb.backend.libusb1, "get_backend", lambda find_library=None: bus)
+def fake_class(driver: str) -> type[Fake[Any]]:
+    """Return the class of a driver's fake. Raises ValueError, which names the drivers that have one."""
+    names = [each.name for each in pkgutil.iter_modules(sim.__path__)]
+    kind = _fake_class(driver) if driver in names else None
+    if kind is None:
+        fakes = [name for name in names if _fake_class(name)]
+        raise ValueError(f"there is no simulation of {driver}; there is one of {', '.join(fakes)}")
+    return kind
 
 
-def _make(keys: Keys, crate: Callable[[str], Crate], clock: Clock) -> Fake[Any]:
-    """The fake for one instrument's keys."""
-    makers: dict[str, Callable[[Keys, Clock], Fake[Any]]] = {
-        "caen": lambda keys, clock: _make_caen(keys, crate, clock),
-        "se521": _make_se521,
-        "technix": _make_technix,
-    }
-    driver = keys["driver"]
-    if driver not in makers:
-        raise ValueError(f"there is no simulation of {driver}; there is one of {', '.join(makers)}")
-    return makers[driver](keys, clock)
-
-
-def _make_caen(keys: Keys, crate: Callable[[str], Crate], clock: Clock) -> CrateFake:
-    return CrateFake(
-        crate(keys.get("system", "SY4527")),
-        link=keys.get("link", "TCPIP"),
-        username=keys.get("username"),
-        password=keys.get("password"),
-        clock=clock,
-    )
-
-
-def _make_se521(keys: Keys, clock: Clock) -> ThermometerFake:
-    return ThermometerFake(str(keys.get("serial") or ""), Thermometer(), clock)
-
-
-def _make_technix(keys: Keys, clock: Clock) -> TechnixFake:
-    scale = keys.get("full_scale", {})
-    generator = Generator(
-        full_kv=float(scale.get("voltage_kv", 100)), full_ma=float(scale.get("current_ma", 50)), noise=0.5
-    )
-    return TechnixFake(str(keys["port"]), generator, clock=clock)
-
-
-def _check_binding() -> None:
-    """A binding that was imported over the real library keeps it for the life of the process."""
-    binding = sys.modules.get("caen_libs.caenhvwrapper")
-    if binding is not None and binding.lib.get("CAENHVLibSwRel") is not LIBRARY["CAENHVLibSwRel"]:
-        raise RuntimeError("caen_libs runs on the real CAEN library in this process: start the simulation first")
-
-
-def _forget_libusb() -> None:
-    """libusb_package remembers the backend that it found first."""
-    package = sys.modules.get("libusb_package")
-    if package is not None:
-        package.get_libusb1_backend.cache_clear()
-
-
-def _replace(undo: ExitStack, owner: Any, name: str, value: Any) -> None:
-    undo.callback(setattr, owner, name, getattr(owner, name))
-    setattr(owner, name, value)
+def _fake_class(module: str) -> type[Fake[Any]] | None:
+    return getattr(import_module(f"sim.{module}"), "FAKE", None)

@@ -11,14 +11,15 @@ from caproto.asyncio.server import start_server
 from caproto.server import PVGroup, pvproperty
 
 from bench.rig import load
-from bench.rig.load import Kind, Load
+from bench.rig.load import Load, LoadKind
 
-BREATH = 100  # writes between two chances for the server to serve
+# Writes between two chances for the server to serve
+YIELD_EVERY = 100
 
 
 def channels(wanted: Load) -> dict[str, Any]:
-    """All channels by name."""
-    if wanted.kind is Kind.described:
+    """Return all channels by name."""
+    if wanted.kind is LoadKind.described:
         return _described(wanted.count)
     return {
         name: ChannelDouble(value=float(load.first_value(index)), precision=3)
@@ -33,12 +34,12 @@ def _described(count: int) -> dict[str, Any]:
     for index in range(count):
         fields = made[prefix + load.point(index)].fields
         for name, value in load.described(index).items():
-            fields[name]._data["value"] = value  # before the server runs, there is nobody to tell
+            fields[name]._data["value"] = value  # before the server runs, no client is to be notified
     return made
 
 
 def _property(index: int) -> Any:
-    """A record; these fields it takes from the channel, the others have values of their own."""
+    """Return a record; these fields come from the channel, the others have values of their own."""
     fields = load.described(index)
     return pvproperty(
         name=load.point(index),
@@ -55,14 +56,14 @@ def _property(index: int) -> Any:
 
 
 async def ramp(made: list[Any], rate: float, connected: threading.Event) -> None:
-    """Step all channels at the rate, or as fast as it goes."""
+    """Step all channels at the rate, or as fast as possible."""
     await asyncio.to_thread(connected.wait)
     clock = asyncio.get_running_loop().time
     due = clock()
     while True:
         for count, channel in enumerate(made):
             await channel.write((channel.value + 1) % load.WRAP)
-            if count % BREATH == 0:
+            if count % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
         due = max(due + 1 / rate, clock())
         await asyncio.sleep(due - clock())
@@ -72,7 +73,7 @@ async def main(wanted: Load, connected: threading.Event) -> None:
     """Serve until killed."""
     made = channels(wanted)
     tasks = [asyncio.create_task(start_server(made))]
-    if wanted.kind is Kind.ramp:
+    if wanted.kind is LoadKind.ramp:
         tasks.append(asyncio.create_task(ramp(list(made.values()), wanted.rate, connected)))
     await asyncio.gather(*tasks)
 

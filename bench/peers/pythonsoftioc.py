@@ -9,31 +9,31 @@ from typing import Any
 from softioc import asyncio_dispatcher, builder, softioc  # type: ignore[import-not-found]
 
 from bench.rig import load
-from bench.rig.load import Kind, Load
+from bench.rig.load import Load, LoadKind
 
 
 def records(wanted: Load) -> list[Any]:
-    """All records; inputs are set by this process, setpoints by clients."""
+    """Return all records; inputs are set by this process, setpoints by clients."""
     builder.SetDeviceName(f"{load.PREFIX}{load.INSTRUMENT}")
     made = [_record(wanted.kind, index) for index in range(wanted.count)]
     builder.LoadDatabase()
     return made
 
 
-def _record(kind: Kind, index: int) -> Any:
+def _record(kind: LoadKind, index: int) -> Any:
     name = load.point(index)
     match kind:
-        case Kind.ramp:
+        case LoadKind.ramp:
             fields = load.LIMITS | load.SEVERITIES | load.DEADBANDS
             return builder.aIn(name, initial_value=load.first_value(index), PREC=3, **fields)
-        case Kind.setpoint:
+        case LoadKind.setpoint:
             return builder.aOut(name, initial_value=0, PREC=3, on_update=lambda value: None, blocking=True)
-        case Kind.described:
+        case LoadKind.described:
             return builder.aIn(name, initial_value=index, PREC=3, **load.described(index), **load.SEVERITIES)
 
 
 def ramp(made: list[Any], rate: float) -> None:
-    """Step all records at the rate, or as fast as it goes."""
+    """Step all records at the rate, or as fast as possible."""
     values = [load.first_value(index) for index in range(len(made))]
     due = time.monotonic()
     while True:
@@ -49,7 +49,7 @@ if __name__ == "__main__":
     wanted = load.begin()
     made = records(wanted)
     softioc.iocInit(asyncio_dispatcher.AsyncioDispatcher())
-    if wanted.kind is Kind.ramp:
+    if wanted.kind is LoadKind.ramp:
         connected.wait()
         ramp(made, wanted.rate)
     threading.Event().wait()

@@ -9,24 +9,24 @@ from collections.abc import Mapping
 from epicscorelibs.ioc import start_ioc
 
 from bench.rig import load
-from bench.rig.load import Kind, Load
+from bench.rig.load import Load, LoadKind
 
 SCAN = {10.0: ".1 second", 5.0: ".2 second", 2.0: ".5 second", 1.0: "1 second"}
 
 
 def database(wanted: Load) -> str:
-    """The records, as text."""
+    """Return the records as the text of an EPICS database."""
     return "\n".join(_record(name, wanted, index) for index, name in enumerate(wanted.names))
 
 
 def _record(name: str, wanted: Load, index: int) -> str:
     match wanted.kind:
-        case Kind.ramp:
+        case LoadKind.ramp:
             ramp = {"CALC": f"VAL<{load.WRAP - 1}?VAL+1:0", "VAL": load.first_value(index), "SCAN": SCAN[wanted.rate]}
             return _text("calc", name, {**ramp, **load.LIMITS, **load.SEVERITIES, **load.DEADBANDS, "PREC": 3})
-        case Kind.setpoint:
+        case LoadKind.setpoint:
             return _text("ao", name, {"PREC": 3})
-        case Kind.described:
+        case LoadKind.described:
             return _text("ai", name, {"INP": index, "PREC": 3, **load.described(index), **load.SEVERITIES})
 
 

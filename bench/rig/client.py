@@ -1,7 +1,7 @@
 """A Channel Access client on a bare socket that is never the bottleneck: it counts updates with numpy.
 
-What comes in is cut into frames where all frames are alike (DBR_TIME_DOUBLE updates, which is nearly all of it);
-anything else is parsed one message at a time. Updates are only kept; judging them waits until the run is over.
+Received bytes are cut into frames where all frames are alike (DBR_TIME_DOUBLE updates, which is nearly all of it);
+anything else is parsed one message at a time. Updates are only stored; they are evaluated when the run is over.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ ECA_NORMAL = 1
 BUFFER = 4 << 20
 
 
-class Command(IntEnum):
-    """Those of Channel Access that are used here, under the names of its specification."""
+class CaCommand(IntEnum):
+    """The commands of Channel Access that are used here, under the names of its specification."""
 
     VERSION = 0
     EVENT_ADD = 1
@@ -86,11 +86,13 @@ class Circuit:
         self._kept: list[tuple[np.ndarray, float]] = []
         self._heard = np.zeros(0, bool)
         name = _padded("bench")
-        named = (HEADER.pack(each, len(name), 0, 0, 0, 0) + name for each in (Command.CLIENT_NAME, Command.HOST_NAME))
-        self.send(HEADER.pack(Command.VERSION, 0, 0, MINOR_VERSION, 0, 0) + b"".join(named))
+        named = (
+            HEADER.pack(each, len(name), 0, 0, 0, 0) + name for each in (CaCommand.CLIENT_NAME, CaCommand.HOST_NAME)
+        )
+        self.send(HEADER.pack(CaCommand.VERSION, 0, 0, MINOR_VERSION, 0, 0) + b"".join(named))
 
     def fileno(self) -> int:
-        """For a selector."""
+        """Return the socket's file descriptor, for a selector."""
         return self._socket.fileno()
 
     def __enter__(self) -> Circuit:
@@ -109,7 +111,9 @@ class Circuit:
         self._heard = np.concatenate([self._heard, np.zeros(len(names), bool)])
         texts = ((number, _padded(self._names[number])) for number in numbers)
         self.send(
-            b"".join(HEADER.pack(Command.CREATE_CHAN, len(t), 0, 0, number, MINOR_VERSION) + t for number, t in texts)
+            b"".join(
+                HEADER.pack(CaCommand.CREATE_CHAN, len(t), 0, 0, number, MINOR_VERSION) + t for number, t in texts
+            )
         )
         self.wait(lambda: len(self._sids) + len(self._refused) >= len(self._names), timeout)
         if self._refused:
@@ -119,7 +123,7 @@ class Circuit:
     def subscribe(self, numbers: Iterable[int]) -> None:
         """Ask for the updates of channels, with time stamps, when value or alarm changes."""
         mask = struct.pack(">fffHxx", 0, 0, 0, VALUE_AND_ALARM)
-        head = (Command.EVENT_ADD, len(mask), DBR_TIME_DOUBLE, 1)
+        head = (CaCommand.EVENT_ADD, len(mask), DBR_TIME_DOUBLE, 1)
         self.send(b"".join(HEADER.pack(*head, self._sids[number], number) + mask for number in numbers))
 
     def wait_for_first_values(self, timeout: float) -> float:
@@ -130,36 +134,36 @@ class Circuit:
     def get(self, number: int, dbr: int = DBR_DOUBLE, count: int = 1, timeout: float = 120.0) -> bytes:
         """Read a channel once; returns the bytes of its value."""
         ioid = next(self._numbers)
-        self.send(HEADER.pack(Command.READ_NOTIFY, 0, dbr, count, self._sids[number], ioid))
+        self.send(HEADER.pack(CaCommand.READ_NOTIFY, 0, dbr, count, self._sids[number], ioid))
         self.wait(lambda: ioid in self._answers, timeout)
         return self._taken(ioid)
 
     def start_put(self, number: int, value: float) -> int:
-        """Send a put with completion and do not wait; returns what ``put_done`` wants to know."""
+        """Send a put with completion and do not wait; returns the number for ``put_done``."""
         ioid = next(self._numbers)
         self.send(
-            HEADER.pack(Command.WRITE_NOTIFY, 8, DBR_DOUBLE, 1, self._sids[number], ioid) + struct.pack(">d", value)
+            HEADER.pack(CaCommand.WRITE_NOTIFY, 8, DBR_DOUBLE, 1, self._sids[number], ioid) + struct.pack(">d", value)
         )
         return ioid
 
     def put_done(self, ioid: int) -> bool:
-        """True when a put was carried out; it is forgotten then."""
+        """Return True when a put was carried out; its number is not valid any more then."""
         if ioid not in self._answers:
             return False
         self._taken(ioid)
         return True
 
     def put(self, number: int, value: float, timeout: float = 30.0) -> None:
-        """Put with completion."""
+        """Put with completion and wait for it. Raises TimeoutError."""
         ioid = self.start_put(number, value)
         self.wait(lambda: self.put_done(ioid), timeout)
 
     def newest(self) -> float:
-        """The value of the update that came last; NaN before the first."""
+        """Return the value of the update that came last; NaN before the first."""
         return float(self._kept[-1][0]["value"][-1]) if self._kept else float("nan")
 
     def updates(self) -> Updates:
-        """All updates so far, in the order of their coming."""
+        """Return all updates so far, in the order in which they came."""
         kept = self._kept
         frames = np.concatenate([each.view(np.uint8) for each, _ in kept]).view(FRAME) if kept else np.empty(0, FRAME)
         return Updates(
@@ -172,10 +176,10 @@ class Circuit:
 
     def _creation(self, number: int) -> bytes:
         name = _padded(self._names[number])
-        return HEADER.pack(Command.CREATE_CHAN, len(name), 0, 0, number, MINOR_VERSION) + name
+        return HEADER.pack(CaCommand.CREATE_CHAN, len(name), 0, 0, number, MINOR_VERSION) + name
 
     def _taken(self, ioid: int) -> bytes:
-        """The payload of an answer that has come."""
+        """Return the payload of an answer that has come, and remove it. Raises ConnectionError."""
         answer = self._answers.pop(ioid)
         if answer.status != ECA_NORMAL:
             raise ConnectionError(f"the server refused with status {answer.status}")
@@ -184,7 +188,7 @@ class Circuit:
     # ---- the socket ----
 
     def send(self, data: bytes) -> None:
-        """Send all; what the server sends meanwhile is taken, so that neither waits for the other."""
+        """Send all; what the server sends meanwhile is received, so that neither waits for the other."""
         left = memoryview(data)
         while left:
             readable, writable, _ = select.select([self], [self], [], 60.0)
@@ -198,7 +202,7 @@ class Circuit:
                 left = left[self._socket.send(left) :]
 
     def wait(self, condition: Callable[[], bool], timeout: float) -> None:
-        """Receive until something has come; TimeoutError if it does not."""
+        """Receive until a condition holds. Raises TimeoutError if it does not."""
         deadline = time.monotonic() + timeout
         while not condition():
             if self.closed:
@@ -208,7 +212,7 @@ class Circuit:
             self.receive()
 
     def receive(self) -> None:
-        """Take what has come."""
+        """Receive what has come."""
         try:
             got = self._socket.recv_into(self._view[self._fill :])
         except BlockingIOError:
@@ -224,7 +228,7 @@ class Circuit:
         self._drop(begin)
 
     def _drop(self, size: int) -> None:
-        """Make room, and more of it for a message that is longer than the buffer."""
+        """Remove bytes from the buffer, and double it for a message that is longer."""
         self._view[: self._fill - size] = self._view[size : self._fill]
         self._fill -= size
         if self._fill == len(self._buffer):
@@ -232,13 +236,13 @@ class Circuit:
             self._view = memoryview(self._buffer)
 
     def _updates(self, begin: int, now: float) -> int:
-        """Keep the updates that come next; returns how many bytes they were."""
+        """Store the updates that come next; returns how many bytes they were."""
         count = (self._fill - begin) // FRAME.itemsize
-        if not count or HEADER.unpack_from(self._buffer, begin)[:3] != (Command.EVENT_ADD, 24, DBR_TIME_DOUBLE):
+        if not count or HEADER.unpack_from(self._buffer, begin)[:3] != (CaCommand.EVENT_ADD, 24, DBR_TIME_DOUBLE):
             return 0
         frames = np.frombuffer(self._buffer, FRAME, count, begin)
         alike = (
-            (frames["command"] == Command.EVENT_ADD) & (frames["size"] == 24) & (frames["type"] == DBR_TIME_DOUBLE)
+            (frames["command"] == CaCommand.EVENT_ADD) & (frames["size"] == 24) & (frames["type"] == DBR_TIME_DOUBLE)
         )
         if not alike.all():
             frames = frames[: alike.argmin()]
@@ -247,7 +251,7 @@ class Circuit:
         return len(frames) * FRAME.itemsize
 
     def _message(self, begin: int) -> int:
-        """Take one message of another kind; returns its size, 0 if not all of it is here."""
+        """Process one message of another kind; returns its size, 0 if not all of it is here."""
         here = self._fill - begin
         if here < HEADER.size:
             return 0
@@ -264,13 +268,13 @@ class Circuit:
 
     def _take(self, command: int, first: int, second: int, payload: bytes) -> None:
         match command:
-            case Command.CREATE_CHAN:
+            case CaCommand.CREATE_CHAN:
                 self._sids[first] = second
-            case Command.CREATE_CH_FAIL:
+            case CaCommand.CREATE_CH_FAIL:
                 self._refused.append(self._names[first])
-            case Command.READ_NOTIFY | Command.WRITE_NOTIFY:
+            case CaCommand.READ_NOTIFY | CaCommand.WRITE_NOTIFY:
                 self._answers[second] = Answer(first, payload)
-            case Command.ERROR:  # it repeats the header of the request
+            case CaCommand.ERROR:  # it repeats the header of the request
                 self._answers[HEADER.unpack_from(payload)[5]] = Answer(second, payload[HEADER.size :])
 
 
@@ -291,8 +295,8 @@ def collect(circuits: Iterable[Circuit], seconds: float, done: Callable[[], bool
 def search(port: int, name: str, timeout: float) -> int:
     """Ask for a name by UDP until a server on the loopback has it; returns the server's TCP port."""
     text = _padded(name)
-    question = HEADER.pack(Command.VERSION, 0, 0, MINOR_VERSION, 0, 0)
-    question += HEADER.pack(Command.SEARCH, len(text), 5, MINOR_VERSION, 1, 1) + text
+    question = HEADER.pack(CaCommand.VERSION, 0, 0, MINOR_VERSION, 0, 0)
+    question += HEADER.pack(CaCommand.SEARCH, len(text), 5, MINOR_VERSION, 1, 1) + text
     deadline = time.monotonic() + timeout
     with socket.socket(type=socket.SOCK_DGRAM) as udp:
         udp.settimeout(0.005)
@@ -304,10 +308,10 @@ def search(port: int, name: str, timeout: float) -> int:
                 continue
             for begin in (0, HEADER.size):
                 if len(answer) >= begin + HEADER.size and answer[begin : begin + 2] == struct.pack(
-                    ">H", Command.SEARCH
+                    ">H", CaCommand.SEARCH
                 ):
                     return int(HEADER.unpack_from(answer, begin)[2])
-    raise TimeoutError(f"nobody served {name} within {timeout:g} s")
+    raise TimeoutError(f"no server answered for {name} within {timeout:g} s")
 
 
 def _padded(text: str) -> bytes:

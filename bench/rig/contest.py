@@ -1,4 +1,4 @@
-"""Runs the servers in turn, round after round, so that a busy machine is busy for all of them; and its options."""
+"""The comparison of servers in turn, round after round, so that a busy machine is busy for all; and its options."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from bench.rig import table
 from bench.rig.servers import PEERS, SOFTIOC, Failed, NotAvailable, Peer
-from bench.rig.table import Column, Figures, Row
+from bench.rig.table import Column, Figures, TableRow
 
 Rounds = Annotated[int, typer.Option(min=1, help="Rounds; figures are medians over them.")]
 Seconds = Annotated[float, typer.Option(min=1, help="Length of a measurement.")]
@@ -19,15 +19,18 @@ Count = Annotated[int, typer.Option(min=2, help="Records.")]
 Only = Annotated[str, typer.Option(help=f"Servers, with commas between: {','.join(peer.key for peer in PEERS)}.")]
 
 ALL = ",".join(peer.key for peer in PEERS)
-SHORT = 5.0  # s of measurement for a server that the load saturates
+# Seconds of measurement for a server that the load saturates
+SHORT = 5.0
 
 
 def chosen(only: str) -> list[Peer]:
-    """The peers of the option --only."""
+    """Return the peers of the option --only."""
     known = {peer.key: peer for peer in PEERS}
     keys = only.split(",")
     if unknown := set(keys) - known.keys():
-        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: not known; allowed: {ALL}", param_hint="--only")
+        raise typer.BadParameter(
+            f"{', '.join(sorted(unknown))} is not a server here; allowed: {ALL}", param_hint="--only"
+        )
     return [known[key] for key in keys]
 
 
@@ -41,7 +44,10 @@ def run(
     *,
     saturating: bool = False,
 ) -> None:
-    """Measure each peer in each round, and print the table. ``saturating``: a peer that it floods runs once."""
+    """Measure each peer in each round, and print the table.
+
+    ``saturating``: a peer that cannot keep up runs once.
+    """
     clean_up_when_terminated()
     runs: dict[str, list[Figures | None]] = {peer.key: [] for peer in peers}
     reasons: dict[str, str] = {}
@@ -51,7 +57,7 @@ def run(
                 continue
             typer.echo(f"round {number + 1} of {rounds}: {peer.title}", err=True)
             runs[peer.key].append(_measured(peer, measure, reasons))
-    rows = [Row(peer.title, runs[peer.key], reasons.get(peer.key, "failed")) for peer in peers]
+    rows = [TableRow(peer.title, runs[peer.key], reasons.get(peer.key, "failed")) for peer in peers]
     reference = next((row for row, peer in zip(rows, peers, strict=True) if peer is SOFTIOC), None)
     table.show(title, columns, rows, reference, goal)
     for peer in peers:
@@ -60,12 +66,12 @@ def run(
 
 
 def clean_up_when_terminated() -> None:
-    """As Ctrl+C does."""
+    """Let SIGTERM end the program as Ctrl+C does."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 def _measured(peer: Peer, measure: Callable[[Peer], Figures], reasons: dict[str, str]) -> Figures | None:
-    """One run; None, and no further runs of this peer, when it cannot be done."""
+    """Return the figures of one run; None, and no further runs of this peer, when it cannot be done."""
     try:
         return measure(peer)
     except NotAvailable as error:

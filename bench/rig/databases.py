@@ -23,53 +23,56 @@ BUFFER_POOL = "1G"
 OPTIONS = (f"--innodb-buffer-pool-size={BUFFER_POOL}", "--innodb-buffer-pool-load-at-startup=OFF")
 
 
-class Kind(StrEnum):
+class Backend(StrEnum):
     """A database that rackioc can write to."""
 
     sqlite = "sqlite"
     mariadb = "mariadb"
 
 
-Database = Annotated[Kind, typer.Option(help="Which database.")]
+Database = Annotated[Backend, typer.Option(help="Which database.")]
 Directory = Annotated[
     Path | None, typer.Option(help="Keep the filled archives here, for the next run; made when it is not there.")
 ]
 
 
 class Databases(Protocol):
-    """``title``: what a table says about it."""
+    """The databases of a bench; ``title`` is what a table says about them."""
 
-    kind: Kind
+    kind: Backend
     title: str
 
     def create(self, name: str) -> str:
-        """An empty database in the place of one of that name; its URL."""
+        """Create an empty database in the place of one of that name; returns its URL."""
 
     def url(self, name: str) -> str:
-        """Of a database that may be there."""
+        """Return the URL of a database that may exist."""
 
-    def chill(self, name: str) -> None:
-        """Forget what is in memory of a database, here and in the kernel."""
+    def drop_caches(self, name: str) -> None:
+        """Drop what is in memory of a database, here and in the kernel."""
 
 
 class SqliteFiles:
-    """A file for each name."""
+    """A file for each name, in one folder."""
 
-    kind = Kind.sqlite
+    kind = Backend.sqlite
     title = "SQLite"
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def create(self, name: str) -> str:
+        """Create an empty archive; returns its URL."""
         for suffix in ("", "-wal", "-shm"):
             Path(f"{self._file(name)}{suffix}").unlink(missing_ok=True)
         return self.url(name)
 
     def url(self, name: str) -> str:
+        """Return the URL of an archive that may exist."""
         return f"sqlite:///{self._file(name)}"
 
-    def chill(self, name: str) -> None:
+    def drop_caches(self, name: str) -> None:
+        """Drop what the kernel has of the files."""
         _forget(self._file(name))
 
     def _file(self, name: str) -> Path:
@@ -79,7 +82,7 @@ class SqliteFiles:
 class MariadbDatabases:
     """The databases of one server."""
 
-    kind = Kind.mariadb
+    kind = Backend.mariadb
     title = f"MariaDB, buffer pool {BUFFER_POOL}"
 
     def __init__(self, server: Server, directory: Path) -> None:
@@ -87,14 +90,16 @@ class MariadbDatabases:
         self._directory = directory
 
     def create(self, name: str) -> str:
+        """Create an empty archive; returns its URL."""
         self.server.execute(f"DROP DATABASE IF EXISTS {name}")
         return self.server.create(name)
 
     def url(self, name: str) -> str:
+        """Return the URL of an archive that may exist."""
         return self.server.url(name)
 
-    def chill(self, name: str) -> None:
-        """The server is stopped for it."""
+    def drop_caches(self, name: str) -> None:
+        """Stop the server, drop what the kernel has of its files, and start it."""
         self.server.stop()
         for file in (self._directory / "data" / name).iterdir():
             _forget(file)
@@ -102,14 +107,14 @@ class MariadbDatabases:
 
 
 @contextmanager
-def databases(kind: Kind, directory: Path | None) -> Iterator[SqliteFiles | MariadbDatabases]:
-    """In a directory that is kept, or in one that is gone afterwards."""
+def databases(kind: Backend, directory: Path | None) -> Iterator[SqliteFiles | MariadbDatabases]:
+    """Yield databases in a directory that is kept, or in one that is removed afterwards."""
     contest.clean_up_when_terminated()
     with tempfile.TemporaryDirectory(prefix="rackioc-bench-") as temporary:
         Path(temporary).chmod(0o755)  # the server is no root
         place = (directory or Path(temporary)).absolute()
         place.mkdir(parents=True, exist_ok=True)
-        if kind is Kind.sqlite:
+        if kind is Backend.sqlite:
             yield SqliteFiles(place)
             return
         server = Server(place / "mariadb", OPTIONS)
@@ -121,7 +126,7 @@ def databases(kind: Kind, directory: Path | None) -> Iterator[SqliteFiles | Mari
 
 
 def connect(url: str) -> pymysql.Connection[Cursor]:
-    """PyMySQL on its own, in UTC."""
+    """Open a connection of PyMySQL on its own, in UTC."""
     node = make_url(url)
     return pymysql.connect(
         host=node.host,
@@ -136,7 +141,7 @@ def connect(url: str) -> pymysql.Connection[Cursor]:
 
 
 def _forget(file: Path) -> None:
-    """Have the kernel drop a file's pages."""
+    """Let the kernel drop a file's pages."""
     number = os.open(file, os.O_RDONLY)
     try:
         os.fsync(number)  # what is not yet written stays

@@ -9,52 +9,54 @@ from typing import Any
 import numpy as np
 
 from bench.rig import load
-from bench.rig.load import Kind, Load
+from bench.rig.load import Load, LoadKind
 from drivers.base import Driver, Point, Readings, RecordType, Value
 
-BLOCKS = 16  # a scan comes in as many blocks as a full rack has crate slots
-REST = 60.0  # s between scans of what does not change
+# A scan comes in as many blocks as a full rack has crate slots
+BLOCKS = 16
+# Seconds between scans of what does not change
+REST = 60.0
 
 
 class BenchDriver(Driver):
-    """Serves a load. The ramp's scan is the one thing that it does with time."""
+    """A driver that serves a load. The ramp's scan is the one thing that it does with time."""
 
     def __init__(self, wanted: Load) -> None:
-        self.scan: Mapping[str, float] = {"all": 1 / wanted.rate if wanted.kind is Kind.ramp else REST}  # type: ignore[misc]
+        self.scan: Mapping[str, float] = {"all": 1 / wanted.rate if wanted.kind is LoadKind.ramp else REST}  # type: ignore[misc]
         self.points = tuple(_point(wanted.kind, index) for index in range(wanted.count))
-        self._ramps = wanted.kind is Kind.ramp
+        self._ramps = wanted.kind is LoadKind.ramp
         self._values = np.array([load.first_value(index) for index in range(wanted.count)], float)
         names = [point.name for point in self.points if point.group]
         edges = np.linspace(0, len(names), BLOCKS + 1).astype(int)
         self._blocks = [(slice(begin, end), names[begin:end]) for begin, end in pairwise(edges) if end > begin]
 
     def connect(self) -> None:
-        """Nothing to open."""
+        """Do nothing: there is nothing to open."""
 
     def read(self, group: str) -> Iterator[Readings]:
-        """All values, block by block; a ramp is a step further than the last time."""
+        """Yield all values, block by block; a ramp is a step further than the last time."""
         if self._ramps:
             self._values = (self._values + 1) % load.WRAP
         for part, names in self._blocks:
             yield dict(zip(names, self._values[part].tolist(), strict=True))
 
     def write(self, point: Point, value: Value) -> Readings:
-        """A setpoint takes what it is given."""
+        """Accept the value as it is."""
         return {point.name: value}
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
-def _point(kind: Kind, index: int) -> Point:
+def _point(kind: LoadKind, index: int) -> Point:
     name = load.point(index)
     match kind:
-        case Kind.ramp:
+        case LoadKind.ramp:
             fields = _lower(load.LIMITS | load.DEADBANDS)
             return Point(name=name, rtyp=RecordType.ai, group="all", prec=3, **fields)
-        case Kind.setpoint:
+        case LoadKind.setpoint:
             return Point(name=name, rtyp=RecordType.ao, prec=3)
-        case Kind.described:
+        case LoadKind.described:
             return Point(name=name, rtyp=RecordType.ai, group="all", prec=3, **_lower(load.described(index)))
 
 

@@ -23,9 +23,13 @@ SEVERITIES = {"HHSV": "MAJOR", "HSV": "MINOR", "LSV": "MINOR", "LLSV": "MAJOR"}
 DEADBANDS = {"MDEL": 0.5, "ADEL": 0.5}
 
 
-class Kind(StrEnum):
-    """ramp: inputs that change at a rate, with LIMITS and DEADBANDS; setpoint: outputs that take a put at once;
-    described: inputs that rest, each with the fields of ``described``."""
+class LoadKind(StrEnum):
+    """A kind of records.
+
+    ramp       inputs that change at a rate, with LIMITS and DEADBANDS
+    setpoint   outputs that accept a put at once
+    described  inputs that do not change, each with the fields of ``described``
+    """
 
     ramp = "ramp"
     setpoint = "setpoint"
@@ -36,32 +40,32 @@ class Kind(StrEnum):
 class Load:
     """What to serve: so many records of a kind. ``rate``: changes of each record in a second (ramp)."""
 
-    kind: Kind
+    kind: LoadKind
     count: int
     rate: float = 1.0
 
     def arguments(self) -> list[str]:
-        """For the command line of a server."""
+        """Return it as the command line of a server."""
         return [self.kind, str(self.count), str(self.rate)]
 
     @property
     def names(self) -> list[str]:
-        """The names of all records."""
+        """Return the names of all records."""
         return [f"{PREFIX}{INSTRUMENT}:{point(index)}" for index in range(self.count)]
 
 
 def point(index: int) -> str:
-    """The last part of a record's name."""
+    """Return the last part of a record's name."""
     return f"{index:05d}"
 
 
 def first_value(index: int) -> int:
-    """Where a record's ramp begins."""
+    """Return where a record's ramp begins."""
     return index * 7919 % WRAP
 
 
 def described(index: int) -> dict[str, str | float]:
-    """Fields that differ from record to record, as they do in a rack."""
+    """Return fields that differ from record to record, as they do in a rack."""
     return {
         "DESC": f"channel {index} of the bench",
         "EGU": f"u{index}",
@@ -75,17 +79,17 @@ def described(index: int) -> dict[str, str | float]:
 
 
 def begin() -> Load:
-    """For a server, after its imports: say that they are done, and return what to serve."""
+    """Report that the imports of a server are done, and return what to serve."""
     kind, count, rate = sys.argv[1:]
     sys.stdout.write(f"begin {time.monotonic()}\n")
     sys.stdout.flush()
-    return Load(Kind(kind), int(count), float(rate))
+    return Load(LoadKind(kind), int(count), float(rate))
 
 
 def follow_bench() -> threading.Event:
-    """For a server: end with the bench; the event is set when its clients are connected.
+    """End this server with the bench; return an event that is set when its clients are connected.
 
-    A server that its load drives to the limit waits for that: nobody would ever get connected to it.
+    A server that its load saturates waits for that: no client would ever get connected to it.
     """
     connected = threading.Event()
 

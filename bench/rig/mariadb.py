@@ -23,7 +23,7 @@ START_S = 30.0
 
 
 class Server:
-    """One server, which can be started any number of times on the same data."""
+    """A server, which can be started any number of times on the same data."""
 
     def __init__(self, directory: Path, options: Sequence[str] = ()) -> None:
         self.port = free_port()
@@ -42,13 +42,16 @@ class Server:
 
     @property
     def log(self) -> str:
+        """Return what it wrote to its log."""
         return (self._directory / "log").read_text(errors="replace")
 
     @property
     def running(self) -> bool:
+        """Return True while its process runs."""
         return self._process is not None and self._process.poll() is None
 
     def start(self, *options: str, wait: bool = True) -> None:
+        """Start it; with ``wait`` return when it accepts commands."""
         command = (
             program("mariadbd"), "--no-defaults", f"--datadir={self._directory}/data",
             f"--socket={self._socket}", f"--pid-file={self._directory}/pid", "--bind-address=127.0.0.1",
@@ -62,37 +65,40 @@ class Server:
             self.wait()
 
     def wait(self) -> None:
-        """Until it takes commands."""
+        """Wait until it accepts commands."""
         deadline = time.monotonic() + START_S
         while True:
             with suppress(pymysql.Error, OSError):
                 self.execute("SELECT 1 FROM mysql.user LIMIT 1")
                 return
             assert self.running, f"mariadbd ended:\n{self.log[-3000:]}"
-            assert time.monotonic() < deadline, f"mariadbd takes no commands:\n{self.log[-3000:]}"
+            assert time.monotonic() < deadline, f"mariadbd accepts no commands:\n{self.log[-3000:]}"
             time.sleep(0.05)
 
     def stop(self) -> None:
+        """Stop it in order."""
         self._end(signal.SIGTERM)
 
     def kill9(self) -> None:
+        """Kill it with SIGKILL."""
         self._end(signal.SIGKILL)
 
     def freeze(self) -> None:
-        """It answers nothing, but its connections stay open."""
+        """Stop its process: it answers nothing, but its connections stay open."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
+        """Let its process go on."""
         self._signal(signal.SIGCONT)
 
     def url(self, database: str, *others: Server, user: str = USER, password: str = PASSWORD) -> str:
-        """Of this server, and of others as further nodes."""
+        """Return the URL of a database here, with other servers as further nodes."""
         hosts = ",".join(f"127.0.0.1:{server.port}" for server in (self, *others))
         quoted = password.replace("@", "%40").replace("/", "%2F")
         return f"mysql+pymysql://{user}:{quoted}@{hosts}/{database}"
 
     def execute(self, *statements: str, database: str | None = None) -> list[tuple[Any, ...]]:
-        """As administrator; the rows of the last statement."""
+        """Execute statements as administrator; returns the rows of the last one."""
         connection = pymysql.connect(
             user="root", database=database, autocommit=True, charset="utf8mb4", defer_connect=True
         )
@@ -105,7 +111,7 @@ class Server:
                 return list(cursor.fetchall())
 
     def create(self, database: str) -> str:
-        """A database and its user; the URL."""
+        """Create a database and its user; returns the URL."""
         self.execute(
             f"CREATE DATABASE {database}",
             f"GRANT ALL ON {database}.* TO {USER}@'%' IDENTIFIED BY '{PASSWORD}'",
@@ -134,11 +140,12 @@ class Server:
 
 
 def program(name: str) -> str:
+    """Return the path of a program of MariaDB."""
     found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     assert found, f"{name} is not on this computer: install the Debian packages mariadb-server, galera-4 and rsync"
     return found
 
 
 def _as_user() -> list[str]:
-    """Root gives up its rights: mariadbd refuses them, and so does the rsync of a state transfer."""
+    """Return the command by which root gives up its rights: mariadbd and the rsync of a state transfer refuse it."""
     return ["setpriv", "--reuid=mysql", "--regid=mysql", "--clear-groups"] if os.geteuid() == 0 else []

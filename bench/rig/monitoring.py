@@ -1,4 +1,4 @@
-"""Measures a server that sends the updates of ramps to counting clients; for ``monitors`` and ``fanout``."""
+"""The measurement of a server that sends the updates of ramps to counting clients (``monitors``, ``fanout``)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from bench.rig.servers import Peer, serve
 from bench.rig.table import Column, Figures
 from bench.rig.updates import Updates
 
-FIRST_VALUES = 30.0  # s that clients wait for the first value of each channel
-SETTLE = 2.0  # s between the first values and the measurement
+# Seconds that clients wait for the first value of each channel
+FIRST_VALUES = 30.0
+# Seconds between the first values and the measurement
+SETTLE = 2.0
 
 COLUMNS = (
     Column("cpu", "CPU, cores", 3, ratio=True),
@@ -30,7 +32,7 @@ COLUMNS = (
 
 
 def measure(peer: Peer, load: Load, clients: int, seconds: float) -> Figures:
-    """CPU of the server and what the clients got of all updates, over some seconds."""
+    """Measure the CPU of the server, and what the clients got of all updates, over some seconds."""
     seconds = min(seconds, SHORT) if peer.saturates else seconds
     with serve(peer, load) as server, ExitStack() as stack:
         circuits = [stack.enter_context(Circuit(server.port)) for _ in range(clients)]

@@ -1,4 +1,4 @@
-"""Starts one server at a time on a private port of the loopback, and accounts for what its process uses."""
+"""Servers on private ports of the loopback, one at a time, and what their processes use."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ from bench.rig.load import Load
 ROOT = Path(__file__).absolute().parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rackioc-bench"
 PYTHONSOFTIOC = "softioc>=4.6,<5"
-STOP = 20.0  # s after which a server that was told to stop is killed
-START = 180.0  # s until a server must serve; caproto takes 2 ms for a record with fields
+# Seconds after which a server that was asked to stop is killed
+STOP = 20.0
+# Seconds until a server must serve; caproto takes 2 ms for a record with fields
+START = 180.0
 
 
 class NotAvailable(Exception):
-    """A peer or a tool that cannot be had here; the text is the reason."""
+    """A peer or a tool that is not available here; the text is the reason."""
 
 
 class Failed(Exception):
-    """A server that did not do what was asked; the text says what."""
+    """A server or a tool that did not do what was asked; the text says what."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Peer:
 
 
 @dataclass(frozen=True)
-class Server:
+class PeerServer:
     """A server that serves. ``start_seconds``: from the end of its imports until it answered for its last record."""
 
     process: subprocess.Popen[str]
@@ -57,11 +59,11 @@ class Server:
     start_seconds: float
 
     def cpu(self) -> float:
-        """Seconds of processor time so far."""
+        """Return the seconds of processor time so far."""
         return cpu(self.process.pid)
 
     def rss(self) -> float:
-        """Resident memory in kB."""
+        """Return the resident memory in kB."""
         return rss(self.process.pid)
 
     def clients_are_connected(self) -> None:
@@ -72,8 +74,8 @@ class Server:
 
 
 @contextmanager
-def serve(peer: Peer, load: Load) -> Iterator[Server]:
-    """The server of a peer, from the moment when it serves the whole load until it is killed."""
+def serve(peer: Peer, load: Load) -> Iterator[PeerServer]:
+    """Yield the server of a peer, from the moment when it serves the whole load; kill it in the end."""
     command = [peer.python(), "-P", "-m", f"bench.peers.{peer.key}", *load.arguments()]
     own = environment()
     with tempfile.TemporaryDirectory() as folder, launch(command, folder, own) as (process, log):
@@ -81,15 +83,15 @@ def serve(peer: Peer, load: Load) -> Iterator[Server]:
             began = float(_wait(process, log, r"^begin (\S+)$").group(1))
             port = int(own["EPICS_CA_SERVER_PORT"])
             answer = client.search(port, load.names[-1], START)
-            yield Server(process, answer, own, time.monotonic() - began)
+            yield PeerServer(process, answer, own, time.monotonic() - began)
         except (TimeoutError, ConnectionError) as error:
             tail = log.read_text(errors="replace").strip().splitlines()[-1:]
-            raise Failed(f"{error}{'; its last words: ' if tail else ''}{''.join(tail)}") from error
+            raise Failed(f"{error}{'; the last line of its log: ' if tail else ''}{''.join(tail)}") from error
 
 
 @contextmanager
 def launch(command: list[str], folder: str, own: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], Path]]:
-    """A process in ``folder``, where its log is; stopped in the end."""
+    """Yield a process in ``folder`` and the file of its log; stop it in the end."""
     log = Path(folder) / "log"
     with log.open("w") as out:
         process = subprocess.Popen(
@@ -107,22 +109,22 @@ def launch(command: list[str], folder: str, own: dict[str, str]) -> Iterator[tup
 
 
 def _wait(process: subprocess.Popen[str], log: Path, pattern: str) -> re.Match[str]:
-    """What a process writes sooner or later."""
+    """Wait until a process writes something, and return the match."""
     deadline = time.monotonic() + START
     while (found := re.search(pattern, log.read_text(errors="replace"), re.MULTILINE)) is None:
         if process.poll() is not None or time.monotonic() > deadline:
-            raise TimeoutError("it did not start")
+            raise TimeoutError(f"it did not start within {START:g} s")
         time.sleep(0.002)
     return found
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, with Channel Access on free ports of the loopback alone."""
+    """Return this process's environment, with Channel Access on free ports of the loopback alone."""
     return os.environ | {"PYTHONPATH": str(ROOT)} | loopback.environment()
 
 
 def cpu(pid: int) -> float:
-    """Processor time of a process in seconds, user and system, of all threads.
+    """Return the processor time of a process in seconds, user and system, of all threads.
 
     From the process's own clock (clock_getcpuclockid): /proc/PID/stat counts the same in steps of 10 ms.
     """
@@ -130,18 +132,18 @@ def cpu(pid: int) -> float:
 
 
 def thread_cpu(pid: int) -> float:
-    """Processor time of a process's first thread in seconds."""
+    """Return the processor time of a process's first thread in seconds."""
     return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def rss(pid: int) -> float:
-    """Resident memory of a process in kB."""
+    """Return the resident memory of a process in kB."""
     return float(psutil.Process(pid).memory_info().rss) / 1024
 
 
 @cache
 def _own_environment() -> str:
-    """The interpreter of pythonSoftIOC's environment, which is made on first use."""
+    """Return the interpreter of pythonSoftIOC's environment, which is made on first use."""
     folder = CACHE / "pythonsoftioc"
     python = str(folder / "bin" / "python")
     try:

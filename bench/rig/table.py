@@ -1,4 +1,4 @@
-"""Prints what a contest found, as a markdown table."""
+"""The result of a comparison as a markdown table."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
-    """What was measured of one server: one set of figures for each run, or the reason why there is none."""
+class TableRow:
+    """What was measured of one server: a set of figures for each run, or the reason why there is none."""
 
     title: str
     runs: Sequence[Figures | None] = ()
@@ -35,11 +35,16 @@ class Row:
 
 
 def show(
-    title: str, columns: Sequence[Column], rows: Sequence[Row], reference: Row | None, goal: str, head: str = "server"
+    title: str,
+    columns: Sequence[Column],
+    rows: Sequence[TableRow],
+    reference: TableRow | None,
+    goal: str,
+    head: str = "server",
 ) -> None:
     """Print the medians of all rows, and beside them those of the ratios, each taken within a round.
 
-    ``head``: what the rows are.
+    ``head`` says what the rows are.
     """
     heads = [head, "runs"]
     for column in columns:
@@ -53,7 +58,7 @@ def show(
     typer.echo(f"\nGoal: {goal}")
 
 
-def _cells(row: Row, columns: Sequence[Column], reference: Row | None) -> list[str]:
+def _cells(row: TableRow, columns: Sequence[Column], reference: TableRow | None) -> list[str]:
     runs = [run for run in row.runs if run is not None]
     if not runs:
         return [row.title, "0", row.reason]
@@ -68,7 +73,7 @@ def _cells(row: Row, columns: Sequence[Column], reference: Row | None) -> list[s
 
 
 def _median(values: Sequence[float]) -> float:
-    """The median of what was measured; NaN stands for what was not."""
+    """Return the median of what was measured; NaN stands for what was not."""
     measured = [value for value in values if not math.isnan(value)]
     return median(measured) if measured else math.nan
 

@@ -1,4 +1,4 @@
-"""What a counting client received, and what it says about a server."""
+"""The updates that a counting client received, and what follows from them about a server."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ import numpy.typing as npt
 
 from bench.rig.load import WRAP
 
-EPICS_EPOCH = 631152000  # s from 1970 to 1990
+# Seconds from 1970 to 1990
+EPICS_EPOCH = 631152000
 
 
 @dataclass(frozen=True)
 class Updates:
-    """Updates in the order of their coming: channel number, value, alarm, the IOC's stamp, when it came (s)."""
+    """Updates in the order in which they came.
+
+    channel   number of the channel
+    sent      the IOC's time stamp (s since 1970 UTC)
+    received  when the update came (s since 1970 UTC)
+    """
 
     channel: npt.NDArray[np.uint32]
     value: npt.NDArray[np.float64]
@@ -26,38 +32,38 @@ class Updates:
         return len(self.channel)
 
     def between(self, begin: float, end: float) -> Updates:
-        """Those that came in a time."""
+        """Return those that came in a span of time."""
         return self._where((self.received >= begin) & (self.received < end))
 
     def stamped(self, begin: float, end: float) -> Updates:
-        """Those that the IOC stamped in a time, whenever they came."""
+        """Return those that the IOC stamped in a span of time, whenever they came."""
         return self._where((self.sent >= begin) & (self.sent < end))
 
     def latency(self, quantile: float) -> float:
-        """Milliseconds from the IOC's stamp to here that this share of the updates did not exceed."""
+        """Return the milliseconds from the IOC's stamp to here that this share of the updates did not exceed."""
         return 1e3 * float(np.quantile(self.received - self.sent, quantile)) if len(self) else float("nan")
 
     def in_alarm(self) -> float:
-        """The share of the updates that came with an alarm."""
+        """Return the share of the updates that came with an alarm."""
         return float((self.severity > 0).mean()) if len(self) else float("nan")
 
     def lost(self) -> int:
-        """How many values of the ramps are missing between two that came."""
+        """Return how many values of the ramps are missing between two that came."""
         steps = self._steps()
         return int((steps - 1)[steps > 0].sum())
 
     def repeated(self) -> int:
-        """How many updates brought a value that had come before."""
+        """Return how many updates brought a value that had come before."""
         return int((self._steps() == 0).sum())
 
     def newest(self, channels: int) -> npt.NDArray[np.float64]:
-        """The last value of each channel; NaN where none came."""
+        """Return the last value of each channel; NaN where none came."""
         values = np.full(channels, np.nan)
         values[self.channel] = self.value  # of equal indices the last one stays
         return values
 
     def first_after(self, moment: float, channels: int) -> float:
-        """Seconds until all channels have had an update that was stamped after a moment; infinite if not all had."""
+        """Return the seconds until all channels had an update stamped after a moment; infinity if not all had."""
         fresh = self.sent >= moment
         when = np.full(channels, np.inf)
         np.minimum.at(when, self.channel[fresh], self.received[fresh])
@@ -69,7 +75,7 @@ class Updates:
         )
 
     def _steps(self) -> npt.NDArray[np.float64]:
-        """From one value of a channel to its next."""
+        """Return the steps from one value of a channel to its next."""
         order = np.argsort(self.channel, kind="stable")
         channel, value = self.channel[order], self.value[order]
         same = channel[1:] == channel[:-1]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from conformance.client import CaClient
 from conformance.points import all_kinds, kinds, pv
-from conformance.session import Session
 from drivers.base import Point
 
 POINTS: tuple[Point, ...] = all_kinds("access")
@@ -26,14 +26,15 @@ NAMES = (
 )
 
 
-def run(session: Session) -> None:
+def run(client: CaClient) -> None:
+    """Run the cases."""
     wanted = {(name, tail): f"{pv(f'access:{name}')}{tail}" for name, _, _ in kinds() for tail in NAMES}
-    channels = session.connect(wanted.values())
+    channels = client.connect(wanted.values())
     for (name, tail), full in wanted.items():
         channel = channels.get(full)
         key = f"access/{name}/{tail or 'plain'}"
         if channel is None:
-            session.emit(key, {"connects": False})
+            client.emit(key, {"connects": False})
         else:
             about = {"native": channel.native, "count": channel.count, "announced": channel.rights}
-            session.emit(key, {"connects": True, **about})
+            client.emit(key, {"connects": True, **about})

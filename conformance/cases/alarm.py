@@ -7,8 +7,8 @@ from typing import Any
 
 from conformance import libca
 from conformance.cases.monitor import step
+from conformance.client import CaClient
 from conformance.points import ANALOG, BINARY, LONG, MULTI, with_source
-from conformance.session import Session
 from drivers.base import Point, Severity
 
 NONE, MINOR, MAJOR, INVALID = Severity
@@ -104,38 +104,39 @@ STATES = tuple(_states())
 POINTS: tuple[Point, ...] = tuple(each for _, point in (*NUMBERS, *STATES) for each in with_source(point))
 
 
-def run(session: Session) -> None:
+def run(client: CaClient) -> None:
+    """Run the cases."""
     for name, point in NUMBERS:
         for ramp, values in RAMPS.items():
             key = f"alarm/{point.rtyp.name}/{name}/hyst {point.hyst:g}/{ramp}"
             _steps(
-                session, key, point, [f"{value:g}" for value in values if point.rtyp in ANALOG or value == int(value)]
+                client, key, point, [f"{value:g}" for value in values if point.rtyp in ANALOG or value == int(value)]
             )
     for name, point in STATES:
         allowed = STATE_STEPS if point.rtyp in MULTI else tuple(value for value in STATE_STEPS if value != "2")
-        _steps(session, f"alarm/{point.rtyp.name}/{name}", point, allowed)
+        _steps(client, f"alarm/{point.rtyp.name}/{name}", point, allowed)
         if not point.rtyp.writable:
-            _beyond(session, f"alarm/{point.rtyp.name}/{name}", point)
+            _beyond(client, f"alarm/{point.rtyp.name}/{name}", point)
 
 
-def _steps(session: Session, key: str, point: Point, values: list[str] | tuple[str, ...]) -> None:
-    """The alarm after each value, and all the events of a subscription to alarms alone."""
-    channel = session.channel(point.name)
-    before = session.get(channel, libca.STS + channel.native)
-    session.emit(f"{key}/before", before)
-    with session.monitor(channel, libca.STS + channel.native, libca.ALARM) as monitor:
-        session.fence()
+def _steps(client: CaClient, key: str, point: Point, values: list[str] | tuple[str, ...]) -> None:
+    """Set values, and observe the alarm after each and all events of a subscription to alarms alone."""
+    channel = client.channel(point.name)
+    before = client.get(channel, libca.STS + channel.native)
+    client.emit(f"{key}/before", before)
+    with client.monitor(channel, libca.STS + channel.native, libca.ALARM) as monitor:
+        client.fence()
         for number, value in enumerate(values):
-            step(session, point.name, point.rtyp, value)
-            session.emit(f"{key}/{number:02}:{value}", session.get(channel, libca.STS + channel.native))
-        session.fence()
-        session.emit(f"{key}/events", {"events": monitor.take()})
+            step(client, point.name, point.rtyp, value)
+            client.emit(f"{key}/{number:02}:{value}", client.get(channel, libca.STS + channel.native))
+        client.fence()
+        client.emit(f"{key}/events", {"events": monitor.drain()})
 
 
-def _beyond(session: Session, key: str, point: Point) -> None:
-    """An instrument may report a state for which there is no word."""
-    channel = session.channel(point.name)
+def _beyond(client: CaClient, key: str, point: Point) -> None:
+    """Set a state for which there is no word: an instrument may report one."""
+    channel = client.channel(point.name)
     for value in ("5", "15", "16", "0"):
-        step(session, point.name, point.rtyp, value)
+        step(client, point.name, point.rtyp, value)
         for dbr in (libca.STS + libca.ENUM, libca.STS + libca.STRING):
-            session.emit(f"{key}/beyond/{value}/{libca.DBR_NAMES[dbr]}", session.get(channel, dbr))
+            client.emit(f"{key}/beyond/{value}/{libca.DBR_NAMES[dbr]}", client.get(channel, dbr))

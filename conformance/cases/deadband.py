@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from conformance import libca
 from conformance.cases.monitor import step
+from conformance.client import CaClient
 from conformance.points import ANALOG, LONG, with_source
-from conformance.session import Session
 from drivers.base import Point
 
 DEADBANDS = (-1.0, 0.0, 1.5, 2.0)
@@ -26,31 +26,32 @@ POINTS: tuple[Point, ...] = tuple(each for point in RECORDS.values() for each in
 MASKS = (libca.VALUE, libca.LOG, libca.VALUE | libca.LOG, libca.ALARM)
 
 
-def run(session: Session) -> None:
+def run(client: CaClient) -> None:
+    """Run the cases."""
     for (rtyp, deadband), point in RECORDS.items():
-        channel = session.channel(point.name)
+        channel = client.channel(point.name)
         for number, pattern in enumerate(PATTERNS):
             if rtyp in LONG and not all(value.removeprefix("-").isdigit() for value in pattern):
                 continue
-            step(session, point.name, rtyp, "0")
+            step(client, point.name, rtyp, "0")
             key = f"deadband/{rtyp.name}/{deadband:g}/{number:02}:{','.join(pattern)}"
-            _pattern(session, key, point, channel.native, pattern)
+            _pattern(client, key, point, channel.native, pattern)
 
 
-def _pattern(session: Session, key: str, point: Point, native: int, pattern: tuple[str, ...]) -> None:
-    """The values and alarms that each mask brings, step by step; the first event of a subscription is left out."""
-    channel = session.channel(point.name)
+def _pattern(client: CaClient, key: str, point: Point, native: int, pattern: tuple[str, ...]) -> None:
+    """Observe the values and alarms that each mask brings, step by step, without the first event."""
+    channel = client.channel(point.name)
     with (
-        session.monitor(channel, libca.STS + native, MASKS[0]) as value,
-        session.monitor(channel, libca.STS + native, MASKS[1]) as log,
-        session.monitor(channel, libca.STS + native, MASKS[2]) as both,
-        session.monitor(channel, libca.STS + native, MASKS[3]) as alarm,
+        client.monitor(channel, libca.STS + native, MASKS[0]) as value,
+        client.monitor(channel, libca.STS + native, MASKS[1]) as log,
+        client.monitor(channel, libca.STS + native, MASKS[2]) as both,
+        client.monitor(channel, libca.STS + native, MASKS[3]) as alarm,
     ):
-        session.fence()
+        client.fence()
         for monitor in (value, log, both, alarm):
-            monitor.take()
+            monitor.drain()
         for number, number_text in enumerate(pattern):
-            step(session, point.name, point.rtyp, number_text)
-            session.fence()
-            events = {"V": value.take(), "L": log.take(), "VL": both.take(), "A": alarm.take()}
-            session.emit(f"{key}/{number}", dict(events))
+            step(client, point.name, point.rtyp, number_text)
+            client.fence()
+            events = {"V": value.drain(), "L": log.drain(), "VL": both.drain(), "A": alarm.drain()}
+            client.emit(f"{key}/{number}", dict(events))

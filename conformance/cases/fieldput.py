@@ -8,9 +8,9 @@ from typing import Any
 
 from conformance import libca
 from conformance.cases.monitor import step
+from conformance.client import Aspects, CaChannel, CaClient, Monitor
 from conformance.libca import ALARM, LOG, PROPERTY, VALUE
 from conformance.points import ANALOG, BINARY, LONG, MULTI, TEXT, all_kinds, full, kinds, pv, with_source
-from conformance.session import Aspects, Channel, Monitor, Session
 from drivers.base import Point, RecordType
 
 Put = tuple[str, int, list[Any]]
@@ -76,7 +76,7 @@ def _states(rtyp: RecordType) -> Iterator[Put]:
 
 
 def puts(rtyp: RecordType) -> list[Put]:
-    """What is put to a record's fields, one after another."""
+    """Return what is put to a record's fields, one after another."""
     own: Iterator[Put] = iter(())
     if rtyp.numeric:
         own = _numeric(rtyp)
@@ -103,118 +103,117 @@ POINTS: tuple[Point, ...] = (
 )
 
 
-def run(session: Session) -> None:
-    session.connect(
+def run(client: CaClient) -> None:
+    """Run the cases."""
+    client.connect(
         f"{pv(f'fieldput:{name}')}.{field}"
         for name, rtyp, _ in kinds()
         for field in dict.fromkeys(put[0] for put in puts(rtyp))
     )
     for name, rtyp, _ in kinds():
         for number, put in enumerate(puts(rtyp)):
-            _put(session, name, rtyp, number, put)
-    _process(session)
-    _disabled(session)
+            _put(client, name, rtyp, number, put)
+    _process(client)
+    _disabled(client)
     for point in ACK.values():
-        _acknowledge(session, point)
+        _acknowledge(client, point)
 
 
-def _put(session: Session, name: str, rtyp: RecordType, number: int, put: Put) -> None:
-    """One put to a field of a record that stands at its start, and all that it does; then the field is put back."""
+def _put(client: CaClient, name: str, rtyp: RecordType, number: int, put: Put) -> None:
+    """Put to a field of a record in its first state, observe all that follows, and put the field back."""
     field, dbr, values = put
     text = values[0] if len(values) == 1 else bytes(values).decode("latin-1")
     key = f"fieldput/{name}/{field}/{number:03} {libca.TYPES[dbr]} {text!r}"
-    record = session.channel(f"fieldput:{name}")
-    channel = session.connect([f"{record.name}.{field}"]).get(f"{record.name}.{field}")
+    record = client.channel(f"fieldput:{name}")
+    channel = client.connect([f"{record.name}.{field}"]).get(f"{record.name}.{field}")
     if channel is None:
-        session.emit(key, {"connects": False})
+        client.emit(key, {"connects": False})
     elif "w" not in channel.access:
-        session.emit(key, {"connects": True, "put": session.put_wait(channel, dbr, values)})
+        client.emit(key, {"connects": True, "put": client.put_wait(channel, dbr, values)})
     else:
-        step(session, f"fieldput:{name}", rtyp, START.get(rtyp, "3"))
-        before = session.get(channel, channel.native, 0)
-        session.emit(key, {"connects": True, **_effects(session, record, channel, dbr, values)})
-        session.put_wait(channel, channel.native, before.get("value", []))
+        step(client, f"fieldput:{name}", rtyp, START.get(rtyp, "3"))
+        before = client.get(channel, channel.native, 0)
+        client.emit(key, {"connects": True, **_effects(client, record, channel, dbr, values)})
+        client.put_wait(channel, channel.native, before.get("value", []))
 
 
-def _effects(session: Session, record: Channel, channel: Channel, dbr: int, values: list[Any]) -> Aspects:
+def _effects(client: CaClient, record: CaChannel, channel: CaChannel, dbr: int, values: list[Any]) -> Aspects:
     with ExitStack() as stack:
-        monitors = _watch(session, stack, record, channel)
-        outcome = session.put_wait(channel, dbr, values)
-        session.fence()
-        events = {name: monitor.take() for name, monitor in monitors.items()}
+        monitors = _watch(client, stack, record, channel)
+        outcome = client.put_wait(channel, dbr, values)
+        client.fence()
+        events = {name: monitor.drain() for name, monitor in monitors.items()}
     return {
         "put": outcome,
-        "field": session.get(channel, channel.native, 0),
-        "record": session.get(record, libca.CTRL + record.native),
-        "text": session.get(record, libca.STRING),
+        "field": client.get(channel, channel.native, 0),
+        "record": client.get(record, libca.CTRL + record.native),
+        "text": client.get(record, libca.STRING),
         **events,
     }
 
 
-def _watch(session: Session, stack: ExitStack, record: Channel, field: Channel) -> dict[str, Monitor]:
-    """Subscriptions to the record and to the field, one for each mask, with their first events gone."""
+def _watch(client: CaClient, stack: ExitStack, record: CaChannel, field: CaChannel) -> dict[str, Monitor]:
+    """Subscribe to the record and to the field, once for each mask, and remove the first events."""
     masks = {"value": VALUE, "log": LOG, "alarm": ALARM, "property": PROPERTY}
     monitors = {
-        f"{whose}'s {name}": stack.enter_context(session.monitor(channel, libca.STS + channel.native, mask, 1))
+        f"{whose}'s {name}": stack.enter_context(client.monitor(channel, libca.STS + channel.native, mask, 1))
         for whose, channel in (("record", record), ("field", field))
         for name, mask in masks.items()
     }
-    session.fence()
+    client.fence()
     for monitor in monitors.values():
-        monitor.take()
+        monitor.drain()
     return monitors
 
 
-def _process(session: Session) -> None:
-    """PROC by a client: base reads an input anew, and writes an output again."""
+def _process(client: CaClient) -> None:
+    """Put to PROC: base reads an input anew, and writes an output again."""
     for name, rtyp, _ in kinds():
-        variant = "" if rtyp.states else ":bare"  # a setpoint without states takes nothing
-        record = session.channel(f"fieldput:{name}{variant}")
-        proc = session.connect([f"{record.name}.PROC"]).get(f"{record.name}.PROC")
+        variant = "" if rtyp.states else ":bare"  # a setpoint without states accepts nothing
+        record = client.channel(f"fieldput:{name}{variant}")
+        proc = client.connect([f"{record.name}.PROC"]).get(f"{record.name}.PROC")
         key = f"fieldput/{name}/PROC"
         if proc is None:
-            session.emit(f"{key}/undefined", {"connects": False})
-            session.emit(f"{key}/defined", {"connects": False})
+            client.emit(f"{key}/undefined", {"connects": False})
+            client.emit(f"{key}/defined", {"connects": False})
             continue
         for when in ("undefined", "defined"):
-            with session.monitor(record, libca.TIME + record.native, VALUE | ALARM) as monitor:
-                session.fence()
-                monitor.take()
-                outcome = session.put_wait(proc, L, [1])
-                session.fence()
-                effects = {"put": outcome, "events": monitor.take(), "field": session.get(proc, L)}
-                session.emit(f"{key}/{when}", {"connects": True, **effects})
-            step(session, f"fieldput:{name}{variant}", rtyp, START.get(rtyp, "3"))
+            with client.monitor(record, libca.TIME + record.native, VALUE | ALARM) as monitor:
+                client.fence()
+                monitor.drain()
+                outcome = client.put_wait(proc, L, [1])
+                client.fence()
+                effects = {"put": outcome, "events": monitor.drain(), "field": client.get(proc, L)}
+                client.emit(f"{key}/{when}", {"connects": True, **effects})
+            step(client, f"fieldput:{name}{variant}", rtyp, START.get(rtyp, "3"))
 
 
-def _disabled(session: Session) -> None:
-    """DISP forbids puts to all fields but itself; DISA equal to DISV keeps a record from processing."""
+def _disabled(client: CaClient) -> None:
+    """Disable records: DISP refuses puts to all fields but itself; DISA equal to DISV stops the processing."""
     for rtyp, point in HELD.items():
-        record = session.channel(point.name)
+        record = client.channel(point.name)
         names = [f"{record.name}.{field}" for field in ("DISP", "DESC", "DISA", "PROC")]
-        channels = session.connect(names)
+        channels = client.connect(names)
         key = f"fieldput/{rtyp.name}/disabled"
-        step(session, point.name, rtyp, START[rtyp])
+        step(client, point.name, rtyp, START[rtyp])
         for field, value in (("DISP", 1), ("DISP", 0), ("DISA", 1), ("DISA", 0)):
             switch = channels.get(f"{record.name}.{field}")
-            outcome = session.put_wait(switch, L, [value]) if switch else "not served"
-            session.emit(f"{key}/{field}={value}/switch", {"put": outcome})
-            by_callback = {"put": session.put_wait(record, S, ["0"])}
-            session.emit(
-                f"{key}/{field}={value}/callback", by_callback | {"after": session.get(record, libca.STS + S)}
-            )
-            plain = session.put(record, S, ["1"])
-            session.emit(f"{key}/{field}={value}/plain", plain | {"after": session.get(record, libca.STS + S)})
+            outcome = client.put_wait(switch, L, [value]) if switch else "not served"
+            client.emit(f"{key}/{field}={value}/switch", {"put": outcome})
+            by_callback = {"put": client.put_wait(record, S, ["0"])}
+            client.emit(f"{key}/{field}={value}/callback", by_callback | {"after": client.get(record, libca.STS + S)})
+            plain = client.put(record, S, ["1"])
+            client.emit(f"{key}/{field}={value}/plain", plain | {"after": client.get(record, libca.STS + S)})
             if desc := channels.get(f"{record.name}.DESC"):
-                session.emit(f"{key}/{field}={value}/DESC", {"put": session.put_wait(desc, S, [f"{field} {value}"])})
+                client.emit(f"{key}/{field}={value}/DESC", {"put": client.put_wait(desc, S, [f"{field} {value}"])})
 
 
-def _acknowledge(session: Session, point: Point) -> None:
-    """Alarms by hand: what an alarm handler does with DBR_PUT_ACKT and DBR_PUT_ACKS."""
-    record = session.channel(point.name)
+def _acknowledge(client: CaClient, point: Point) -> None:
+    """Acknowledge alarms as an alarm handler does, with DBR_PUT_ACKT and DBR_PUT_ACKS."""
+    record = client.channel(point.name)
     ackt, acks, both = libca.DBR["PUT_ACKT"], libca.DBR["PUT_ACKS"], libca.DBR["STSACK_STRING"]
     names = [f"{record.name}.{field}" for field in ("ACKS", "ACKT")]
-    channels = session.connect(names)
+    channels = client.connect(names)
     steps: list[tuple[str, int, Any]] = [
         *(("drive", 0, value) for value in ("0", "15", "25", "15", "0")),
         *(("put", acks, value) for value in (0, 1, 2)),
@@ -230,19 +229,19 @@ def _acknowledge(session: Session, point: Point) -> None:
     ]
     with ExitStack() as stack:
         monitors = {
-            "record": stack.enter_context(session.monitor(record, both, ALARM)),
-            **{name[-4:]: stack.enter_context(session.monitor(each, E, VALUE)) for name, each in channels.items()},
+            "record": stack.enter_context(client.monitor(record, both, ALARM)),
+            **{name[-4:]: stack.enter_context(client.monitor(each, E, VALUE)) for name, each in channels.items()},
         }
-        session.fence()
+        client.fence()
         for number, (what, dbr, value) in enumerate(steps):
             key = f"ack/{point.rtyp.name}/{number:02} {what} {libca.DBR_NAMES[dbr] if dbr else 'to'} {value}"
             outcome: Aspects = {}
             if what == "drive":
-                step(session, point.name, point.rtyp, value)
+                step(client, point.name, point.rtyp, value)
             elif what == "put":
-                outcome = {"put": session.put_wait(record, dbr, [value])}
+                outcome = {"put": client.put_wait(record, dbr, [value])}
             else:
-                outcome = session.put(record, dbr, [value])
-            session.fence()
-            events = {name: monitor.take() for name, monitor in monitors.items()}
-            session.emit(key, {**outcome, "after": session.get(record, both), **events})
+                outcome = client.put(record, dbr, [value])
+            client.fence()
+            events = {name: monitor.drain() for name, monitor in monitors.items()}
+            client.emit(key, {**outcome, "after": client.get(record, both), **events})

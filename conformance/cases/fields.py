@@ -8,10 +8,10 @@ from pathlib import Path
 from epicscorelibs.path import base_path
 
 from conformance import libca
-from conformance.cases.get import give_value
+from conformance.cases.get import set_value
+from conformance.client import Aspects, CaChannel, CaClient
 from conformance.database import WORDS
 from conformance.points import all_kinds, kinds, pv
-from conformance.session import Aspects, Channel, Session
 from drivers.base import Point, RecordType
 
 POINTS: tuple[Point, ...] = all_kinds("fields")
@@ -34,7 +34,7 @@ IMPORTANT = frozenset(
 
 
 def names(rtyp: RecordType) -> list[str]:
-    """The fields of a record type, those that are texts also as long strings, and what is no field."""
+    """Return the fields of a record type, those that are texts also as long strings, and what is no field."""
     directory = Path(base_path) / "dbd"
     text = "".join((directory / file).read_text() for file in ("dbCommon.dbd", f"{rtyp.name}Record.dbd"))
     fields = _FIELD.findall(text)
@@ -42,31 +42,32 @@ def names(rtyp: RecordType) -> list[str]:
     return [*dict.fromkeys([*(name for name, _ in fields), "RTYP", *long, "VAL$", "RTYP$", "TIME$", "NOSUCH"])]
 
 
-def run(session: Session) -> None:
+def run(client: CaClient) -> None:
+    """Run the cases."""
     for name, rtyp, _ in kinds():
-        give_value(session, f"fields:{name}", rtyp)
+        set_value(client, f"fields:{name}", rtyp)
     wanted = {
         (f"{name}{variant}", field): f"{pv(f'fields:{name}{variant}')}.{field}"
         for name, rtyp, _ in kinds()
         for variant in ("", ":bare")
         for field in names(rtyp)
     }
-    channels = session.connect(wanted.values())
+    channels = client.connect(wanted.values())
     for (name, field), full in wanted.items():
         channel = channels.get(full)
-        session.emit(f"fields/{name}/{field}", {"served": False} if channel is None else _read(session, channel))
+        client.emit(f"fields/{name}/{field}", {"served": False} if channel is None else _read(client, channel))
 
 
-def _read(session: Session, channel: Channel) -> Aspects:
-    """The field as its own type, as text, with its properties and with its time."""
+def _read(client: CaClient, channel: CaChannel) -> Aspects:
+    """Read a field as its own type, as text, with its properties and with its time."""
     native = channel.native
     return {
         "served": True,
         "native": libca.TYPES[native],
         "elements": channel.count,
         "access": channel.access,
-        "plain": session.get(channel, native, 0),
-        "STRING": session.get(channel, libca.STRING),
-        "CTRL": session.get(channel, libca.CTRL + native),
-        "TIME_STRING": session.get(channel, libca.TIME + libca.STRING),
+        "plain": client.get(channel, native, 0),
+        "STRING": client.get(channel, libca.STRING),
+        "CTRL": client.get(channel, libca.CTRL + native),
+        "TIME_STRING": client.get(channel, libca.TIME + libca.STRING),
     }

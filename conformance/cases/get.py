@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from conformance import libca
+from conformance.client import CaChannel, CaClient
 from conformance.points import ANALOG, BANK, BINARY, LONG, MULTI, TEXT, all_kinds, full, kinds, with_source
-from conformance.session import Channel, Session
 from drivers.base import Point, RecordType
 
 FIRST = (
@@ -52,85 +52,86 @@ POINTS: tuple[Point, ...] = (
 )
 
 
-def run(session: Session) -> None:
+def run(client: CaClient) -> None:
+    """Run the cases."""
     for name, rtyp, _ in kinds():
         for variant in ("", ":bare"):
             point = f"get:{name}{variant}"
-            _every_type(session, f"{name}{variant}", point, "undefined")
+            _every_type(client, f"{name}{variant}", point, "undefined")
             if variant and rtyp.states and rtyp.writable:
-                continue  # a setpoint without states takes nothing
-            give_value(session, point, rtyp)
-            _every_type(session, f"{name}{variant}", point, "defined")
-            _counts(session, f"{name}{variant}", point)
-    _arrays(session)
-    _numbers(session)
-    _precisions(session)
+                continue  # a setpoint without states accepts nothing
+            set_value(client, point, rtyp)
+            _every_type(client, f"{name}{variant}", point, "defined")
+            _counts(client, f"{name}{variant}", point)
+    _arrays(client)
+    _numbers(client)
+    _precisions(client)
 
 
-def _every_type(session: Session, name: str, point: str, when: str) -> None:
-    channel = session.channel(point)
-    session.emit(
+def _every_type(client: CaClient, name: str, point: str, when: str) -> None:
+    channel = client.channel(point)
+    client.emit(
         f"get/{name}/{when}/channel", {"native": channel.native, "count": channel.count, "access": channel.access}
     )
     for dbr in ALL_TYPES:
-        session.emit(f"get/{name}/{when}/{libca.DBR_NAMES[dbr]}", session.get(session.channel(point), dbr))
+        client.emit(f"get/{name}/{when}/{libca.DBR_NAMES[dbr]}", client.get(client.channel(point), dbr))
 
 
-def give_value(session: Session, point: str, rtyp: RecordType) -> None:
+def set_value(client: CaClient, point: str, rtyp: RecordType) -> None:
     """Bring a record to a value for the first time."""
     if rtyp is RecordType.waveform:
-        session.set(f"{point}:Src", 3)
+        client.set(f"{point}:Src", 3)
     elif rtyp is RecordType.stringout:
-        session.set_text(point, FIRST[rtyp])
+        client.set_text(point, FIRST[rtyp])
     elif rtyp.writable:
-        session.set(point, float(FIRST[rtyp]))
+        client.set(point, float(FIRST[rtyp]))
     else:
-        session.drive(point, FIRST[rtyp])
+        client.drive(point, FIRST[rtyp])
 
 
-def _counts(session: Session, name: str, point: str) -> None:
-    channel = session.channel(point)
+def _counts(client: CaClient, name: str, point: str) -> None:
+    channel = client.channel(point)
     for label, count in counts(channel).items():
         for dbr, dbr_label in (*enumerate(libca.TYPES), (libca.TIME + channel.native, "TIME_native")):
-            session.emit(f"get/{name}/count {label}/{dbr_label}", session.get(channel, dbr, count))
+            client.emit(f"get/{name}/count {label}/{dbr_label}", client.get(channel, dbr, count))
 
 
-def counts(channel: Channel) -> dict[str, int]:
-    """What a client may ask for: as many as there are, a number, all, more than all."""
+def counts(channel: CaChannel) -> dict[str, int]:
+    """Return what a client may ask for: as many as there are, a number, all, more than all."""
     return {"0": 0, "1": 1, "2": 2, "all": channel.count, "too many": channel.count + 1}
 
 
-def _arrays(session: Session) -> None:
-    """Lengths that change, and a first element elsewhere."""
+def _arrays(client: CaClient) -> None:
+    """Read arrays of changing lengths, and with another first element."""
     for name in ("waveform_DOUBLE", "waveform_LONG", "waveform_STRING"):
-        channel = session.channel(f"get:{name}")
+        channel = client.channel(f"get:{name}")
         whole = len(BANK["DOUBLE"])
         for first, number in ((0, 1), (0, whole), (3, 2), (5, 3), (0, 4)):
-            session.set(f"get:{name}:Off", first)
-            session.set(f"get:{name}:Src", number)
+            client.set(f"get:{name}:Off", first)
+            client.set(f"get:{name}:Src", number)
             for count in (0, 1, whole):
                 for dbr, label in (*enumerate(libca.TYPES), (libca.TIME + channel.native, "TIME_native")):
                     key = f"get/{name}/from {first} number {number}/count {count}/{label}"
-                    session.emit(key, session.get(channel, dbr, count))
+                    client.emit(key, client.get(channel, dbr, count))
 
 
-def _numbers(session: Session) -> None:
-    """One number in every plain type and its limits in every CTRL type."""
+def _numbers(client: CaClient) -> None:
+    """Read one number in every plain type and its limits in every CTRL type."""
     for rtyp, numbers in ((RecordType.ai, NUMBERS), (RecordType.longin, LONGS)):
         point = f"get:to:{rtyp.name}"
         for number in numbers:
-            session.drive(point, number)
+            client.drive(point, number)
             for dbr in range(7):
-                session.emit(
-                    f"convert/{rtyp.name}/{number}/{libca.DBR_NAMES[dbr]}", session.get(session.channel(point), dbr)
+                client.emit(
+                    f"convert/{rtyp.name}/{number}/{libca.DBR_NAMES[dbr]}", client.get(client.channel(point), dbr)
                 )
 
 
-def _precisions(session: Session) -> None:
+def _precisions(client: CaClient) -> None:
     for precision in PRECISIONS:
         point = f"get:prec{precision}"
         for number in PRECISION_NUMBERS:
-            session.drive(point, number)
+            client.drive(point, number)
             for dbr in (libca.STRING, libca.TIME + libca.STRING):
                 key = f"text/prec{precision}/{number}/{libca.DBR_NAMES[dbr]}"
-                session.emit(key, session.get(session.channel(point), dbr))
+                client.emit(key, client.get(client.channel(point), dbr))

@@ -7,9 +7,9 @@ from itertools import pairwise, product
 
 from conformance import libca
 from conformance.cases.get import counts
+from conformance.client import Aspects, CaChannel, CaClient, Monitor
 from conformance.libca import ALARM, LOG, MASKS, VALUE
 from conformance.points import all_kinds, kinds
-from conformance.session import Aspects, Channel, Monitor, Session
 from drivers.base import Point, RecordType
 
 POINTS: tuple[Point, ...] = all_kinds("monitor")
@@ -33,115 +33,116 @@ STEPS: dict[RecordType, tuple[str, ...]] = {
 }
 
 
-def run(session: Session) -> None:
+def run(client: CaClient) -> None:
+    """Run the cases."""
     for name, rtyp, _ in kinds():
-        _masks(session, name, f"monitor:{name}", rtyp)
-        if not (rtyp.states and rtyp.writable):  # a setpoint without states takes nothing
-            _masks(session, f"{name}:bare", f"monitor:{name}:bare", rtyp)
-        _types(session, name, f"monitor:{name}", rtyp)
-        _counts(session, name, f"monitor:{name}", rtyp)
-        _stamps(session, name, f"monitor:{name}", rtyp)
-    _put_types(session)
+        _masks(client, name, f"monitor:{name}", rtyp)
+        if not (rtyp.states and rtyp.writable):  # a setpoint without states accepts nothing
+            _masks(client, f"{name}:bare", f"monitor:{name}:bare", rtyp)
+        _types(client, name, f"monitor:{name}", rtyp)
+        _counts(client, name, f"monitor:{name}", rtyp)
+        _stamps(client, name, f"monitor:{name}", rtyp)
+    _put_types(client)
 
 
-def step(session: Session, point: str, rtyp: RecordType, value: str) -> None:
+def step(client: CaClient, point: str, rtyp: RecordType, value: str) -> None:
     """Bring a record to a value in the way that its type allows."""
     if rtyp is RecordType.waveform:
-        session.set(f"{point}:Src", float(value))
+        client.set(f"{point}:Src", float(value))
     elif not rtyp.writable:
-        session.drive(point, value)
+        client.drive(point, value)
     elif rtyp is RecordType.stringout:
-        session.set_text(point, value)
+        client.set_text(point, value)
     else:
-        session.set(point, float(value))
+        client.set(point, float(value))
 
 
-def _masks(session: Session, name: str, point: str, rtyp: RecordType) -> None:
-    """All masks at once: from the first event, before any value, through the steps."""
-    channel = session.channel(point)
+def _masks(client: CaClient, name: str, point: str, rtyp: RecordType) -> None:
+    """Subscribe with all masks at once: from the first event, before any value, through the steps."""
+    channel = client.channel(point)
     with ExitStack() as stack:
         monitors = {
-            libca.mask_name(mask): stack.enter_context(session.monitor(channel, libca.TIME + channel.native, mask, 0))
+            libca.mask_name(mask): stack.enter_context(client.monitor(channel, libca.TIME + channel.native, mask, 0))
             for mask in ALL_MASKS
         }
-        session.fence()
-        _emit(session, f"monitor/{name}/mask", "begin", monitors)
+        client.fence()
+        _emit(client, f"monitor/{name}/mask", "begin", monitors)
         for number, value in enumerate(STEPS[rtyp]):
-            step(session, point, rtyp, value)
-            session.fence()
-            _emit(session, f"monitor/{name}/mask", f"{number}:{value}", monitors)
+            step(client, point, rtyp, value)
+            client.fence()
+            _emit(client, f"monitor/{name}/mask", f"{number}:{value}", monitors)
 
 
-def _emit(session: Session, key: str, when: str, monitors: dict[str, Monitor]) -> None:
+def _emit(client: CaClient, key: str, when: str, monitors: dict[str, Monitor]) -> None:
     for name, monitor in monitors.items():
-        session.emit(f"{key}-{name}/{when}", _events(monitor))
+        client.emit(f"{key}-{name}/{when}", _events(monitor))
 
 
 def _events(monitor: Monitor) -> Aspects:
-    return {"status": monitor.status, "events": monitor.take()}
+    return {"status": monitor.status, "events": monitor.drain()}
 
 
-def _types(session: Session, name: str, point: str, rtyp: RecordType) -> None:
-    """Every DBR type, some at a time: base empties one queue after another."""
-    channel = session.channel(point)
+def _types(client: CaClient, name: str, point: str, rtyp: RecordType) -> None:
+    """Subscribe in every DBR type, some at a time: base empties one queue after another."""
+    channel = client.channel(point)
     for some in (range(20), [dbr for dbr in range(20, len(libca.DBR_NAMES)) if dbr not in PUT_TYPES]):
         with ExitStack() as stack:
             monitors = {
-                libca.DBR_NAMES[dbr]: stack.enter_context(session.monitor(channel, dbr, VALUE | ALARM, 1))
+                libca.DBR_NAMES[dbr]: stack.enter_context(client.monitor(channel, dbr, VALUE | ALARM, 1))
                 for dbr in some
             }
-            session.fence()
-            _emit(session, f"monitor/{name}/type", "begin", monitors)
-            step(session, point, rtyp, STEPS[rtyp][2])
-            session.fence()
-            _emit(session, f"monitor/{name}/type", "change", monitors)
-            step(session, point, rtyp, STEPS[rtyp][0])
+            client.fence()
+            _emit(client, f"monitor/{name}/type", "begin", monitors)
+            step(client, point, rtyp, STEPS[rtyp][2])
+            client.fence()
+            _emit(client, f"monitor/{name}/type", "change", monitors)
+            step(client, point, rtyp, STEPS[rtyp][0])
 
 
-def _put_types(session: Session) -> None:
-    """The types that only a put has, in a subscription: a server that hangs up here does so at each new try."""
-    channel = session.channel("monitor:ai")
+def _put_types(client: CaClient) -> None:
+    """Subscribe in the types that only a put has: a server that closes the connection does so at each new try."""
+    channel = client.channel("monitor:ai")
     for dbr in PUT_TYPES:
-        with session.monitor(channel, dbr, VALUE | ALARM, 1) as monitor:
-            session.fence()
-            session.emit(f"monitor/ai/type-{libca.DBR_NAMES[dbr]}/begin", _events(monitor))
+        with client.monitor(channel, dbr, VALUE | ALARM, 1) as monitor:
+            client.fence()
+            client.emit(f"monitor/ai/type-{libca.DBR_NAMES[dbr]}/begin", _events(monitor))
 
 
-def _counts(session: Session, name: str, point: str, rtyp: RecordType) -> None:
-    channel = session.channel(point)
+def _counts(client: CaClient, name: str, point: str, rtyp: RecordType) -> None:
+    channel = client.channel(point)
     native = ("TIME_native", libca.TIME + channel.native)
     for (label, count), (dbr_label, dbr) in product(
         counts(channel).items(), (("STRING", libca.STRING), ("DOUBLE", libca.DOUBLE), native)
     ):
-        with session.monitor(channel, dbr, VALUE, count) as monitor:
-            session.fence()
+        with client.monitor(channel, dbr, VALUE, count) as monitor:
+            client.fence()
             key = f"monitor/{name}/count {label}/{dbr_label}"
-            session.emit(f"{key}/begin", _events(monitor))
-            step(session, point, rtyp, STEPS[rtyp][2])
-            session.fence()
-            session.emit(f"{key}/change", _events(monitor))
-        step(session, point, rtyp, STEPS[rtyp][0])
+            client.emit(f"{key}/begin", _events(monitor))
+            step(client, point, rtyp, STEPS[rtyp][2])
+            client.fence()
+            client.emit(f"{key}/change", _events(monitor))
+        step(client, point, rtyp, STEPS[rtyp][0])
 
 
-def _stamps(session: Session, name: str, point: str, rtyp: RecordType) -> None:
-    """A get shows the stamp of the last event, and stamps move on."""
-    channel = session.channel(point)
+def _stamps(client: CaClient, name: str, point: str, rtyp: RecordType) -> None:
+    """Check that a get shows the stamp of the last event, and that stamps move on."""
+    channel = client.channel(point)
     dbr = libca.TIME + channel.native
     stamps = []
-    with session.monitor(channel, dbr, VALUE | LOG | ALARM) as monitor:
-        session.fence()
-        monitor.take()
+    with client.monitor(channel, dbr, VALUE | LOG | ALARM) as monitor:
+        client.fence()
+        monitor.drain()
         for value in STEPS[rtyp]:
-            step(session, point, rtyp, value)
-            session.fence()
-            events = monitor.take()
-            stamps.append(_stamp_of(session, channel, dbr))
+            step(client, point, rtyp, value)
+            client.fence()
+            events = monitor.drain()
+            stamps.append(_stamp_of(client, channel, dbr))
             if events:
                 same = events[-1].get("stamp") == stamps[-1]
-                session.emit(f"stamp/{name}/{len(stamps)}/get", {"same as the event's": same})
-    session.emit(f"stamp/{name}/order", {"rising": all(a < b for a, b in pairwise(stamps))})
+                client.emit(f"stamp/{name}/{len(stamps)}/get", {"same as the event's": same})
+    client.emit(f"stamp/{name}/order", {"rising": all(a < b for a, b in pairwise(stamps))})
 
 
-def _stamp_of(session: Session, channel: Channel, dbr: int) -> tuple[int, int]:
-    stamp: tuple[int, int] = session.get(channel, dbr).get("stamp", (0, 0))
+def _stamp_of(client: CaClient, channel: CaChannel, dbr: int) -> tuple[int, int]:
+    stamp: tuple[int, int] = client.get(channel, dbr).get("stamp", (0, 0))
     return stamp

@@ -6,8 +6,8 @@ from typing import Any
 
 from conformance import libca
 from conformance.cases.monitor import step
+from conformance.client import Aspects, CaClient
 from conformance.points import all_kinds, full, kinds
-from conformance.session import Aspects, Session
 from drivers.base import Point, RecordType
 
 TEXTS = (
@@ -71,51 +71,52 @@ POINTS: tuple[Point, ...] = (
 START = {"stringout": "start", "bo": "0", "mbbo": "0", "ao": "7", "longout": "7"}
 
 
-def run(session: Session) -> None:
+def run(client: CaClient) -> None:
+    """Run the cases."""
     for name, rtyp, _ in kinds():
         if rtyp.writable:
             free = {"ao": "free:ao", "longout": "free:longout"}.get(name, name)
-            _values(session, name, f"put:{free}", rtyp)
+            _values(client, name, f"put:{free}", rtyp)
         else:
-            _input(session, name, f"put:{name}")
-    _limits(session)
+            _input(client, name, f"put:{name}")
+    _limits(client)
 
 
-def _values(session: Session, name: str, point: str, rtyp: RecordType) -> None:
+def _values(client: CaClient, name: str, point: str, rtyp: RecordType) -> None:
     for dbr, values in VALUES.items():
         for value in values:
             for wait in (False, True):
-                step(session, point, rtyp, START[name])
-                _put(session, f"put/{name}/{libca.TYPES[dbr]}/{value!r}", point, dbr, [value], wait=wait)
+                step(client, point, rtyp, START[name])
+                _put(client, f"put/{name}/{libca.TYPES[dbr]}/{value!r}", point, dbr, [value], wait=wait)
     for dbr, values_of_array in ARRAYS.items():
         for wait in (False, True):
-            step(session, point, rtyp, START[name])
-            _put(session, f"put/{name}/array of {libca.TYPES[dbr]}", point, dbr, values_of_array, wait=wait)
+            step(client, point, rtyp, START[name])
+            _put(client, f"put/{name}/array of {libca.TYPES[dbr]}", point, dbr, values_of_array, wait=wait)
 
 
-def _input(session: Session, name: str, point: str) -> None:
-    """What a client can do to an input or an array, each plain type once."""
-    channel = session.channel(point)
+def _input(client: CaClient, name: str, point: str) -> None:
+    """Do what a client can do to an input or an array, each plain type once."""
+    channel = client.channel(point)
     for dbr, values in VALUES.items():
-        _put(session, f"put/{name}/{libca.TYPES[dbr]}", point, dbr, values[1:2], wait=True)
+        _put(client, f"put/{name}/{libca.TYPES[dbr]}", point, dbr, values[1:2], wait=True)
     if channel.count > 1:
-        _put(session, f"put/{name}/array of DOUBLE", point, libca.DOUBLE, [1.0, 2.0], wait=True)
+        _put(client, f"put/{name}/array of DOUBLE", point, libca.DOUBLE, [1.0, 2.0], wait=True)
 
 
-def _put(session: Session, key: str, point: str, dbr: int, values: Any, *, wait: bool) -> None:
-    """The put's own outcome, and what the record says of itself afterwards."""
-    channel = session.channel(point)
+def _put(client: CaClient, key: str, point: str, dbr: int, values: Any, *, wait: bool) -> None:
+    """Put, and observe the outcome and what the record shows afterwards."""
+    channel = client.channel(point)
     native = libca.TIME + channel.native
-    before = session.get(channel, native, 0)
-    outcome: Aspects = {"put": session.put_wait(channel, dbr, values)} if wait else session.put(channel, dbr, values)
-    after = session.get(session.channel(point), native, 0)
+    before = client.get(channel, native, 0)
+    outcome: Aspects = {"put": client.put_wait(channel, dbr, values)} if wait else client.put(channel, dbr, values)
+    after = client.get(client.channel(point), native, 0)
     if outcome["put"] not in ("NORMAL", []):
         outcome["kept"] = before.get("value") == after.get("value")
-    session.emit(f"{key}/{'callback' if wait else 'plain'}", outcome | {"after": after})
+    client.emit(f"{key}/{'callback' if wait else 'plain'}", outcome | {"after": after})
 
 
-def _limits(session: Session) -> None:
+def _limits(client: CaClient) -> None:
     for (rtyp, name), point in LIMIT_POINTS.items():
         for value in LIMIT_VALUES:
-            step(session, point.name, rtyp, "5")
-            _put(session, f"put/{rtyp.name}/limits {name}/{value!r}", point.name, libca.DOUBLE, [value], wait=True)
+            step(client, point.name, rtyp, "5")
+            _put(client, f"put/{rtyp.name}/limits {name}/{value!r}", point.name, libca.DOUBLE, [value], wait=True)

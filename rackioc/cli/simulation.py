@@ -55,10 +55,10 @@ def sim_technix(
     control_path: ControlOption = CONTROL,
 ) -> None:
     """Put one simulated generator on a serial line, for any program that speaks its protocol. Stop with Ctrl+C."""
-    from sim import technix
+    from sim.technix import fake
 
     typer.echo(f"GEN listens at {port}; faults: rackioc sim fault GEN help --control-path {control_path}")
-    technix.serve(str(port), str(control_path), technix.Generator())
+    fake.serve(str(port), str(control_path))
 
 
 @command(app, "fault")
@@ -77,14 +77,15 @@ def sim_fault(
 
 def _simulate(path: Path, control_path: Path, *, large: bool = False) -> None:
     from rackioc import banner
-    from sim.caen_boards import demo_crate, large_crate
+    from sim.caen.boards import large_crate
     from sim.rack import Rack
 
     loaded = load(path)
-    rack = Rack(loaded.raw, control_path=str(control_path), crate=large_crate if large else demo_crate)
+    options = {"caen": {"crate": large_crate}} if large else {}
     try:
+        rack = Rack(loaded.raw, control_path=str(control_path), options=options)
         rack.plug()
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise CommandError(str(error)) from error
     try:
         serve(loaded, with_archiver=True, banner=banner.text(loaded, control_path))

@@ -14,7 +14,7 @@ import pydantic
 import pytest
 
 import drivers
-from archiver.settings import Archive
+from archiver.settings import ArchiveSettings
 from drivers.base import DeviceError, Driver, Point, Reading, RecordType, Severity
 from ioc.putcheck import STRING_SIZE
 from ioc.site import NAME_SIZE
@@ -25,7 +25,7 @@ NAMES = sorted(each.name for each in pkgutil.iter_modules(drivers.__path__) if e
 KEYS: dict[str, dict[str, Any]] = {
     "caen": {"system": "SY4527", "link": "TCPIP", "host": "contract", "username": "u", "password": "p"},
     "se521": {"serial": "C1"},
-    "technix": {"full_scale": {"voltage_kv": 100, "current_ma": 50}},
+    "technix": {"port": "line", "full_scale": {"voltage_kv": 100, "current_ma": 50}},
 }
 UNITLESS = ("TripInt", "TripExt", "FanSpeed")  # the crate gives none
 
@@ -33,8 +33,8 @@ UNITLESS = ("TripInt", "TripExt", "FanSpeed")  # the crate gives none
 @contextmanager
 def connected(name: str, folder: Path) -> Iterator[tuple[Driver, Rack]]:
     keys = dict(KEYS[name])
-    if name == "technix":
-        keys["port"] = str(folder / "line")
+    if "port" in keys:
+        keys["port"] = str(folder / keys["port"])
     if name == "caen":
         keys["channels"] = {2: [0, 1], 4: [0], 8: [0, 1]}
     kind: type[Driver] = import_module(f"drivers.{name}").DRIVER
@@ -91,7 +91,7 @@ def test_the_example_can_be_read_and_put(driver: Driver) -> None:
 
 
 def test_the_tables_that_an_instrument_fills_are_the_archives(driver: Driver) -> None:
-    assert driver.tables <= {field.name for field in dataclasses.fields(Archive)}
+    assert driver.tables <= {field.name for field in dataclasses.fields(ArchiveSettings)}
 
 
 def test_names_are_unique_and_fit(driver: Driver) -> None:

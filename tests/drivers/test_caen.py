@@ -28,8 +28,9 @@ from drivers.base import (
 )
 from drivers.caen import DRIVER, Caen, Config
 from drivers.caen.bits import BITS
-from sim.caen import Mode, Param, Type
-from sim.caen_fake import CrateFake
+from sim.caen.fake import CrateFake
+from sim.caen.header import Mode, Type
+from sim.caen.parameters import Param
 from sim.rack import Rack
 
 KEYS = {"system": "SY4527", "link": "TCPIP", "host": "crate", "username": "admin", "password": "hunter2"}

@@ -10,8 +10,8 @@ import pytest
 from drivers.base import Reading, Readings, Severity, Status
 from drivers.caen import Caen, Config
 from drivers.caen.config import Limits, RelativeAlarms
-from sim.caen import Channel
-from sim.caen_fake import CrateFake
+from sim.caen.channel import Channel
+from sim.caen.fake import CrateFake
 from sim.rack import Rack
 
 KEYS = {"system": "SY4527", "link": "TCPIP", "host": "crate", "username": "admin", "password": "hunter2"}

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from sim.caen import float32
-from sim.caen_abi import LIBRARY
-from sim.caen_fake import CrateFake
+from sim.caen.fake import CrateFake
+from sim.caen.library import LIBRARY
+from sim.caen.parameters import float32
 from sim.rack import Rack
 
 KEYS = {

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from sim.caen import Channel, Code, Crate, CrateError, float32, status_bits
-from sim.caen_boards import demo_crate
+from sim.caen.boards import demo_crate
+from sim.caen.channel import Channel
+from sim.caen.crate import Crate
+from sim.caen.header import Code, status_bits
+from sim.caen.parameters import CrateError, float32
 
 ON, UP, DOWN, OVC, OVV, UNV, VMAX, DISABLED, TRIP = 0x1, 0x2, 0x4, 0x8, 0x10, 0x20, 0x80, 0x100, 0x200
 

@@ -7,12 +7,12 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from sim.control import Control, send
-from sim.fake import CommandError, Fake
+from sim.fake import Clock, CommandError, Fake, Keys
 
 
 @dataclass
@@ -33,6 +33,10 @@ class KettleFake(Fake[Kettle]):
     driver = "kettle"
     there = True
 
+    @classmethod
+    def of(cls, keys: Keys, clock: Clock) -> Self:
+        return cls(Kettle(), clock)
+
     def plug(self) -> None:
         self.there = True
 
@@ -40,7 +44,7 @@ class KettleFake(Fake[Kettle]):
         self.there = False
 
 
-class Clock:
+class Time:
     now = 0.0
 
     def __call__(self) -> float:
@@ -48,12 +52,12 @@ class Clock:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> Time:
+    return Time()
 
 
 @pytest.fixture
-def kettle(clock: Clock) -> KettleFake:
+def kettle(clock: Time) -> KettleFake:
     return KettleFake(Kettle(), clock)
 
 
@@ -82,7 +86,7 @@ def test_it_lists_instruments_and_helps(path: str) -> None:
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("K2 plug", "there is no fake instrument K2; there are K1"),
+        ("K2 plug", "K2 is not a simulated instrument; there are: K1"),
         ("K1 explode", "explode is not a command of a kettle; see help"),
         ("K1 late", r"usage: late SECONDS \[N\]"),
         ("K1 late soon", r"usage: late SECONDS \[N\]"),

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from rackioc.cli import app, simulation
 from rackioc.config.load import load
 from sim import rack as rack_module
-from sim.caen import Crate
-from sim.caen_boards import demo_crate, large_crate
-from sim.caen_fake import CrateFake
+from sim.caen.boards import demo_crate, large_crate
+from sim.caen.crate import Crate
+from sim.caen.fake import CrateFake
 from sim.rack import Rack
 
 LARGE = Path(rack_module.__file__).with_name("large.yaml")
@@ -45,7 +45,8 @@ def test_its_configuration_has_no_faults_and_is_the_rack_of_the_demo() -> None:
 
 
 def test_a_rack_can_have_it() -> None:
-    fake = Rack(yaml.safe_load(LARGE.read_text())["instruments"], only=["HV1"], crate=large_crate).fakes["HV1"]
+    options = {"caen": {"crate": large_crate}}
+    fake = Rack(yaml.safe_load(LARGE.read_text())["instruments"], only=["HV1"], options=options).fakes["HV1"]
     assert len(fake.model.boards) == 16
 
 

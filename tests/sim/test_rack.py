@@ -14,9 +14,9 @@ import usb.core
 import yaml
 
 from sim import rack as rack_module
-from sim.caen_abi import LIBRARY, NAME
+from sim.caen.library import LIBRARY, NAME
 from sim.control import send
-from sim.rack import Rack
+from sim.rack import Rack, fake_class
 
 
 @pytest.fixture
@@ -90,9 +90,16 @@ def test_a_backend_that_libusb_package_remembers_is_forgotten(instruments: dict[
     assert libusb_package.get_libusb1_backend() is not inside
 
 
+@pytest.mark.parametrize("driver", ["caen", "se521", "technix"])
+def test_a_fake_is_found_by_the_name_of_its_driver(driver: str) -> None:
+    assert fake_class(driver).driver == driver
+
+
 def test_an_instrument_that_has_no_simulation_is_named() -> None:
     with pytest.raises(ValueError, match="there is no simulation of toaster; there is one of caen, se521, technix"):
         Rack({"T": {"driver": "toaster"}})
+    with pytest.raises(ValueError, match="there is no simulation of control"):
+        fake_class("control")
 
 
 def test_a_port_that_is_a_real_device_stops_the_rack_and_undoes_the_rest(instruments: dict[str, Any]) -> None:

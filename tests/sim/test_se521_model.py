@@ -7,7 +7,8 @@ import struct
 import pytest
 
 from sim.fake import CommandError
-from sim.se521 import Thermometer, ThermometerFake
+from sim.se521.fake import ThermometerFake
+from sim.se521.thermometer import Thermometer
 
 ANNOUNCE = bytes.fromhex("4301070000000000")
 

@@ -12,8 +12,9 @@ import pytest
 import usb.core
 import usb.util
 
-from sim.se521 import Thermometer, ThermometerFake
-from sim.usb_bus import UsbBus
+from sim.se521.fake import ThermometerFake
+from sim.se521.thermometer import Thermometer
+from sim.se521.usb_bus import UsbBus
 
 ANNOUNCE = bytes.fromhex("4301070000000000")
 IDENTIFY = bytes.fromhex("07024b0000000003")

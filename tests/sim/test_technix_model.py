@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sim.technix import Generator, TechnixFake
+from sim.technix.fake import TechnixFake
+from sim.technix.generator import Generator
 
 
 class Bench:
@@ -21,8 +22,8 @@ class Bench:
 
     def ask(self, command: str) -> str | None:
         self.fake.advance()
-        answer = self.fake.speaker.answer(command)
-        self.fake.speaker.answered(command)
+        answer = self.fake.protocol.answer(command)
+        self.fake.protocol.answered(command)
         return answer
 
     def pair(self, name: str, pause: float = 0.1) -> None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import pytest
 
 from ioc.ca.message import CREATE_CHAN, HEADER, NORMAL, PUT_FAIL, VERSION, WRITE_NOTIFY
-from sim.technix import WATCHDOG
+from sim.technix.generator import WATCHDOG
 from tests.client import Client
 from tests.system.conftest import GENERATOR, Ioc, Racks
 

@@ -1,4 +1,4 @@
-"""One client's view of one server: connect, get, put, monitor, and a fence that says "all events have come".
+"""A client of one server: connect, get, put, monitor, and a fence after which all events have come.
 
 Every answer is a dict of named aspects, so that two servers can be compared aspect by aspect. What a case observes
 goes to ``emit`` under a key that says what was done.
@@ -22,14 +22,14 @@ from conformance.points import FENCE, pv
 
 Aspects = dict[str, Any]
 
-# Seconds to wait for an answer on the loopback; a server that needs longer is noted as silent
+# Seconds to wait for an answer on the loopback; one that needs longer is recorded as silent
 PATIENCE = 5.0
 # Channels of names that a server does not have are given up when nothing has connected for this long
 QUIET = 2.0
 
 
 @dataclass(eq=False)
-class Channel:
+class CaChannel:
     """A channel of libca; ``rights`` are the access rights in the order in which they were announced."""
 
     name: str
@@ -40,32 +40,35 @@ class Channel:
 
     @property
     def native(self) -> int:
+        """Return the number of its own DBR type."""
         return int(lib.ca_field_type(self.chid))
 
     @property
     def count(self) -> int:
+        """Return the number of its elements."""
         return int(lib.ca_element_count(self.chid))
 
     @property
     def access(self) -> str:
-        """What may be done now: "rw", "r", "w" or nothing."""
+        """Return what may be done now: "rw", "r", "w" or ""."""
         return "r" * bool(lib.ca_read_access(self.chid)) + "w" * bool(lib.ca_write_access(self.chid))
 
 
 @dataclass(eq=False)
 class Monitor:
-    """A subscription; ``take`` hands out what came since the last time."""
+    """A subscription; ``drain`` returns what came since the last time."""
 
     status: str
     evid: c.c_void_p
     events: list[Aspects]
 
-    def take(self) -> list[Aspects]:
+    def drain(self) -> list[Aspects]:
+        """Return and remove the events that have come."""
         taken, self.events[:] = list(self.events), []
         return taken
 
 
-class Session:
+class CaClient:
     """All that a case can do to the server that the environment names."""
 
     def __init__(self, out: TextIO) -> None:
@@ -73,8 +76,8 @@ class Session:
         self._wake = threading.Condition()
         self._waiting: dict[int, Callable[[Aspects], object]] = {}
         self._tokens = itertools.count(1)
-        self._channels: dict[str, Channel] = {}
-        self._by_token: dict[int, Channel] = {}
+        self._channels: dict[str, CaChannel] = {}
+        self._by_token: dict[int, CaChannel] = {}
         self._keys: set[str] = set()
         self._refusals: list[Aspects] = []
         self._fence: Monitor | None = None
@@ -90,16 +93,16 @@ class Session:
         lib.ca_add_exception_event(self._functions[3], None)
 
     def emit(self, key: str, aspects: Aspects) -> None:
-        """Report what was observed. Keys name a case for ever: two of the same would hide one of them."""
+        """Report what was observed. Raises ValueError for a key that was used: one of the two would be hidden."""
         if key in self._keys:
-            raise ValueError(f"case {key} is there twice")
+            raise ValueError(f"two cases have the key {key}")
         self._keys.add(key)
         self._out.write(json.dumps([key, _comparable(aspects)]) + "\n")
 
     # ---- channels ----
 
-    def connect(self, names: Iterable[str]) -> dict[str, Channel]:
-        """The channels of those names that the server has."""
+    def connect(self, names: Iterable[str]) -> dict[str, CaChannel]:
+        """Return those channels of these names that the server has."""
         wanted = [name for name in dict.fromkeys(names) if name not in self._channels]
         for name in wanted:
             self._create(name)
@@ -107,8 +110,8 @@ class Session:
         self._settle([self._channels[name] for name in wanted])
         return {name: self._channels[name] for name in names if self._channels[name].connected}
 
-    def channel(self, point: str) -> Channel:
-        """The channel of a point that both servers must have; waits for a server that closed the connection."""
+    def channel(self, point: str) -> CaChannel:
+        """Return the channel of a point that both servers must have, connected. Raises ConnectionError."""
         name = pv(point)
         if name not in self._channels:
             self._create(name)
@@ -119,13 +122,13 @@ class Session:
 
     # ---- requests ----
 
-    def get(self, channel: Channel, dbr: int, count: int = 1) -> Aspects:
-        """ca_array_get_callback and its answer."""
+    def get(self, channel: CaChannel, dbr: int, count: int = 1) -> Aspects:
+        """Call ca_array_get_callback; returns its answer."""
         self._alive(channel)
         return self._request(channel, lambda token: lib.ca_array_get_callback(dbr, count, channel.chid, *token))
 
-    def put(self, channel: Channel, dbr: int, values: Sequence[Any]) -> Aspects:
-        """ca_array_put; what the server said against it came by the time that a get has been answered."""
+    def put(self, channel: CaChannel, dbr: int, values: Sequence[Any]) -> Aspects:
+        """Call ca_array_put; returns what the server reported against it until a get was answered."""
         self._alive(channel)
         buffer = libca.encode(dbr, values)
         self._refusals.clear()
@@ -135,8 +138,8 @@ class Session:
         self.get(channel, libca.STRING)
         return {"put": list(self._refusals)}
 
-    def put_wait(self, channel: Channel, dbr: int, values: Sequence[Any]) -> str:
-        """ca_array_put_callback; the status delivered when it is completed."""
+    def put_wait(self, channel: CaChannel, dbr: int, values: Sequence[Any]) -> str:
+        """Call ca_array_put_callback; returns the status with which it is completed."""
         self._alive(channel)
         buffer = libca.encode(dbr, values)
         answer = self._request(
@@ -145,19 +148,19 @@ class Session:
         return str(answer["status"])
 
     def drive(self, point: str, value: object) -> None:
-        """Let the instrument say something: the input ``point`` takes it (see points.driven)."""
+        """Let the instrument report a value of the input ``point`` (see points.driven)."""
         self._prepare(f"{point}:Src", libca.STRING, value if isinstance(value, str) else repr(value))
 
     def set(self, point: str, value: float) -> None:
-        """Put a number that both servers should take, to prepare a case."""
+        """Put a number that both servers should accept, to prepare a case."""
         self._prepare(point, libca.DOUBLE, value)
 
     def set_text(self, point: str, value: str) -> None:
-        """Put a text that both servers should take, to prepare a case."""
+        """Put a text that both servers should accept, to prepare a case."""
         self._prepare(point, libca.STRING, value)
 
     def _prepare(self, point: str, dbr: int, value: Any) -> None:
-        """A put that is not the case itself; one that fails is an observation of its own."""
+        """Put what is not the case itself; a failure is an observation of its own."""
         status = self.put_wait(self.channel(point), dbr, [value])
         key = f"prepare/{point}/{value}"
         if status != "NORMAL" and key not in self._keys:
@@ -166,8 +169,8 @@ class Session:
     # ---- monitors ----
 
     @contextmanager
-    def monitor(self, channel: Channel, dbr: int, mask: int, count: int = 1) -> Iterator[Monitor]:
-        """A subscription for the time of a with block."""
+    def monitor(self, channel: CaChannel, dbr: int, mask: int, count: int = 1) -> Iterator[Monitor]:
+        """Yield a subscription, which ends with the block."""
         monitor = self._subscribe(channel, dbr, mask, count)
         try:
             yield monitor
@@ -188,7 +191,7 @@ class Session:
             if self._fence is not None:
                 self._pass_fence(channel, self._fence.events, next(self._fences))
 
-    def _pass_fence(self, channel: Channel, events: list[Aspects], number: int) -> None:
+    def _pass_fence(self, channel: CaChannel, events: list[Aspects], number: int) -> None:
         lib.ca_array_put(libca.LONG, 1, channel.chid, libca.encode(libca.LONG, [number]))
         lib.ca_flush_io()
         if not self._until(lambda: any(event.get("value") == [number] for event in events)):
@@ -196,6 +199,7 @@ class Session:
         events.clear()
 
     def close(self) -> None:
+        """Report lost connections, and end libca's context."""
         drops = max((channel.drops for channel in self._channels.values()), default=0)
         self.emit("log/connections", {"lost": drops, "fences without events": self._lost_fences})
         lib.ca_context_destroy()
@@ -203,10 +207,10 @@ class Session:
     # ---- parts ----
 
     def _create(self, name: str) -> None:
-        channel = self._channels[name] = Channel(name, c.c_void_p())
+        channel = self._channels[name] = CaChannel(name, c.c_void_p())
         self._open(channel)
 
-    def _open(self, channel: Channel) -> None:
+    def _open(self, channel: CaChannel) -> None:
         name = channel.name
         token = next(self._tokens)
         self._by_token[token] = channel
@@ -215,8 +219,8 @@ class Session:
             raise ValueError(f"{name}: {libca.status_name(status)}")
         lib.ca_replace_access_rights_event(channel.chid, self._functions[2])
 
-    def _alive(self, channel: Channel) -> None:
-        """Wait for the channel; one that the server dropped is opened anew, as libca itself would let 10 s pass.
+    def _alive(self, channel: CaChannel) -> None:
+        """Wait for the channel; open one that the server dropped anew, as libca itself would let 10 s pass.
 
         The old one is left to libca: subscriptions hang on it.
         """
@@ -226,9 +230,9 @@ class Session:
             self._open(channel)
             lib.ca_flush_io()
         if not self._until(lambda: channel.connected):
-            raise ConnectionError(f"{channel.name} does not connect")
+            raise ConnectionError(f"{channel.name} did not connect within {PATIENCE:g} s")
 
-    def _settle(self, channels: list[Channel]) -> None:
+    def _settle(self, channels: list[CaChannel]) -> None:
         known, since = -1, time.monotonic()
         while channels and time.monotonic() - since < QUIET:
             number = sum(channel.connected for channel in channels)
@@ -238,7 +242,7 @@ class Session:
                 known, since = number, time.monotonic()
             time.sleep(0.02)
 
-    def _request(self, channel: Channel, send: Callable[[tuple[Any, int]], int]) -> Aspects:
+    def _request(self, channel: CaChannel, send: Callable[[tuple[Any, int]], int]) -> Aspects:
         answers: list[Aspects] = []
         token = self._register(answers.append)
         try:
@@ -254,7 +258,7 @@ class Session:
         finally:
             self._waiting.pop(token, None)
 
-    def _subscribe(self, channel: Channel, dbr: int, mask: int, count: int) -> Monitor:
+    def _subscribe(self, channel: CaChannel, dbr: int, mask: int, count: int) -> Monitor:
         self._alive(channel)
         monitor = Monitor("", c.c_void_p(), [])
         token = self._register(monitor.events.append)
@@ -265,9 +269,9 @@ class Session:
         lib.ca_flush_io()
         return monitor
 
-    def _register(self, take: Callable[[Aspects], object]) -> int:
+    def _register(self, on_answer: Callable[[Aspects], object]) -> int:
         token = next(self._tokens)
-        self._waiting[token] = take
+        self._waiting[token] = on_answer
         return token
 
     def _until(self, condition: Callable[[], bool]) -> bool:
@@ -282,9 +286,9 @@ class Session:
             answer |= {"type": libca.DBR_NAMES[args.type], "count": args.count}
             answer |= libca.decode(args.type, args.count, args.dbr)
         with self._wake:
-            take = self._waiting.get(args.usr or 0)
-            if take is not None:
-                take(answer)
+            on_answer = self._waiting.get(args.usr or 0)
+            if on_answer is not None:
+                on_answer(answer)
             self._wake.notify_all()
 
     def _on_connection(self, args: libca.ConnectionArgs) -> None:
@@ -308,10 +312,10 @@ class Session:
 
 
 def _comparable(observed: Any) -> Any:
-    """The observation with time stamps replaced by what can be compared between two servers."""
+    """Return the observation with time stamps replaced by what can be compared between two servers."""
     if isinstance(observed, dict):
         return {
-            name: libca.judge_stamp(value) if name == "stamp" else _comparable(value)
+            name: libca.comparable_stamp(value) if name == "stamp" else _comparable(value)
             for name, value in observed.items()
         }
     if isinstance(observed, list):

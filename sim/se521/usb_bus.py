@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import errno
+import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 import usb.backend
+import usb.backend.libusb1
 import usb.core
 import usb.util
-
-from sim.se521 import ThermometerFake
 
 INTERFACE = 0
 IN, OUT = 0x81, 0x02
@@ -23,17 +24,35 @@ GET_DESCRIPTOR = (0x80, 0x06)
 OUTPUT_REPORT, FEATURE_REPORT = 2, 3
 
 
+class UsbInstrument(Protocol):
+    """A fake instrument as the bus sees it."""
+
+    serial: str
+    address: int
+
+    @property
+    def there(self) -> bool:
+        """Return True while it is on the bus."""
+
+    def receive(self, report_type: str, report: bytes) -> None:
+        """Receive a report from the host; ``report_type`` is "feature" or "output"."""
+
+    def next_packet(self, address: int, seconds: float) -> bytes | None:
+        """Return the next packet, None when there is none in that time. Raises ConnectionError when it is gone."""
+
+
 @dataclass(eq=False)
 class Attached:
-    """An instrument from one plug to the next: after that its handles are worth nothing."""
+    """An instrument on the bus from one plug to the next; after that its handles are dead."""
 
-    fake: ThermometerFake
+    fake: UsbInstrument
     address: int
     kernel_driver: bool = True
     claimed_by: Handle | None = None
 
     @property
     def there(self) -> bool:
+        """Return True while the instrument is still plugged in as it was."""
         return self.fake.there and self.fake.address == self.address
 
 
@@ -45,14 +64,18 @@ class Handle:
 
 
 class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
-    """Bus 1 with SE521 loggers. Without ``has_out_endpoint`` commands come by control transfer alone."""
+    """Bus 1 with SE521 loggers, as a backend of pyusb, whose docstrings say what each method is for.
 
-    def __init__(self, fakes: list[ThermometerFake], *, has_out_endpoint: bool = True) -> None:
+    Without ``has_out_endpoint`` commands come by control transfer alone.
+    """
+
+    def __init__(self, fakes: Sequence[UsbInstrument], *, has_out_endpoint: bool = True) -> None:
         super().__init__()
         self._endpoints = (IN, OUT) if has_out_endpoint else (IN,)
         self._attached = {fake: Attached(fake, fake.address) for fake in fakes}
 
     def enumerate_devices(self) -> Iterator[Attached]:
+        """Yield the instruments that are there."""
         for fake, device in self._attached.items():
             if fake.address != device.address:
                 self._attached[fake] = Attached(fake, fake.address)
@@ -60,9 +83,10 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
                 yield self._attached[fake]
 
     def get_parent(self, dev: Attached) -> None:
-        return None
+        """Do nothing: no hub is known."""
 
     def get_device_descriptor(self, dev: Attached) -> Any:
+        """Return the device descriptor of a logger."""
         port = 1 + list(self._attached).index(dev.fake)
         return SimpleNamespace(
             bLength=18,
@@ -87,6 +111,7 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
         )
 
     def get_configuration_descriptor(self, dev: Attached, config: int) -> Any:
+        """Return the descriptor of the one configuration. Raises IndexError for others."""
         _index(config, 1)
         return SimpleNamespace(
             bLength=9,
@@ -101,6 +126,7 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
         )
 
     def get_interface_descriptor(self, dev: Attached, intf: int, alt: int, config: int) -> Any:
+        """Return the descriptor of the one interface, a HID. Raises IndexError for others."""
         _index(intf, 1)
         _index(alt, 1)
         return SimpleNamespace(
@@ -117,6 +143,7 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
         )
 
     def get_endpoint_descriptor(self, dev: Attached, ep: int, intf: int, alt: int, config: int) -> Any:
+        """Return the descriptor of an interrupt endpoint. Raises IndexError."""
         _index(ep, len(self._endpoints))
         return SimpleNamespace(
             bLength=7,
@@ -131,25 +158,31 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
         )
 
     def open_device(self, dev: Attached) -> Handle:
+        """Return a handle."""
         _there(dev)
         return Handle(dev)
 
     def close_device(self, dev_handle: Handle) -> None:
+        """Close a handle and release what it claimed."""
         if dev_handle.device.claimed_by is dev_handle:
             dev_handle.device.claimed_by = None
 
     def get_configuration(self, dev_handle: Handle) -> int:
+        """Return the number of the one configuration."""
         _there(dev_handle.device)
         return 1
 
     def set_configuration(self, dev_handle: Handle, config_value: int) -> None:
+        """Accept the configuration, unless the interface is in use."""
         _there(dev_handle.device)
         _free(dev_handle)
 
     def set_interface_altsetting(self, dev_handle: Handle, intf: int, altsetting: int) -> None:
+        """Accept the setting, if the interface is claimed."""
         _claimed(dev_handle)
 
     def claim_interface(self, dev_handle: Handle, intf: int) -> None:
+        """Claim the interface for a handle, unless it is in use."""
         _there(dev_handle.device)
         if intf != INTERFACE:
             raise _error("Entity not found", -5, errno.ENOENT)
@@ -157,28 +190,34 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
         dev_handle.device.claimed_by = dev_handle
 
     def release_interface(self, dev_handle: Handle, intf: int) -> None:
+        """Release the interface."""
         _claimed(dev_handle)
         dev_handle.device.claimed_by = None
 
     def is_kernel_driver_active(self, dev_handle: Handle, intf: int) -> bool:
+        """Return True while the kernel has the interface."""
         _there(dev_handle.device)
         return dev_handle.device.kernel_driver
 
     def detach_kernel_driver(self, dev_handle: Handle, intf: int) -> None:
+        """Take the interface from the kernel."""
         _there(dev_handle.device)
         if not dev_handle.device.kernel_driver:
             raise _error("Entity not found", -5, errno.ENOENT)
         dev_handle.device.kernel_driver = False
 
     def attach_kernel_driver(self, dev_handle: Handle, intf: int) -> None:
+        """Return the interface to the kernel."""
         _there(dev_handle.device)
         _free(dev_handle)
         dev_handle.device.kernel_driver = True
 
     def reset_device(self, dev_handle: Handle) -> None:
+        """Do nothing, if the instrument is there."""
         _there(dev_handle.device)
 
     def clear_halt(self, dev_handle: Handle, ep: int) -> None:
+        """Do nothing, if the interface is claimed."""
         _claimed(dev_handle)
 
     def ctrl_transfer(
@@ -191,6 +230,7 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
         data: array[int],
         timeout: int,
     ) -> int:
+        """Answer a string descriptor, or receive a report; stall at anything else."""
         _there(dev_handle.device)
         high, low = divmod(wValue, 256)
         request = (bmRequestType, bRequest)
@@ -198,20 +238,22 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
             return _fill(data, _string_descriptor(dev_handle.device.fake, low))
         if request == SET_REPORT and high in (OUTPUT_REPORT, FEATURE_REPORT):
             _claimed(dev_handle)
-            dev_handle.device.fake.hear("feature" if high == FEATURE_REPORT else "output", data.tobytes())
+            dev_handle.device.fake.receive("feature" if high == FEATURE_REPORT else "output", data.tobytes())
             return len(data)
         raise _error("Pipe error", -9, errno.EPIPE)
 
     def intr_write(self, dev_handle: Handle, ep: int, intf: int, data: array[int], timeout: int) -> int:
+        """Receive an output report; returns its size."""
         _claimed(dev_handle)
-        dev_handle.device.fake.hear("output", data.tobytes())
+        dev_handle.device.fake.receive("output", data.tobytes())
         return len(data)
 
     def intr_read(self, dev_handle: Handle, ep: int, intf: int, size: array[int], timeout: int) -> int:
+        """Read the next packet into ``size``; returns how many bytes it has. Waits ``timeout`` ms at most."""
         _claimed(dev_handle)
         device = dev_handle.device
         try:
-            packet = device.fake.fetch(device.address, timeout / 1000)
+            packet = device.fake.next_packet(device.address, timeout / 1000)
         except ConnectionError:
             raise _gone() from None
         if packet is None:
@@ -222,13 +264,13 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
 
 
 def _fill(buffer: array[int], data: bytes) -> int:
-    """Put what fits into the buffer; returns how much that was."""
+    """Put what fits into the buffer; returns how many bytes that was."""
     count = min(len(buffer), len(data))
     buffer[:count] = array("B", data[:count])
     return count
 
 
-def _string_descriptor(fake: ThermometerFake, index: int) -> bytes:
+def _string_descriptor(fake: UsbInstrument, index: int) -> bytes:
     strings = {1: "Center Technology", 2: "SE521", 3: fake.serial}
     body = ENGLISH.to_bytes(2, "little") if index == 0 else strings.get(index, "").encode("utf-16-le")
     return bytes([2 + len(body), usb.util.DESC_TYPE_STRING]) + body
@@ -245,7 +287,7 @@ def _there(device: Attached) -> None:
 
 
 def _free(handle: Handle) -> None:
-    """EBUSY as long as the kernel or another handle has the interface."""
+    """Raise EBUSY while the kernel or another handle has the interface."""
     if handle.device.kernel_driver or handle.device.claimed_by not in (None, handle):
         raise _error("Resource busy", -6, errno.EBUSY)
 
@@ -263,3 +305,23 @@ def _gone() -> Exception:
 def _error(sentence: str, libusb: int, number: int) -> Exception:
     error: Exception = usb.core.USBError(sentence, libusb, number)
     return error
+
+
+@contextmanager
+def replaced(bus: UsbBus) -> Iterator[None]:
+    """Put this bus in place of the real one for pyusb in this process."""
+    get_backend = usb.backend.libusb1.get_backend
+    _forget_libusb()
+    usb.backend.libusb1.get_backend = lambda find_library=None: bus
+    try:
+        yield
+    finally:
+        usb.backend.libusb1.get_backend = get_backend
+        _forget_libusb()
+
+
+def _forget_libusb() -> None:
+    """Clear the cache of libusb_package, which keeps the backend that it found first."""
+    package = sys.modules.get("libusb_package")
+    if package is not None:
+        package.get_libusb1_backend.cache_clear()

@@ -1,4 +1,4 @@
-"""Archives that are filled beforehand: so many generated rows over 12,000 PVs, in the order of the PVs."""
+"""Archives that are filled beforehand, with generated rows over 12,000 PVs, in the order of the PVs."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ from archiver.storage.database import open_reader, open_store
 from archiver.storage.sqlite.file import PART
 from archiver.storage.sqlite.store import SETTLE_ROWS
 from archiver.storage.store import StoreError
-from bench.rig.databases import Kind, MariadbDatabases, SqliteFiles, connect
-from bench.rig.load import Kind as Records
-from bench.rig.load import Load
+from bench.rig.databases import Backend, MariadbDatabases, SqliteFiles, connect
+from bench.rig.load import Load, LoadKind
 
-NAMES = Load(Records.ramp, 12_000).names
+NAMES = Load(LoadKind.ramp, 12_000).names
 SECOND_NS = 10**9
 DAY_NS = 86_400 * SECOND_NS
+# Where the rows in order end; those that have just been inserted follow
 END_NS = 1_760_000_000 * SECOND_NS
-"""Where the rows in order end; the ones that have just arrived follow."""
 
+# Scans until SQLite settles for the first time, and nearly to the next time
 ARRIVING = SETTLE_ROWS // len(NAMES) * 15 // 8
-"""Scans until SQLite settles for the first time, and nearly to the next time."""
 
+# The number of a PV (from 1 on) that has so many rows in the last 24 h; of the others each has one a second
 FAST, FAST_ROWS = 6_000, 100_000
-"""The number of a PV (from 1 on) that has so many rows in the last 24 h; of the others each has one a second."""
 
 _SQLITE = """
     INSERT INTO sample_settled (channel_id, smpl_time, severity_id, status_id, float_val)
@@ -41,13 +40,17 @@ _MARIADB = """
     SELECT {channel}, TIMESTAMPADD(MICROSECOND, seq * {spacing}, FROM_UNIXTIME({begin} / 1000000)),
         ({begin} + seq * {spacing}) % 1000000 * 1000, 1, 1, RAND() * 1000
     FROM seq_0_to_{last}"""
+# Rows in one transaction
 _TOGETHER = 1_000_000
-"""Rows in one transaction."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """Rows of one PV: the first one's time, and from each to the next, in ns."""
+    """Rows of one PV.
+
+    begin    time of the first one (ns since 1970 UTC)
+    spacing  from each to the next (ns)
+    """
 
     channel: int
     begin: int
@@ -56,36 +59,36 @@ class Series:
 
 
 def sizes(text: str) -> list[int]:
-    """Of an option such as 1e7,1e8."""
+    """Return the numbers of an option such as 1e7,1e8."""
     try:
         return [int(float(each)) for each in text.split(",")]
     except ValueError:
-        raise typer.BadParameter(f"{text}: numbers of rows, with commas between, such as 1e7,1e8") from None
+        raise typer.BadParameter(f"{text} is not a list of numbers of rows, such as 1e7,1e8") from None
 
 
-def stocked(databases: SqliteFiles | MariadbDatabases, rows: int) -> str:
-    """The URL of an archive with so many rows, filled now unless that was done before."""
+def filled_archive(databases: SqliteFiles | MariadbDatabases, rows: int) -> str:
+    """Return the URL of an archive with so many rows, filled now unless that was done before."""
     name = f"rows_{rows}"
     url = databases.url(name)
     if not _is_filled(url):
         typer.echo(f"filling {rows:,} rows", err=True)
         databases.create(name)
         open_store(url).close()
-        fill = _fill_sqlite if databases.kind is Kind.sqlite else _fill_mariadb
+        fill = _fill_sqlite if databases.kind is Backend.sqlite else _fill_mariadb
         fill(url, _series(rows))
-        _let_arrive(url)
+        _add_recent(url)
     return url
 
 
 def scan(time_ns: int, numbers: Random) -> list[Sample]:
-    """A value of each PV, all at one time."""
+    """Return a value of each PV, all at one time."""
     number = numbers.random
     return [Sample(name, time_ns, number(), 0, "NO_ALARM") for name in NAMES]
 
 
 def _series(rows: int) -> Iterator[Series]:
     if rows < FAST_ROWS + len(NAMES):
-        raise typer.BadParameter(f"{rows:,} rows are too few: at least {FAST_ROWS + len(NAMES):,}")
+        raise typer.BadParameter(f"{rows:,} rows are too few; at least {FAST_ROWS + len(NAMES):,}")
     count, more = divmod(rows - FAST_ROWS, len(NAMES) - 1)
     others = iter([count + 1] * more + [count] * (len(NAMES) - 1 - more))
     for channel in range(1, len(NAMES) + 1):
@@ -97,7 +100,7 @@ def _series(rows: int) -> Iterator[Series]:
 
 
 def _is_filled(url: str) -> bool:
-    """What arrives comes last."""
+    """Return True if the rows that are added last are there."""
     last_ns = END_NS + (ARRIVING - 1) * SECOND_NS
     try:
         with closing(open_reader(url)) as reader:
@@ -122,7 +125,7 @@ def _fill_sqlite(url: str, series: Iterator[Series]) -> None:
 
 
 def _fill_mariadb(url: str, series: Iterator[Series]) -> None:
-    """By the server itself, from its own sequences."""
+    """Let the server generate the rows from its own sequences."""
     with closing(connect(url)) as connection, connection.cursor() as cursor:
         rows = 0
         for each in series:
@@ -137,10 +140,10 @@ def _fill_mariadb(url: str, series: Iterator[Series]) -> None:
         connection.commit()
 
 
-def _let_arrive(url: str) -> None:
-    """Rows that come in scan by scan: first as many as are settled, for that parts the full pages of the filling.
+def _add_recent(url: str) -> None:
+    """Add rows scan by scan: first as many as are settled, for that splits the full pages of the filling.
 
-    Then nearly as many again as may wait: readers find them where they arrived.
+    Then nearly as many again as may wait: readers find them where they were inserted.
     """
     numbers = Random(1)
     with closing(open_store(url)) as store:

@@ -1,4 +1,4 @@
-"""A fake Technix high-voltage generator at the far end of a serial line (manual: RS-232 control protocol)."""
+"""A Technix generator at the far end of a serial line: its protocol, and its faults."""
 
 from __future__ import annotations
 
@@ -6,138 +6,31 @@ import re
 import signal
 import threading
 import time
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Self
 
 from sim.control import Control
-from sim.fake import SPLIT_PAUSE, Clock, CommandError, Fake
+from sim.fake import SPLIT_PAUSE, Clock, CommandError, Fake, Keys
 from sim.pty_port import PtyPort
+from sim.technix.generator import Contact, Generator
 
-TOP = 4095  # full scale on the wire: 12 bits
-WATCHDOG = 5.0  # s without a command: HV off, local mode
-PAUSE = 0.1  # s between the answer to the first command of a pair and the second command
-CHARACTER = 10 / 9600  # s on the wire: start, 8 data bits, stop
-
-
-@dataclass
-class Contact:
-    """A contact worked by a pair of commands: the first closes it, the second releases it, and then it acts."""
-
-    closed: bool = False
-    held: float = 0.0  # s since the first command was answered
-
-    @property
-    def held_long_enough(self) -> bool:
-        return self.held > PAUSE - 1e-6  # a sum of steps
-
-    def close(self) -> None:
-        self.closed, self.held = True, 0.0
-
-    def release(self) -> bool:
-        """Open the contact; True when it acts."""
-        acts = self.closed and self.held_long_enough
-        self.closed = False
-        return acts
-
-
-@dataclass
-class Generator:
-    """Physics and state. Voltages in kV, currents in mA, so that the load is in megaohm; magnitudes only."""
-
-    full_kv: float = 100.0
-    full_ma: float = 50.0
-    resistance: float = 8.0
-    slew: float = 20.0  # kV/s, up and down under regulation
-    discharge: float = 80.0  # kV/s, when there is no output
-    noise: float = 0.0  # of a reading, in converter steps
-    set_kv: float = 0.0
-    set_ma: float = 0.0
-    keeps_voltage: bool = True  # chosen by the last setting; False: keeps the current
-    on: bool = False
-    local: bool = True
-    inhibited: bool = False
-    fault: bool = False
-    interlock_open: bool = False
-    on_contact: Contact = field(default_factory=Contact)
-    off_contact: Contact = field(default_factory=Contact)
-    kv: float = 0.0
-    silence: float = 0.0
-    watchdog_strikes: int = 0
-
-    @property
-    def producing(self) -> bool:
-        return self.on and not self.inhibited
-
-    @property
-    def ma(self) -> float:
-        return self.kv / self.resistance
-
-    @property
-    def regulates_voltage(self) -> bool:
-        """What is regulated now: the full scale of the other quantity takes over when the load asks for it."""
-        if self.keeps_voltage:
-            return self.set_kv <= self.full_ma * self.resistance
-        return self.set_ma * self.resistance > self.full_kv
-
-    def target(self) -> float:
-        if not self.producing:
-            return 0.0
-        wanted = self.set_kv if self.keeps_voltage else self.set_ma * self.resistance
-        return min(wanted, self.full_kv, self.full_ma * self.resistance)
-
-    def step(self, dt: float) -> None:
-        self.silence += dt
-        if self.silence >= WATCHDOG and not self.local:
-            self.watchdog_strikes += 1
-            self.go_local(True)
-        for contact in (self.on_contact, self.off_contact):
-            contact.held += dt
-        change = (self.slew if self.producing else self.discharge) * dt
-        self.kv += max(-change, min(change, self.target() - self.kv))
-
-    def state(self) -> dict[str, Any]:
-        return {**asdict(self), "ma": self.ma}
-
-    def switch_on(self) -> None:
-        """Nothing happens in local mode, in fault or with the interlock open."""
-        self.on = self.on or not (self.local or self.fault or self.interlock_open)
-
-    def switch_off(self) -> None:
-        self.on = False
-
-    def go_local(self, local: bool) -> None:
-        if local and not self.local:
-            self.switch_off()
-        self.local = local
-
-    def fail(self) -> None:
-        self.fault = True
-        self.switch_off()
-
-    def open_interlock(self, is_open: bool) -> None:
-        self.interlock_open = is_open
-        if is_open:
-            self.fail()
-
-    def press_off_button(self) -> None:
-        """The front panel's HV off button: the only way out of a fault, once its cause is gone."""
-        self.switch_off()
-        self.fault = self.interlock_open
-
+# Full scale on the wire: 12 bits
+TOP = 4095
+# Seconds that a character takes on the wire: start, 8 data bits, stop
+CHARACTER = 10 / 9600
 
 _SETTING = re.compile(r"(d[12]|P[5-8]),(\d{1,4})")
 _QUESTIONS = ("a1", "a2", "E")
 
 
-class Speaker:
-    """The protocol: one command in, its answer out; None is silence."""
+class Protocol:
+    """The RS-232 protocol of the manual: one command in, its answer out."""
 
     def __init__(self, fake: Fake[Generator]) -> None:
         self.fake = fake
         self.generator = fake.model
 
     def answer(self, command: str) -> str | None:
-        """The answer repeats the command; a value follows without a separator."""
+        """Return the answer, which repeats the command; a value follows without a separator. None is silence."""
         setting = _SETTING.fullmatch(command)
         if command not in _QUESTIONS and (setting is None or not _in_range(setting)):
             return None
@@ -148,7 +41,7 @@ class Speaker:
         return command
 
     def answered(self, command: str) -> None:
-        """The answer has left: from now on the pause of a pair is counted."""
+        """Start the pause of a pair: the answer has left."""
         contact = {"P5,1": self.generator.on_contact, "P6,1": self.generator.off_contact}.get(command)
         if contact:
             contact.held = 0.0
@@ -173,7 +66,7 @@ class Speaker:
                 generator.inhibited = bool(number)
 
     def _works(self, contact: Contact, name: str, closes: int) -> bool:
-        """Work a contact; True when it acts."""
+        """Work a contact; returns True when that takes effect."""
         if closes:
             contact.close()
             return False
@@ -191,7 +84,7 @@ class Speaker:
         return _status(generator)
 
     def _convert(self, fraction: float) -> int:
-        """The converter's reading; none without output, even while the output still falls."""
+        """Return the converter's reading: 0 without output, even while the output still falls."""
         if not self.generator.producing:
             return 0
         noise = self.fake.random.gauss(0, self.generator.noise)
@@ -203,7 +96,7 @@ def _in_range(setting: re.Match[str]) -> bool:
 
 
 def _status(generator: Generator) -> int:
-    """Bits 8 (the highest) to 1 of the manual."""
+    """Return the status word: bits 8 (the highest) to 1 of the manual."""
     bits = (
         generator.inhibited,
         generator.local,
@@ -218,7 +111,7 @@ def _status(generator: Generator) -> int:
 
 
 class TechnixFake(Fake[Generator]):
-    """A generator on a pty; ``baud_pacing`` makes an exchange take as long as at 9600 baud."""
+    """A generator on a pty; with ``baud_pacing`` an exchange takes as long as at 9600 baud."""
 
     driver = "technix"
 
@@ -227,26 +120,37 @@ class TechnixFake(Fake[Generator]):
     ) -> None:
         super().__init__(generator, clock)
         self.port = port
-        self.speaker = Speaker(self)
+        self.protocol = Protocol(self)
         self.character = CHARACTER if baud_pacing else 0.0
         self.dropping = False
         self._pty: PtyPort | None = None
         self._thread = threading.Thread()
 
+    @classmethod
+    def of(cls, keys: Keys, clock: Clock) -> Self:
+        """Make the generator of these keys."""
+        scale = keys.get("full_scale", {})
+        generator = Generator(
+            full_kv=float(scale.get("voltage_kv", 100)), full_ma=float(scale.get("current_ma", 50)), noise=0.5
+        )
+        return cls(str(keys["port"]), generator, clock=clock)
+
     def plug(self) -> None:
+        """Appear at the end of the line."""
         if self._pty is None:
             self._pty = PtyPort(self.port)
             self._thread = threading.Thread(target=self._serve, args=(self._pty,), name="technix", daemon=True)
             self._thread.start()
 
     def unplug(self) -> None:
+        """Vanish from the line."""
         if self._pty is not None:
             self._pty.close()
             self._pty = None
             self._thread.join()
 
     def _serve(self, pty: PtyPort) -> None:
-        """One command after the other, from plug to unplug."""
+        """Answer one command after the other, from plug to unplug."""
         while (line := pty.read_line()) is not None:
             command = line.decode("latin-1")
             answer = self._handle(command)
@@ -260,13 +164,13 @@ class TechnixFake(Fake[Generator]):
             self.dropping = False
             return None
         with self.present():
-            return self.speaker.answer(command)
+            return self.protocol.answer(command)
 
     def _send(self, pty: PtyPort, command: str, answer: str) -> None:
-        """The answer, as the line and its faults let it through."""
+        """Send the answer as the line and its faults let it through."""
         pty.wait((len(command) + len(answer) + 2) * self.character + self.lateness())
         with self.present():
-            self.speaker.answered(command)
+            self.protocol.answered(command)
         if self.muted:
             return
         data = answer.encode() if not self.garbled() else self.random.randbytes(len(answer)).replace(b"\r", b"?")
@@ -277,40 +181,45 @@ class TechnixFake(Fake[Generator]):
         pty.write(data[half:] + b"\r")
 
     def do_interlock(self, position: str) -> None:
-        """open or close the interlock"""
+        """Open or close the interlock."""
         if position not in ("open", "close"):
             raise CommandError("usage: interlock open|close")
         with self.present() as generator:
             generator.open_interlock(position == "open")
 
     def do_fault(self) -> None:
-        """something fails inside"""
+        """Let something fail inside."""
         with self.present() as generator:
             generator.fail()
 
     def do_reset(self) -> None:
-        """somebody presses HV off on the front panel"""
+        """Press HV off on the front panel."""
         with self.present() as generator:
             generator.press_off_button()
 
     def do_local(self) -> None:
-        """somebody switches to local mode"""
+        """Switch to local mode at the front panel."""
         with self.present() as generator:
             generator.go_local(True)
 
     def do_drop_half(self) -> None:
-        """the second half of the next HV on or HV off pair is lost"""
+        """Lose the second half of the next HV on or HV off pair."""
         self.dropping = True
 
 
-def serve(port: str, control_path: str, generator: Generator) -> None:
-    """Serve one fake generator, named GEN on the control channel, until SIGINT or SIGTERM."""
+def serve(port: str, control_path: str) -> None:
+    """Serve one fake generator, named GEN on the control channel, until SIGINT or SIGTERM.
+
+    The control channel is there once the line is.
+    """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    fake = TechnixFake(port, generator)
-    control = Control({"GEN": fake}, control_path)
+    fake = TechnixFake(port, Generator())
     fake.plug()
-    stop.wait()
-    control.close()
-    fake.unplug()
+    try:
+        control = Control({"GEN": fake}, control_path)
+        stop.wait()
+        control.close()
+    finally:
+        fake.unplug()

@@ -1,5 +1,7 @@
-"""The boards and system properties of two crates: three boards that differ as much as real ones do (the demo), and a
-crate that is full of large boards."""
+"""The boards and system properties of two crates.
+
+The demo crate has three boards that differ as much as real ones do; the large one is full of large boards.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +9,10 @@ import random
 from collections.abc import Mapping
 from dataclasses import replace
 
-from sim.caen import (
-    Board,
-    Channel,
-    Crate,
-    Mode,
-    Param,
-    Property,
-    PropertyType,
-    RangedChannel,
-    Type,
-    Unit,
-    status_bits,
-)
+from sim.caen.channel import Channel, RangedChannel
+from sim.caen.crate import Board, Crate
+from sim.caen.header import Mode, PropertyType, Type, Unit, status_bits
+from sim.caen.parameters import Param, Property
 
 RDONLY, WRONLY, RDWR = Mode.RDONLY, Mode.WRONLY, Mode.RDWR
 
@@ -141,14 +134,14 @@ LARGE_SLOTS, LARGE_CHANNELS = 16, 48
 
 
 def demo_crate(system: str) -> Crate:
-    """28 + 24 + 12 channels, most of them on and settled."""
+    """Return a crate with 28 + 24 + 12 channels, most of them on and settled."""
     bits = status_bits(system)
     boards = {2: _detector_board(bits), 4: _silicon_board(bits), 8: _distributor_board(bits)}
     return _crate(system, boards)
 
 
 def large_crate(system: str) -> Crate:
-    """16 boards of 48 channels, all of them on and settled."""
+    """Return a crate with 16 boards of 48 channels, all of them on and settled."""
     bits = status_bits(system)
     return _crate(system, {slot: _plain_board(slot, bits) for slot in range(LARGE_SLOTS)})
 
@@ -188,7 +181,7 @@ def _silicon_board(bits: Mapping[str, int]) -> Board:
 
 
 def _distributor_board(bits: Mapping[str, int]) -> Board:
-    """Channel 0 is the supply that feeds all others."""
+    """Return a board whose channel 0 is the supply that feeds all others."""
     board = Board("A1737", "1+11 Ch Distributor", 512, DISTRIBUTOR_BOARD)
     board.channels.append(Channel(PRIMARY, bits, seed=800))
     for number in range(1, 12):
@@ -214,7 +207,7 @@ def _plain_board(slot: int, bits: Mapping[str, int]) -> Board:
 
 
 def _settle(channel: Channel, *, on: bool) -> None:
-    """As it is long after it was switched on."""
+    """Bring a channel to where it is long after it was switched on or off."""
     channel.on = on
     channel.volts = channel.target
 

@@ -1,62 +1,33 @@
-"""A fake Center SE521 thermocouple logger: four temperatures, and the protocol of its USB bridge."""
+"""A fake Center SE521 on USB: the protocol of its bridge, and its faults."""
 
 from __future__ import annotations
 
 import math
-import random
-import struct
 import threading
 import time
 from collections import deque
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Self
 
-from sim.fake import SPLIT_PAUSE, Clock, CommandError, Fake
+from sim.fake import SPLIT_PAUSE, Clock, CommandError, Fake, Keys
+from sim.se521 import usb_bus
+from sim.se521.thermometer import CHANNELS, Thermometer, identification, temperatures
 
-CHANNELS = 4
-SAMPLE = 0.3  # s between two samples of the instrument
-PAUSE = 0.04  # s: a report that comes sooner after the one before is not heard
-THINKING = 0.03  # s from the question to the first packet
-PACKET = 0.008  # s between packets
+# A report that comes sooner than this (s) after the one before is not heard
+PAUSE = 0.04
+# Seconds from the question to the first packet
+THINKING = 0.03
+# Seconds between packets
+PACKET = 0.008
 BRIDGE_REPORT = 0x43
 COMMAND_REPORT = 0x07
 
 
-@dataclass
-class Thermometer:
-    """Four thermocouples, each drifting slowly around a temperature in degrees Celsius."""
-
-    celsius: list[float] = field(default_factory=lambda: [21.5, 24.0, 63.0, -12.0])
-    open: list[bool] = field(default_factory=lambda: [False] * CHANNELS)
-    drift: float = 1.5  # amplitude in degrees
-    period: float = 600.0  # s
-    noise: float = 0.05
-    time: float = 0.0
-    tenths: list[int] = field(default_factory=lambda: [0] * CHANNELS)  # of a degree Fahrenheit: the last sample
-    _random: random.Random = field(default_factory=lambda: random.Random(521))
-    _next_sample: float = 0.0
-
-    def step(self, dt: float) -> None:
-        self.time += dt
-        if self.time >= self._next_sample:
-            self._next_sample = self.time + SAMPLE
-            self.tenths = [self._sample(channel) for channel in range(CHANNELS)]
-
-    def _sample(self, channel: int) -> int:
-        if self.open[channel]:  # an open input shows anything
-            return self._random.randint(-3276, 9999)
-        swing = self.drift * math.sin(2 * math.pi * self.time / self.period + channel)
-        celsius = self.celsius[channel] + swing + self._random.gauss(0, self.noise)
-        return round((celsius * 1.8 + 32) * 10)
-
-    def state(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if not name.startswith("_")}
-
-
 class Bridge:
-    """The protocol: reports in, packets out, each at its time; ``now`` is in seconds.
+    """The protocol of the USB bridge: reports in, packets out, each at its time; ``now`` is in seconds.
 
-    One exchange is: announce 7 bytes, the 7 bytes of a command, ask for the answer's bytes, packets.
+    One exchange is: announce 7 bytes, send the 7 bytes of a command, ask for the answer's bytes, fetch the packets.
     """
 
     def __init__(self, fake: ThermometerFake) -> None:
@@ -68,7 +39,7 @@ class Bridge:
         self._last_answer = b""
 
     def feature(self, now: float, report: bytes) -> None:
-        """Feature report 0x43: what the bridge is to do next."""
+        """Receive feature report 0x43: what the bridge is to do next."""
         if self._too_early(now, report) or len(report) != 8 or report[0] != BRIDGE_REPORT:
             return
         kind, count = report[1], report[2]
@@ -78,7 +49,7 @@ class Bridge:
             self._send(now)
 
     def command(self, now: float, report: bytes) -> None:
-        """Output report 0x07: STX, command, three zeros, counter, ETX."""
+        """Receive output report 0x07: STX, command, three zeros, counter, ETX."""
         if self._too_early(now, report) or not self._announced or len(report) != 8:
             return
         self._announced = False
@@ -113,31 +84,10 @@ class Bridge:
             self.packets.append((due + index * (PACKET + SPLIT_PAUSE * self.fake.split), packet))
 
 
-def identification() -> bytes:
-    """The answer to 'K': 32 bytes with the model's name."""
-    answer = bytearray(32)
-    answer[:2] = b"\x02K"
-    answer[23:26] = b"521"
-    answer[-1] = 3
-    return bytes(answer)
-
-
-def temperatures(thermometer: Thermometer, counter: int) -> bytes:
-    """The answer to 'A': 64 bytes with validity flags, four values and the counter of the question."""
-    connected = sum(8 >> channel for channel in range(CHANNELS) if not thermometer.open[channel])
-    answer = bytearray(64)
-    answer[:2] = b"\x02A"
-    answer[6] = connected << 4 | connected
-    struct.pack_into(">4h", answer, 9, *thermometer.tenths)
-    answer[61] = counter
-    answer[-1] = 3
-    return bytes(answer)
-
-
 def packets(answer: bytes) -> list[bytes]:
-    """The answer in reports of 32 bytes: a count, then as many bytes.
+    """Return an answer in reports of 32 bytes: a count, then as many bytes.
 
-    The bridge does not clear its buffer: behind a short rest one still sees the packet before.
+    The bridge does not clear its buffer: behind a short rest the packet before still shows.
     """
     result, buffer = [], bytearray(32)
     for start in range(0, len(answer), 31):
@@ -163,16 +113,29 @@ class ThermometerFake(Fake[Thermometer]):
         self.lacks_first = False
         self._cable = False
 
+    @classmethod
+    def of(cls, keys: Keys, clock: Clock) -> Self:
+        """Make the logger of these keys."""
+        return cls(str(keys.get("serial") or ""), Thermometer(), clock)
+
+    @classmethod
+    def wire(cls, fakes: Sequence[Self]) -> AbstractContextManager[None]:
+        """Replace the USB bus of this process by one with these loggers."""
+        return usb_bus.replaced(usb_bus.UsbBus(fakes))
+
     @property
     def there(self) -> bool:
+        """Return True while it is on the bus."""
         return self._cable and self.powered
 
     def plug(self) -> None:
+        """Plug the cable in; with power it appears on the bus under a new address."""
         if not self._cable:
             self._cable = True
             self._appear()
 
     def unplug(self) -> None:
+        """Pull the cable out."""
         with self.arrived:
             self._cable = False
             self.arrived.notify_all()
@@ -181,15 +144,15 @@ class ThermometerFake(Fake[Thermometer]):
         self.address += 1
         self.bridge = Bridge(self)
 
-    def hear(self, report_type: str, report: bytes) -> None:
-        """A report from the host."""
+    def receive(self, report_type: str, report: bytes) -> None:
+        """Receive a report from the host; ``report_type`` is "feature" or "output"."""
         with self.arrived, self.present():
             self.record(f"{report_type} {report.hex(' ')}")
             (self.bridge.feature if report_type == "feature" else self.bridge.command)(self.clock(), report)
             self.arrived.notify_all()
 
-    def fetch(self, address: int, seconds: float) -> bytes | None:
-        """The next packet; None when there is none in that time. ConnectionError when the instrument goes."""
+    def next_packet(self, address: int, seconds: float) -> bytes | None:
+        """Return the next packet; None when there is none in ``seconds``. Raises ConnectionError when it is gone."""
         end = self.clock() + seconds
         with self.arrived:
             while self.there and self.address == address:
@@ -205,7 +168,7 @@ class ThermometerFake(Fake[Thermometer]):
         raise ConnectionError
 
     def spoil(self, answer: list[bytes]) -> list[bytes]:
-        """The packets of an answer after the faults that were asked for."""
+        """Return the packets of an answer with the faults that were asked for."""
         if self.garbled():
             return [self.random.randbytes(32) for _ in answer]
         if self.lacks_first:
@@ -214,15 +177,15 @@ class ThermometerFake(Fake[Thermometer]):
         return answer
 
     def do_stale(self) -> None:
-        """the next answer is the one before it once more, counter included"""
+        """Send the last answer once more as the next one, counter included."""
         self.stale = True
 
     def do_open(self, n: int) -> None:
-        """thermocouple n (1 to 4) is pulled out"""
+        """Pull thermocouple n (1 to 4) out."""
         self._connect(n, is_open=True)
 
     def do_close(self, n: int) -> None:
-        """thermocouple n (1 to 4) is connected"""
+        """Connect thermocouple n (1 to 4)."""
         self._connect(n, is_open=False)
 
     def _connect(self, n: int, *, is_open: bool) -> None:
@@ -232,17 +195,17 @@ class ThermometerFake(Fake[Thermometer]):
             thermometer.open[n - 1] = is_open
 
     def do_power_loss(self) -> None:
-        """USB power was lost for long: the instrument switches itself off, until its button is pressed"""
+        """Take USB power away for long: the instrument is off until its button is pressed."""
         with self.arrived:
             self.powered = False
             self.arrived.notify_all()
 
     def do_button(self) -> None:
-        """somebody presses the power button: on"""
+        """Press the power button: on."""
         if not self.powered:
             self.powered = True
             self._appear()
 
     def do_half(self) -> None:
-        """the first packet of the next answer is missing"""
+        """Leave out the first packet of the next answer."""
         self.lacks_first = True

@@ -1,0 +1,21 @@
+"""A fake CAEN high-voltage crate behind a fake of CAEN's C library.
+
+header      what the library's C header defines
+parameters  parameters and system properties, and what has parameters
+channel     a high-voltage channel
+crate       boards and the crate that holds them
+boards      the boards of the demo crate and of the large one
+login       what the library asks of a crate on the network
+memory      what the library reads from and writes to its caller's memory
+functions   the functions of the C library
+library     the C library
+fake        the crate on the network, with its faults
+
+Source: CAENHVWrapper.h and the manual of the library.
+"""
+
+from __future__ import annotations
+
+from sim.caen.fake import CrateFake
+
+FAKE = CrateFake
