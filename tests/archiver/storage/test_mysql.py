@@ -165,8 +165,8 @@ def test_a_migration_that_fails_can_be_run_again(store, mysql_database, query, m
 
     def with_step(sql):
         plain = [*migrations("mysql"), Migration(newest + 1, sql)]
-        for module in ("mysql", "mysql_schema"):
-            monkeypatch.setattr(f"archiver.{module}.migrations", lambda _dialect: plain)
+        for module in ("store", "schema"):
+            monkeypatch.setattr(f"archiver.storage.mysql.{module}.migrations", lambda _dialect: plain)
 
     with monkeypatch.context():
         with_step("".join(steps))
