@@ -159,8 +159,8 @@ def test_a_port_left_behind_by_a_killed_run_is_replaced(tmp_path: Path) -> None:
 def test_it_stands_alone_until_interrupted(tmp_path: Path) -> None:
     port, control = tmp_path / "port", tmp_path / "control"
     program = f"from sim.technix import Generator, serve; serve({str(port)!r}, {str(control)!r}, Generator())"
-    with subprocess.Popen([sys.executable, "-c", program]) as process:
-        while not control.exists():
+    with subprocess.Popen([sys.executable, "-P", "-c", program]) as process:
+        while not (control.exists() and port.exists()):
             time.sleep(0.02)
         with serial.Serial(str(port), timeout=1) as line:
             assert ask(line, b"E") == b"E65\r"
