@@ -64,7 +64,7 @@ def counters(tmp_path: Path) -> Iterator[Counters]:
     root = str(script.parents[2])
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, str(script), prefix, str(RECORDS)],
+            [sys.executable, "-P", str(script), prefix, str(RECORDS)],
             stdout=subprocess.PIPE, stderr=errors, env={**os.environ, "PYTHONPATH": root},
         )  # fmt: skip
     assert process.stdout is not None
