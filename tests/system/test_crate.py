@@ -138,6 +138,7 @@ def test_a_bad_channel_is_invalid_alone(ioc: Ioc, ca: Client) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "cure", "statuses"),
+@pytest.mark.alone
     [
         ("unplug", "plug", {"COMM", "TIMEOUT"}),
         ("mute", "unmute", {"TIMEOUT", "COMM"}),
@@ -163,6 +164,7 @@ def test_a_loss_is_invalid_within_two_scans_keeps_the_value_and_heals(ioc, ca, f
 
 def test_a_call_that_hangs_is_invalid_within_two_scans(ioc: Ioc, ca: Client) -> None:
     healthy(ca, ioc)
+@pytest.mark.alone
     ioc.fault("HV1 hang 4")
     began = time.monotonic()
     ca.wait(ioc(f"{CHANNEL}:VMon"), lambda value: value.severity == 3, 4)

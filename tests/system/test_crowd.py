@@ -273,6 +273,7 @@ async def crowd(counters: Counters, dice: random.Random) -> dict[str, float]:
     }
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.timeout(150)
 def test_a_crowd_that_comes_and_goes_and_a_client_that_does_not_read_harm_nobody(counters: Counters) -> None:
