@@ -247,7 +247,8 @@ def test_metadata_that_change_are_described_again(ioc, client, wait):
     assert state.calls[3:] == [Metadata(words=("Off", "Ramped"))]
 
 
-def test_a_pv_that_may_not_be_read_is_named_once_and_tried_again(ioc, client, wait, tmp_path, caplog):
+def test_a_pv_that_may_not_be_read_is_named_once_and_tried_again(ioc, client, wait, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("archiver.ca.client.RETRY_PERIOD", 0.5)
     (tmp_path / "ioc.acf").write_text("ASG(DEFAULT) { RULE(1, WRITE) }  ASG(SECRET)")
     ioc.start(VOLTAGE.replace("field(VAL", 'field(ASG, "SECRET") field(VAL'))
     voltage = client.follow("T:VMon")
@@ -313,7 +314,8 @@ def test_a_text_is_watched_as_a_whole(ioc, client, wait):
     assert long_strings == ["anode"]
 
 
-def test_a_text_that_is_not_found_is_named_once(client, wait, caplog):
+def test_a_text_that_is_not_found_is_named_once(client, wait, caplog, monkeypatch):
+    monkeypatch.setattr("archiver.ca.client.NOT_FOUND", 0.5)
     client.do(lambda client: client.watch_text("T:PVS", lambda text: None))
     wait(lambda: "T:PVS: not found yet: the PVs that are given by globs are not archived" in caplog.text)
 
