@@ -20,8 +20,6 @@ import pytest
 import yaml
 
 from sim import control
-from tests.archiver.mariadb import cluster, own_server, server_directory  # noqa: F401 - fixtures
-from tests.system.counters import rig  # noqa: F401 - fixture
 
 
 @dataclass
