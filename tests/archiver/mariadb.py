@@ -13,15 +13,15 @@ import pytest
 from bench.rig.loopback import free_port
 from bench.rig.mariadb import START_S, Server
 
+# Of the servers: whoever trusts it sees wrong times
 TIME_ZONE = "+05:45"
-"""Of the servers: whoever trusts it sees wrong times."""
 
 _OPTIONS = (f"--default-time-zone={TIME_ZONE}", "--innodb-log-file-size=32M")
 _GALERA = ("/usr/lib/galera/libgalera_smm.so", "/usr/lib/libgalera_smm.so", "/usr/lib64/galera/libgalera_smm.so")
 
 
 class Cluster:
-    """Three nodes of a Galera cluster; the first one is the seed of the others."""
+    """Three nodes of a Galera cluster; the first one begins the cluster, the others join it."""
 
     def __init__(self, directory: Path) -> None:
         ports = [free_port() for _ in range(3)]

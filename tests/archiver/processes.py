@@ -58,7 +58,7 @@ class Ioc:
         self._read(r"ready")
 
     def put(self, pv: str, value: object) -> None:
-        """Returns when the record has been processed; a text may be as long as the record holds."""
+        """Return when the record has been processed; a text may be as long as the record holds."""
         self._command(f'dbpf "{pv}" "{value}"')
         self._read(r"^DBF_")
 
@@ -69,7 +69,7 @@ class Ioc:
         return int(datetime.fromisoformat(f"{day} {clock}").replace(tzinfo=UTC).timestamp()) * 10**9 + int(fraction)
 
     def freeze(self) -> None:
-        """Returns when it stands still; `stop` ends it also then."""
+        """Return when it stands still; ``stop`` ends it also then."""
         self._process.send_signal(signal.SIGSTOP)
         os.waitpid(self._process.pid, os.WUNTRACED)
 
@@ -111,7 +111,7 @@ class Archiver:
         return self._log.read_text()
 
     def start(self, *patterns: str, **keys: object) -> None:
-        """`keys`: what else stands under `archive:`."""
+        """Start it for PVs; ``keys`` are what else stands under ``archive:``."""
         settings = {"database": self.database, "pvs": patterns, "spool": {"floor": 0}} | keys
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Where the IOC, the archiver and `rackioc status` meet: one status file, beside the spool."""
+"""Where the IOC, the archiver and ``rackioc status`` meet: one status file, beside the spool."""
 
 from __future__ import annotations
 

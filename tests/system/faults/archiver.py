@@ -68,10 +68,8 @@ class Archiver:
     @property
     def health(self) -> Health:
         """What it reported last, or NOTHING. It must be running."""
-        process = self._running()
         reported = health.read(self._seen(self.spool.with_name(f"{self.spool.name}.status")))
-        assert process.poll() is None, self.log
-        return reported if reported and reported.pid == process.pid else NOTHING
+        return reported if reported and reported.pid == self._running().pid else NOTHING
 
     @property
     def spooled(self) -> int:
@@ -89,6 +87,7 @@ class Archiver:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"waited in vain; {self.health}\n{self.log[-3000:]}"
+            self._running()
             time.sleep(0.05)
 
     def wait_connected(self) -> None:
@@ -138,6 +137,7 @@ class Archiver:
 
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "it was not started"
+        assert self._process.poll() is None, f"it ended by itself:\n{self.log[-3000:]}"
         return self._process
 
     def _seen(self, file: Path) -> Path:

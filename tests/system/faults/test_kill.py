@@ -1,4 +1,4 @@
-"""`kill -9` of the archiver: the last commit period may be missing, and is marked."""
+"""``kill -9`` of the archiver: the last commit period may be missing, and is marked."""
 
 from __future__ import annotations
 
