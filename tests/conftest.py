@@ -1,8 +1,9 @@
-"""Keeps this session's Channel Access to itself: on loopback, on ports of its own, before libca is loaded."""
+"""What holds for all tests: Channel Access on loopback, on ports of this process; which tests run together."""
 
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tests.small_ioc import SmallIoc
 
 
+# before libca is loaded
 os.environ.update(
     EPICS_CA_SERVER_PORT=str(free_port()),
     EPICS_CA_REPEATER_PORT=str(free_port()),
@@ -25,6 +27,30 @@ os.environ.update(
     EPICS_CAS_BEACON_ADDR_LIST="127.0.0.1",
     EPICS_CAS_AUTO_BEACON_ADDR_LIST="NO",
 )
+
+# a shell has what it starts in the background ignore SIGINT, and so would the programs that tests interrupt
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--part",
+        choices=["together", "alone"],
+        help="run the tests that may run beside others, or those marked 'alone' that may not; all if not given",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests of the part asked for."""
+    part = config.getoption("--part")
+    if part is None:
+        return
+    parts: dict[str, list[pytest.Item]] = {"together": [], "alone": []}
+    for item in items:
+        parts["alone" if item.get_closest_marker("alone") else "together"].append(item)
+    items[:] = parts.pop(part)
+    config.hook.pytest_deselected(items=[item for others in parts.values() for item in others])
 
 
 @pytest.fixture(scope="session")

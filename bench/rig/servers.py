@@ -148,8 +148,12 @@ def _own_environment() -> str:
     python = str(folder / "bin" / "python")
     try:
         if not _imports(python):
-            subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True, capture_output=True)
-            subprocess.run([python, "-m", "pip", "install", "-q", PYTHONSOFTIOC], check=True, capture_output=True)
+            subprocess.run(
+                [sys.executable, "-P", "-m", "venv", "--clear", str(folder)], check=True, capture_output=True
+            )
+            subprocess.run(
+                [python, "-P", "-m", "pip", "install", "-q", PYTHONSOFTIOC], check=True, capture_output=True
+            )
     except (OSError, subprocess.CalledProcessError) as error:
         said = getattr(error, "stderr", b"") or str(error).encode()
         raise NotAvailable(f"pip cannot install it: {said.decode().strip().splitlines()[-1]}") from error
@@ -159,7 +163,7 @@ def _own_environment() -> str:
 def _imports(python: str) -> bool:
     if not os.path.exists(python):
         return False
-    return subprocess.run([python, "-c", "import softioc"], check=False, capture_output=True).returncode == 0
+    return subprocess.run([python, "-P", "-c", "import softioc"], check=False, capture_output=True).returncode == 0
 
 
 RACKIOC = Peer("rackioc", "rackioc")

@@ -48,7 +48,7 @@ class Ioc:
     def start(self, database: str) -> None:
         self._file.write_text(database)
         self._process = subprocess.Popen(
-            [sys.executable, "-u", "-c", IOC, str(self._file), str(self._file.with_suffix(".acf"))],
+            [sys.executable, "-P", "-u", "-c", IOC, str(self._file), str(self._file.with_suffix(".acf"))],
             env=self._environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -115,7 +115,7 @@ class Archiver:
         settings = {"database": self.database, "pvs": patterns, "spool": {"floor": 0}} | keys
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", ARCHIVER, json.dumps(settings)],
+                [sys.executable, "-P", "-c", ARCHIVER, json.dumps(settings)],
                 env=self._environment | {"PYTHONPATH": str(ROOT)},
                 cwd=self.file.parent,
                 stdout=log,

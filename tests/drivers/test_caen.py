@@ -927,7 +927,7 @@ def test_the_module_can_be_imported_without_the_library() -> None:
     import subprocess
 
     program = "import drivers.caen, sys; assert 'caen_libs.caenhvwrapper' not in sys.modules"
-    subprocess.run([sys.executable, "-c", program], check=True)
+    subprocess.run([sys.executable, "-P", "-c", program], check=True)
 
 
 # ---- puts ----

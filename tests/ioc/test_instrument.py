@@ -149,6 +149,7 @@ def test_scans_that_fail_slowly_do_not_starve_the_puts(run, bench):
     run(scenario, driver=bench)
 
 
+@pytest.mark.alone
 def test_what_makes_things_safe_goes_before_a_scan_that_is_overdue(run, bench):
     def slow_and_bad(group):
         bench.log.append(group)

@@ -285,6 +285,7 @@ def test_somebody_at_the_front_panel_is_not_a_write_of_ours(rack: Rack, device: 
     assert rack.command("HV writes") == "0"
 
 
+@pytest.mark.alone
 def test_a_hanging_call_blocks_its_thread_alone(rack: Rack, device: Any) -> None:
     rack.command("HV hang 0.3")
     start = time.monotonic()

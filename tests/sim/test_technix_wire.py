@@ -49,6 +49,7 @@ def test_an_exchange_takes_as_long_as_at_9600_baud(line: serial.Serial) -> None:
     assert time.monotonic() - start >= 16 / 960
 
 
+@pytest.mark.alone
 def test_without_pacing_it_answers_at_once(tmp_path: Path) -> None:
     fake = TechnixFake(str(tmp_path / "port"), Generator(), baud_pacing=False)
     fake.plug()

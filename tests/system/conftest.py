@@ -6,10 +6,12 @@ import itertools
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,6 @@ import pytest
 import yaml
 
 from sim import control
-from tests.archiver.mariadb import cluster, own_server, server_directory  # noqa: F401 - fixtures
-from tests.system.counters import rig  # noqa: F401 - fixture
 
 
 @dataclass
@@ -44,6 +44,14 @@ class Ioc:
         """What it wrote so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
+    def archived(self, name: str) -> list[tuple[Any, ...]]:
+        """The rows of a PV in its archive so far: pv, time, value, unit, severity, status."""
+        try:
+            with closing(sqlite3.connect(f"file:{self.folder / 'rack.sqlite'}?mode=ro", uri=True)) as archive:
+                return archive.execute("SELECT * FROM history WHERE name = ?", [self(name)]).fetchall()
+        except sqlite3.OperationalError:  # there is no file yet, or no table
+            return []
+
     def stop(self, number: int = signal.SIGTERM, timeout: float = 20.0) -> int:
         """Stop it; returns the exit code."""
         if self.process.poll() is None:
@@ -52,6 +60,10 @@ class Ioc:
 
 
 _numbers = itertools.count(1)
+
+# The two ways in which the command is started
+MODULE = (sys.executable, "-P", "-m", "rackioc")
+SCRIPT = (str(Path(sys.executable).with_name("rackioc")),)
 
 GENERATOR = {
     "driver": "technix",
@@ -91,6 +103,10 @@ class Racks:
 
     def start(self, instruments: dict[str, dict[str, Any]], command: str = "sim run", **sections: Any) -> Ioc:
         """Serve instruments (by name: their keys) and wait until clients can connect."""
+        return self.launch(*self.prepare(instruments, **sections), command)
+
+    def prepare(self, instruments: dict[str, dict[str, Any]], **sections: Any) -> tuple[Path, str]:
+        """Make a folder with a rack.yaml; returns it and the prefix of the PVs."""
         number = next(_numbers)
         prefix = f"T{os.getpid()}x{number}:"
         folder = self._folder / f"rack{number}"
@@ -102,12 +118,12 @@ class Racks:
         config = {"prefix": prefix, "instruments": keys, **sections}
         text = yaml.safe_dump(config, sort_keys=False).replace("PREFIX:", prefix)
         (folder / "rack.yaml").write_text(text)
-        return self.launch(folder, prefix, command)
+        return folder, prefix
 
-    def launch(self, folder: Path, prefix: str, command: str = "sim run") -> Ioc:
+    def launch(self, folder: Path, prefix: str, command: str = "sim run", program: Sequence[str] = MODULE) -> Ioc:
         """Start ``rackioc`` in a folder with a rack.yaml (again)."""
         log = folder / f"log{len(self.running)}"
-        arguments = [sys.executable, "-P", "-m", "rackioc", *command.split(), "rack.yaml"]
+        arguments = [*program, *command.split(), "rack.yaml"]
         if command.startswith("sim"):
             arguments += ["--control-path", "control"]
         with log.open("wb") as out:
@@ -132,3 +148,11 @@ def racks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Racks]:
     for ioc in racks.running:
         assert "Traceback" not in ioc.logged(), ioc.logged()
         assert "geheim42" not in ioc.logged()
+
+
+@pytest.fixture
+def one_at_a_time(racks: Racks) -> Iterator[None]:
+    """Stops what the test started, in order: two IOCs would share a port."""
+    yield
+    for ioc in racks.running:
+        assert ioc.stop() == 0

@@ -1,4 +1,4 @@
-"""Where the IOC, the archiver and `rackioc status` meet: one status file, beside the spool."""
+"""Where the IOC, the archiver and ``rackioc status`` meet: one status file, beside the spool."""
 
 from __future__ import annotations
 
@@ -16,12 +16,7 @@ from tests.system.conftest import GENERATOR, Racks
 ARCHIVE = {"database": "sqlite:///rack.sqlite", "pvs": ["PREFIX:*"]}
 
 
-@pytest.fixture(autouse=True)
-def alone(racks: Racks):
-    """One IOC at a time: they share a port."""
-    yield
-    for ioc in racks.running:
-        assert ioc.stop() == 0
+pytestmark = pytest.mark.usefixtures("one_at_a_time")
 
 
 @pytest.mark.parametrize(

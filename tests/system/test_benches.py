@@ -1,4 +1,4 @@
-"""The benches of the archive run, and print a table; what they measure is not looked at."""
+"""The benches of the archive run, and print a table; what they measure is not looked at. Ports are never shared."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from bench.rig.loopback import BLOCK, free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,3 +35,11 @@ def test_a_bench_prints_its_table(command: str, rows: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     for row in rows:
         assert re.search(rf"^\| {row}.*\|$", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_no_two_processes_are_given_the_same_port() -> None:
+    program = f"from bench.rig.loopback import free_port; print(*(free_port() for _ in range({BLOCK})))"
+    command = [sys.executable, "-P", "-c", program]
+    mine = {free_port() for _ in range(BLOCK)}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert mine.isdisjoint(map(int, done.stdout.split()))

@@ -15,7 +15,9 @@ CHANNEL = "HV1:S02:C00"
 
 @pytest.fixture(scope="module")
 def ioc(racks: Racks, ca: Client) -> Ioc:
-    ioc = racks.start({"HV1": {**CRATE, "channels": {2: [0, 1, 2, 3], 4: [0, 1], 8: "ALL"}}})
+    channels = {2: [0, 1, 2, 3], 4: [0, 1], 8: "ALL"}
+    # settings are scanned every 10 s if nothing is configured: many a test would wait for that
+    ioc = racks.start({"HV1": {**CRATE, "channels": channels, "scan": {"settings": 2.0}}})
     ca.wait(ioc("HV1:Conn"), lambda value: value == 2, 20)
     deadline = time.monotonic() + 30
     while ioc("HV1:S08:C11:VMon") not in ca.long(ioc("IOC:PVList")).splitlines():
@@ -136,6 +138,7 @@ def test_a_bad_channel_is_invalid_alone(ioc: Ioc, ca: Client) -> None:
     healthy(ca, ioc, "HV1:S02:C03:VMon")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("fault", "cure", "statuses"),
     [
@@ -161,6 +164,7 @@ def test_a_loss_is_invalid_within_two_scans_keeps_the_value_and_heals(ioc, ca, f
     assert ioc.fault("HV1 writes") == writes
 
 
+@pytest.mark.alone
 def test_a_call_that_hangs_is_invalid_within_two_scans(ioc: Ioc, ca: Client) -> None:
     healthy(ca, ioc)
     ioc.fault("HV1 hang 4")

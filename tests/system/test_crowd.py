@@ -64,7 +64,7 @@ def counters(tmp_path: Path) -> Iterator[Counters]:
     root = str(script.parents[2])
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, str(script), prefix, str(RECORDS)],
+            [sys.executable, "-P", str(script), prefix, str(RECORDS)],
             stdout=subprocess.PIPE, stderr=errors, env={**os.environ, "PYTHONPATH": root},
         )  # fmt: skip
     assert process.stdout is not None
@@ -273,6 +273,7 @@ async def crowd(counters: Counters, dice: random.Random) -> dict[str, float]:
     }
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.timeout(150)
 def test_a_crowd_that_comes_and_goes_and_a_client_that_does_not_read_harm_nobody(counters: Counters) -> None:

@@ -129,6 +129,7 @@ def test_inhibition_switches_the_output_without_hv_off(ioc: Ioc, ca: Client) -> 
     assert ca.text(ioc("GEN:HV_RBV")) == "On"
 
 
+@pytest.mark.alone
 @losses
 def test_a_loss_is_invalid_within_two_scans_keeps_the_value_and_heals(ioc, ca, fault, cure, statuses) -> None:
     switch_on(ioc, ca)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -21,12 +20,7 @@ ALL = {"HV1": {**CRATE, "channels": {2: [0, 1]}}, "TC1": LOGGER, "GEN": GENERATO
 ARCHIVE = {"database": "sqlite:///rack.sqlite", "pvs": ["PREFIX:*"]}
 
 
-@pytest.fixture(autouse=True)
-def alone(racks: Racks):
-    """One IOC at a time: they share a port."""
-    yield
-    for ioc in racks.running:
-        assert ioc.stop() == 0
+pytestmark = pytest.mark.usefixtures("one_at_a_time")
 
 
 def up(ioc: Ioc, ca: Client, *instruments: str) -> None:
@@ -41,23 +35,6 @@ def archiver(ioc: Ioc) -> psutil.Process:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return children[0]
-
-
-def rows(ioc: Ioc, query: str, *values: object) -> list[tuple]:
-    connection = sqlite3.connect(f"file:{ioc.folder / 'rack.sqlite'}?mode=ro", uri=True)
-    try:
-        return connection.execute(query, [str(value).replace("PREFIX:", ioc.prefix) for value in values]).fetchall()
-    finally:
-        connection.close()
-
-
-def archived(ioc: Ioc, pv: str) -> list[tuple]:
-    if not (ioc.folder / "rack.sqlite").exists():
-        return []
-    try:
-        return rows(ioc, "SELECT * FROM history WHERE name = ?", f"PREFIX:{pv}")
-    except sqlite3.OperationalError:
-        return []
 
 
 def until(condition, timeout: float = 15.0) -> None:
@@ -92,13 +69,13 @@ def test_nothing_is_written_to_an_instrument_at_start_in_a_minute_of_scans_or_at
 def test_a_signal_stops_it_in_order_with_the_last_samples_committed(racks: Racks, ca: Client, number: int) -> None:
     ioc = racks.start(ALL, archive=ARCHIVE)
     up(ioc, ca, "HV1", "TC1", "GEN")
-    until(lambda: archived(ioc, "GEN:VSet"))
+    until(lambda: ioc.archived("GEN:VSet"))
     ca.put(ioc("GEN:VSet"), 12.5)
     time.sleep(0.1)
     child = archiver(ioc)
     assert ioc.stop(number) == 0
     assert not child.is_running()
-    history = archived(ioc, "GEN:VSet")
+    history = ioc.archived("GEN:VSet")
     assert history[-1][5] == "Archive_Off"
     assert float(history[-2][2]) == pytest.approx(12.5, abs=0.03)
 
@@ -149,7 +126,7 @@ async def main():
         await caput(sys.argv[2], 1 + n, wait=True, timeout=30, throw=False)
 asyncio.run(main())
 """
-    arguments = [sys.executable, "-c", script, ioc("GEN:HV"), ioc("GEN:VSet")]
+    arguments = [sys.executable, "-P", "-c", script, ioc("GEN:HV"), ioc("GEN:VSet")]
     clients = [subprocess.Popen(arguments) for _ in range(5)]
     margins = []
     while any(client.poll() is None for client in clients):
@@ -166,20 +143,20 @@ asyncio.run(main())
 
 def test_the_archiver_is_started_again_when_it_is_killed(racks: Racks, ca: Client) -> None:
     ioc = racks.start({"GEN": GENERATOR}, archive=ARCHIVE)
-    until(lambda: archived(ioc, "IOC:HEARTBEAT"))
+    until(lambda: ioc.archived("IOC:HEARTBEAT"))
     archiver(ioc).kill()
     time.sleep(0.5)
     until(lambda: psutil.Process(ioc.process.pid).children())
-    before = len(archived(ioc, "IOC:HEARTBEAT"))
-    until(lambda: len(archived(ioc, "IOC:HEARTBEAT")) > before + 2)
-    statuses = [row[5] for row in archived(ioc, "IOC:HEARTBEAT")]
+    before = len(ioc.archived("IOC:HEARTBEAT"))
+    until(lambda: len(ioc.archived("IOC:HEARTBEAT")) > before + 2)
+    statuses = [row[5] for row in ioc.archived("IOC:HEARTBEAT")]
     assert statuses.count("Archive_Off") == 1
 
 
 def test_the_archiver_ends_with_an_ioc_that_is_killed(racks: Racks, ca: Client) -> None:
     ioc = racks.start({"GEN": GENERATOR}, archive=ARCHIVE)
     child = archiver(ioc)
-    until(lambda: archived(ioc, "IOC:HEARTBEAT"))
+    until(lambda: ioc.archived("IOC:HEARTBEAT"))
     ioc.process.kill()
     ioc.process.wait()
     until(lambda: not child.is_running())
@@ -188,7 +165,7 @@ def test_the_archiver_ends_with_an_ioc_that_is_killed(racks: Racks, ca: Client) 
 
 def test_an_ioc_that_comes_back_is_archived_again_with_the_gap_marked(racks: Racks, ca: Client) -> None:
     ioc = racks.start({"GEN": GENERATOR}, command="sim run", archive=ARCHIVE)
-    until(lambda: archived(ioc, "IOC:HEARTBEAT"))
+    until(lambda: ioc.archived("IOC:HEARTBEAT"))
     ioc.stop()
     environment = {**os.environ, "TEST_PASSWORD": "x"}
     archive = subprocess.Popen(
@@ -196,13 +173,13 @@ def test_an_ioc_that_comes_back_is_archived_again_with_the_gap_marked(racks: Rac
     )
     try:
         first = racks.launch(ioc.folder, ioc.prefix, "ioc")
-        before = len(archived(ioc, "IOC:HEARTBEAT"))
-        until(lambda: len(archived(ioc, "IOC:HEARTBEAT")) > before + 2, 30)
+        before = len(ioc.archived("IOC:HEARTBEAT"))
+        until(lambda: len(ioc.archived("IOC:HEARTBEAT")) > before + 2, 30)
         first.stop()
-        until(lambda: [row for row in archived(ioc, "IOC:HEARTBEAT") if row[5] == "Disconnected"])
+        until(lambda: [row for row in ioc.archived("IOC:HEARTBEAT") if row[5] == "Disconnected"])
         racks.launch(ioc.folder, ioc.prefix, "ioc")
-        before = len(archived(ioc, "IOC:HEARTBEAT"))
-        until(lambda: len(archived(ioc, "IOC:HEARTBEAT")) > before + 2, 40)
+        before = len(ioc.archived("IOC:HEARTBEAT"))
+        until(lambda: len(ioc.archived("IOC:HEARTBEAT")) > before + 2, 40)
     finally:
         archive.terminate()
         assert archive.wait(10) == 0
@@ -212,8 +189,8 @@ def test_deadbands_and_alarms_of_the_configuration_hold_in_the_archive(racks: Ra
     records = {"PREFIX:TC1:T1": {"ADEL": 500.0, "HIGH": 0.0, "HSV": "MINOR"}}
     ioc = racks.start({"TC1": LOGGER}, records=records, archive=ARCHIVE)
     ca.wait(ioc("TC1:T1"), lambda value: value.severity == 1)
-    until(lambda: len(archived(ioc, "TC1:T2")) > 4)
-    history = archived(ioc, "TC1:T1")
+    until(lambda: len(ioc.archived("TC1:T2")) > 4)
+    history = ioc.archived("TC1:T1")
     assert len([row for row in history if row[4] == "MINOR"]) == 1
     assert history[-1][5] == "HIGH"
 
@@ -221,9 +198,9 @@ def test_deadbands_and_alarms_of_the_configuration_hold_in_the_archive(racks: Ra
 def test_history_prints_what_is_archived(racks: Racks, ca: Client) -> None:
     ioc = racks.start({"GEN": GENERATOR}, archive=ARCHIVE)
     up(ioc, ca, "GEN")
-    until(lambda: archived(ioc, "GEN:VSet"))
+    until(lambda: ioc.archived("GEN:VSet"))
     ca.put(ioc("GEN:VSet"), 7)
-    until(lambda: len(archived(ioc, "GEN:VSet")) > 1)
+    until(lambda: len(ioc.archived("GEN:VSet")) > 1)
     command = [sys.executable, "-P", "-m", "rackioc", "history", ioc("GEN:V*"), "--since", "1h", "--format"]
     done = subprocess.run([*command, "json"], cwd=ioc.folder, capture_output=True, text=True, check=True)
     values = [row for row in json.loads(done.stdout) if row["pv"] == ioc("GEN:VSet")]
@@ -238,7 +215,7 @@ def test_a_client_finds_it_by_tcp_alone(racks: Racks, ca: Client) -> None:
     port = ioc.logged().split("TCP port ")[1].split()[0]
     environment = {**os.environ, "EPICS_CA_ADDR_LIST": "", "EPICS_CA_NAME_SERVERS": f"127.0.0.1:{port}"}
     script = "import asyncio, sys; from aioca import caget; print(asyncio.run(caget(sys.argv[1], timeout=10)))"
-    arguments = [sys.executable, "-c", script, ioc("IOC:PROCESS_ID")]
+    arguments = [sys.executable, "-P", "-c", script, ioc("IOC:PROCESS_ID")]
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.split() == [str(ioc.process.pid)], done.stderr
 

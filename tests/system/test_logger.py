@@ -40,6 +40,7 @@ def test_an_open_thermocouple_is_invalid_and_no_number(ioc: Ioc, ca: Client) -> 
     ca.wait(ioc("TC1:T2"), lambda value: value.severity == 0 and not math.isnan(value))
 
 
+@pytest.mark.alone
 @losses
 def test_a_loss_is_invalid_within_two_scans_keeps_the_value_and_heals(ioc, ca, fault, cure, statuses) -> None:
     healthy(ca, ioc)

@@ -20,6 +20,8 @@ from sim.technix.generator import WATCHDOG
 from tests.client import Client
 from tests.system.conftest import GENERATOR, Ioc, Racks
 
+pytestmark = pytest.mark.alone
+
 CLIENTS = 5
 STARVED = 1.5  # seconds that the poll may wait
 LOOK = 0.1  # seconds between two looks at the transcript

@@ -247,7 +247,8 @@ def test_metadata_that_change_are_described_again(ioc, client, wait):
     assert state.calls[3:] == [Metadata(words=("Off", "Ramped"))]
 
 
-def test_a_pv_that_may_not_be_read_is_named_once_and_tried_again(ioc, client, wait, tmp_path, caplog):
+def test_a_pv_that_may_not_be_read_is_named_once_and_tried_again(ioc, client, wait, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("archiver.ca.client.RETRY_PERIOD", 0.5)
     (tmp_path / "ioc.acf").write_text("ASG(DEFAULT) { RULE(1, WRITE) }  ASG(SECRET)")
     ioc.start(VOLTAGE.replace("field(VAL", 'field(ASG, "SECRET") field(VAL'))
     voltage = client.subscribe("T:VMon")
@@ -313,14 +314,11 @@ def test_a_text_is_watched_as_a_whole(ioc, client, wait):
     assert long_strings == ["anode"]
 
 
-def test_a_text_that_is_not_found_is_named_once(client, wait, caplog):
+def test_a_text_that_is_not_found_is_named_once(client, wait, caplog, monkeypatch):
+    monkeypatch.setattr("archiver.ca.client.NOT_FOUND", 0.5)
     client.do(lambda client: client.subscribe_text("T:PVS", lambda text: None))
-    wait(
-        lambda: (
-            "T:PVS is not connected after 10 s: until it is, PVs that are given by a glob are not archived"
-            in caplog.text
-        )
-    )
+    sentence = "T:PVS is not connected after 0.5 s: until it is, PVs that are given by a glob are not archived"
+    wait(lambda: sentence in caplog.text)
 
 
 def test_libca_itself_prints_nothing(ioc, client, wait, capfd, caplog):

@@ -218,7 +218,7 @@ print(len(list(with_progress(slow(), Window(0, 8 * 10**9), sys.stderr))))
 @pytest.mark.parametrize(("pause", "shown"), [("0.3", True), ("0.01", False)])
 def test_a_long_query_shows_how_far_it_is_on_a_terminal(pause, shown):
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-c", WATCHED, pause]
+    command = [sys.executable, "-P", "-c", WATCHED, pause]
     process = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, text=True, check=True)
     os.write(theirs, b".")
     said = os.read(ours, 100_000).decode()
@@ -230,5 +230,5 @@ def test_a_long_query_shows_how_far_it_is_on_a_terminal(pause, shown):
 
 def test_the_archiver_room_itself_is_light():
     loaded = "import sys, archiver; print({'numpy', 'sqlalchemy', 'matplotlib', 'rich'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

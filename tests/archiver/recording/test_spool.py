@@ -115,7 +115,7 @@ for number in itertools.count():
 
 def test_kill_9_loses_nothing_that_was_spooled(tmp_path):
     path = tmp_path / "rack.spool"
-    with subprocess.Popen([sys.executable, "-c", FILLER, path], stdout=subprocess.PIPE, text=True) as filler:
+    with subprocess.Popen([sys.executable, "-P", "-c", FILLER, path], stdout=subprocess.PIPE, text=True) as filler:
         while int(last := filler.stdout.readline()) < 20:
             pass
         filler.send_signal(signal.SIGKILL)

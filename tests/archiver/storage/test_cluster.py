@@ -30,6 +30,7 @@ def batch(second):
     return [Sample(f"PV{n}", START + second * 10**9, float(n), 0, "NO_ALARM") for n in range(200)]
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["kill9", "freeze"])
 def test_another_node_is_used_when_one_dies(cluster, fault):

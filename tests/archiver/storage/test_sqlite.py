@@ -134,7 +134,9 @@ for batch in itertools.count():
 
 def test_kill_9_of_the_writer_loses_no_batch_that_was_committed(file):
     database = f"sqlite:///{file}"
-    with subprocess.Popen([sys.executable, "-c", WRITER, database], stdout=subprocess.PIPE, text=True) as writer:
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", WRITER, database], stdout=subprocess.PIPE, text=True
+    ) as writer:
         while int(committed := writer.stdout.readline()) < 20:
             pass
         writer.send_signal(signal.SIGKILL)

@@ -121,6 +121,7 @@ def test_inputs_are_read_only_for_clients(small_ioc: SmallIoc, ca: Client) -> No
         ca.put(small_ioc.prefix + "ai", 1.0)
 
 
+@pytest.mark.alone
 def test_a_monitor_after_a_put_does_not_wait_for_nagle(small_ioc: SmallIoc, ca: Client) -> None:
     updates = ca.monitor(small_ioc.prefix + "ao")
     delays = []

@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 
 from bench.rig import loopback
+from tests.archiver.mariadb import cluster, own_server, server_directory  # noqa: F401 - fixtures
 from tests.archiver.processes import ROOT, Ioc
-from tests.system.faults.counting import STEPPING, Archiver, counters
+from tests.system.faults.archiver import Archiver
+from tests.system.faults.counting import STEPPING, counters
 from tests.system.faults.small_disk import SmallDisk
 
 
 @pytest.fixture
 def environment() -> dict[str, str]:
-    return os.environ | loopback.environment() | {"TZ": "UTC", "EPICS_CA_CONN_TMO": "2"}
+    return os.environ | loopback.environment() | {"TZ": "UTC"}
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ MOUNT = 'mount -t tmpfs -o size="$1" none "$2" && echo mounted && exec cat'
 
 
 class SmallDisk:
-    """Goes with the process that holds the namespace; programs that are to see it are started by `wrapper`."""
+    """Goes with the process that holds the namespace; programs that are to see it are started by ``wrapper``."""
 
     def __init__(self, path: Path, size: str) -> None:
         path.mkdir()

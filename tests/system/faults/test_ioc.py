@@ -11,20 +11,18 @@ import pytest
 from archiver.health import Cause
 from archiver.sample import Gap
 from tests.archiver.processes import Ioc
-from tests.system.faults.counting import (
-    NAMES,
-    STEPPING,
-    Archiver,
-    counters,
-    gaps,
-    period_ns,
-    rows_of,
-    stretches,
-    wait,
-)
+from tests.system.faults.archiver import Archiver
+from tests.system.faults.counting import STEPPING, counters, period_ns
+from tests.system.faults.rows import SqliteFile, gaps, rows_of, stretches
 
 SLACK_NS = 5 * 10**8
 CONNECT_NS = 3 * 10**9
+
+
+@pytest.fixture
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    """A silent IOC counts as lost after 2 s instead of 30 s."""
+    return environment | {"EPICS_CA_CONN_TMO": "2"}
 
 
 def test_a_frozen_ioc_is_a_gap_that_heals(ioc: Ioc, archiver: Archiver) -> None:
@@ -46,16 +44,16 @@ def test_an_ioc_frozen_for_40_s_is_a_gap_that_heals_with_the_defaults_of_channel
 
 def freeze(ioc: Ioc, archiver: Archiver, seconds: float) -> None:
     archiver.start()
-    archiver.stores(2)
+    archiver.wait_samples(2)
     ioc.freeze()
     frozen_ns = time.time_ns()
     time.sleep(seconds)
-    wait(lambda: archiver.health.connected == 0)
+    archiver.wait(lambda: archiver.health.connected == 0)
     ioc.go_on()
-    wait(lambda: archiver.health.connected == len(NAMES))
-    archiver.stores(2)
+    archiver.wait_connected()
+    archiver.wait_samples(2)
     archiver.stop()
-    for name, parts in stretches(archiver.file).items():
+    for name, parts in stretches(SqliteFile(archiver.file)).items():
         assert gaps(parts) == [Gap.DISCONNECTED, Gap.ARCHIVE_OFF]
         assert parts[0].times_ns[-1] < frozen_ns + SLACK_NS < parts[0].gap_ns
         assert parts[1].numbers[0] - parts[0].numbers[-1] <= CONNECT_NS // period_ns(name)
@@ -64,14 +62,14 @@ def freeze(ioc: Ioc, archiver: Archiver, seconds: float) -> None:
 @pytest.mark.slow
 def test_an_ioc_that_is_started_again_is_a_gap_that_heals(ioc: Ioc, archiver: Archiver) -> None:
     archiver.start()
-    archiver.stores(2)
+    archiver.wait_samples(2)
     ioc.stop()
-    wait(lambda: archiver.health.connected == 0)
+    archiver.wait(lambda: archiver.health.connected == 0)
     ioc.start(counters(first=1000))
-    wait(lambda: archiver.health.connected == len(NAMES))
-    archiver.stores(2)
+    archiver.wait_connected()
+    archiver.wait_samples(2)
     archiver.stop()
-    for parts in stretches(archiver.file).values():
+    for parts in stretches(SqliteFile(archiver.file)).values():
         assert gaps(parts) == [Gap.DISCONNECTED, Gap.ARCHIVE_OFF]
         assert parts[1].numbers[0] >= 1000
 
@@ -81,16 +79,16 @@ def test_steps_of_the_iocs_clock_are_counted_sample_by_sample(
     step: Callable[[float], None], archiver: Archiver
 ) -> None:
     archiver.start(STEPPING)
-    archiver.stores(3)
+    archiver.wait_samples(3)
     for seconds, cause in ((3600, Cause.FUTURE), (-3600, Cause.BACKWARDS)):
         step(seconds)
-        wait(lambda cause=cause: archiver.health.rejected.get(cause, 0) >= 3 * len(STEPPING))
+        archiver.wait(lambda cause=cause: archiver.health.rejected.get(cause, 0) >= 3 * len(STEPPING))
         step(0)
-        archiver.stores(3)
+        archiver.wait_samples(3)
     rejected = archiver.health.rejected
     archiver.stop()
     missing = 0
-    for own in rows_of(archiver.file, STEPPING).values():
+    for own in rows_of(SqliteFile(archiver.file), STEPPING).values():
         *numbers, last = (value for _, value in own)
         assert last == Gap.ARCHIVE_OFF
         assert numbers == sorted(set(numbers))

@@ -1,4 +1,4 @@
-"""`kill -9` of the archiver: the last commit period may be missing, and is marked."""
+"""``kill -9`` of the archiver: the last commit period may be missing, and is marked."""
 
 from __future__ import annotations
 
@@ -9,18 +9,9 @@ import pytest
 
 from archiver.sample import Gap
 from tests.archiver.processes import Ioc
-from tests.system.faults.counting import (
-    GAPS,
-    NAMES,
-    STEPPING,
-    Archiver,
-    gaps,
-    locked,
-    period_ns,
-    rows_of,
-    stretches,
-    wait,
-)
+from tests.system.faults.archiver import Archiver
+from tests.system.faults.counting import NAMES, STEPPING, period_ns
+from tests.system.faults.rows import GAPS, SqliteFile, gaps, locked, rows_of, stretches
 from tests.system.faults.small_disk import SmallDisk
 
 SLACK_NS = 5 * 10**8
@@ -32,13 +23,13 @@ def test_kill_9_costs_the_last_commit_period_and_is_marked(ioc: Ioc, archiver: A
     killed_ns = []
     for number in range(kills):
         archiver.start()
-        archiver.stores(2)
+        archiver.wait_samples(2)
         time.sleep(number / kills)  # at any moment between two commits
         killed_ns.append(archiver.kill())
     archiver.start()
-    archiver.stores(2)
+    archiver.wait_samples(2)
     archiver.stop()
-    for name, parts in stretches(archiver.file).items():
+    for name, parts in stretches(SqliteFile(archiver.file)).items():
         assert gaps(parts) == [Gap.ARCHIVE_OFF] * (kills + 1)
         for part, end_ns in zip(parts, killed_ns, strict=False):
             assert end_ns - part.times_ns[-1] < COMMIT_NS + period_ns(name) + SLACK_NS
@@ -50,19 +41,19 @@ def test_kill_9_costs_the_last_commit_period_and_is_marked(ioc: Ioc, archiver: A
 @pytest.mark.parametrize("kills", [1, 3])
 def test_kill_9_while_the_database_is_away_is_marked_where_it_was(ioc: Ioc, archiver: Archiver, kills: int) -> None:
     archiver.start()
-    archiver.stores(2)
+    archiver.wait_samples(2)
     killed_ns = []
     with locked(archiver.file):
         for number in range(kills):
-            wait(lambda: archiver.health.spool_rows >= 6 * len(NAMES))
+            archiver.wait(lambda: archiver.health.spool_rows >= 6 * len(NAMES))
             time.sleep(0.9 + number / kills)  # at any moment between two of its waits for the database
             killed_ns.append(archiver.kill())
             archiver.start()
-            spooled = archiver.spooled()
-            wait(lambda spooled=spooled: archiver.health.spool_rows >= spooled + 3 * len(NAMES))
-    wait(lambda: archiver.health.database == "ok" and not archiver.health.spool_rows)
+            spooled = archiver.spooled
+            archiver.wait(lambda spooled=spooled: archiver.health.spool_rows >= spooled + 3 * len(NAMES))
+    archiver.wait_stored()
     archiver.stop()
-    for name, parts in stretches(archiver.file).items():
+    for name, parts in stretches(SqliteFile(archiver.file)).items():
         assert gaps(parts) == [Gap.ARCHIVE_OFF] * (kills + 1)
         for part, end_ns in zip(parts, killed_ns, strict=False):
             assert end_ns - part.times_ns[-1] < COMMIT_NS + period_ns(name) + SLACK_NS
@@ -73,16 +64,16 @@ def test_kill_9_while_the_database_is_away_is_marked_where_it_was(ioc: Ioc, arch
 def test_kill_9_on_a_full_disk(disk: SmallDisk, ioc: Ioc, archiver: Archiver) -> None:
     archiver.disk, archiver.file, archiver.spool = disk, disk.path / "rack.sqlite", disk.path / "rack.spool"
     archiver.start()
-    archiver.stores(2)
+    archiver.wait_samples(2)
     disk.fill()
-    wait(lambda: archiver.health.database == "away")
+    archiver.wait(lambda: archiver.health.database == "away")
     archiver.kill()
     archiver.start()
-    wait(lambda: archiver.health.queue + archiver.health.spool_rows >= 3 * len(NAMES))
+    archiver.wait(lambda: archiver.health.queue + archiver.health.spool_rows >= 3 * len(NAMES))
     disk.free()
-    wait(lambda: archiver.health.database == "ok" and not archiver.health.spool_rows)
+    archiver.wait_stored()
     archiver.stop()
-    for parts in stretches(archiver.fetch()).values():
+    for parts in stretches(SqliteFile(archiver.copy())).values():
         assert gaps(parts) == [Gap.ARCHIVE_OFF] * 2
 
 
@@ -92,10 +83,10 @@ def test_kill_9_is_marked_also_where_an_iocs_clock_is_ahead(
 ) -> None:
     step(200)
     archiver.start(STEPPING)
-    archiver.stores(3)
+    archiver.wait_samples(3)
     archiver.kill()
     archiver.start(STEPPING)
-    archiver.stores(3)
+    archiver.wait_samples(3)
     archiver.stop()
-    for own in rows_of(archiver.file, STEPPING).values():
+    for own in rows_of(SqliteFile(archiver.file), STEPPING).values():
         assert [value for _, value in own if value in GAPS] == [Gap.ARCHIVE_OFF] * 2

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 
+# The packet: length, number, COM_QUERY, and the statement
 COMMIT = b"\x07\x00\x00\x00\x03COMMIT"
-"""The packet: length, number, COM_QUERY, and the statement."""
 
 POLL = 0.05
 CHUNK = 1 << 16
@@ -29,8 +29,7 @@ class Proxy:
         self._ended = threading.Event()
         self._cut: Callable[[socket.socket], None] | None = None
         self.cuts = 0
-        self.rate = math.inf
-        """Bytes/s to the server, at most."""
+        self.rate = math.inf  # bytes/s to the server, at most
         self.port = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
