@@ -8,7 +8,7 @@ driver blocks and needs no locks.
     |-- LinkDown         cable, power, session: the connection must be opened again    COMM alarm
     |-- NoReply          the instrument did not answer in time                         TIMEOUT alarm
     |-- BadReply         it replied, but not to what was asked                         READ alarm
-    `-- Refused          a put that the instrument, a limit or the driver turned down  WRITE alarm
+    `-- Refused          a put that the instrument, a limit or the driver turned down  the put fails; no alarm
 """
 
 from __future__ import annotations

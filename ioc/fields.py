@@ -150,7 +150,7 @@ FIELDS: Mapping[str, Field] = {
 
 
 # Fields by which the present value is judged
-JUDGING = frozenset({"HIHI", "HIGH", "LOW", "LOLO", "HYST"}) | {
+ALARM_FIELDS = frozenset({"HIHI", "HIGH", "LOW", "LOLO", "HYST"}) | {
     name for name, field in FIELDS.items() if field.kind is Kind.SEVERITY
 }
 

@@ -30,7 +30,7 @@ from drivers.base import (
 )
 from ioc import dbd, health
 from ioc.block import Block, Blocks, Masks
-from ioc.fields import FIELDS, JUDGING
+from ioc.fields import ALARM_FIELDS, FIELDS
 from ioc.numbers import number_of, to_long
 from ioc.port import Link, Port
 from ioc.putcheck import STRING_SIZE
@@ -75,13 +75,13 @@ class Instrument:
         self._port: Port | None = None
         self._points: dict[str, Point] = {}
         self._settings: dict[str, str] = {}
-        self._seen: dict[str, tuple[object, ...]] = {}
+        self._readbacks: dict[str, tuple[object, ...]] = {}
         self._missed: set[str] = set()
         self._blocks = Blocks()
         self._periods: Mapping[str, float] = driver.scan
         self._errors = 0
         self._up = False
-        self._stalled: DeviceError | None = None
+        self._hang: DeviceError | None = None
         for point in health.POINTS:
             self._add_record(point)
         self.points(driver.points)
@@ -118,8 +118,8 @@ class Instrument:
                 if checked:
                     await self._port.retry()
                 return
-            if self._stalled is not None:
-                raise self._stalled
+            if self._hang is not None:
+                raise self._hang
             before = record.time
             readings = await self._port.write(record.point, checked)
         except DeviceError as error:
@@ -169,8 +169,8 @@ class Instrument:
         """Process a record as its scan does. An output is not commanded again, as EPICS base would do."""
         readback = self._points.get(record.point.follows or "", record.point)
         try:
-            if self._stalled is not None:
-                raise self._stalled
+            if self._hang is not None:
+                raise self._hang
             if self._port is not None and readback.group:
                 await self._port.reread(readback.group)
         except DeviceError as error:
@@ -191,7 +191,7 @@ class Instrument:
         self._publisher.post_field(record, name)  # with the alarm of before, as base does
         if before != parsed and dbd.fields(record.point.rtyp.name)[name].prop:
             self._publisher.post([(record, PROPERTY)])
-        if name in JUDGING and (mask := record.check_alarms(time.time())):
+        if name in ALARM_FIELDS and (mask := record.check_alarms(time.time())):
             self._publisher.post([(record, mask)])
 
     def _check_open(self, record: Record) -> None:
@@ -245,7 +245,7 @@ class Instrument:
                 self._add_record(point)
         self._reset_commands()
         for name in gone:
-            self._seen.pop(name, None)
+            self._readbacks.pop(name, None)
         self._invalidate(gone, LinkDown(f"{self.name} does not have it any more"))
 
     # ---- parts ----
@@ -289,10 +289,10 @@ class Instrument:
         """
         for readback in readings.keys() & self._settings.keys():
             reading = _reading(readings[readback])
-            seen = (reading.value, reading.severity, reading.status)
-            if self._seen.get(readback) == seen:
+            state = (reading.value, reading.severity, reading.status)
+            if self._readbacks.get(readback) == state:
                 continue
-            self._seen[readback] = seen
+            self._readbacks[readback] = state
             record = self.records.get(self._settings[readback])
             if record is not None and (mask := record.process(reading, moment)):
                 yield record, mask
@@ -324,16 +324,16 @@ class Instrument:
             deadline = port.deadline
             if deadline is None or time.monotonic() < deadline:
                 continue
-            self._stalled = NoReply(f"{self.name} hangs: a call to it has not returned")
-            self._log.warning("%s", self._stalled)
-            self._invalidate(self._points, self._stalled)
-            self._report(self._stalled)
+            self._hang = NoReply(f"{self.name} hangs: a call to it has not returned")
+            self._log.warning("%s", self._hang)
+            self._invalidate(self._points, self._hang)
+            self._report(self._hang)
             self._show_health({health.CONN: int(Link.Down)})
-            port.refuse(self._stalled)
+            port.refuse(self._hang)
             while port.deadline == deadline:
                 await asyncio.sleep(0.2)
             self._log.info("%s answers again", self.name)
-            self._stalled = None
+            self._hang = None
             self._reset_commands()
             self._show_health({health.CONN: int(Link.Up if self._up else Link.Down)})
 

@@ -78,7 +78,7 @@ class _Reread:
     group: str
     done: asyncio.Future[None]
     asked: float
-    hurried: bool = False
+    scheduled: bool = False
 
 
 class Port:
@@ -205,7 +205,7 @@ class Port:
     def _turn(self) -> None:
         now = time.monotonic()
         for reread in self._waiting_rereads():
-            reread.hurried = True
+            reread.scheduled = True
             self._schedule.make_due(now, reread.group)
         if self._retries:
             if self._up:
@@ -228,12 +228,12 @@ class Port:
 
     def _take_put(self, now: float) -> _Put | None:
         """Return the put to carry out now. Puts take turns with an overdue scan; an urgent one only with its like."""
-        starving = self._last_put is not None and self._schedule.overdue(now) is not None
+        scan_overdue = self._last_put is not None and self._schedule.overdue(now) is not None
         with self._wake:
             if not self._puts:
                 return None
             overtakes = self._puts[0].urgent and not (self._last_put and self._last_put.urgent)
-            return self._puts.popleft() if overtakes or not starving else None
+            return self._puts.popleft() if overtakes or not scan_overdue else None
 
     def _sleep(self, seconds: float) -> None:
         with self._wake:
@@ -358,7 +358,7 @@ class Port:
         self._notify(self._listener.scanned, scan.group, time.monotonic() - scan.began, overruns)
 
     def _waiting_rereads(self) -> list[_Reread]:
-        return [reread for reread in self._rereads if not reread.hurried]
+        return [reread for reread in self._rereads if not reread.scheduled]
 
     def _end_rereads(self, scan: Scan | None, error: DeviceError | None) -> None:
         """Complete the requests for this scan that came before it began, or all (None)."""

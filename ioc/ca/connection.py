@@ -51,7 +51,7 @@ class Connection(asyncio.BufferedProtocol):
     receiver  who answers what arrives; set before the connection is made
     out       messages that are sent with the next ``flush``
     blocked   True while nothing may be sent, because the client does not read or asked for it
-    dirty     the updates that it misses while it is blocked
+    missed     the updates that it misses while it is blocked
     """
 
     transport: asyncio.Transport
@@ -60,7 +60,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self) -> None:
         self.out: list[bytes] = []
-        self.dirty: dict[Framed, None] = {}
+        self.missed: dict[Framed, None] = {}
         self.blocked = False
         self._rest = b""
         self._held = self._full = False
@@ -91,7 +91,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client."""
         self.receiver.close()
-        self.dirty.clear()
+        self.missed.clear()
         self.out.clear()
         self.blocked = True
 
@@ -123,7 +123,7 @@ class Connection(asyncio.BufferedProtocol):
     def update(self, update: Framed) -> None:
         """Send a subscriber the newest value, now or when it reads again."""
         if self.blocked:
-            self.dirty[update] = None
+            self.missed[update] = None
         else:
             self.out.append(update.frame())
 
@@ -164,6 +164,6 @@ class Connection(asyncio.BufferedProtocol):
             return
         self.blocked = blocked
         if not blocked:
-            missed, self.dirty = self.dirty, {}
+            missed, self.missed = self.missed, {}
             self.out += [update.frame() for update in missed]
             self.flush()

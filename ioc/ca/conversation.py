@@ -225,7 +225,7 @@ class Conversation:
         del self.channels[channel.sid]
 
     def _unsubscribe(self, subscription: Subscription) -> None:
-        self._connection.dirty.pop(subscription, None)
+        self._connection.missed.pop(subscription, None)
         self._names.unsubscribe(subscription)
 
 

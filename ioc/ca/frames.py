@@ -42,7 +42,7 @@ class Frames:
         if not len(wanted):
             return
         if self._connection.blocked:
-            self._connection.dirty.update((self._subscriptions[index], None) for index in wanted)
+            self._connection.missed.update((self._subscriptions[index], None) for index in wanted)
             return
         everything = len(wanted) == len(self._rows)
         rows, frames = (self._rows, self._frames) if everything else (self._rows[wanted], self._frames[wanted])

@@ -68,7 +68,7 @@ class Server:
                     continue
                 connection = subscription.connection
                 if connection.blocked:
-                    connection.dirty[subscription] = None
+                    connection.missed[subscription] = None
                 elif subscription.fast:
                     if payload is None:
                         if record.time != moment:
