@@ -197,7 +197,7 @@ class _Reader:
         if isinstance(part, ast.Constant):
             return [str(part.value)]
         node = part.value if isinstance(part, ast.FormattedValue) else part
-        texts = [text for text in self._texts(node, names) if text]
+        texts = [text for text in self._texts(node, names) if text] or [_UNKNOWN]
         sentences = [text for text in texts if _is_sentence(text)]
         others = [text for text in texts if not _is_sentence(text)]
         if others and len(sentences) < 2:
