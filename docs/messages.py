@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain, product
 from pathlib import Path
 
 import yaml
@@ -22,29 +23,43 @@ ROOT = Path(__file__).absolute().parents[1]
 PAGE = Path(__file__).with_name("messages.md")
 REMEDIES = Path(__file__).with_name("messages.yaml")
 
+CONFIGURATION = "Configuration"
+_INSTRUMENT = "in the record `Error` of the instrument, at the client that put, and in the log"
 # Folder, or file -> the heading of its messages, and where they are met
 PLACES = {
-    "drivers/technix": ("Technix generators", "in the record `Error` of the instrument and in the log"),
-    "drivers/se521.py": ("Center SE521 loggers", "in the record `Error` of the instrument and in the log"),
-    "drivers/caen": ("CAEN crates", "in the record `Error` of the instrument and in the log"),
-    "ioc": (
-        "Records and instruments",
-        "in the record `Error` of the instrument, at the client that put, and in the log",
+    "drivers/technix": ("Technix generators", _INSTRUMENT),
+    "drivers/se521.py": ("Center SE521 loggers", _INSTRUMENT),
+    "drivers/caen": ("CAEN crates", _INSTRUMENT),
+    "ioc": ("Records and instruments", _INSTRUMENT),
+    "ioc/ca": ("Channel Access", "in the log, at clients, and from `rackioc run` when it starts"),
+    "archiver/settings.py": (
+        CONFIGURATION,
+        "behind file, line and key, from `rackioc check` and each command that reads a configuration",
     ),
-    "ioc/ca": ("Channel Access", "in the log, and at clients"),
-    "rackioc/config": ("Configuration", "from `rackioc check` and every command that reads a configuration file"),
-    "archiver/settings.py": ("Configuration", ""),
-    "archiver/units.py": ("Configuration", ""),
     "rackioc": ("Commands and processes", "in the terminal and in the log"),
-    "archiver": ("Archiver", "in its log, in `LAB:ARCH:LastError`, from `rackioc status`"),
-    "archiver/history": ("History", "from `rackioc history` and `rackioc.history`"),
+    "rackioc/archive_status.py": ("Archiver", ""),
+    "archiver": (
+        "Archiver",
+        "in its log, in `ARCH:LastError` and `ARCH:Error`, and from `rackioc status`, `check`, `db` and `history`",
+    ),
+    "archiver/units.py": (CONFIGURATION, ""),
+    "rackioc/config/schema.py": (CONFIGURATION, ""),
+    "archiver/storage/url.py": (CONFIGURATION, ""),
+    "archiver/history": ("History", "from `rackioc history` and `archiver.history`"),
     "archiver/times.py": ("History", ""),
 }
+# Functions that log, print, answer or keep a sentence that they are called with
+_TAKERS = {"add", "answer", "append", "drop", "echo", "print", "_log", "_record_spool"}
 _LEVELS = {"info", "warning", "error", "exception"}
 # What ``%`` fills in
 _FILLED = re.compile(r"%[-.\d]*[sdgrf]")
+_UNKNOWN = "<...>"
+# A name that stands for what is filled in
+_NAME = re.compile(r"<[^<>]*>")
 # Errors of the language that the code raises with a sentence for the user
 _BUILTIN = {"ValueError", "OSError", "RuntimeError", "SystemExit"}
+# Errors whose text nobody is sent
+_SILENT = {"NotConvertible"} | {name for name in vars(builtins) if name not in _BUILTIN}
 
 
 @dataclass(frozen=True, order=True)
@@ -59,10 +74,10 @@ class Message:
 def messages() -> list[Message]:
     """Return all messages of the code, each once a place, in the order of the page."""
     found = {
-        Message(_place(file), text)
+        Message(CONFIGURATION if fault else _place(file), text)
         for room in ("drivers", "ioc", "archiver", "rackioc")
         for file in sorted((ROOT / room).rglob("*.py"))
-        for text in _Reader(file).texts()
+        for text, fault in _Reader(file).texts()
     }
     order = list(dict.fromkeys(heading for heading, _ in PLACES.values()))
     return sorted(found, key=lambda each: (order.index(each.place), each.text.lower()))
@@ -73,8 +88,8 @@ def page(remedies: dict[str, dict[str, str]]) -> str:
     lines = [
         "# Messages",
         "",
-        "Each sentence that rackioc can say, its cause, and what to do; `<...>` is filled in. The page is",
-        "made from the code: `python -m docs.messages`.",
+        "Each sentence that rackioc can say, its cause, and what to do. `<...>` is filled in; an ending that is not",
+        "always said is shown. The page is made from the code: `python -m docs.messages`.",
     ]
     where = {heading: met for heading, met in reversed(PLACES.values()) if met}
     place = ""
@@ -84,9 +99,14 @@ def page(remedies: dict[str, dict[str, str]]) -> str:
             lines += ["", f"## {place}", "", f"Met {where[place]}.", "", "| message | cause | what to do |"]
             lines.append("| --- | --- | --- |")
         known = remedies.get(each.text, {})
-        cells = (f"`{each.text}`", known.get("cause", ""), known.get("remedy", ""))
-        lines.append(f"| {' | '.join(cell.strip().replace('|', '&#124;') for cell in cells)} |")
+        cells = [f"`{each.text}`", known.get("cause", ""), known.get("remedy", "")]
+        lines.append(f"| {' | '.join(map(_cell, cells))} |")
     return "\n".join([*lines, ""])
+
+
+def _cell(text: str) -> str:
+    """Return a text as it stands in a table: a line, with its bars escaped."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def read_remedies() -> dict[str, dict[str, str]]:
@@ -111,48 +131,106 @@ def _place(file: Path) -> str:
     return PLACES[nearest][0]
 
 
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+# Name of a variable, or of a function with () behind it -> what it is set to, or what it returns
+Names = dict[str, list[ast.expr]]
+
+
 class _Reader:
-    """The sentences of one file: what errors are raised with, what is logged, printed, or reported as a fault."""
+    """The sentences of one file: what is raised, logged, printed, kept in a list, or reported as a fault."""
 
     def __init__(self, file: Path) -> None:
         self._tree = ast.parse(file.read_text(encoding="utf-8"))
-        self._errors = _errors()
+        self._functions = [each for each in ast.walk(self._tree) if isinstance(each, Function)]
+        constants = [each for each in self._tree.body if isinstance(each, ast.Assign)]
+        self._constants = _assigned(*constants)
+        self._inside = {f"{each.name}()": _assigned(each) for each in self._functions}
+        self._returned = {f"{each.name}()": _returned(each) for each in self._functions}
 
-    def texts(self) -> Iterator[str]:
-        """Yield the sentences, each as often as it stands there."""
-        for function in ast.walk(self._tree):
-            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-                names = _assigned(function)
-                for node in ast.walk(function):
-                    yield from (text for text in self._of(node, function, names) if _is_sentence(text))
+    def texts(self) -> Iterator[tuple[str, bool]]:
+        """Yield the sentences, each as often as it stands there, and whether it is a fault of a configuration."""
+        for table in ast.walk(self._tree):
+            if isinstance(table, ast.Dict):
+                yield from ((text, False) for text in self._table(table))
+        inner = {nested for each in self._functions for nested in ast.walk(each) if nested is not each}
+        for function in self._functions:
+            names = self._constants | self._returned | _assigned(function)
+            for node in ast.walk(function) if function not in inner else ():
+                for sentence, fault in _said(node, function):
+                    texts = self._texts(sentence, names, node.args[1:] if isinstance(node, ast.Call) else ())
+                    yield from ((text.strip(), fault) for text in texts if _is_sentence(text))
 
-    def _of(self, node: ast.AST, function: ast.FunctionDef | ast.AsyncFunctionDef, names: Names) -> Iterator[str]:
-        if isinstance(node, ast.Call):
-            for argument in self._sentences(node):
-                yield from _texts(argument, names, node.args)
-        elif isinstance(node, ast.Yield) and node.value is not None and _yields_sentences(function):
-            value = node.value.elts[-1] if isinstance(node.value, ast.Tuple) else node.value
-            yield from _texts(value, names, ())
+    def _table(self, table: ast.Dict) -> list[str]:
+        """Return the values of a dictionary if all of them are sentences."""
+        texts = [next(self._texts(value, self._constants)) for value in table.values]
+        return texts if len(texts) > 1 and all(map(_is_sentence, texts)) else []
 
-    def _sentences(self, call: ast.Call) -> Sequence[ast.expr]:
-        """Return the arguments of a call that a person is to read."""
-        match call.func:
-            case ast.Name(id=name) if name in self._errors:
-                return call.args
-            case ast.Attribute(attr="fault") | ast.Name(id="Fault"):
-                return call.args[-1:]
-            case ast.Attribute(attr=level, value=ast.Name(id="log") | ast.Attribute(attr="_log")) if level in _LEVELS:
-                return call.args[:1]
-            case ast.Attribute(attr="drop", value=ast.Name(id="self")):
-                return call.args[:1]
-            case ast.Attribute(attr="echo") | ast.Name(id="print"):
-                to_user = any(each.arg == "err" or ast.unparse(each.value) == "err" for each in call.keywords)
-                return call.args[:1] if to_user else ()
-        return ()
+    def _texts(self, node: ast.expr, names: Names, arguments: Sequence[ast.expr] = ()) -> Iterator[str]:
+        """Yield the alternatives of the text that an expression makes; <...> for what is no text."""
+        match node:
+            case ast.Constant(value=str(text)):
+                yield _with_arguments(text, arguments)
+            case ast.JoinedStr(values=parts):
+                yield from map("".join, product(*(self._part(part, names) for part in parts)))
+            case ast.BinOp(left=left, op=ast.Add(), right=right):
+                yield from map("".join, product(self._part(left, names), self._part(right, names)))
+            case ast.IfExp(body=body, orelse=orelse):
+                yield from self._texts(body, names, arguments)
+                yield from self._texts(orelse, names, arguments)
+            case ast.Name(id=name) if name in names:
+                for value in names[name]:
+                    yield from self._texts(value, _without(names, name), arguments)
+            case ast.GeneratorExp(elt=element) | ast.ListComp(elt=element):
+                yield from self._texts(element, names)
+            case ast.Call(func=ast.Attribute(attr="get"), args=[_, default]):
+                yield _UNKNOWN
+                yield from self._texts(default, names)
+            case ast.Call(func=ast.Name(id=name), args=args) if f"{name}()" in names:
+                inside = _without(names, f"{name}()") | self._inside[f"{name}()"]
+                for value in (*names[f"{name}()"], *(each for each in args if isinstance(each, ast.ListComp))):
+                    yield from self._texts(value, inside)
+            case _:
+                yield _UNKNOWN
+
+    def _part(self, part: ast.expr, names: Names) -> list[str]:
+        """Return the alternatives of a part of a text; the longest stands for all if fewer than two are sentences."""
+        if isinstance(part, ast.Constant):
+            return [str(part.value)]
+        node = part.value if isinstance(part, ast.FormattedValue) else part
+        texts = [text for text in self._texts(node, names) if text] or [_UNKNOWN]
+        sentences = [text for text in texts if _is_sentence(text)]
+        others = [text for text in texts if not _is_sentence(text)]
+        if others and len(sentences) < 2:
+            longest = max(others, key=len)
+            has_words = re.search("[a-z]", _NAME.sub("", longest))
+            return [longest if has_words else re.sub(r"\S.*\S|^$", _name_of(node), longest)]
+        return [*sentences, *([_name_of(node)] if others else [])]
 
 
-# Name of a variable -> what it was set to in the function
-Names = dict[str, list[ast.expr]]
+def _said(node: ast.AST, function: Function) -> Iterator[tuple[ast.expr, bool]]:
+    """Yield the expressions at a place of the code that a person is to read; True for a fault of a configuration."""
+    match node:
+        case ast.Raise(exc=ast.Call(func=func, args=[sentence, *_])) if _last(func) not in _SILENT:
+            yield sentence, False
+        case ast.Call(func=ast.Attribute(attr=name, value=ast.Name(id="log") | ast.Attribute(attr="_log"))):
+            yield from ((each, False) for each in node.args[:1] if name in _LEVELS)
+        case ast.Call(func=ast.Attribute(attr="fault") | ast.Name(id="Fault"), args=[*_, sentence]):
+            yield sentence, True
+        case ast.Call(func=func, args=args) if _last(func) in _errors() | _TAKERS:
+            yield from ((each, False) for each in args)
+        case ast.Yield(value=ast.Tuple(elts=[_, sentence])) if _yields(function, "Fault"):
+            yield sentence, True
+        case ast.Yield(value=ast.JoinedStr() | ast.Constant() as sentence) if _yields(function, "Iterator[str]"):
+            yield sentence, False
+        case ast.Return(value=ast.List(elts=elements)):
+            yield from ((each, False) for each in elements)
+        case ast.Assign(targets=[ast.Subscript()], value=ast.JoinedStr() as sentence):
+            yield sentence, False
+
+
+def _last(func: ast.expr) -> str:
+    """Return the name of a function, without that of its module or object."""
+    return ast.unparse(func).rpartition(".")[2]
 
 
 @cache
@@ -168,47 +246,29 @@ def _errors() -> set[str]:
     found = {name for name in vars(builtins) if name.endswith(("Error", "Exception"))} | _BUILTIN
     while new := {each.name for each in classes if {ast.unparse(base) for base in each.bases} & found} - found:
         found |= new
-    return found - ({name for name in vars(builtins) if name.endswith(("Error", "Exception"))} - _BUILTIN)
+    return found - _SILENT
 
 
-def _assigned(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Names:
+def _assigned(*scopes: ast.AST) -> Names:
     found: Names = {}
-    for node in ast.walk(function):
+    for node in chain(*map(ast.walk, scopes)):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             found.setdefault(node.targets[0].id, []).append(node.value)
     return found
 
 
-def _yields_sentences(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Return True for generators of faults of a configuration, and of sentences."""
-    returns = ast.unparse(function.returns) if function.returns else ""
-    return "Fault" in returns or returns == "Iterator[str]"
+def _returned(function: Function) -> list[ast.expr]:
+    return [each.value for each in ast.walk(function) if isinstance(each, ast.Return) and each.value is not None]
 
 
-def _texts(node: ast.expr, names: Names, arguments: Sequence[ast.expr]) -> Iterator[str]:
-    """Yield an expression as the text that it makes, all alternatives of it; nothing for what is no text."""
-    match node:
-        case ast.Constant(value=str(text)):
-            yield _with_arguments(text, arguments[1:])
-        case ast.JoinedStr(values=parts):
-            yield "".join(_part(part, names) for part in parts)
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            for first in _texts(left, names, ()):
-                yield from (first + second for second in _texts(right, names, ()))
-        case ast.IfExp(body=body, orelse=orelse):
-            yield from _texts(body, names, arguments)
-            yield from _texts(orelse, names, arguments)
-        case ast.Name(id=name) if name in names:
-            for value in names[name]:
-                if not isinstance(value, ast.Name):
-                    yield from _texts(value, names, arguments)
+def _without(names: Names, name: str) -> Names:
+    """Return the names without one that is being followed: it may be made of itself."""
+    return {each: values for each, values in names.items() if each != name}
 
 
-def _part(part: ast.expr, names: Names) -> str:
-    if isinstance(part, ast.Constant):
-        return str(part.value)
-    assert isinstance(part, ast.FormattedValue)
-    return _name_of(part.value)
+def _yields(function: Function, kind: str) -> bool:
+    """Return True for generators of a kind of thing."""
+    return kind in ast.unparse(function.returns) if function.returns else False
 
 
 def _with_arguments(text: str, arguments: Sequence[ast.expr]) -> str:
@@ -234,22 +294,25 @@ def _name_of(node: ast.expr) -> str:
         case ast.Call(func=ast.Name(id="len"), args=[inner]):
             return f"<number of {_name_of(inner).strip('<>')}>"
         case (
-            ast.Call(args=[inner, *_])
+            ast.BoolOp(values=[inner, *_])
+            | ast.Call(func=ast.Name(id="map"), args=[_, inner])
+            | ast.Call(func=ast.Attribute(value=inner), args=[ast.Constant(), *_])
+            | ast.Call(args=[inner, *_])
             | ast.Call(func=ast.Attribute(value=inner))
             | ast.Subscript(value=inner)
             | ast.BinOp(left=inner)
+            | ast.GeneratorExp(generators=[ast.comprehension(iter=inner), *_])
+            | ast.ListComp(generators=[ast.comprehension(iter=inner), *_])
         ):
             return _name_of(inner)
-        case ast.GeneratorExp(generators=[generator, *_]) | ast.ListComp(generators=[generator, *_]):
-            return _name_of(generator.iter)
         case ast.Constant(value=str(text)):
             return text
-    return "<...>"
+    return _UNKNOWN
 
 
 def _is_sentence(text: str) -> bool:
     """Return True for more than a word or a name."""
-    return len(re.findall(r"[a-zA-Z]{2,}", re.sub(r"<[^>]*>", "", text))) > 1
+    return len(re.findall(r"\b[a-zA-Z]{2,}\b", _NAME.sub("", text))) > 1
 
 
 def main() -> int:

@@ -246,7 +246,7 @@ class Instrument:
         self._reset_commands()
         for name in gone:
             self._readbacks.pop(name, None)
-        self._invalidate(gone, LinkDown(f"{self.name} does not have it any more"))
+        self._invalidate(gone, LinkDown(f"{self.name} no longer has this point"))
 
     # ---- parts ----
 

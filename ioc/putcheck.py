@@ -19,7 +19,7 @@ _TEXT = {RecordType.stringin, RecordType.stringout, RecordType.lsi}
 def check(name: str, point: Point, value: Value | Array) -> Value:
     """Return the value that is to be written; ``name``: the record's. Raises Refused."""
     if isinstance(value, tuple):
-        raise Refused(f"one value is wanted, not {len(value)}; not sent to {name}")
+        raise Refused(f"one value is expected, not {len(value)}; not sent to {name}")
     if point.rtyp.states:
         return _check_state(name, point, value)
     if point.rtyp in _TEXT:

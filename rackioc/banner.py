@@ -26,7 +26,9 @@ def text(config: Config, control_path: Path) -> str:
         f"Faults:     {own}/rackioc sim fault {next(iter(names), '')} help --control-path {control_path}",
     ]
     if config.archive is not None:
-        lines.append(f"Archive:    {config.archive.shown} in {Path.cwd()}")
         since = f"--since 10m --config {config.path}"
-        lines += [f"History:    {own}/rackioc history '{name}' {since}" for name in read[:1]]
+        lines += [
+            f"Archive:    {config.archive.shown} in {Path.cwd()}",
+            *(f"History:    {own}/rackioc history '{name}' {since}" for name in read[:1]),
+        ]
     return "\n".join(["", *lines, "Stop with Ctrl+C.", ""])

@@ -99,7 +99,7 @@ class Caen(Driver):
         section = self._inventory.sections[point.addr.slot]
         item = section.table.items.get(point.addr.label)
         if item is None or not section.present:
-            raise Refused(f"{point.name}: not sent, {section.name} is gone or does not have it any more")
+            raise Refused(f"{point.name}: not sent, {section.name} is gone, or no longer has it")
         try:
             if isinstance(item, Variable):
                 return set_variable(session, section, item, point.addr, value)

@@ -114,7 +114,7 @@ class Session:
 
     def _translate(self, error: Error, what: str, slot: int | None) -> DeviceError:
         code = error.code.name
-        sentence = f"{what}: {error.message} ({code})"
+        sentence = f"{what}: the call failed: {error.message} ({code})"
         if code == "TIMEERR":
             # One late reply is no reason to log in again. A network that is gone times out for ever, until a login.
             self._timeouts_in_row += 1

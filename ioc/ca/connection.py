@@ -150,7 +150,7 @@ class Connection(asyncio.BufferedProtocol):
         try:
             self._rest = data[self.receiver.receive(data) :]
         except BrokenProtocolError as error:
-            self.drop(f"it sent what is not Channel Access ({error})")
+            self.drop(f"it violated the Channel Access protocol ({error})")
             return
         except Exception:
             log.exception("internal error while answering client %s:%d; it is disconnected", *self.address)

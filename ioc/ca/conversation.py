@@ -90,9 +90,9 @@ class Conversation:
                 begin += LARGE.size
             handle = _HANDLERS.get(command)
             if handle is None:
-                raise BrokenProtocolError(f"command {command}, which does not exist")
+                raise BrokenProtocolError(f"unknown command {command}")
             if length > LARGEST_MESSAGE:
-                raise BrokenProtocolError(f"a message of {length} bytes, allowed are {LARGEST_MESSAGE}")
+                raise BrokenProtocolError(f"message of {length} bytes, at most {LARGEST_MESSAGE} are allowed")
             if end - begin < length:
                 break
             handle(self, data_type, count, first, second, data[begin : begin + length])
@@ -156,7 +156,7 @@ class Conversation:
     def _event_add(self, dbr_type: int, count: int, sid: int, number: int, payload: bytes) -> None:
         channel = self._readable(sid, dbr_type)
         if number in self._subscriptions or len(payload) < _MASK.size:
-            raise BrokenProtocolError("a subscription without a mask, or a second one with its number")
+            raise BrokenProtocolError("subscription without a mask, or with a number that is in use")
         (mask,) = _MASK.unpack_from(payload)
         count = min(count, channel.view.most(dbr_type))
         subscription = Subscription(self._connection, channel.view, dbr_type, count, mask, number)
@@ -169,7 +169,7 @@ class Conversation:
     def _event_cancel(self, data_type: int, count: int, sid: int, number: int, _payload: bytes) -> None:
         subscription = (self._channel(sid).subscriptions or {}).pop(number, None)
         if subscription is None:
-            raise BrokenProtocolError("the end of a subscription that its channel does not have")
+            raise BrokenProtocolError("end of a subscription that the channel does not have")
         del self._subscriptions[number]
         self._unsubscribe(subscription)
         self._send(header(EVENT_ADD, 0, data_type, count, sid, number))
@@ -210,12 +210,12 @@ class Conversation:
     def _channel(self, sid: int) -> Channel:
         channel = self.channels.get(sid)
         if channel is None:
-            raise BrokenProtocolError(f"channel {sid}, which does not exist")
+            raise BrokenProtocolError(f"unknown channel number {sid}")
         return channel
 
     def _readable(self, sid: int, dbr_type: int) -> Channel:
         if dbr_type > dbr.LAST_TYPE:
-            raise BrokenProtocolError(f"data type {dbr_type}, which cannot be read")
+            raise BrokenProtocolError(f"data type {dbr_type} cannot be read")
         return self._channel(sid)
 
     def _remove(self, channel: Channel) -> None:

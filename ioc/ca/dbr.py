@@ -80,7 +80,7 @@ class Source(Protocol):
 def encode(dbr: int, values: Sequence[Any], source: Source) -> bytes:
     """Return values as the payload of a message, padded to eight bytes. Raises NotConvertible."""
     if dbr in {PUT_ACKT, PUT_ACKS}:
-        raise NotConvertible("an acknowledgement is written, never read")
+        raise NotConvertible("an acknowledgement cannot be read")
     if dbr == CLASS_NAME:
         return _padded(source.record_type().encode("latin-1").ljust(STRING_SIZE, b"\0"))
     if dbr == STSACK_STRING:

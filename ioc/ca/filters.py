@@ -115,10 +115,10 @@ def _check(found: ca.ChannelFilter) -> None:
     if found.arr is not None:
         for part in found.arr:
             if part is not None and not isinstance(part, int):
-                raise ValueError(f"{part!r} is no index")
+                raise ValueError(f"{part!r} is not an index")
         if found.arr.i is not None and found.arr.i < 1:
-            raise ValueError("a step of an array filter is 1 or more")
+            raise ValueError("the step of the filter arr must be 1 or more")
     if found.dbnd is not None and (found.dbnd.m not in {"abs", "rel"} or not found.dbnd.d >= 0):
-        raise ValueError("a deadband is abs or rel, and not negative")
+        raise ValueError("the filter dbnd needs abs or rel, with a deadband of 0 or more")
     if found.sync is not None and found.sync.m not in _ALWAYS | _NEVER:
-        raise ValueError(f"{found.sync.m!r} is no way to be in step with a state")
+        raise ValueError(f"{found.sync.m!r} is not a mode of the filter sync")

@@ -210,7 +210,7 @@ class FieldView(View):
     def put(self, values: Array) -> Awaitable[None] | None:
         """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
         if len(values) > 1 and self.native != dbr.STRING:
-            raise Refused(f"one value is wanted, not {len(values)}; not set: {self.record.name}.{self.field.name}")
+            raise Refused(f"one value is expected, not {len(values)}; not set: {self.record.name}.{self.field.name}")
         value = _text_put(values, self._text_precision()) if self.native == dbr.STRING else values[0]
         return self.owner.set_field(self.record, self.field.name, value)
 
@@ -345,7 +345,7 @@ def _text_put(values: Array, precision: int) -> Value:
 def _joined(values: Array) -> Value:
     """Return characters that came one by one as a text, up to the NUL."""
     if not all(isinstance(value, int) for value in values):
-        raise Refused(f"a text is wanted, not {len(values)} values")
+        raise Refused(f"a text is expected, not {len(values)} values")
     return bytes(int(value) & 0xFF for value in values).partition(b"\0")[0].decode("latin-1")
 
 

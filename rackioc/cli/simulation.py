@@ -27,7 +27,7 @@ ControlOption = Annotated[Path, typer.Option(help="Unix socket on which faults a
 def sim_rack(context: typer.Context, large: LargeOption = False) -> None:
     """Simulate instruments on the real wire, with faults on request."""
     if large and context.invoked_subcommand is not None:
-        raise typer.BadParameter(f"--large stands alone or behind 'demo', not before '{context.invoked_subcommand}'")
+        raise typer.BadParameter(f"give --large alone or after 'demo', not before '{context.invoked_subcommand}'")
     if large:
         _demo(large, CONTROL)
 

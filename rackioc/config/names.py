@@ -58,7 +58,8 @@ class RecordNames:
     def check_characters(self, name: str, key: Key) -> None:
         """Report a name with characters that EPICS record names do not have."""
         if not _NAME.fullmatch(name):
-            self._file.fault(key, f"'{name}' has a character that PV names lack; allowed: letters, digits, _-+:")
+            problem = f"'{name}' has a character that is not allowed in PV names; use letters, digits, _-+:"
+            self._file.fault(key, problem)
 
     def check_size(self, instrument: str, longest: int, key: Key) -> None:
         """Report an instrument whose record names would be too long; ``longest``: characters of its longest point."""

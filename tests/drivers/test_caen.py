@@ -1052,7 +1052,7 @@ def test_a_channel_that_cannot_be_switched_on_is_told(caen: Caen, crate: CrateFa
 @pytest.mark.parametrize("code", ["OUTOFRANGE", "USERPASSFAILED", "LOGINFAILED", "WRITEERR", "PARAMNOTFOUND"])
 def test_what_the_crate_refuses_is_told_in_its_words(caen: Caen, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     fail(monkeypatch, "set_ch_param", library_error(code))
-    with pytest.raises(Refused, match=rf"S02:C00:V0Set: the crate's own words \({code}\)"):
+    with pytest.raises(Refused, match=rf"S02:C00:V0Set: the call failed: the crate's own words \({code}\)"):
         put(caen, "S02:C00:V0Set", 1000.0)
 
 

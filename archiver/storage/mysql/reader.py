@@ -47,7 +47,7 @@ class MysqlReader:
             stack.callback(self._session.close)
             self._cursor = stack.enter_context(self._session.transaction(_SNAPSHOT))
             if not schema_version(self._cursor, self._session.where):
-                raise StoreError(f"{self._session.where}: a database, but not an archive of rackioc")
+                raise StoreError(f"{self._session.where}: this database is not an archive of rackioc")
             self._channels: dict[str, int | None] = {}  # those of queries so far: an archive may have very many
             self._statuses = dict(self._rows("SELECT status_id, name FROM status"))
             self._stack = stack.pop_all()

@@ -60,7 +60,7 @@ class Metadata:
         assert variable.slot is not None
         now = ask_parameter(session, variable.slot, variable.channel, variable.name)
         if not isinstance(now, Variable) or now.family != variable.family:
-            raise BadReply(f"{variable.label} is another kind of parameter than it was")
+            raise BadReply(f"{variable.label} is no longer the kind of parameter that it was")
         self._table.replace(now)
         return now
 

@@ -148,7 +148,7 @@ def test_a_read_only_server_is_not_written_to(own_server):
 
 
 def test_a_database_without_tables_is_no_archive_to_read(mysql_database):
-    with pytest.raises(StoreError, match="a database, but not an archive"):
+    with pytest.raises(StoreError, match="this database is not an archive"):
         open_reader(mysql_database)
 
 

@@ -1,0 +1,46 @@
+"""The page of messages: it has every sentence of the code, with cause and remedy, and no other."""
+
+from __future__ import annotations
+
+import re
+
+from docs import messages
+
+
+def test_each_message_of_the_code_has_a_cause_and_a_remedy() -> None:
+    assert messages.missing(messages.read_remedies()) == []
+
+
+def test_nothing_is_explained_that_no_code_says() -> None:
+    assert messages.superfluous(messages.read_remedies()) == []
+
+
+def test_the_page_is_the_one_that_the_code_makes() -> None:
+    made = messages.page(messages.read_remedies())
+    assert made == messages.PAGE.read_text(encoding="utf-8"), "make it anew: python -m docs.messages"
+
+
+def test_what_is_raised_logged_printed_and_reported_is_found_however_it_is_put_together() -> None:
+    found = {each.text for each in messages.messages()}
+    assert {
+        "<url> is gone: <error>",  # raised
+        "serving <number of names> records on TCP port <port>",  # logged
+        "matches no PV; 'rackioc pvs' lists the names",  # a fault of the configuration
+        "a sample has waited for its commit for <lag> s",  # printed by rackioc status
+        "<label> can be read again",  # kept in a list that is logged
+        "no permission for the SE521: install the udev rule in deploy/",  # in a table of sentences
+        "is missing; allowed: <names>",  # with one of two beginnings
+        "another archiver already runs for this configuration (pid <pid>); <path> is locked",  # the longest form
+        "<shown> must be <expected>",  # made by a function
+    } <= found
+
+
+def test_a_fault_of_a_configuration_is_with_the_others_whichever_file_finds_it() -> None:
+    places = {each.text: each.place for each in messages.messages()}
+    assert places["names a channel twice"] == "Configuration"  # drivers/caen
+    assert places["SE521 is not connected"] == "Center SE521 loggers"
+
+
+def test_the_page_is_a_table_of_three_columns_in_each_section() -> None:
+    rows = [line for line in messages.page(messages.read_remedies()).splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {4}
