@@ -38,17 +38,6 @@ def reader(database):
         yield lambda: stack.enter_context(closing(open_reader(database)))
 
 
-@pytest.fixture
-def settle(store):
-    """SQLite puts rows into the order of their channels after a while, and old ones go from there."""
-
-    def settle():
-        for _ in range(50 if hasattr(store, "settle") else 0):
-            store.settle()
-
-    return settle
-
-
 def sample(pv="A", ms=0, value=1.5, severity=0, status="NO_ALARM"):
     return Sample(pv, START + ms * MS, value, severity, status)
 
@@ -164,9 +153,8 @@ def test_a_batch_that_is_rejected_leaves_nothing_behind(store, reader):
     assert list(reader().samples(["B"], *ALL)) == [sample("B", 2, status="NEW")]
 
 
-def test_of_old_rows_the_one_in_force_stays(store, reader, settle):
+def test_of_old_rows_the_one_in_force_stays(store, reader):
     store.add([sample(ms=ms) for ms in range(0, 100, 10)] + [sample("B", 5), sample("LAST", 200)])
-    settle()
     assert not store.expire("A", START + 55 * MS)
     assert not store.expire("B", START + 55 * MS)
     assert not store.expire("C", START)
@@ -209,10 +197,9 @@ def read_table(database, table):
     return found
 
 
-def test_thinning_keeps_the_shape_and_the_sum(store, reader, settle):
+def test_thinning_keeps_the_shape_and_the_sum(store, reader):
     store.add(numbers(2500))
     store.add([gap_marker("A", START + 1_500_500_000, Gap.DISCONNECTED)])
-    settle()
     while store.thin("A", START + 2 * SECOND, SECOND):
         pass
     kept = list(reader().samples(["A"], *ALL))
@@ -230,9 +217,8 @@ def test_thinning_keeps_the_shape_and_the_sum(store, reader, settle):
     assert reader().bins("A", START + 1, START + SECOND) == [Bin(*bins[1])]
 
 
-def test_thinning_again_changes_nothing(store, database, reader, settle):
+def test_thinning_again_changes_nothing(store, database, reader):
     store.add([*numbers(12_000), *numbers(12_100, "LAST")[-1:]])
-    settle()
     steps = 0
     while store.thin("A", START + 12 * SECOND, SECOND):
         steps += 1
