@@ -9,7 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Self
 
 from drivers.base import Array, Point, Reading, RecordType, Refused, Severity, Value
 from ioc.ca.connection import Connection
@@ -47,12 +47,12 @@ class SmallIoc:
     async def _start(self) -> None:
         self.server = Server()
         for record in self.records.values():
-            self.server.add(record, self)  # type: ignore[arg-type]
+            self.server.add(record, self)
         self._serving = asyncio.create_task(self.server.run())
         while self.server.port is None:
             await asyncio.sleep(0.01)
 
-    async def put(self, record: Record, value: Value) -> None:
+    async def put(self, record: Record, value: Value | Array) -> None:
         """As an instrument would take it, with a limit."""
         checked = record.check_put(value)
         self.puts.append((record.point.name, checked))
@@ -125,7 +125,7 @@ class Raw:
         self._socket.connect(("127.0.0.1", small_ioc.server.port or 0))
         self._socket.sendall(HEADER.pack(VERSION, 0, 0, 13, 0, 0))
 
-    def __enter__(self) -> Raw:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -17,7 +17,7 @@ from tests.archiver.mariadb import (  # noqa: F401 - fixtures
     server_directory,
     shared_server,
 )
-from tests.archiver.processes import Archiver, Ioc
+from tests.archiver.processes import Archiver, Ioc, Wait
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def archiver(tmp_path: Path, environment: dict[str, str]) -> Iterator[Archiver]:
 
 
 @pytest.fixture
-def wait() -> Callable[..., None]:
+def wait() -> Wait:
     def wait_until(condition: Callable[[], object], seconds: float = 25.0) -> None:
         deadline = time.monotonic() + seconds
         while not condition():

@@ -9,9 +9,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,6 +39,16 @@ logging.basicConfig(level="INFO", stream=sys.stderr)
 archive = TypeAdapter(ArchiveSettings).validate_json(sys.argv[1])
 sys.exit(main(archive, Path("rack.yaml"), "T:PVS", "T:"))
 """
+
+# Time in ns, value, severity, status
+Row = tuple[int, float | str, int, str]
+
+
+class Wait(Protocol):
+    """The fixture ``wait``: wait until a condition holds."""
+
+    def __call__(self, condition: Callable[[], object], seconds: float = 25.0) -> None:
+        """Fail if it does not within some seconds."""
 
 
 class Ioc:
@@ -70,11 +82,12 @@ class Ioc:
 
     def freeze(self) -> None:
         """Return when it stands still; ``stop`` ends it also then."""
-        self._process.send_signal(signal.SIGSTOP)
-        os.waitpid(self._process.pid, os.WUNTRACED)
+        process = self._running()
+        process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)
 
     def go_on(self) -> None:
-        self._process.send_signal(signal.SIGCONT)
+        self._running().send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         if self._process:
@@ -83,14 +96,22 @@ class Ioc:
             self._process = None
 
     def _command(self, line: str) -> None:
-        self._process.stdin.write(json.dumps(line) + "\n")
-        self._process.stdin.flush()
+        commands = self._running().stdin
+        assert commands is not None
+        commands.write(json.dumps(line) + "\n")
+        commands.flush()
 
     def _read(self, pattern: str) -> re.Match[str]:
-        for line in self._process.stdout:
+        output = self._running().stdout
+        assert output is not None
+        for line in output:
             if match := re.search(pattern, line):
                 return match
         raise AssertionError(f"the IOC ended without printing {pattern!r}")
+
+    def _running(self) -> subprocess.Popen[str]:
+        assert self._process is not None, "it was not started"
+        return self._process
 
 
 class Archiver:
@@ -123,6 +144,7 @@ class Archiver:
             )
 
     def signal(self, number: signal.Signals) -> int:
+        assert self._process is not None, "it was not started"
         self._process.send_signal(number)
         return self._process.wait(10)
 
@@ -131,7 +153,7 @@ class Archiver:
             self._process.kill()
             self._process.wait()
 
-    def rows(self, pv: str) -> list[tuple[object, ...]]:
+    def rows(self, pv: str) -> list[Row]:
         """Time, value, severity and status, as another program reads them while the archiver writes."""
         if not self.file.exists():
             return []
@@ -145,5 +167,5 @@ class Archiver:
                 (pv,),
             ).fetchall()
 
-    def values(self, pv: str) -> list[object]:
+    def values(self, pv: str) -> list[float | str]:
         return [value for _, value, _, _ in self.rows(pv)]

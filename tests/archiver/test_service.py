@@ -6,8 +6,10 @@ import signal
 import sqlite3
 import time
 from contextlib import closing
+from pathlib import Path
 
 from archiver.storage.database import open_reader
+from tests.archiver.processes import Archiver, Ioc, Wait
 
 VOLTAGE = """
 record(ai, "T:VMon") {
@@ -30,7 +32,7 @@ record(calc, "T:Ticks") { field(CALC, "VAL+1") field(SCAN, ".1 second") field(PI
 """
 
 
-def test_stamps_are_the_iocs_to_the_nanosecond(ioc, archiver, wait):
+def test_stamps_are_the_iocs_to_the_nanosecond(ioc: Ioc, archiver: Archiver, wait: Wait) -> None:
     ioc.start(VOLTAGE)
     archiver.start("T:VMon")
     wait(lambda: archiver.values("T:VMon") == [1.5])
@@ -41,7 +43,7 @@ def test_stamps_are_the_iocs_to_the_nanosecond(ioc, archiver, wait):
     assert [row[0] for row in archiver.rows("T:VMon")] == stamps
 
 
-def test_the_archive_deadband_and_the_alarms_decide(ioc, archiver, wait):
+def test_the_archive_deadband_and_the_alarms_decide(ioc: Ioc, archiver: Archiver, wait: Wait) -> None:
     """ADEL 1, MDEL 0.01: were the mask DBE_VALUE, every put would be stored."""
     ioc.start(VOLTAGE)
     archiver.start("T:VMon")
@@ -57,7 +59,7 @@ def test_the_archive_deadband_and_the_alarms_decide(ioc, archiver, wait):
     ]
 
 
-def test_every_scalar_type_and_its_metadata(ioc, archiver, wait):
+def test_every_scalar_type_and_its_metadata(ioc: Ioc, archiver: Archiver, wait: Wait) -> None:
     ioc.start(VOLTAGE + STATES + PV_LIST)
     ioc.put("T:PVS", "T:VMon\nT:HV\nT:Name\nT:Count\nT:Never\nT:Wave")
     archiver.start("T:*")
@@ -81,7 +83,7 @@ def test_every_scalar_type_and_its_metadata(ioc, archiver, wait):
     assert "6 of 6 PVs connected" in archiver.log
 
 
-def test_a_lost_ioc_is_a_gap_that_heals(ioc, archiver, wait):
+def test_a_lost_ioc_is_a_gap_that_heals(ioc: Ioc, archiver: Archiver, wait: Wait) -> None:
     """It may come back with another type. libca waits 10 s before it searches for what it has lost."""
     ioc.start(VOLTAGE + STATES)
     archiver.start("T:VMon", "T:Count")
@@ -95,7 +97,9 @@ def test_a_lost_ioc_is_a_gap_that_heals(ioc, archiver, wait):
     assert archiver.log.count("0 of 2 PVs connected") == 1
 
 
-def test_a_pv_that_may_not_be_read_is_named_and_tried_again(ioc, archiver, wait, tmp_path):
+def test_a_pv_that_may_not_be_read_is_named_and_tried_again(
+    ioc: Ioc, archiver: Archiver, wait: Wait, tmp_path: Path
+) -> None:
     (tmp_path / "ioc.acf").write_text("ASG(DEFAULT) { RULE(1, WRITE) }  ASG(SECRET)")
     ioc.start(VOLTAGE.replace("field(VAL", 'field(ASG, "SECRET") field(VAL'))
     archiver.start("T:VMon")
@@ -108,7 +112,7 @@ def test_a_pv_that_may_not_be_read_is_named_and_tried_again(ioc, archiver, wait,
     wait(lambda: archiver.values("T:VMon") == [1.5, "Disconnected", 1.5])
 
 
-def test_a_value_older_than_the_gap_is_stored_at_the_connection(ioc, archiver, wait):
+def test_a_value_older_than_the_gap_is_stored_at_the_connection(ioc: Ioc, archiver: Archiver, wait: Wait) -> None:
     """The IOC lives on while the archiver is away: its PV has not changed, but is known again from now on."""
     ioc.start(VOLTAGE)
     archiver.start("T:VMon")
@@ -120,7 +124,7 @@ def test_a_value_older_than_the_gap_is_stored_at_the_connection(ioc, archiver, w
     assert restarted_ns < archiver.rows("T:VMon")[-1][0] < time.time_ns()
 
 
-def test_sigterm_commits_what_came_in_just_before(ioc, archiver, wait):
+def test_sigterm_commits_what_came_in_just_before(ioc: Ioc, archiver: Archiver, wait: Wait) -> None:
     ioc.start(VOLTAGE)
     archiver.start("T:VMon")
     wait(lambda: archiver.values("T:VMon") == [1.5])
@@ -131,7 +135,9 @@ def test_sigterm_commits_what_came_in_just_before(ioc, archiver, wait):
     assert not archiver.file.with_name("rack.sqlite-wal").exists()
 
 
-def test_kill_9_loses_at_most_the_last_second_and_is_marked_by_the_next_run(ioc, archiver, wait):
+def test_kill_9_loses_at_most_the_last_second_and_is_marked_by_the_next_run(
+    ioc: Ioc, archiver: Archiver, wait: Wait
+) -> None:
     ioc.start(TICKS + VOLTAGE)
     archiver.start("T:Ticks", "T:VMon")
     wait(lambda: len(archiver.rows("T:Ticks")) > 12)
@@ -148,7 +154,7 @@ def test_kill_9_loses_at_most_the_last_second_and_is_marked_by_the_next_run(ioc,
     assert len({row[1] for row in ticks}) == len(ticks)
 
 
-def test_names_that_appear_in_the_list_later_are_followed(ioc, archiver, wait):
+def test_names_that_appear_in_the_list_later_are_followed(ioc: Ioc, archiver: Archiver, wait: Wait) -> None:
     ioc.start(VOLTAGE + STATES + PV_LIST)
     ioc.put("T:PVS", "T:VMon\nT:Count")
     archiver.start("T:V*", "T:H?")
@@ -160,7 +166,7 @@ def test_names_that_appear_in_the_list_later_are_followed(ioc, archiver, wait):
     assert archiver.values("T:VMon") == [1.5]
 
 
-def test_2000_pvs(ioc, archiver, wait):
+def test_2000_pvs(ioc: Ioc, archiver: Archiver, wait: Wait) -> None:
     names = [f"T:C{number:04}" for number in range(2000)]
     records = "".join(f'record(longout, "{name}") {{ field(VAL, "3") field(PINI, "YES") }}\n' for name in names)
     ioc.start(records + PV_LIST)

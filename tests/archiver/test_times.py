@@ -27,16 +27,16 @@ HOUR = 3600 * 10**9
         ("2026-11-20 14:00:00.5", 1_795_183_200 * 10**9 + 5 * 10**8),
     ],
 )
-def test_times_as_people_write_them(text, time_ns):
+def test_times_as_people_write_them(text: str, time_ns: int) -> None:
     assert parse_time(text, NOW) == time_ns
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "1y", "-1h", "2026-13-01", "14:00", ".5"])
-def test_a_text_that_is_not_a_time_is_refused_with_examples(text):
+def test_a_text_that_is_not_a_time_is_refused_with_examples(text: str) -> None:
     with pytest.raises(ValueError, match="is not a time: write 90s, 30m"):
         parse_time(text, NOW)
 
 
-def test_a_printed_time_is_the_same_nanosecond_when_read():
+def test_a_printed_time_is_the_same_nanosecond_when_read() -> None:
     assert format_time(NOW) == "2027-01-15T08:00:00.123456789Z"
     assert parse_time(format_time(NOW), 0) == NOW

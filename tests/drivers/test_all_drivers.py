@@ -37,13 +37,13 @@ def connected(name: str, folder: Path) -> Iterator[tuple[Driver, Rack]]:
         keys["port"] = str(folder / keys["port"])
     if name == "caen":
         keys["channels"] = {2: [0, 1], 4: [0], 8: [0, 1]}
-    kind: type[Driver] = import_module(f"drivers.{name}").DRIVER
+    kind = import_module(f"drivers.{name}").DRIVER
     config = pydantic.TypeAdapter(kind.Config).validate_python(keys)
     with Rack({name: {"driver": name, **keys}}) as rack:
         for fake in rack.fakes.values():
             if hasattr(fake, "latency"):
                 fake.latency = 0.0
-        driver = kind(config)  # type: ignore[call-arg]
+        driver: Driver = kind(config)
         try:
             driver.connect()
             while driver.exploring:
@@ -54,7 +54,9 @@ def connected(name: str, folder: Path) -> Iterator[tuple[Driver, Rack]]:
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def running(request, tmp_path_factory) -> Iterator[tuple[Driver, Rack]]:
+def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Driver, Rack]]:
     with connected(request.param, tmp_path_factory.mktemp(request.param)) as running:
         yield running
 
@@ -71,8 +73,8 @@ def test_every_driver_has_a_fake_to_run_against() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_keys_of_the_configuration_are_a_frozen_dataclass_of_plain_types(name: str) -> None:
     config = import_module(f"drivers.{name}").DRIVER.Config
-    assert dataclasses.is_dataclass(config)
     assert config.__dataclass_params__.frozen
+    assert dataclasses.is_dataclass(config)
     pydantic.TypeAdapter(config).json_schema()
 
 

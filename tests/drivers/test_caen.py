@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from drivers.base import (
+    Array,
     BadReply,
     DeviceError,
     LinkDown,
@@ -33,7 +34,13 @@ from sim.caen.header import Mode, Type
 from sim.caen.parameters import Param
 from sim.rack import Rack
 
-KEYS = {"system": "SY4527", "link": "TCPIP", "host": "crate", "username": "admin", "password": "hunter2"}
+KEYS: dict[str, Any] = {
+    "system": "SY4527",
+    "link": "TCPIP",
+    "host": "crate",
+    "username": "admin",
+    "password": "hunter2",
+}
 INVALID_READ = Reading(None, Severity.INVALID, Status.READ)
 INVALID_COMM = Reading(None, Severity.INVALID, Status.COMM)
 
@@ -104,8 +111,8 @@ def point(driver: Caen, name: str) -> Point:
     return next(point for point in driver.points if point.name == name)
 
 
-def scan(driver: Caen, group: str = "monitor") -> dict[str, Value | Reading]:
-    readings: dict[str, Value | Reading] = {}
+def scan(driver: Caen, group: str = "monitor") -> dict[str, Value | Array | Reading]:
+    readings: dict[str, Value | Array | Reading] = {}
     for block in driver.read(group):
         readings |= block
     return readings
@@ -144,7 +151,7 @@ def test_the_driver_is_found_by_its_names() -> None:
     assert DRIVER is Caen
     assert DRIVER.Config is Config
     assert Caen.discovers
-    assert Caen(Config(**KEYS)).points == ()  # type: ignore[arg-type]
+    assert Caen(Config(**KEYS)).points == ()
 
 
 def test_all_that_the_crate_has_becomes_points(start: Callable[..., Caen], crate: CrateFake) -> None:
@@ -255,7 +262,7 @@ def test_bits_are_those_of_the_system(clock: Clock, system: str, trip: str, mask
         fake = rack.fakes["HV1"]
         assert isinstance(fake, CrateFake)
         fake.latency = 0.0
-        driver = Caen(Config(**keys, channels={2: (0,)}))  # type: ignore[arg-type]
+        driver = Caen(Config(**keys, channels={2: (0,)}))
         connect_and_explore(driver)
         rack.command("HV1 trip 2 0")
         readings = scan(driver)
@@ -688,7 +695,7 @@ def test_a_board_that_is_changed_while_it_is_asked_is_asked_again(caen: Caen, cr
     assert {"S02:C00:IMRange", "S04:C00:HsTemp"} <= {point.name for point in caen.points}
 
 
-def scan_of_slot(driver: Caen, prefix: str) -> dict[str, Value | Reading]:
+def scan_of_slot(driver: Caen, prefix: str) -> dict[str, Value | Array | Reading]:
     return {name: value for block in list(driver.read("settings")) for name, value in block.items()
             if name.startswith(prefix)}  # fmt: skip
 
@@ -920,7 +927,7 @@ def test_a_missing_library_is_told_with_its_remedy(
     monkeypatch.delattr(caen_libs, "caenhvwrapper")
     monkeypatch.setattr(ctypes.cdll, "LoadLibrary", load)
     with pytest.raises(LinkDown, match=remedy):
-        Caen(Config(**KEYS)).connect()  # type: ignore[arg-type]
+        Caen(Config(**KEYS)).connect()
 
 
 def test_the_module_can_be_imported_without_the_library() -> None:
@@ -1199,7 +1206,7 @@ def test_what_was_not_asked_yet_leaves_time_for_the_scan(
     crate: CrateFake, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hurry(monkeypatch)
-    driver = Caen(Config(**{**KEYS, "system": crate.model.system, "channels": {8: "ALL"}}))  # type: ignore[arg-type]
+    driver = Caen(Config(**{**KEYS, "system": crate.model.system, "channels": {8: "ALL"}}))
     monkeypatch.setattr("drivers.caen.driver.monotonic", clock)
     monkeypatch.setattr("time.sleep", clock.sleep)
     crate.latency = 0.05  # the calls of a scan take 0.45 s
@@ -1218,7 +1225,7 @@ def units(driver: Caen) -> dict[str, str]:
 
 
 def test_boards_are_served_one_after_the_other_while_others_are_asked(crate: CrateFake, rack: Rack) -> None:
-    driver = Caen(Config(**{**KEYS, "system": crate.model.system, "channels": {2: (0,), 4: (0,)}}))  # type: ignore[arg-type]
+    driver = Caen(Config(**{**KEYS, "system": crate.model.system, "channels": {2: (0,), 4: (0,)}}))
     driver.connect()
     assert driver.exploring
     blocks = driver.read("monitor")
@@ -1231,7 +1238,7 @@ def test_boards_are_served_one_after_the_other_while_others_are_asked(crate: Cra
 
 
 def test_the_settings_of_a_board_are_known_as_soon_as_it_is_served(crate: CrateFake) -> None:
-    driver = Caen(Config(**{**KEYS, "system": crate.model.system, "channels": {2: (0,)}}))  # type: ignore[arg-type]
+    driver = Caen(Config(**{**KEYS, "system": crate.model.system, "channels": {2: (0,)}}))
     driver.connect()
     assert "S02:C00:V0Set_RBV" in scan(driver)
     driver.close()
@@ -1242,7 +1249,7 @@ def test_a_large_crate_is_served_from_what_is_known_of_like_channels_and_verifie
 ) -> None:
     rack.command("HV1 front 4 2 IMRange 1")  # this channel's currents are in nA, those of its likes in uA
     monkeypatch.setattr("drivers.caen.inventory._IN_FULL", 0.0)
-    driver = Caen(Config(**{**KEYS, "system": crate.model.system, "channels": {4: (0, 1, 2)}}))  # type: ignore[arg-type]
+    driver = Caen(Config(**{**KEYS, "system": crate.model.system, "channels": {4: (0, 1, 2)}}))
     driver.connect()
     blocks = driver.read("monitor")
     while not units(driver):

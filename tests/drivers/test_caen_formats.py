@@ -25,7 +25,7 @@ def numeric(**fields: Any) -> Number:
 
 
 def float32(value: float) -> float:
-    return struct.unpack("f", struct.pack("f", value))[0]
+    return float(struct.unpack("f", struct.pack("f", value))[0])
 
 
 def test_the_configuration_knows_the_systems_and_links_of_caen_libs() -> None:
@@ -107,7 +107,8 @@ def test_a_float32_is_shown_as_the_decimal_number_that_it_was(value: float) -> N
 def test_a_number_that_is_none_is_invalid() -> None:
     reading = Number().reading(math.nan)
     assert isinstance(reading, Reading)
-    assert math.isnan(reading.value)  # type: ignore[arg-type]
+    assert isinstance(reading.value, float)
+    assert math.isnan(reading.value)
     assert reading.severity is Severity.INVALID
 
 

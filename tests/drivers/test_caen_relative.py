@@ -14,7 +14,13 @@ from sim.caen.channel import Channel
 from sim.caen.fake import CrateFake
 from sim.rack import Rack
 
-KEYS = {"system": "SY4527", "link": "TCPIP", "host": "crate", "username": "admin", "password": "hunter2"}
+KEYS: dict[str, Any] = {
+    "system": "SY4527",
+    "link": "TCPIP",
+    "host": "crate",
+    "username": "admin",
+    "password": "hunter2",
+}
 ALARMS = RelativeAlarms(voltage_v=Limits(minor=5.0, major=20.0), current_ratio=Limits(minor=0.8, major=0.95))
 MINOR, MAJOR = Severity.MINOR, Severity.MAJOR
 
@@ -46,7 +52,7 @@ def start(crate: CrateFake) -> Iterator[Callable[..., Caen]]:
     drivers: list[Caen] = []
 
     def connect(alarms: RelativeAlarms = ALARMS) -> Caen:
-        config = Config(**KEYS, channels={2: (0, 1), 4: (0, 1)}, relative_alarms=alarms)  # type: ignore[arg-type]
+        config = Config(**KEYS, channels={2: (0, 1), 4: (0, 1)}, relative_alarms=alarms)
         driver = Caen(config)
         drivers.append(driver)
         driver.connect()
@@ -152,7 +158,7 @@ def test_a_crate_that_gives_a_sign_is_judged_by_the_magnitude(
 
     def negative(self: Any, slot: int, channels: Sequence[int], name: str) -> Any:
         values = read(self, slot, channels, name)
-        return [-value for value in values] if name == "VMon" else values
+        return [-float(value) for value in values] if name == "VMon" else values
 
     monkeypatch.setattr(hv.Device, "get_ch_param", negative)
     assert volts(scan(caen)) == -200.0
@@ -399,13 +405,13 @@ def test_after_a_reconnect_nothing_is_judged_by_what_was(caen: Caen, crate: Crat
     ],
 )
 def test_limits_that_make_no_sense_are_faults(alarms: RelativeAlarms, path: str, words: str) -> None:
-    ((where, sentence),) = Config(**KEYS, relative_alarms=alarms).faults()  # type: ignore[arg-type]
+    ((where, sentence),) = Config(**KEYS, relative_alarms=alarms).faults()
     assert ".".join(where) == f"relative_alarms.{path}"
     assert words in sentence
 
 
 def test_good_limits_are_no_fault() -> None:
-    assert list(Config(**KEYS, relative_alarms=ALARMS).faults()) == []  # type: ignore[arg-type]
+    assert list(Config(**KEYS, relative_alarms=ALARMS).faults()) == []
 
 
 def test_the_configuration_file_takes_them(tmp_path: Any) -> None:
@@ -426,7 +432,9 @@ instruments:
       current_ratio: {major: 0.95}
 """
     path.write_text(text)
-    assert load(path).instruments[0].driver._config.relative_alarms == RelativeAlarms(  # type: ignore[attr-defined]
+    driver = load(path).instruments[0].driver
+    assert isinstance(driver, Caen)
+    assert driver._config.relative_alarms == RelativeAlarms(
         voltage_v=Limits(minor=5, major=20), current_ratio=Limits(major=0.95)
     )
     path.write_text(text.replace("major: 0.95", "major: 95").replace("minor: 5", "mayor: 5"))

@@ -13,6 +13,7 @@ import threading
 import time
 import tty
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import serial
@@ -311,8 +312,8 @@ def test_the_port_is_opened_exclusively_with_a_write_timeout_and_no_handshake(
     opened: list[serial.Serial] = []
     real = serial.serial_for_url
 
-    def spy(*args: object, **keys: object) -> serial.Serial:
-        opened.append(real(*args, **keys))  # type: ignore[arg-type]
+    def spy(*args: Any, **keys: Any) -> serial.Serial:
+        opened.append(real(*args, **keys))
         return opened[-1]
 
     monkeypatch.setattr(serial, "serial_for_url", spy)

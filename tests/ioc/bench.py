@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from drivers.base import DeviceError, Driver, Point, Reading, Readings, RecordType, Value
 from ioc.block import Block, Masks
@@ -116,6 +116,16 @@ class Screen:
 
     def post_field(self, record: Record, name: str, mask: int = VALUE | LOG) -> None:
         self.posts.append((f"{record.point.name}.{name}", mask, record.val, record.stat.name))
+
+
+Scenario = Callable[[Rig], Awaitable[None]]
+
+
+class Run(Protocol):
+    """The fixture ``run``: run a scenario with a fresh instrument."""
+
+    def __call__(self, scenario: Scenario, driver: Bench | None = None, site: Site | None = None) -> None:
+        """Return when it is over."""
 
 
 @asynccontextmanager

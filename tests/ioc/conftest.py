@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
 from drivers.base import LinkDown
 from ioc.site import Site
-from tests.ioc.bench import Bench, Rig, running
+from tests.ioc.bench import Bench, Run, Scenario, running
 
 
 @pytest.fixture
-def run() -> Callable[[Callable[[Rig], object]], None]:
+def run() -> Run:
     """Run a scenario, an async function of a rig, with a fresh instrument."""
 
-    def go(scenario: Callable[[Rig], object], driver: Bench | None = None, site: Site | None = None) -> None:
+    def go(scenario: Scenario, driver: Bench | None = None, site: Site | None = None) -> None:
         async def main() -> None:
             async with running(driver, site) as rig:
-                await scenario(rig)  # type: ignore[misc]
+                await scenario(rig)
 
         asyncio.run(main())
 

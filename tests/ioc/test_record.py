@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ from ioc.record import ALARM, LOG, VALUE, Record, beyond, process_block
 NAN, INF = math.nan, math.inf
 
 
-def ai(**fields: object) -> Record:
-    return Record("T:ai", Point(name="ai", rtyp=RecordType.ai, egu="V", **fields))  # type: ignore[arg-type]
+def ai(**fields: Any) -> Record:
+    return Record("T:ai", Point(name="ai", rtyp=RecordType.ai, egu="V", **fields))
 
 
 def masks(record: Record, *values: float) -> list[int]:
@@ -242,11 +243,18 @@ _READING = st.one_of(
     deadbands=st.tuples(*[st.sampled_from([-1.0, 0.0, 1.5])] * 2),
     readings=st.lists(_READING, max_size=20),
 )
-def test_a_block_is_processed_as_one_value_after_the_other(limits, severities, hyst, deadbands, readings) -> None:
+def test_a_block_is_processed_as_one_value_after_the_other(
+    limits: tuple[float | None, ...],
+    severities: tuple[Severity, ...],
+    hyst: float,
+    deadbands: tuple[float, ...],
+    readings: list[float | Reading],
+) -> None:
     lolo, low, high, hihi = limits
+    llsv, lsv, hsv, hhsv = severities
     point = Point(
         name="x", rtyp=RecordType.ai, lolo=lolo, low=low, high=high, hihi=hihi, hyst=hyst, mdel=deadbands[0],
-        adel=deadbands[1], **dict(zip(("llsv", "lsv", "hsv", "hhsv"), severities, strict=True)),
+        adel=deadbands[1], llsv=llsv, lsv=lsv, hsv=hsv, hhsv=hhsv,
     )  # fmt: skip
     one, many = Record("X", point), Record("X", point)
     for moment, reading in enumerate(readings, 1000):
@@ -318,7 +326,9 @@ _NUMBER = st.sampled_from([math.nan, math.inf, 0.0, 1.0, -1.5]) | st.floats(-3, 
     ),
     between=st.lists(st.sampled_from(["", "judge", "invalid", "leave", "limit"]), min_size=12, max_size=12),
 )
-def test_a_block_in_columns_is_processed_as_its_records_are(points, scans, between) -> None:
+def test_a_block_in_columns_is_processed_as_its_records_are(
+    points: list[tuple[Any, ...]], scans: list[tuple[float, ...]], between: list[str]
+) -> None:
     made = [
         Point(name="x", rtyp=RecordType.ai, lolo=lolo, low=low, high=high, hihi=hihi, hyst=hyst, mdel=mdel, adel=adel)
         for lolo, low, high, hihi, hyst, mdel, adel in points

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import aioca
 import pytest
@@ -42,7 +43,7 @@ class Shown:
     def __call__(self, point: str) -> str:
         return f"{self._prefix}{NAME}:{point}"
 
-    def value(self, point: str, **options: object) -> object:
+    def value(self, point: str, **options: Any) -> Any:
         return self._ca.get(self(point), **options)
 
     def alarm(self, point: str) -> tuple[str, str]:
@@ -74,8 +75,8 @@ def status_file(shown: Shown) -> Iterator[StatusFile]:
         yield status_file
 
 
-def tell(status_file: StatusFile, **fields: object) -> None:
-    status_file.write(Health(time.time(), 1, **{**RUNNING, **fields}))  # type: ignore[arg-type]
+def tell(status_file: StatusFile, **fields: Any) -> None:
+    status_file.write(Health(time.time(), 1, **{**RUNNING, **fields}))
 
 
 def test_the_archiver_is_shown_as_it_tells(shown: Shown, status_file: StatusFile) -> None:
@@ -88,7 +89,7 @@ def test_the_archiver_is_shown_as_it_tells(shown: Shown, status_file: StatusFile
     }  # fmt: skip
     assert {name: shown.value(name) for name in expected} == expected
     assert shown.text("LastError") == "x" * 100
-    assert shown.value("Lag", format=aioca.FORMAT_CTRL).units == "s"  # type: ignore[attr-defined]
+    assert shown.value("Lag", format=aioca.FORMAT_CTRL).units == "s"
     in_alarm = {name for name in expected if shown.alarm(name)[0] != "NO_ALARM"}
     assert in_alarm == {"Rejected"}
 

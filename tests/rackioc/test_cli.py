@@ -10,6 +10,7 @@ import textwrap
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -112,7 +113,9 @@ def test_a_crate_that_cannot_be_asked_is_told_and_the_rest_is_listed(tmp_path: P
     assert "geheim42" not in text
 
 
-def test_a_history_that_is_not_there_is_code_1_and_makes_no_file(tmp_path: Path, monkeypatch) -> None:
+def test_a_history_that_is_not_there_is_code_1_and_makes_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     code, text = run("history", "LAB:X")
     assert code == 1
@@ -146,8 +149,8 @@ def archived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(path)
 
 
-def healthy(**fields: object) -> Health:
-    return Health(time.time(), 4711, connected=2903, total=2904, database="ok", spool_bytes=12_300, **fields)  # type: ignore[arg-type]
+def healthy(**fields: Any) -> Health:
+    return Health(time.time(), 4711, connected=2903, total=2904, database="ok", spool_bytes=12_300, **fields)
 
 
 def test_an_archiver_that_is_well_is_told_in_aligned_lines_and_code_0(archived: str) -> None:
@@ -173,7 +176,9 @@ def test_an_archiver_that_is_well_is_told_in_aligned_lines_and_code_0(archived: 
         ({"rejected": {Cause.FUTURE: 2}}, "2 samples were rejected: time stamps more than 5 min in the future"),
     ],
 )
-def test_an_archiver_that_is_not_well_is_code_1_and_a_sentence(archived: str, fields, sentence: str) -> None:
+def test_an_archiver_that_is_not_well_is_code_1_and_a_sentence(
+    archived: str, fields: dict[str, Any], sentence: str
+) -> None:
     with closing(StatusFile(Path("rack.spool.status"))) as status_file:
         status_file.write(healthy(**fields))
         code, text = run("status", archived)
@@ -200,7 +205,7 @@ def test_an_archiver_that_does_not_run_is_code_1(archived: str) -> None:
     assert "its last error: the disk is full" in text
 
 
-def test_the_archivers_state_as_json(archived: str, capsys) -> None:
+def test_the_archivers_state_as_json(archived: str, capsys: pytest.CaptureFixture[str]) -> None:
     from archiver import status
 
     with closing(StatusFile(Path("rack.spool.status"))) as status_file:

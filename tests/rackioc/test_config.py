@@ -8,7 +8,7 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import pytest
 
@@ -74,8 +74,15 @@ class Gauge(Driver):
     connect = read = write = close = None  # type: ignore[assignment]
 
 
+class Write(Protocol):
+    """Write a configuration file."""
+
+    def __call__(self, text: str, *replacements: tuple[str, str]) -> Path:
+        """Return the path; ``replacements`` are made in the text."""
+
+
 @pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     monkeypatch.setenv("CAEN_PASSWORD", "geheim42")
 
     def write(text: str, *replacements: tuple[str, str]) -> Path:
@@ -98,7 +105,13 @@ def faults(path: Path) -> list[str]:
     return [line.removeprefix(f"{path}:") for line in lines]
 
 
-def test_the_configuration_of_the_contract_is_good(write) -> None:
+def key_of(fault: str) -> str:
+    found = re.match(r"\d+: ([^ ]+): ", fault)
+    assert found is not None, fault
+    return found[1]
+
+
+def test_the_configuration_of_the_contract_is_good(write: Write) -> None:
     config = load(write(GOOD))
     assert config.prefix == "LAB:"
     assert [each.name for each in config.instruments] == ["HV1", "TC1", "GEN"]
@@ -113,7 +126,7 @@ def test_the_configuration_of_the_contract_is_good(write) -> None:
     assert config.archive.temperatures.columns == ("t", "a", "b", "c", "d")
 
 
-def test_an_archive_needs_no_more_than_a_database_and_pvs(write) -> None:
+def test_an_archive_needs_no_more_than_a_database_and_pvs(write: Write) -> None:
     text = textwrap.dedent(GOOD).split("  policies:")[0]
     archive = load(write(text)).archive
     assert archive is not None
@@ -121,7 +134,7 @@ def test_an_archive_needs_no_more_than_a_database_and_pvs(write) -> None:
     assert (archive.spool, archive.measurements) == (SpoolSettings(), None)
 
 
-def test_spool_and_status_file_are_named_after_the_configuration(write) -> None:
+def test_spool_and_status_file_are_named_after_the_configuration(write: Write) -> None:
     archive = load(write(GOOD)).archive
     assert archive is not None
     assert archive.spool_file(Path("/etc/rackioc/rack.yaml")) == Path("rack.spool")
@@ -144,13 +157,13 @@ def test_spool_and_status_file_are_named_after_the_configuration(write) -> None:
         "mysql://lab:geheim42@db/rack",
     ],
 )
-def test_the_password_of_a_database_is_in_no_fault(write, line: str) -> None:
+def test_the_password_of_a_database_is_in_no_fault(write: Write, line: str) -> None:
     found = faults(write(GOOD.split("    archive:", maxsplit=1)[0] + f"    archive:\n      {line}\n"))
     assert found
     assert not [fault for fault in found if "geheim42" in fault or "im42" in fault], found
 
 
-def test_the_password_of_a_database_is_not_in_the_configuration_as_shown(write) -> None:
+def test_the_password_of_a_database_is_not_in_the_configuration_as_shown(write: Write) -> None:
     url = "mysql+pymysql://lab:${CAEN_PASSWORD}@db1,db2/rack"
     config = load(write(GOOD, ("sqlite:///rack.sqlite", url)))
     assert config.archive is not None
@@ -158,7 +171,7 @@ def test_the_password_of_a_database_is_not_in_the_configuration_as_shown(write) 
     assert "geheim42" not in repr(config)
 
 
-def test_the_archivers_own_pvs_are_there_with_an_archive_alone(write) -> None:
+def test_the_archivers_own_pvs_are_there_with_an_archive_alone(write: Write) -> None:
     load(write(GOOD, ('LAB:HV1:S04:C*:IMon": {HIGH: 5', 'LAB:ARCH:Lag": {HIGH: 5')))
     without = textwrap.dedent(GOOD).split("archive:")[0]
     found = faults(write(without, ("LAB:HV1:S04:C*:IMon", "LAB:ARCH:Lag")))
@@ -167,14 +180,14 @@ def test_the_archivers_own_pvs_are_there_with_an_archive_alone(write) -> None:
     assert any("is taken by the archiver's own records" in fault for fault in faults(write(GOOD, ("TC1:", "ARCH:"))))
 
 
-def test_a_password_comes_from_the_environment_and_shows_nowhere(write) -> None:
+def test_a_password_comes_from_the_environment_and_shows_nowhere(write: Write) -> None:
     config = load(write(GOOD))
     assert config.raw["HV1"]["password"] == "geheim42"
     assert "geheim42" not in repr(config)
     assert "geheim42" not in repr(config.instruments[0].driver.__dict__)
 
 
-def test_a_number_may_come_from_the_environment(write, monkeypatch) -> None:
+def test_a_number_may_come_from_the_environment(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIMIT", "45.5")
     config = load(write(GOOD, ("{voltage_kv: 60,", "{voltage_kv: '${LIMIT}',")))
     point = next(p for p in config.instruments[2].driver.points if p.name == "VSet")
@@ -182,7 +195,9 @@ def test_a_number_may_come_from_the_environment(write, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("password", ["12345", "yes", "1e5", "null"])
-def test_a_password_from_the_environment_is_always_a_text(write, monkeypatch, password) -> None:
+def test_a_password_from_the_environment_is_always_a_text(
+    write: Write, monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
     monkeypatch.setenv("CAEN_PASSWORD", password)
     assert load(write(GOOD)).raw["HV1"]["password"] == password
 
@@ -258,18 +273,20 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("old", "new", "line", "key", "words"), WRONG, ids=[f"{w[3]}={w[1]}"[:60] for w in WRONG])
-def test_a_fault_is_told_with_line_key_and_what_is_allowed(write, old, new, line, key, words) -> None:
+def test_a_fault_is_told_with_line_key_and_what_is_allowed(
+    write: Write, old: str, new: str, line: int, key: str, words: str
+) -> None:
     found = faults(write(GOOD, (old, new)))
     assert any(fault.startswith(f"{line}: {key}: ") and words in fault for fault in found), found
 
 
-def test_a_fault_causes_no_complaints_that_only_follow_from_it(write) -> None:
+def test_a_fault_causes_no_complaints_that_only_follow_from_it(write: Write) -> None:
     assert len(faults(write(GOOD, ("voltage_kv: 60", "voltage_kv: 120")))) == 1
     assert len(faults(write(GOOD, ("driver: caen", "driver: lecroy")))) == 1
     assert len(faults(write(GOOD, ('"OTHER:VACUUM"', '"OTHER:VACUUM", 5')))) == 1
 
 
-def test_all_faults_of_a_file_are_told_at_once(write) -> None:
+def test_all_faults_of_a_file_are_told_at_once(write: Write) -> None:
     found = faults(
         write(
             GOOD,
@@ -283,7 +300,7 @@ def test_all_faults_of_a_file_are_told_at_once(write) -> None:
             ("LAB:*", "LAP:*"),
         )
     )
-    keys = [re.match(r"\d+: ([^ ]+): ", fault)[1] for fault in found]
+    keys = [key_of(fault) for fault in found]
     assert set(keys) == {
         "instruments.HV1.system",
         "instruments.HV1.hots",
@@ -298,7 +315,9 @@ def test_all_faults_of_a_file_are_told_at_once(write) -> None:
     }
 
 
-def test_a_new_driver_needs_no_more_than_its_file(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_driver_needs_no_more_than_its_file(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "gauge.py").touch()
     monkeypatch.setattr(drivers, "__path__", [*drivers.__path__, str(tmp_path)])
     monkeypatch.setitem(sys.modules, "drivers.gauge", SimpleNamespace(DRIVER=Gauge))
@@ -312,14 +331,14 @@ def test_a_new_driver_needs_no_more_than_its_file(write, tmp_path: Path, monkeyp
     assert "'GEN' is not an instrument with driver gauge or se521; allowed: TC1" in found[0]
 
 
-def test_an_instrument_that_is_a_list_is_a_fault_and_no_traceback(write) -> None:
+def test_an_instrument_that_is_a_list_is_a_fault_and_no_traceback(write: Write) -> None:
     found = faults(write(GOOD, ("instrument: HV1", "instrument: [HV1]")))
-    assert [re.match(r"\d+: ([^ ]+): ", fault)[1] for fault in found] == ["archive.measurements.instrument"]
+    assert [key_of(fault) for fault in found] == ["archive.measurements.instrument"]
 
 
-def test_a_section_that_lacks_a_key_hides_no_fault_of_others(write) -> None:
+def test_a_section_that_lacks_a_key_hides_no_fault_of_others(write: Write) -> None:
     found = faults(write(GOOD, ("instrument: HV1, ", ""), ("limit: 2GB", "limit: 2 elephants")))
-    assert [re.match(r"\d+: ([^ ]+): ", fault)[1] for fault in found] == [
+    assert [key_of(fault) for fault in found] == [
         "archive.spool.limit",
         "archive.measurements.instrument",
     ]
@@ -350,7 +369,7 @@ def test_what_is_no_configuration_at_all_is_told(tmp_path: Path, text: str, line
     assert any(fault.startswith(f"{line}:") for fault in found), found
 
 
-def test_later_lines_win_over_earlier_ones(write) -> None:
+def test_later_lines_win_over_earlier_ones(write: Write) -> None:
     records = '"LAB:GEN:*Mon": {HIGH: 5}\n  "LAB:GEN:VMon": {HIGH: 7, DESC: output}'
     text = textwrap.dedent(GOOD)
     text = re.sub(r'"LAB:HV1:S04.*}', records, text)
@@ -362,7 +381,7 @@ def test_later_lines_win_over_earlier_ones(write) -> None:
     assert site.apply("LAB:GEN:Status", point).high is None
 
 
-def test_every_record_field_can_be_set(write) -> None:
+def test_every_record_field_can_be_set(write: Write) -> None:
     values = {"TEXT": "word", "NUMBER": 1.5, "COUNT": 2, "SEVERITY": "MAJOR"}
     for name, field in FIELDS.items():
         rtyp = sorted(field.rtyps)[0]

@@ -12,10 +12,10 @@ from ioc.record import ALARM, LOG, PROPERTY, VALUE
 from ioc.site import Site
 from rackioc.config import sitefile
 from rackioc.config.sitefile import SiteFile
-from tests.ioc.bench import Rig, running
+from tests.ioc.bench import Rig, Scenario, running
 
 
-async def session(path: Path, scenario) -> None:
+async def session(path: Path, scenario: Scenario) -> None:
     """A life of the IOC: what was kept is taken up, and what is set is kept."""
     kept, faults = sitefile.load(path)
     assert faults == []
@@ -72,7 +72,9 @@ def test_a_damaged_file_is_told_by_line(tmp_path: Path, text: str, sentence: str
     assert any(sentence in fault.render(Path(path.name)) for fault in faults)
 
 
-def test_a_disk_that_does_not_take_it_is_told_and_stops_nothing(tmp_path: Path, caplog) -> None:
+def test_a_disk_that_does_not_take_it_is_told_and_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def scenario(rig: Rig) -> None:
         rig.instrument.set_field(rig.record("Mon"), "HIGH", 5.0)
 

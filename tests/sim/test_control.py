@@ -102,7 +102,7 @@ def test_what_cannot_be_done_is_answered_with_a_sentence(path: str, line: str, s
         send(path, line)
 
 
-def test_the_state_is_that_of_now(path: str, clock: Clock) -> None:
+def test_the_state_is_that_of_now(path: str, clock: Time) -> None:
     clock.now = 12.5
     assert json.loads(send(path, "K1 state")) == {"celsius": pytest.approx(32.5)}
 
@@ -134,9 +134,11 @@ def test_faults_count_themselves_off(kettle: KettleFake) -> None:
     assert kettle.lateness() == 0
 
 
-def test_after_a_long_silence_the_steps_grow_instead_of_their_number(kettle: KettleFake, clock: Clock) -> None:
+def test_after_a_long_silence_the_steps_grow_instead_of_their_number(
+    kettle: KettleFake, clock: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
     steps: list[float] = []
-    kettle.model.step = steps.append  # type: ignore[method-assign]
+    monkeypatch.setattr(kettle.model, "step", steps.append)
     clock.now = 0.1
     kettle.advance()
     clock.now = 3600.0

@@ -39,7 +39,8 @@ def find_logger() -> Any:
 
 
 def test_all_instruments_of_the_demo_are_there(rack: Rack, instruments: dict[str, Any]) -> None:
-    assert ctypes.cdll.LoadLibrary(NAME) is LIBRARY
+    loaded: object = ctypes.cdll.LoadLibrary(NAME)
+    assert loaded is LIBRARY
     assert find_logger() is not None
     with serial.Serial(instruments["GEN"]["port"], timeout=1) as line:
         line.write(b"E\r")

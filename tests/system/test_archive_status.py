@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +25,9 @@ pytestmark = pytest.mark.usefixtures("one_at_a_time")
     [({}, "rack.spool.status"), ({"file": "waiting.db"}, "waiting.db.status")],
     ids=["default", "file"],
 )
-def test_the_iocs_pvs_and_the_command_read_the_same_file(racks: Racks, ca: Client, spool: dict, file: str) -> None:
+def test_the_iocs_pvs_and_the_command_read_the_same_file(
+    racks: Racks, ca: Client, spool: dict[str, str], file: str
+) -> None:
     ioc = racks.start({"GEN": GENERATOR}, command="ioc", archive={**ARCHIVE, "spool": spool})
     with closing(StatusFile(ioc.folder / file)) as status_file:
         status_file.write(Health(time.time(), 4711, connected=42, total=43, database="ok"))
@@ -44,7 +47,7 @@ def test_without_an_archive_there_is_no_archiver_to_tell_of(racks: Racks, ca: Cl
     assert status(ioc.folder).returncode == 2
 
 
-def status(folder) -> subprocess.CompletedProcess[str]:
+def status(folder: Path) -> subprocess.CompletedProcess[str]:
     """What the command says where the IOC was started."""
     command = [sys.executable, "-P", "-m", "rackioc", "status", "rack.yaml"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30, check=False)

@@ -147,7 +147,9 @@ def test_a_bad_channel_is_invalid_alone(ioc: Ioc, ca: Client) -> None:
         ("reboot 3", "unmute", {"COMM"}),
     ],
 )
-def test_a_loss_is_invalid_within_two_scans_keeps_the_value_and_heals(ioc, ca, fault, cure, statuses) -> None:
+def test_a_loss_is_invalid_within_two_scans_keeps_the_value_and_heals(
+    ioc: Ioc, ca: Client, fault: str, cure: str, statuses: set[str]
+) -> None:
     healthy(ca, ioc)
     value = float(ca.get(ioc(f"{CHANNEL}:V0Set")))
     writes = ioc.fault("HV1 writes")

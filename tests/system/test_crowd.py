@@ -231,7 +231,9 @@ async def crowd(counters: Counters, dice: random.Random) -> dict[str, float]:
     await sleeper.watch(3.0)
     assert np.isfinite(sleeper.values).all()
     before, memory = counters.memory, 0
-    sleeper.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    transport = sleeper.writer.transport
+    assert isinstance(transport, asyncio.ReadTransport)
+    transport.pause_reading()
     asleep = time.monotonic()
     visitors = [
         asyncio.create_task(visitor(counters, random.Random(number), dice.uniform(0, STALL - 18)))
@@ -244,7 +246,7 @@ async def crowd(counters: Counters, dice: random.Random) -> dict[str, float]:
     seen = await asyncio.gather(*visitors)
     scans = observer.values.max()
     missed = scans - sleeper.values.max()
-    sleeper.writer.transport.resume_reading()  # type: ignore[attr-defined]
+    transport.resume_reading()
     awake = time.monotonic()
     while (sleeper.values < scans).any():
         await sleeper.watch(0.1, gaps=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -18,7 +19,7 @@ def ioc(racks: Racks) -> Ioc:
 
 
 @pytest.fixture(autouse=True)
-def at_rest(ioc: Ioc, ca: Client):
+def at_rest(ioc: Ioc, ca: Client) -> Iterator[None]:
     """Every test begins and ends with a healthy generator in remote mode, HV off."""
 
     def rest() -> None:
@@ -80,7 +81,9 @@ def test_hv_on_is_refused_until_a_setpoint_was_put_since_the_connect(ioc: Ioc, c
 
 
 @pytest.mark.parametrize(("point", "value"), [("VSet", 60.1), ("VSet", -1), ("VSet", math.nan), ("ISet", math.inf)])
-def test_a_setpoint_outside_the_limits_is_refused_and_nothing_is_sent(ioc, ca, point, value) -> None:
+def test_a_setpoint_outside_the_limits_is_refused_and_nothing_is_sent(
+    ioc: Ioc, ca: Client, point: str, value: float
+) -> None:
     ca.put(ioc("GEN:VSet"), 10)
     before = int(ioc.fault("GEN writes"))
     sentence = ca.refused(ioc(f"GEN:{point}"), value)
@@ -131,7 +134,9 @@ def test_inhibition_switches_the_output_without_hv_off(ioc: Ioc, ca: Client) -> 
 
 @pytest.mark.alone
 @losses
-def test_a_loss_is_invalid_within_two_scans_keeps_the_value_and_heals(ioc, ca, fault, cure, statuses) -> None:
+def test_a_loss_is_invalid_within_two_scans_keeps_the_value_and_heals(
+    ioc: Ioc, ca: Client, fault: str, cure: str, statuses: set[str]
+) -> None:
     switch_on(ioc, ca)
     value = float(ca.get(ioc("GEN:VMon")))
     began = time.monotonic()

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -16,7 +18,7 @@ import pytest
 from tests.client import Client
 from tests.system.conftest import CRATE, GENERATOR, LOGGER, Ioc, Racks
 
-ALL = {"HV1": {**CRATE, "channels": {2: [0, 1]}}, "TC1": LOGGER, "GEN": GENERATOR}
+ALL: dict[str, dict[str, Any]] = {"HV1": {**CRATE, "channels": {2: [0, 1]}}, "TC1": LOGGER, "GEN": GENERATOR}
 ARCHIVE = {"database": "sqlite:///rack.sqlite", "pvs": ["PREFIX:*"]}
 
 
@@ -37,7 +39,7 @@ def archiver(ioc: Ioc) -> psutil.Process:
     return children[0]
 
 
-def until(condition, timeout: float = 15.0) -> None:
+def until(condition: Callable[[], object], timeout: float = 15.0) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline
@@ -47,7 +49,7 @@ def until(condition, timeout: float = 15.0) -> None:
 def test_nothing_is_written_to_an_instrument_at_start_in_a_minute_of_scans_or_at_stop(
     racks: Racks, ca: Client
 ) -> None:
-    instruments = {
+    instruments: dict[str, dict[str, Any]] = {
         "HV1": {**CRATE, "channels": {2: [0, 1], 8: [0, 1]}, "scan": {"monitor": 0.2, "settings": 1.0}},
         "TC1": LOGGER,
         "GEN": GENERATOR,
@@ -81,6 +83,9 @@ def test_a_signal_stops_it_in_order_with_the_last_samples_committed(racks: Racks
 
 
 def test_an_absent_instrument_does_not_stop_the_others_and_appears_when_it_comes(racks: Racks, ca: Client) -> None:
+    def wait_error(pv: str) -> None:
+        until(lambda: ca.long(pv) != "")
+
     ioc = racks.start(ALL)
     up(ioc, ca, *ALL)
     for name in ALL:
@@ -94,7 +99,7 @@ def test_an_absent_instrument_does_not_stop_the_others_and_appears_when_it_comes
     ca.wait(second("IOC:HEARTBEAT"), lambda value: value > 1)
     for name in absent:
         assert ca.text(second(f"{name}:Conn")) in {"Down", "Connecting"}
-        until(lambda name=name: ca.long(second(f"{name}:Error")) != "")
+        wait_error(second(f"{name}:Error"))
     assert ca.severity(second("GEN:VMon")) == "INVALID"
     assert "libcaenhvwrapper" in ca.long(second("HV1:Error"))
     assert "/tmp/no-such-line" in ca.long(second("GEN:Error"))

@@ -42,7 +42,9 @@ def test_an_open_thermocouple_is_invalid_and_no_number(ioc: Ioc, ca: Client) -> 
 
 @pytest.mark.alone
 @losses
-def test_a_loss_is_invalid_within_two_scans_keeps_the_value_and_heals(ioc, ca, fault, cure, statuses) -> None:
+def test_a_loss_is_invalid_within_two_scans_keeps_the_value_and_heals(
+    ioc: Ioc, ca: Client, fault: str, cure: str, statuses: set[str]
+) -> None:
     healthy(ca, ioc)
     value = float(ca.get(ioc("TC1:T1")))
     began = time.monotonic()

@@ -136,7 +136,8 @@ class Transcript:
             self._thread.join()
 
     def _last(self) -> list[str]:
-        return json.loads(self._ioc.fault("GEN log 1000"))
+        entries: list[str] = json.loads(self._ioc.fault("GEN log 1000"))
+        return entries
 
     def _follow(self) -> None:
         try:
@@ -191,7 +192,8 @@ def storm(ioc: Ioc, ca: Client) -> Iterator[Storm]:
             for thread in threads:
                 thread.join()
             time.sleep(0.5)
-        assert [each.error for each in (*clients, transcript) if each.error] == []
+        errors = [*(client.error for client in clients), transcript.error]
+        assert [error for error in errors if error] == []
         return clients, transcript
 
     yield go

@@ -5,12 +5,17 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from pathlib import Path
+from typing import TypeVar, overload
 
 import pytest
 
 from archiver.ca.client import Client
-from archiver.sample import Metadata
+from archiver.ca.listener import PvUpdate
+from archiver.sample import Metadata, Value
+from tests.archiver.processes import Ioc, Wait
 
 VOLTAGE = """
 record(ai, "T:VMon") {
@@ -46,40 +51,43 @@ record(longout, "T:Count") { field(VAL, "0") field(PINI, "YES") }
 """
 
 
+T = TypeVar("T")
+
+
 class Recorder:
     """A listener that keeps its calls in order."""
 
-    def __init__(self):
-        self.calls = []
-        self.updates = []
-        self.threads = set()
+    def __init__(self) -> None:
+        self.calls: list[str | Metadata | Value] = []
+        self.updates: list[PvUpdate] = []
+        self.threads: set[threading.Thread] = set()
 
-    def _record(self, call):
+    def _record(self, call: str | Metadata | Value) -> None:
         self.calls.append(call)
         self.threads.add(threading.current_thread())
 
-    def connected(self):
+    def connected(self) -> None:
         self._record("connected")
 
-    def metadata_changed(self, metadata):
+    def metadata_changed(self, metadata: Metadata) -> None:
         self._record(metadata)
 
-    def update(self, update):
+    def update(self, update: PvUpdate) -> None:
         self._record(update.value)
         self.updates.append(update)
 
-    def disconnected(self):
+    def disconnected(self) -> None:
         self._record("lost")
 
 
 class Polled(threading.Thread):
     """A client, polled by a thread of its own: there libca reads the environment anew."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self._work = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[Callable[[Client], object] | None] = queue.SimpleQueue()
 
-    def run(self):
+    def run(self) -> None:
         client = Client()
         try:
             while (work := self._next()) is not None:
@@ -88,29 +96,36 @@ class Polled(threading.Thread):
         finally:
             client.close()
 
-    def do(self, call):
+    def do(self, call: Callable[[Client], T]) -> T:
         """What a call of the client returns."""
-        result = Future()
+        result: Future[T] = Future()
         self._work.put(lambda client: result.set_result(call(client)))
         return result.result(10)
 
-    def pause(self):
+    def pause(self) -> threading.Event:
         """Do not poll until the event is set."""
         event = threading.Event()
         self._work.put(lambda client: event.wait())
         return event
 
-    def stop(self):
+    def stop(self) -> None:
         self._work.put(None)
         self.join()
 
-    def subscribe(self, *pvs):
-        recorders = [Recorder() for _ in pvs]
-        for pv, recorder in zip(pvs, recorders, strict=True):
-            self.do(lambda client, pv=pv, recorder=recorder: client.subscribe(pv, recorder))
+    @overload
+    def subscribe(self, pv: str, /) -> Recorder: ...
+    @overload
+    def subscribe(self, *pvs: str) -> list[Recorder]: ...
+    def subscribe(self, *pvs: str) -> Recorder | list[Recorder]:
+        recorders = [self._subscribe(pv) for pv in pvs]
         return recorders[0] if len(pvs) == 1 else recorders
 
-    def _next(self):
+    def _subscribe(self, pv: str) -> Recorder:
+        recorder = Recorder()
+        self.do(lambda client: client.subscribe(pv, recorder))
+        return recorder
+
+    def _next(self) -> Callable[[Client], object] | None:
         try:
             return self._work.get_nowait()
         except queue.Empty:
@@ -118,7 +133,7 @@ class Polled(threading.Thread):
 
 
 @pytest.fixture
-def client(environment, monkeypatch):
+def client(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Polled]:
     for name, value in environment.items():
         if name.startswith("EPICS_CA_"):
             monkeypatch.setenv(name, value)
@@ -131,7 +146,7 @@ def client(environment, monkeypatch):
     polled.stop()
 
 
-def test_a_pv_is_connected_then_described_then_known(ioc, client, wait):
+def test_a_pv_is_connected_then_described_then_known(ioc: Ioc, client: Polled, wait: Wait) -> None:
     ioc.start(VOLTAGE)
     voltage = client.subscribe("T:VMon")
     wait(lambda: voltage.updates)
@@ -143,7 +158,7 @@ def test_a_pv_is_connected_then_described_then_known(ioc, client, wait):
     assert voltage.updates[-1] == (ioc.stamp_ns("T:VMon"), 9.3, 2, "HIHI")
 
 
-def test_the_archive_deadband_and_the_alarms_decide(ioc, client, wait):
+def test_the_archive_deadband_and_the_alarms_decide(ioc: Ioc, client: Polled, wait: Wait) -> None:
     """Were the mask DBE_VALUE, every put would come."""
     ioc.start(VOLTAGE)
     voltage = client.subscribe("T:VMon")
@@ -153,7 +168,7 @@ def test_the_archive_deadband_and_the_alarms_decide(ioc, client, wait):
     wait(lambda: voltage.calls[2:] == [1.5, 9.0, 9.3, 9.1])
 
 
-def test_every_scalar_type_and_its_metadata(ioc, client, wait):
+def test_every_scalar_type_and_its_metadata(ioc: Ioc, client: Polled, wait: Wait) -> None:
     ioc.start(SCALARS)
     state, name, count, real, short, char, nan, never = client.subscribe(
         "T:HV", "T:Name", "T:Count", "T:Float", "T:Short", "T:Char", "T:Nan", "T:Never"
@@ -171,7 +186,7 @@ def test_every_scalar_type_and_its_metadata(ioc, client, wait):
     assert never.calls == ["connected", Metadata(display=(0, 0))]  # it has no value yet
 
 
-def test_arrays(ioc, client, wait):
+def test_arrays(ioc: Ioc, client: Polled, wait: Wait) -> None:
     ioc.start(ARRAYS)
     ioc.put("T:Text", "x" * 3000)
     names = ["T:Double", "T:Long", "T:Shorts", "T:Enums", "T:Strings", "T:Text", "T:Empty"]
@@ -186,10 +201,12 @@ def test_arrays(ioc, client, wait):
         "x" * 3000,
         (),
     ]
-    assert recorders[1].updates[0].value[0].__class__ is float
+    values = recorders[1].updates[0].value
+    assert isinstance(values, tuple)
+    assert values[0].__class__ is float
 
 
-def test_no_update_of_a_burst_is_merged_even_while_nobody_polls(ioc, client, wait):
+def test_no_update_of_a_burst_is_merged_even_while_nobody_polls(ioc: Ioc, client: Polled, wait: Wait) -> None:
     ioc.start(COUNT)
     count = client.subscribe("T:Count")
     wait(lambda: count.updates)
@@ -201,7 +218,7 @@ def test_no_update_of_a_burst_is_merged_even_while_nobody_polls(ioc, client, wai
     assert [update.value for update in count.updates] == list(range(201))
 
 
-def test_a_lost_ioc_may_come_back_with_another_type(ioc, client, wait):
+def test_a_lost_ioc_may_come_back_with_another_type(ioc: Ioc, client: Polled, wait: Wait) -> None:
     """libca waits 10 s before it searches for what it has lost."""
     ioc.start(VOLTAGE + COUNT + ARRAYS)
     voltage, count, array = client.subscribe("T:VMon", "T:Count", "T:Double")
@@ -222,7 +239,7 @@ def test_a_lost_ioc_may_come_back_with_another_type(ioc, client, wait):
     assert voltage.calls[-1] == 5.0
 
 
-def test_a_frozen_ioc_is_lost_until_it_goes_on(ioc, client, wait):
+def test_a_frozen_ioc_is_lost_until_it_goes_on(ioc: Ioc, client: Polled, wait: Wait) -> None:
     ioc.start(VOLTAGE)
     voltage = client.subscribe("T:VMon")
     wait(lambda: voltage.updates)
@@ -235,7 +252,7 @@ def test_a_frozen_ioc_is_lost_until_it_goes_on(ioc, client, wait):
     assert voltage.calls[3:] == ["lost", "connected", VOLTAGE_METADATA, 1.5, 5.0]
 
 
-def test_metadata_that_change_are_described_again(ioc, client, wait):
+def test_metadata_that_change_are_described_again(ioc: Ioc, client: Polled, wait: Wait) -> None:
     ioc.start(VOLTAGE + SCALARS)
     voltage, state = client.subscribe("T:VMon", "T:HV")
     wait(lambda: voltage.updates and state.updates)
@@ -247,7 +264,14 @@ def test_metadata_that_change_are_described_again(ioc, client, wait):
     assert state.calls[3:] == [Metadata(words=("Off", "Ramped"))]
 
 
-def test_a_pv_that_may_not_be_read_is_named_once_and_tried_again(ioc, client, wait, tmp_path, caplog, monkeypatch):
+def test_a_pv_that_may_not_be_read_is_named_once_and_tried_again(
+    ioc: Ioc,
+    client: Polled,
+    wait: Wait,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("archiver.ca.client.RETRY_PERIOD", 0.5)
     (tmp_path / "ioc.acf").write_text("ASG(DEFAULT) { RULE(1, WRITE) }  ASG(SECRET)")
     ioc.start(VOLTAGE.replace("field(VAL", 'field(ASG, "SECRET") field(VAL'))
@@ -262,9 +286,9 @@ def test_a_pv_that_may_not_be_read_is_named_once_and_tried_again(ioc, client, wa
     assert caplog.text.count("cannot be read") == 1
 
 
-def test_reading_is_fresh_and_leaves_out_what_does_not_answer(ioc, client, wait):
+def test_reading_is_fresh_and_leaves_out_what_does_not_answer(ioc: Ioc, client: Polled, wait: Wait) -> None:
     ioc.start(VOLTAGE + COUNT + ARRAYS)
-    answers = []
+    answers: list[Mapping[str, PvUpdate]] = []
     names = ["T:VMon", "T:Count", "T:Double", "T:Nowhere"]
     client.do(lambda client: client.get(names, answers.append, timeout=1.0))
     wait(lambda: answers)
@@ -286,9 +310,9 @@ def test_reading_is_fresh_and_leaves_out_what_does_not_answer(ioc, client, wait)
     assert answers[2] == {}
 
 
-def test_a_frozen_ioc_does_not_answer_within_the_timeout(ioc, client, wait):
+def test_a_frozen_ioc_does_not_answer_within_the_timeout(ioc: Ioc, client: Polled, wait: Wait) -> None:
     ioc.start(VOLTAGE)
-    answers = []
+    answers: list[Mapping[str, PvUpdate]] = []
     client.do(lambda client: client.get(["T:VMon"], answers.append))
     wait(lambda: answers)
     ioc.freeze()
@@ -300,10 +324,11 @@ def test_a_frozen_ioc_does_not_answer_within_the_timeout(ioc, client, wait):
     assert [len(answer) for answer in answers] == [1, 0, 1]
 
 
-def test_a_text_is_watched_as_a_whole(ioc, client, wait):
+def test_a_text_is_watched_as_a_whole(ioc: Ioc, client: Polled, wait: Wait) -> None:
     ioc.start(ARRAYS + SCALARS)
     ioc.put("T:Text", "T:A\nT:B")
-    texts, long_strings = [], []
+    texts: list[str] = []
+    long_strings: list[str] = []
     client.do(lambda client: client.subscribe_text("T:Text", texts.append))
     client.do(lambda client: client.subscribe_text("T:Name.VAL$", long_strings.append))
     wait(lambda: texts and long_strings)
@@ -314,14 +339,18 @@ def test_a_text_is_watched_as_a_whole(ioc, client, wait):
     assert long_strings == ["anode"]
 
 
-def test_a_text_that_is_not_found_is_named_once(client, wait, caplog, monkeypatch):
+def test_a_text_that_is_not_found_is_named_once(
+    client: Polled, wait: Wait, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("archiver.ca.client.NOT_FOUND", 0.5)
     client.do(lambda client: client.subscribe_text("T:PVS", lambda text: None))
     sentence = "T:PVS is not connected after 0.5 s: until it is, PVs that are given by a glob are not archived"
     wait(lambda: sentence in caplog.text)
 
 
-def test_libca_itself_prints_nothing(ioc, client, wait, capfd, caplog):
+def test_libca_itself_prints_nothing(
+    ioc: Ioc, client: Polled, wait: Wait, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     ioc.start(VOLTAGE)
     voltage = client.subscribe("T:VMon")
     wait(lambda: voltage.updates)

@@ -9,7 +9,10 @@ import pty
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +26,7 @@ T0 = 1_800_000_000 * S  # 2027-01-15 08:00 UTC
 
 
 @pytest.fixture
-def database(tmp_path):
+def database(tmp_path: Path) -> Iterator[str]:
     url = f"sqlite:///{tmp_path / 'rack.sqlite'}"
     with closing(open_store(url)) as store:
         store.add_metadata(
@@ -36,22 +39,22 @@ def database(tmp_path):
         yield url
 
 
-def add(database, *samples):
+def add(database: str, *samples: Sample) -> None:
     with closing(open_store(database)) as store:
         store.add(samples)
 
 
-def printed(database, form, pvs, **options):
+def printed(database: str, form: str, pvs: list[str], **options: Any) -> str:
     out = io.StringIO()
     show_history(HistoryOptions(pvs=pvs, database=database, form=form, **options), out, io.StringIO())
     return out.getvalue()
 
 
-def rows(database, pvs, **options):
+def rows(database: str, pvs: list[str], **options: Any) -> list[tuple[Any, ...]]:
     return [tuple(row.values()) for row in json.loads(printed(database, "json", pvs, **options))]
 
 
-def clock(seconds):
+def clock(seconds: float | None) -> str | None:
     return None if seconds is None else f"2027-01-15T08:00:{seconds:04.1f}"
 
 
@@ -67,22 +70,25 @@ def clock(seconds):
         (None, 1, [0, 1]),
     ],
 )
-def test_window(database, since, until, expected):
+def test_window(database: str, since: float | None, until: float | None, expected: list[int]) -> None:
     window = {"since": clock(since), "until": clock(until)}
     assert [math.floor(value) for _, _, value, *_ in rows(database, ["LAB:V"], **window)] == expected
 
 
-def test_relative_times_and_now(database):
+def test_relative_times_and_now(database: str) -> None:
     now = time.time_ns()
+
+    def values(**window: str) -> list[float]:
+        return [value for _, _, value, *_ in rows(database, ["LAB:AGO"], **window)]
+
     add(database, *(Sample("LAB:AGO", now - ago * S, float(ago), 0, "NO_ALARM") for ago in (7000, 3000, 60)))
-    values = lambda **window: [value for _, _, value, *_ in rows(database, ["LAB:AGO"], **window)]  # noqa: E731
     assert values(since="90m", until="30m") == [7000, 3000]
     assert values(since="30m", until="now") == [3000, 60]
     assert values(at="1h") == [7000]
     assert values(at="now") == [60]
 
 
-def test_several_pvs_are_merged_in_order_of_time(database):
+def test_several_pvs_are_merged_in_order_of_time(database: str) -> None:
     found = rows(database, ["LAB:*", "LAB:V"])
     assert [time[17:21] for time, *_ in found] == ["00.0", "00.5", "01.0", "02.0", "03.0", "04.0", "09.0"]
     assert found[1][1:] == ("LAB:HV", "On", "", "NO_ALARM", "NO_ALARM")
@@ -90,7 +96,7 @@ def test_several_pvs_are_merged_in_order_of_time(database):
     assert found[6][1:] == ("LAB:HV", "Archive_Off", "", "INVALID", "Archive_Off")
 
 
-def test_a_row_is_shown_with_what_held_at_its_time(database):
+def test_a_row_is_shown_with_what_held_at_its_time(database: str) -> None:
     with closing(open_store(database)) as store:
         store.add_metadata({"LAB:V": Dated(T0 + 3 * S, Metadata("V", 0))})
         store.add_metadata({"LAB:HV": Dated(T0 + 20 * S, Metadata(words=("Aus", "An")))})
@@ -106,19 +112,19 @@ def test_a_row_is_shown_with_what_held_at_its_time(database):
     ("at", "value", "switch"),
     [(1.9, 1.125, "On"), (2, 2.125, "On"), (8.9, 4.125, "On"), (9, 4.125, "Archive_Off")],
 )
-def test_the_value_in_force_at_a_time(database, at, value, switch):
+def test_the_value_in_force_at_a_time(database: str, at: float, value: float, switch: str) -> None:
     found = rows(database, ["LAB:V", "LAB:HV"], at=clock(at))
     assert [row[1:3] for row in found] == [("LAB:V", value), ("LAB:HV", switch)]
 
 
-def test_a_pv_of_which_nothing_was_known_at_a_time_is_named(database):
+def test_a_pv_of_which_nothing_was_known_at_a_time_is_named(database: str) -> None:
     out, err = io.StringIO(), io.StringIO()
     show_history(HistoryOptions(pvs=["LAB:*"], database=database, at=clock(0.1), form="csv"), out, err)
     assert [line.split(",")[1] for line in out.getvalue().splitlines()] == ["pv", "LAB:V"]
     assert err.getvalue() == "LAB:HV has no value at that time: its first row is later\n"
 
 
-def test_table(database):
+def test_table(database: str) -> None:
     lines = printed(database, "table", ["LAB:*"], since="2027-01-15 08:00:03").splitlines()
     assert [line.split() for line in lines] == [
         ["time", "pv", "value", "unit", "severity", "status"],
@@ -129,7 +135,7 @@ def test_table(database):
     ]
 
 
-def test_csv_and_json_are_exact_and_agree(database):
+def test_csv_and_json_are_exact_and_agree(database: str) -> None:
     as_csv = list(csv.DictReader(io.StringIO(printed(database, "csv", ["LAB:*"]))))
     as_json = json.loads(printed(database, "json", ["LAB:*"]))
     assert [{name: str(value) for name, value in row.items()} for row in as_json] == as_csv
@@ -143,12 +149,12 @@ def test_csv_and_json_are_exact_and_agree(database):
     }
 
 
-def test_no_rows_are_valid_too(database):
+def test_no_rows_are_valid_too(database: str) -> None:
     assert json.loads(printed(database, "json", ["LAB:V"], until="2000-01-01")) == []
     assert printed(database, "csv", ["LAB:V"], until="2000-01-01") == "time,pv,value,unit,severity,status\n"
 
 
-def test_text_has_tabs_between_columns_and_none_within(database):
+def test_text_has_tabs_between_columns_and_none_within(database: str) -> None:
     add(database, Sample("LAB:MSG", T0, "a\tb\nc", 0, "NO_ALARM"))
     assert printed(database, "text", ["LAB:MSG"]).splitlines() == [
         "time\tpv\tvalue\tunit\tseverity\tstatus",
@@ -157,7 +163,7 @@ def test_text_has_tabs_between_columns_and_none_within(database):
     assert len(printed(database, "table", ["LAB:MSG"]).splitlines()) == 2
 
 
-def test_arrays_in_each_format(database):
+def test_arrays_in_each_format(database: str) -> None:
     add(database, Sample("LAB:WF", T0, (1.0, 2.5, math.nan, math.inf), 0, "NO_ALARM"))
     assert rows(database, ["LAB:WF"])[0][2] == [1.0, 2.5, "NaN", "Infinity"]
     (row,) = csv.DictReader(io.StringIO(printed(database, "csv", ["LAB:WF"])))
@@ -166,7 +172,7 @@ def test_arrays_in_each_format(database):
     assert "1 2.5 nan ... (4 values)" in printed(database, "table", ["LAB:WF"])
 
 
-def test_a_long_table_begins_at_once_and_takes_wider_cells_later(database):
+def test_a_long_table_begins_at_once_and_takes_wider_cells_later(database: str) -> None:
     add(database, *(Sample("LAB:N", T0 + n * S, n * n, 0, "NO_ALARM") for n in range(3000)))
     lines = printed(database, "table", ["LAB:N"]).splitlines()
     assert len(lines) == 3001
@@ -190,12 +196,12 @@ def test_a_long_table_begins_at_once_and_takes_wider_cells_later(database):
         ({"bin": "0s"}, "--bin must be longer than 0"),
     ],
 )
-def test_errors_are_sentences(database, ask, sentence):
+def test_errors_are_sentences(database: str, ask: dict[str, Any], sentence: str) -> None:
     with pytest.raises(HistoryError, match=sentence):
         printed(**{"database": database, "form": "csv", "pvs": ["LAB:V"]} | ask)
 
 
-def test_a_missing_file_is_a_sentence_and_stays_missing(tmp_path):
+def test_a_missing_file_is_a_sentence_and_stays_missing(tmp_path: Path) -> None:
     file = tmp_path / "no.sqlite"
     with pytest.raises(HistoryError, match=r"no\.sqlite: this file does not exist"):
         printed(f"sqlite:///{file}", "csv", ["*"])
@@ -216,7 +222,7 @@ print(len(list(with_progress(slow(), Window(0, 8 * 10**9), sys.stderr))))
 
 
 @pytest.mark.parametrize(("pause", "shown"), [("0.3", True), ("0.01", False)])
-def test_a_long_query_shows_how_far_it_is_on_a_terminal(pause, shown):
+def test_a_long_query_shows_how_far_it_is_on_a_terminal(pause: str, shown: bool) -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-P", "-c", WATCHED, pause]
     process = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, text=True, check=True)
@@ -228,7 +234,7 @@ def test_a_long_query_shows_how_far_it_is_on_a_terminal(pause, shown):
     assert ("reading" in said and "%" in said) is shown
 
 
-def test_the_archiver_room_itself_is_light():
+def test_the_archiver_room_itself_is_light() -> None:
     loaded = "import sys, archiver; print({'numpy', 'sqlalchemy', 'matplotlib', 'rich'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-P", "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

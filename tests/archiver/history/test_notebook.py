@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ T0 = 1_700_002_800 * S  # 2023-11-14 23:00 UTC
 
 
 @pytest.fixture
-def database(tmp_path):
+def database(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path / 'rack.sqlite'}"
     with closing(open_store(url)) as store:
         store.add_metadata({"LAB:V": Dated(0, Metadata("kV")), "LAB:HV": Dated(0, Metadata(words=("Off", "On")))})
@@ -30,7 +31,7 @@ def database(tmp_path):
     return url
 
 
-def test_numbers_are_floats_and_a_gap_is_nan(database):
+def test_numbers_are_floats_and_a_gap_is_nan(database: str) -> None:
     table = archiver.history(database, "LAB:V")["LAB:V"]
     assert table.dtype["time"] == np.dtype("M8[ns]")
     assert table.dtype["value"] == np.dtype("f8")
@@ -40,7 +41,7 @@ def test_numbers_are_floats_and_a_gap_is_nan(database):
     assert table["status"].tolist() == ["NO_ALARM"] * 4 + ["HIHI", "Overrun"]
 
 
-def test_words_and_arrays_are_objects_and_a_gap_is_none(database):
+def test_words_and_arrays_are_objects_and_a_gap_is_none(database: str) -> None:
     tables = archiver.history(database, ["LAB:HV", "LAB:W*"])
     assert tables["LAB:HV"]["value"].tolist() == ["On", None]
     assert tables["LAB:HV"]["status"].tolist() == ["STATE", "Archive_Off"]
@@ -56,16 +57,16 @@ def test_words_and_arrays_are_objects_and_a_gap_is_none(database):
         datetime(2023, 11, 15, 0, 0, 2, tzinfo=timezone(timedelta(hours=1))),
     ],
 )
-def test_a_window_in_text_or_datetime(database, since):
+def test_a_window_in_text_or_datetime(database: str, since: str | datetime) -> None:
     table = archiver.history(database, ["LAB:V"], since, "2023-11-14 23:00:03.5")["LAB:V"]
     assert table["value"].tolist() == [2.5, 3.5]
 
 
-def test_a_pv_without_rows_has_an_empty_table(database):
+def test_a_pv_without_rows_has_an_empty_table(database: str) -> None:
     tables = archiver.history(database, ["LAB:*"], until="2000-01-01")
     assert {pv: len(table) for pv, table in tables.items()} == {"LAB:HV": 0, "LAB:V": 0, "LAB:WF": 0}
 
 
-def test_errors_are_sentences(database):
+def test_errors_are_sentences(database: str) -> None:
     with pytest.raises(HistoryError, match="LAB:W is not in the archive; did you mean"):
         archiver.history(database, "LAB:W")

@@ -8,11 +8,13 @@ import math
 import statistics
 import time
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from archiver.history.command import HistoryOptions, show_history
-from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
+from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
 from archiver.storage.database import open_store
 
 S = 10**9
@@ -20,11 +22,11 @@ T0 = 1_700_002_800 * S  # 2023-11-14 23:00 UTC
 
 
 @pytest.fixture
-def database(tmp_path):
+def database(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'rack.sqlite'}"
 
 
-def add(database, pv, metadata, *rows):
+def add(database: str, pv: str, metadata: Metadata, *rows: tuple[float, Value | Gap, int]) -> None:
     """Rows: seconds, value, severity; a Gap is its own value."""
     with closing(open_store(database)) as store:
         store.add_metadata({pv: Dated(0, metadata)})
@@ -38,17 +40,18 @@ def add(database, pv, metadata, *rows):
         )
 
 
-def asked(database, pvs, **options):
+def asked(database: str, pvs: list[str], **options: Any) -> list[dict[str, Any]]:
     out = io.StringIO()
     show_history(HistoryOptions(pvs=pvs, database=database, form="json", **options), out, io.StringIO())
-    return json.loads(out.getvalue())
+    lines: list[dict[str, Any]] = json.loads(out.getvalue())
+    return lines
 
 
-def minute(number):
+def minute(number: int) -> str:
     return f"2023-11-14 23:{number:02d}"
 
 
-def test_numbers_of_a_window(database):
+def test_numbers_of_a_window(database: str) -> None:
     values = [1.5, 2.5, 4.0, -1.0]
     add(database, "V", Metadata("kV", 2), *((60 * n, value, 0) for n, value in enumerate([99.0, *values, 77.0])))
     (line,) = asked(database, ["V"], stat=True, since="2023-11-14 23:00:30", until="2023-11-14 23:04:30")
@@ -59,20 +62,20 @@ def test_numbers_of_a_window(database):
     }  # fmt: skip
 
 
-def test_the_value_in_force_at_the_begin_is_in_alarm_but_not_counted(database):
+def test_the_value_in_force_at_the_begin_is_in_alarm_but_not_counted(database: str) -> None:
     add(database, "V", Metadata("kV"), (0, 5.0, 2), (120, 1.0, 0), (180, 2.0, 1), (240, 1.0, 0))
     (line,) = asked(database, ["V"], stat=True, since=minute(1), until=minute(11))
     assert (line["count"], line["max"]) == (3, 2.0)
     assert (line["alarm_s"], line["alarm_percent"], line["gap_s"]) == (120.0, 20.0, 0.0)
 
 
-def test_a_gap_is_no_alarm_and_no_value(database):
+def test_a_gap_is_no_alarm_and_no_value(database: str) -> None:
     add(database, "V", Metadata("kV"), (0, 1.0, 1), (60, Gap.DISCONNECTED, 3), (240, 1.0, 0))
     (line,) = asked(database, ["V"], stat=True, until=minute(10))
     assert (line["count"], line["alarm_s"], line["alarm_percent"], line["gap_s"]) == (2, 60.0, 10.0, 180.0)
 
 
-def test_before_the_first_row_nothing_is_known(database):
+def test_before_the_first_row_nothing_is_known(database: str) -> None:
     add(database, "V", Metadata("kV"), (300, 1.0, 0))
     (line,) = asked(database, ["V"], stat=True, since=minute(0), until=minute(10))
     assert (line["count"], line["gap_s"]) == (1, 300.0)
@@ -82,7 +85,7 @@ def test_before_the_first_row_nothing_is_known(database):
     assert (line["count"], line["gap_s"]) == (1, 0.0)
 
 
-def test_an_alarm_that_goes_on_lasts_until_now(database):
+def test_an_alarm_that_goes_on_lasts_until_now(database: str) -> None:
     with closing(open_store(database)) as store:
         store.add([Sample("V", time.time_ns() - 100 * S, 1.0, 2, "HIHI")])
     (line,) = asked(database, ["V"], stat=True)
@@ -90,14 +93,14 @@ def test_an_alarm_that_goes_on_lasts_until_now(database):
     assert line["alarm_percent"] == 100
 
 
-def test_states_and_what_is_no_number_are_counted_only(database):
+def test_states_and_what_is_no_number_are_counted_only(database: str) -> None:
     add(database, "HV", Metadata(words=("Off", "On")), (0, 0, 0), (60, 1, 0))
     add(database, "N", Metadata("V"), (0, math.nan, 0), (60, 3, 0), (61, "text", 0))
     lines = asked(database, ["HV", "N"], stat=True, until=minute(10))
     assert [(line["count"], line["min"], line["mean"]) for line in lines] == [(2, None, None), (3, 3, 3)]
 
 
-def test_bins_begin_at_multiples_of_their_width_and_empty_ones_are_left_out(database):
+def test_bins_begin_at_multiples_of_their_width_and_empty_ones_are_left_out(database: str) -> None:
     add(database, "V", Metadata("kV", 1), (61, 1.0, 0), (90, 2.0, 2), (119.9, 6.0, 0), (240, 5.0, 0))
     add(database, "HV", Metadata(words=("Off", "On")), (0, 0, 0), (70, 1, 1), (250, Gap.ARCHIVE_OFF, 3))
     lines = asked(database, ["V", "HV"], bin="60s", since="2023-11-14 23:00:30")
@@ -111,7 +114,7 @@ def test_bins_begin_at_multiples_of_their_width_and_empty_ones_are_left_out(data
 
 
 @pytest.fixture
-def thinned(database):
+def thinned(database: str) -> list[float]:
     """Twenty values a minute for ten minutes, of which the first five minutes are thinned."""
     values = [math.sin(n) + (n % 7) ** 2 for n in range(200)]
     add(database, "V", Metadata("kV", 2), *((3 * n, value, 0) for n, value in enumerate(values)))
@@ -121,7 +124,7 @@ def thinned(database):
     return values
 
 
-def test_thinned_stretches_are_counted_whole(database, thinned):
+def test_thinned_stretches_are_counted_whole(database: str, thinned: list[float]) -> None:
     assert len(asked(database, ["V"])) < 130
     (line,) = asked(database, ["V"], stat=True, until=minute(10))
     assert (line["count"], line["min"], line["max"]) == (200, min(thinned), max(thinned))
@@ -129,7 +132,7 @@ def test_thinned_stretches_are_counted_whole(database, thinned):
     assert 0 < line["std"] < statistics.pstdev(thinned)  # of a thinned bin only the mean is known
 
 
-def test_bins_of_thinned_stretches_are_exact(database, thinned):
+def test_bins_of_thinned_stretches_are_exact(database: str, thinned: list[float]) -> None:
     lines = asked(database, ["V"], bin="2m")
     parts = [thinned[n : n + 40] for n in range(0, 200, 40)]
     assert [line["count"] for line in lines] == [40] * 5

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from sqlalchemy import Connection, create_engine
@@ -25,7 +26,7 @@ OLD = """CREATE TABLE measurements (
     voltage_mon FLOAT, current FLOAT, is_hv_on BOOLEAN, status_raw INTEGER, is_overcurrent_protection_active BOOLEAN,
     is_current_out_of_spec BOOLEAN)"""
 HALF_PAST_FOUR = 1_795_278_600  # 2026-11-21T16:30:00Z
-BOTH = {4: "ALL", 8: (1, 2)}
+BOTH: dict[int, Literal["ALL"] | tuple[int, ...]] = {4: "ALL", 8: (1, 2)}
 
 
 class Rack:
@@ -78,19 +79,19 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-def archive(file: Path | str, **keys: object) -> ArchiveSettings:
+def archive(file: Path | str, **keys: Any) -> ArchiveSettings:
     return ArchiveSettings(database=f"sqlite:///{file}", pvs=(), **keys)
 
 
-def measurements(rack: Rack, database: Path | str = "x.db", **keys: object) -> TableLogger:
-    settings = {"instrument": "HV1", "channels": {4: (0,)}} | keys
+def measurements(rack: Rack, database: Path | str = "x.db", **keys: Any) -> TableLogger:
+    settings: dict[str, Any] = {"instrument": "HV1", "channels": {4: (0,)}} | keys
     (log,) = table_loggers(
         archive(database, measurements=MeasurementSettings(**settings)), "LAB:", rack.get, rack.rows.extend
     )
     return log
 
 
-def temperatures(rack: Rack, **keys: object) -> TableLogger:
+def temperatures(rack: Rack, **keys: Any) -> TableLogger:
     settings = archive("x.db", temperatures=TemperatureSettings(instrument="TC1", **keys))
     (log,) = table_loggers(settings, "LAB:", rack.get, rack.rows.extend)
     return log

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -10,15 +12,19 @@ from archiver.loggers.tables import MEASUREMENTS, make_tables
 from archiver.settings import ArchiveSettings, MeasurementSettings, TemperatureSettings
 from archiver.storage.database import open_store
 from archiver.storage.store import StoreError, TableRow
+from bench.rig.mariadb import Server
 
 NAMES = ("When", "north", "east", "south", "west")
 OLD = """
     CREATE TABLE roof (`When` DATETIME NOT NULL PRIMARY KEY, north FLOAT, east FLOAT, south FLOAT, west FLOAT,
                        remark TEXT) ENGINE = MyISAM"""
 
+# Execute statements as administrator of the server; return the rows of the last one
+Execute = Callable[..., list[tuple[Any, ...]]]
+
 
 @pytest.fixture
-def archive(mysql_database):
+def archive(mysql_database: str) -> ArchiveSettings:
     return ArchiveSettings(
         database=mysql_database,
         pvs=("LAB:*",),
@@ -28,11 +34,11 @@ def archive(mysql_database):
 
 
 @pytest.fixture
-def execute(shared_server, mysql_database):
+def execute(shared_server: Server, mysql_database: str) -> Execute:
     return lambda *sql: shared_server.execute(*sql, database=mysql_database.rsplit("/", 1)[1])
 
 
-def test_an_old_table_goes_on_growing_and_the_other_is_made(archive, execute):
+def test_an_old_table_goes_on_growing_and_the_other_is_made(archive: ArchiveSettings, execute: Execute) -> None:
     execute(OLD, "INSERT INTO roof VALUES ('2026-10-25 02:30:00', 1, 2, 3, 4, 'sunny')")
     for _ in range(2):
         make_tables(archive)
@@ -52,7 +58,7 @@ def test_an_old_table_goes_on_growing_and_the_other_is_made(archive, execute):
     assert execute("SELECT engine FROM information_schema.tables WHERE table_name = 'roof'") == [("MyISAM",)]
 
 
-def test_a_table_that_lacks_a_column_is_a_sentence(archive, execute):
+def test_a_table_that_lacks_a_column_is_a_sentence(archive: ArchiveSettings, execute: Execute) -> None:
     execute("CREATE TABLE roof (`When` DATETIME NOT NULL PRIMARY KEY, north FLOAT)")
     with pytest.raises(StoreError, match="the table roof has no column east, south, west"):
         make_tables(archive)

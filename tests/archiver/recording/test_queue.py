@@ -4,11 +4,11 @@ from archiver.recording.queue import Queue
 from archiver.sample import Gap, Sample, gap_marker
 
 
-def sample(number, pv="A"):
+def sample(number: int, pv: str = "A") -> Sample:
     return Sample(pv, number, float(number), 0, "NO_ALARM")
 
 
-def test_what_came_is_drained_once_in_order():
+def test_what_came_is_drained_once_in_order() -> None:
     queue = Queue()
     for number in range(3):
         queue.add(sample(number))
@@ -18,7 +18,7 @@ def test_what_came_is_drained_once_in_order():
     assert queue.oldest is None
 
 
-def test_what_is_put_back_is_the_oldest_again():
+def test_what_is_put_back_is_the_oldest_again() -> None:
     queue = Queue()
     for number in range(3):
         queue.add(sample(number))
@@ -29,7 +29,7 @@ def test_what_is_put_back_is_the_oldest_again():
     assert queue.drain().samples == [sample(number) for number in range(4)]
 
 
-def test_when_memory_is_full_the_loss_is_counted_and_marked_and_the_last_value_kept():
+def test_when_memory_is_full_the_loss_is_counted_and_marked_and_the_last_value_kept() -> None:
     queue = Queue(limit=5)
     for number in range(1, 10):
         queue.add(sample(number))
@@ -43,7 +43,7 @@ def test_when_memory_is_full_the_loss_is_counted_and_marked_and_the_last_value_k
     assert queue.drain().samples == [gap_marker("A", 6, Gap.OVERRUN), sample(9), sample(7, "B"), sample(10)]
 
 
-def test_what_is_being_stored_fills_memory_too():
+def test_what_is_being_stored_fills_memory_too() -> None:
     queue = Queue(limit=2)
     for number in range(2):
         queue.add(sample(number))

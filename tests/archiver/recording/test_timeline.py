@@ -22,18 +22,18 @@ NOW = 1_800_000_000 * S
         (NOW - 9 * S, False, NOW + FUTURE_NS, NOW + FUTURE_NS),
     ],
 )
-def test_what_is_stored(last, in_gap, stamp, stored):
+def test_what_is_stored(last: int, in_gap: bool, stamp: int, stored: int) -> None:
     timeline = Timeline(last, in_gap, 0 if in_gap else last)
     assert timeline.admit(stamp, NOW, connected_ns=NOW - 2 * S) == stored
     assert timeline == Timeline(stored, False, stamp)
 
 
-def test_an_equal_stamp_is_stored_once():
+def test_an_equal_stamp_is_stored_once() -> None:
     timeline = Timeline(NOW - 9 * S, False, NOW - 9 * S)
     assert timeline.admit(NOW - 9 * S, NOW, NOW) is None
 
 
-def test_an_ioc_whose_clock_is_behind_loses_nothing_after_a_gap():
+def test_an_ioc_whose_clock_is_behind_loses_nothing_after_a_gap() -> None:
     timeline = Timeline(NOW - 100 * S, False, NOW - 100 * S)
     timeline.gap(NOW)
     times = [
@@ -53,21 +53,21 @@ def test_an_ioc_whose_clock_is_behind_loses_nothing_after_a_gap():
         (NOW + FUTURE_NS + 1, "future"),
     ],
 )
-def test_stamps_that_cannot_be_right(stamp, cause):
+def test_stamps_that_cannot_be_right(stamp: int, cause: str) -> None:
     timeline = Timeline(NOW - 9 * S, False, NOW - 9 * S)
     with pytest.raises(BadStamp, match=cause):
         timeline.admit(stamp, NOW, NOW)
     assert timeline == Timeline(NOW - 9 * S, False, NOW - 9 * S)
 
 
-def test_a_gap_begins_after_the_newest_sample():
+def test_a_gap_begins_after_the_newest_sample() -> None:
     timeline = Timeline(NOW + S, False)
     assert timeline.gap(NOW) == NOW + S + US
     assert timeline.in_gap
     assert timeline.gap(NOW + 5 * S) == NOW + 5 * S
 
 
-def test_a_value_that_is_still_in_force_comes_after_its_row():
+def test_a_value_that_is_still_in_force_comes_after_its_row() -> None:
     timeline = Timeline(NOW, False, NOW)
     assert timeline.repeat(NOW + 3600 * S) == NOW + 3600 * S
     assert timeline.repeat(NOW) == NOW + 3600 * S + US

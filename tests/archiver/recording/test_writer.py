@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +15,9 @@ from archiver.recording.queue import Queue
 from archiver.recording.spool import Spool
 from archiver.recording.upkeep import Upkeep
 from archiver.recording.writer import Writer
-from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
+from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
 from archiver.settings import Policy
-from archiver.storage.store import Rejected, StoreError, TableRow
+from archiver.storage.store import Rejected, Store, StoreError, TableRow
 
 TEMPERATURES = ("temperatures", ("DateTm", "tc1"))
 
@@ -23,66 +25,72 @@ TEMPERATURES = ("temperatures", ("DateTm", "tc1"))
 class FlakyStore:
     """A store that keeps what is added, but fails while ``error`` is set: after the commit, the worst time."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.error = ""
-        self.added = []
-        self.rows = []
-        self.described = {}
+        self.added: list[Sample] = []
+        self.rows: list[TableRow] = []
+        self.described: dict[str, Dated] = {}
         self.blocked = threading.Event()
         self.blocked.set()
 
-    def add(self, samples):
+    def add(self, samples: Sequence[Sample]) -> None:
         self.blocked.wait()
         if any(sample.value == "poison" for sample in samples):
             raise Rejected("Data too long")
         self.added.extend(samples)
         self._fail()
 
-    def add_rows(self, rows):
+    def add_rows(self, rows: Sequence[TableRow]) -> None:
         self.rows.extend(rows)
         self._fail()
 
-    def add_metadata(self, metadata):
+    def add_metadata(self, metadata: Mapping[str, Dated]) -> None:
         if any(dated.metadata.unit == "poison" for dated in metadata.values()):
             raise Rejected("Data too long")
         self.described.update(metadata)
         self._fail()
 
-    def newest(self):
+    def newest(self) -> list[Sample]:
         return []
 
-    def tidy(self):
+    def tidy(self) -> bool:
         return False
 
-    def close(self):
+    def expire(self, pv: str, before_ns: int) -> bool:
+        return False
+
+    def thin(self, pv: str, until_ns: int, width_ns: int) -> bool:
+        return False
+
+    def close(self) -> None:
         pass
 
-    def _fail(self):
+    def _fail(self) -> None:
         if self.error:
             raise StoreError(self.error)
 
 
 @pytest.fixture
-def store():
+def store() -> FlakyStore:
     return FlakyStore()
 
 
 @pytest.fixture
-def queue():
+def queue() -> Queue:
     return Queue()
 
 
 @pytest.fixture
-def spool(tmp_path):
+def spool(tmp_path: Path) -> Iterator[Spool]:
     with closing(Spool(tmp_path / "rack.spool", 1e9, 0)) as spool:
         yield spool
 
 
 @pytest.fixture
-def writer(queue, spool, store):
+def writer(queue: Queue, spool: Spool, store: FlakyStore) -> Writer:
     """Not started: the tests call its cycles."""
 
-    def opening():
+    def opening() -> Store:
         if store.error:
             raise StoreError(store.error)
         return store
@@ -90,15 +98,15 @@ def writer(queue, spool, store):
     return Writer(queue, spool, Upkeep(lambda pv: Policy()), opening)
 
 
-def sample(number, value=1.0):
+def sample(number: int, value: Value = 1.0) -> Sample:
     return Sample("A", number, value, 0, "NO_ALARM")
 
 
-def cycle(writer, seconds=0.2):
+def cycle(writer: Writer, seconds: float = 0.2) -> None:
     writer.cycle(time.monotonic() + seconds)
 
 
-def test_what_came_is_stored_and_not_spooled(writer, queue, store, spool):
+def test_what_came_is_stored_and_not_spooled(writer: Writer, queue: Queue, store: FlakyStore, spool: Spool) -> None:
     queue.add(sample(1))
     queue.add_rows([TableRow(*TEMPERATURES, ("12:00", 20.5), 1)])
     queue.add_metadata("A", Dated(0, Metadata("V")))
@@ -107,7 +115,9 @@ def test_what_came_is_stored_and_not_spooled(writer, queue, store, spool):
     assert (spool.rows, writer.stored, writer.oldest) == (0, 2, None)
 
 
-def test_a_doubtful_commit_is_sent_again_and_nothing_is_lost_behind_it(writer, queue, store, spool):
+def test_a_doubtful_commit_is_sent_again_and_nothing_is_lost_behind_it(
+    writer: Writer, queue: Queue, store: FlakyStore, spool: Spool
+) -> None:
     queue.add(sample(1))
     cycle(writer)
     store.error = "gone away"
@@ -126,7 +136,9 @@ def test_a_doubtful_commit_is_sent_again_and_nothing_is_lost_behind_it(writer, q
     assert (spool.rows, writer.database.error) == (0, "")
 
 
-def test_a_database_that_is_not_there_at_the_start_is_waited_for(writer, queue, store, spool):
+def test_a_database_that_is_not_there_at_the_start_is_waited_for(
+    writer: Writer, queue: Queue, store: FlakyStore, spool: Spool
+) -> None:
     store.error = "cannot be reached"
     queue.add(sample(1))
     cycle(writer)
@@ -136,7 +148,9 @@ def test_a_database_that_is_not_there_at_the_start_is_waited_for(writer, queue, 
     assert (store.added, spool.rows, writer.database.healthy) == ([sample(1)], 0, True)
 
 
-def test_without_room_in_the_spool_samples_stay_in_memory(writer, queue, store, spool):
+def test_without_room_in_the_spool_samples_stay_in_memory(
+    writer: Writer, queue: Queue, store: FlakyStore, spool: Spool
+) -> None:
     spool._limit = 0
     store.error = "gone away"
     for number in (1, 2):
@@ -150,7 +164,9 @@ def test_without_room_in_the_spool_samples_stay_in_memory(writer, queue, store, 
     assert len(queue) == 0
 
 
-def test_what_the_database_rejects_becomes_a_gap_and_the_others_are_stored(writer, queue, store, spool, caplog):
+def test_what_the_database_rejects_becomes_a_gap_and_the_others_are_stored(
+    writer: Writer, queue: Queue, store: FlakyStore, spool: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
     for number in range(1, 8):
         queue.add(sample(number, "poison" if number in {3, 7} else 1.0))
     cycle(writer)
@@ -162,7 +178,7 @@ def test_what_the_database_rejects_becomes_a_gap_and_the_others_are_stored(write
     assert caplog.text.count("A: the database rejected a sample: Data too long") == 2
 
 
-def test_metadata_that_are_rejected_hold_up_nobody(writer, queue, store):
+def test_metadata_that_are_rejected_hold_up_nobody(writer: Writer, queue: Queue, store: FlakyStore) -> None:
     for pv, unit in (("A", "V"), ("B", "poison"), ("C", "mA")):
         queue.add_metadata(pv, Dated(0, Metadata(unit)))
     queue.add(sample(1))
@@ -170,7 +186,9 @@ def test_metadata_that_are_rejected_hold_up_nobody(writer, queue, store):
     assert (sorted(store.described), store.added, writer.database.healthy) == (["A", "C"], [sample(1)], True)
 
 
-def test_an_error_that_goes_on_is_logged_once_and_so_is_its_end(writer, queue, store, caplog):
+def test_an_error_that_goes_on_is_logged_once_and_so_is_its_end(
+    writer: Writer, queue: Queue, store: FlakyStore, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO):
         cycle(writer)
         for number, store.error in enumerate(("full", "full", "locked", "", "")):
@@ -183,7 +201,9 @@ def test_an_error_that_goes_on_is_logged_once_and_so_is_its_end(writer, queue, s
     ]
 
 
-def test_a_commit_that_does_not_return_leaves_nothing_in_memory_alone(writer, queue, store, spool):
+def test_a_commit_that_does_not_return_leaves_nothing_in_memory_alone(
+    writer: Writer, queue: Queue, store: FlakyStore, spool: Spool
+) -> None:
     writer.start()
     try:
         store.blocked.clear()
@@ -204,7 +224,9 @@ def test_a_commit_that_does_not_return_leaves_nothing_in_memory_alone(writer, qu
     assert spool.rows == 0
 
 
-def test_an_end_that_a_commit_holds_up_leaves_all_on_disk(writer, queue, store, spool):
+def test_an_end_that_a_commit_holds_up_leaves_all_on_disk(
+    writer: Writer, queue: Queue, store: FlakyStore, spool: Spool
+) -> None:
     writer.start()
     store.blocked.clear()
     queue.add(sample(1))
@@ -224,7 +246,9 @@ def test_an_end_that_a_commit_holds_up_leaves_all_on_disk(writer, queue, store, 
     assert sorted(set(store.added)) == [sample(1), sample(2)]
 
 
-def test_the_end_stores_the_rest_or_says_what_is_lost(writer, queue, store, spool):
+def test_the_end_stores_the_rest_or_says_what_is_lost(
+    writer: Writer, queue: Queue, store: FlakyStore, spool: Spool
+) -> None:
     writer.start()
     queue.add(sample(1))
     store.error = "gone away"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import closing
 
 import pytest
@@ -10,12 +11,13 @@ import pytest
 from archiver.sample import Sample
 from archiver.storage.database import open_reader, open_store
 from archiver.storage.manage import status
-from archiver.storage.store import StoreError
+from archiver.storage.store import Store, StoreError
+from tests.archiver.mariadb import Cluster
 
 START = 1_800_000_000_000_000_000
 
 
-def send(store, batch, seconds):
+def send(store: Store, batch: Sequence[Sample], seconds: float) -> None:
     """As the archiver does it: again, until it is stored."""
     deadline = time.monotonic() + seconds
     while True:
@@ -26,14 +28,14 @@ def send(store, batch, seconds):
             time.sleep(0.2)
 
 
-def batch(second):
+def batch(second: int) -> list[Sample]:
     return [Sample(f"PV{n}", START + second * 10**9, float(n), 0, "NO_ALARM") for n in range(200)]
 
 
 @pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["kill9", "freeze"])
-def test_another_node_is_used_when_one_dies(cluster, fault):
+def test_another_node_is_used_when_one_dies(cluster: Cluster, fault: str) -> None:
     cluster.nodes[0].create("archive")
     database = cluster.url("archive")
     with closing(open_store(database)) as store:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from archiver.sample import Value
 from archiver.storage.columns import Columns, from_columns, to_columns
 
 TWO = bytes.fromhex("00000002 4004000000000000 3ff0000000000000")
@@ -22,20 +23,24 @@ TWO = bytes.fromhex("00000002 4004000000000000 3ff0000000000000")
         ((), Columns(float_val=0.0, datatype="d", array_val=bytes(4))),
     ],
 )
-def test_a_value_has_columns_and_comes_back(value, columns):
+def test_a_value_has_columns_and_comes_back(value: Value, columns: Columns) -> None:
     assert to_columns(value) == columns
     back = from_columns(*columns)
     assert back == value
     assert type(back) is type(value)
 
 
-def test_nan_is_text_and_comes_back_as_a_number():
+def test_nan_is_text_and_comes_back_as_a_number() -> None:
     assert to_columns(math.nan) == Columns(str_val="NaN")
-    assert math.isnan(from_columns(*to_columns(math.nan)))
+    back = from_columns(*to_columns(math.nan))
+    assert isinstance(back, float)
+    assert math.isnan(back)
 
 
-def test_an_array_that_begins_with_nan_has_a_number_that_every_database_holds():
+def test_an_array_that_begins_with_nan_has_a_number_that_every_database_holds() -> None:
     columns = to_columns((math.nan, math.inf))
     assert columns.float_val == 0.0
-    assert math.isnan(from_columns(*columns)[0])
-    assert from_columns(*columns)[1] == math.inf
+    back = from_columns(*columns)
+    assert isinstance(back, tuple)
+    assert math.isnan(back[0])
+    assert back[1] == math.inf

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import make_url
@@ -9,18 +10,19 @@ from archiver.sample import Sample
 from archiver.storage.database import open_reader, open_store
 from archiver.storage.manage import init, migrate, status
 from archiver.storage.store import StoreError
+from bench.rig.mariadb import Server
 
 START = 1_800_000_000_000_000_000
 
 
 @pytest.fixture(params=["sqlite", "mysql"])
-def database(request, tmp_path):
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "mysql":
-        return request.getfixturevalue("mysql_database")
+        return str(request.getfixturevalue("mysql_database"))
     return f"sqlite:///{tmp_path}/rack.sqlite"
 
 
-def test_init_makes_an_archive_and_does_it_no_harm_later(database):
+def test_init_makes_an_archive_and_does_it_no_harm_later(database: str) -> None:
     init(database)
     with closing(open_store(database)) as store:
         store.add([Sample("A", START, 1.0, 0, "NO_ALARM")])
@@ -30,13 +32,13 @@ def test_init_makes_an_archive_and_does_it_no_harm_later(database):
         assert reader.names() == ["A"]
 
 
-def test_what_is_no_archive_is_neither_migrated_nor_described(database):
+def test_what_is_no_archive_is_neither_migrated_nor_described(database: str) -> None:
     for command in (migrate, status):
         with pytest.raises(StoreError, match=r"there is no archive of rackioc; create it with rackioc db init"):
             command(database)
 
 
-def test_status_says_what_the_archive_is_like(database):
+def test_status_says_what_the_archive_is_like(database: str) -> None:
     init(database)
     assert dict(status(database))["oldest row"] == "none"
     with closing(open_store(database)) as store:
@@ -52,7 +54,7 @@ def test_status_says_what_the_archive_is_like(database):
     assert "password" not in str(lines)
 
 
-def test_init_makes_the_database_if_the_user_may(shared_server):
+def test_init_makes_the_database_if_the_user_may(shared_server: Server) -> None:
     database = shared_server.create("made_by_init")
     shared_server.execute("DROP DATABASE made_by_init")
     try:
@@ -62,15 +64,16 @@ def test_init_makes_the_database_if_the_user_may(shared_server):
         shared_server.execute("DROP DATABASE IF EXISTS made_by_init")
 
 
-def test_init_says_what_to_do_if_the_user_may_not(mysql_database):
+def test_init_says_what_to_do_if_the_user_may_not(mysql_database: str) -> None:
     other = make_url(mysql_database).set(database="not_mine").render_as_string(hide_password=False)
     with pytest.raises(StoreError, match=r"CREATE DATABASE `not_mine` .*; GRANT ALL ON `not_mine`\.\* TO 'archive'"):
         init(other)
 
 
-def test_status_names_the_nodes(shared_server, mysql_database):
+def test_status_names_the_nodes(shared_server: Server, mysql_database: str) -> None:
     init(mysql_database)
     name = make_url(mysql_database).database
+    assert name is not None
     url = shared_server.url(name).replace(f"/{name}", f",127.0.0.1:1/{name}")
     lines = dict(status(url))
     assert lines[f"node 127.0.0.1:{shared_server.port}/{name}"] == "ready"

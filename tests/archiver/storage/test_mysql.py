@@ -2,45 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 from sqlalchemy.engine import make_url
 
-from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
+from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
 from archiver.storage.database import open_reader, open_store
 from archiver.storage.migrations import Migration, migrations
 from archiver.storage.mysql.rows import STATEMENT_ROWS
-from archiver.storage.store import Rejected, StoreError
+from archiver.storage.mysql.store import MysqlStore
+from archiver.storage.store import Rejected, Store, StoreError
+from bench.rig.mariadb import Server
 
 START = 1_800_000_000_000_000_000
 MS = 10**6
 ALL = (0, 2**63 - 1)
 
+# Execute statements as administrator; return the rows of the last one
+Query = Callable[..., list[tuple[Any, ...]]]
+
 
 @pytest.fixture
-def store(mysql_database):
+def store(mysql_database: str) -> Iterator[Store]:
     with closing(open_store(mysql_database)) as store:
         yield store
 
 
 @pytest.fixture
-def query(shared_server, mysql_database):
+def query(shared_server: Server, mysql_database: str) -> Query:
     """Statements of an administrator, in the server's own time zone."""
     name = make_url(mysql_database).database
     return lambda *statements: shared_server.execute(*statements, database=name)
 
 
-def sample(pv="A", ms=0, value=1.5, severity=0, status="NO_ALARM"):
+def sample(pv: str = "A", ms: int = 0, value: Value = 1.5, severity: int = 0, status: str = "NO_ALARM") -> Sample:
     return Sample(pv, START + ms * MS, value, severity, status)
 
 
-def read(database, *pvs):
+def read(database: str, *pvs: str) -> list[Sample]:
     with closing(open_reader(database)) as reader:
         return list(reader.samples(pvs, *ALL))
 
 
-def test_a_person_can_read_the_history_view(store, query):
+def test_a_person_can_read_the_history_view(store: Store, query: Query) -> None:
     store.add_metadata({"A": Dated(0, Metadata("V")), "B": Dated(0, Metadata(words=("Off", "On", "")))})
     store.add_metadata({"B": Dated(START + 700 * MS, Metadata(words=("Zero", "One")))})
     store.add(
@@ -56,7 +63,7 @@ def test_a_person_can_read_the_history_view(store, query):
     ]
 
 
-def test_a_batch_of_several_statements_is_stored_whole(store, mysql_database):
+def test_a_batch_of_several_statements_is_stored_whole(store: Store, mysql_database: str) -> None:
     batch = [sample(f"PV{number}") for number in range(STATEMENT_ROWS + 5)]
     batch += [sample("TEXT", ms, "x" * 60_000) for ms in range(80)]
     store.add(batch)
@@ -77,7 +84,7 @@ def test_a_batch_of_several_statements_is_stored_whole(store, mysql_database):
     ],
     ids=["long text", "large integer", "long name", "no text", "before 1970", "after 2038", "larger than a packet"],
 )
-def test_what_never_fits_is_rejected(store, mysql_database, bad):
+def test_what_never_fits_is_rejected(store: Store, mysql_database: str, bad: Sample) -> None:
     with pytest.raises(Rejected):
         store.add([sample("B"), bad])
     store.add([sample("C")])
@@ -86,7 +93,7 @@ def test_what_never_fits_is_rejected(store, mysql_database, bad):
         assert reader.names() == ["C"]
 
 
-def test_a_connection_that_was_ended_is_made_again(store, mysql_database, shared_server):
+def test_a_connection_that_was_ended_is_made_again(store: Store, mysql_database: str, shared_server: Server) -> None:
     store.add([sample()])
     user = make_url(mysql_database).username
     for (number,) in shared_server.execute(f"SELECT id FROM information_schema.processlist WHERE user = '{user}'"):
@@ -95,7 +102,7 @@ def test_a_connection_that_was_ended_is_made_again(store, mysql_database, shared
     assert read(mysql_database, "A") == [sample(), sample(ms=1)]
 
 
-def test_a_batch_that_was_interrupted_can_be_sent_again(own_server):
+def test_a_batch_that_was_interrupted_can_be_sent_again(own_server: Server) -> None:
     database = own_server.create("archive")
     with closing(open_store(database)) as store:
         store.add([sample()])
@@ -108,12 +115,19 @@ def test_a_batch_that_was_interrupted_can_be_sent_again(own_server):
     assert read(database, "A", "B") == [sample(), sample("B")]
 
 
-def test_rows_that_somebody_locks_are_no_reason_to_give_up_the_batch(store, mysql_database, query, shared_server):
+def test_rows_that_somebody_locks_are_no_reason_to_give_up_the_batch(
+    store: Store, mysql_database: str, query: Query, shared_server: Server
+) -> None:
     import pymysql
 
     store.add([sample()])
-    store._session._connection.query("SET innodb_lock_wait_timeout = 1")
+    assert isinstance(store, MysqlStore)
+    connection = store._session._connection
+    assert connection is not None
+    connection.query("SET innodb_lock_wait_timeout = 1")
     url = make_url(mysql_database)
+    assert url.port is not None
+    assert url.password is not None
     with closing(pymysql.connect(host=url.host, port=url.port, user=url.username, password=url.password)) as other:
         other.query(f"SELECT * FROM {url.database}.sample FOR UPDATE")
         with pytest.raises(StoreError, match=r"Lock wait timeout exceeded.*another program") as caught:
@@ -131,14 +145,14 @@ def test_rows_that_somebody_locks_are_no_reason_to_give_up_the_batch(store, mysq
         ({"port": 1}, r"Can't connect .*\(is the server running"),
     ],
 )
-def test_what_hinders_the_login_is_a_sentence(mysql_database, change, sentence):
+def test_what_hinders_the_login_is_a_sentence(mysql_database: str, change: dict[str, Any], sentence: str) -> None:
     wrong = make_url(mysql_database).set(**change).render_as_string(hide_password=False)
     for opening in (open_store, open_reader):
         with pytest.raises(StoreError, match=sentence):
             opening(wrong)
 
 
-def test_a_read_only_server_is_not_written_to(own_server):
+def test_a_read_only_server_is_not_written_to(own_server: Server) -> None:
     database = own_server.create("archive")
     open_store(database).close()
     own_server.execute("SET GLOBAL read_only = ON")
@@ -147,23 +161,25 @@ def test_a_read_only_server_is_not_written_to(own_server):
     open_reader(database).close()
 
 
-def test_a_database_without_tables_is_no_archive_to_read(mysql_database):
+def test_a_database_without_tables_is_no_archive_to_read(mysql_database: str) -> None:
     with pytest.raises(StoreError, match="this database is not an archive"):
         open_reader(mysql_database)
 
 
-def test_a_schema_from_the_future_is_refused(store, mysql_database, query):
+def test_a_schema_from_the_future_is_refused(store: Store, mysql_database: str, query: Query) -> None:
     query("UPDATE archive_schema SET version = 99")
     for opening in (open_store, open_reader):
         with pytest.raises(StoreError, match=r"its schema is version 99, .* supports \d+: update"):
             opening(mysql_database)
 
 
-def test_a_migration_that_fails_can_be_run_again(store, mysql_database, query, monkeypatch):
+def test_a_migration_that_fails_can_be_run_again(
+    store: Store, mysql_database: str, query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
     newest = migrations("mysql")[-1].number
     steps = ["CREATE TABLE IF NOT EXISTS extra (a INT PRIMARY KEY);\n", "CREATE TABLE nonsense (a NONSENSE);\n"]
 
-    def with_step(sql):
+    def with_step(sql: str) -> None:
         plain = [*migrations("mysql"), Migration(newest + 1, sql)]
         for module in ("store", "schema"):
             monkeypatch.setattr(f"archiver.storage.mysql.{module}.migrations", lambda _dialect: plain)
@@ -178,14 +194,14 @@ def test_a_migration_that_fails_can_be_run_again(store, mysql_database, query, m
         assert query("SELECT version FROM archive_schema") == [(newest + 1,)]
 
 
-def test_the_archive_of_another_program_is_left_alone(mysql_database, query):
+def test_the_archive_of_another_program_is_left_alone(mysql_database: str, query: Query) -> None:
     query("CREATE TABLE sample (channel_id INT, smpl_time TIMESTAMP, INDEX (channel_id, smpl_time))")
     with pytest.raises(StoreError, match="the archive of another program"):
         open_store(mysql_database)
     assert query("SHOW TABLES") == [("sample",)]
 
 
-def test_states_are_not_thinned(store, mysql_database):
+def test_states_are_not_thinned(store: Store, mysql_database: str) -> None:
     store.add_metadata({"A": Dated(0, Metadata(words=("Off", "On")))})
     states = [sample(ms=ms, value=ms % 2) for ms in range(1000)]
     store.add(states)

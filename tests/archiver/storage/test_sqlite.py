@@ -7,51 +7,62 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
-from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
+from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
 from archiver.storage.database import open_reader, open_store
 from archiver.storage.migrations import Migration, migrations
-from archiver.storage.store import StoreError
+from archiver.storage.sqlite.store import SqliteStore
+from archiver.storage.store import Reader, Store, StoreError
 
 ALL = (0, 2**63 - 1)
 VOLTS = Metadata("V", 3, (0.0, 100.0), (None, 80.0), (None, 90.0))
 SWITCH = Metadata(words=("Off", "On", ""))
 
+OpenReader = Callable[[], Reader]
+
 
 @pytest.fixture
-def file(tmp_path):
+def file(tmp_path: Path) -> Path:
     return tmp_path / "rack.sqlite"
 
 
 @pytest.fixture
-def store(file):
+def store(file: Path) -> Iterator[Store]:
     with closing(open_store(f"sqlite:///{file}")) as store:
         yield store
 
 
 @pytest.fixture
-def reader(file):
+def reader(file: Path) -> Iterator[OpenReader]:
     """Opens a reader: it sees the archive as it is when opened."""
     with ExitStack() as stack:
         yield lambda: stack.enter_context(closing(open_reader(f"sqlite:///{file}")))
 
 
-def sample(pv="A", time_ns=1_800_000_000_000_000_001, value=1.5, severity=0, status="NO_ALARM"):
+def sample(
+    pv: str = "A",
+    time_ns: int = 1_800_000_000_000_000_001,
+    value: Value = 1.5,
+    severity: int = 0,
+    status: str = "NO_ALARM",
+) -> Sample:
     return Sample(pv, time_ns, value, severity, status)
 
 
 @pytest.mark.parametrize(("value", "text"), [(math.nan, "NaN"), (math.inf, "Infinity"), (-math.inf, "-Infinity")])
-def test_what_is_no_number_is_text(store, file, value, text):
+def test_what_is_no_number_is_text(store: Store, file: Path, value: Value, text: str) -> None:
     store.add([sample(value=value)])
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("SELECT num_val, float_val, str_val FROM sample").fetchall() == [(None, None, text)]
 
 
-def test_a_person_can_read_the_history_view(store, file):
+def test_a_person_can_read_the_history_view(store: Store, file: Path) -> None:
     store.add_metadata({"A": Dated(0, VOLTS), "B": Dated(0, SWITCH)})
     store.add([sample(value=85.5, severity=1, status="HIGH"), sample("B", value=1)])
     store.add([sample("B", value=2, time_ns=1_800_000_000_500_000_000)])
@@ -68,7 +79,10 @@ def test_a_person_can_read_the_history_view(store, file):
         ]
 
 
-def test_a_locked_file_is_a_sentence_and_the_batch_can_be_sent_again(store, file, reader):
+def test_a_locked_file_is_a_sentence_and_the_batch_can_be_sent_again(
+    store: Store, file: Path, reader: OpenReader
+) -> None:
+    assert isinstance(store, SqliteStore)
     store._connection.exec_driver_sql("PRAGMA busy_timeout = 50")
     store._connection.rollback()
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
@@ -79,14 +93,14 @@ def test_a_locked_file_is_a_sentence_and_the_batch_can_be_sent_again(store, file
     assert list(reader().samples(["A"], *ALL)) == [sample()]
 
 
-def test_the_file_is_opened_again_with_what_it_holds(file):
+def test_the_file_is_opened_again_with_what_it_holds(file: Path) -> None:
     for time_ns in (1, 2):
         with closing(open_store(f"sqlite:///{file}")) as store:
             store.add([sample(time_ns=time_ns)])
             assert store.newest() == [sample(time_ns=time_ns)]
 
 
-def test_a_schema_from_the_future_is_refused(file):
+def test_a_schema_from_the_future_is_refused(file: Path) -> None:
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA user_version = 99")
     for opening in (open_store, open_reader):
@@ -94,7 +108,9 @@ def test_a_schema_from_the_future_is_refused(file):
             opening(f"sqlite:///{file}")
 
 
-def test_a_migration_that_fails_leaves_the_version_and_the_tables(file, monkeypatch):
+def test_a_migration_that_fails_leaves_the_version_and_the_tables(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     newest = migrations("sqlite")[-1].number
     broken = Migration(newest + 1, "CREATE TABLE extra (a);\nCREATE TABLE channel (b);\n")
     monkeypatch.setattr("archiver.storage.sqlite.file.migrations", lambda dialect: [*migrations(dialect), broken])
@@ -105,7 +121,7 @@ def test_a_migration_that_fails_leaves_the_version_and_the_tables(file, monkeypa
         assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'extra'").fetchone() == (0,)
 
 
-def test_what_is_not_an_archive_is_refused(tmp_path):
+def test_what_is_not_an_archive_is_refused(tmp_path: Path) -> None:
     text, empty = tmp_path / "notes.txt", tmp_path / "empty.sqlite"
     text.write_text("not a database" * 100)
     sqlite3.connect(empty).close()
@@ -116,7 +132,7 @@ def test_what_is_not_an_archive_is_refused(tmp_path):
         open_reader(f"sqlite:///{empty}")
 
 
-def test_migrations_are_numbered_without_gaps():
+def test_migrations_are_numbered_without_gaps() -> None:
     scripts = [file.name for file in files("db").joinpath("sqlite").iterdir() if file.name.endswith(".sql")]
     assert [step.number for step in migrations("sqlite")] == list(range(1, len(scripts) + 1))
 
@@ -132,15 +148,16 @@ for batch in itertools.count():
 """
 
 
-def test_kill_9_of_the_writer_loses_no_batch_that_was_committed(file):
+def test_kill_9_of_the_writer_loses_no_batch_that_was_committed(file: Path) -> None:
     database = f"sqlite:///{file}"
     with subprocess.Popen(
         [sys.executable, "-P", "-c", WRITER, database], stdout=subprocess.PIPE, text=True
     ) as writer:
-        while int(committed := writer.stdout.readline()) < 20:
+        assert writer.stdout is not None
+        while int(line := writer.stdout.readline()) < 20:
             pass
         writer.send_signal(signal.SIGKILL)
-        committed = int((writer.stdout.read().split() or [committed])[-1])
+        committed = int((writer.stdout.read().split() or [line])[-1])
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     with closing(open_reader(database)) as reader:
@@ -150,7 +167,7 @@ def test_kill_9_of_the_writer_loses_no_batch_that_was_committed(file):
             assert len(times) in {(committed + 1) * 1000, (committed + 2) * 1000}
 
 
-def test_an_archive_of_the_first_version_goes_on(file):
+def test_an_archive_of_the_first_version_goes_on(file: Path) -> None:
     """With its rows, its metadata as what holds from the beginning, and its view."""
     first, *_ = migrations("sqlite")
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:

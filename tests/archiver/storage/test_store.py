@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
+from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
 from archiver.storage.database import open_reader, open_store
-from archiver.storage.store import Bin, Rejected, StoreError, TableRow
+from archiver.storage.store import Bin, Reader, Rejected, Store, StoreError, TableRow
 
 START = 1_800_000_000_000_000_000
 MS, SECOND = 10**6, 10**9
@@ -17,47 +20,38 @@ ALL = (0, 2**63 - 1)
 VOLTS = Metadata("V", 3, (0.0, 100.0), (None, 80.0), (None, 90.0))
 SWITCH = Metadata(words=("Off", "On", ""))
 
+OpenReader = Callable[[], Reader]
+
 
 @pytest.fixture(params=["sqlite", "mysql"])
-def database(request, tmp_path):
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "mysql":
-        return request.getfixturevalue("mysql_database")
+        return str(request.getfixturevalue("mysql_database"))
     return f"sqlite:///{tmp_path}/rack.sqlite"
 
 
 @pytest.fixture
-def store(database):
+def store(database: str) -> Iterator[Store]:
     with closing(open_store(database)) as store:
         yield store
 
 
 @pytest.fixture
-def reader(database):
+def reader(database: str) -> Iterator[OpenReader]:
     """Opens a reader: it sees the archive as it is when opened."""
     with ExitStack() as stack:
         yield lambda: stack.enter_context(closing(open_reader(database)))
 
 
-@pytest.fixture
-def settle(store):
-    """SQLite puts rows into the order of their channels after a while, and old ones go from there."""
-
-    def settle():
-        for _ in range(50 if hasattr(store, "settle") else 0):
-            store.settle()
-
-    return settle
-
-
-def sample(pv="A", ms=0, value=1.5, severity=0, status="NO_ALARM"):
+def sample(pv: str = "A", ms: int = 0, value: Value = 1.5, severity: int = 0, status: str = "NO_ALARM") -> Sample:
     return Sample(pv, START + ms * MS, value, severity, status)
 
 
-def numbers(count, pv="A"):
+def numbers(count: int, pv: str = "A") -> list[Sample]:
     return [sample(pv, ms, float(ms * 7 % 13)) for ms in range(count)]
 
 
-def test_what_is_added_is_read(store, reader):
+def test_what_is_added_is_read(store: Store, reader: OpenReader) -> None:
     samples = [
         sample(ms=1),
         sample(ms=2, value=3, severity=2, status="HIHI"),
@@ -74,14 +68,15 @@ def test_what_is_added_is_read(store, reader):
 
 
 @pytest.mark.parametrize("value", [1.7976931348623157e308, 5e-324, 0.1, 1 / 3, 1e22, 123456789.123456789])
-def test_a_double_keeps_all_its_bits(store, reader, value):
+def test_a_double_keeps_all_its_bits(store: Store, reader: OpenReader, value: float) -> None:
     store.add([sample(value=value)])
     (found,) = reader().samples(["A"], *ALL)
+    assert isinstance(found.value, float)
     assert found.value.hex() == value.hex()
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_is_no_number_comes_back_as_it_was(store, reader, value):
+def test_what_is_no_number_comes_back_as_it_was(store: Store, reader: OpenReader, value: float) -> None:
     store.add([sample(value=value), sample("B", value=(value, 1.0))])
     (one,), (many,) = (reader().samples([pv], *ALL) for pv in "AB")
     assert str(one.value) == str(value)
@@ -89,13 +84,13 @@ def test_what_is_no_number_comes_back_as_it_was(store, reader, value):
 
 
 @pytest.mark.parametrize("us", [0, 1, 123_456, 999_999, 500_000])
-def test_a_time_is_kept_to_the_microsecond(store, reader, us):
+def test_a_time_is_kept_to_the_microsecond(store: Store, reader: OpenReader, us: int) -> None:
     exact = Sample("A", START + us * 1000, 1.0, 0, "NO_ALARM")
     store.add([exact])
     assert list(reader().samples(["A"], *ALL)) == [exact]
 
 
-def test_sending_again_is_harmless(store, reader):
+def test_sending_again_is_harmless(store: Store, reader: OpenReader) -> None:
     batch = [sample(pv, ms) for pv in "AB" for ms in range(1, 50)]
     store.add(batch)
     store.add([*batch, sample("A", 50), sample("A", 50)])
@@ -104,19 +99,19 @@ def test_sending_again_is_harmless(store, reader):
     store.add([])
 
 
-def test_names_that_differ_in_case_only_are_different(store, reader):
+def test_names_that_differ_in_case_only_are_different(store: Store, reader: OpenReader) -> None:
     store.add([sample("PV", 1, status="disconnected"), sample("pv", 2, status="Disconnected")])
     assert reader().names() == ["PV", "pv"]
     assert [each.status for each in reader().samples(["PV", "pv"], *ALL)] == ["disconnected", "Disconnected"]
 
 
-def test_pvs_are_merged_in_order_of_time(store, reader):
+def test_pvs_are_merged_in_order_of_time(store: Store, reader: OpenReader) -> None:
     store.add([sample(pv, ms + offset) for offset, pv in enumerate("ABC") for ms in range(0, 3000, 3)])
     found = [(each.pv, each.time_ns) for each in reader().samples(["A", "B", "C"], *ALL)]
     assert found == [("ABC"[ms % 3], START + ms * MS) for ms in range(3000)]
 
 
-def test_the_newest_row_before_the_window_leads(store, reader):
+def test_the_newest_row_before_the_window_leads(store: Store, reader: OpenReader) -> None:
     store.add([sample(ms=ms) for ms in (10, 20, 30)] + [sample("B", 5)])
     window = (START + 25 * MS, START + 40 * MS)
     assert list(reader().samples(["A", "B"], *window)) == [sample("B", 5), sample(ms=20), sample(ms=30)]
@@ -125,7 +120,7 @@ def test_the_newest_row_before_the_window_leads(store, reader):
     assert list(reader().samples(["A"], START, START + 5 * MS)) == []
 
 
-def test_reading_does_not_stop_the_writer_and_shows_what_was_there(store, reader):
+def test_reading_does_not_stop_the_writer_and_shows_what_was_there(store: Store, reader: OpenReader) -> None:
     store.add(numbers(1000))
     rows = reader().samples(["A"], *ALL)
     next(rows)
@@ -133,13 +128,13 @@ def test_reading_does_not_stop_the_writer_and_shows_what_was_there(store, reader
     assert len(list(rows)) == 999
 
 
-def test_newest_is_the_last_row_of_each_pv(store):
+def test_newest_is_the_last_row_of_each_pv(store: Store) -> None:
     assert list(store.newest()) == []
     store.add([sample("A", 1), sample("A", 3, "x"), sample("B", 2, (1.0,))])
     assert sorted(store.newest()) == [sample("A", 3, "x"), sample("B", 2, (1.0,))]
 
 
-def test_what_is_known_of_a_pv_is_dated(store, reader):
+def test_what_is_known_of_a_pv_is_dated(store: Store, reader: OpenReader) -> None:
     later = START + SECOND
     store.add_metadata({"A": Dated(START, VOLTS), "B": Dated(START, SWITCH)})
     store.add_metadata({"A": Dated(later, SWITCH), "B": Dated(later, SWITCH)})
@@ -148,14 +143,14 @@ def test_what_is_known_of_a_pv_is_dated(store, reader):
     assert list(reader().metadata("B")) == [Dated(0, SWITCH)]
 
 
-def test_another_store_knows_what_was_described(store, database, reader):
+def test_another_store_knows_what_was_described(store: Store, database: str, reader: OpenReader) -> None:
     store.add_metadata({"A": Dated(START, VOLTS), "B": Dated(START, SWITCH)})
     with closing(open_store(database)) as again:
         again.add_metadata({"A": Dated(START + SECOND, VOLTS), "B": Dated(START + SECOND, SWITCH)})
     assert [len(reader().metadata(pv)) for pv in "AB"] == [1, 1]
 
 
-def test_a_batch_that_is_rejected_leaves_nothing_behind(store, reader):
+def test_a_batch_that_is_rejected_leaves_nothing_behind(store: Store, reader: OpenReader) -> None:
     """Neither rows nor the numbers of channels and status words that were new in it."""
     with pytest.raises(Rejected):
         store.add([sample("A"), sample("B", value=2**80, status="NEW")])
@@ -164,9 +159,8 @@ def test_a_batch_that_is_rejected_leaves_nothing_behind(store, reader):
     assert list(reader().samples(["B"], *ALL)) == [sample("B", 2, status="NEW")]
 
 
-def test_of_old_rows_the_one_in_force_stays(store, reader, settle):
+def test_of_old_rows_the_one_in_force_stays(store: Store, reader: OpenReader) -> None:
     store.add([sample(ms=ms) for ms in range(0, 100, 10)] + [sample("B", 5), sample("LAST", 200)])
-    settle()
     assert not store.expire("A", START + 55 * MS)
     assert not store.expire("B", START + 55 * MS)
     assert not store.expire("C", START)
@@ -174,7 +168,7 @@ def test_of_old_rows_the_one_in_force_stays(store, reader, settle):
     assert list(reader().samples(["B"], *ALL)) == [sample("B", 5)]
 
 
-def test_rows_of_other_tables_are_stored_once(store, database, logger_table):
+def test_rows_of_other_tables_are_stored_once(store: Store, database: str, logger_table: str) -> None:
     columns = ("at", "port", "volts")
     rows = [
         TableRow(logger_table, columns, ("2026-11-20 14:00:00", port, volts), 2)
@@ -188,7 +182,7 @@ def test_rows_of_other_tables_are_stored_once(store, database, logger_table):
 
 
 @pytest.fixture
-def logger_table(store, database):
+def logger_table(store: Store, database: str) -> str:
     from sqlalchemy import Column, Float, Integer, MetaData, String, Table, create_engine
 
     engine = create_engine(database)
@@ -199,7 +193,7 @@ def logger_table(store, database):
     return "logger"
 
 
-def read_table(database, table):
+def read_table(database: str, table: str) -> list[tuple[Any, ...]]:
     from sqlalchemy import create_engine
 
     engine = create_engine(database)
@@ -209,10 +203,9 @@ def read_table(database, table):
     return found
 
 
-def test_thinning_keeps_the_shape_and_the_sum(store, reader, settle):
+def test_thinning_keeps_the_shape_and_the_sum(store: Store, reader: OpenReader) -> None:
     store.add(numbers(2500))
     store.add([gap_marker("A", START + 1_500_500_000, Gap.DISCONNECTED)])
-    settle()
     while store.thin("A", START + 2 * SECOND, SECOND):
         pass
     kept = list(reader().samples(["A"], *ALL))
@@ -225,14 +218,13 @@ def test_thinning_keeps_the_shape_and_the_sum(store, reader, settle):
         (START, SECOND, 1000, 0.0, 12.0),
         (START + SECOND, SECOND, 1000, 0.0, 12.0),
     ]
-    mean = sum(each.value for each in numbers(1000)) / 1000
+    mean = sum(each.value for each in numbers(1000) if isinstance(each.value, float)) / 1000
     assert bins[0].mean == pytest.approx(mean)
     assert reader().bins("A", START + 1, START + SECOND) == [Bin(*bins[1])]
 
 
-def test_thinning_again_changes_nothing(store, database, reader, settle):
+def test_thinning_again_changes_nothing(store: Store, database: str, reader: OpenReader) -> None:
     store.add([*numbers(12_000), *numbers(12_100, "LAST")[-1:]])
-    settle()
     steps = 0
     while store.thin("A", START + 12 * SECOND, SECOND):
         steps += 1

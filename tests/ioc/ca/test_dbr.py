@@ -59,6 +59,7 @@ def test_each_type_is_written_as_caproto_reads_it(number: int, native: int) -> N
     if head is not None:
         assert (head.status, head.severity) == (3, 2)
     if dress == dbr.TIME:
+        assert head is not None
         assert (head.secondsSinceEpoch, head.nanoSeconds) == (1000, 250_000_000)
     assert len(payload) % 8 == 0
 

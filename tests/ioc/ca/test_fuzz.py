@@ -383,7 +383,9 @@ def resident() -> int:
 
 
 @pytest.mark.parametrize("filters", [0.0, 0.3], ids=["plain names", "names with filters"])
-def test_streams_of_nonsense_harm_nobody_and_reach_no_instrument(small_ioc: SmallIoc, caplog, filters: float) -> None:
+def test_streams_of_nonsense_harm_nobody_and_reach_no_instrument(
+    small_ioc: SmallIoc, caplog: pytest.LogCaptureFixture, filters: float
+) -> None:
     """Fuzzed conversations over real connections, several at once, in pieces."""
     caplog.set_level(logging.WARNING)
     small_ioc.puts.clear()
@@ -412,7 +414,7 @@ def test_streams_of_nonsense_harm_nobody_and_reach_no_instrument(small_ioc: Smal
         assert growth < GROWTH, f"{growth >> 20} MB more after {STREAMS} streams"
 
 
-def test_searches_of_nonsense_are_passed_over(small_ioc: SmallIoc, caplog) -> None:
+def test_searches_of_nonsense_are_passed_over(small_ioc: SmallIoc, caplog: pytest.LogCaptureFixture) -> None:
     """Fuzzed datagrams on the real port; a proper search is answered after every batch of them."""
     caplog.set_level(logging.WARNING)
     port = small_ioc.server.search_port
@@ -474,7 +476,7 @@ def test_a_cancel_that_names_a_wrong_channel_takes_no_other_clients_subscription
     ],
 )
 def test_a_filter_that_fails_on_a_value_harms_nobody_else(
-    small_ioc: SmallIoc, caplog, name: str, dtype: int, record: str, values: tuple[Any, ...]
+    small_ioc: SmallIoc, caplog: pytest.LogCaptureFixture, name: str, dtype: int, record: str, values: tuple[Any, ...]
 ) -> None:
     with Good(small_ioc) as good, Good(small_ioc) as other:
         other.say(frame(CREATE_CHAN, padded(small_ioc.prefix + name), first=9, second=13))

@@ -102,7 +102,7 @@ def test_a_put_is_taken_in_whatever_type_it_comes(
 
 
 def test_a_refused_put_fails_as_in_epics_and_says_why_where_the_protocol_can(
-    small_ioc: SmallIoc, ca: Client, caplog
+    small_ioc: SmallIoc, ca: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with pytest.raises(aioca.CANothing, match="write request failed"):
@@ -124,12 +124,14 @@ def test_inputs_are_read_only_for_clients(small_ioc: SmallIoc, ca: Client) -> No
 @pytest.mark.alone
 def test_a_monitor_after_a_put_does_not_wait_for_nagle(small_ioc: SmallIoc, ca: Client) -> None:
     updates = ca.monitor(small_ioc.prefix + "ao")
-    delays = []
-    for number in range(10):
+
+    def delay(value: float) -> float:
         count, began = len(updates), time.perf_counter()
-        ca.put(small_ioc.prefix + "ao", float(number + 20))
-        until(lambda count=count: len(updates) > count)
-        delays.append(time.perf_counter() - began)
+        ca.put(small_ioc.prefix + "ao", value)
+        until(lambda: len(updates) > count)
+        return time.perf_counter() - began
+
+    delays = [delay(float(number + 20)) for number in range(10)]
     assert sorted(delays)[5] < 0.035
 
 
@@ -275,7 +277,9 @@ def test_a_client_that_does_not_read_misses_the_old_gets_the_newest_and_holds_up
         assert not client.blocked
 
 
-def test_a_client_that_speaks_garbage_harms_nobody_and_is_no_trace(small_ioc: SmallIoc, ca: Client, caplog) -> None:
+def test_a_client_that_speaks_garbage_harms_nobody_and_is_no_trace(
+    small_ioc: SmallIoc, ca: Client, caplog: pytest.LogCaptureFixture
+) -> None:
     with Raw(small_ioc) as raw:
         raw.create("ai")
         raw.garbage()

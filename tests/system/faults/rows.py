@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pymysql
 
@@ -62,7 +63,7 @@ class MariadbDatabase:
             return 0.0
         return float(newest or 0)
 
-    def _execute(self, sql: str) -> list[tuple]:
+    def _execute(self, sql: str) -> list[tuple[Any, ...]]:
         return self._server.execute("SET time_zone = '+00:00'", sql, database=self._name)
 
 

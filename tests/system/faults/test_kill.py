@@ -40,17 +40,19 @@ def test_kill_9_costs_the_last_commit_period_and_is_marked(ioc: Ioc, archiver: A
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("kills", [1, 3])
 def test_kill_9_while_the_database_is_away_is_marked_where_it_was(ioc: Ioc, archiver: Archiver, kills: int) -> None:
+    def wait_spooled(count: int) -> None:
+        archiver.wait(lambda: archiver.health.spool_rows >= count)
+
     archiver.start()
     archiver.wait_samples(2)
     killed_ns = []
     with locked(archiver.file):
         for number in range(kills):
-            archiver.wait(lambda: archiver.health.spool_rows >= 6 * len(NAMES))
+            wait_spooled(6 * len(NAMES))
             time.sleep(0.9 + number / kills)  # at any moment between two of its waits for the database
             killed_ns.append(archiver.kill())
             archiver.start()
-            spooled = archiver.spooled
-            archiver.wait(lambda spooled=spooled: archiver.health.spool_rows >= spooled + 3 * len(NAMES))
+            wait_spooled(archiver.spooled + 3 * len(NAMES))
     archiver.wait_stored()
     archiver.stop()
     for name, parts in stretches(SqliteFile(archiver.file)).items():

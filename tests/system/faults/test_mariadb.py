@@ -85,11 +85,15 @@ def test_live_samples_do_not_wait_for_the_spool(
 
 def test_a_connection_that_is_cut_at_a_commit(archiver: Archiver, archive: MariadbDatabase, proxy: Proxy) -> None:
     """After it, before it, and both again: what was committed is sent twice, what was not is sent once more."""
+
+    def wait_cuts(number: int) -> None:
+        archiver.wait(lambda: proxy.cuts == number)
+
     start(archiver)
     archiver.wait_stored()
     for number, cut in enumerate([proxy.cut_after_commit, proxy.cut_before_commit] * 2, 1):
         cut()
-        archiver.wait(lambda number=number: proxy.cuts == number)
+        wait_cuts(number)
     archiver.wait_stored()
     check_complete(archive, archiver.stop(), SLOW)
     assert "samples wait in" in archiver.log
@@ -152,13 +156,15 @@ def test_rights_that_are_taken_away_and_given_back(
 def test_an_archiver_that_is_killed_while_the_server_is_away(
     archiver: Archiver, own_server: Server, archive: MariadbDatabase, kills: int
 ) -> None:
+    def wait_spooled(count: float) -> None:
+        archiver.wait(lambda: archiver.spooled > count)
+
     start(archiver)
     archiver.wait_stored()
     own_server.stop()
     killed_ns = []
     for _ in range(kills):
-        spooled = archiver.spooled
-        archiver.wait(lambda spooled=spooled: archiver.spooled > spooled + 2 * RATE)
+        wait_spooled(archiver.spooled + 2 * RATE)
         killed_ns.append(archiver.kill())
         time.sleep(1.5)  # so that no number is seen by both
         start(archiver)
