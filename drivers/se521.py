@@ -99,7 +99,7 @@ class SE521Config(DriverConfig):
         return f" with {', '.join(words)}" if words else ""
 
 
-class Link:
+class UsbLink:
     """The instrument as a USB device: whole transactions, and their errors as DeviceErrors."""
 
     def __init__(self, device: Any) -> None:
@@ -255,7 +255,7 @@ class SE521(Driver):
     def __init__(self, config: SE521Config) -> None:
         self._config = config
         self.points = tuple(_points(config.mean))
-        self._link: Link | None = None
+        self._link: UsbLink | None = None
         self._counter = 0
         self._model = ""
         self._serial = ""
@@ -266,7 +266,7 @@ class SE521(Driver):
         """Find the instrument, claim it and ask for its model. Raises DeviceError."""
         self.close()
         device = find(self._config)
-        self._link = Link(device)
+        self._link = UsbLink(device)
         try:
             self._link.open()
             with usb_errors():

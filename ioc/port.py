@@ -218,7 +218,7 @@ class Port:
                 self._connect()
             else:
                 self._sleep(self._retry_at - now)
-        elif put := self._take_put(now):
+        elif put := self._next_put(now):
             self._last_put = put
             self._carry_out(put)
         elif scan := self._schedule.next(now):
@@ -226,7 +226,7 @@ class Port:
         else:
             self._sleep(self._schedule.wait(now))
 
-    def _take_put(self, now: float) -> _Put | None:
+    def _next_put(self, now: float) -> _Put | None:
         """Return the put to carry out now. Puts take turns with an overdue scan; an urgent one only with its like."""
         scan_overdue = self._last_put is not None and self._schedule.overdue(now) is not None
         with self._wake:

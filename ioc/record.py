@@ -40,7 +40,7 @@ _PLAIN = Reading(None)
 Changes = Iterable[tuple["Record", int]]
 
 
-class Columns(Protocol):
+class BlockColumns(Protocol):
     """Where the numbers of records that are read together lie, a row for each record (ioc/block.py).
 
     val, time, mlst, alst, stat, sevr   what the fields of the record hold
@@ -125,7 +125,7 @@ class Record:
 
     def __init__(self, name: str, point: Point) -> None:
         self.name = name
-        self.block: Columns | None = None
+        self.block: BlockColumns | None = None
         self.row = 0
         self._val: Any = _blank(point.rtyp)
         self._mlst: Any = self._val
@@ -166,13 +166,13 @@ class Record:
         self.time = moment if moment > self.time else self.time + TICK
         return self._update_alarm(reading)
 
-    def move_into(self, block: Columns, row: int) -> tuple[Any, float, Any, Any]:
+    def move_into(self, block: BlockColumns, row: int) -> tuple[Any, float, Any, Any]:
         """Keep the numbers in the columns of a block from now on; return value, time, mlst and alst for it."""
         self.block, self.row = block, row
         self._fill_row(block)
         return self._val, self._time, self._mlst, self._alst
 
-    def move_out(self, block: Columns, val: float, time: float, mlst: float, alst: float) -> None:
+    def move_out(self, block: BlockColumns, val: float, time: float, mlst: float, alst: float) -> None:
         """Keep the numbers in the record again; they are what the columns of the block held."""
         self.block = None
         self._val, self._time, self._mlst, self._alst = val, time, mlst, alst
@@ -279,7 +279,7 @@ class Record:
         if self.block is not None:
             self._fill_row(self.block)
 
-    def _fill_row(self, block: Columns) -> None:
+    def _fill_row(self, block: BlockColumns) -> None:
         """Write into the block what it needs for the next values; ``process_block`` then finds none to deal with."""
         row = self.row
         block.above[row], block.below[row] = self._above, self._below

@@ -48,10 +48,10 @@ def measure(peer: Peer, load: Load, clients: int, seconds: float) -> Figures:
         cut = sum(circuit.closed for circuit in circuits)
         received = [circuit.updates().between(begin, end) for circuit in circuits]
     lasted = end - begin
-    return {**_judge(received, load, lasted), "cut": cut, "cpu": used / lasted, "client": own / lasted}
+    return {**_evaluate(received, load, lasted), "cut": cut, "cpu": used / lasted, "client": own / lasted}
 
 
-def _judge(received: list[Updates], load: Load, seconds: float) -> Figures:
+def _evaluate(received: list[Updates], load: Load, seconds: float) -> Figures:
     delivered = sum(map(len, received)) / seconds
     return {
         "delivered": delivered,

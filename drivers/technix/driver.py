@@ -78,7 +78,7 @@ class Technix(Driver):
 
     def connect(self) -> None:
         """Open the line and ask for the status: the generator has no other identification. Raises DeviceError."""
-        self._forget_setpoints("the connection was opened")
+        self._discard_setpoints("the connection was opened")
         try:
             self._line.open()
             self._status()
@@ -127,11 +127,11 @@ class Technix(Driver):
             self._strikes += 1
             why = f"it went to local mode by itself, probably by its watchdog ({why or '5 s without a command'})"
         if why:
-            self._forget_setpoints(why)
+            self._discard_setpoints(why)
         self._remote = not bits & LOCAL
         return bits
 
-    def _forget_setpoints(self, since: str) -> None:
+    def _discard_setpoints(self, since: str) -> None:
         self._setpoints = dict.fromkeys(self._setpoints)
         self._unknown_since = since
 

@@ -12,7 +12,7 @@ from caen_libs import _caenhvwrappertypes as types
 from drivers.base import Example, Reading, Refused, Severity, Status
 from drivers.caen import Caen, Config
 from drivers.caen.bits import BITS, severity_of
-from drivers.caen.board.batch import Batch
+from drivers.caen.board.batch import ReadBatch
 from drivers.caen.config import Link, System
 from drivers.caen.formats import Choice, Integer, Number, Switch, Text, Word, clean, parameter_format, shortest, unit
 
@@ -203,7 +203,7 @@ def test_names_are_cleaned_for_epics() -> None:
 
 
 def test_a_bad_channel_is_tried_again_ever_more_rarely() -> None:
-    batch = Batch("monitor", 4, ("a", "b", "c"))
+    batch = ReadBatch("monitor", 4, ("a", "b", "c"))
     assert list(batch.due()) == [("a", "b", "c")]
     assert batch.record_failure("b")
     tried = []

@@ -12,7 +12,7 @@ _LONGEST_WAIT = 32
 
 
 @dataclass(slots=True)
-class Batch:
+class ReadBatch:
     """The same variable of several channels: one call, which fails as a whole for one bad channel.
 
     A bad one is read by itself, after 1, 2, 4 ... 32 scans: 48 calls a second would be worse than the fault. One that
@@ -45,11 +45,11 @@ class Batch:
         return [label for label in labels if self._bad.pop(label, None) is not None]
 
 
-def batches(variables: Iterable[Variable]) -> Iterator[Batch]:
+def batches(variables: Iterable[Variable]) -> Iterator[ReadBatch]:
     """Yield the batches that read the variables: status words first, for they say which channels are unplugged."""
     families: dict[object, list[Variable]] = {}
     for variable in variables:
         families.setdefault(variable.family, []).append(variable)
     for family in sorted(families.values(), key=lambda family: not family[0].status):
         first = family[0]
-        yield Batch(first.group, first.slot, tuple(variable.label for variable in family))
+        yield ReadBatch(first.group, first.slot, tuple(variable.label for variable in family))

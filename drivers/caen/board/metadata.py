@@ -12,7 +12,7 @@ from drivers.caen.items import Variable
 from drivers.caen.session import Session
 
 
-class Metadata:
+class ParameterMetadata:
     """The parameters whose units and limits are not certain, and the questions about them.
 
     stale         labels of parameters that may have got other limits or units; a dict for its order

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from drivers.base import BadReply, DeviceError, Reading, Readings, Status, Value
-from drivers.caen.board.batch import Batch, batches
+from drivers.caen.board.batch import ReadBatch, batches
 from drivers.caen.board.eventlog import EventLog
-from drivers.caen.board.metadata import Metadata
+from drivers.caen.board.metadata import ParameterMetadata
 from drivers.caen.board.points import PointTable
 from drivers.caen.board.relative import SetpointAlarms
 from drivers.caen.board.values import Values, invalid
@@ -49,7 +49,7 @@ class Section:
         self.probe: Board | None = None
         self.events = EventLog(self.name)
         self.table = PointTable(board, items)
-        self.metadata = Metadata(self.table, assumed)
+        self.metadata = ParameterMetadata(self.table, assumed)
         self._alarms = SetpointAlarms(alarms, self.table.variables())
         self.values = Values(self.table, self.metadata, self._alarms)
         self.restore()
@@ -57,7 +57,7 @@ class Section:
     def restore(self) -> None:
         """Mark the board as there (again): everything is worth another try."""
         self.present = True
-        self.batches: tuple[Batch, ...] = tuple(batches(each for each in self.table.variables() if each.readable))
+        self.batches: tuple[ReadBatch, ...] = tuple(batches(each for each in self.table.variables() if each.readable))
         self._alarms.reset()
 
     def mark_gone(self, error: DeviceError) -> None:
@@ -80,7 +80,7 @@ class Section:
                 for _ in self.read(session, batch):
                     pass
 
-    def read(self, session: Session, batch: Batch) -> Iterator[Readings]:
+    def read(self, session: Session, batch: ReadBatch) -> Iterator[Readings]:
         """Read the variables of a batch, in one call where possible; what cannot be read is INVALID.
 
         Raises LinkDown, NoReply.
@@ -113,7 +113,7 @@ class Section:
         self.metadata.end_refresh(variable)
         return readings
 
-    def _read_some(self, session: Session, batch: Batch, labels: Sequence[str]) -> Iterator[Readings]:
+    def _read_some(self, session: Session, batch: ReadBatch, labels: Sequence[str]) -> Iterator[Readings]:
         """Read in one call; when that fails one by one, so that only the bad ones are INVALID."""
         if not self.present:
             return  # since the last block a put or the other scan found the board gone

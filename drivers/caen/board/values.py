@@ -7,7 +7,7 @@ from typing import Any
 
 from drivers.base import Array, Reading, Readings, Severity, Status, Value
 from drivers.caen.board.arrays import ChannelArray
-from drivers.caen.board.metadata import Metadata
+from drivers.caen.board.metadata import ParameterMetadata
 from drivers.caen.board.points import PointTable
 from drivers.caen.board.relative import SetpointAlarms
 from drivers.caen.formats import Number
@@ -21,7 +21,7 @@ class Values:
     and what could not be read.
     """
 
-    def __init__(self, table: PointTable, metadata: Metadata, alarms: SetpointAlarms) -> None:
+    def __init__(self, table: PointTable, metadata: ParameterMetadata, alarms: SetpointAlarms) -> None:
         self._table = table
         self._metadata = metadata
         self._alarms = alarms
