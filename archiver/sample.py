@@ -10,6 +10,7 @@ Array = tuple[float, ...]
 # Double; 32-bit integer or enum index; text; array of doubles.
 Value = float | int | str | Array
 
+# Alarm severities of EPICS, in the order of their numbers
 INVALID = 3
 SEVERITIES = ("NO_ALARM", "MINOR", "MAJOR", "INVALID")
 

@@ -1,4 +1,4 @@
-"""The records that tell about an instrument's connection; every instrument has them, from the start."""
+"""The records of an instrument's connection; every instrument has them, from the start."""
 
 from __future__ import annotations
 

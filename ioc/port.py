@@ -21,6 +21,7 @@ from typing import Any, Protocol, TypeVar
 from drivers.base import BadReply, DeviceError, Driver, LinkDown, NoReply, Point, Readings, Refused, Value
 from ioc.scan import Scan, Schedule
 
+# Seconds after a loss before the first try to connect again; each further pause is twice as long
 FIRST_RETRY = 1.0
 # Seconds without any good answer after which the link is shown as down, and after which it is opened anew
 SILENCE = 2.0

@@ -47,7 +47,7 @@ POINTS = tuple(
 
 
 class Served(Protocol):
-    """What the server of process variables tells about itself."""
+    """What the server of process variables reports of itself."""
 
     @property
     def names(self) -> list[str]:
@@ -59,7 +59,7 @@ class Served(Protocol):
 
 
 class IocStatus(Driver):
-    """What the process and its server tell about themselves; nothing can be set."""
+    """What the process and its server report of themselves; nothing can be set."""
 
     scan: ClassVar[Mapping[str, float]] = {"status": 1.0}
 

@@ -59,7 +59,7 @@ async def serve(
 
 
 def _all(config: Config, server: Server) -> Iterator[tuple[str, Driver, Mapping[str, float]]]:
-    """Return the instruments as configured, and those that tell about rackioc itself."""
+    """Return the instruments as configured, and those of rackioc itself."""
     for each in config.instruments:
         yield each.name, each.driver, each.periods
     yield status.NAME, status.IocStatus(server), {}

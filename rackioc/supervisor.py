@@ -9,16 +9,20 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 log = logging.getLogger("rackioc")
 
+# Seconds before the first restart; each further one waits twice as long, up to the last
 FIRST_RESTART = 1.0
 LAST_RESTART = 60.0
-# A child that lived this long (seconds) was well: the next restart is quick again
+# A child that lived for so many seconds was well: the next restart is quick again
 WELL = 60.0
+# Seconds that a child may take to stop in order
 STOP_PATIENCE = 15.0
 
+# Linux, sys/prctl.h: ask for a signal when the parent process ends
 _PR_SET_PDEATHSIG = 1
 
 
@@ -30,6 +34,8 @@ async def supervise_archiver(path: Path, addresses: Sequence[str]) -> None:
     environment = dict(os.environ)
     search = environment.get("EPICS_CA_ADDR_LIST", "").split()
     environment["EPICS_CA_ADDR_LIST"] = " ".join([*search, *(each for each in addresses if each not in search)])
+    if own_code := _path_to_this_code():
+        environment["PYTHONPATH"] = os.pathsep.join([own_code, *filter(None, [environment.get("PYTHONPATH")])])
     command = [sys.executable, "-P", "-m", "rackioc", "archive", str(path), "--parent", str(os.getpid())]
     pause = FIRST_RESTART
     while True:
@@ -40,6 +46,18 @@ async def supervise_archiver(path: Path, addresses: Sequence[str]) -> None:
         log.error("the archiver ended with code %d; starting it again in %g s", code, pause)
         await asyncio.sleep(pause)
         pause = min(2 * pause, LAST_RESTART)
+
+
+def _path_to_this_code() -> str:
+    """Return what a child needs on its path to run the code that runs here; "" where it finds that by itself.
+
+    A checkout that is not installed is found here because it is the working directory, which a child started with
+    ``-P`` does not look at: it would find another rackioc, or none.
+    """
+    here = Path(__file__).parent
+    child_path = sys.path if sys.flags.safe_path else sys.path[1:]
+    found = PathFinder.find_spec(here.name, child_path)
+    return "" if found and found.origin == str(here / "__init__.py") else str(here.parent)
 
 
 async def _run(command: list[str], environment: Mapping[str, str]) -> int:

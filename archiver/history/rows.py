@@ -56,6 +56,6 @@ def to_row(sample: Sample, metadata: Metadata) -> HistoryRow:
 
 def word(value: Value, words: tuple[str, ...]) -> Value:
     """Return the word of an enum's index if there is one, else the value."""
-    if isinstance(value, int) and value < len(words):
+    if isinstance(value, int) and 0 <= value < len(words):
         return words[value] or value
     return value

@@ -38,9 +38,12 @@ from ioc.ca.message import (
 from ioc.ca.puts import Puts
 from ioc.ca.subscription import Channel, Subscription
 from ioc.ca.view import View
+from ioc.record import ALARM, LOG, PROPERTY, VALUE
 
 # No client has reason to send more at once: nothing that can be set is large
 LARGEST_MESSAGE = 1 << 16
+# The events that a subscription can ask for (caeventmask.h): what else is set in its mask means nothing
+EVENTS = VALUE | LOG | ALARM | PROPERTY
 # Bytes of an answer after which it is looked at whether the client takes its answers
 LARGE_ANSWER = 1 << 12
 
@@ -157,7 +160,7 @@ class Conversation:
         channel = self._readable(sid, dbr_type)
         if number in self._subscriptions or len(payload) < _MASK.size:
             raise BrokenProtocolError("subscription without a mask, or with a number that is in use")
-        (mask,) = _MASK.unpack_from(payload)
+        mask = _MASK.unpack_from(payload)[0] & EVENTS
         count = min(count, channel.view.most(dbr_type))
         subscription = Subscription(self._connection, channel.view, dbr_type, count, mask, number)
         if channel.subscriptions is None:

@@ -14,18 +14,23 @@ from typing import Any, Protocol
 
 from ioc.numbers import to_long
 
+# Value types, forms of them, and types that stand alone (db_access.h); a type is 7 * form + value type
 STRING, SHORT, FLOAT, ENUM, CHAR, LONG, DOUBLE = range(7)
 STS, TIME, GR, CTRL = 1, 2, 3, 4
 PUT_ACKT, PUT_ACKS, STSACK_STRING, CLASS_NAME = 35, 36, 37, 38
 LAST_FORMED, LAST_TYPE = 34, CLASS_NAME
+# The type that nearly all clients subscribe to, and the bytes of its payload
 TIME_DOUBLE, TIME_DOUBLE_SIZE = 20, 24
 
+# Bytes of a string, a unit and a state's word, how many words there can be (epicsTypes.h, db_access.h)
 STRING_SIZE = 40
 UNIT_SIZE = 8
 STATE_SIZE = 26
 MAX_STATES = 16
+# 1990 in seconds since 1970 UTC
 EPICS_EPOCH = 631152000
 
+# Value type -> its letter for ``struct``, and its bytes
 _FORMAT = {STRING: "40s", SHORT: "h", FLOAT: "f", ENUM: "H", CHAR: "B", LONG: "i", DOUBLE: "d"}
 _SIZE = {STRING: 40, SHORT: 2, FLOAT: 4, ENUM: 2, CHAR: 1, LONG: 4, DOUBLE: 8}
 # Bytes between a form's head and its value, so that the value is aligned
@@ -35,6 +40,7 @@ _ALARM = struct.Struct(">HH")
 _STAMP = struct.Struct(">HHII")
 # What nearly all clients subscribe to: status, severity, seconds, nanoseconds, value
 time_double = struct.Struct(">HHIIxxxxd").pack
+# The largest and the smallest positive 32-bit float
 _FLOAT_MAX = 3.4028234663852886e38
 _FLOAT_MIN = 1.1754943508222875e-38
 

@@ -29,6 +29,7 @@ from ioc.record import ALARM, LOG, PROPERTY, VALUE, Changes, Record
 
 log = logging.getLogger("rackioc.server")
 
+# Searches that are answered before others get their turn, bytes that may wait meanwhile, and bytes of one datagram
 _SEARCHES_AT_ONCE = 64
 _SEARCH_BUFFER = 1 << 22
 _LARGEST_DATAGRAM = 1 << 16

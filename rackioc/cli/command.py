@@ -19,6 +19,7 @@ from archiver.storage.store import StoreError
 from rackioc.config.config import Config, ConfigError
 from sim.fake import CommandError
 
+# Exit code for a configuration that cannot be used
 EXIT_CONFIG = 2
 
 

@@ -1,4 +1,4 @@
-"""Commands that serve a configuration, or tell what it would serve."""
+"""Commands that serve a configuration, or list what it would serve."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ioc(config: ConfigPath, force: ForceOption = False) -> None:
 def check(config: ConfigPath) -> None:
     """Check a configuration without touching an instrument; print every fault with its line.
 
-    Of an archive on a server it tells what the user may not do there (exit code 1).
+    Of an archive on a server it prints what the user may not do there (exit code 1).
     """
     loaded = load(config)
     count = len(loaded.instruments)

@@ -61,7 +61,7 @@ def sim_technix(
     fake.serve(str(port), str(control_path))
 
 
-@command(app, "fault")
+@command(app, "fault", context_settings={"ignore_unknown_options": True})  # numbers may be negative
 def sim_fault(
     words: Annotated[list[str], typer.Argument(metavar="INSTRUMENT COMMAND...", help="Such as: GEN interlock open")],
     control_path: ControlOption = CONTROL,

@@ -79,7 +79,7 @@ def _read_again(data: Any, path: Key, found: list[Any], key: Key, file: YamlFile
         value = yaml.safe_load(parent[path[-1]])
     except yaml.YAMLError:
         return False
-    if isinstance(value, str):
+    if isinstance(value, str | list | dict):
         return False
     parent[path[-1]] = value
     return True

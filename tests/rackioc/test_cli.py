@@ -137,6 +137,12 @@ def test_no_simulation_is_told_in_words(tmp_path: Path) -> None:
     assert "rackioc sim demo" in text
 
 
+def test_a_fault_may_have_a_negative_number(tmp_path: Path) -> None:
+    command = ["GEN", "interlock", "-10"]
+    code, text = run("sim", "fault", *command, "--control-path", str(tmp_path / "none"))
+    assert (code, "rackioc sim demo" in text) == (1, True)
+
+
 # ---- the archive ----
 
 

@@ -194,6 +194,15 @@ def test_a_number_may_come_from_the_environment(write: Write, monkeypatch: pytes
     assert point.drvh == 45.5
 
 
+@pytest.mark.parametrize("text", ["[1, 2]", "{a: 1}", "one"])
+def test_what_comes_from_the_environment_and_is_no_number_is_a_fault(
+    write: Write, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("LIMIT", text)
+    with pytest.raises(ConfigError, match=r"limits\.voltage_kv: .*must be a number"):
+        load(write(GOOD, ("{voltage_kv: 60,", "{voltage_kv: '${LIMIT}',")))
+
+
 @pytest.mark.parametrize("password", ["12345", "yes", "1e5", "null"])
 def test_a_password_from_the_environment_is_always_a_text(
     write: Write, monkeypatch: pytest.MonkeyPatch, password: str

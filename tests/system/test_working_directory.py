@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from tests.small_ioc import until
 from tests.system.conftest import GENERATOR, MODULE, SCRIPT, Racks
 
 ARCHIVE = {"database": "sqlite:///rack.sqlite", "pvs": ["PREFIX:*"]}
+ROOT = Path(__file__).parents[2]
+ROOMS = ("archiver", "db", "drivers", "ioc", "rackioc", "sim")
 PACKAGES = ("archiver", "drivers", "rackioc")
 MODULES = ("logging", "yaml")
 
@@ -28,6 +32,18 @@ def test_no_file_of_the_working_directory_takes_the_place_of_a_module(
     ioc = racks.launch(folder, prefix, command, program)
     until(lambda: marker.exists() or ioc.archived("IOC:HEARTBEAT"), 15)
     assert not marker.exists(), f"{marker.read_text()} was imported\n{ioc.logged()}"
+
+
+def test_the_archiver_runs_the_code_of_the_ioc_that_starts_it(racks: Racks) -> None:
+    """A checkout that is not installed, run from its folder, beside the rackioc that is installed."""
+    folder, prefix = racks.prepare({"GEN": GENERATOR}, archive=ARCHIVE)
+    for package in ROOMS:
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    service = folder / "archiver" / "service.py"
+    service.write_text(service.read_text() + '\nlog.warning("the archiver of the checkout")\n')
+    ioc = racks.launch(folder, prefix, "sim run", (sys.executable, "-m", "rackioc"))
+    until(lambda: ioc.archived("IOC:HEARTBEAT"), 15)
+    assert "the archiver of the checkout" in ioc.logged()
 
 
 def set_traps(folder: Path, marker: Path) -> None:

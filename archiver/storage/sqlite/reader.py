@@ -39,9 +39,7 @@ class SqliteReader:
     def __init__(self, url: DatabaseUrl) -> None:
         self._file = file_name(url)
         if not Path(self._file).is_file():  # SQLite would make one
-            raise StoreError(
-                f"{self._file}: this file does not exist (the path is relative to the working directory)"
-            )
+            raise StoreError(f"{Path(self._file).absolute()}: this file does not exist")
         with store_errors(self._file), ExitStack() as undo:
             self._connection = connect_reader(url)
             undo.callback(self.close)

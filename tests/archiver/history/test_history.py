@@ -108,6 +108,13 @@ def test_a_row_is_shown_with_what_held_at_its_time(database: str) -> None:
     assert [line[2] for line in table] == ["value", "0.12", "1.12", "2.12", "3.125", "4.125"]
 
 
+@pytest.mark.parametrize("number", [-7, 2, 2**31 - 1])
+def test_a_number_that_is_no_states_index_is_shown_as_it_is(database: str, number: int) -> None:
+    with closing(open_store(database)) as store:
+        store.add([Sample("LAB:HV", T0 + 21 * S, number, 0, "NO_ALARM")])
+    assert [value for _, pv, value, *_ in rows(database, ["LAB:*"]) if pv == "LAB:HV"][-1] == number
+
+
 @pytest.mark.parametrize(
     ("at", "value", "switch"),
     [(1.9, 1.125, "On"), (2, 2.125, "On"), (8.9, 4.125, "On"), (9, 4.125, "Archive_Off")],

@@ -9,9 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 import aioca
+import numpy as np
 import pytest
 
 from drivers.base import Point, RecordType, Refused, Severity, Status
+from ioc.block import Block
 from ioc.ca.connection import WAITING
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Record
 from tests.client import Client
@@ -303,3 +305,29 @@ def test_clients_and_channels_are_counted(small_ioc: SmallIoc) -> None:
 def test_a_refusal_is_the_records(small_ioc: SmallIoc) -> None:
     with pytest.raises(Refused):
         small_ioc.do(small_ioc.put(small_ioc.records["ao"], 61.0))
+
+
+def test_a_mask_with_unknown_events_harms_no_other_client_of_a_block(small_ioc: SmallIoc) -> None:
+    async def post(value: float) -> None:
+        changed = block.process(np.array([value, value]), time.time())
+        small_ioc.server.post_block(block, changed)
+
+    async def make_block() -> Block:
+        return Block([small_ioc.records["ai"], small_ioc.records["ao"]])
+
+    async def dissolve() -> None:
+        block.dissolve()
+
+    block = small_ioc.do(make_block())
+    try:
+        with Raw(small_ioc) as odd, Raw(small_ioc) as other:
+            odd.subscribe(odd.create("ai"), mask=0x0105)
+            other.subscribe(other.create("ai"))
+            odd.update()
+            other.update()
+            small_ioc.do(post(11.0))
+            small_ioc.do(post(12.0))
+            for client in (odd, other):
+                assert [client.number(client.update()) for _ in range(2)] == [11.0, 12.0]
+    finally:
+        small_ioc.do(dissolve())
