@@ -7,6 +7,8 @@ messages.yaml has that the code lacks.
 
 from __future__ import annotations
 
+import ast
+import re
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -19,13 +21,12 @@ from docs.sentences import ROOT, Reader
 PAGE = Path(__file__).with_name("messages.md")
 REMEDIES = Path(__file__).with_name("messages.yaml")
 
+ROOMS = ("drivers", "ioc", "archiver", "rackioc")
 CONFIGURATION = "Configuration"
 _INSTRUMENT = "in the record `Error` of the instrument, at the client that put, and in the log"
-# Folder, or file -> the heading of its messages, and where they are met
+# Folder, or file -> the heading of its messages, and where they are met; a driver has a heading of its own
 PLACES = {
-    "drivers/technix": ("Technix generators", _INSTRUMENT),
-    "drivers/se521.py": ("Center SE521 loggers", _INSTRUMENT),
-    "drivers/caen": ("CAEN crates", _INSTRUMENT),
+    "drivers/base.py": ("Records and instruments", _INSTRUMENT),
     "ioc": ("Records and instruments", _INSTRUMENT),
     "ioc/ca": ("Channel Access", "in the log, at clients, and from `rackioc run` when it starts"),
     "archiver/settings.py": (
@@ -55,19 +56,20 @@ class Message:
 
 
 @cache
-def messages() -> list[Message]:
-    """Return all messages of the code, each once a place, in the order of the page."""
+def messages(root: Path = ROOT) -> list[Message]:
+    """Return all messages of the code, each once a place, in the order of the page: the instruments are first."""
     found = {
-        Message(CONFIGURATION if fault else _place(file), text)
-        for room in ("drivers", "ioc", "archiver", "rackioc")
-        for file in sorted((ROOT / room).rglob("*.py"))
+        Message(CONFIGURATION if fault else _heading(file.relative_to(root), root), text)
+        for room in ROOMS
+        for file in sorted((root / room).rglob("*.py"))
         for text, fault in Reader(file).texts()
     }
     order = list(dict.fromkeys(heading for heading, _ in PLACES.values()))
-    return sorted(found, key=lambda each: (order.index(each.place), each.text.lower()))
+    ranks = {heading: rank for rank, heading in enumerate(order)}
+    return sorted(found, key=lambda each: (ranks.get(each.place, -1), each.place.lower(), each.text.lower()))
 
 
-def page(remedies: dict[str, dict[str, str]]) -> str:
+def page(remedies: dict[str, dict[str, str]], root: Path = ROOT) -> str:
     """Return the page; ``remedies``: message -> its ``cause`` and ``remedy``."""
     lines = [
         "# Messages",
@@ -77,10 +79,17 @@ def page(remedies: dict[str, dict[str, str]]) -> str:
     ]
     where = {heading: met for heading, met in reversed(PLACES.values()) if met}
     place = ""
-    for each in messages():
+    for each in messages(root):
         if each.place != place:
             place = each.place
-            lines += ["", f"## {place}", "", f"Met {where[place]}.", "", "| message | cause | what to do |"]
+            lines += [
+                "",
+                f"## {place}",
+                "",
+                f"Met {where.get(place, _INSTRUMENT)}.",
+                "",
+                "| message | cause | what to do |",
+            ]
             lines.append("| --- | --- | --- |")
         known = remedies.get(each.text, {})
         cells = [f"`{each.text}`", known.get("cause", ""), known.get("remedy", "")]
@@ -109,10 +118,15 @@ def superfluous(remedies: dict[str, dict[str, str]]) -> list[str]:
     return sorted(remedies.keys() - {each.text for each in messages()})
 
 
-def _place(file: Path) -> str:
-    path = file.relative_to(ROOT)
-    nearest = next(str(each) for each in (path, *path.parents) if str(each) in PLACES)
-    return PLACES[nearest][0]
+def _heading(file: Path, root: Path) -> str:
+    """Return the heading for the messages of a file; that of a driver is the beginning of its docstring."""
+    nearest = next((str(each) for each in (file, *file.parents) if str(each) in PLACES), "")
+    if nearest:
+        return PLACES[nearest][0]
+    driver = root.joinpath(*file.parts[:2])
+    module = driver / "__init__.py" if driver.is_dir() else driver
+    words = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or driver.stem
+    return re.split(r"\s*[(,.:;\n]| on | over ", words)[0]
 
 
 def main() -> int:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+import yaml
 
 from docs import messages
+
+ADDING = (Path(__file__).parents[1] / "docs" / "adding-an-instrument.md").read_text(encoding="utf-8")
 
 
 def test_each_message_of_the_code_has_a_cause_and_a_remedy() -> None:
@@ -38,7 +43,27 @@ def test_what_is_raised_logged_printed_and_reported_is_found_however_it_is_put_t
 def test_a_fault_of_a_configuration_is_with_the_others_whichever_file_finds_it() -> None:
     places = {each.text: each.place for each in messages.messages()}
     assert places["names a channel twice"] == "Configuration"  # drivers/caen
-    assert places["SE521 is not connected"] == "Center SE521 loggers"
+    assert places["SE521 is not connected"] == "Center SE521"
+
+
+def test_a_new_driver_gets_a_heading_from_its_docstring_and_is_registered_nowhere(tmp_path: Path) -> None:
+    driver = tmp_path / "drivers" / "gauge.py"
+    driver.parent.mkdir()
+    driver.write_text(ADDING.partition("```python\n")[2].partition("```")[0], encoding="utf-8")
+    entry = yaml.safe_load(ADDING.partition("`docs/messages.yaml`:\n\n")[2].partition("\n\n")[0])
+    page = messages.page(entry, tmp_path)
+    assert "## An invented vacuum gauge with one setpoint relay\n" in page
+    assert [each.text for each in messages.messages(tmp_path) if each.text in entry] == list(entry)
+
+
+def test_a_driver_without_a_docstring_is_headed_by_its_name(tmp_path: Path) -> None:
+    package = tmp_path / "drivers" / "pump"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "line.py").write_text(
+        "def ask() -> None:\n    raise ValueError('the pump is off')\n", encoding="utf-8"
+    )
+    assert messages.messages(tmp_path) == [messages.Message("pump", "the pump is off")]
 
 
 def test_the_page_is_a_table_of_three_columns_in_each_section() -> None:
