@@ -21,9 +21,11 @@ from docs.sentences import ROOT, Reader
 PAGE = Path(__file__).with_name("messages.md")
 REMEDIES = Path(__file__).with_name("messages.yaml")
 
-ROOMS = ("drivers", "ioc", "archiver", "rackioc")
+ROOMS = ("drivers", "ioc", "archiver", "rackioc", "sim")
 CONFIGURATION = "Configuration"
 _INSTRUMENT = "in the record `Error` of the instrument, at the client that put, and in the log"
+# What a fake answers to the driver is met by no person
+_WIRE = ("", "")
 # Folder, or file -> the heading of its messages, and where they are met; a driver has a heading of its own
 PLACES = {
     "drivers/base.py": ("Records and instruments", _INSTRUMENT),
@@ -44,6 +46,9 @@ PLACES = {
     "archiver/storage/url.py": (CONFIGURATION, ""),
     "archiver/history": ("History", "from `rackioc history` and `archiver.history`"),
     "archiver/times.py": ("History", ""),
+    "sim": ("Simulation", "from `rackioc sim`, and as the answer of `rackioc sim fault`"),
+    "rackioc/cli/simulation.py": ("Simulation", ""),
+    "sim/se521/usb_bus.py": _WIRE,
 }
 
 
@@ -64,9 +69,9 @@ def messages(root: Path = ROOT) -> list[Message]:
         for file in sorted((root / room).rglob("*.py"))
         for text, fault in Reader(file).texts()
     }
-    order = list(dict.fromkeys(heading for heading, _ in PLACES.values()))
-    ranks = {heading: rank for rank, heading in enumerate(order)}
-    return sorted(found, key=lambda each: (ranks.get(each.place, -1), each.place.lower(), each.text.lower()))
+    ranks = {heading: rank for rank, heading in enumerate(dict.fromkeys(heading for heading, _ in PLACES.values()))}
+    met = (each for each in found if each.place)
+    return sorted(met, key=lambda each: (ranks.get(each.place, -1), each.place.lower(), each.text.lower()))
 
 
 def page(remedies: dict[str, dict[str, str]], root: Path = ROOT) -> str:

@@ -37,6 +37,7 @@ def test_what_is_raised_logged_printed_and_reported_is_found_however_it_is_put_t
         "is missing; allowed: <names>",  # with one of two beginnings
         "another archiver already runs for this configuration (pid <pid>); <path> is locked",  # the longest form
         "<shown> must be <expected>",  # made by a function
+        "<path> is a URL; a simulated port needs a path, such as /tmp/rack/generator",  # said by a simulation
     } <= found
 
 
@@ -64,6 +65,10 @@ def test_a_driver_without_a_docstring_is_headed_by_its_name(tmp_path: Path) -> N
         "def ask() -> None:\n    raise ValueError('the pump is off')\n", encoding="utf-8"
     )
     assert messages.messages(tmp_path) == [messages.Message("pump", "the pump is off")]
+
+
+def test_what_a_fake_says_to_a_driver_is_no_message() -> None:
+    assert "Resource busy" not in {each.text for each in messages.messages()}
 
 
 def test_the_page_is_a_table_of_three_columns_in_each_section() -> None:
