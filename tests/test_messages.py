@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from docs import messages
+from docs.sentences import Reader
 
 ADDING = (Path(__file__).parents[1] / "docs" / "adding-an-instrument.md").read_text(encoding="utf-8")
 
@@ -45,6 +46,64 @@ def test_a_fault_of_a_configuration_is_with_the_others_whichever_file_finds_it()
     places = {each.text: each.place for each in messages.messages()}
     assert places["names a channel twice"] == "Configuration"  # drivers/caen
     assert places["SE521 is not connected"] == "Center SE521"
+
+
+FORMS = """
+class Cause(StrEnum):
+    LATE = "it came late"
+    OLD = "it is old"
+
+_TABLE: tuple = ((1, "the first is broken"), (2, "the second is broken"))
+
+class Box:
+    def lid(self):
+        text = f"{self.name} is open"
+        if self.locked:
+            text += " and locked"
+        raise ValueError(text)
+
+    def hinge(self):
+        reason: str = "the hinge is loose"
+        raise ValueError(reason)
+
+    def _why(self):
+        return "the key is lost" if self.key else "the lock is rusty"
+
+    def lock(self):
+        raise ValueError(f"{self.name}: {self._why()}")
+
+    def check(self):
+        for number, problem in _TABLE:
+            log.warning(f"{number}: {problem}")
+        raise ValueError(reason="nobody has looked")
+
+def join(error, name, file):
+    raise ValueError("; ".join(["one is missing", f"{name} is missing"]))
+
+def instead(error, file):
+    raise ValueError(f"it failed: {error or 'no reason is known'}; no {'file' if file else 'folder'}")
+
+def _weigh(text, wanted):
+    raise ValueError(f"{text} is not {wanted}")
+
+def weigh(text):
+    _weigh(text, "a weight: write 5 kg")
+    _weigh(text, "a length: write 5 m")
+"""
+
+
+def test_each_form_in_which_a_sentence_can_stand_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "forms.py"
+    file.write_text(FORMS, encoding="utf-8")
+    assert {text for text, _ in Reader(file).texts()} == {
+        *("it came late", "it is old"),
+        *("<number>: the first is broken", "<number>: the second is broken"),
+        *("<name> is open and locked", "the hinge is loose", "nobody has looked"),
+        *("<name>: the key is lost", "<name>: the lock is rusty"),
+        *("one is missing", "<name> is missing"),
+        *("it failed: <error>; no file", "it failed: <error>; no folder", "no reason is known"),
+        *("<text> is not a weight: write 5 kg", "<text> is not a length: write 5 m"),
+    }
 
 
 def test_a_new_driver_gets_a_heading_from_its_docstring_and_is_registered_nowhere(tmp_path: Path) -> None:
