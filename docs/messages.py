@@ -8,28 +8,27 @@ messages.yaml has that the code lacks.
 from __future__ import annotations
 
 import ast
-import builtins
 import re
 import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain, product
 from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).absolute().parents[1]
+from docs.sentences import ROOT, Reader
+
 PAGE = Path(__file__).with_name("messages.md")
 REMEDIES = Path(__file__).with_name("messages.yaml")
 
+ROOMS = ("drivers", "ioc", "archiver", "rackioc", "sim")
 CONFIGURATION = "Configuration"
 _INSTRUMENT = "in the record `Error` of the instrument, at the client that put, and in the log"
-# Folder, or file -> the heading of its messages, and where they are met
+# What a fake answers to the driver is met by no person
+_WIRE = ("", "")
+# Folder, or file -> the heading of its messages, and where they are met; a driver has a heading of its own
 PLACES = {
-    "drivers/technix": ("Technix generators", _INSTRUMENT),
-    "drivers/se521.py": ("Center SE521 loggers", _INSTRUMENT),
-    "drivers/caen": ("CAEN crates", _INSTRUMENT),
+    "drivers/base.py": ("Records and instruments", _INSTRUMENT),
     "ioc": ("Records and instruments", _INSTRUMENT),
     "ioc/ca": ("Channel Access", "in the log, at clients, and from `rackioc run` when it starts"),
     "archiver/settings.py": (
@@ -47,19 +46,10 @@ PLACES = {
     "archiver/storage/url.py": (CONFIGURATION, ""),
     "archiver/history": ("History", "from `rackioc history` and `archiver.history`"),
     "archiver/times.py": ("History", ""),
+    "sim": ("Simulation", "from `rackioc sim`, and as the answer of `rackioc sim fault`"),
+    "rackioc/cli/simulation.py": ("Simulation", ""),
+    "sim/se521/usb_bus.py": _WIRE,
 }
-# Functions that log, print, answer or keep a sentence that they are called with
-_TAKERS = {"add", "answer", "append", "drop", "echo", "print", "_log", "_record_spool"}
-_LEVELS = {"info", "warning", "error", "exception"}
-# What ``%`` fills in
-_FILLED = re.compile(r"%[-.\d]*[sdgrf]")
-_UNKNOWN = "<...>"
-# A name that stands for what is filled in
-_NAME = re.compile(r"<[^<>]*>")
-# Errors of the language that the code raises with a sentence for the user
-_BUILTIN = {"ValueError", "OSError", "RuntimeError", "SystemExit"}
-# Errors whose text nobody is sent
-_SILENT = {"NotConvertible"} | {name for name in vars(builtins) if name not in _BUILTIN}
 
 
 @dataclass(frozen=True, order=True)
@@ -71,19 +61,20 @@ class Message:
 
 
 @cache
-def messages() -> list[Message]:
-    """Return all messages of the code, each once a place, in the order of the page."""
+def messages(root: Path = ROOT) -> list[Message]:
+    """Return all messages of the code, each once a place, in the order of the page: the instruments are first."""
     found = {
-        Message(CONFIGURATION if fault else _place(file), text)
-        for room in ("drivers", "ioc", "archiver", "rackioc")
-        for file in sorted((ROOT / room).rglob("*.py"))
-        for text, fault in _Reader(file).texts()
+        Message(CONFIGURATION if fault else _heading(file.relative_to(root), root), text)
+        for room in ROOMS
+        for file in sorted((root / room).rglob("*.py"))
+        for text, fault in Reader(file).texts()
     }
-    order = list(dict.fromkeys(heading for heading, _ in PLACES.values()))
-    return sorted(found, key=lambda each: (order.index(each.place), each.text.lower()))
+    ranks = {heading: rank for rank, heading in enumerate(dict.fromkeys(heading for heading, _ in PLACES.values()))}
+    met = (each for each in found if each.place)
+    return sorted(met, key=lambda each: (ranks.get(each.place, -1), each.place.lower(), each.text.lower()))
 
 
-def page(remedies: dict[str, dict[str, str]]) -> str:
+def page(remedies: dict[str, dict[str, str]], root: Path = ROOT) -> str:
     """Return the page; ``remedies``: message -> its ``cause`` and ``remedy``."""
     lines = [
         "# Messages",
@@ -93,10 +84,17 @@ def page(remedies: dict[str, dict[str, str]]) -> str:
     ]
     where = {heading: met for heading, met in reversed(PLACES.values()) if met}
     place = ""
-    for each in messages():
+    for each in messages(root):
         if each.place != place:
             place = each.place
-            lines += ["", f"## {place}", "", f"Met {where[place]}.", "", "| message | cause | what to do |"]
+            lines += [
+                "",
+                f"## {place}",
+                "",
+                f"Met {where.get(place, _INSTRUMENT)}.",
+                "",
+                "| message | cause | what to do |",
+            ]
             lines.append("| --- | --- | --- |")
         known = remedies.get(each.text, {})
         cells = [f"`{each.text}`", known.get("cause", ""), known.get("remedy", "")]
@@ -125,194 +123,15 @@ def superfluous(remedies: dict[str, dict[str, str]]) -> list[str]:
     return sorted(remedies.keys() - {each.text for each in messages()})
 
 
-def _place(file: Path) -> str:
-    path = file.relative_to(ROOT)
-    nearest = next(str(each) for each in (path, *path.parents) if str(each) in PLACES)
-    return PLACES[nearest][0]
-
-
-Function = ast.FunctionDef | ast.AsyncFunctionDef
-# Name of a variable, or of a function with () behind it -> what it is set to, or what it returns
-Names = dict[str, list[ast.expr]]
-
-
-class _Reader:
-    """The sentences of one file: what is raised, logged, printed, kept in a list, or reported as a fault."""
-
-    def __init__(self, file: Path) -> None:
-        self._tree = ast.parse(file.read_text(encoding="utf-8"))
-        self._functions = [each for each in ast.walk(self._tree) if isinstance(each, Function)]
-        constants = [each for each in self._tree.body if isinstance(each, ast.Assign)]
-        self._constants = _assigned(*constants)
-        self._inside = {f"{each.name}()": _assigned(each) for each in self._functions}
-        self._returned = {f"{each.name}()": _returned(each) for each in self._functions}
-
-    def texts(self) -> Iterator[tuple[str, bool]]:
-        """Yield the sentences, each as often as it stands there, and whether it is a fault of a configuration."""
-        for table in ast.walk(self._tree):
-            if isinstance(table, ast.Dict):
-                yield from ((text, False) for text in self._table(table))
-        inner = {nested for each in self._functions for nested in ast.walk(each) if nested is not each}
-        for function in self._functions:
-            names = self._constants | self._returned | _assigned(function)
-            for node in ast.walk(function) if function not in inner else ():
-                for sentence, fault in _said(node, function):
-                    texts = self._texts(sentence, names, node.args[1:] if isinstance(node, ast.Call) else ())
-                    yield from ((text.strip(), fault) for text in texts if _is_sentence(text))
-
-    def _table(self, table: ast.Dict) -> list[str]:
-        """Return the values of a dictionary if all of them are sentences."""
-        texts = [next(self._texts(value, self._constants)) for value in table.values]
-        return texts if len(texts) > 1 and all(map(_is_sentence, texts)) else []
-
-    def _texts(self, node: ast.expr, names: Names, arguments: Sequence[ast.expr] = ()) -> Iterator[str]:
-        """Yield the alternatives of the text that an expression makes; <...> for what is no text."""
-        match node:
-            case ast.Constant(value=str(text)):
-                yield _with_arguments(text, arguments)
-            case ast.JoinedStr(values=parts):
-                yield from map("".join, product(*(self._part(part, names) for part in parts)))
-            case ast.BinOp(left=left, op=ast.Add(), right=right):
-                yield from map("".join, product(self._part(left, names), self._part(right, names)))
-            case ast.IfExp(body=body, orelse=orelse):
-                yield from self._texts(body, names, arguments)
-                yield from self._texts(orelse, names, arguments)
-            case ast.Name(id=name) if name in names:
-                for value in names[name]:
-                    yield from self._texts(value, _without(names, name), arguments)
-            case ast.GeneratorExp(elt=element) | ast.ListComp(elt=element):
-                yield from self._texts(element, names)
-            case ast.Call(func=ast.Attribute(attr="get"), args=[_, default]):
-                yield _UNKNOWN
-                yield from self._texts(default, names)
-            case ast.Call(func=ast.Name(id=name), args=args) if f"{name}()" in names:
-                inside = _without(names, f"{name}()") | self._inside[f"{name}()"]
-                for value in (*names[f"{name}()"], *(each for each in args if isinstance(each, ast.ListComp))):
-                    yield from self._texts(value, inside)
-            case _:
-                yield _UNKNOWN
-
-    def _part(self, part: ast.expr, names: Names) -> list[str]:
-        """Return the alternatives of a part of a text; the longest stands for all if fewer than two are sentences."""
-        if isinstance(part, ast.Constant):
-            return [str(part.value)]
-        node = part.value if isinstance(part, ast.FormattedValue) else part
-        texts = [text for text in self._texts(node, names) if text] or [_UNKNOWN]
-        sentences = [text for text in texts if _is_sentence(text)]
-        others = [text for text in texts if not _is_sentence(text)]
-        if others and len(sentences) < 2:
-            longest = max(others, key=len)
-            has_words = re.search("[a-z]", _NAME.sub("", longest))
-            return [longest if has_words else re.sub(r"\S.*\S|^$", _name_of(node), longest)]
-        return [*sentences, *([_name_of(node)] if others else [])]
-
-
-def _said(node: ast.AST, function: Function) -> Iterator[tuple[ast.expr, bool]]:
-    """Yield the expressions at a place of the code that a person is to read; True for a fault of a configuration."""
-    match node:
-        case ast.Raise(exc=ast.Call(func=func, args=[sentence, *_])) if _last(func) not in _SILENT:
-            yield sentence, False
-        case ast.Call(func=ast.Attribute(attr=name, value=ast.Name(id="log") | ast.Attribute(attr="_log"))):
-            yield from ((each, False) for each in node.args[:1] if name in _LEVELS)
-        case ast.Call(func=ast.Attribute(attr="fault") | ast.Name(id="Fault"), args=[*_, sentence]):
-            yield sentence, True
-        case ast.Call(func=func, args=args) if _last(func) in _errors() | _TAKERS:
-            yield from ((each, False) for each in args)
-        case ast.Yield(value=ast.Tuple(elts=[_, sentence])) if _yields(function, "Fault"):
-            yield sentence, True
-        case ast.Yield(value=ast.JoinedStr() | ast.Constant() as sentence) if _yields(function, "Iterator[str]"):
-            yield sentence, False
-        case ast.Return(value=ast.List(elts=elements)):
-            yield from ((each, False) for each in elements)
-        case ast.Assign(targets=[ast.Subscript()], value=ast.JoinedStr() as sentence):
-            yield sentence, False
-
-
-def _last(func: ast.expr) -> str:
-    """Return the name of a function, without that of its module or object."""
-    return ast.unparse(func).rpartition(".")[2]
-
-
-@cache
-def _errors() -> set[str]:
-    """Return the names of all exceptions of the project, and of those of the language that it words."""
-    classes = [
-        node
-        for room in ("drivers", "ioc", "archiver", "rackioc", "sim")
-        for file in (ROOT / room).rglob("*.py")
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ClassDef)
-    ]
-    found = {name for name in vars(builtins) if name.endswith(("Error", "Exception"))} | _BUILTIN
-    while new := {each.name for each in classes if {ast.unparse(base) for base in each.bases} & found} - found:
-        found |= new
-    return found - _SILENT
-
-
-def _assigned(*scopes: ast.AST) -> Names:
-    found: Names = {}
-    for node in chain(*map(ast.walk, scopes)):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            found.setdefault(node.targets[0].id, []).append(node.value)
-    return found
-
-
-def _returned(function: Function) -> list[ast.expr]:
-    return [each.value for each in ast.walk(function) if isinstance(each, ast.Return) and each.value is not None]
-
-
-def _without(names: Names, name: str) -> Names:
-    """Return the names without one that is being followed: it may be made of itself."""
-    return {each: values for each, values in names.items() if each != name}
-
-
-def _yields(function: Function, kind: str) -> bool:
-    """Return True for generators of a kind of thing."""
-    return kind in ast.unparse(function.returns) if function.returns else False
-
-
-def _with_arguments(text: str, arguments: Sequence[ast.expr]) -> str:
-    """Return a text with the arguments' names in the place of ``%s`` and the like."""
-    if not arguments:
-        return text
-    names: list[str] = []
-    for argument in arguments:
-        if isinstance(argument, ast.Starred):
-            several = len(_FILLED.findall(text)) - len(arguments) + 1
-            names += [_name_of(argument.value)] * several
-        else:
-            names.append(_name_of(argument))
-    rest = iter(names)
-    return _FILLED.sub(lambda _: next(rest, "<...>"), text)
-
-
-def _name_of(node: ast.expr) -> str:
-    """Return a short name for what is filled in."""
-    match node:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            return f"<{name.strip('_')}>"
-        case ast.Call(func=ast.Name(id="len"), args=[inner]):
-            return f"<number of {_name_of(inner).strip('<>')}>"
-        case (
-            ast.BoolOp(values=[inner, *_])
-            | ast.Call(func=ast.Name(id="map"), args=[_, inner])
-            | ast.Call(func=ast.Attribute(value=inner), args=[ast.Constant(), *_])
-            | ast.Call(args=[inner, *_])
-            | ast.Call(func=ast.Attribute(value=inner))
-            | ast.Subscript(value=inner)
-            | ast.BinOp(left=inner)
-            | ast.GeneratorExp(generators=[ast.comprehension(iter=inner), *_])
-            | ast.ListComp(generators=[ast.comprehension(iter=inner), *_])
-        ):
-            return _name_of(inner)
-        case ast.Constant(value=str(text)):
-            return text
-    return _UNKNOWN
-
-
-def _is_sentence(text: str) -> bool:
-    """Return True for more than a word or a name."""
-    return len(re.findall(r"\b[a-zA-Z]{2,}\b", _NAME.sub("", text))) > 1
+def _heading(file: Path, root: Path) -> str:
+    """Return the heading for the messages of a file; that of a driver is the beginning of its docstring."""
+    nearest = next((str(each) for each in (file, *file.parents) if str(each) in PLACES), "")
+    if nearest:
+        return PLACES[nearest][0]
+    driver = root.joinpath(*file.parts[:2])
+    module = driver / "__init__.py" if driver.is_dir() else driver
+    words = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or driver.stem
+    return re.split(r"\s*[(,.:;\n]| on | over ", words)[0]
 
 
 def main() -> int:
