@@ -29,6 +29,7 @@ POINTS = (
     Point(name="text", rtyp=RecordType.stringout),
     Point(name="lsi", rtyp=RecordType.lsi),
     Point(name="wave", rtyp=RecordType.waveform, nelm=6, egu="V", prec=1),
+    Point(name="one", rtyp=RecordType.waveform, nelm=1, egu="V", prec=1),
 )
 
 
@@ -149,6 +150,10 @@ class Raw:
 
     def subscribe(self, sid: int, number: int = 1, mask: int = VALUE) -> None:
         self._socket.sendall(HEADER.pack(EVENT_ADD, 16, 6, 1, sid, number) + bytes(12) + struct.pack(">HH", mask, 0))
+
+    def read_notify(self, sid: int, dbr: int = 6) -> None:
+        """Ask for all values of a channel."""
+        self._socket.sendall(HEADER.pack(READ_NOTIFY, 0, dbr, 0, sid, 5))
 
     def clear(self, sid: int, cid: int = 1) -> None:
         self._socket.sendall(HEADER.pack(CLEAR, 0, 0, 0, sid, cid))

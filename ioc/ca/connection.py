@@ -63,7 +63,7 @@ class Connection(asyncio.BufferedProtocol):
         self.missed: dict[Framed, None] = {}
         self.blocked = False
         self._rest = b""
-        self._held = self._full = False
+        self._held = self._full = self._failed = False
         self._reading = True
 
     # ---- asyncio calls these ----
@@ -124,8 +124,13 @@ class Connection(asyncio.BufferedProtocol):
         """Send a subscriber the newest value, now or when it reads again."""
         if self.blocked:
             self.missed[update] = None
-        else:
+            return
+        try:
             self.out.append(update.frame())
+        except Exception:  # a fault of one value must not cost anybody the others
+            if not self._failed:
+                self._failed = True
+                log.exception("internal error in an update for client %s:%d; said once", *self.address)
 
     def hold(self, updates: bool) -> None:
         """Hold updates back (True), or send again the newest of those that were held back (False)."""
@@ -165,5 +170,6 @@ class Connection(asyncio.BufferedProtocol):
         self.blocked = blocked
         if not blocked:
             missed, self.missed = self.missed, {}
-            self.out += [update.frame() for update in missed]
+            for update in missed:
+                self.update(update)
             self.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Callable
 from typing import Protocol
@@ -20,6 +21,7 @@ from ioc.ca.message import (
     EVENT_CANCEL,
     EVENTS_OFF,
     EVENTS_ON,
+    GET_FAIL,
     HEADER,
     HOST_NAME,
     LARGE,
@@ -40,10 +42,14 @@ from ioc.ca.subscription import Channel, Subscription
 from ioc.ca.view import View
 from ioc.record import ALARM, LOG, PROPERTY, VALUE
 
+log = logging.getLogger("rackioc.server")
+
 # No client has reason to send more at once: nothing that can be set is large
 LARGEST_MESSAGE = 1 << 16
 # The events that a subscription can ask for (caeventmask.h): what else is set in its mask means nothing
 EVENTS = VALUE | LOG | ALARM | PROPERTY
+# Stands in an error message for a channel that is not known (rsrv, camessage.c)
+NO_CHANNEL = 0xFFFFFFFF
 # Bytes of an answer after which it is looked at whether the client takes its answers
 LARGE_ANSWER = 1 << 12
 
@@ -98,7 +104,15 @@ class Conversation:
                 raise BrokenProtocolError(f"message of {length} bytes, at most {LARGEST_MESSAGE} are allowed")
             if end - begin < length:
                 break
-            handle(self, data_type, count, first, second, data[begin : begin + length])
+            payload = data[begin : begin + length]
+            try:
+                handle(self, data_type, count, first, second, payload)
+            except BrokenProtocolError:
+                raise
+            except Exception as error:  # a fault of one message must not cost the client its other channels
+                log.exception("internal error in the answer to a request of client %s:%d", *self._connection.address)
+                request = header(command, len(payload), data_type, count, first, second)
+                self._send_error(GET_FAIL, f"internal error, {error}", self._cid(first), request)
             at = begin + length
             if out and len(out[-1]) > LARGE_ANSWER and self._connection.answers_wait():
                 break
@@ -209,6 +223,10 @@ class Conversation:
         text = reason.encode("latin-1", "replace") + b"\0"
         text += bytes(-len(text) % 8)
         self._send(header(ERROR, len(request) + len(text), 0, 0, cid, status), request, text)
+
+    def _cid(self, sid: int) -> int:
+        channel = self.channels.get(sid)
+        return NO_CHANNEL if channel is None else channel.cid
 
     def _channel(self, sid: int) -> Channel:
         channel = self.channels.get(sid)

@@ -78,7 +78,7 @@ class Server:
                         payload = pack(record.stat, record.sevr, seconds, nanoseconds, record.val)
                     connection.out.append(subscription.head + payload)
                 elif subscription.passes(mask):
-                    connection.out.append(subscription.frame())
+                    connection.update(subscription)
             if fields and record in fields and mask & (ALARM | PROPERTY):
                 self._post_fields(record, mask)
         self._flush()

@@ -110,8 +110,8 @@ class View:
 
     @property
     def scalar_double(self) -> bool:
-        """Return True for the value of an ai or ao."""
-        return self.native == dbr.DOUBLE and self.count == 1
+        """Return True for the value of an ai or ao; an array of one double is still an array."""
+        return self.native == dbr.DOUBLE and self.record.point.rtyp is not RecordType.waveform
 
     @property
     def writable(self) -> bool:
