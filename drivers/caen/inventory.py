@@ -78,7 +78,12 @@ class Inventory:
         return block or {}
 
     def check(self, session: Session) -> Iterator[Readings]:
-        """Look for every board that should be there, and for new ones. Raises LinkDown, NoReply."""
+        """Look for every board that should be there, and for new ones; ask again what was not answered.
+
+        Raises LinkDown, NoReply.
+        """
+        for section in self.sections.values():
+            section.metadata.ask_postponed()
         for slot in [*(slot for slot in self.sections if slot is not None), *self._empty_slots()]:
             yield self._check_slot(session, slot)
 

@@ -7,8 +7,9 @@ import gc
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -43,6 +44,7 @@ KEYS: dict[str, Any] = {
 }
 INVALID_READ = Reading(None, Severity.INVALID, Status.READ)
 INVALID_COMM = Reading(None, Severity.INVALID, Status.COMM)
+INVALID_UDF = Reading(None, Severity.INVALID, Status.UDF)
 
 
 class Clock:
@@ -1116,6 +1118,30 @@ def test_a_put_moves_the_limits_of_its_channel_with_the_next_scan(caen: Caen, cr
     assert readings["S02:C00:V0Set_RBV"] == 1500.0  # the crate dragged it down
     assert point(caen, "S02:C00:V0Set").drvh == 1500.0
     assert point(caen, "S02:C01:V0Set").drvh == 2500.0
+
+
+@pytest.mark.parametrize("error", [BadReply("noise"), NoReply("no reply"), LinkDown("session lost")])
+def test_a_current_whose_unit_was_asked_for_in_vain_is_invalid_until_it_is_known(
+    caen: Caen, rack: Rack, monkeypatch: pytest.MonkeyPatch, error: DeviceError
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    fine = scan(caen)["S04:C01:IMon"]
+    assert isinstance(fine, float)
+    rack.command("HV1 front 4 1 IMRange 1")
+    scan(caen, "settings")
+    with monkeypatch.context() as patch:
+        patch.setattr("drivers.caen.board.metadata.ask_parameter", fail)
+        for _ in range(3):
+            with suppress(NoReply, LinkDown):
+                scan(caen)
+    assert scan(caen)["S04:C01:IMon"] == INVALID_UDF
+    assert isinstance(scan(caen)["S04:C00:IMon"], float)
+    scan(caen, "settings")
+    scan(caen)
+    assert scan(caen)["S04:C01:IMon"] == pytest.approx(1000 * fine, rel=0.1)
+    assert point(caen, "S04:C01:IMon").egu == "nA"
 
 
 def test_a_setting_changed_at_the_front_moves_units_too(caen: Caen, rack: Rack) -> None:

@@ -19,6 +19,7 @@ class ParameterMetadata:
     assumed       labels of parameters about which the crate was not asked yet, in the order of the questions:
                   currents first, whose unit may differ from channel to channel
     unit_unknown  labels of the currents that are assumed, or whose channel may have got another range
+    postponed     labels of parameters about which the crate was asked in vain, to be asked again
     """
 
     def __init__(self, table: PointTable, assumed: Iterable[str]) -> None:
@@ -27,6 +28,8 @@ class ParameterMetadata:
         self.stale: dict[str, None] = {}
         self.assumed = dict.fromkeys(sorted(variables, key=self._order))
         self.unit_unknown = {label for label in self.assumed if _is_current(table.variable(label))}
+        self.postponed: dict[str, None] = {}
+        self._failed: set[str] = set()
 
     def _order(self, label: str) -> tuple[bool, bool]:
         variable = self._table.variable(label)
@@ -44,16 +47,34 @@ class ParameterMetadata:
             self.unit_unknown.update(item.label for item in volatile if _is_current(item))
         self.stale |= dict.fromkeys(item.label for item in volatile)
 
-    def start_refresh(self) -> Variable:
-        """Return the parameter to ask about next. What was assumed is asked about once."""
+    def next_question(self) -> Variable:
+        """Return the parameter to ask about next."""
         label = min(self.stale, key=self._order) if self.stale else next(iter(self.assumed))
-        self.assumed.pop(label, None)
-        self.unit_unknown.discard(label)
         return self._table.variable(label)
 
-    def end_refresh(self, variable: Variable) -> None:
-        """Mark a parameter as asked about."""
-        self.stale.pop(variable.label, None)
+    def answered(self, variable: Variable) -> None:
+        """Mark a parameter's unit and limits as known."""
+        for labels in (self.stale, self.assumed):
+            labels.pop(variable.label, None)
+        self.unit_unknown.discard(variable.label)
+        self._failed.discard(variable.label)
+
+    def postpone(self, variable: Variable) -> bool:
+        """Put off a question without an answer, so that it does not hold up the others; its unit stays unknown.
+
+        Return True for the first time since the crate answered it.
+        """
+        for labels in (self.stale, self.assumed):
+            labels.pop(variable.label, None)
+        self.postponed[variable.label] = None
+        first = variable.label not in self._failed
+        self._failed.add(variable.label)
+        return first
+
+    def ask_postponed(self) -> None:
+        """Put the questions that were put off among the next ones."""
+        self.stale |= self.postponed
+        self.postponed.clear()
 
     def read(self, session: Session, variable: Variable) -> Variable:
         """Ask the crate for a parameter's unit and limits; return the parameter as it is now. Raises DeviceError."""

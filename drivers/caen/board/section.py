@@ -59,6 +59,7 @@ class Section:
         self.present = True
         self.batches: tuple[ReadBatch, ...] = tuple(batches(each for each in self.table.variables() if each.readable))
         self._alarms.reset()
+        self.metadata.ask_postponed()
 
     def mark_gone(self, error: DeviceError) -> None:
         """Mark the board as not there any more."""
@@ -101,17 +102,20 @@ class Section:
 
         Raises LinkDown, NoReply.
         """
-        variable = self.metadata.start_refresh()
-        readings: Readings = {}
+        variable = self.metadata.next_question()
         try:
             now = self.metadata.read(session, variable)
-            readings = self._fetch(session, [now]) if now.writable and now.readable else {}
+            self.metadata.answered(variable)
+            return self._fetch(session, [now]) if now.writable and now.readable else {}
         except BoardGone as error:
             self.mark_gone(error)
         except BadReply as error:
-            log.warning("%s", error)
-        self.metadata.end_refresh(variable)
-        return readings
+            if self.metadata.postpone(variable):
+                log.warning("%s", error)
+        except DeviceError:
+            self.metadata.postpone(variable)
+            raise
+        return {}
 
     def _read_some(self, session: Session, batch: ReadBatch, labels: Sequence[str]) -> Iterator[Readings]:
         """Read in one call; when that fails one by one, so that only the bad ones are INVALID."""
