@@ -14,8 +14,9 @@ from bench.rig.load import Load, LoadKind
 from bench.rig.servers import Peer, serve
 from bench.rig.table import Column, Figures
 
-FIRST_VALUE = 10.0  # s
-ANSWER = 30.0  # s
+# Seconds for the first value of a record, and for the answer to a put
+FIRST_VALUE = 10.0
+ANSWER = 30.0
 # Puts that are not counted
 WARM_UP = 50
 COLUMNS = (

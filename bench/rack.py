@@ -28,14 +28,16 @@ COMMAND = ("sim", "demo", "--large")
 PREFIX = "LARGE:"
 SCREENS = 2
 ON_A_SCREEN = (":VMon", ":IMon", ":Status")
-START = 60.0  # s
+# Seconds for the rack to serve all
+START = 60.0
 # Seconds without a new PV after which the rack counts as complete: boards come one by one
 SETTLED = 15.0
 # Seconds between the screens' first values and the measurement
 SETTLE = 5.0
 # Seconds between two looks at the generator's silence
 LOOK = 0.05
-WATCHDOG = 5.0  # s
+# Seconds of the generator's watchdog
+WATCHDOG = 5.0
 COLUMNS = (
     Column("records", "PVs", 0),
     Column("shown", "PVs on a screen", 0),

@@ -17,8 +17,9 @@ from bench.rig.table import Column, Figures
 from bench.rig.updates import Updates
 
 RATE = 10.0
-FIRST_VALUES = 30.0  # s
-SETTLE = 2.0  # s
+# Seconds for the first values of all records, and before the measurement begins
+FIRST_VALUES = 30.0
+SETTLE = 2.0
 # Seconds in which the stopped client has to get what is new
 AFTERWARDS = 5.0
 # Seconds between two looks at the server's memory

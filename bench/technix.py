@@ -21,8 +21,9 @@ from sim.technix.generator import Generator
 
 # Seconds: the shortest that a configuration may ask for, and shorter than a cycle on the line
 PERIOD = 0.02
-START = 30.0  # s
-SETTLE = 1.0  # s
+# Seconds for the IOC to connect, and before the measurement begins
+START = 30.0
+SETTLE = 1.0
 COLUMNS = (
     Column("cycles", "cycles/s", 2),
     Column("limit", "limit of the line, cycles/s", 2),

@@ -25,6 +25,7 @@ _DEVICE = re.compile(r'device\((\w+),\s*\w+,\s*\w+,\s*"([^"]*)"\)')
 # What every record type has besides its fields (dbPutAttribute)
 _ATTRIBUTES = {"RTYP": "", "VERS": "none specified"}
 
+# Types of fields that hold a link: texts for a client
 LINKS = frozenset({"INLINK", "OUTLINK", "FWDLINK"})
 
 

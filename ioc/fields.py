@@ -15,6 +15,7 @@ from typing import Any
 from drivers.base import Point, RecordType, Severity, Value
 from ioc.numbers import number_of
 
+# Words of base's menuAlarmSevr, and what begins the names of a state's fields (ZRST, ZRSV, ONST, ...)
 MENU_SEVERITY = tuple(severity.name for severity in Severity)
 STATE_WORDS = ("ZR", "ON", "TW", "TH", "FR", "FV", "SX", "SV", "EI", "NI", "TE", "EL", "TV", "TT", "FT", "FF")
 
@@ -113,6 +114,7 @@ class Field:
         return float(value)
 
 
+# Name of a field -> what it is
 FIELDS: Mapping[str, Field] = {
     "DESC": Field("desc", Kind.TEXT, _ALL, size=40, live=True),
     "EGU": Field("egu", Kind.TEXT, _RANGED, size=15),

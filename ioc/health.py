@@ -5,6 +5,7 @@ from __future__ import annotations
 from drivers.base import Point, Readings, RecordType, Severity
 from ioc.port import Link
 
+# Names of the points
 CONN = "Conn"
 ERROR = "Error"
 ERROR_COUNT = "ErrorCount"

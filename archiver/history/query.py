@@ -16,6 +16,7 @@ from archiver.storage.database import open_reader
 from archiver.storage.store import Bin, Reader, StoreError
 from archiver.times import parse_time, to_ns
 
+# The latest time that 64 bits hold, in ns since 1970 UTC
 END_OF_TIME_NS = 2**63 - 1
 _UNKNOWN = (Dated(0, Metadata()),)
 

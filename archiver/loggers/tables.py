@@ -13,7 +13,8 @@ from archiver.storage.database import connect
 from archiver.storage.store import StoreError
 from archiver.storage.url import url_of
 
-_NUMBER = Float(53)  # MySQL's plain FLOAT has seven digits
+# A double: MySQL's plain FLOAT has seven digits
+_NUMBER = Float(53)
 _TYPES: dict[str, TypeEngine[Any]] = {
     "timestamp": DateTime(),
     "port_id": Integer(),

@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError
 
 from archiver.storage.store import StoreError
 
+# What stands in every sentence about a URL
 ALLOWED = "allowed: sqlite:///FILE or mysql+pymysql://USER:PASSWORD@HOST[,HOST2]/NAME"
 _HOSTS = re.compile(r"(?P<before>\w+\+?\w*://(?:[^/@]*@)?)(?P<hosts>[^/?]+,[^/?]+)(?P<after>[/?].*)?")
 

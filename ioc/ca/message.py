@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ioc.ca import dbr
 from ioc.ca.view import View
 
+# The minor version of the protocol (CA_MINOR_PROTOCOL_REVISION), a message's header, and what follows a long one
 PROTOCOL_VERSION = 13
 HEADER = struct.Struct(">HHHHII")
 LARGE = struct.Struct(">II")
