@@ -94,7 +94,7 @@ class Field:
             return Severity[str(value)]
         try:
             number = number_of(value)
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):  # a list in a site file; a number beyond all doubles
             raise ValueError(f"{value!r} is not {_WANTED[self.kind]}") from None
         if self.kind is Kind.NUMBER:
             return None if math.isnan(number) and self.attribute in _LIMITS else number

@@ -41,7 +41,7 @@ def load(path: Path) -> tuple[Kept, list[Fault]]:
                 continue
             try:
                 kept.setdefault(str(name), {})[field] = None if value is None else FIELDS[field].convert(value)
-            except (ValueError, TypeError, OverflowError) as error:
+            except ValueError as error:
                 file.fault((name, field), f"{error}; correct or remove the line")
     if file.data is not None and not isinstance(file.data, dict):
         file.fault((), "must be a mapping of PV names to fields; remove the file to do without it")

@@ -61,7 +61,7 @@ def test_a_limit_acts_at_once_and_after_a_restart(tmp_path: Path) -> None:
         ("T:PS:Mon: {HIHI: high}", "rack.site.yaml:1: T:PS:Mon.HIHI: 'high' is not a number; correct or remove"),
         ("T:PS:Set: {DRVH: 5000}", "is not a field that clients may set; remove the line"),
         ("T:PS:Set: {VAL: 5000}", "is not a field that clients may set; remove the line"),
-        ("T:PS:Mon: {HIHI: [1]}", "rack.site.yaml:1: T:PS:Mon.HIHI: "),
+        ("T:PS:Mon: {HIHI: [1]}", "rack.site.yaml:1: T:PS:Mon.HIHI: [1] is not a number; correct or remove"),
         (f"T:PS:Mon: {{HIHI: {10**400}}}", "rack.site.yaml:1: T:PS:Mon.HIHI: "),
         ("[1, 2]", "must be a mapping"),
         ("{", "not YAML"),
