@@ -114,6 +114,16 @@ def search(small_ioc: SmallIoc, name: str, sequence: int = 7) -> bytes | None:
             return None
 
 
+def receive_exactly(connection: socket.socket, size: int) -> bytes:
+    """So many bytes, however they come."""
+    data = b""
+    while len(data) < size:
+        chunk = connection.recv(size - len(data))
+        assert chunk, "the server closed the connection"
+        data += chunk
+    return data
+
+
 class Raw:
     """A client that speaks bytes."""
 
@@ -201,13 +211,5 @@ class Raw:
         self._socket.sendall(b"\xff" * 64)
 
     def message(self) -> tuple[int, bytes, int, int, int, int]:
-        command, size, dtype, count, one, two = HEADER.unpack(self._exactly(16))
-        return command, self._exactly(size), dtype, count, one, two
-
-    def _exactly(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            chunk = self._socket.recv(size - len(data))
-            assert chunk, "the server closed the connection"
-            data += chunk
-        return data
+        command, size, dtype, count, one, two = HEADER.unpack(receive_exactly(self._socket, 16))
+        return command, receive_exactly(self._socket, size), dtype, count, one, two

@@ -18,6 +18,7 @@ import pytest
 from ioc.ca.message import CREATE_CHAN, HEADER, NORMAL, PUT_FAIL, VERSION, WRITE_NOTIFY
 from sim.technix.generator import WATCHDOG
 from tests.client import Client
+from tests.small_ioc import receive_exactly
 from tests.system.conftest import GENERATOR, Ioc, Racks
 
 pytestmark = pytest.mark.alone
@@ -93,17 +94,9 @@ class Putter:
             self.answers[number] = status
 
     def _message(self) -> tuple[int, int, int]:
-        command, size, _, _, first, second = HEADER.unpack(self._exactly(HEADER.size))
-        self._exactly(size)
+        command, size, _, _, first, second = HEADER.unpack(receive_exactly(self._socket, HEADER.size))
+        receive_exactly(self._socket, size)
         return command, first, second
-
-    def _exactly(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            chunk = self._socket.recv(size - len(data))
-            assert chunk, "the server closed the connection"
-            data += chunk
-        return data
 
 
 class Transcript:

@@ -109,6 +109,7 @@ def test_a_filter_that_is_wrong_is_a_name_that_nobody_has(small_ioc: SmallIoc, n
     assert search(small_ioc, small_ioc.prefix + name) is None
 
 
+@pytest.mark.alone
 def test_a_client_that_does_not_read_gets_the_newest_of_a_filtered_name(small_ioc: SmallIoc) -> None:
     small_ioc.read("ai", 0.0)
     with Raw(small_ioc, receive_buffer=4096) as raw:

@@ -256,6 +256,7 @@ def test_more_subscriptions_than_caprotos_queue_are_served(small_ioc: SmallIoc) 
         assert {struct.unpack_from(">d", raw.update())[0] for _ in range(12_000)} == {1.0}
 
 
+@pytest.mark.alone
 def test_a_client_that_does_not_read_misses_the_old_gets_the_newest_and_holds_up_nobody(
     small_ioc: SmallIoc, ca: Client
 ) -> None:
