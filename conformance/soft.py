@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from conformance.areas import POINTS
 from conformance.points import BANK, GROUP, INSTRUMENT, PREFIX
-from drivers.base import Array, Driver, Point, Reading, Readings, RecordType, Value
+from drivers.base import Array, Driver, Point, Reading, Readings, RecordType, Step, Value
 from ioc.ca.server import Server
 from ioc.instrument import Instrument
 from ioc.site import Site
@@ -26,24 +26,25 @@ class SoftDriver(Driver):
         self.points = tuple(points)
         self._values: dict[str, Value | Array | Reading] = {}
 
-    def connect(self) -> None:
+    def connect(self) -> Readings:
         """Do nothing: there is nothing to connect to."""
+        return {}
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
 
-    def read(self, group: str) -> Iterator[Readings]:
+    def read(self, group: str) -> Iterator[Step]:
         """Yield what is known of a group."""
         names = {point.name for point in self.points if point.group == group}
         yield {name: value for name, value in self._values.items() if name in names}
 
-    def write(self, point: Point, value: Value) -> Readings:
+    def write(self, point: Point, value: Value) -> Iterator[Step]:
         """Store the value, and what it makes the instrument report."""
         readings: dict[str, Value | Array | Reading] = {point.name: value}
         if isinstance(point.addr, Point):
             readings[point.addr.name] = self._driven(point.addr, value)
         self._values |= readings
-        return readings
+        yield readings
 
     def _driven(self, point: Point, value: Value) -> Value | Array:
         if point.rtyp is RecordType.waveform:

@@ -108,6 +108,8 @@ class Point:
     follows   for a setting: the name of its readback point, whose value it has after connect and on change
     egu       unit, 15 characters at most, ASCII; prec: digits after the point
     states    words of a bi/bo/mbbi/mbbo, 25 characters and 16 words at most; severities: one for each word
+    safe      for a switch: the value that makes things safe (HV off). Its put is never refused for the state of the
+              line: it goes first, and is kept and repeated until the instrument shows it or another value is put
     drvl/drvh a put outside is refused (None: no limit); lopr/hopr: display range
     moving    True for limits that move with other settings: the driver checks a put against those of that moment
     nelm      elements of a waveform; ftvl: their type. Its value is a tuple of at most nelm elements
@@ -124,6 +126,7 @@ class Point:
     prec: int = 0
     states: tuple[str, ...] = ()
     severities: tuple[Severity, ...] = ()
+    safe: int | None = None
     lopr: float | None = None
     hopr: float | None = None
     drvl: float | None = None
@@ -163,6 +166,17 @@ class Reading:
 
 
 Readings = Mapping[str, Value | Array | Reading]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A pause in a scan or a put: the port does other things, and goes on after ``seconds`` at the earliest."""
+
+    seconds: float = 0.0
+
+
+# What a scan or a put yields: what was read, or a pause
+Step = Readings | Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +247,7 @@ class Driver(ABC):
     discovers True when ``points`` are known only after ``connect``; name_size: the longest name they may then have
     longest_period  the instrument needs a question at least this often (seconds), or None
     longest_retry   the longest pause between two tries to connect (seconds)
+    longest_call    seconds that one step of ``read`` or ``write`` may take before it counts as hanging
     example   a point to read and one to put, for the first steps of a user; None: the driver suggests nothing
     tables    the tables of the configuration's ``archive:`` section that such an instrument can fill
     """
@@ -244,6 +259,7 @@ class Driver(ABC):
     name_size: ClassVar[int] = 0
     longest_period: ClassVar[float | None] = None
     longest_retry: ClassVar[float] = 5.0
+    longest_call: ClassVar[float] = 2.0
     example: Example | None = None
     tables: ClassVar[frozenset[str]] = frozenset()
 
@@ -253,22 +269,29 @@ class Driver(ABC):
         return False
 
     @abstractmethod
-    def connect(self) -> None:
-        """Open the connection and ask the instrument who it is. Writes nothing to it. Raises DeviceError."""
+    def connect(self) -> Readings:
+        """Open the connection and ask the instrument who it is; return what was read on the way.
 
-    @abstractmethod
-    def read(self, group: str) -> Iterator[Readings]:
-        """Read a scan group: yield a block of readings for each transaction, together all points of the group.
-
-        A block may be empty, or hold readings of other groups that became known on the way.
-        Between two blocks the port may call ``write``. A block that cannot be read is either yielded as INVALID
-        readings (the rest goes on) or raised as a DeviceError (the rest of the group becomes INVALID).
+        Writes nothing to it. Raises DeviceError.
         """
 
     @abstractmethod
-    def write(self, point: Point, value: Value) -> Readings:
-        """Carry out a put and return what the instrument says afterwards (the readback and all that it touched).
+    def read(self, group: str) -> Iterator[Step]:
+        """Read a scan group: yield a block of readings for each transaction, together all points of the group.
 
+        A block may hold readings of other groups that became known on the way. An empty one says that the instrument
+        answered, though with no reading; a ``Wait`` says nothing about it. Between two steps the port may call
+        ``write``, and read another group. A block that cannot be read is either yielded as INVALID readings (the rest
+        goes on) or raised as a DeviceError (the rest of the group becomes INVALID).
+        """
+
+    @abstractmethod
+    def write(self, point: Point, value: Value) -> Iterator[Step]:
+        """Carry out a put: yield all that the instrument says meanwhile (the readback and all that the put touched).
+
+        The put is done when this ends. Each block is published at once, also that of a put which then fails. Where
+        it can wait, as for the instrument to show the put, it yields a ``Wait``: then the port may read, and carry
+        out puts to other points; a put to the same point only if it makes things safe.
         Raises Refused with the reason when the put was not carried out, any other DeviceError when that is not known.
         """
 
@@ -276,13 +299,21 @@ class Driver(ABC):
     def close(self) -> None:
         """Close the connection; may be called at any time and more than once. Never raises, never writes a value."""
 
-    def urgent(self, point: Point, value: Value) -> bool:
-        """Return True for a put that makes things safe (HV off): it overtakes all other puts that wait.
+    def write_blind(self, point: Point, value: Value) -> None:
+        """Send a put that makes things safe while there is no connection: open what it needs, expect no answer.
+
+        Called before each try to connect, as long as such a put waits. Raises DeviceError when it cannot be sent,
+        as here: most instruments take nothing before they are connected.
+        """
+        raise LinkDown(f"{point.name}: cannot be sent without a connection")
+
+    def energizes(self, point: Point, value: Value) -> bool:
+        """Return True for a put that lets high voltage out: where its outcome is not known, the safe value follows.
 
         This and ``undoes`` do no I/O: they are called from another thread than the rest.
         """
-        return False
+        return point.safe is not None and value != point.safe
 
-    def undoes(self, urgent: Point, waiting: Point) -> bool:
-        """Return True if a put that waits must not be carried out after an urgent one that overtook it."""
-        return urgent.name == waiting.name
+    def undoes(self, safe: Point, waiting: Point) -> bool:
+        """Return True if a put that waits must not be carried out after one that makes things safe overtook it."""
+        return safe.name == waiting.name

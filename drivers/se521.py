@@ -40,6 +40,7 @@ from drivers.base import (
     Refused,
     Severity,
     Status,
+    Step,
     Value,
 )
 
@@ -262,7 +263,7 @@ class SE521(Driver):
         # The last readings of each channel, None for an open one
         self._windows: list[deque[float | None]] = [deque(maxlen=config.mean) for _ in range(CHANNELS)]
 
-    def connect(self) -> None:
+    def connect(self) -> Readings:
         """Find the instrument, claim it and ask for its model. Raises DeviceError."""
         self.close()
         device = find(self._config)
@@ -279,6 +280,7 @@ class SE521(Driver):
             raise
         for window in self._windows:
             window.clear()
+        return {"Model": self._model, "Serial": self._serial}
 
     def close(self) -> None:
         """Release the instrument to the kernel's driver."""
@@ -286,7 +288,7 @@ class SE521(Driver):
         if link is not None:
             link.close()
 
-    def read(self, group: str) -> Iterator[Readings]:
+    def read(self, group: str) -> Iterator[Step]:
         """Read the four channels and all that comes with them, in one block; temperatures in degrees C."""
         if self._link is None:
             raise LinkDown("SE521 is not connected")
@@ -298,7 +300,7 @@ class SE521(Driver):
             readings |= self._channel(index, bool(flags & (8 >> index)), tenths)
         yield readings
 
-    def write(self, point: Point, value: Value) -> Readings:
+    def write(self, point: Point, value: Value) -> Iterator[Step]:
         """Raise Refused: there is nothing to set."""
         raise Refused(f"{point.name} cannot be set")
 

@@ -24,7 +24,7 @@ POINTS = (
     Point(name=ERROR, rtyp=RecordType.lsi, desc="last error, whole text: .VAL$"),
     Point(name=ERROR_COUNT, rtyp=RecordType.longin, desc="errors since the start", egu="errors"),
     Point(name=RETRY, rtyp=RecordType.bo, desc="put 1: connect (again) now", states=("Idle", "Connect")),
-    Point(name=SCAN_TIME, rtyp=RecordType.ai, desc="duration of the last scan", egu="ms", prec=1),
+    Point(name=SCAN_TIME, rtyp=RecordType.ai, desc="duration of a scan, the last or present", egu="ms", prec=1),
     Point(name=OVERRUNS, rtyp=RecordType.longin, desc="scans missed since the start", egu="scans"),
 )
 
@@ -32,3 +32,19 @@ POINTS = (
 def values(link: Link, error: str, errors: int) -> Readings:
     """Return the health records before anything happened."""
     return {CONN: int(link), ERROR: error, ERROR_COUNT: errors, RETRY: 0, SCAN_TIME: 0.0, OVERRUNS: 0}
+
+
+def pending(point: Point) -> Point:
+    """Return the point that shows whether a put which makes ``point`` safe is pending ("HV:OffPending").
+
+    It is pending from the put until the instrument shows it, or another value was put.
+    """
+    assert point.safe is not None
+    word = point.states[point.safe]
+    return Point(
+        name=f"{point.name}:{''.join(filter(str.isalnum, word))}Pending",
+        rtyp=RecordType.bi,
+        desc=f"{word} was put, the instrument lacks it"[:40],
+        states=("No", "Yes"),
+        severities=(Severity.NO_ALARM, Severity.MAJOR),
+    )

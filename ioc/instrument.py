@@ -1,7 +1,7 @@
 """An instrument in the IOC: its driver, its port, its records. The path of a reading and of a put are written here.
 
 reading: port -> block -> ``process_block`` -> what changed, with its masks -> ``Publisher.post``, once a block
-put:     client -> ``Record.check_put`` -> port, ahead of the scans -> what the instrument says -> records -> done
+put:     client -> ``Record.check_put`` -> port, ahead of the scans -> what the instrument says is a reading -> done
 field:   client -> ``Field.convert`` -> the record checks its alarms -> stored in the site file; nothing is commanded
 """
 
@@ -36,9 +36,13 @@ from ioc.port import Link, Port
 from ioc.putcheck import STRING_SIZE
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Changes, Record, process_block
 from ioc.site import NAME_SIZE, Site
+from ioc.watch import Ages, scan_reading
 
 # Records whose limits are 32-bit integers
 _WHOLE = {RecordType.longin, RecordType.longout}
+
+# Seconds between two looks at the age of the values, and whether the instrument answers
+_WATCH_PERIOD = 0.1
 
 # base's menu of scan rates (menuScan)
 _PASSIVE, _IO_INTR = 0, 2
@@ -80,8 +84,12 @@ class Instrument:
         self._blocks = Blocks()
         self._periods: Mapping[str, float] = driver.scan
         self._errors = 0
-        self._up = False
+        self._link = Link.Connecting
         self._hang: DeviceError | None = None
+        self._silent = False
+        self._ages = Ages()
+        self._scans_shown: Readings = {}
+        self._groups: dict[str, str] = {}
         for point in health.POINTS:
             self._add_record(point)
         self.points(driver.points)
@@ -94,12 +102,12 @@ class Instrument:
         self._show_health(health.values(Link.Connecting, "", self._errors))
         self._port = Port(self.name, self._driver, self, self._periods)
         self._port.start()
-        self._stall_watch = asyncio.create_task(self._watch(self._port))
+        self._watching = asyncio.create_task(self._watch(self._port))
 
     async def close(self) -> None:
         """Close the connection after the transaction in progress; nothing is written."""
         if self._port is not None:
-            self._stall_watch.cancel()
+            self._watching.cancel()
             await self._port.close()
 
     # ---- the way of a put ----
@@ -107,7 +115,7 @@ class Instrument:
     async def put(self, record: Record, value: Value | Array) -> None:
         """Carry out a client's put; return when the instrument took it and it was read back. Raises the DeviceError.
 
-        A put that fails leaves the record's value and alarm as they were, and posts the value again.
+        A put that was not sent leaves the record's value and alarm as they were, and posts the value again.
         """
         try:
             self._check_open(record)
@@ -118,17 +126,18 @@ class Instrument:
                 if checked:
                     await self._port.retry()
                 return
-            if self._hang is not None:
+            if self._hang is not None and checked != record.point.safe:
                 raise self._hang
-            before = record.time
-            readings = await self._port.write(record.point, checked)
+            await self._port.write(record.point, checked, self._changes(record.point, checked))
         except DeviceError as error:
             self._report(error)
             self._publisher.post([(record, VALUE | LOG)])
             raise
-        taken = _reading(readings.get(record.point.name, readings.get(record.point.follows or "", checked)))
-        if record.time == before or record.val != taken.value:  # else the readings have brought it
-            self._process([(record, taken)], time.time())
+
+    def _changes(self, point: Point, value: Value) -> bool:
+        """Return False if the instrument is known to have a value already."""
+        readback = self.records.get(point.follows or "")
+        return readback is None or readback.sevr is Severity.INVALID or bool(readback.val != value)
 
     def set_field(self, record: Record, name: str, value: Value) -> Awaitable[None] | None:
         """Carry out a client's put to a field: how the record checks and shows its value, or PROC, which reads it."""
@@ -202,17 +211,8 @@ class Instrument:
 
     def readings(self, readings: Readings, moment: float) -> None:
         """Process a block of readings that came from the instrument at ``moment`` (seconds since 1970 UTC)."""
-        found = self._blocks.find(self.records, readings)
-        if found is not None:
-            block, values = found
-            self._publisher.post_block(block, block.process(values, moment))
-            self._publisher.post(self._follow(readings, moment))
-            return
-        missing: list[str] = []
-        changed = process_block(self.records, readings, moment, missing)
-        self._publisher.post(chain(changed, self._follow(readings, moment)))
-        for name in missing:
-            self._log_missing(name)
+        self._ages.read(readings, time.monotonic())
+        self._publish(readings, moment)
 
     def failed(self, group: str, read: frozenset[str], error: DeviceError) -> None:
         """Make INVALID what a scan that failed did not read."""
@@ -224,15 +224,29 @@ class Instrument:
         if error is not None:
             self._invalidate(self._points, error)
             self._report(error)
-        self._show_health({health.CONN: int(state)})
-        self._up = state is Link.Up
+        self._link, self._silent = state, False
+        self._show_link()
         self._reset_commands()
 
-    def scanned(self, group: str, duration: float, overruns: int) -> None:
-        """Show what a scan took, in seconds, and the scans that were missed."""
-        if group == next(iter(self._driver.scan)):
-            self._show_health({health.SCAN_TIME: 1e3 * duration})
-        self._show_health({health.OVERRUNS: overruns})
+    def scanned(self, group: str) -> None:
+        """Show how long a scan took, and the scans that were missed."""
+        if self._port is not None:
+            self._show_scans(self._port, time.monotonic())
+
+    def done(self, point: Point, value: Value, readings: Readings) -> None:
+        """Show in a setting what the instrument took, also if its readback is the one of before."""
+        record = self.records.get(point.name)
+        if record is not None and point.name not in readings:
+            self._process([(record, _reading(readings.get(point.follows or "", value)))], time.time())
+
+    def unknown(self, point: Point, error: DeviceError) -> None:
+        """Make a setting INVALID of which it is not known what a failed put made of it, until it is read."""
+        self._invalidate([name for name in (point.follows, point.name) if name and not point.command], error)
+
+    def pending(self, point: Point) -> None:
+        """Show whether a put that makes a point safe is pending."""
+        if self._port is not None:
+            self._show_health({health.pending(point).name: int(self._port.is_pending(point))})
 
     def points(self, points: tuple[Point, ...]) -> None:
         """Use other points: new ones get records, the records of those that went become INVALID."""
@@ -240,9 +254,13 @@ class Instrument:
         before, self._points = self._points, {point.name: point for point in points}
         gone = before.keys() - self._points.keys()
         self._settings = {point.follows: point.name for point in points if point.follows}
+        self._groups = {point.name: point.group for point in points if point.group}
         for point in points:
             if before.get(point.name) != point:
                 self._add_record(point)
+                if point.safe is not None:
+                    self._add_record(health.pending(point))
+                    self.pending(point)
         self._reset_commands()
         for name in gone:
             self._readbacks.pop(name, None)
@@ -297,14 +315,30 @@ class Instrument:
             if record is not None and (mask := record.process(reading, moment)):
                 yield record, mask
 
+    def _publish(self, readings: Readings, moment: float) -> None:
+        found = self._blocks.find(self.records, readings)
+        if found is not None:
+            block, values = found
+            self._publisher.post_block(block, block.process(values, moment))
+            self._publisher.post(self._follow(readings, moment))
+            return
+        missing: list[str] = []
+        changed = process_block(self.records, readings, moment, missing)
+        self._publisher.post(chain(changed, self._follow(readings, moment)))
+        for name in missing:
+            self._log_missing(name)
+
     def _invalidate(self, names: Iterable[str], error: DeviceError) -> None:
         bad = Reading(None, Severity.INVALID, error.status, message=str(error)[:STRING_SIZE])
-        self.readings({name: bad for name in names if name in self.records}, time.time())
+        readings = {name: bad for name in names if name in self.records}
+        self._ages.discard(readings)
+        self._publish(readings, time.time())
 
     def _reset_commands(self) -> None:
         """Set commands, which nothing reads, to 0 while the instrument is there."""
         now = time.time()
-        commands = [self.records.get(point.name) for point in self._points.values() if self._up and point.command]
+        up = self._link is Link.Up
+        commands = [self.records.get(point.name) for point in self._points.values() if up and point.command]
         self._process([(each, Reading(0)) for each in commands if each and each.sevr is Severity.INVALID], now)
 
     def _report(self, error: DeviceError) -> None:
@@ -314,28 +348,81 @@ class Instrument:
     def _show_health(self, values: Readings) -> None:
         self._process([(self.records[name], _reading(value)) for name, value in values.items()], time.time())
 
+    def _show_link(self) -> None:
+        broken = self._link is Link.Up and (self._silent or self._hang is not None)
+        self._show_health({health.CONN: int(Link.Down if broken else self._link)})
+
+    # ---- what is judged by the clock ----
+
     async def _watch(self, port: Port) -> None:
+        """Look whether values have become too old to be true, and why, by a clock that no scan can hold up."""
+        while True:
+            await asyncio.sleep(_WATCH_PERIOD)
+            now = time.monotonic()
+            self._watch_hang(port, now)
+            if self._link is Link.Up:
+                self._watch_silence(port, now)
+                self._watch_ages(port, now)
+                self._show_scans(port, now)
+
+    def _watch_hang(self, port: Port, now: float) -> None:
         """Make everything INVALID while a call hangs inside a vendor's library: old values must not stand as true.
 
         Puts must not wait behind it, to be carried out when nobody expects them any more.
         """
-        while True:
-            await asyncio.sleep(0.2)
-            deadline = port.deadline
-            if deadline is None or time.monotonic() < deadline:
-                continue
+        deadline = port.deadline
+        hangs = deadline is not None and now > deadline
+        if hangs and self._hang is None:
             self._hang = NoReply(f"{self.name} hangs: a call to it has not returned")
             self._log.warning("%s", self._hang)
             self._invalidate(self._points, self._hang)
             self._report(self._hang)
-            self._show_health({health.CONN: int(Link.Down)})
             port.refuse(self._hang)
-            while port.deadline == deadline:
-                await asyncio.sleep(0.2)
+            self._show_link()
+        elif not hangs and self._hang is not None:
             self._log.info("%s answers again", self.name)
             self._hang = None
             self._reset_commands()
-            self._show_health({health.CONN: int(Link.Up if self._up else Link.Down)})
+            self._show_link()
+
+    def _watch_silence(self, port: Port, now: float) -> None:
+        """Show a connection as down on which nothing good is heard, whatever the answers are."""
+        silent = now - port.heard > port.silence
+        if silent is self._silent:
+            return
+        self._silent = silent
+        if silent:
+            error = NoReply(f"{self.name} is silent: no good answer for {port.silence:g} s")
+            self._log.warning("%s", error)
+            self._invalidate(self._points, error)
+            self._report(error)
+        else:
+            self._log.info("%s answers again", self.name)
+            self._reset_commands()
+        self._show_link()
+
+    def _watch_ages(self, port: Port, now: float) -> None:
+        for group, names in self._ages.expire(self._groups, port.scans, now).items():
+            error = NoReply(f"{self.name}: {group} was not read in time; {len(names)} values are too old to be true")
+            bad = Reading(None, Severity.INVALID, error.status, message="too old: not read for two periods")
+            self._publish(dict.fromkeys(names, bad), time.time())
+            self._log.warning("%s", error)
+            self._report(error)
+
+    def _show_scans(self, port: Port, now: float) -> None:
+        """Show how long the most important scan takes, and the scans missed, also while one has not ended."""
+        main = port.scans[0]
+        stale = {self._groups.get(name) for name in self._ages.stale}
+        late = {scan.group for scan in port.scans if scan.late or scan.lasts(now) > scan.period}
+        seconds = max(main.took, main.lasts(now)) if main.group in late else main.took
+        missed = sum(scan.missed(now) for scan in port.scans)
+        shown = {
+            health.SCAN_TIME: scan_reading(1e3 * seconds, main.group in late, main.group in stale),
+            health.OVERRUNS: scan_reading(missed, bool(late), bool(stale)),
+        }
+        if shown != self._scans_shown:
+            self._scans_shown = shown
+            self._show_health(shown)
 
 
 def _number(value: Value) -> float:

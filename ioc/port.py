@@ -1,9 +1,9 @@
 """A port: one thread and one queue for one instrument's connection. The one place where thread and event loop meet.
 
-Puts go before scans, in order of arrival; a put that makes things safe goes before all else. Scans that have waited
-for more than their period take turns with the other puts, so that no storm of puts can starve the poll (the
-generator's poll is its keep-alive), and no failing poll the puts. The thread keeps its own schedule: a busy event
-loop delays what is shown, never what is asked.
+What goes first is said in ``putqueue`` and ``scan``: puts before scans, a put that makes things safe before all
+else, and scans that are behind in turns with the puts, so that no storm of puts can starve the poll (the generator's
+poll is its keep-alive), and no failing poll the puts. The thread keeps its own schedule: a busy event loop delays
+what is shown, never what is asked.
 """
 
 from __future__ import annotations
@@ -16,26 +16,43 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Protocol, TypeVar
 
-from drivers.base import BadReply, DeviceError, Driver, LinkDown, NoReply, Point, Readings, Refused, Value
+from drivers.base import (
+    BadReply,
+    DeviceError,
+    Driver,
+    LinkDown,
+    NoReply,
+    Point,
+    Reading,
+    Readings,
+    Refused,
+    Severity,
+    Step,
+    Value,
+    Wait,
+)
+from ioc.putqueue import PUT_AGE, REPEAT, Put, PutQueue, sentences
 from ioc.scan import Scan, Schedule
 
 # Seconds after a loss before the first try to connect again; each further pause is twice as long
 FIRST_RETRY = 1.0
-# Seconds without any good answer after which the link is shown as down, and after which it is opened anew
-SILENCE = 2.0
+# The longest pause in seconds while a put that makes things safe is pending
+LONGEST_SAFE_RETRY = 5.0
+# Seconds that a connection must have lasted before the pauses are short again
+STEADY = 10.0
+# Seconds without any good answer after which the connection is opened anew
 GIVE_UP = 10.0
-# A read that lasts longer than this many of the fastest periods (and a second) hangs
-STALL_PERIODS = 1.5
-# A put may take this many seconds: some are several commands, and are read back until the instrument agrees
-PUT_TIME = 5.0
-# A put that has waited for more than this many seconds is refused: who asked for it has given up
-PUT_AGE = 10.0
 # Seconds that a stop waits for a call that blocks inside a vendor's library
 STOP_PATIENCE = 5.0
+# Seconds that a stop gives each pending put that makes things safe
+LAST_TRY = 2.0
 
 T = TypeVar("T")
+# Who waits for something: with the error that stopped it
+Waiting = asyncio.Future[None]
 
 
 class Link(IntEnum):
@@ -61,23 +78,23 @@ class Listener(Protocol):
     def failed(self, group: str, read: frozenset[str], error: DeviceError) -> None:
         """Handle a scan that ended with an error; ``read`` are the points that it had read before."""
 
-    def scanned(self, group: str, duration: float, overruns: int) -> None:
-        """Handle the end of a scan, good or bad; ``duration`` in seconds, ``overruns`` of all groups so far."""
+    def scanned(self, group: str) -> None:
+        """Handle the end of a scan, good or bad."""
 
+    def done(self, point: Point, value: Value, readings: Readings) -> None:
+        """Handle the end of a put that was carried out; ``readings`` is what the instrument said in its course."""
 
-@dataclass(slots=True)
-class _Put:
-    point: Point
-    value: Value
-    urgent: bool
-    done: asyncio.Future[Readings]
-    asked: float
+    def unknown(self, point: Point, error: DeviceError) -> None:
+        """Handle a put that failed, of which it is not known what it did."""
+
+    def pending(self, point: Point) -> None:
+        """Handle a put that makes things safe and has become pending, or is not any more (``Port.is_pending``)."""
 
 
 @dataclass(slots=True)
 class _Reread:
     group: str
-    done: asyncio.Future[None]
+    done: Waiting
     asked: float
     scheduled: bool = False
 
@@ -89,19 +106,21 @@ class Port:
 
     ``deadline``: when the call in progress should be over (monotonic seconds); None between calls. A call that is
     not hangs, and nothing can be done about it but say so.
+    ``heard``: when the instrument gave its last good answer (monotonic seconds); ``scans``: its scan groups.
     """
 
     def __init__(self, name: str, driver: Driver, listener: Listener, periods: Mapping[str, float]) -> None:
         self.deadline: float | None = None
-        self._patience = max(1.0, STALL_PERIODS * min(periods.values(), default=1.0))
+        self.heard = 0.0
         self._name = name
         self._driver = driver
         self._listener = listener
         self._log = logging.getLogger(f"rackioc.{name}")
         self._loop = asyncio.get_running_loop()
         self._wake = threading.Condition()
-        self._puts: deque[_Put] = deque()
+        self._puts = PutQueue(self._wake, driver.undoes)
         self._schedule = Schedule(periods)
+        self.scans = tuple(self._schedule.scans)
         self._read: dict[str, list[Readings]] = {}
         self._logged: dict[str, set[str]] = {}
         self._points: tuple[Point, ...] = driver.points
@@ -109,20 +128,26 @@ class Port:
         self._error: DeviceError = LinkDown(f"{name} is not connected yet")
         self._retry_at = 0.0
         self._retry_after = FIRST_RETRY
-        self._good_at = 0.0
-        self._silent = False
-        self._last_put: _Put | None = None  # since the last scan
+        self._tried_at = self._connected_at = 0.0
         self._stopping = False
-        self._retries: deque[asyncio.Future[None]] = deque()
+        self._retries: deque[Waiting] = deque()
         self._rereads: list[_Reread] = []
         self._thread = threading.Thread(target=self._run, name=f"port {name}", daemon=True)
+
+    @property
+    def silence(self) -> float:
+        """Return the seconds without a good answer after which an instrument counts as silent."""
+        return max(2.0, min((scan.longest_age for scan in self.scans), default=0.0))
 
     def start(self) -> None:
         """Start the thread, which connects at once."""
         self._thread.start()
 
     async def close(self) -> None:
-        """Stop after the transaction in progress, close the driver; waiting puts are refused."""
+        """Stop after the transaction in progress, close the driver; waiting puts are refused.
+
+        A put that makes things safe and is pending is tried once more.
+        """
         with self._wake:
             self._stopping = True
             self._wake.notify()
@@ -133,7 +158,7 @@ class Port:
 
     async def retry(self) -> None:
         """Connect now (or anew), whatever the back-off says. Raises the DeviceError if that fails."""
-        asked: asyncio.Future[None] = self._loop.create_future()
+        asked: Waiting = self._loop.create_future()
         with self._wake:
             self._retry_after = FIRST_RETRY
             self._retries.append(asked)
@@ -149,20 +174,32 @@ class Port:
             self._wake.notify()
         await reread.done
 
-    async def write(self, point: Point, value: Value) -> Readings:
-        """Queue a put; return what the instrument says after it. Raises the DeviceError that stopped it.
+    async def write(self, point: Point, value: Value, changes: bool = True) -> None:
+        """Queue a put; return when it was carried out. Raises the DeviceError that stopped it.
 
-        A put never waits for a connection: carried out long after it was asked, it would surprise.
+        ``changes`` is False if the instrument is known to have the value already. An ordinary put never waits for a
+        connection: carried out long after it was asked, it would surprise. One that makes things safe does; when it
+        takes too long NoReply says that it is still pending.
         """
-        put = _Put(point, value, self._driver.urgent(point, value), self._loop.create_future(), time.monotonic())
+        asked: Waiting = self._loop.create_future()
+        put = Put(point, value, time.monotonic(), changes, [asked])
         with self._wake:
-            self._check_up()
-            if put.urgent:
-                self._overtake(put)
-            else:
-                self._puts.append(put)
-            self._wake.notify()
-        return await put.done
+            if self._stopping or not put.safe:
+                self._check_up()
+            undone = self._puts.add(put)
+        for other in undone:
+            sentence = f"{other.point.name}: not sent, a later put to {point.name} that makes it safe overtook it"
+            self._complete(other, Refused(sentence))
+        if put.safe:
+            self._listener.pending(point)
+        await asyncio.wait({asked}, timeout=PUT_AGE if put.safe else None)
+        if not asked.done():
+            raise NoReply(f"{sentences([put])} is pending: {self._name} has not shown it within {PUT_AGE:g} s")
+        asked.result()
+
+    def is_pending(self, point: Point) -> bool:
+        """Return True while a put that makes the point safe is not shown by the instrument yet."""
+        return any(put.point.name == point.name for put in self._puts.pending)
 
     def _check_up(self) -> None:
         if self._stopping:
@@ -171,21 +208,9 @@ class Port:
             raise self._error
 
     def refuse(self, error: DeviceError) -> None:
-        """Refuse the puts that wait."""
-        with self._wake:
-            waiting = list(self._puts)
-            self._puts.clear()
-        for put in waiting:
-            self._complete(put.done, error)
-
-    def _overtake(self, put: _Put) -> None:
-        """Queue a put before all that are not urgent; what would undo it must not be carried out after it."""
-        undone = [each for each in self._puts if not each.urgent and self._driver.undoes(put.point, each.point)]
-        for other in undone:
-            self._puts.remove(other)
-            sentence = f"{other.point.name}: not sent, a later put to {put.point.name} that makes it safe overtook it"
-            self._complete(other.done, Refused(sentence))
-        self._puts.insert(sum(other.urgent for other in self._puts), put)
+        """Refuse the ordinary puts that wait."""
+        for put in self._puts.take_waiting():
+            self._complete(put, error)
 
     # ---- in the thread from here on ----
 
@@ -196,12 +221,15 @@ class Port:
             except Exception as error:  # a thread that ends would leave old values standing as true
                 self._log.exception("%s: internal error in the port; connecting again", self._name)
                 self._disconnect(LinkDown(f"{self._name}: internal error, {error}"))
+        self._last_tries()
         self._close_driver()
         stopped = LinkDown(f"{self._name} is being stopped")
-        self.refuse(stopped)
+        self._refuse_all(stopped)
+        for put in self._puts.pending:
+            self._complete(put, stopped)
         self._end_rereads(None, stopped)
         while self._retries:
-            self._complete(self._retries.popleft(), stopped)
+            self._answer([self._retries.popleft()], stopped)
 
     def _turn(self) -> None:
         now = time.monotonic()
@@ -212,63 +240,104 @@ class Port:
             if self._up:
                 self._disconnect(LinkDown(f"{self._name} is connecting again, as asked by a put to Retry"))
             self._connect()
-            self._complete(self._retries.popleft(), None if self._up else self._error)
+            self._answer([self._retries.popleft()], None if self._up else self._error)
         elif not self._up:
             self.refuse(self._error)
-            if now >= self._retry_at:
+            if now >= self._next_try():
                 self._connect()
             else:
-                self._sleep(self._retry_at - now)
-        elif put := self._next_put(now):
-            self._last_put = put
-            self._carry_out(put)
+                self._sleep(self._next_try() - now)
+        elif put := self._puts.next(now, self._schedule.ready(now)):
+            self._step_put(put)
         elif scan := self._schedule.next(now):
-            self._step(scan)
+            self._step_scan(scan)
         else:
-            self._sleep(self._schedule.wait(now))
-
-    def _next_put(self, now: float) -> _Put | None:
-        """Return the put to carry out now. Puts take turns with an overdue scan; an urgent one only with its like."""
-        scan_overdue = self._last_put is not None and self._schedule.overdue(now) is not None
-        with self._wake:
-            if not self._puts:
-                return None
-            overtakes = self._puts[0].urgent and not (self._last_put and self._last_put.urgent)
-            return self._puts.popleft() if overtakes or not scan_overdue else None
+            self._sleep(min(self._schedule.wait(now), self._puts.wait(now)))
 
     def _sleep(self, seconds: float) -> None:
         with self._wake:
-            if not (self._puts or self._stopping or self._retries or self._waiting_rereads()):
+            if not (self._stopping or self._retries or self._waiting_rereads()) and not self._put_came():
                 self._wake.wait(seconds)
 
+    def _put_came(self) -> bool:
+        """Return True if a put has come that has to be dealt with at once."""
+        if self._up:
+            return self._puts.wait(time.monotonic()) <= 0
+        return self._next_try() <= time.monotonic()
+
+    # ---- the connection ----
+
+    def _next_try(self) -> float:
+        """Return when to connect next: soon after a put that makes things safe, at its first try."""
+        fresh = any(not put.tried for put in self._puts.pending)
+        return min(self._retry_at, self._tried_at + FIRST_RETRY) if fresh else self._retry_at
+
     def _connect(self) -> None:
+        self._tried_at = time.monotonic()
         self._notify(self._listener.link, Link.Connecting, None)
+        self._write_blind()
         try:
-            self._driver.connect()
+            readings = self._guarded(self._driver.connect)
         except DeviceError as error:
             self._disconnect(error)
-        except Exception as error:
-            self._log.exception("%s: internal error while connecting", self._name)
-            self._disconnect(LinkDown(f"{self._name}: internal error, {error}"))
-        else:
-            self._log.info("%s: connected", self._name)
-            with self._wake:
-                self._up = True
-            self._good_at = time.monotonic()
-            self._schedule.restart(self._good_at)
-            self._check_points()
-            self._notify(self._listener.link, Link.Up, None)
+            return
+        self._log.info("%s: connected", self._name)
+        with self._wake:
+            self._up = True
+        self.heard = self._connected_at = time.monotonic()
+        for put in self._puts.pending:
+            self._puts.repeat(put, self.heard)
+        self._schedule.restart(self.heard)
+        self._check_points()
+        self._notify(self._listener.link, Link.Up, None)
+        self._deliver(readings)
+
+    def _write_blind(self) -> None:
+        """Send what makes things safe and is pending: it may arrive where nothing answers."""
+        for put in self._puts.pending:
+            put.tried = True
+            try:
+                self._guarded(partial(self._driver.write_blind, put.point, put.value))
+            except DeviceError as error:
+                self._log_error(f"{put.point.name} blind", error)
+            else:
+                self._log.warning("%s: %s was sent, though nothing answers", self._name, sentences([put]))
 
     def _disconnect(self, error: DeviceError) -> None:
         self._log_error("", error)
         with self._wake:
-            self._up, self._silent, self._error = False, False, error
+            self._up, self._error = False, error
         self._notify(self._listener.link, Link.Down, error)  # before anything that may take its time
-        self.refuse(error)
+        self._refuse_all(error)
         self._end_rereads(None, error)
         self._close_driver()
-        self._retry_at = time.monotonic() + self._retry_after
+        pending = self._puts.pending
+        longest = min(LONGEST_SAFE_RETRY, self._driver.longest_retry) if pending else self._driver.longest_retry
+        self._retry_at = time.monotonic() + min(self._retry_after, longest)
         self._retry_after = min(2 * self._retry_after, self._driver.longest_retry)
+
+    def _refuse_all(self, error: DeviceError) -> None:
+        """End the ordinary puts; of those that were begun it is not known what they did."""
+        self.refuse(error)
+        for put in self._puts.interrupt(time.monotonic()):
+            self._put_failed(put, error)
+
+    def _last_tries(self) -> None:
+        """Carry out what makes things safe before the connection is closed, if it can be done soon."""
+        for put in self._puts.pending:
+            until = time.monotonic() + LAST_TRY
+            self._log.warning("%s: stopping, while %s is pending: it is sent once more", self._name, sentences([put]))
+            try:
+                if not self._up:
+                    self._guarded(partial(self._driver.write_blind, put.point, put.value))
+                    continue
+                for step in self._driver.write(put.point, put.value):
+                    if time.monotonic() > until:
+                        break
+                    if isinstance(step, Wait):
+                        time.sleep(step.seconds)
+            except Exception as error:
+                self._log.warning("%s: %s", self._name, error)
 
     def _close_driver(self) -> None:
         try:
@@ -276,87 +345,63 @@ class Port:
         except Exception:
             self._log.exception("%s: internal error while closing", self._name)
 
-    def _step(self, scan: Scan) -> None:
-        """Read the next block of a scan, or begin it."""
-        self._last_put = None
+    # ---- scans ----
+
+    def _step_scan(self, scan: Scan) -> None:
+        """Do the next step of a scan, or begin it."""
+        self._puts.scan_stepped()
+        began = time.monotonic()
         try:
-            if scan.blocks is None:
+            if scan.steps is None:
                 self._read[scan.group] = []
-                scan.begin(self._blocks(scan.group), time.monotonic())
-            blocks = scan.blocks
-            assert blocks is not None
-            block = self._call(lambda: next(blocks, None), self._patience)
+                scan.begin(self._steps(scan.group), began)
+            steps = scan.steps
+            assert steps is not None
+            step = self._call(lambda: next(steps, None))
         except DeviceError as error:
             self._scan_failed(scan, error)
             return
-        scan.moved = time.monotonic()
-        self._mark_alive()
-        if block is None:
-            self._end(scan)
-            self._clear_errors(scan.group)
+        now = time.monotonic()
+        if step is None:
+            self._scan_done(scan, now)
+        elif isinstance(step, Wait):
+            scan.stepped(now, now - began, step.seconds)
         else:
-            self._read[scan.group].append(block)
-            self._deliver(block)
+            scan.stepped(now, now - began)
+            self._read[scan.group].append(step)
+            self._deliver(step)
 
-    def _blocks(self, group: str) -> Iterator[Readings]:
-        """Yield the driver's blocks; a ``read`` that is no generator, too, is called when the first is asked for."""
+    def _steps(self, group: str) -> Iterator[Step]:
+        """Yield the driver's steps; a ``read`` that is no generator, too, is called when the first is asked for."""
         yield from self._driver.read(group)
 
-    def _call(self, action: Callable[[], T], patience: float) -> T:
-        """Call the driver; whatever it raises comes out as a DeviceError."""
-        self.deadline = time.monotonic() + patience
-        try:
-            return action()
-        except DeviceError:
-            raise
-        except Exception as error:
-            if not any(self._logged.values()):  # the first of many
-                self._log.exception("%s: internal error in the driver", self._name)
-            raise BadReply(f"{self._name}: internal error, {error}") from error
-        finally:
-            self.deadline = None
+    def _scan_done(self, scan: Scan, now: float) -> None:
+        if self._silent_for(GIVE_UP):
+            self._scan_failed(scan, LinkDown(f"{self._name}: no good answer for {GIVE_UP:g} s"))
+            return
+        self._end(scan, None)
+        if now - self._connected_at > STEADY:
+            self._retry_after = FIRST_RETRY
+        self._logged.pop("", None)
+        if self._logged.pop(scan.group, None):
+            self._log.info("%s: %s is read again without errors", self._name, scan.group)
 
     def _scan_failed(self, scan: Scan, error: DeviceError) -> None:
         self._end(scan, error)
-        silent = time.monotonic() - self._good_at > GIVE_UP and isinstance(error, NoReply)
-        if isinstance(error, LinkDown) or silent:
+        if isinstance(error, LinkDown) or self._silent_for(GIVE_UP):
             self._disconnect(error)
             return
         self._log_error(scan.group, error)
         read = frozenset(name for block in self._read[scan.group] for name in block)
         self._notify(self._listener.failed, scan.group, read, error)
-        if not self._silent and time.monotonic() - self._good_at > SILENCE:
-            self._silent = True
-            self._notify(self._listener.link, Link.Down, error)
 
-    def _mark_alive(self) -> None:
-        """Note that the instrument answered; after a silence everything is read anew."""
-        self._good_at = time.monotonic()
-        if self._silent:
-            self._silent = False
-            self._notify(self._listener.link, Link.Up, None)
-            self._schedule.make_due(self._good_at)
+    def _silent_for(self, seconds: float) -> bool:
+        return time.monotonic() - self.heard > max(seconds, 2 * self.silence)
 
-    def _log_error(self, where: str, error: DeviceError) -> None:
-        """Log an error of a group, or of the link (""), once until that is well again; of rewordings the first."""
-        key = str(error) if isinstance(error, LinkDown) else type(error).__name__
-        logged = self._logged.setdefault(where, set())
-        if key not in logged:
-            logged.add(key)
-            self._log.warning("%s: %s", self._name, error)
-
-    def _clear_errors(self, group: str) -> None:
-        """Forget the errors after a good scan: the next one is logged, and after the next loss it is tried soon."""
-        self._retry_after = FIRST_RETRY
-        self._logged.pop("", None)
-        if self._logged.pop(group, None):
-            self._log.info("%s: %s is read again without errors", self._name, group)
-
-    def _end(self, scan: Scan, error: DeviceError | None = None) -> None:
-        scan.end()
+    def _end(self, scan: Scan, error: DeviceError | None) -> None:
+        scan.end(time.monotonic(), complete=error is None)
         self._end_rereads(scan, error)
-        overruns = sum(each.overruns for each in self._schedule.scans)
-        self._notify(self._listener.scanned, scan.group, time.monotonic() - scan.began, overruns)
+        self._notify(self._listener.scanned, scan.group)
 
     def _waiting_rereads(self) -> list[_Reread]:
         return [reread for reread in self._rereads if not reread.scheduled]
@@ -366,42 +411,145 @@ class Port:
         for reread in tuple(self._rereads):
             if scan is None or (scan.group == reread.group and scan.began >= reread.asked):
                 self._rereads.remove(reread)
-                self._complete(reread.done, error)
+                self._answer([reread.done], error)
 
-    def _carry_out(self, put: _Put) -> None:
-        if time.monotonic() - put.asked > PUT_AGE and not put.urgent:
-            self._complete(put.done, Refused(f"{put.point.name}: not sent, it waited for more than {PUT_AGE:g} s"))
+    # ---- puts ----
+
+    def _step_put(self, put: Put) -> None:
+        """Carry out a put to its next pause."""
+        now = time.monotonic()
+        if put.steps is None and not put.safe and now - put.asked > PUT_AGE:
+            self._puts.end(put)
+            self._complete(put, Refused(f"{put.point.name}: not sent, it waited for more than {PUT_AGE:g} s"))
             return
+        put.tried = True
+        steps = put.steps = put.steps or self._put_steps(put)
         try:
-            readings = self._call(lambda: self._driver.write(put.point, put.value), PUT_TIME)
+            while (step := self._call(lambda: next(steps, None))) is not None:
+                if isinstance(step, Wait):
+                    put.resume = time.monotonic() + step.seconds
+                    return
+                put.readings.update(step)
+                self._deliver(step)
         except DeviceError as error:
-            self._complete(put.done, error)
+            self._put_failed(put, error)
             if isinstance(error, LinkDown):
                 self._disconnect(error)
             return
-        self._deliver(readings)
-        self._complete(put.done, readings)
+        self._put_done(put)
 
-    def _complete(self, done: asyncio.Future[Any], outcome: Readings | DeviceError | None) -> None:
-        def answer() -> None:
-            if done.done():  # the client has gone
-                return
-            if isinstance(outcome, DeviceError):
-                done.set_exception(outcome)
-            else:
-                done.set_result(outcome)
+    def _put_steps(self, put: Put) -> Iterator[Step]:
+        yield from self._driver.write(put.point, put.value)
 
-        self._notify(answer)
+    def _put_done(self, put: Put) -> None:
+        self._notify(self._listener.done, put.point, put.value, put.readings)
+        self._end_put(put, None)
+        if replaced := self._puts.replaced_by(put):
+            sentence = f"{sentences([replaced])}: given up, because {sentences([put])} came later"
+            self._end_put(replaced, Refused(sentence))
+
+    def _put_failed(self, put: Put, error: DeviceError) -> None:
+        """Tell who waits, and do what must follow: a safe put is repeated, and follows one that let voltage out."""
+        if not isinstance(error, Refused):
+            self._notify(self._listener.unknown, put.point, error)
+        if put.safe:
+            self._log_error(put.point.name, error)
+            self._puts.repeat(put, time.monotonic() + REPEAT)
+            if isinstance(error, Refused):
+                self._complete(put, error)
+            return
+        self._puts.end(put)
+        self._complete(put, error)
+        if isinstance(error, Refused) or not put.changes or not self._driver.energizes(put.point, put.value):
+            return
+        assert put.point.safe is not None
+        safe = Put(put.point, put.point.safe, time.monotonic())
+        what, remedy = sentences([put]), sentences([safe])
+        self._log.warning("%s: %s has failed: %s follows (%s)", self._name, what, remedy, error)
+        for other in self._puts.add(safe):
+            self._complete(other, Refused(f"{other.point.name}: not sent, because {what} has failed"))
+        self._notify(self._listener.pending, put.point)
+
+    def _end_put(self, put: Put, error: DeviceError | None) -> None:
+        self._puts.end(put)
+        self._complete(put, error)
+        if put.safe:
+            self._logged.pop(put.point.name, None)
+            self._notify(self._listener.pending, put.point)
+
+    def _end_shown(self, readings: Readings) -> None:
+        """End the safe puts which the instrument shows now, though it did not confirm them when they were sent."""
+        for put in self._puts.pending:
+            if put.tried and put.steps is None and put.shown_by(readings):
+                self._log.info("%s: shows %s now", self._name, sentences([put]))
+                self._end_put(put, None)
+
+    # ---- both ----
+
+    def _call(self, action: Callable[[], T]) -> T:
+        """Call the driver for one step, which hangs when it is not over by ``deadline``."""
+        self.deadline = time.monotonic() + self._driver.longest_call
+        try:
+            return self._guarded(action)
+        finally:
+            self.deadline = None
+
+    def _guarded(self, action: Callable[[], T]) -> T:
+        """Call the driver; whatever it raises comes out as a DeviceError."""
+        try:
+            return action()
+        except DeviceError:
+            raise
+        except Exception as error:
+            if not any(self._logged.values()):  # the first of many
+                self._log.exception("%s: internal error in the driver", self._name)
+            raise BadReply(f"{self._name}: internal error, {error}") from error
 
     def _deliver(self, readings: Readings) -> None:
+        """Publish what was read; after a silence everything is read anew."""
         self._check_points()
-        self._notify(self._listener.readings, readings, time.time())
+        if readings:
+            self._notify(self._listener.readings, readings, time.time())
+            self._end_shown(readings)
+        if not readings or any(_good(value) for value in readings.values()):
+            now = time.monotonic()
+            if now - self.heard > self.silence:
+                self._schedule.make_due(now)
+            self.heard = now
 
     def _check_points(self) -> None:
         if self._driver.points is not self._points:
             self._points = self._driver.points
             self._notify(self._listener.points, self._points)
 
+    def _log_error(self, where: str, error: DeviceError) -> None:
+        """Log an error of a group, a point, or the link (""), once until all is well; of rewordings the first."""
+        key = str(error) if isinstance(error, LinkDown) else type(error).__name__
+        logged = self._logged.setdefault(where, set())
+        if key not in logged:
+            logged.add(key)
+            self._log.warning("%s: %s", self._name, error)
+
+    def _complete(self, put: Put, error: DeviceError | None) -> None:
+        waiting, put.waiting = put.waiting, []
+        self._answer(waiting, error)
+
+    def _answer(self, waiting: list[Waiting], error: DeviceError | None) -> None:
+        def answer() -> None:
+            for each in waiting:
+                if each.done():  # the client has gone
+                    continue
+                if error is None:
+                    each.set_result(None)
+                else:
+                    each.set_exception(error)
+
+        self._notify(answer)
+
     def _notify(self, listener: Callable[..., None], *args: object) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(listener, *args)
+
+
+def _good(value: object) -> bool:
+    return not isinstance(value, Reading) or value.severity is not Severity.INVALID

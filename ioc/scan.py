@@ -1,47 +1,96 @@
-"""Fixed-rate scanning on a monotonic clock."""
+"""Fixed-rate scanning on a monotonic clock, and how scan groups share a line that is too slow for them.
+
+Groups that are read at the same time get equal times of the line (start-time fair queueing). So each of two groups
+ends within twice the time that it needs alone, and no value is older than two periods, or two such times.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from drivers.base import Readings
+from drivers.base import Step
 
-# A scan in progress stands still for at most this long (seconds) while a more important group goes first
-PATIENCE = 0.5
+# Scans by the shortest of which a line is judged: one call that hung says nothing about the next scan
+_MEMORY = 3
 
 
 @dataclass(slots=True)
 class Scan:
-    """One scan group: when it is due, and the blocks that a scan in progress has still to read."""
+    """One scan group: when it is due, and the steps that a scan in progress has still to do. Times in seconds.
+
+    period       between two scans
+    due          when the next scan is to begin (monotonic)
+    overruns     ticks that passed while the scan before them was not over, or while the line was busy
+    began        when the scan in progress, or the last one, was begun; took: how long the last one lasted
+    late         the last scan began later, or lasted longer, than its period
+    share        of the line that it had, to compare with that of other groups
+    longest_age  of a value that still counts as true: two periods, or two scans where the line allows no more
+    """
 
     group: str
     period: float
     due: float
     overruns: int = 0
-    blocks: Iterator[Readings] | None = None
     began: float = 0.0
-    moved: float = 0.0
+    took: float = 0.0
+    late: bool = False
+    longest_age: float = 0.0
+    steps: Iterator[Step] | None = None
+    share: float = 0.0
+    _resume: float = 0.0
+    _used: float = 0.0  # of the line, by the scan in progress
+    _durations: deque[float] = field(default_factory=lambda: deque(maxlen=_MEMORY))
+
+    def __post_init__(self) -> None:
+        self.longest_age = 2 * self.period
 
     @property
     def active(self) -> bool:
-        """Return True from the first block asked for to the last."""
-        return self.blocks is not None
+        """Return True from the first step to the last."""
+        return self.steps is not None
 
-    def since(self) -> float:
-        """Return when it last moved (a scan in progress) or became due, in seconds."""
-        return self.moved if self.active else self.due
+    def ready(self, now: float) -> bool:
+        """Return True if it is due, or if its next step may be done."""
+        return self._resume <= now if self.active else self.due <= now
 
-    def begin(self, blocks: Iterator[Readings], now: float) -> None:
+    def next_moment(self) -> float:
+        """Return when it is ready next."""
+        return self._resume if self.active else self.due
+
+    def missed(self, now: float) -> int:
+        """Return the overruns with those of a tick that is waiting now."""
+        return self.overruns + int(max(0.0, now - self.due) // self.period)
+
+    def lasts(self, now: float) -> float:
+        """Return the seconds since the scan in progress was begun, or should have been; 0 when none is to be."""
+        return now - self.began if self.active else max(0.0, now - self.due)
+
+    def begin(self, steps: Iterator[Step], now: float) -> None:
         """Start a scan. Ticks that passed meanwhile are counted as overruns and never made up for in a burst."""
-        missed = int((now - self.due) // self.period)
+        missed = int(max(0.0, now - self.due) // self.period)
         self.overruns += missed
+        self.late = missed > 0
         self.due += (missed + 1) * self.period
-        self.blocks, self.began, self.moved = blocks, now, now
+        self.steps, self.began, self._resume, self._used = steps, now, now, 0.0
 
-    def end(self) -> None:
-        """End a scan: all blocks were read, or it failed."""
-        self.blocks = None
+    def stepped(self, now: float, seconds: float, pause: float = 0.0) -> None:
+        """Count a step that kept the line for ``seconds``; the next one is not before ``pause`` is over."""
+        self._used += seconds
+        self._resume = now + pause
+        self.share += seconds
+        if not self._durations:
+            self.longest_age = 2 * max(self.period, self._used)
+
+    def end(self, now: float, complete: bool = True) -> None:
+        """End a scan: all was read (``complete``), or it failed."""
+        self.steps = None
+        self.took = now - self.began
+        self.late = self.late or self.took > self.period
+        if complete:
+            self._durations.append(self.took)
+            self.longest_age = 2 * max(self.period, min(self._durations))
 
 
 class Schedule:
@@ -49,11 +98,13 @@ class Schedule:
 
     def __init__(self, periods: Mapping[str, float]) -> None:
         self.scans = [Scan(group, period, due=0.0) for group, period in periods.items()]
+        self._share = 0.0  # that the scan stepped last had before
 
     def restart(self, now: float) -> None:
         """Make all groups due at once: after a (re)connect everything is read anew."""
         for scan in self.scans:
-            scan.end()
+            if scan.active:
+                scan.end(now, complete=False)
             scan.due = now
 
     def make_due(self, now: float, group: str | None = None) -> None:
@@ -62,20 +113,21 @@ class Schedule:
             if group in {None, scan.group}:
                 scan.due = min(scan.due, now)
 
-    def overdue(self, now: float) -> Scan | None:
-        """Return a scan that has waited for more than its own period."""
-        late = [scan for scan in self._ready(now) if now - scan.since() > scan.period]
-        return max(late, key=lambda scan: (now - scan.since()) / scan.period, default=None)
+    def ready(self, now: float) -> bool:
+        """Return True if a scan is ready: puts take turns with it."""
+        return any(scan.ready(now) for scan in self.scans)
 
     def next(self, now: float) -> Scan | None:
-        """Return the scan to move now: the most important one, unless another stood still for too long."""
-        ready = self._ready(now)
-        stuck = [scan for scan in ready if scan.active and now - scan.moved > PATIENCE]
-        return next(iter(stuck or ready), None)
+        """Return the scan to step now: the one that had least of the line; of equals the most important."""
+        ready = [scan for scan in self.scans if scan.ready(now)]
+        for scan in ready:
+            if not scan.active:  # what it did not use before it was due gives it no right to the line now
+                scan.share = max(scan.share, self._share)
+        chosen = min(ready, key=lambda scan: scan.share, default=None)
+        if chosen is not None:
+            self._share = chosen.share
+        return chosen
 
     def wait(self, now: float) -> float:
-        """Return seconds until the next scan is due."""
-        return max(0.0, min((scan.due for scan in self.scans), default=now + 3600.0) - now)
-
-    def _ready(self, now: float) -> list[Scan]:
-        return [scan for scan in self.scans if scan.active or scan.due <= now]
+        """Return seconds until the next scan is ready."""
+        return max(0.0, min((scan.next_moment() for scan in self.scans), default=now + 3600.0) - now)

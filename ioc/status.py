@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol
 
 import psutil
 
-from drivers.base import Driver, Point, Readings, RecordType, Refused, Value
+from drivers.base import Driver, Point, Readings, RecordType, Refused, Step, Value
 
 NAME = "IOC"
 PV_LIST = "PVList"
@@ -81,12 +81,13 @@ class IocStatus(Driver):
             "CPU_CNT": os.cpu_count() or 0,
         }
 
-    def connect(self) -> None:
+    def connect(self) -> Readings:
         """Begin to measure the load."""
         self._process.cpu_percent()
         psutil.cpu_percent()
+        return {}
 
-    def read(self, group: str) -> Iterator[Readings]:
+    def read(self, group: str) -> Iterator[Step]:
         """All figures in one block."""
         self._beat += 1
         memory = psutil.virtual_memory()
@@ -113,7 +114,7 @@ class IocStatus(Driver):
             self._listed, self._list = records, "\n".join(self._server.names)
         return self._list
 
-    def write(self, point: Point, value: Value) -> Readings:
+    def write(self, point: Point, value: Value) -> Iterator[Step]:
         """Nothing can be set."""
         raise Refused(f"{point.name} cannot be set")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from archiver.health import STALE, Cause, Health, read, running
-from drivers.base import Driver, NoReply, Point, Reading, Readings, RecordType, Refused, Severity, Status, Value
+from drivers.base import Driver, NoReply, Point, Reading, Readings, RecordType, Refused, Severity, Status, Step, Value
 
 NAME = "ARCH"
 RUNNING = "Running"
@@ -57,10 +57,11 @@ class ArchiveStatus(Driver):
         self.points = POINTS
         self._path = path
 
-    def connect(self) -> None:
+    def connect(self) -> Readings:
         """Do nothing: the file is opened with each reading, for the archiver may create it later."""
+        return {}
 
-    def read(self, group: str) -> Iterator[Readings]:
+    def read(self, group: str) -> Iterator[Step]:
         """Yield whether the archiver runs, then the rest. Raises NoReply if it does not run, or does not report."""
         health = read(self._path)
         is_running = running(self._path)
@@ -72,7 +73,7 @@ class ArchiveStatus(Driver):
             raise NoReply(f"the archiver (pid {health.pid}) has not reported for {health.age:.0f} s")
         yield _readings(health)
 
-    def write(self, point: Point, value: Value) -> Readings:
+    def write(self, point: Point, value: Value) -> Iterator[Step]:
         """Refuse: nothing can be set."""
         raise Refused(f"{point.name} cannot be set")
 

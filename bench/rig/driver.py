@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.rig import load
 from bench.rig.load import Load, LoadKind
-from drivers.base import Driver, Point, Readings, RecordType, Value
+from drivers.base import Driver, Point, Readings, RecordType, Step, Value
 
 # A scan comes in as many blocks as a full rack has crate slots
 BLOCKS = 16
@@ -30,19 +30,20 @@ class BenchDriver(Driver):
         edges = np.linspace(0, len(names), BLOCKS + 1).astype(int)
         self._blocks = [(slice(begin, end), names[begin:end]) for begin, end in pairwise(edges) if end > begin]
 
-    def connect(self) -> None:
+    def connect(self) -> Readings:
         """Do nothing: there is nothing to open."""
+        return {}
 
-    def read(self, group: str) -> Iterator[Readings]:
+    def read(self, group: str) -> Iterator[Step]:
         """Yield all values, block by block; a ramp is a step further than the last time."""
         if self._ramps:
             self._values = (self._values + 1) % load.WRAP
         for part, names in self._blocks:
             yield dict(zip(names, self._values[part].tolist(), strict=True))
 
-    def write(self, point: Point, value: Value) -> Readings:
+    def write(self, point: Point, value: Value) -> Iterator[Step]:
         """Accept the value as it is."""
-        return {point.name: value}
+        yield {point.name: value}
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""

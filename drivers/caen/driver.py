@@ -7,7 +7,7 @@ from itertools import chain
 from time import monotonic
 from typing import ClassVar
 
-from drivers.base import BadReply, DeviceError, Driver, Example, LinkDown, Point, Readings, Refused, Value
+from drivers.base import BadReply, DeviceError, Driver, Example, LinkDown, Point, Readings, Refused, Step, Value
 from drivers.caen import config as configuration
 from drivers.caen.discovery import label_of
 from drivers.caen.inventory import Inventory
@@ -46,7 +46,7 @@ class Caen(Driver):
         self._inventory = Inventory(config)
         self._reading_time = 0.0  # s of the last monitor scan without the questions before it
 
-    def connect(self) -> None:
+    def connect(self) -> Readings:
         """Log in and ask the crate for its boards; what they have is asked in the course of the monitor scans.
 
         A board that was there before and is the same is not asked again. Raises DeviceError.
@@ -59,6 +59,7 @@ class Caen(Driver):
             self.close()
             raise
         self._publish()
+        return {}
 
     @property
     def exploring(self) -> bool:
@@ -72,7 +73,7 @@ class Caen(Driver):
         if session is not None:
             session.close()
 
-    def read(self, group: str) -> Iterator[Readings]:
+    def read(self, group: str) -> Iterator[Step]:
         """Read a scan group, one block for each call.
 
         Between the blocks are empty ones, for the calls that ask for limits or new boards. After a setting changed,
@@ -89,8 +90,8 @@ class Caen(Driver):
             section.events.flush()
         session.check(mark)
 
-    def write(self, point: Point, value: Value) -> Readings:
-        """Set or execute one thing, read it back and return that.
+    def write(self, point: Point, value: Value) -> Iterator[Step]:
+        """Set or execute one thing, read it back and yield that.
 
         Raises Refused with the limit's or the crate's sentence, or when the crate reads back something else for a
         second; NoReply or BadReply when it is not known whether the crate took it.
@@ -102,9 +103,10 @@ class Caen(Driver):
             raise Refused(f"{point.name}: not sent, {section.name} is gone, or no longer has it")
         try:
             if isinstance(item, Variable):
-                return set_variable(session, section, item, point.addr, value)
+                yield set_variable(session, section, item, point.addr, value)
+                return
             assert isinstance(item, Command)
-            return execute(session, item, value)
+            yield execute(session, item, value)
         except Garbled:
             raise
         except (BadReply, BoardGone) as error:
@@ -112,16 +114,13 @@ class Caen(Driver):
         finally:
             self._publish()
 
-    def urgent(self, point: Point, value: Value) -> bool:
-        """Return True for switching a channel off and for killing the whole crate."""
-        item = point.addr
-        if isinstance(item, Command):
-            return item.name.upper() == "KILL" and value == 1
-        return isinstance(item, Variable) and item.name.upper() == "PW" and value == 0
+    def energizes(self, point: Point, value: Value) -> bool:
+        """Return True for switching a channel on."""
+        return super().energizes(point, value) and not isinstance(point.addr, Command)
 
-    def undoes(self, urgent: Point, waiting: Point) -> bool:
+    def undoes(self, safe: Point, waiting: Point) -> bool:
         """Return True for what waits behind a Kill, and for earlier puts to the switch that was switched off."""
-        return isinstance(urgent.addr, Command) or urgent.name == waiting.name
+        return isinstance(safe.addr, Command) or safe.name == waiting.name
 
     def _open_session(self) -> Session:
         if self._session is None:

@@ -89,6 +89,7 @@ class Variable(Item):
                 rtyp=self.format.output,
                 addr=self,
                 follows=self.readback if self.readable else None,
+                safe=0 if self.name.upper() == "PW" and self.format.output is RecordType.bo else None,
                 desc=desc,
                 **{**fields, **self.format.limits()},
             )
@@ -241,7 +242,10 @@ class Command(Item):
     def points(self, title: str) -> Iterator[Point]:
         """Yield the one point."""
         desc = describe(title, self.name if self.slot is not None else f"{self.name}: acts on the whole crate")
-        yield Point(name=self.label, rtyp=RecordType.bo, command=True, addr=self, desc=desc, states=_COMMAND_WORDS)
+        yield Point(
+            name=self.label, rtyp=RecordType.bo, command=True, addr=self, desc=desc, states=_COMMAND_WORDS,
+            safe=1 if self.name.upper() == "KILL" else None,
+        )  # fmt: skip
 
     def execute(self, device: Device) -> None:
         """Execute it, once."""

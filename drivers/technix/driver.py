@@ -24,6 +24,7 @@ from drivers.base import (
     Refused,
     Severity,
     Status,
+    Step,
     Value,
 )
 from drivers.technix.config import TechnixConfig
@@ -76,12 +77,12 @@ class Technix(Driver):
         self._begun = 0  # ON_CMD, OFF_CMD: pairs that this process began and has not seen completed
         self._stuck = -1  # the status byte that completing them ended with in vain
 
-    def connect(self) -> None:
+    def connect(self) -> Readings:
         """Open the line and ask for the status: the generator has no other identification. Raises DeviceError."""
         self._discard_setpoints("the connection was opened")
         try:
             self._line.open()
-            self._status()
+            return self._readings(self._status())
         except DeviceError:
             self.close()
             raise
@@ -90,7 +91,7 @@ class Technix(Driver):
         """Close the line and send nothing: a generator in remote mode turns HV off 5 s later (manual)."""
         self._line.close()
 
-    def read(self, group: str) -> Iterator[Readings]:
+    def read(self, group: str) -> Iterator[Step]:
         """Read status, voltage (kV) and current (mA): the three blocks of the one group."""
         bits = self._status()
         if self._begun and bits != self._stuck:
@@ -99,21 +100,22 @@ class Technix(Driver):
         yield {"VMon": self._scales["VSet"].value(self._line.ask("a1"))}
         yield {"IMon": self._scales["ISet"].value(self._line.ask("a2"))}
 
-    def write(self, point: Point, value: Value) -> Readings:
-        """Carry out a put; return the setpoint as sent (kV, mA), or the status as it is afterwards."""
+    def write(self, point: Point, value: Value) -> Iterator[Step]:
+        """Carry out a put; yield the setpoint as sent (kV, mA), or the status as it is afterwards."""
         name = point.name
         if name in self._setpoints:
-            return self._set(name, float(value))
+            yield self._set(name, float(value))
+            return
         if value not in (0, 1):
             raise Refused(f"{name} accepts 0 ({point.states[0]}) and 1 ({point.states[1]}), not {value}")
         put = {"HV": self._put_hv, "Mode": self._put_mode, "Inhibit": self._put_inhibit}[name]
-        return self._readings(put(value == 1))
+        yield self._readings(put(value == 1))
 
-    def urgent(self, point: Point, value: Value) -> bool:
-        """Return True for HV off and for Inhibit on."""
-        return (point.name, value) in {("HV", 0), ("Inhibit", 1)}
+    def energizes(self, point: Point, value: Value) -> bool:
+        """Return True for HV on and for Inhibit off: remote mode by itself lets nothing out."""
+        return super().energizes(point, value) and point.name != "Mode"
 
-    def undoes(self, urgent: Point, waiting: Point) -> bool:
+    def undoes(self, safe: Point, waiting: Point) -> bool:
         """Return True for puts that would switch on, or make ready to, after an HV off or Inhibit on."""
         return waiting.name in {"HV", "Inhibit", "Mode"}
 

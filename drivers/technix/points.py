@@ -30,6 +30,8 @@ BITS: dict[str, tuple[int, tuple[str, str], str, tuple[Severity, ...]]] = {
     "OnCmd": (ON_CMD, ("Released", "Given"), "First half of HV on given", ()),
     "OffCmd": (OFF_CMD, ("Released", "Given"), "First half of HV off given", ()),
 }
+# Switch -> its value that brings the voltage down. Local mode turns HV off at once (manual)
+_SAFE = {"HV": 0, "Mode": 1, "Inhibit": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,11 @@ def points(voltage: Scale, current: Scale) -> Iterator[Point]:
                 name=name, rtyp=RecordType.ai, group="status", desc=f"{desc}, magnitude",
                 egu=scale.egu, prec=scale.prec, lopr=0, hopr=scale.full_scale,
             )  # fmt: skip
-    for name in ("HV", "Mode", "Inhibit"):
+    for name, safe in _SAFE.items():
         _, words, desc, _ = BITS[f"{name}_RBV"]
-        yield Point(name=name, rtyp=RecordType.bo, follows=f"{name}_RBV", desc=desc, states=words)
+        yield Point(
+            name=name, rtyp=RecordType.bo, follows=f"{name}_RBV", desc=desc, states=words, safe=safe
+        )  # fmt: skip
     for name, (_, words, desc, severities) in BITS.items():
         yield Point(name=name, rtyp=RecordType.bi, group="status", desc=desc, states=words, severities=severities)
     yield Point(

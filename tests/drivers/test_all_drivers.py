@@ -19,6 +19,7 @@ from drivers.base import DeviceError, Driver, Point, Reading, RecordType, Severi
 from ioc.putcheck import STRING_SIZE
 from ioc.site import NAME_SIZE
 from sim.rack import Rack
+from tests.drivers.steps import blocks
 
 NAMES = sorted(each.name for each in pkgutil.iter_modules(drivers.__path__) if each.name != "base")
 
@@ -141,7 +142,7 @@ def test_each_group_answers_exactly_its_points(driver: Driver) -> None:
     assert {point.group for point in driver.points if point.group} == set(driver.scan)
     for group in driver.scan:
         read: list[str] = []
-        for block in driver.read(group):
+        for block in blocks(driver.read(group)):
             read += block
         assert sorted(read) == sorted(point.name for point in driver.points if point.group == group)
 
@@ -149,7 +150,7 @@ def test_each_group_answers_exactly_its_points(driver: Driver) -> None:
 def test_each_reading_is_of_its_records_type(driver: Driver) -> None:
     points = {point.name: point for point in driver.points}
     for group in driver.scan:
-        for block in driver.read(group):
+        for block in blocks(driver.read(group)):
             for name, value in block.items():
                 check_type(points[name], value.value if isinstance(value, Reading) else value)
 
@@ -199,7 +200,7 @@ def alarm(driver: Driver, group: str) -> bool:
     """True if a scan fails, or ends with every reading of some point INVALID."""
     severities: list[Severity] = []
     try:
-        for block in driver.read(group):
+        for block in blocks(driver.read(group)):
             severities += [each.severity for each in block.values() if isinstance(each, Reading)]
     except DeviceError as error:
         return str(error) != ""

@@ -34,6 +34,7 @@ from sim.caen.fake import CrateFake
 from sim.caen.header import Mode, Type
 from sim.caen.parameters import Param
 from sim.rack import Rack
+from tests.drivers.steps import blocks, merged
 
 KEYS: dict[str, Any] = {
     "system": "SY4527",
@@ -114,14 +115,11 @@ def point(driver: Caen, name: str) -> Point:
 
 
 def scan(driver: Caen, group: str = "monitor") -> dict[str, Value | Array | Reading]:
-    readings: dict[str, Value | Array | Reading] = {}
-    for block in driver.read(group):
-        readings |= block
-    return readings
+    return merged(driver.read(group))
 
 
 def put(driver: Caen, name: str, value: Value) -> Readings:
-    return driver.write(point(driver, name), value)
+    return merged(driver.write(point(driver, name), value))
 
 
 def calls(crate: CrateFake) -> list[str]:
@@ -175,7 +173,7 @@ def test_all_that_the_crate_has_becomes_points(start: Callable[..., Caen], crate
 def test_each_group_answers_exactly_its_points(start: Callable[..., Caen], crate: CrateFake) -> None:
     driver = start()
     for group in driver.scan:
-        names = [name for block in driver.read(group) for name in block]
+        names = [name for block in blocks(driver.read(group)) for name in block]
         assert sorted(names) == sorted(point.name for point in driver.points if point.group == group)
     assert {point.group for point in driver.points} == {"", *driver.scan}
     assert crate.writes == 0
@@ -483,7 +481,7 @@ def test_garbage_without_end_is_a_lost_link(start: Callable[..., Caen], rack: Ra
 
 
 def blocks_with(driver: Caen, name: str, group: str = "monitor") -> list[Readings]:
-    return [block for block in driver.read(group) if name in block]
+    return [block for block in blocks(driver.read(group)) if name in block]
 
 
 def array(driver: Caen, name: str, group: str = "monitor") -> tuple[Value, ...]:
@@ -698,7 +696,7 @@ def test_a_board_that_is_changed_while_it_is_asked_is_asked_again(caen: Caen, cr
 
 
 def scan_of_slot(driver: Caen, prefix: str) -> dict[str, Value | Array | Reading]:
-    return {name: value for block in list(driver.read("settings")) for name, value in block.items()
+    return {name: value for block in blocks(driver.read("settings")) for name, value in block.items()
             if name.startswith(prefix)}  # fmt: skip
 
 
@@ -1003,16 +1001,16 @@ def test_a_value_meant_in_another_unit_is_not_sent(caen: Caen, rack: Rack, crate
     rack.command("HV1 front 4 0 IMRange 1")
     old = point(caen, "S04:C00:I0Set")
     with pytest.raises(Refused, match="unit has changed from uA to nA"):
-        caen.write(old, 5.0)
+        merged(caen.write(old, 5.0))
     assert crate.writes == 0
     assert point(caen, "S04:C00:I0Set").egu == "nA"
     with pytest.raises(Refused, match="unit has changed"):
-        caen.write(old, 5.0)  # one that waited in a queue
+        merged(caen.write(old, 5.0))  # one that waited in a queue
     assert put(caen, "S04:C00:I0Set", 5.0) == {"S04:C00:I0Set_RBV": 5.0}
 
 
 def test_a_unit_that_the_site_renamed_is_not_a_change(caen: Caen) -> None:
-    assert caen.write(replace(point(caen, "S04:C00:I0Set"), egu="micro A"), 5.0) == {"S04:C00:I0Set_RBV": 5.0}
+    assert merged(caen.write(replace(point(caen, "S04:C00:I0Set"), egu="micro A"), 5.0)) == {"S04:C00:I0Set_RBV": 5.0}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "On", 1e39])
@@ -1180,12 +1178,10 @@ def test_questions_about_limits_take_a_part_of_a_scan_only(
 
 
 def test_switching_off_is_urgent(caen: Caen) -> None:
-    assert caen.urgent(point(caen, "S02:C00:Pw"), 0)
-    assert caen.urgent(point(caen, "Cmd:Kill"), 1)
-    assert not caen.urgent(point(caen, "S02:C00:Pw"), 1)
-    assert not caen.urgent(point(caen, "Cmd:Kill"), 0)
-    assert not caen.urgent(point(caen, "Cmd:ClearAlarm"), 1)
-    assert not caen.urgent(point(caen, "S02:C00:V0Set"), 0)
+    assert point(caen, "S02:C00:Pw").safe == 0
+    assert point(caen, "Cmd:Kill").safe == 1
+    assert point(caen, "Cmd:ClearAlarm").safe is None
+    assert point(caen, "S02:C00:V0Set").safe is None
 
 
 def test_switching_off_asks_for_nothing_first(caen: Caen, crate: CrateFake) -> None:
@@ -1196,10 +1192,10 @@ def test_switching_off_asks_for_nothing_first(caen: Caen, crate: CrateFake) -> N
 
 def test_scans_of_two_groups_may_take_turns(start: Callable[..., Caen], rack: Rack) -> None:
     driver = start(channels={2: (0, 1), 4: (0, 1)})
-    monitor, settings = driver.read("monitor"), driver.read("settings")
+    monitor, settings = blocks(driver.read("monitor")), blocks(driver.read("settings"))
     rack.command("HV1 pull 2")
-    blocks = [block for pair in zip(settings, monitor, strict=False) for block in pair]
-    assert any(value == INVALID_COMM for block in blocks for value in block.values())
+    both = [block for pair in zip(settings, monitor, strict=False) for block in pair]
+    assert any(value == INVALID_COMM for block in both for value in block.values())
 
 
 def test_errors_are_logged_once(caen: Caen, rack: Rack, caplog: pytest.LogCaptureFixture) -> None:
@@ -1277,15 +1273,15 @@ def test_a_large_crate_is_served_from_what_is_known_of_like_channels_and_verifie
     monkeypatch.setattr("drivers.caen.inventory._IN_FULL", 0.0)
     driver = Caen(Config(**{**KEYS, "system": crate.model.system, "channels": {4: (0, 1, 2)}}))
     driver.connect()
-    blocks = driver.read("monitor")
+    scanned = blocks(driver.read("monitor"))
     while not units(driver):
-        next(blocks)
+        next(scanned)
     asked = [call for call in calls(crate) if call.startswith("GetChParamProp")]
     assert asked
     assert all(call.startswith("GetChParamProp 4.0") for call in asked), asked[:3]
     monkeypatch.setattr("drivers.caen.driver._DISCOVERY_TIME", 0.0)
     monkeypatch.setattr("drivers.caen.driver._REFRESH_TIME", 0.0)
-    early = {name: value for block in blocks for name, value in block.items()}
+    early = {name: value for block in scanned for name, value in block.items()}
     assert isinstance(early["S04:C00:IMon"], float)
     assert isinstance(early["S04:C02:VMon"], float)
     unknown = early["S04:C02:IMon"]  # a unit that nobody has asked for yet is not shown as true

@@ -13,6 +13,7 @@ from drivers.caen.config import Limits, RelativeAlarms
 from sim.caen.channel import Channel
 from sim.caen.fake import CrateFake
 from sim.rack import Rack
+from tests.drivers.steps import blocks, merged
 
 KEYS: dict[str, Any] = {
     "system": "SY4527",
@@ -76,10 +77,7 @@ def caen(start: Callable[..., Caen]) -> Caen:
 
 
 def scan(driver: Caen, group: str = "monitor") -> dict[str, Any]:
-    readings: dict[str, Any] = {}
-    for block in driver.read(group):
-        readings |= block
-    return readings
+    return dict(merged(driver.read(group)))
 
 
 def volts(readings: Readings, place: Place = PLAIN) -> Any:
@@ -283,11 +281,11 @@ def test_the_crate_is_asked_again_for_a_new_alarm_only(caen: Caen, crate: CrateF
 
 def test_a_put_is_silent_until_the_status_shows_what_follows(caen: Caen, crate: CrateFake) -> None:
     setting = next(point for point in caen.points if point.name == "S04:C00:V0Set")
-    scanning = caen.read("monitor")
+    scanning = blocks(caen.read("monitor"))
     seen: dict[str, Any] = {}
     while "S04:C00:Status" not in seen:
         seen |= next(scanning)
-    caen.write(setting, 300.0)
+    merged(caen.write(setting, 300.0))
     for block in scanning:
         seen |= block
     assert volts(seen) == 200.0
@@ -299,11 +297,11 @@ def test_a_put_is_silent_while_the_crate_is_slow_to_show_what_follows(
 ) -> None:
     setting = next(point for point in caen.points if point.name == "S04:C00:V0Set")
     monkeypatch.setattr(Channel, "status", lambda self: 1)
-    scanning = caen.read("monitor")
+    scanning = blocks(caen.read("monitor"))
     seen: dict[str, Any] = {}
     while "S04:C00:Status" not in seen:
         seen |= next(scanning)
-    caen.write(setting, 300.0)
+    merged(caen.write(setting, 300.0))
     for block in scanning:
         seen |= block
     assert volts(seen) == 200.0

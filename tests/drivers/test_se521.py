@@ -25,6 +25,7 @@ import usb.core
 from drivers import se521
 from drivers.base import BadReply, LinkDown, NoReply, Reading, RecordType, Refused, Severity
 from drivers.se521 import DRIVER, SE521, SE521Config
+from tests.drivers.steps import merged
 
 Step = tuple[str, bytes | Exception]
 
@@ -215,7 +216,7 @@ def driver(bus: Backend) -> Iterator[SE521]:
 
 
 def scan(driver: SE521) -> dict[str, Any]:
-    return {name: reading for block in driver.read("temperatures") for name, reading in block.items()}
+    return dict(merged(driver.read("temperatures")))
 
 
 def is_invalid(reading: object) -> bool:

@@ -26,6 +26,7 @@ from drivers.technix import DRIVER, Technix
 from drivers.technix.config import FullScale, Limits, TechnixConfig
 from drivers.technix.points import Scale
 from drivers.technix.watchdog import Watchdog
+from tests.drivers.steps import merged
 
 # A pause in an answer is a number of seconds; None is a generator that says nothing.
 Answer = bytes | tuple[bytes | float, ...] | None
@@ -120,12 +121,12 @@ def echo(*commands: bytes) -> list[tuple[bytes, Answer]]:
 
 
 def scan(driver: Technix) -> dict[str, object]:
-    return {name: reading for block in driver.read("status") for name, reading in block.items()}
+    return dict(merged(driver.read("status")))
 
 
 def put(driver: Technix, name: str, value: float) -> dict[str, object]:
     point = next(each for each in driver.points if each.name == name)
-    return dict(driver.write(point, value))
+    return dict(merged(driver.write(point, value)))
 
 
 def set_voltage(driver: Technix, generator: Generator) -> None:
@@ -544,7 +545,7 @@ def test_hv_off_without_effect_is_said(
 )  # fmt: skip
 def test_what_makes_things_safe_is_urgent(driver: Technix, name: str, value: float, urgent: bool) -> None:
     point = next(each for each in driver.points if each.name == name)
-    assert driver.urgent(point, value) is urgent
+    assert (point.safe == value) is urgent
 
 
 @pytest.mark.parametrize("value", [2, -1, 0.5, float("nan"), "On"])

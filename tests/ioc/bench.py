@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
-from drivers.base import DeviceError, Driver, Point, Reading, Readings, RecordType, Value
+from drivers.base import DeviceError, Driver, Point, Reading, Readings, RecordType, Step, Value
 from ioc.block import Block, Masks
 from ioc.instrument import Instrument
 from ioc.record import LOG, VALUE, Changes, Record
@@ -20,7 +20,7 @@ POINTS = (
     Point(name="Mon", rtyp=RecordType.ai, group="fast", egu="V"),
     Point(name="Set", rtyp=RecordType.ao, follows="Set_RBV", egu="V", drvl=0.0, drvh=100.0),
     Point(name="Set_RBV", rtyp=RecordType.ai, group="slow", egu="V"),
-    Point(name="Safe", rtyp=RecordType.bo, command=True, states=("Off", "On")),
+    Point(name="Safe", rtyp=RecordType.bo, command=True, states=("Off", "On"), safe=0),
 )
 
 
@@ -40,12 +40,13 @@ class Bench(Driver):
         self.log: list[object] = []
         self.threads: set[int] = set()
 
-    def connect(self) -> None:
+    def connect(self) -> Readings:
         self._note("connect")
         if self.connect_error:
             raise self.connect_error
+        return {}
 
-    def read(self, group: str) -> Iterator[Readings]:
+    def read(self, group: str) -> Iterator[Step]:
         for point in self.points:
             if point.group == group:
                 self._note(group)
@@ -54,18 +55,16 @@ class Bench(Driver):
                     raise self.read_error[group]
                 yield {point.name: self.values[point.name]}
 
-    def write(self, point: Point, value: Value) -> Readings:
+    def write(self, point: Point, value: Value) -> Iterator[Step]:
         self._note((point.name, value))
         self.gate.wait(5.0)
         if self.write_error:
             raise self.write_error
         if point.follows is None:
-            return {point.name: 0}
+            yield {point.name: 0}
+            return
         self.values[point.follows] = value
-        return {point.follows: value}
-
-    def urgent(self, point: Point, value: Value) -> bool:
-        return point.name == "Safe" and value == 0
+        yield {point.follows: value}
 
     def close(self) -> None:
         self._note("close")

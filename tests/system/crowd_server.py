@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from drivers.base import Driver, Point, Readings, RecordType, Value
+from drivers.base import Driver, Point, Readings, RecordType, Step, Value
 from ioc.ca.server import Server
 from ioc.instrument import Instrument
 from ioc.site import Site
@@ -31,17 +31,18 @@ class Counters(Driver):
         names = [point.name for point in self.points[:count]]
         self._blocks = [names[number::BLOCKS] for number in range(BLOCKS)]
 
-    def connect(self) -> None:
+    def connect(self) -> Readings:
         """Nothing to open."""
+        return {}
 
-    def read(self, group: str) -> Iterator[Readings]:
+    def read(self, group: str) -> Iterator[Step]:
         self._scans += 1
         for names in self._blocks:
             yield dict.fromkeys(names, float(self._scans))
         clients, channels, _ = self._server.load
         yield {"Clients": clients, "Channels": channels}
 
-    def write(self, point: Point, value: Value) -> Readings:
+    def write(self, point: Point, value: Value) -> Iterator[Step]:
         raise NotImplementedError
 
     def close(self) -> None:

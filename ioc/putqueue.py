@@ -1,0 +1,187 @@
+"""The puts of one port: what is to be carried out next, and what makes things safe and must not be lost.
+
+An ordinary put waits its turn, is carried out step by step, and is refused when the connection goes. A safe put (HV
+off) goes before all others, and stays pending, whatever happens to the line, until the instrument shows it or
+another value is put to the same point.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from drivers.base import Array, Point, Reading, Readings, Severity, Step, Value
+
+# A put that has waited for more than this many seconds is refused: who asked for it has given up. Who waits for a
+# safe put hears after as many seconds that it is still pending
+PUT_AGE = 10.0
+# Seconds between two tries to carry out a safe put while the instrument does not show it
+REPEAT = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Put:
+    """One put. Times in monotonic seconds.
+
+    waiting   who waits for its end; nobody does for a safe put that follows a failed one
+    changes   False if the instrument had the value already
+    steps     what the driver does of it; None before it was begun
+    resume    when the next step may be done, or a safe put be tried again
+    tried     it was sent, or may have been
+    readings  what the instrument said in the course of it
+    """
+
+    point: Point
+    value: Value
+    asked: float
+    changes: bool = True
+    waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    steps: Iterator[Step] | None = None
+    resume: float = 0.0
+    tried: bool = False
+    readings: dict[str, Value | Array | Reading] = field(default_factory=dict)
+
+    @property
+    def safe(self) -> bool:
+        """Return True for a put that makes things safe."""
+        return self.point.safe is not None and self.value == self.point.safe
+
+    def shown_by(self, readings: Readings) -> bool:
+        """Return True if readings say that the instrument has the value."""
+        reading = readings.get(self.point.follows or "")
+        if isinstance(reading, Reading):
+            return reading.severity is not Severity.INVALID and reading.value == self.value
+        return reading == self.value
+
+
+class PutQueue:
+    """The puts of one port; its methods may be called from any thread.
+
+    wake    notified when a put arrives
+    undoes  ``Driver.undoes``
+    """
+
+    def __init__(self, wake: threading.Condition, undoes: Callable[[Point, Point], bool]) -> None:
+        self._wake = wake
+        self._undoes = undoes
+        self._waiting: list[Put] = []
+        self._begun: list[Put] = []
+        self._pending: dict[str, Put] = {}  # safe ones by point
+        self._last: Put | None = None  # the put stepped last, since the last step of a scan
+
+    def add(self, put: Put) -> list[Put]:
+        """Queue a put; return those that it cancels, which must be ended with a sentence."""
+        with self._wake:
+            self._wake.notify()
+            if not put.safe:
+                self._waiting.append(put)
+                return []
+            undone = [each for each in self._waiting if self._undoes(put.point, each.point)]
+            for each in undone:
+                self._waiting.remove(each)
+            earlier = self._pending.get(put.point.name)
+            if earlier is None:
+                self._pending[put.point.name] = put
+            else:
+                earlier.waiting.extend(put.waiting)
+                earlier.asked = put.asked
+                earlier.resume = put.asked if earlier.steps is None else earlier.resume
+            return undone
+
+    def next(self, now: float, scan_ready: bool) -> Put | None:
+        """Return the put to step now, if any.
+
+        Safe ones go first, then those that were begun, then the others in order of arrival, one at a time for a
+        point. All of them take turns with a scan that is ready; a safe one only with its like.
+        """
+        with self._wake:
+            found = self._next(now)
+            after = self._last
+            if found is None or (scan_ready and after is not None and (not found.safe or after is found)):
+                return None
+            if found in self._waiting:
+                self._waiting.remove(found)
+                self._begun.append(found)
+            self._last = found
+            return found
+
+    def _next(self, now: float) -> Put | None:
+        ready = [put for put in (*self._pending.values(), *self._begun) if put.resume <= now]
+        for put in ready:
+            if not (put.safe and self._overtaken(put)):
+                return put
+        busy = {put.point.name for put in self._begun}
+        busy |= {put.point.name for put in self._pending.values() if put.steps is not None}
+        return next((put for put in self._waiting if put.point.name not in busy), None)
+
+    def _overtaken(self, safe: Put) -> bool:
+        """Return True while a later put to the same point is under way, which may take the place of the safe one."""
+        return any(put.point.name == safe.point.name and put.asked > safe.asked for put in self._begun)
+
+    def scan_stepped(self) -> None:
+        """Note that a scan had its turn."""
+        self._last = None
+
+    def wait(self, now: float) -> float:
+        """Return seconds until the next put is ready."""
+        with self._wake:
+            if self._next(now) is not None:
+                return 0.0
+            safe = [put for put in self._pending.values() if not self._overtaken(put)]
+            moments = [put.resume for put in (*safe, *self._begun)]
+            return max(0.0, min(moments, default=now + 3600.0) - now)
+
+    @property
+    def pending(self) -> list[Put]:
+        """Return the safe puts that the instrument has not shown yet."""
+        with self._wake:
+            return list(self._pending.values())
+
+    def repeat(self, put: Put, moment: float) -> None:
+        """Try a safe put again, from its first step, at ``moment``."""
+        put.steps, put.resume, put.tried = None, moment, True
+
+    def end(self, put: Put) -> None:
+        """Forget a put that is over."""
+        with self._wake:
+            if put in self._begun:
+                self._begun.remove(put)
+            if self._pending.get(put.point.name) is put:
+                del self._pending[put.point.name]
+
+    def replaced_by(self, put: Put) -> Put | None:
+        """Forget and return the safe put whose place a put that was carried out has taken."""
+        with self._wake:
+            safe = self._pending.get(put.point.name)
+            if put.safe or safe is None or safe.asked > put.asked:
+                return None
+            return self._pending.pop(put.point.name)
+
+    def take_waiting(self) -> list[Put]:
+        """Forget and return the ordinary puts that were not begun."""
+        with self._wake:
+            waiting, self._waiting = self._waiting, []
+            return waiting
+
+    def interrupt(self, now: float) -> list[Put]:
+        """Forget and return the ordinary puts that were begun; safe ones are to begin anew."""
+        with self._wake:
+            begun, self._begun = self._begun, []
+            for put in self._pending.values():
+                if put.steps is not None:
+                    self.repeat(put, now)
+            return begun
+
+
+def sentences(puts: Iterable[Put]) -> str:
+    """Return puts as words: 'HV Off, Inhibit On'."""
+    return ", ".join(f"{put.point.name} {word_of(put.point, put.value)}" for put in puts)
+
+
+def word_of(point: Point, value: Value) -> str:
+    """Return a state's word, or the value as text."""
+    if isinstance(value, int) and 0 <= value < len(point.states):
+        return point.states[value]
+    return str(value)
