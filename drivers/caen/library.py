@@ -50,7 +50,7 @@ class RepeatingDevice:
     """
 
     # Repetitions of one call
-    _MOST = 2
+    _MOST = 3
 
     def __init__(self, device: Device, read_map: Callable[[], bool]) -> None:
         self._device = device

@@ -191,5 +191,6 @@ class Session:
         """Read the map after boards came or went; return True if the board that was asked is the same as before."""
         slot = self._slot
         before = None if slot is None else self._board(slot)
-        self._store(crate_map(self._device))
+        again: Any = RepeatingDevice(self._device, lambda: True)  # the map itself may be answered with this code
+        self._store(crate_map(again))
         return slot is None or self._board(slot) == before

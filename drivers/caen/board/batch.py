@@ -14,12 +14,16 @@ from drivers.caen.retry import Backoff
 STATUS, PLAIN, CURRENTS, RANGES = range(4)
 
 
+# Failures in a row after which a variable is taken to be bad for all channels: one bad channel has a good half
+_MOST_FAILURES = 6
+
+
 @dataclass(slots=True, eq=False)
 class Part:
     """Variables that could not be read in the common call, and are tried by themselves until they can.
 
     status  why
-    whole   True where nothing of its board was answered: it is not taken apart, but all are tried, and one alone
+    whole   True where no channel is to blame: it is not taken apart, but all are tried, and one alone
     """
 
     labels: tuple[str, ...]
@@ -48,6 +52,7 @@ class ReadBatch:
     order: int = PLAIN
     parts: list[Part] = field(default_factory=list)
     _waits: dict[str, Backoff] = field(default_factory=dict)
+    _failures: int = 0  # in a row
 
     @property
     def good(self) -> tuple[str, ...]:
@@ -67,6 +72,7 @@ class ReadBatch:
         ``suspects`` are likely to be the bad ones, for their channels' other variables are; ``silent`` is True where
         nothing of the board was answered lately.
         """
+        self._failures += 1
         part = next((part for part in self.parts if set(labels) <= set(part.labels)), None)
         if part is not None and (part.whole or len(part.labels) == 1):
             part.status = status
@@ -75,7 +81,7 @@ class ReadBatch:
             return part.tries == 1 and not part.whole
         if part is not None:
             self.parts.remove(part)
-        if silent:
+        if silent or self._failures >= _MOST_FAILURES:
             self.parts = [self._part(self.labels, status, whole=True)]
             self.parts[0].backoff.failed()
             return True
@@ -87,6 +93,7 @@ class ReadBatch:
 
     def answered(self, labels: Sequence[str]) -> list[str]:
         """Read these variables in the common call again; return those that were bad before."""
+        self._failures = 0
         if not self.parts:
             return []
         back = []
@@ -97,6 +104,13 @@ class ReadBatch:
                 if rest := tuple(label for label in part.labels if label not in here):
                     self.parts.append(self._part(rest, part.status))
         return back
+
+    def leave_out(self, label: str, status: Status) -> None:
+        """Leave out a variable whose channel cannot be read otherwise: it is tried by itself before it does harm."""
+        part = self._part((label,), status)
+        part.tries = 1
+        part.backoff.failed()
+        self.parts.append(part)
 
     def _part(self, labels: tuple[str, ...], status: Status, whole: bool = False) -> Part:
         part = Part(labels, status, whole)

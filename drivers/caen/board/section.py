@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Failures in a row after which a board's further calls have to wait for the time that there is for what failed, and
-# after which it is no longer searched for the parameter or channel that is to blame. A time-out counts as two.
+# Failures of common calls in a row after which a board's further calls have to wait for the time that there is for
+# what failed, and after which it is no longer searched for the parameter or channel that is to blame
 _TROUBLE, _SILENCE = 4, 8
+_TIMEOUT_WEIGHT = 4
 
 
 class Section:
@@ -191,30 +193,36 @@ class Section:
         finally:
             if limited:
                 session.allowance.spend(monotonic() - began)
-        self._answered()
-        self.events.add(f"{label} can be read again" for label in batch.answered(labels))
+        self._failures = 0
+        self.events.board_answered()
+        if back := batch.answered(labels):
+            self.events.add(f"{label} can be read again" for label in back)
+            for part in (part for each in self.batches for part in each.parts):
+                part.backoff.hurry()
         return readings
 
     def _failed(self, batch: ReadBatch, labels: Sequence[str], error: DeviceError) -> None:
         """Leave out what failed: the parameter of a channel, or the channel, or all of the board."""
-        self._failures += 2 if isinstance(error, NoReply) else 1
-        bad = {
-            self.table.variable(label).channel
-            for each in self.batches
-            for part in each.parts
-            for label in part.labels
-            if part.tries and not part.whole
-        }
+        if labels == batch.good:
+            self._failures += _TIMEOUT_WEIGHT if isinstance(error, NoReply) else 1
+        bad = self._bad_channels()
         suspects = [label for label in batch.labels if self.table.variable(label).channel in bad]
         if batch.failed(labels, error.status, suspects, self._failures >= _SILENCE):
             self.events.add([str(error)])
+            self._give_up_channels(error.status)
 
-    def _answered(self) -> None:
-        if self._failures >= _SILENCE:
-            for part in (part for batch in self.batches for part in batch.parts):
-                part.backoff.hurry()
-        self._failures = 0
-        self.events.board_answered()
+    def _bad_channels(self) -> Counter[int | None]:
+        """Return the channels that cannot be read, each with the number of its parameters."""
+        single = (part for batch in self.batches for part in batch.parts if part.tries and not part.whole)
+        return Counter(self.table.variable(part.labels[0]).channel for part in single)
+
+    def _give_up_channels(self, status: Status) -> None:
+        """Leave a channel of which several parameters cannot be read out of all calls before it spoils them."""
+        bad = {channel for channel, count in self._bad_channels().items() if channel is not None and count > 1}
+        for batch in self.batches if bad else ():
+            for label in batch.good:
+                if self.table.variable(label).channel in bad:
+                    batch.leave_out(label, status)
 
     def _all_gone(self) -> Readings:
         """Return INVALID for all that is read of the board, whichever group reads it."""
