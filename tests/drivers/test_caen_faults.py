@@ -44,7 +44,7 @@ def test_a_board_that_fails_in_every_call_costs_the_others_nothing(run: CrateRun
 
 def test_a_board_that_times_out_in_every_call_costs_the_others_no_more_than_a_moment(run: CrateRun) -> None:
     run.fault(function="GetChParam", slot=2, code=Code.TIMEERR, delay=0.5)
-    assert run.share_invalid("S04", 33) + run.share_invalid("S08", 33) < 0.02
+    assert run.share_invalid("S04", 33) + run.share_invalid("S08", 33) < 0.05
     assert run.logins == 1
     run.fake.faults.clear()
     assert run.until(lambda: not run.invalid_names("S02")) < 60
