@@ -13,8 +13,8 @@ from tests.drivers.crate_run import CrateRun, crate_run
 # The codes of a bad parameter, of anything, of a library that is newer, and of a line
 BAD_CODES = [Code.SYSERR, Code.READERR, 23, -5, 0x5A5A, Code.PARAMNOTFOUND, Code.PARAMPROPNOTFOUND]
 LINE_CODES = [5, Code.SOCKETERROR, Code.COMMUNICATIONERROR, Code.NOTCONNECTED, 0x1003]
-# What is served here: all of one large board, some of the others
-CHANNELS = {2: "ALL", 4: (0, 1), 8: (0, 1)}
+# What is served here: some channels of each board
+CHANNELS = {2: tuple(range(8)), 4: (0, 1), 8: (0, 1)}
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_board_that_fails_in_every_call_costs_the_others_nothing(run: CrateRun
 
 def test_a_board_that_times_out_in_every_call_costs_the_others_no_more_than_a_moment(run: CrateRun) -> None:
     run.fault(function="GetChParam", slot=2, code=Code.TIMEERR, delay=0.5)
-    assert run.share_invalid("S04", 33) + run.share_invalid("S08", 33) < 0.02
+    assert run.share_invalid("S04", 33) + run.share_invalid("S08", 33) < 0.05
     assert run.logins == 1
     run.fake.faults.clear()
     assert run.until(lambda: not run.invalid_names("S02")) < 60
@@ -57,7 +57,7 @@ def test_two_neighbouring_parameters_that_cannot_be_read_cost_themselves(run: Cr
     assert run.share_invalid("S04", 33) + run.share_invalid("S08", 33) == 0
     assert run.logins == 1
     run.run(3)
-    names = {f"S02:C{channel:02d}:{name}" for channel in range(28) for name in ("VMon", "IMon")}
+    names = {f"S02:C{channel:02d}:{name}" for channel in range(8) for name in ("VMon", "IMon")}
     assert run.invalid_names("S02") == names | {"S02:VMon:Array", "S02:IMon:Array"}
 
 

@@ -107,6 +107,12 @@ class ReadBatch:
 
     def leave_out(self, label: str, status: Status) -> None:
         """Leave out a variable whose channel cannot be read otherwise: it is tried by itself before it does harm."""
+        for other in tuple(self.parts):
+            if label in other.labels:
+                if other.whole or len(other.labels) == 1:
+                    return
+                self.parts.remove(other)
+                self.parts.append(self._part(tuple(each for each in other.labels if each != label), status))
         part = self._part((label,), status)
         part.tries = 1
         part.backoff.failed()

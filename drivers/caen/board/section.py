@@ -188,6 +188,7 @@ class Section:
             self.mark_gone(error)
             return self._all_gone()
         except (BadReply, NoReply) as error:
+            limited = True
             self._failed(batch, labels, error)
             return UNHEARD
         finally:
@@ -209,18 +210,19 @@ class Section:
         suspects = [label for label in batch.labels if self.table.variable(label).channel in bad]
         if batch.failed(labels, error.status, suspects, self._failures >= _SILENCE):
             self.events.add([str(error)])
-            self._give_up_channels(error.status)
+            # A channel that has to be waited for is given up at once, another one when two parameters have failed
+            self._give_up_channels(error.status, 0 if isinstance(error, NoReply) else 1)
 
     def _bad_channels(self) -> Counter[int | None]:
         """Return the channels that cannot be read, each with the number of its parameters."""
         single = (part for batch in self.batches for part in batch.parts if part.tries and not part.whole)
         return Counter(self.table.variable(part.labels[0]).channel for part in single)
 
-    def _give_up_channels(self, status: Status) -> None:
-        """Leave a channel of which several parameters cannot be read out of all calls before it spoils them."""
-        bad = {channel for channel, count in self._bad_channels().items() if channel is not None and count > 1}
+    def _give_up_channels(self, status: Status, most: int) -> None:
+        """Leave a channel with more than ``most`` bad parameters out of all calls before it spoils them."""
+        bad = {channel for channel, count in self._bad_channels().items() if channel is not None and count > most}
         for batch in self.batches if bad else ():
-            for label in batch.good:
+            for label in batch.labels:
                 if self.table.variable(label).channel in bad:
                     batch.leave_out(label, status)
 
