@@ -245,8 +245,8 @@ class Instrument:
 
     def pending(self, point: Point) -> None:
         """Show whether a put that makes a point safe is pending."""
-        if self._port is not None:
-            self._show_health({health.pending(point).name: int(self._port.is_pending(point))})
+        waits = self._port is not None and self._port.is_pending(point)
+        self._show_health({health.pending(point).name: int(waits)})
 
     def points(self, points: tuple[Point, ...]) -> None:
         """Use other points: new ones get records, the records of those that went become INVALID."""
