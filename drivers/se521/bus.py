@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 from contextlib import suppress
 from typing import Any
 
@@ -25,16 +26,19 @@ class Candidate:
 
     serial  the USB serial number, "" if it has none, None if it could not be asked
     fault   why it could not be asked
+    gone    True for one that was unplugged before it could be asked
     """
 
     def __init__(self, device: Any) -> None:
         self.device = device
         self.fault = ""
         self.serial: str | None = None
+        self.gone = False
         try:
             self.serial = _serial_number(device)
         except PYUSB_ERRORS as error:
             self.fault = str(device_error(error))
+            self.gone = getattr(error, "errno", None) == errno.ENODEV
 
     @property
     def place(self) -> str:
@@ -55,7 +59,7 @@ def find(config: SE521Config) -> Candidate:
     wanted one is not among those that could be asked.
     """
     candidates = [Candidate(device) for device in _devices(config)]
-    fitting = [each for each in candidates if config.serial in (None, each.serial)]
+    fitting = [each for each in candidates if config.serial in (None, each.serial) and not each.gone]
     for candidate in candidates:
         if len(fitting) != 1 or candidate is not fitting[0]:
             candidate.give_back()
@@ -64,7 +68,7 @@ def find(config: SE521Config) -> Candidate:
     if fitting:
         found = ", ".join(f"serial {_shown(each)} at {each.place}" for each in fitting)
         raise LinkDown(f"{len(fitting)} SE521 found; say which by serial or usb_port: {found}")
-    unasked = [each for each in candidates if each.serial is None]
+    unasked = [each for each in candidates if each.serial is None and not each.gone]
     if unasked:
         found = "; ".join(f"{each.place}: {each.fault}" for each in unasked)
         raise LinkDown(f"SE521{config.wanted} not found; {len(unasked)} could not be asked for its serial: {found}")

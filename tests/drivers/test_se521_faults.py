@@ -37,6 +37,7 @@ ERRORS: dict[str, Callable[[], Exception]] = {
 TRANSFERS = ("ctrl_transfer", "intr_write", "intr_read")
 CALLS = (
     *("enumerate_devices", "open_device", "get_configuration", "claim_interface", "release_interface"),
+    *(f"get_{kind}_descriptor" for kind in ("device", "configuration", "interface", "endpoint")),
     *("is_kernel_driver_active", "detach_kernel_driver", "attach_kernel_driver", "clear_halt", *TRANSFERS),
 )
 CELSIUS = [21.5, 24.0, 63.0, -12.0]
@@ -298,6 +299,16 @@ def test_a_device_that_cannot_be_asked_does_not_hinder_the_one_that_is_wanted(
     bus = plug(*((other, wanted) if first else (wanted, other)))
     assert choose(SE521Config(serial="A1234")) == "A1234"
     assert bus.is_as_found()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_device_that_vanishes_while_it_is_asked_is_not_one_of_several(plug: Plug, first: bool) -> None:
+    gone, there = Logger("A1234", nameless=ERRORS["ENODEV"]()), Logger("A1234")
+    plug(*((gone, there) if first else (there, gone)))
+    assert choose(SE521Config()) == choose(SE521Config(serial="A1234")) == "A1234"
+    plug(gone)
+    with pytest.raises(LinkDown, match=r"^SE521 not found: is it plugged in"):
+        choose(SE521Config())
 
 
 @pytest.mark.parametrize("serial", ["A1234", None])
