@@ -34,8 +34,8 @@ from drivers.base import (
     Value,
     Wait,
 )
-from ioc.putqueue import PATIENCE, PUT_AGE, REPEAT, Put, PutQueue, sentences
-from ioc.scan import Scan, Schedule
+from ioc.port.putqueue import PATIENCE, PUT_AGE, REPEAT, Put, PutQueue, sentences
+from ioc.port.scan import Scan, Schedule
 
 # Seconds after a loss before the first try to connect again; each further pause is twice as long
 FIRST_RETRY = 1.0

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from drivers.base import BadReply, DeviceError, LinkDown, NoReply, Point, RecordType, Refused, Step, Value, Wait
-from ioc import port
+from ioc.port import port
 from tests.ioc.bench import POINTS, Bench, Rig, Run
 
 OFF, ON = 0, 1

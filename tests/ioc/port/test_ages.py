@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from drivers.base import LinkDown, Reading, Severity, Status, Step, Wait
-from ioc import port
+from ioc.port import port
 from tests.ioc.bench import Bench, Rig, Run
 
 FINE = ("NO_ALARM", "NO_ALARM")
