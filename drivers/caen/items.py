@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from drivers.base import Point, Reading, RecordType, Refused, Severity, Value
 from drivers.caen.bits import UNPLUGGED, severity_of, text_of, words_of
-from drivers.caen.formats import CA_TEXT, Format, Number, Raw
+from drivers.caen.formats import CA_TEXT, Choice, Format, Number, Raw, Switch
+from drivers.caen.replies import channel_names
+from drivers.caen.roles import is_range
 
 if TYPE_CHECKING:
     from caen_libs._caenhvwrappertypes import Board
@@ -73,6 +75,18 @@ class Variable(Item):
     def volatile(self) -> bool:
         """Return True for what may move when another setting of the same channel or board moves."""
         return self.writable or isinstance(self.format, Number)
+
+    @property
+    def current(self) -> bool:
+        """Return True for a current of a channel or board, whose unit goes with its range."""
+        return isinstance(self.format, Number) and self.format.current and self.slot is not None
+
+    @property
+    def range(self) -> bool:
+        """Return True for what may choose a range of currents: by its name, or as one of some words (ENUM)."""
+        if self.slot is None or not isinstance(self.format, Choice):
+            return False
+        return is_range(self.name) or (self.writable and not isinstance(self.format, Switch))
 
     @property
     def family(self) -> Hashable:
@@ -183,7 +197,7 @@ class ChannelName(Variable):
 
     def fetch(self, device: Device, indexes: Sequence[int]) -> Sequence[Any]:
         """Read the names of several channels."""
-        return device.get_ch_name(self.slot, indexes)
+        return channel_names(device, self.slot, indexes)
 
     def write(self, device: Device, raw: Raw) -> None:
         """Set the name of this channel."""
@@ -285,4 +299,5 @@ class Facts(Item):
 
 def describe(title: str, text: str) -> str:
     """Return a DESC: 40 printable characters."""
-    return "".join(filter(str.isprintable, f"{title} {text}".strip()))[:40]
+    printable = "".join(filter(str.isprintable, f"{title} {text}".strip()))[:40]
+    return printable.encode("ascii", "replace").decode()
