@@ -137,6 +137,8 @@ def _said(node: ast.AST, function: Function) -> Iterator[tuple[ast.expr, bool]]:
             func=ast.Attribute(value=ast.Constant(value="; "), attr="join"), args=[ast.List(elts=elements)]
         ):
             yield from ((each, False) for each in elements)
+        case ast.Call(func=ast.Name(id="Reading"), keywords=keywords):  # the words of an alarm
+            yield from ((each.value, False) for each in keywords if each.arg == "message")
         case ast.BoolOp(op=ast.Or(), values=[_, ast.List(elts=elements)]):
             yield from ((each, False) for each in elements)
         case ast.Yield(value=ast.Tuple(elts=[_, sentence])) if _yields(function, "Fault"):

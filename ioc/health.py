@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drivers.base import Point, Readings, RecordType, Severity
+from drivers.base import Point, Reading, Readings, RecordType, Severity, Status
 from ioc.port import Link
 
 # Names of the points
@@ -48,3 +48,12 @@ def pending(point: Point) -> Point:
         states=("No", "Yes"),
         severities=(Severity.NO_ALARM, Severity.MAJOR),
     )
+
+
+def scan_reading(value: float, late: bool, stale: bool) -> Reading:
+    """Return a scan's duration or count with its alarm: ``late``, or ``stale``: values had to go INVALID."""
+    if stale:
+        return Reading(value, Severity.MAJOR, Status.SCAN, message="values became too old to be true")
+    if late:
+        return Reading(value, Severity.MINOR, Status.SCAN, message="a scan takes longer than its period")
+    return Reading(value)

@@ -33,10 +33,10 @@ from ioc.block import Block, Blocks, Masks
 from ioc.fields import ALARM_FIELDS, FIELDS
 from ioc.numbers import number_of, to_long
 from ioc.port import Link, Port
+from ioc.port.ages import Ages
 from ioc.putcheck import STRING_SIZE
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Changes, Record, process_block
 from ioc.site import NAME_SIZE, Site
-from ioc.watch import Ages, scan_reading
 
 # Records whose limits are 32-bit integers
 _WHOLE = {RecordType.longin, RecordType.longout}
@@ -245,8 +245,8 @@ class Instrument:
 
     def pending(self, point: Point) -> None:
         """Show whether a put that makes a point safe is pending."""
-        if self._port is not None:
-            self._show_health({health.pending(point).name: int(self._port.is_pending(point))})
+        waits = self._port is not None and self._port.is_pending(point)
+        self._show_health({health.pending(point).name: int(waits)})
 
     def points(self, points: tuple[Point, ...]) -> None:
         """Use other points: new ones get records, the records of those that went become INVALID."""
@@ -404,7 +404,7 @@ class Instrument:
     def _watch_ages(self, port: Port, now: float) -> None:
         for group, names in self._ages.expire(self._groups, port.scans, now).items():
             error = NoReply(f"{self.name}: {group} was not read in time; {len(names)} values are too old to be true")
-            bad = Reading(None, Severity.INVALID, error.status, message="too old: not read for two periods")
+            bad = Reading(None, Severity.INVALID, error.status, message="too old - not read for two periods")
             self._publish(dict.fromkeys(names, bad), time.time())
             self._log.warning("%s", error)
             self._report(error)
@@ -417,8 +417,8 @@ class Instrument:
         seconds = max(main.took, main.lasts(now)) if main.group in late else main.took
         missed = sum(scan.missed(now) for scan in port.scans)
         shown = {
-            health.SCAN_TIME: scan_reading(1e3 * seconds, main.group in late, main.group in stale),
-            health.OVERRUNS: scan_reading(missed, bool(late), bool(stale)),
+            health.SCAN_TIME: health.scan_reading(1e3 * seconds, main.group in late, main.group in stale),
+            health.OVERRUNS: health.scan_reading(missed, bool(late), bool(stale)),
         }
         if shown != self._scans_shown:
             self._scans_shown = shown

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from drivers.base import Array, Point, Reading, Readings, RecordType, Severity, Status, Value
-from ioc import putcheck
+from ioc import faults, putcheck
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +28,8 @@ PROPERTY = 8
 
 # A stamp that does not move on would be dropped by every archiver; a clock that was set back must not go back here
 TICK = 1e-6
+# The first second that Channel Access has no number for, since 1970 UTC: 32 bits of seconds since 1990
+_LATEST = 631152000 + 2.0**32
 
 _TEXT = {RecordType.stringin, RecordType.stringout, RecordType.lsi}
 _FLOAT = {RecordType.ai, RecordType.ao}
@@ -158,13 +160,24 @@ class Record:
         return self.val if self._limit is None else self._limit
 
     def process(self, reading: Reading, now: float) -> int:
-        """Process a reading; return the event masks (VALUE, LOG, ALARM or'ed), 0 when nothing is to be sent."""
-        if reading.value is not None:
-            self.val = reading.value
-            self.udf = bool(reading.value != reading.value)  # NaN
-        moment = now if reading.time is None else reading.time
-        self.time = moment if moment > self.time else self.time + TICK
-        return self._update_alarm(reading)
+        """Process a reading; return the event masks (VALUE, LOG, ALARM or'ed), 0 when nothing is to be sent.
+
+        A reading that cannot be processed, a fault of the program, costs no other record its reading: this one keeps
+        its last value and becomes INVALID.
+        """
+        val, udf, time = self.val, self.udf, self.time
+        try:
+            if reading.value is not None:
+                self.val = reading.value
+                self.udf = bool(reading.value != reading.value)  # NaN
+            # a stamp that nothing can carry would stay for ever, for stamps go forward only
+            moment = now if reading.time is None or not reading.time < _LATEST else reading.time
+            self.time = moment if moment > time else time + TICK
+            return self._update_alarm(reading)
+        except Exception as error:
+            faults.log_once("the processing", self.name, error)
+            self.val, self.udf, self.time = val, udf, time
+            return self._reject(now)
 
     def move_into(self, block: BlockColumns, row: int) -> tuple[Any, float, Any, Any]:
         """Keep the numbers in the columns of a block from now on; return value, time, mlst and alst for it."""
@@ -185,6 +198,17 @@ class Record:
     def check_put(self, value: Value | Array) -> Value:
         """Return a put in the record's own type. Raises Refused with the reason: limits refuse, they never clamp."""
         return putcheck.check(self.name, self.point, value)
+
+    def _reject(self, now: float) -> int:
+        """Become INVALID after a reading that could not be processed; the next one that can be clears it."""
+        self.time = now if now > self.time else self.time + TICK
+        self.mlst = self.alst = self.val
+        before = self.stat, self.sevr, self.amsg
+        alarm = Status.READ, Severity.INVALID, "internal error, see the log"
+        self.stat, self.sevr, self.amsg = alarm
+        self.acks = Severity.INVALID
+        self._cache_limits(plain=False)
+        return ALARM if alarm != before else 0
 
     # ---- alarm ----
 
@@ -319,10 +343,14 @@ def process_block(
             if not abs(value - record._alst) <= record._adel:
                 record._alst = value
                 mask |= LOG
-        elif value == record._same:
-            record._time = moment if moment > record._time else record._time + TICK
-            continue
         else:
+            try:
+                unchanged = bool(value == record._same)
+            except Exception:  # an array of numpy, for one, is neither true nor false: process() reports it
+                unchanged = False
+            if unchanged:
+                record._time = moment if moment > record._time else record._time + TICK
+                continue
             mask = record.process(value if isinstance(value, Reading) else Reading(value), moment)
         if mask:
             yield record, mask

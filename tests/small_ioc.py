@@ -208,8 +208,21 @@ class Raw:
             self.message()
 
     def garbage(self) -> None:
-        self._socket.sendall(b"\xff" * 64)
+        self.say(b"\xff" * 64)
+
+    def say(self, data: bytes) -> None:
+        """Anything."""
+        self._socket.sendall(data)
+
+    def answer(self, command: int, number: int) -> tuple[int, bytes, int]:
+        """Status, body and count of the next message of this command and with this number."""
+        while True:
+            found, body, _, count, status, second = self.message()
+            if (found, second) == (command, number):
+                return status, body, count
 
     def message(self) -> tuple[int, bytes, int, int, int, int]:
         command, size, dtype, count, one, two = HEADER.unpack(receive_exactly(self._socket, 16))
+        if size == 0xFFFF:
+            size, count = struct.unpack(">II", receive_exactly(self._socket, 8))
         return command, receive_exactly(self._socket, size), dtype, count, one, two

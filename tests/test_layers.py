@@ -43,6 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "drivers": set(),
     "ioc": {"drivers.base"},
     "ioc/ca": {"drivers.base", "ioc"},
+    "ioc/port": {"drivers.base"},
     "rackioc": {"archiver", "drivers", "ioc", "sim"},
     "sim": set(),
     "tests": {"archiver", "bench.rig", "docs", "drivers", "ioc", "rackioc", "sim"},

@@ -28,7 +28,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class TechnixConfig(DriverConfig):
-    """One generator; port is anything that pyserial's ``serial_for_url`` accepts."""
+    """One generator; port is a serial device, ``socket://host:port`` (raw TCP) or ``rfc2217://host:port``."""
 
     port: str
     full_scale: FullScale
@@ -38,7 +38,7 @@ class TechnixConfig(DriverConfig):
     def faults(self) -> Iterable[ConfigFault]:
         """Yield the keys whose numbers make no sense."""
         if not self.port:
-            yield ("port",), "is empty; it must be a serial device or a URL that pyserial knows"
+            yield ("port",), "is empty; it must be a serial device, socket://host:port or rfc2217://host:port"
         for key in ("voltage_kv", "current_ma"):
             full_scale, limit = getattr(self.full_scale, key), getattr(self.limits, key)
             if not _positive(full_scale):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import termios
 import time
 from collections import deque
@@ -25,6 +24,10 @@ DRAIN_TIME = 1.0
 # Bytes; what is longer and has no carriage return cannot be a reply
 LONGEST_REPLY = 64
 
+# What pyserial raises: TypeError and ValueError for a port closed underneath or a URL that it cannot read,
+# NotImplementedError for a setting that the port behind a URL does not have
+_PORT_ERRORS = (OSError, termios.error, TypeError, ValueError, NotImplementedError)
+
 
 class Line:
     """The serial line: commands, their replies, and the way back when the two do not fit."""
@@ -44,12 +47,13 @@ class Line:
                 self._url,
                 9600,
                 timeout=QUIET,
-                write_timeout=REPLY_TIMEOUT,
+                # pyserial's client of RFC 2217 refuses any time-out for writing; its socket has one of 5 s.
+                write_timeout=None if self._url.lower().startswith("rfc2217://") else REPLY_TIMEOUT,
                 exclusive=True,
                 rtscts=False,
                 dsrdtr=False,
             )
-        except (OSError, termios.error, ValueError) as error:
+        except _PORT_ERRORS as error:
             raise LinkDown(f"{self._url} cannot be opened: {_reason(error)}") from error
         self._drain()
 
@@ -133,7 +137,7 @@ class Line:
             raise LinkDown(f"{self._url} is not open")
         try:
             yield self._port
-        except (OSError, termios.error, TypeError) as error:  # TypeError: pyserial, port closed underneath
+        except _PORT_ERRORS as error:
             raise LinkDown(f"{self._url} is gone: {_reason(error)}") from error
 
 
@@ -149,7 +153,8 @@ def _number(command: str, line: bytes) -> int | None:
 
 
 def _reason(error: BaseException) -> str:
-    number = getattr(error, "errno", None)
-    if number == errno.EAGAIN:  # from the lock that goes with exclusive=True
+    """Return why, in the system's words where there are some: pyserial repeats the URL before them."""
+    cause = error.__context__ if isinstance(error.__context__, OSError) else error
+    if getattr(cause, "errno", None) == errno.EAGAIN:  # from the lock that goes with exclusive=True
         return "another program uses it"
-    return os.strerror(number) if number else str(error)
+    return getattr(cause, "strerror", None) or str(cause)

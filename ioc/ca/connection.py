@@ -12,7 +12,8 @@ import logging
 import socket
 from typing import Protocol
 
-from ioc.ca.message import PROTOCOL_VERSION, VERSION, header
+from ioc import faults
+from ioc.ca.message import INTERNAL, PROTOCOL_VERSION, VERSION, header
 
 log = logging.getLogger("rackioc.server")
 
@@ -24,8 +25,16 @@ ANSWERS_WAITING = 1 << 23
 _RECEIVED = bytearray(1 << 15)
 
 
-class BrokenProtocolError(Exception):
-    """What a client sent makes no sense; it is disconnected."""
+class RequestError(Exception):
+    """What a client sent is wrong: it is answered with an error, which has a status code (caerr.h)."""
+
+    def __init__(self, reason: str, status_code: int = INTERNAL) -> None:
+        super().__init__(reason)
+        self.status_code = status_code
+
+
+class BrokenProtocolError(RequestError):
+    """What a client sent makes no sense; it is told so and disconnected, where EPICS base does it (camessage.c)."""
 
 
 class Receiver(Protocol):
@@ -43,6 +52,9 @@ class Framed(Protocol):
 
     def frame(self) -> bytes:
         """Return the whole message with the value of now."""
+
+    def failed(self, error: Exception) -> bytes:
+        """Return the whole message that tells the client that the value of now cannot be had."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -63,7 +75,7 @@ class Connection(asyncio.BufferedProtocol):
         self.missed: dict[Framed, None] = {}
         self.blocked = False
         self._rest = b""
-        self._held = self._full = self._failed = False
+        self._held = self._full = False
         self._reading = True
 
     # ---- asyncio calls these ----
@@ -117,8 +129,13 @@ class Connection(asyncio.BufferedProtocol):
         if self.out:
             data = b"".join(self.out)
             self.out.clear()
-            if not self.transport.is_closing():
+            if self.transport.is_closing():
+                return
+            try:
                 self.transport.write(data)
+            except Exception as error:  # no other client has a part in it
+                faults.log_once("the sending", "the server", error)
+                self.transport.abort()
 
     def update(self, update: Framed) -> None:
         """Send a subscriber the newest value, now or when it reads again."""
@@ -127,10 +144,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         try:
             self.out.append(update.frame())
-        except Exception:  # a fault of one value must not cost anybody the others
-            if not self._failed:
-                self._failed = True
-                log.exception("internal error in an update for client %s:%d; said once", *self.address)
+        except Exception as error:  # a fault of one value must not cost anybody the others
+            self.out.append(update.failed(error))
 
     def hold(self, updates: bool) -> None:
         """Hold updates back (True), or send again the newest of those that were held back (False)."""
@@ -141,6 +156,7 @@ class Connection(asyncio.BufferedProtocol):
     def drop(self, reason: str) -> None:
         """Cut the connection; the client finds its way back if it is one."""
         log.warning("client %s:%d is disconnected: %s", *self.address, reason)
+        self.flush()  # what it did wrong
         self.transport.abort()
 
     def answers_wait(self) -> bool:
@@ -161,7 +177,7 @@ class Connection(asyncio.BufferedProtocol):
             log.exception("internal error while answering client %s:%d; it is disconnected", *self.address)
             self.transport.abort()
             return
-        self.flush()
+        self.answers_wait()
 
     def _block(self) -> None:
         blocked = self._held or self._full

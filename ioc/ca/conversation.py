@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import struct
 from collections.abc import Callable
 from typing import Protocol
 
+from ioc import faults
 from ioc.ca import dbr
-from ioc.ca.connection import BrokenProtocolError, Connection
+from ioc.ca.connection import BrokenProtocolError, Connection, RequestError
 from ioc.ca.message import (
     ACCESS_RIGHTS,
+    BAD_MONITOR,
+    BAD_TYPE,
     CLEAR_CHANNEL,
     CLIENT_NAME,
     CREATE_CHAN,
@@ -24,25 +26,29 @@ from ioc.ca.message import (
     GET_FAIL,
     HEADER,
     HOST_NAME,
+    INTERNAL,
     LARGE,
     NORMAL,
+    NOT_FOUND,
+    PUT_FAIL,
     READ,
     READ_NOTIFY,
     READ_SYNC,
     SEARCH,
     SERVER_DISCONNECT,
+    TOO_LARGE,
     VERSION,
     WRITE,
     WRITE_NOTIFY,
+    failure,
     header,
     reply,
+    report,
 )
 from ioc.ca.puts import Puts
 from ioc.ca.subscription import Channel, Subscription
 from ioc.ca.view import View
 from ioc.record import ALARM, LOG, PROPERTY, VALUE
-
-log = logging.getLogger("rackioc.server")
 
 # No client has reason to send more at once: nothing that can be set is large
 LARGEST_MESSAGE = 1 << 16
@@ -53,7 +59,17 @@ NO_CHANNEL = 0xFFFFFFFF
 # Bytes of an answer after which it is looked at whether the client takes its answers
 LARGE_ANSWER = 1 << 12
 
+# The lowest minor version and the highest priority of a client, and the most bytes of the names it gives itself and
+# its computer, with the NUL (caProto.h, camessage.c)
+OLDEST_VERSION = 4
+HIGHEST_PRIORITY = 99
+LONGEST_NAME = 512
+# A search over TCP that is answered in any case (caProto.h, DOREPLY)
+ANSWER_ALWAYS = 10
+
 _MASK = struct.Struct(">12xH")
+# What is told of a request that failed by a fault of the program
+_FAULT = "internal error in rackioc, see its log"
 
 
 class ChannelSource(Protocol):
@@ -82,49 +98,47 @@ class Conversation:
         self.channels: dict[int, Channel] = {}
         self._connection = connection
         self._names = names
-        self._subscriptions: dict[int, Subscription] = {}
         self._next_sid = 1
+        self._passing = 0
         self._puts = Puts(connection.flush)
 
     def receive(self, data: bytes) -> int:
         """Carry out the whole messages in ``data``; return how many bytes they were. Raises BrokenProtocolError."""
-        at, end, out = 0, len(data), self._connection.out
+        end, out = len(data), self._connection.out
+        at = self._pass_by(0, end)
         while end - at >= HEADER.size:
             command, length, data_type, count, first, second = HEADER.unpack_from(data, at)
             begin = at + HEADER.size
-            if length == 0xFFFF and count == 0:
+            if length == 0xFFFF:
                 if end - begin < LARGE.size:
                     break
                 length, count = LARGE.unpack_from(data, begin)
                 begin += LARGE.size
-            handle = _HANDLERS.get(command)
-            if handle is None:
-                raise BrokenProtocolError(f"unknown command {command}")
-            if length > LARGEST_MESSAGE:
-                raise BrokenProtocolError(f"message of {length} bytes, at most {LARGEST_MESSAGE} are allowed")
-            if end - begin < length:
-                break
-            payload = data[begin : begin + length]
             try:
-                handle(self, data_type, count, first, second, payload)
-            except BrokenProtocolError:
-                raise
+                handle = _handler(command, length)
+                if length > LARGEST_MESSAGE:
+                    self._passing = length
+                    at = self._pass_by(begin, end)
+                    raise RequestError(f"message of {length} bytes, at most {LARGEST_MESSAGE} are taken", TOO_LARGE)
+                if end - begin < length:
+                    break
+                at = begin + length
+                handle(self, data_type, count, first, second, data[begin:at])
             except Exception as error:  # a fault of one message must not cost the client its other channels
-                log.exception("internal error in the answer to a request of client %s:%d", *self._connection.address)
-                request = header(command, len(payload), data_type, count, first, second)
-                self._send_error(GET_FAIL, f"internal error, {error}", self._cid(first), request)
-            at = begin + length
+                self._answer_error((command, length, data_type, count, first, second), error)
+                if isinstance(error, BrokenProtocolError):
+                    raise
             if out and len(out[-1]) > LARGE_ANSWER and self._connection.answers_wait():
                 break
         return at
 
     def close(self) -> None:
         """Give up the channels and subscriptions: the connection is gone."""
-        for subscription in self._subscriptions.values():
-            self._names.unsubscribe(subscription)
-        self._subscriptions.clear()
-        self.channels.clear()
         self._names.remove(self._connection)
+        for channel in self.channels.values():
+            for subscription in channel.subscriptions or ():
+                self._names.unsubscribe(subscription)
+        self.channels.clear()
 
     def disconnect(self, record: object) -> None:
         """Disconnect the channels of a record that another one replaced: they have to be connected anew."""
@@ -135,59 +149,93 @@ class Conversation:
 
     # ---- messages ----
 
-    def _pass_over(self, _type: int, _count: int, _first: int, _second: int, _payload: bytes) -> None:
-        """Do nothing: no answer depends on the version (all since 2001 get the same) or on who asks."""
+    def _version(self, priority: int, version: int, _first: int, _second: int, _payload: bytes) -> None:
+        """Look only whether it can be: no answer depends on the version (all since 2001 get the same)."""
+        if version < OLDEST_VERSION or priority > HIGHEST_PRIORITY:
+            raise BrokenProtocolError(f"version {version} or priority {priority} that no client has")
+
+    def _name(self, _type: int, _count: int, _first: int, _second: int, payload: bytes) -> None:
+        """Look only whether it can be: no answer depends on who asks."""
+        if self.channels:
+            raise RequestError("the name of a user or a computer came after the first channel; it is ignored")
+        if b"\0" not in payload[:LONGEST_NAME]:
+            raise BrokenProtocolError("the name of a user or a computer is too long or has no end")
 
     def _echo(self, data_type: int, count: int, first: int, second: int, payload: bytes) -> None:
         self._send(header(ECHO, len(payload), data_type, count, first, second), payload)
 
-    def _search(self, _type: int, _count: int, cid: int, _second: int, payload: bytes) -> None:
+    def _read_sync(self, data_type: int, count: int, first: int, second: int, _payload: bytes) -> None:
+        self._send(header(READ_SYNC, 0, data_type, count, first, second))
+
+    def _search(self, data_type: int, count: int, cid: int, second: int, payload: bytes) -> None:
         if self._names.find(payload.partition(b"\0")[0]) is not None:
             self._send(self._names.search_answer(cid))
+        elif data_type == ANSWER_ALWAYS:
+            self._send(header(NOT_FOUND, 0, data_type, count, cid, second))
 
     def _create(self, _type: int, _count: int, cid: int, version: int, payload: bytes) -> None:
         view = self._names.find(payload.partition(b"\0")[0])
         if view is None:
             self._send(header(CREATE_CHAN_FAIL, 0, 0, 0, cid, 0))
             return
-        sid, self._next_sid = self._next_sid, self._next_sid + 1
-        self.channels[sid] = Channel(sid, cid, view)
+        sid = self._next_sid
         rights = HEADER.pack(ACCESS_RIGHTS, 0, 0, 0, cid, 3 if view.writable else 1)
         self._send(rights, header(CREATE_CHAN, 0, view.native, view.count, cid, sid))
+        self.channels[sid] = Channel(sid, cid, view)
+        self._next_sid += 1
 
     def _clear(self, data_type: int, count: int, sid: int, cid: int, _payload: bytes) -> None:
         self._remove(self._channel(sid))
         self._send(header(CLEAR_CHANNEL, 0, data_type, count, sid, cid))
 
     def _read_notify(self, dbr_type: int, count: int, sid: int, ioid: int, _payload: bytes) -> None:
-        channel = self._readable(sid, dbr_type)
-        count = min(count, channel.view.most(dbr_type))
-        self._puts.then(channel, lambda: self._send(reply(READ_NOTIFY, dbr_type, count, ioid, channel.view)))
+        channel = self._usable(sid, dbr_type)
 
-    def _read(self, dbr_type: int, count: int, sid: int, ioid: int, _payload: bytes) -> None:
-        """Answer as old clients want it: the channel's number instead of a status."""
-        channel = self._readable(sid, dbr_type)
-        count = min(count, channel.view.most(dbr_type))
-        self._puts.then(channel, lambda: self._send(reply(READ, dbr_type, count, ioid, channel.view, channel.cid)))
+        def read() -> None:
+            view, most = channel.view, 0
+            try:
+                most = min(count, view.most(dbr_type))
+                self._send(reply(READ_NOTIFY, dbr_type, most, ioid, view))
+            except Exception as error:
+                self._send(failure(READ_NOTIFY, dbr_type, most, ioid, view, error))
+
+        self._puts.then(channel, read)
+
+    def _read(self, dbr_type: int, count: int, sid: int, ioid: int, payload: bytes) -> None:
+        """Answer as old clients want it: with the channel's number instead of a status, or with an error."""
+        channel = self._usable(sid, dbr_type)
+        request = header(READ, len(payload), dbr_type, count, sid, ioid)
+
+        def read() -> None:
+            view = channel.view
+            try:
+                self._send(reply(READ, dbr_type, min(count, view.most(dbr_type)), ioid, view, channel.cid))
+            except Exception as error:
+                report(view, error)
+                reason = f"no value in data type {dbr_type}: {view.record.name}"
+                self._send_error(GET_FAIL, reason, channel.cid, request)
+
+        self._puts.then(channel, read)
 
     def _event_add(self, dbr_type: int, count: int, sid: int, number: int, payload: bytes) -> None:
-        channel = self._readable(sid, dbr_type)
-        if number in self._subscriptions or len(payload) < _MASK.size:
-            raise BrokenProtocolError("subscription without a mask, or with a number that is in use")
+        channel = self._usable(sid, dbr_type)
+        if len(payload) < _MASK.size:
+            raise BrokenProtocolError("subscription without a mask")
         mask = _MASK.unpack_from(payload)[0] & EVENTS
         count = min(count, channel.view.most(dbr_type))
         subscription = Subscription(self._connection, channel.view, dbr_type, count, mask, number)
         if channel.subscriptions is None:
-            channel.subscriptions = {}
-        channel.subscriptions[number] = self._subscriptions[number] = subscription
+            channel.subscriptions = []
+        channel.subscriptions.append(subscription)
         self._names.subscribe(subscription)
         self._connection.update(subscription)
 
     def _event_cancel(self, data_type: int, count: int, sid: int, number: int, _payload: bytes) -> None:
-        subscription = (self._channel(sid).subscriptions or {}).pop(number, None)
+        subscriptions = self._channel(sid).subscriptions or []
+        subscription = next((each for each in subscriptions if each.id == number), None)
         if subscription is None:
-            raise BrokenProtocolError("end of a subscription that the channel does not have")
-        del self._subscriptions[number]
+            raise BrokenProtocolError("end of a subscription that the channel does not have", BAD_MONITOR)
+        subscriptions.remove(subscription)
         self._unsubscribe(subscription)
         self._send(header(EVENT_ADD, 0, data_type, count, sid, number))
 
@@ -201,10 +249,10 @@ class Conversation:
         def answer(status: int, _reason: str) -> None:
             self._send(header(WRITE_NOTIFY, 0, dbr_type, count, status, ioid))
 
-        self._puts.begin(self._channel(sid).view, dbr_type, count, payload, answer)
+        self._puts.begin(self._usable(sid, dbr_type).view, dbr_type, count, payload, answer)
 
     def _write(self, dbr_type: int, count: int, sid: int, ioid: int, payload: bytes) -> None:
-        channel = self._channel(sid)
+        channel = self._usable(sid, dbr_type)
 
         def answer(status: int, reason: str) -> None:
             if status != NORMAL:
@@ -224,9 +272,31 @@ class Conversation:
         text += bytes(-len(text) % 8)
         self._send(header(ERROR, len(request) + len(text), 0, 0, cid, status), request, text)
 
-    def _cid(self, sid: int) -> int:
-        channel = self.channels.get(sid)
-        return NO_CHANNEL if channel is None else channel.cid
+    def _answer_error(self, request: tuple[int, int, int, int, int, int], error: Exception) -> None:
+        """Answer a request that failed with what the client waits for: by its own fault, or by one of the program."""
+        command, _, data_type, count, first, second = request
+        channel = self.channels.get(first) if command in _OF_A_CHANNEL else None
+        cid = channel.cid if channel else first if command == SEARCH else NO_CHANNEL
+        if isinstance(error, RequestError):
+            self._send_error(error.status_code, str(error), cid, header(*request))
+            return
+        faults.log_once(f"request {command}", channel.view.record.name if channel else "a client", error)
+        if command == CREATE_CHAN:
+            self._send(header(CREATE_CHAN_FAIL, 0, 0, 0, first, 0))
+        elif command == WRITE_NOTIFY:
+            self._send(header(WRITE_NOTIFY, 0, data_type, count, PUT_FAIL, second))
+        elif command in {READ_NOTIFY, EVENT_ADD}:
+            blank = dbr.blank(data_type, 1)
+            self._send(header(command, len(blank), data_type, 0, GET_FAIL, second), blank)
+        else:
+            status = {READ: GET_FAIL, WRITE: PUT_FAIL}.get(command, INTERNAL)
+            self._send_error(status, _FAULT, cid, header(*request))
+
+    def _pass_by(self, at: int, end: int) -> int:
+        """Return where the next message begins, beyond what is left of one that is too large."""
+        passed = min(self._passing, end - at)
+        self._passing -= passed
+        return at + passed
 
     def _channel(self, sid: int) -> Channel:
         channel = self.channels.get(sid)
@@ -234,14 +304,14 @@ class Conversation:
             raise BrokenProtocolError(f"unknown channel number {sid}")
         return channel
 
-    def _readable(self, sid: int, dbr_type: int) -> Channel:
+    def _usable(self, sid: int, dbr_type: int) -> Channel:
+        channel = self._channel(sid)
         if dbr_type > dbr.LAST_TYPE:
-            raise BrokenProtocolError(f"data type {dbr_type} cannot be read")
-        return self._channel(sid)
+            raise BrokenProtocolError(f"data type {dbr_type} does not exist", BAD_TYPE)
+        return channel
 
     def _remove(self, channel: Channel) -> None:
-        for number, subscription in (channel.subscriptions or {}).items():
-            self._subscriptions.pop(number, None)
+        for subscription in channel.subscriptions or ():
             self._unsubscribe(subscription)
         del self.channels[channel.sid]
 
@@ -251,8 +321,10 @@ class Conversation:
 
 
 _Handler = Callable[[Conversation, int, int, int, int, bytes], None]
+# Requests whose first parameter is the number of a channel here, as far as an error names it
+_OF_A_CHANNEL = {EVENT_ADD, EVENT_CANCEL, READ, READ_NOTIFY, WRITE, WRITE_NOTIFY}
 _HANDLERS: dict[int, _Handler] = {
-    VERSION: Conversation._pass_over,
+    VERSION: Conversation._version,
     EVENT_ADD: Conversation._event_add,
     EVENT_CANCEL: Conversation._event_cancel,
     READ: Conversation._read,
@@ -260,12 +332,22 @@ _HANDLERS: dict[int, _Handler] = {
     SEARCH: Conversation._search,
     EVENTS_OFF: Conversation._events_off,
     EVENTS_ON: Conversation._events_on,
-    READ_SYNC: Conversation._echo,
+    READ_SYNC: Conversation._read_sync,
     CLEAR_CHANNEL: Conversation._clear,
     READ_NOTIFY: Conversation._read_notify,
     CREATE_CHAN: Conversation._create,
     WRITE_NOTIFY: Conversation._write_notify,
-    CLIENT_NAME: Conversation._pass_over,
-    HOST_NAME: Conversation._pass_over,
+    CLIENT_NAME: Conversation._name,
+    HOST_NAME: Conversation._name,
     ECHO: Conversation._echo,
 }
+
+
+def _handler(command: int, length: int) -> _Handler:
+    """Return what carries out a request. Raises BrokenProtocolError."""
+    handle = _HANDLERS.get(command)
+    if handle is None:
+        raise BrokenProtocolError(f"unknown command {command}")
+    if length % 8:
+        raise BrokenProtocolError(f"message of {length} bytes, which is no multiple of 8")
+    return handle

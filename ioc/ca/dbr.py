@@ -33,6 +33,8 @@ EPICS_EPOCH = 631152000
 # Value type -> its letter for ``struct``, and its bytes
 _FORMAT = {STRING: "40s", SHORT: "h", FLOAT: "f", ENUM: "H", CHAR: "B", LONG: "i", DOUBLE: "d"}
 _SIZE = {STRING: 40, SHORT: 2, FLOAT: 4, ENUM: 2, CHAR: 1, LONG: 4, DOUBLE: 8}
+# Types that stand alone, and their bytes, padded
+_ALONE = {PUT_ACKT: 8, PUT_ACKS: 8, STSACK_STRING: 48, CLASS_NAME: 40}
 # Bytes between a form's head and its value, so that the value is aligned
 _STS_PAD = {CHAR: 1, DOUBLE: 4}
 _TIME_PAD = {SHORT: 2, ENUM: 2, CHAR: 3, DOUBLE: 4}
@@ -99,7 +101,7 @@ def encode(dbr: int, values: Sequence[Any], source: Source) -> bytes:
 def blank(dbr: int, count: int) -> bytes:
     """Return the payload of a message without a value: all zeros."""
     if dbr > LAST_FORMED:
-        return bytes(8 if dbr in {PUT_ACKT, PUT_ACKS} else 48)
+        return bytes(_ALONE[dbr])
     form, base = divmod(dbr, 7)
     return _padded(_head(form, base, _Nothing()) + bytes(_SIZE[base] * count))
 

@@ -49,9 +49,13 @@ class FilteredView(View):
         self.record = whole.record
         self.owner = whole.owner
         self.native = whole.native
-        self.count = whole.count
         self._whole = whole
         self._filter = channel_filter
+
+    @property
+    def count(self) -> int:
+        """Return the most elements that there can be."""
+        return self._whole.count
 
     @property
     def writable(self) -> bool:

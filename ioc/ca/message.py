@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from ioc import faults
 from ioc.ca import dbr
 from ioc.ca.view import View
 
@@ -16,11 +17,16 @@ LARGE = struct.Struct(">II")
 # Channel Access commands (caProto.h)
 VERSION, EVENT_ADD, EVENT_CANCEL, READ, WRITE = 0, 1, 2, 3, 4
 SEARCH, EVENTS_OFF, EVENTS_ON, READ_SYNC, ERROR, CLEAR_CHANNEL = 6, 8, 9, 10, 11, 12
-READ_NOTIFY, CREATE_CHAN, WRITE_NOTIFY, CLIENT_NAME, HOST_NAME, ACCESS_RIGHTS, ECHO = 15, 18, 19, 20, 21, 22, 23
+NOT_FOUND, READ_NOTIFY, CREATE_CHAN, WRITE_NOTIFY = 14, 15, 18, 19
+CLIENT_NAME, HOST_NAME, ACCESS_RIGHTS, ECHO = 20, 21, 22, 23
 CREATE_CHAN_FAIL, SERVER_DISCONNECT = 26, 27
 
 # Status codes (caerr.h)
-NORMAL, BAD_TYPE, GET_FAIL, PUT_FAIL, BAD_COUNT, NO_WRITE_ACCESS = 1, 114, 152, 160, 176, 376
+NORMAL, TOO_LARGE, BAD_TYPE, INTERNAL, GET_FAIL, PUT_FAIL = 1, 72, 114, 142, 152, 160
+BAD_COUNT, BAD_MONITOR, NO_WRITE_ACCESS = 176, 242, 376
+
+# What is sent of no values at all: libca takes an update without a byte for the end of its subscription
+_NO_VALUES = bytes(8)
 
 
 def header(command: int, size: int, data_type: int, count: int, first: int, second: int) -> bytes:
@@ -43,14 +49,26 @@ def split(datagram: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
 
 
 def reply(command: int, dbr_type: int, count: int, number: int, view: View, status: int = NORMAL) -> bytes:
-    """Return a message with a view's values; ``count`` 0: as many as there are; what is missing is zeros."""
+    """Return a message with a view's values; ``count`` 0: as many as there are; what is missing is zeros.
+
+    Raises NotConvertible, and whatever is wrong with the value.
+    """
     values = view.values_for(dbr_type, count)
-    try:
-        payload = dbr.encode(dbr_type, values, view)
-    except dbr.NotConvertible:
-        payload, status = dbr.blank(dbr_type, count), GET_FAIL
-    if not count:
-        count = len(values) if status != GET_FAIL else 0
-    elif len(values) < count:
+    payload = dbr.encode(dbr_type, values, view)
+    if len(values) < count:
         payload = payload.ljust(dbr.fixed_size(dbr_type, count), b"\0")
-    return header(command, len(payload), dbr_type, count, status, number) + payload
+    payload = payload or _NO_VALUES
+    return header(command, len(payload), dbr_type, count or len(values), status, number) + payload
+
+
+def report(view: View, error: Exception) -> None:
+    """Log why a value could not be sent, unless it is only that the wanted type cannot express it."""
+    if not isinstance(error, dbr.NotConvertible):
+        faults.log_once("the value", view.record.name, error)
+
+
+def failure(command: int, dbr_type: int, count: int, number: int, view: View, error: Exception) -> bytes:
+    """Return what takes the place of a ``reply`` that failed: zeros, which the status tells not to be the value."""
+    report(view, error)
+    payload = dbr.blank(dbr_type, count) or _NO_VALUES
+    return header(command, len(payload), dbr_type, count, GET_FAIL, number) + payload

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from drivers.base import Array, DeviceError
+from ioc import faults
 from ioc.ca import dbr
 from ioc.ca.message import BAD_COUNT, BAD_TYPE, NO_WRITE_ACCESS, NORMAL, PUT_FAIL
 from ioc.ca.subscription import Channel
 from ioc.ca.view import View
-
-log = logging.getLogger("rackioc.server")
 
 # Seconds that a read waits for the put without callback before it, so that ``caput`` shows the new value
 PUT_PATIENCE = 0.3
@@ -45,6 +43,9 @@ class Puts:
         except (DeviceError, PutError) as error:
             answer(getattr(error, "status_code", PUT_FAIL), str(error))
             return None
+        except Exception as error:
+            answer(PUT_FAIL, _fault(view, error))
+            return None
         if waiting is None:
             answer(NORMAL, "")
             return None
@@ -71,9 +72,10 @@ class Puts:
             await waiting
         except DeviceError as error:
             answer(PUT_FAIL, str(error))
+        except asyncio.CancelledError:
+            answer(PUT_FAIL, f"the put was given up, but may have been carried out: {view.record.name}")
         except Exception as error:
-            log.exception("put to %s failed", view.record.name)
-            answer(PUT_FAIL, f"internal error, {error}")
+            answer(PUT_FAIL, _fault(view, error))
         else:
             answer(NORMAL, "")
         self._done()
@@ -99,6 +101,12 @@ def _begin(view: View, dbr_type: int, count: int, payload: bytes) -> Awaitable[N
     if not 0 < count <= max(view.count, 1):
         raise PutError(BAD_COUNT, f"{name} takes {view.count} values at most, not {count}")
     return view.put(_decoded(name, dbr_type, count, payload))
+
+
+def _fault(view: View, error: Exception) -> str:
+    """Return what a client is told of a put that ended in a fault of the program."""
+    faults.log_once("a put", view.record.name, error)
+    return f"internal error, see the log; it may have been carried out: {view.record.name}"
 
 
 def _decoded(name: str, dbr_type: int, count: int, payload: bytes) -> Array:

@@ -18,6 +18,7 @@ import numpy as np
 from caproto.asyncio import server as caproto_server
 from caproto.asyncio.utils import _create_udp_socket
 
+from ioc import faults
 from ioc.block import Block, Masks
 from ioc.ca import dbr, environment, frames, search
 from ioc.ca.connection import Connection
@@ -29,10 +30,8 @@ from ioc.record import ALARM, LOG, PROPERTY, VALUE, Changes, Record
 
 log = logging.getLogger("rackioc.server")
 
-# Searches that are answered before others get their turn, bytes that may wait meanwhile, and bytes of one datagram
-_SEARCHES_AT_ONCE = 64
-_SEARCH_BUFFER = 1 << 22
-_LARGEST_DATAGRAM = 1 << 16
+# Seconds after which beacons are tried again when they failed (EPICS_CAS_BEACON_PERIOD)
+_BEACON_PAUSE = 15.0
 # Fields that change with an alarm, and the masks that this concerns
 _ALARM_FIELDS = {"SEVR": VALUE, "ACKS": VALUE, "STAT": VALUE | ALARM, "AMSG": VALUE | ALARM}
 
@@ -51,37 +50,23 @@ class Server:
 
     def add(self, record: Record, owner: Owner) -> None:
         """Serve a record from now on; one of the same name is replaced, and its clients come back to the new one."""
-        name = record.name.encode("ascii")
+        try:
+            name, view = record.name.encode("ascii"), View(record, owner)
+        except Exception as error:  # a name or a type that Channel Access does not have
+            faults.log_once("the serving", record.name, error)
+            return
         before = self._values.get(name)
-        self._values[name] = View(record, owner)
+        self._values[name] = view
         if before is not None:
             for conversation in tuple(self.clients.values()):
                 conversation.disconnect(before.record)
 
     def post(self, changes: Changes) -> None:
         """Send what changed to the clients that subscribed to it: each is written to once."""
-        fields, pack = self._field_monitors, dbr.time_double
-        moment = seconds = nanoseconds = -1.0
-        for record, mask in changes:
-            payload = None
-            for subscription in record.monitors:
-                if not subscription.mask & mask:
-                    continue
-                connection = subscription.connection
-                if connection.blocked:
-                    connection.missed[subscription] = None
-                elif subscription.fast:
-                    if payload is None:
-                        if record.time != moment:
-                            moment = record.time
-                            seconds, nanoseconds = dbr.stamp(moment)
-                        payload = pack(record.stat, record.sevr, seconds, nanoseconds, record.val)
-                    connection.out.append(subscription.head + payload)
-                elif subscription.passes(mask):
-                    connection.update(subscription)
-            if fields and record in fields and mask & (ALARM | PROPERTY):
-                self._post_fields(record, mask)
-        self._flush()
+        try:
+            self._send(changes)
+        finally:
+            self._flush()
 
     def post_block(self, block: Block, masks: Masks) -> None:
         """Send what changed in a block; ``masks``: one for each of its records."""
@@ -89,7 +74,11 @@ class Server:
             block.monitors = frames.arrange(block)
         together, others = block.monitors
         for each in together:
-            each.send(block, masks)
+            try:
+                each.send(block, masks)
+            except Exception as error:
+                faults.log_once("the updates of the block", block.records[0].name, error)
+                each.send_alone(masks)
         for row, subscription in others:
             if subscription.mask & masks[row] and subscription.passes(int(masks[row])):
                 subscription.connection.update(subscription)
@@ -103,7 +92,7 @@ class Server:
         """Send a field that was set to the clients that subscribed to it."""
         for subscription in self._field_monitors.get(record, ()):
             if subscription.view.field_name == name:
-                subscription.last = subscription.view.values()
+                subscription.look()
                 if subscription.mask & mask:
                     subscription.connection.update(subscription)
         self._flush()
@@ -150,7 +139,15 @@ class Server:
     # ---- for the clients ----
 
     def find(self, name: bytes) -> View | None:
-        """Return what a name stands for; None if it is not served."""
+        """Return what a name stands for; None if it is not served, or a fault lets nobody know."""
+        try:
+            return self._find(name)
+        except Exception as error:
+            record = name.partition(b".")[0]
+            faults.log_once("the search", record.decode("latin-1") if record in self._values else "a name", error)
+            return None
+
+    def _find(self, name: bytes) -> View | None:
         value = self._values.get(name)
         if value is not None:
             return value
@@ -176,7 +173,7 @@ class Server:
     def subscribe(self, subscription: Subscription) -> None:
         """Send updates to this subscription from now on."""
         record = subscription.view.record
-        subscription.last = subscription.view.values()
+        subscription.look()
         if subscription.view.field_name:
             self._field_monitors.setdefault(record, {})[subscription] = None
         else:
@@ -186,11 +183,11 @@ class Server:
         """Send no updates to it any more."""
         record = subscription.view.record
         if subscription.view.field_name:
-            monitors = self._field_monitors[record]
-            del monitors[subscription]
+            monitors = self._field_monitors.get(record, {})
+            monitors.pop(subscription, None)
             if not monitors:
-                del self._field_monitors[record]
-        else:
+                self._field_monitors.pop(record, None)
+        elif subscription in record.monitors:
             place = record.monitors.index(subscription)
             self._set_monitors(record, record.monitors[:place] + record.monitors[place + 1 :])
 
@@ -211,6 +208,33 @@ class Server:
         whole = self.find(plain.encode("latin-1"))
         return None if whole is None else FilteredView(whole, channel_filter)
 
+    def _send(self, changes: Changes) -> None:
+        fields, pack = self._field_monitors, dbr.time_double
+        moment = seconds = nanoseconds = -1.0
+        for record, mask in changes:
+            payload = None
+            for subscription in record.monitors:
+                if not subscription.mask & mask:
+                    continue
+                connection = subscription.connection
+                if connection.blocked:
+                    connection.missed[subscription] = None
+                elif subscription.fast:
+                    if payload is None:
+                        try:
+                            if record.time != moment:
+                                seconds, nanoseconds = dbr.stamp(record.time)
+                                moment = record.time
+                            payload = pack(record.stat, record.sevr, seconds, nanoseconds, record.val)
+                        except Exception:  # it is no number: each of its subscribers is told so
+                            connection.update(subscription)
+                            continue
+                    connection.out.append(subscription.head + payload)
+                elif subscription.passes(mask):
+                    connection.update(subscription)
+            if fields and record in fields and mask & (ALARM | PROPERTY):
+                self._post_fields(record, mask)
+
     def _flush(self) -> None:
         for connection in self.clients:
             connection.flush()
@@ -221,9 +245,7 @@ class Server:
             wanted = mask & PROPERTY
             field = subscription.view.field_name
             if mask & ALARM and field in _ALARM_FIELDS:
-                values = subscription.view.values()
-                wanted |= _ALARM_FIELDS[field] if values != subscription.last else 0
-                subscription.last = values
+                wanted |= _ALARM_FIELDS[field] if subscription.look() else 0
             if subscription.mask & wanted:
                 subscription.connection.update(subscription)
 
@@ -258,45 +280,27 @@ class _Context(caproto_server.Context):  # type: ignore[misc]
         """Beacons that leave the address open: caproto would give that of the last interface to all."""
         for address, (_, sock) in tuple(self.beacon_socks.items()):
             self.beacon_socks[address] = ("0.0.0.0", sock)
-        await super().broadcast_beacon_loop()
+        while True:
+            try:
+                await super().broadcast_beacon_loop()
+            except (
+                Exception
+            ) as error:  # without beacons clients are slow to find the server again; they can do without
+                faults.log_once("the beacons", "the server", error)
+                await asyncio.sleep(_BEACON_PAUSE)
 
     async def _create_broadcaster_transport(self, interface: str) -> None:
         # a socket that is bound to one address does not hear the broadcasts to it
         broadcasts = [broadcast for address, broadcast in environment.broadcasts() if address == interface]
         for address in (interface, *broadcasts):
-            self.udp_socks[address] = _Searches(address, self.ca_server_port, self._answer)
+            self.udp_socks[address] = search.Searches(
+                _create_udp_socket(), address, self.ca_server_port, self._answer
+            )
 
     def _answer(self, datagram: bytes, sender: tuple[str, int]) -> bytes:
         if sender[0] in self.ignore_addresses:
             return b""
         return search.answer(datagram, self._server.serves, self.port)
-
-
-class _Searches:
-    """A UDP socket on which searches arrive, many in a row: they are read and answered until there are none."""
-
-    def __init__(self, address: str, port: int, answer: Callable[[bytes, tuple[str, int]], bytes]) -> None:
-        self._answer = answer
-        self._socket = _create_udp_socket()
-        self._socket.setblocking(False)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SEARCH_BUFFER)
-        self._socket.bind((address, port))
-        asyncio.get_running_loop().add_reader(self._socket, self._read)
-
-    def close(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._socket)
-        self._socket.close()
-
-    def _read(self) -> None:
-        for _ in range(_SEARCHES_AT_ONCE):
-            try:
-                datagram, sender = self._socket.recvfrom(_LARGEST_DATAGRAM)
-                if answer := self._answer(datagram, sender):
-                    self._socket.sendto(answer, sender)
-            except BlockingIOError:
-                return
-            except OSError as error:  # an unreachable client's ICMP answer, for one: the next one is another's
-                log.debug("search: %s", error)
 
 
 def _briefly() -> Callable[[logging.LogRecord], bool]:

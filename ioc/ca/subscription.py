@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from ioc import faults
 from ioc.ca import dbr
 from ioc.ca.connection import Connection
-from ioc.ca.message import EVENT_ADD, HEADER, NORMAL, reply
+from ioc.ca.message import EVENT_ADD, HEADER, NORMAL, failure, reply
 from ioc.ca.view import View
 
 
@@ -20,7 +21,7 @@ class Channel:
         self.sid = sid
         self.cid = cid
         self.view = view
-        self.subscriptions: dict[int, Subscription] | None = None
+        self.subscriptions: list[Subscription] | None = None
         self.putting: asyncio.Task[None] | None = None
 
 
@@ -41,11 +42,26 @@ class Subscription:
         self.head = HEADER.pack(EVENT_ADD, dbr.TIME_DOUBLE_SIZE, dbr_type, 1, NORMAL, number) if self.fast else b""
 
     def passes(self, mask: int) -> bool:
-        """Return True if a change is to be sent, as far as a filter of the name is concerned."""
-        if not self.view.passes(self.last, mask):
-            return False
-        self.last = self.view.values()
+        """Return True if a change is to be sent, as far as a filter is concerned; one that fails lets it pass."""
+        try:
+            if not self.view.passes(self.last, mask):
+                return False
+            self.last = self.view.values()
+        except Exception as error:
+            faults.log_once("the filter", self.view.record.name, error)
+            self.last = ()
         return True
+
+    def look(self) -> bool:
+        """Take the value of now for the last one; return True if it is another, or if that cannot be told."""
+        before = self.last
+        try:
+            self.last = self.view.values()
+            return bool(self.last != before)
+        except Exception as error:
+            faults.log_once("the value", self.view.record.name, error)
+            self.last = ()
+            return True
 
     def frame(self) -> bytes:
         """Return the whole message with what the view shows now."""
@@ -53,3 +69,7 @@ class Subscription:
             record = self.view.record
             return self.head + dbr.time_double(record.stat, record.sevr, *dbr.stamp(record.time), record.val)
         return reply(EVENT_ADD, self.dbr, self.count, self.id, self.view)
+
+    def failed(self, error: Exception) -> bytes:
+        """Return the whole message that tells the client that the value of now cannot be had."""
+        return failure(EVENT_ADD, self.dbr, self.count, self.id, self.view, error)

@@ -92,16 +92,20 @@ class Owner(Protocol):
 
 
 class View:
-    """A record's value (``native``: its DBR type, ``count``: the most elements it can have)."""
+    """A record's value (``native``: its DBR type)."""
 
-    __slots__ = ("count", "native", "owner", "record")
+    __slots__ = ("native", "owner", "record")
 
     def __init__(self, record: Record, owner: Owner) -> None:
         self.record = record
         self.owner = owner
         point = record.point
         self.native = _VALUE_NATIVE.get(point.rtyp, NATIVE[point.ftvl])
-        self.count = point.nelm
+
+    @property
+    def count(self) -> int:
+        """Return the most elements that there can be."""
+        return self.record.point.nelm
 
     @property
     def field_name(self) -> str:
@@ -195,7 +199,11 @@ class FieldView(View):
         self.owner = owner
         self.field = field
         self.native = NATIVE[field.dbf]
-        self.count = 1
+
+    @property
+    def count(self) -> int:
+        """Return the most elements that there can be."""
+        return 1
 
     @property
     def writable(self) -> bool:
@@ -255,7 +263,7 @@ class FieldView(View):
 class TextView(View):
     """A text as an array of characters (``PV.VAL$``, ``PV.DESC$``): longer than the 39 of a string."""
 
-    __slots__ = ("whole",)
+    __slots__ = ("_size", "whole")
 
     scalar_double = False
 
@@ -264,7 +272,12 @@ class TextView(View):
         self.owner = whole.owner
         self.whole = whole
         self.native = dbr.CHAR
-        self.count = size
+        self._size = size
+
+    @property
+    def count(self) -> int:
+        """Return the most elements that there can be."""
+        return self._size
 
     @property
     def writable(self) -> bool:

@@ -51,14 +51,17 @@ def sim_run(config: ConfigPath, control_path: ControlOption = CONTROL) -> None:
 
 @command(app, "technix")
 def sim_technix(
-    port: Annotated[Path, typer.Argument(metavar="LINK", help="Where the serial line appears.")],
+    port: Annotated[str, typer.Argument(metavar="LINK", help="Where the serial line appears.")],
     control_path: ControlOption = CONTROL,
 ) -> None:
     """Put one simulated generator on a serial line, for any program that speaks its protocol. Stop with Ctrl+C."""
     from sim.technix import fake
 
-    typer.echo(f"GEN listens at {port}; faults: rackioc sim fault GEN help --control-path {control_path}")
-    fake.serve(str(port), str(control_path))
+    hint = f"GEN listens at {port}; faults: rackioc sim fault GEN help --control-path {control_path}"
+    try:
+        fake.serve(port, str(control_path), started=lambda: typer.echo(hint))
+    except (RuntimeError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 @command(app, "fault", context_settings={"ignore_unknown_options": True})  # numbers may be negative

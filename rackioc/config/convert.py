@@ -150,7 +150,7 @@ prefix: "LAB:"  # begins the names of all PVs
 
 instruments:
   TC1:
-    driver: se521  # where there are several: serial, or bus and address
+    driver: se521  # where there are several: serial, or usb_port
 
 archive:
   # User and password are in it, with special characters as %40 and so on; ${{NAME}} is taken from the environment.

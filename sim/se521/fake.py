@@ -12,6 +12,7 @@ from typing import Self
 
 from sim.fake import SPLIT_PAUSE, Clock, CommandError, Fake, Keys
 from sim.se521 import usb_bus
+from sim.se521.descriptors import IN, OUT
 from sim.se521.thermometer import CHANNELS, Thermometer, identification, temperatures
 
 # A report that comes sooner than this (s) after the one before is not heard
@@ -102,9 +103,15 @@ class ThermometerFake(Fake[Thermometer]):
 
     driver = "se521"
 
-    def __init__(self, serial: str, thermometer: Thermometer, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, serial: str, thermometer: Thermometer, clock: Clock = time.monotonic, *, usb_port: str = ""
+    ) -> None:
         super().__init__(thermometer, clock)
         self.serial = serial
+        self.usb_port = usb_port
+        self.denied = False
+        self.halted: set[int] = set()
+        self.failing = 0
         self.bridge = Bridge(self)
         self.arrived = threading.Condition(self.lock)  # packets queued, or the instrument gone
         self.address = 1  # on the bus; a new one at each plug
@@ -116,7 +123,8 @@ class ThermometerFake(Fake[Thermometer]):
     @classmethod
     def of(cls, keys: Keys, clock: Clock) -> Self:
         """Make the logger of these keys."""
-        return cls(str(keys.get("serial") or ""), Thermometer(), clock)
+        port = keys.get("usb_port") or ""
+        return cls(str(keys.get("serial") or ""), Thermometer(), clock, usb_port=str(port))
 
     @classmethod
     def wire(cls, fakes: Sequence[Self]) -> AbstractContextManager[None]:
@@ -179,6 +187,21 @@ class ThermometerFake(Fake[Thermometer]):
     def do_stale(self) -> None:
         """Send the last answer once more as the next one, counter included."""
         self.stale = True
+
+    def do_stall(self, endpoint: str) -> None:
+        """Let the endpoint "in" or "out" stall until its halt is cleared, or the next "control" transfer."""
+        endpoints = {"in": IN, "out": OUT, "control": 0}
+        if endpoint not in endpoints:
+            raise CommandError("usage: stall in|out|control")
+        self.halted.add(endpoints[endpoint])
+
+    def do_io_error(self, n: int = 1) -> None:
+        """Let the next n transfers end with an I/O error."""
+        self.failing = n
+
+    def do_deny(self, on: int = 1) -> None:
+        """Give nobody the permission to open it (0: to everybody)."""
+        self.denied = bool(on)
 
     def do_open(self, n: int) -> None:
         """Pull thermocouple n (1 to 4) out."""

@@ -7,159 +7,42 @@ import sys
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any, Protocol
 
-import usb.backend
 import usb.backend.libusb1
 import usb.core
 import usb.util
 
-INTERFACE = 0
-IN, OUT = 0x81, 0x02
+from sim.se521.descriptors import IN, INTERFACE, OUT, Attached, Descriptors, Handle, UsbInstrument
+
 ENGLISH = 0x0409
 SET_REPORT = (0x21, 0x09)
 GET_DESCRIPTOR = (0x80, 0x06)
 OUTPUT_REPORT, FEATURE_REPORT = 2, 3
 
 
-class UsbInstrument(Protocol):
-    """A fake instrument as the bus sees it."""
-
-    serial: str
-    address: int
-
-    @property
-    def there(self) -> bool:
-        """Return True while it is on the bus."""
-
-    def receive(self, report_type: str, report: bytes) -> None:
-        """Receive a report from the host; ``report_type`` is "feature" or "output"."""
-
-    def next_packet(self, address: int, seconds: float) -> bytes | None:
-        """Return the next packet, None when there is none in that time. Raises ConnectionError when it is gone."""
-
-
-@dataclass(eq=False)
-class Attached:
-    """An instrument on the bus from one plug to the next; after that its handles are dead."""
-
-    fake: UsbInstrument
-    address: int
-    kernel_driver: bool = True
-    claimed_by: Handle | None = None
-
-    @property
-    def there(self) -> bool:
-        """Return True while the instrument is still plugged in as it was."""
-        return self.fake.there and self.fake.address == self.address
-
-
-@dataclass(eq=False)
-class Handle:
-    """An opened device."""
-
-    device: Attached
-
-
-class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
-    """Bus 1 with SE521 loggers, as a backend of pyusb, whose docstrings say what each method is for.
+class UsbBus(Descriptors):
+    """Buses with SE521 loggers, as a backend of pyusb, whose docstrings say what each method is for.
 
     Without ``has_out_endpoint`` commands come by control transfer alone.
     """
 
     def __init__(self, fakes: Sequence[UsbInstrument], *, has_out_endpoint: bool = True) -> None:
-        super().__init__()
-        self._endpoints = (IN, OUT) if has_out_endpoint else (IN,)
-        self._attached = {fake: Attached(fake, fake.address) for fake in fakes}
+        super().__init__(has_out_endpoint=has_out_endpoint)
+        self._attached = {fake: Attached(fake, fake.address, socket) for socket, fake in enumerate(fakes, 1)}
 
     def enumerate_devices(self) -> Iterator[Attached]:
         """Yield the instruments that are there."""
         for fake, device in self._attached.items():
             if fake.address != device.address:
-                self._attached[fake] = Attached(fake, fake.address)
+                self._attached[fake] = Attached(fake, fake.address, device.socket)
             if fake.there:
                 yield self._attached[fake]
 
-    def get_parent(self, dev: Attached) -> None:
-        """Do nothing: no hub is known."""
-
-    def get_device_descriptor(self, dev: Attached) -> Any:
-        """Return the device descriptor of a logger."""
-        port = 1 + list(self._attached).index(dev.fake)
-        return SimpleNamespace(
-            bLength=18,
-            bDescriptorType=usb.util.DESC_TYPE_DEVICE,
-            bcdUSB=0x0110,
-            bDeviceClass=0,
-            bDeviceSubClass=0,
-            bDeviceProtocol=0,
-            bMaxPacketSize0=8,
-            idVendor=0x04D9,
-            idProduct=0xE000,
-            bcdDevice=0x0100,
-            iManufacturer=1,
-            iProduct=2,
-            iSerialNumber=3 if dev.fake.serial else 0,
-            bNumConfigurations=1,
-            bus=1,
-            address=dev.address,
-            port_number=port,
-            port_numbers=(port,),
-            speed=usb.util.SPEED_LOW,
-        )
-
-    def get_configuration_descriptor(self, dev: Attached, config: int) -> Any:
-        """Return the descriptor of the one configuration. Raises IndexError for others."""
-        _index(config, 1)
-        return SimpleNamespace(
-            bLength=9,
-            bDescriptorType=usb.util.DESC_TYPE_CONFIG,
-            wTotalLength=27 + 7 * len(self._endpoints),
-            bNumInterfaces=1,
-            bConfigurationValue=1,
-            iConfiguration=0,
-            bmAttributes=0x80,
-            bMaxPower=50,
-            extra_descriptors=[],
-        )
-
-    def get_interface_descriptor(self, dev: Attached, intf: int, alt: int, config: int) -> Any:
-        """Return the descriptor of the one interface, a HID. Raises IndexError for others."""
-        _index(intf, 1)
-        _index(alt, 1)
-        return SimpleNamespace(
-            bLength=9,
-            bDescriptorType=usb.util.DESC_TYPE_INTERFACE,
-            bInterfaceNumber=INTERFACE,
-            bAlternateSetting=0,
-            bNumEndpoints=len(self._endpoints),
-            bInterfaceClass=3,  # HID
-            bInterfaceSubClass=0,
-            bInterfaceProtocol=0,
-            iInterface=0,
-            extra_descriptors=[],
-        )
-
-    def get_endpoint_descriptor(self, dev: Attached, ep: int, intf: int, alt: int, config: int) -> Any:
-        """Return the descriptor of an interrupt endpoint. Raises IndexError."""
-        _index(ep, len(self._endpoints))
-        return SimpleNamespace(
-            bLength=7,
-            bDescriptorType=usb.util.DESC_TYPE_ENDPOINT,
-            bEndpointAddress=self._endpoints[ep],
-            bmAttributes=usb.util.ENDPOINT_TYPE_INTR,
-            wMaxPacketSize=32 if self._endpoints[ep] == IN else 8,
-            bInterval=10,
-            bRefresh=0,
-            bSynchAddress=0,
-            extra_descriptors=[],
-        )
-
     def open_device(self, dev: Attached) -> Handle:
-        """Return a handle."""
+        """Return a handle, if that is allowed."""
         _there(dev)
+        if dev.fake.denied:
+            raise _error("Access denied (insufficient permissions)", -3, errno.EACCES)
         return Handle(dev)
 
     def close_device(self, dev_handle: Handle) -> None:
@@ -217,8 +100,9 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
         _there(dev_handle.device)
 
     def clear_halt(self, dev_handle: Handle, ep: int) -> None:
-        """Do nothing, if the interface is claimed."""
+        """Let an endpoint that has stalled go on, if the interface is claimed."""
         _claimed(dev_handle)
+        dev_handle.device.fake.halted.discard(ep)
 
     def ctrl_transfer(
         self,
@@ -238,19 +122,22 @@ class UsbBus(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no types
             return _fill(data, _string_descriptor(dev_handle.device.fake, low))
         if request == SET_REPORT and high in (OUTPUT_REPORT, FEATURE_REPORT):
             _claimed(dev_handle)
+            _transfer(dev_handle, 0)
             dev_handle.device.fake.receive("feature" if high == FEATURE_REPORT else "output", data.tobytes())
             return len(data)
-        raise _error("Pipe error", -9, errno.EPIPE)
+        raise _stalled()
 
     def intr_write(self, dev_handle: Handle, ep: int, intf: int, data: array[int], timeout: int) -> int:
         """Receive an output report; returns its size."""
         _claimed(dev_handle)
+        _transfer(dev_handle, OUT)
         dev_handle.device.fake.receive("output", data.tobytes())
         return len(data)
 
     def intr_read(self, dev_handle: Handle, ep: int, intf: int, size: array[int], timeout: int) -> int:
         """Read the next packet into ``size``; returns how many bytes it has. Waits ``timeout`` ms at most."""
         _claimed(dev_handle)
+        _transfer(dev_handle, IN)
         device = dev_handle.device
         try:
             packet = device.fake.next_packet(device.address, timeout / 1000)
@@ -276,11 +163,6 @@ def _string_descriptor(fake: UsbInstrument, index: int) -> bytes:
     return bytes([2 + len(body), usb.util.DESC_TYPE_STRING]) + body
 
 
-def _index(index: int, count: int) -> None:
-    if index >= count:
-        raise IndexError(f"there is no descriptor {index}")
-
-
 def _there(device: Attached) -> None:
     if not device.there:
         raise _gone()
@@ -296,6 +178,21 @@ def _claimed(handle: Handle) -> None:
     _there(handle.device)
     if handle.device.claimed_by is not handle:
         raise _error("Entity not found", -5, errno.ENOENT)
+
+
+def _transfer(handle: Handle, endpoint: int) -> None:
+    """Raise the error that this transfer is to end with."""
+    fake = handle.device.fake
+    if fake.failing > 0:
+        fake.failing -= 1
+        raise _error("Input/Output Error", -1, errno.EIO)
+    if endpoint in fake.halted:
+        fake.halted.discard(0)  # the next transfer ends the stall of endpoint 0
+        raise _stalled()
+
+
+def _stalled() -> Exception:
+    return _error("Pipe error", -9, errno.EPIPE)
 
 
 def _gone() -> Exception:

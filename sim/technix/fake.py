@@ -6,6 +6,7 @@ import re
 import signal
 import threading
 import time
+from collections.abc import Callable
 from typing import Self
 
 from sim.control import Control
@@ -207,10 +208,11 @@ class TechnixFake(Fake[Generator]):
         self.dropping = True
 
 
-def serve(port: str, control_path: str) -> None:
+def serve(port: str, control_path: str, *, started: Callable[[], None] = lambda: None) -> None:
     """Serve one fake generator, named GEN on the control channel, until SIGINT or SIGTERM.
 
-    The control channel is there once the line is.
+    The control channel is there once the line is; then ``started`` is called. Raises RuntimeError when something real
+    is at ``port``, or another simulation at ``control_path``; OSError for a path that cannot be.
     """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -219,6 +221,7 @@ def serve(port: str, control_path: str) -> None:
     fake.plug()
     try:
         control = Control({"GEN": fake}, control_path)
+        started()
         stop.wait()
         control.close()
     finally:

@@ -23,8 +23,10 @@ import usb.backend.libusb1
 import usb.core
 
 from drivers import se521
-from drivers.base import BadReply, LinkDown, NoReply, Reading, RecordType, Refused, Severity
-from drivers.se521 import DRIVER, SE521, SE521Config
+from drivers.base import BadReply, DeviceError, LinkDown, NoReply, Reading, RecordType, Refused, Severity, Status
+from drivers.se521 import DRIVER, SE521, SE521Config, link
+from drivers.se521 import bus as usb_bus
+from drivers.se521.means import Means
 from tests.drivers.steps import merged
 
 Step = tuple[str, bytes | Exception]
@@ -45,6 +47,7 @@ class FakeDevice:
     denied: bool = False
     kernel_driver: bool = True
     product: int = 0xE000
+    ports: tuple[int, ...] = (1,)
 
 
 class Backend(usb.backend.IBackend):  # type: ignore[misc]
@@ -66,7 +69,7 @@ class Backend(usb.backend.IBackend):  # type: ignore[misc]
             bLength=18, bDescriptorType=1, bcdUSB=0x110, bDeviceClass=0, bDeviceSubClass=0, bDeviceProtocol=0,
             bMaxPacketSize0=8, idVendor=0x04D9, idProduct=dev.product, bcdDevice=0x100, iManufacturer=0, iProduct=0,
             iSerialNumber=3 if dev.serial else 0, bNumConfigurations=1, bus=dev.bus, address=dev.address,
-            port_number=1, port_numbers=(1,), speed=1,
+            port_number=dev.ports[-1], port_numbers=dev.ports, speed=1,
         )  # fmt: skip
 
     def get_configuration_descriptor(self, dev: FakeDevice, config: int) -> Any:
@@ -122,6 +125,9 @@ class Backend(usb.backend.IBackend):  # type: ignore[misc]
         self.claimed = False
 
     # transfers
+
+    def clear_halt(self, dev_handle: FakeDevice, ep: int) -> None:
+        assert ep in (0x81, 0x02)
 
     def ctrl_transfer(
         self, dev_handle: FakeDevice, request_type: int, request: int, value: int, index: int, data: Any, timeout: int
@@ -200,7 +206,7 @@ def bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     """A bus with one SE521; what is left of its transcript fails the test."""
     backend = Backend(FakeDevice())
     monkeypatch.setattr(usb.backend.libusb1, "get_backend", lambda find_library=None: backend)
-    monkeypatch.setattr(se521, "PAUSE", 0.0)
+    monkeypatch.setattr(link, "PAUSE", 0.0)
     yield backend
     assert not backend.script, f"transfers that did not happen: {backend.script}"
 
@@ -252,6 +258,15 @@ def test_points_are_named_once_and_fit_into_epics_fields() -> None:
         (SE521Config(mean=3600, bus=1, address=127), []),
         (SE521Config(mean=0), ["mean"]),
         (SE521Config(mean=3601, bus=0, address=128), ["mean", "bus", "address"]),
+        (SE521Config(usb_port="1-2"), []),
+        (SE521Config(usb_port="3-1.4.2", bus=3), []),
+        (SE521Config(usb_port="3-1.4.2", bus=1), ["bus"]),
+        *(
+            (SE521Config(usb_port=port), ["usb_port"])
+            for port in ("", "1", "1-", "1-0", "1:2", "1-2.", "1-2:1.0", "usb1")
+        ),
+        (SE521Config(coldest_c=-273.15), []),
+        *((SE521Config(coldest_c=celsius), ["coldest_c"]) for celsius in (-273.2, 0.1, math.nan, -math.inf)),
     ],
 )
 def test_faults_name_each_key_that_is_out_of_range(config: SE521Config, keys: list[str]) -> None:
@@ -279,12 +294,12 @@ def test_temperatures_are_signed_tenths_of_fahrenheit(
 ) -> None:
     bus.script = reading(1, (tenths, 320, 320, tenths))
     readings = scan(driver)
-    assert readings["T1"] == readings["T4"] == pytest.approx(celsius, abs=0.005)
-    assert readings["T2"] == 0.0
+    assert readings["T1"].value == readings["T4"].value == pytest.approx(celsius, abs=0.005)
+    assert readings["T2"] == Reading(0.0)
 
 
 def test_the_exchange_has_its_pauses(driver: SE521, bus: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(se521, "PAUSE", 0.05)
+    monkeypatch.setattr(link, "PAUSE", 0.05)
     bus.script = reading(1)
     bus.times.clear()
     scan(driver)
@@ -303,23 +318,112 @@ def test_an_open_thermocouple_is_never_a_number(driver: SE521, bus: Backend, fla
         assert is_invalid(readings[f"T{n}"]) == is_invalid(readings[f"T{n}:Mean"]) == (n == number)
 
 
-def test_a_value_colder_than_200_below_zero_fahrenheit_is_no_number_either(driver: SE521, bus: Backend) -> None:
-    bus.script = reading(1, (-2001, -32768, 320, 320))
+@pytest.mark.parametrize("tenths", [-2001, -4597, -32768])
+def test_a_value_below_200_below_zero_fahrenheit_is_no_number_and_says_so(
+    driver: SE521, bus: Backend, tenths: int
+) -> None:
+    bus.script = reading(1, (tenths, 320, -2000, tenths), 0xEE)
     readings = scan(driver)
     assert is_invalid(readings["T1"])
+    assert is_invalid(readings["T1:Mean"])
+    assert readings["T1"].status is Status.HWLIMIT
+    assert "below coldest_c, -128.9 C" in readings["T1"].message
+    assert readings["T1:Open"].severity is Severity.INVALID  # the flag says connected, the value cannot be
+    assert readings["T2:Open"] == readings["T3:Open"] == 0
+    assert readings["T3"].value == pytest.approx(-128.889, abs=0.001)
+    assert (readings["T4"].status, readings["T4:Open"]) == (Status.UDF, 1)
+    assert "open" in readings["T4"].message
+
+
+def test_a_cryogenic_site_gets_the_number(bus: Backend) -> None:
+    driver = SE521(SE521Config(coldest_c=-200))
+    bus.script = [*identify(), *reading(1, (-3100, -3280, -3281, -32768))]
+    driver.connect()
+    readings = scan(driver)
+    assert readings["T1"].value == pytest.approx(-190.0)
+    assert readings["T2"].value == pytest.approx(-200.0)
+    assert readings["T1:Open"] == 0
+    assert is_invalid(readings["T3"])
+    assert is_invalid(readings["T4"])
+    driver.close()
+
+
+def test_below_absolute_zero_is_never_a_number(bus: Backend) -> None:
+    driver = SE521(SE521Config(coldest_c=-273.15))
+    bus.script = [*identify(), *reading(1, (-4596, -4597, -32768, 320))]
+    driver.connect()
+    readings = scan(driver)
+    assert readings["T1"].value == pytest.approx(-273.11, abs=0.01)
     assert is_invalid(readings["T2"])
-    assert readings["T1:Open"] == 0  # the bit is what the instrument says
+    assert is_invalid(readings["T3"])
+    driver.close()
 
 
-def test_means_look_back_over_the_window_and_leave_open_readings_out(driver: SE521, bus: Backend) -> None:
+# ---- means ----
+
+
+def test_a_mean_looks_back_over_its_readings_and_is_in_alarm_until_it_has_them_all(
+    driver: SE521, bus: Backend
+) -> None:
     means = []
-    for counter, (tenths, flags) in enumerate(
-        [(320, 0xFF), (500, 0xFF), (500, 0x77), (680, 0xFF), (0, 0x77), (0, 0x77), (0, 0x77)], start=1
-    ):
-        bus.script = reading(counter, (tenths, 0, 0, 0), flags)
+    for counter, tenths in enumerate((320, 500, 680, 860), start=1):
+        bus.script = reading(counter, (tenths, 0, 0, 0))
         means.append(scan(driver)["T1:Mean"])
-    assert means[:6] == [0.0, 5.0, 5.0, 15.0, 20.0, 20.0]
-    assert is_invalid(means[6])
+    assert [mean.value for mean in means] == [0.0, 5.0, 10.0, 20.0]
+    assert [mean.severity for mean in means] == [Severity.MINOR, Severity.MINOR, Severity.NO_ALARM, Severity.NO_ALARM]
+    assert means[1].message == "mean of 2 readings, not 3"
+
+
+@pytest.mark.parametrize(("tenths", "flags"), [(320, 0x77), (-2001, 0xFF)], ids=["open", "cold"])
+def test_a_missing_reading_makes_the_mean_invalid_at_once_and_it_begins_anew_after_it(
+    driver: SE521, bus: Backend, tenths: int, flags: int
+) -> None:
+    for counter in (1, 2, 3):
+        bus.script = reading(counter, (320, 320, 0, 0))
+        assert scan(driver)["T1:Mean"].value == 0.0
+    bus.script = reading(4, (tenths, 320, 0, 0), flags)
+    missing = scan(driver)
+    assert is_invalid(missing["T1:Mean"])
+    assert (missing["T1:Mean"].status, missing["T1:Mean"].message) == (missing["T1"].status, missing["T1"].message)
+    assert missing["T2:Mean"] == Reading(0.0)
+    bus.script = reading(5, (500, 320, 0, 0))
+    back = scan(driver)
+    assert (back["T1:Mean"].value, back["T1:Mean"].severity) == (10.0, Severity.MINOR)
+    assert back["T2:Mean"] == Reading(0.0)
+
+
+def test_a_mean_of_one_reading_is_complete(bus: Backend) -> None:
+    driver = SE521(SE521Config(mean=1))
+    bus.script = [*identify(), *reading(1, (320, 0, 0, 0))]
+    driver.connect()
+    assert scan(driver)["T1:Mean"] == Reading(0.0)
+    driver.close()
+
+
+def test_a_scan_that_failed_makes_the_means_begin_anew(driver: SE521, bus: Backend) -> None:
+    bus.script = reading(1, (500, 0, 0, 0))
+    scan(driver)
+    bus.script = [*reading(2, echo=0), *QUIET, *reading(3, echo=0)]
+    with pytest.raises(BadReply):
+        scan(driver)
+    bus.script = [*QUIET, *reading(4, (320, 0, 0, 0))]
+    mean = scan(driver)["T1:Mean"]
+    assert (mean.value, mean.message) == (0.0, "mean of 1 readings, not 3")
+
+
+@pytest.mark.parametrize("period", [0.5, 1.0, 60.0])
+def test_a_mean_bridges_no_pause_whatever_the_period(period: float) -> None:
+    means = Means(1, 20)
+    now = 1000.0
+    for _ in range(30):
+        complete = means.add([Reading(1.0)], now)
+        now += period
+    assert complete == [Reading(1.0)]
+    means.add([Reading(1.0)], now - 0.7 * period)  # a client has it read between two scans
+    for late in (0, 1, 3):  # in the end one is left out
+        assert means.add([Reading(1.0)], now + late * period) == [Reading(1.0)]
+    after = means.add([Reading(9.0)], now + 8 * period + 3)
+    assert (after[0].value, after[0].severity) == (9.0, Severity.MINOR)
 
 
 def test_model_and_serial_number_come_with_each_scan(driver: SE521, bus: Backend) -> None:
@@ -346,58 +450,82 @@ def test_a_bridge_without_out_endpoint_gets_its_output_report_as_a_control_trans
 # ---- answers that do not fit ----
 
 
-def test_a_stale_counter_is_a_bad_reply_and_the_next_scan_starts_clean(driver: SE521, bus: Backend) -> None:
-    bus.script = reading(1, echo=0)
-    with pytest.raises(BadReply, match="stale"):
-        scan(driver)
+def broken(place: int, bad: bytes | Exception) -> list[Step]:
+    """A reading whose transfer number ``place`` goes wrong."""
+    good = reading(1)
+    return [*good[:place], (good[place][0], bad)]
+
+
+BAD_REPORTS = [report(0x1E), report(0x00), report(0x20), b"", b"\x1f" * 31]
+USB_ERRORS = [usb.core.USBError("x", -1, number) for number in (errno.EIO, errno.EPIPE, errno.EOVERFLOW, None)]
+TIMEOUTS = [TIMEOUT, usb.core.USBError("timed out", -7, errno.ETIMEDOUT)]
+# A transfer that goes wrong: its place in a reading, and what comes instead
+FAULTS = [
+    *(broken(place, error) for place in range(6) for error in [*USB_ERRORS, *TIMEOUTS]),
+    *(broken(3 + place, bad) for place in range(3) for bad in BAD_REPORTS),
+    [*reading(1)[:3], *reading(1)[4:]],  # the first report is missing
+    reading(1, echo=0),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_fault_is_asked_again_in_the_same_scan_with_another_counter(
+    driver: SE521, bus: Backend, fault: list[Step]
+) -> None:
+    bus.script = [*fault, *QUIET, *reading(2, (320, 0, 0, 0))]
+    assert scan(driver)["T1"] == Reading(0.0)
+    bus.script = reading(3, (500, 0, 0, 0))
+    assert scan(driver)["T1:Mean"].value == 5.0
+
+
+def test_reports_that_come_late_are_thrown_away_before_the_second_question(driver: SE521, bus: Backend) -> None:
     late: list[Step] = [("in", report(0x1F)), ("in", report(0x1F, {31: b"\x01"})), ("in", report(0x02))]
-    bus.script = [*late, *QUIET, *reading(2, (320, 0, 0, 0))]
-    assert scan(driver)["T1"] == 0.0
+    bus.script = [*reading(1, echo=0), *late, *QUIET, *reading(2, (320, 0, 0, 0))]
+    assert scan(driver)["T1"] == Reading(0.0)
 
 
-@pytest.mark.parametrize("place", [0, 1, 2])
-@pytest.mark.parametrize("bad", [report(0x1E), report(0x00), report(0x20), b"", b"\x1f" * 31])
-def test_a_report_of_another_size_is_a_bad_reply(driver: SE521, bus: Backend, place: int, bad: bytes) -> None:
-    good = reading(1)
-    bus.script = [*good[: 3 + place], ("in", bad)]
-    with pytest.raises(BadReply):
+def test_an_answer_that_is_too_long_is_thrown_away_before_the_second_question(driver: SE521, bus: Backend) -> None:
+    overflow: list[Step] = [("in", usb.core.USBError("Overflow", -8, errno.EOVERFLOW))]
+    bus.script = [*reading(1)[:3], *overflow, *overflow, *overflow, *QUIET, *reading(2, (320, 0, 0, 0))]
+    assert scan(driver)["T1"] == Reading(0.0)
+
+
+def of_second_question(content: bytes | Exception) -> bytes | Exception:
+    """The same of the second question, whose counter is 2."""
+    if isinstance(content, bytes) and content[:3] == b"\x07\x02\x41":
+        return content[:6] + b"\x02\x03"
+    if isinstance(content, bytes) and content[31:] == b"\x01":
+        return content[:31] + b"\x02"
+    return content
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_second_fault_in_a_row_is_told_and_the_next_scan_starts_clean(
+    driver: SE521, bus: Backend, fault: list[Step]
+) -> None:
+    bus.script = [*fault, *QUIET, *((kind, of_second_question(content)) for kind, content in fault)]
+    with pytest.raises(DeviceError) as caught:
         scan(driver)
-    bus.script = [*QUIET, *reading(2)]
-    scan(driver)
-
-
-def test_a_missing_first_report_is_noticed(driver: SE521, bus: Backend) -> None:
-    good = reading(1)
-    bus.script = [*good[:3], *good[4:]]
-    with pytest.raises(BadReply):
-        scan(driver)
+    errors = [content for _, content in fault if isinstance(content, Exception)]
+    kind = BadReply if not errors else NoReply if errors[0] in TIMEOUTS else LinkDown
+    assert type(caught.value) is kind
+    bus.script = [*QUIET, *reading(3, (320, 0, 0, 0))]
+    assert scan(driver)["T1"] == Reading(0.0)
 
 
 def test_an_instrument_that_never_stops_sending_is_a_bad_reply(driver: SE521, bus: Backend) -> None:
     bus.script = [*reading(1)[:3], ("in", b""), *[("in", report(0x1F))] * 16]
-    for _ in range(2):
-        with pytest.raises(BadReply):
-            scan(driver)
-
-
-@pytest.mark.parametrize("place", range(6))
-def test_a_transfer_that_times_out_is_no_reply_and_the_next_scan_drains_first(
-    driver: SE521, bus: Backend, place: int
-) -> None:
-    good = reading(1)
-    bus.script = [*good[:place], (good[place][0], TIMEOUT)]
-    with pytest.raises(NoReply):
+    with pytest.raises(BadReply, match="not asked for"):
         scan(driver)
-    bus.script = [*QUIET, *reading(2)]
-    scan(driver)
+    bus.script = [("in", report(0x1F))] * 32
+    with pytest.raises(BadReply, match="not asked for"):
+        scan(driver)
 
 
-@pytest.mark.parametrize("number", [errno.ENODEV, errno.EIO, errno.EPIPE, None])
 @pytest.mark.parametrize("place", range(6))
-def test_a_device_that_goes_away_is_a_link_down(driver: SE521, bus: Backend, place: int, number: int | None) -> None:
-    good = reading(1)
-    bus.script = [*good[:place], (good[place][0], usb.core.USBError("gone", -4, number))]
-    with pytest.raises(LinkDown):
+def test_a_device_that_goes_away_is_a_link_down_at_once(driver: SE521, bus: Backend, place: int) -> None:
+    bus.script = broken(place, GONE)
+    with pytest.raises(LinkDown, match="is gone"):
         scan(driver)
 
 
@@ -443,7 +571,7 @@ def test_another_model_does_not_connect(bus: Backend, model: bytes) -> None:
 
 def test_a_mute_instrument_does_not_connect_and_is_given_back(bus: Backend) -> None:
     driver = SE521(SE521Config())
-    bus.script = [*QUIET, *command(0x4B, 0, 0x20), ("in", TIMEOUT)]
+    bus.script = 2 * [*QUIET, *command(0x4B, 0, 0x20), ("in", TIMEOUT)]
     with pytest.raises(NoReply):
         driver.connect()
     assert bus.devices[0].kernel_driver
@@ -483,7 +611,8 @@ def test_one_of_several_is_chosen(bus: Backend, config: SE521Config) -> None:
 
 def test_several_without_a_choice_are_told_with_their_serial_numbers(bus: Backend) -> None:
     bus.devices.append(FakeDevice(serial=None, address=6))
-    with pytest.raises(LinkDown, match=r"2 SE521 found.*'A1234' at bus 1 address 5.*'' at bus 1 address 6"):
+    places = r"'A1234' at bus 1 address 5, usb_port 1-1, serial '' at bus 1 address 6, usb_port 1-1"
+    with pytest.raises(LinkDown, match=rf"^2 SE521 found; say which by serial or usb_port: serial {places}$"):
         SE521(SE521Config()).connect()
 
 
@@ -498,7 +627,8 @@ def test_after_a_reconnect_the_means_start_anew(driver: SE521, bus: Backend) -> 
     bus.script = identify()
     driver.connect()
     bus.script = reading(2, (320, 0, 0, 0))
-    assert scan(driver)["T1:Mean"] == 0.0
+    mean = scan(driver)["T1:Mean"]
+    assert (mean.value, mean.severity) == (0.0, Severity.MINOR)
 
 
 def test_close_survives_a_device_that_is_gone(driver: SE521, bus: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -518,7 +648,7 @@ def test_close_survives_a_device_that_is_gone(driver: SE521, bus: Backend, monke
 def test_the_systems_libusb_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
     monkeypatch.setattr(ctypes, "CDLL", loaded.append)
-    assert se521._libusb("usb-1.0") == "libusb-1.0.so.0"
+    assert usb_bus._libusb("usb-1.0") == "libusb-1.0.so.0"
     assert loaded == ["libusb-1.0.so.0"]
 
 
@@ -527,7 +657,7 @@ def test_the_libusb_of_the_python_package_is_taken_where_the_system_has_none(mon
         raise OSError(name)
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
-    assert "libusb_package" in (se521._libusb("usb-1.0") or "")
+    assert "libusb_package" in (usb_bus._libusb("usb-1.0") or "")
 
 
 def test_no_libusb_at_all_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

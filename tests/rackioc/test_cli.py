@@ -20,6 +20,7 @@ from bench.rig.loopback import free_port
 from rackioc import banner
 from rackioc.cli import app
 from rackioc.config.load import load
+from sim.control import Control
 
 CONFIG = """\
 prefix: "LAB:"
@@ -129,6 +130,30 @@ def test_views_of_a_history_that_exclude_each_other_are_one_sentence() -> None:
     assert (
         text == "rackioc: --at and --stat and --bin and --plot and --terminal exclude each other: give one of them\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("link", "sentence"),
+    [
+        ("/dev/null", "/dev/null exists and is not a simulated port"),
+        ("/dev/null/generator", "File exists"),
+        ("socket://localhost:1", "a simulated port needs a path"),
+    ],
+)
+def test_a_simulated_generator_where_none_can_be_is_told_in_words(link: str, sentence: str, tmp_path: Path) -> None:
+    code, text = run("sim", "technix", link, "--control-path", str(tmp_path / "control"))
+    assert code == 2
+    assert sentence in " ".join(text.replace("│", "").split())
+    assert "listens" not in text
+
+
+def test_a_second_simulated_generator_with_the_same_control_path_is_told_in_words(tmp_path: Path) -> None:
+    control = Control({}, str(tmp_path / "control"))
+    code, text = run("sim", "technix", str(tmp_path / "line"), "--control-path", control.path)
+    control.close()
+    assert code == 2
+    assert "another simulation uses" in " ".join(text.split())
+    assert not (tmp_path / "line").is_symlink()
 
 
 def test_no_simulation_is_told_in_words(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ import errno
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import usb.core
 import usb.util
 
+from sim.fake import CommandError
 from sim.se521.fake import ThermometerFake
 from sim.se521.thermometer import Thermometer
 from sim.se521.usb_bus import UsbBus
@@ -170,3 +172,51 @@ def test_two_loggers_are_told_apart_by_serial_and_address(fake: ThermometerFake)
     devices = list(usb.core.find(find_all=True, backend=UsbBus([fake, other])))
     assert [device.serial_number for device in devices] == ["A1234", None]
     assert len({(device.bus, device.port_numbers) for device in devices}) == 2
+
+
+def test_a_logger_is_at_the_port_that_the_configuration_says() -> None:
+    fakes = [ThermometerFake.of({"usb_port": port}, time.monotonic) for port in ("1-2.3", "3-1", "")]
+    for fake in fakes:
+        fake.plug()
+    devices = usb.core.find(find_all=True, backend=UsbBus(fakes))
+    assert [(device.bus, device.port_numbers) for device in devices] == [(1, (2, 3)), (3, (1,)), (1, (3,))]
+
+
+@pytest.mark.parametrize(("name", "endpoint"), [("in", 0x81), ("out", 0x02)])
+def test_an_endpoint_stalls_until_its_halt_is_cleared(
+    fake: ThermometerFake, device: Any, name: str, endpoint: int
+) -> None:
+    fake.run(f"stall {name}")
+    for _ in range(2):
+        with pytest.raises(usb.core.USBError) as caught:
+            identify(device)
+        assert caught.value.errno == errno.EPIPE
+    device.clear_halt(endpoint)
+    with suppress(usb.core.USBTimeoutError):  # the answers to the questions of before
+        while True:
+            device.read(0x81, 32, 100)
+    assert identify(device) == "521"
+
+
+@pytest.mark.parametrize(("fault", "number"), [("stall control", errno.EPIPE), ("io_error", errno.EIO)])
+def test_one_transfer_fails(fake: ThermometerFake, device: Any, fault: str, number: int) -> None:
+    fake.run(fault)
+    with pytest.raises(usb.core.USBError) as caught:
+        identify(device)
+    assert caught.value.errno == number
+    time.sleep(0.05)
+    assert identify(device) == "521"
+
+
+def test_a_logger_that_nobody_may_open(fake: ThermometerFake, bus: UsbBus) -> None:
+    fake.run("deny")
+    with pytest.raises(usb.core.USBError) as caught:
+        find(bus).is_kernel_driver_active(0)
+    assert caught.value.errno == errno.EACCES
+    fake.run("deny 0")
+    assert find(bus).is_kernel_driver_active(0)
+
+
+def test_there_is_no_other_endpoint_to_stall(fake: ThermometerFake) -> None:
+    with pytest.raises(CommandError, match="usage: stall in"):
+        fake.run("stall both")

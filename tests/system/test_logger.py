@@ -35,9 +35,26 @@ def test_an_open_thermocouple_is_invalid_and_no_number(ioc: Ioc, ca: Client) -> 
     assert math.isnan(value)
     assert ca.text(ioc("TC1:T2:Open")) == "Open"
     assert ca.get(ioc("TC1:T1")).severity == 0
-    ca.wait(ioc("TC1:T2:Mean"), lambda value: value.severity == 3)
+    assert ca.get(ioc("TC1:T2:Mean")).severity == 3  # at once, and not when the window has run out
+    assert "open" in ca.text(ioc("TC1:T2.AMSG"))
     ioc.fault("TC1 close 2")
     ca.wait(ioc("TC1:T2"), lambda value: value.severity == 0 and not math.isnan(value))
+    assert ca.get(ioc("TC1:T2:Mean")).severity == 1
+    assert ca.text(ioc("TC1:T2:Mean.AMSG")).endswith("readings, not 5")
+    ca.wait(ioc("TC1:T2:Mean"), lambda value: value.severity == 0)
+
+
+def test_a_value_below_the_lower_limit_says_why_and_not_that_the_thermocouple_is_connected(
+    ioc: Ioc, ca: Client
+) -> None:
+    healthy(ca, ioc)
+    ioc.fault("TC1 set celsius.3 -150")
+    assert math.isnan(ca.wait(ioc("TC1:T4"), lambda value: value.severity == 3))
+    assert "below coldest_c" in ca.text(ioc("TC1:T4.AMSG"))
+    assert ca.get(ioc("TC1:T4:Open")).severity == 3
+    assert ca.get(ioc("TC1:T4:Mean")).severity == 3
+    ioc.fault("TC1 set celsius.3 -12")
+    ca.wait(ioc("TC1:T4"), lambda value: value.severity == 0)
 
 
 @pytest.mark.alone
@@ -57,8 +74,27 @@ def test_a_loss_is_invalid_within_two_scans_keeps_the_value_and_heals(
     healthy(ca, ioc)
 
 
-@pytest.mark.parametrize("fault", ["stale", "half", "garbage 1"])
-def test_one_bad_answer_is_never_shown_and_the_next_reading_is_good(ioc: Ioc, ca: Client, fault: str) -> None:
+FAULTS = ["stale", "half", "garbage 1", "io_error 1", "stall in", "stall out", "stall control"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_fault_is_mended_within_its_scan_and_the_means_stay(ioc: Ioc, ca: Client, fault: str) -> None:
+    ca.wait(ioc("TC1:T1:Mean"), lambda value: value.severity == 0)
+    updates, means = ca.monitor(ioc("TC1:T1")), ca.monitor(ioc("TC1:T1:Mean"))
+    errors = int(ca.get(ioc("TC1:ErrorCount")))
+    ioc.fault(f"TC1 {fault}")
+    seen = len(updates)
+    deadline = time.monotonic() + 10
+    while len(updates) < seen + 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert {value.severity for value in (*updates, *means)} == {0}
+    assert max(updates) - min(updates) < 5
+    assert int(ca.get(ioc("TC1:ErrorCount"))) == errors
+
+
+@pytest.mark.parametrize("fault", ["garbage 2", "io_error 2"])
+def test_two_faults_in_a_row_are_told_and_it_heals_by_itself(ioc: Ioc, ca: Client, fault: str) -> None:
     healthy(ca, ioc)
     updates = ca.monitor(ioc("TC1:T1"))
     errors = int(ca.get(ioc("TC1:ErrorCount")))

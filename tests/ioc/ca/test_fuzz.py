@@ -226,7 +226,7 @@ def without_good_puts(small_ioc: SmallIoc, data: bytes) -> bytes:
         elif command in {WRITE, WRITE_NOTIFY}:
             whole = dtype < 7 and count and len(payload) >= (VALUE_SIZES[dtype] * count if dtype else 1)
             if first in writable and whole:
-                struct.pack_into(">H", spoilt, at + 4, 34 if count % 2 else 39)
+                struct.pack_into(">H", spoilt, at + 4, 34 if count % 2 else 38)
         at = begin + length
     return bytes(spoilt)
 
@@ -292,10 +292,6 @@ class Good(Raw):
         self.monitored, self.read = self.create("ai", 1), self.create("long", 2)
         self.subscribe(self.monitored, 1)
         self._count = 0
-
-    def say(self, data: bytes) -> None:
-        """Anything."""
-        self._socket.sendall(data)
 
     def check(self, small_ioc: SmallIoc) -> None:
         """A get, and an update to a monitor."""

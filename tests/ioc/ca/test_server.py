@@ -12,13 +12,12 @@ import aioca
 import numpy as np
 import pytest
 
-from drivers.base import Array, Point, RecordType, Refused, Severity, Status
+from drivers.base import Point, RecordType, Refused, Severity, Status
 from ioc.block import Block
 from ioc.ca.connection import WAITING
-from ioc.ca.view import View
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Record
 from tests.client import Client
-from tests.small_ioc import ERROR, EVENT_ADD, HEADER, PUT_FAIL, VERSION, Raw, SmallIoc, search, until
+from tests.small_ioc import EVENT_ADD, HEADER, PUT_FAIL, VERSION, Raw, SmallIoc, search, until
 
 # ---- values, types, fields ----
 
@@ -341,30 +340,3 @@ def test_an_array_of_one_element_is_monitored_as_any_other(small_ioc: SmallIoc, 
     small_ioc.read("one", (2.5,))
     until(lambda: len(updates) == 2)
     assert [np.atleast_1d(each).tolist() for each in updates] == [[1.5], [2.5]]
-
-
-@pytest.mark.parametrize("request_of", ["read", "subscribe"])
-def test_a_fault_of_one_value_costs_a_client_neither_its_connection_nor_its_other_channels(
-    small_ioc: SmallIoc, monkeypatch: pytest.MonkeyPatch, request_of: str
-) -> None:
-    def fail(view: View, dbr_type: int, count: int) -> Array:
-        if view.record.point.name == "wave":
-            raise ZeroDivisionError("a fault of this value")
-        return values_for(view, dbr_type, count)
-
-    values_for = View.values_for
-    monkeypatch.setattr(View, "values_for", fail)
-    small_ioc.read("long", 0)
-    with Raw(small_ioc) as raw:
-        broken, well = raw.create("wave", 1), raw.create("long", 2)
-        if request_of == "read":
-            raw.read_notify(broken)
-            assert raw.message()[0] == ERROR
-        else:
-            raw.subscribe(broken, 1)
-        raw.subscribe(well, 2)
-        raw.update()
-        for number in (1000, 2000):
-            small_ioc.read("wave", (1.0, float(number)))
-            small_ioc.read("long", number)
-            assert raw.number(raw.update()) == number

@@ -34,8 +34,8 @@ from drivers.base import (
     Value,
     Wait,
 )
-from ioc.putqueue import PUT_AGE, REPEAT, Put, PutQueue, sentences
-from ioc.scan import Scan, Schedule
+from ioc.port.putqueue import PATIENCE, PUT_AGE, REPEAT, Put, PutQueue, sentences
+from ioc.port.scan import Scan, Schedule
 
 # Seconds after a loss before the first try to connect again; each further pause is twice as long
 FIRST_RETRY = 1.0
@@ -192,9 +192,10 @@ class Port:
             self._complete(other, Refused(sentence))
         if put.safe:
             self._listener.pending(point)
-        await asyncio.wait({asked}, timeout=PUT_AGE if put.safe else None)
+        await asyncio.wait({asked}, timeout=PATIENCE if put.safe else None)
         if not asked.done():
-            raise NoReply(f"{sentences([put])} is pending: {self._name} has not shown it within {PUT_AGE:g} s")
+            reason = self._puts.error_of(point) or self._error
+            raise NoReply(f"{sentences([put])} is pending, not shown by {self._name} within {PATIENCE:g} s: {reason}")
         asked.result()
 
     def is_pending(self, point: Point) -> bool:
@@ -285,8 +286,8 @@ class Port:
         with self._wake:
             self._up = True
         self.heard = self._connected_at = time.monotonic()
-        for put in self._puts.pending:
-            self._puts.repeat(put, self.heard)
+        for put in self._puts.pending:  # at once, unless that is what ends each connection: then look first
+            self._puts.repeat(put, self.heard + (REPEAT if put.broke else 0.0))
         self._schedule.restart(self.heard)
         self._check_points()
         self._notify(self._listener.link, Link.Up, None)
@@ -453,6 +454,7 @@ class Port:
         if not isinstance(error, Refused):
             self._notify(self._listener.unknown, put.point, error)
         if put.safe:
+            put.error, put.broke = error, isinstance(error, LinkDown)
             self._log_error(put.point.name, error)
             self._puts.repeat(put, time.monotonic() + REPEAT)
             if isinstance(error, Refused):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ioc.scan import Scan, Schedule
+from ioc.port.scan import Scan, Schedule
 
 STEPS = iter(())
 

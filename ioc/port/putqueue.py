@@ -12,11 +12,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from drivers.base import Array, Point, Reading, Readings, Severity, Step, Value
+from drivers.base import Array, DeviceError, Point, Reading, Readings, Severity, Step, Value
 
-# A put that has waited for more than this many seconds is refused: who asked for it has given up. Who waits for a
-# safe put hears after as many seconds that it is still pending
+# A put that has waited for more than this many seconds is refused: who asked for it has given up
 PUT_AGE = 10.0
+# Seconds after which who waits for a safe put hears that it is still pending
+PATIENCE = 5.0
 # Seconds between two tries to carry out a safe put while the instrument does not show it
 REPEAT = 1.0
 
@@ -29,8 +30,9 @@ class Put:
     changes   False if the instrument had the value already
     steps     what the driver does of it; None before it was begun
     resume    when the next step may be done, or a safe put be tried again
-    tried     it was sent, or may have been
+    tried     it was sent, or may have been; broke: its last try ended with the connection
     readings  what the instrument said in the course of it
+    error     of its last try
     """
 
     point: Point
@@ -41,7 +43,9 @@ class Put:
     steps: Iterator[Step] | None = None
     resume: float = 0.0
     tried: bool = False
+    broke: bool = False
     readings: dict[str, Value | Array | Reading] = field(default_factory=dict)
+    error: DeviceError | None = None
 
     @property
     def safe(self) -> bool:
@@ -138,6 +142,11 @@ class PutQueue:
         """Return the safe puts that the instrument has not shown yet."""
         with self._wake:
             return list(self._pending.values())
+
+    def error_of(self, point: Point) -> DeviceError | None:
+        """Return why the last try of a pending put to a point failed."""
+        put = self._pending.get(point.name)
+        return None if put is None else put.error
 
     def repeat(self, put: Put, moment: float) -> None:
         """Try a safe put again, from its first step, at ``moment``."""

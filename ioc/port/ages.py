@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from drivers.base import Reading, Severity, Status
-from ioc.scan import Scan
+from ioc.port.scan import Scan
 
 
 class Ages:
@@ -45,12 +44,3 @@ class Ages:
             self.discard(names)
             self.stale.update(names)
         return expired
-
-
-def scan_reading(value: float, late: bool, stale: bool) -> Reading:
-    """Return a scan's duration or count with its alarm: ``late``, or ``stale``: values had to go INVALID."""
-    if stale:
-        return Reading(value, Severity.MAJOR, Status.SCAN, message="values became too old to be true")
-    if late:
-        return Reading(value, Severity.MINOR, Status.SCAN, message="a scan takes longer than its period")
-    return Reading(value)

@@ -1,0 +1,128 @@
+"""What was not read in time is INVALID, by a clock that no scan can hold up; and who keeps the scans late is told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from drivers.base import LinkDown, Reading, Severity, Status, Step, Wait
+from ioc.port import port
+from tests.ioc.bench import Bench, Rig, Run
+
+FINE = ("NO_ALARM", "NO_ALARM")
+BAD = Reading(None, Severity.INVALID, Status.READ)
+
+
+class Groups(Bench):
+    """An instrument whose scan of ``slow`` pauses, and whose answers are good, bad or none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pause = 0.0
+        self.answers: list[Step] = []
+
+    def read(self, group: str) -> Iterator[Step]:
+        if group == "slow":
+            yield Wait(self.pause)
+        if self.answers:
+            yield from self.answers
+        else:
+            yield from super().read(group)
+
+
+@pytest.fixture
+def groups() -> Groups:
+    return Groups()
+
+
+def test_what_was_not_read_for_two_periods_is_invalid_while_the_rest_goes_on(run: Run, groups: Groups) -> None:
+    async def scenario(rig: Rig) -> None:
+        groups.pause = 1.0
+        began = time.monotonic()
+        await rig.until(lambda: rig.state("Set")[1:] == ("TIMEOUT", "INVALID"), 1.0)
+        assert time.monotonic() - began < 0.1 + 2 * 0.1 + 0.25  # its last reading, two periods, two looks
+        assert rig.state("Set_RBV")[1:] == ("TIMEOUT", "INVALID")
+        assert rig.record("Set").amsg.startswith("too old")
+        assert rig.state("Mon") == (1.0, *FINE)
+        assert rig.state("Conn")[0] == 2
+        assert rig.state("Overruns")[1:] == ("SCAN", "MAJOR")
+        groups.pause = 0.0
+        await rig.until(lambda: rig.state("Set") == (10.0, *FINE), 2.0)
+        await rig.until(lambda: rig.state("Overruns")[1:] == FINE)
+
+    run(scenario, driver=groups)
+
+
+def test_a_scan_that_takes_too_long_tells_so_while_it_lasts(run: Run, groups: Groups) -> None:
+    async def scenario(rig: Rig) -> None:
+        before = rig.state("Overruns")[0]
+        groups.gate.clear()
+        await rig.until(lambda: float(rig.state("ScanTime")[0]) > 300, 2.0)
+        assert rig.state("ScanTime")[1:] == ("SCAN", "MAJOR")
+        assert int(rig.state("Overruns")[0]) >= int(before) + 3
+        groups.gate.set()
+        await rig.until(lambda: rig.state("ScanTime")[1:] == FINE, 2.0)
+        assert float(rig.state("ScanTime")[0]) < 100
+
+    run(scenario, driver=groups)
+
+
+@pytest.mark.parametrize("answers", [[{"Mon": BAD}], [Wait(0.02)]], ids=["bad values", "pauses"])
+def test_only_a_good_answer_counts_as_heard(run: Run, groups: Groups, answers: list[Step]) -> None:
+    async def scenario(rig: Rig) -> None:
+        groups.answers = answers
+        began = time.monotonic()
+        await rig.until(lambda: rig.state("Conn")[0] == 0, 4.0)
+        assert 1.8 < time.monotonic() - began < 3.0
+        assert rig.state("Mon")[2] == rig.state("Set")[2] == "INVALID"
+        groups.answers = []
+        await rig.until(lambda: rig.state("Conn")[0] == 2 and rig.state("Set") == (10.0, *FINE), 1.0)
+
+    run(scenario, driver=groups)
+
+
+def test_an_answer_without_a_reading_counts_as_heard(run: Run, groups: Groups) -> None:
+    async def scenario(rig: Rig) -> None:
+        groups.answers = [{}]
+        await rig.until(lambda: rig.state("Mon")[1:] == ("TIMEOUT", "INVALID"), 1.0)
+        began = time.monotonic()
+        await rig.until(lambda: time.monotonic() - began > 2.5)
+        assert rig.state("Conn")[0] == 2
+        assert rig.driver.log.count("connect") == 1
+
+    run(scenario, driver=groups)
+
+
+def test_a_silent_instrument_is_connected_anew(run: Run, groups: Groups, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port, "GIVE_UP", 1.0)
+
+    async def scenario(rig: Rig) -> None:
+        groups.answers = [{"Mon": BAD}]
+        await rig.until(lambda: rig.driver.log.count("connect") == 2, 8.0)
+        groups.answers = []
+        await rig.until(lambda: rig.state("Mon") == (1.0, *FINE), 2.0)
+
+    run(scenario, driver=groups)
+
+
+def test_the_pause_before_a_new_try_is_short_again_after_a_steady_connection_only(
+    run: Run, groups: Groups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(port, "FIRST_RETRY", 0.1)
+    lost: list[float] = []
+
+    async def scenario(rig: Rig) -> None:
+        for _ in range(3):
+            count = rig.driver.log.count("connect")
+            lost.append(time.monotonic())
+            groups.read_error = {"fast": LinkDown("gone"), "slow": LinkDown("gone")}
+            await rig.until(lambda: rig.state("Conn")[0] == 0)
+            groups.read_error = {}
+            await rig.until(lambda count=count: rig.driver.log.count("connect") > count)  # type: ignore[misc]
+            lost[-1] = time.monotonic() - lost[-1]
+            await rig.until(lambda: rig.state("Mon") == (1.0, *FINE))
+        assert lost[0] < lost[1] < lost[2]
+
+    run(scenario, driver=groups)

@@ -1,0 +1,323 @@
+"""A put that makes things safe: never refused for the state of the line, repeated until the instrument shows it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from drivers.base import BadReply, DeviceError, LinkDown, NoReply, Point, RecordType, Refused, Step, Value, Wait
+from ioc.port import port
+from tests.ioc.bench import POINTS, Bench, Rig, Run
+
+OFF, ON = 0, 1
+PENDING, DONE = ("STATE", "MAJOR"), ("NO_ALARM", "NO_ALARM")
+UNKNOWN = [NoReply("no answer"), BadReply("noise"), LinkDown("the cable is out")]
+
+
+class Supply(Bench):
+    """A supply with a switch. Puts are lost while it is ``deaf``; ``fault(value)`` is raised after one was heard."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.points = (
+            *POINTS[:3],
+            Point(name="HV", rtyp=RecordType.bo, follows="HV_RBV", states=("Off", "On"), safe=OFF),
+            Point(name="HV_RBV", rtyp=RecordType.bi, group="fast", states=("Off", "On")),
+        )
+        self.values |= {"HV_RBV": ON}
+        self.deaf = False
+        self.fault: Callable[[Value], DeviceError | None] = lambda value: None
+        self.hears_blind = False
+        self.settles = 0.0
+
+    def write(self, point: Point, value: Value) -> Iterator[Step]:
+        if point.name != "HV":
+            self._note((point.name, value))
+            yield Wait(self.settles)
+            self.values["Set_RBV"] = value
+            yield {"Set_RBV": value}
+            return
+        self._note(("HV", value))
+        self.gate.wait(5.0)
+        if not self.deaf:
+            self.values["HV_RBV"] = value
+        if error := self.fault(value):
+            raise error
+        yield Wait(self.settles)
+        yield {"HV_RBV": self.values["HV_RBV"]}
+        if self.values["HV_RBV"] != value:
+            raise Refused(f"HV stays {self.values['HV_RBV']}")
+
+    def write_blind(self, point: Point, value: Value) -> None:
+        self._note(("blind", value))
+        if not self.hears_blind:
+            raise LinkDown("the line cannot be opened")
+        self.values["HV_RBV"] = value
+
+
+@pytest.fixture
+def supply() -> Supply:
+    return Supply()
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port, "REPEAT", 0.1)
+    monkeypatch.setattr(port, "FIRST_RETRY", 0.2)
+
+
+def entries(supply: Supply) -> list[object]:
+    return [entry for entry in supply.log if entry in ("connect", "close", "fast") or isinstance(entry, tuple)]
+
+
+async def lose(rig: Rig, supply: Supply) -> None:
+    """Take the connection away, for as long as ``connect_error`` is set."""
+    supply.connect_error = LinkDown("the cable is out")
+    supply.read_error = {"fast": supply.connect_error, "slow": supply.connect_error}
+    await rig.until(lambda: rig.state("Conn")[0] == 0)
+
+
+def give_back(supply: Supply) -> None:
+    supply.read_error = {}
+    supply.connect_error = None
+
+
+def test_an_off_for_an_instrument_that_is_away_is_sent_first_when_it_is_back(run: Run, supply: Supply) -> None:
+    async def scenario(rig: Rig) -> None:
+        assert rig.state("HV:OffPending") == (0, *DONE)
+        await lose(rig, supply)
+        off = asyncio.create_task(rig.put("HV", OFF))
+        await rig.until(lambda: rig.state("HV:OffPending") == (1, *PENDING))
+        supply.log.clear()
+        await asyncio.sleep(0.3)
+        assert not off.done()
+        give_back(supply)
+        await off
+        assert supply.values["HV_RBV"] == OFF
+        assert rig.state("HV:OffPending") == (0, *DONE)
+        assert rig.state("HV") == (OFF, *DONE)
+        log = entries(supply)
+        assert log[log.index(("HV", OFF)) - 1] == "connect", "something else came first"
+
+    run(scenario, driver=supply)
+
+
+def test_an_off_is_sent_blind_before_each_try_to_connect(run: Run, supply: Supply) -> None:
+    supply.hears_blind = True
+
+    async def scenario(rig: Rig) -> None:
+        await lose(rig, supply)
+        supply.log.clear()
+        off = asyncio.create_task(rig.put("HV", OFF))
+        await rig.until(lambda: supply.values["HV_RBV"] == OFF, 1.0)
+        await rig.until(lambda: supply.log.count(("blind", OFF)) > 1)
+        assert [entry for entry in entries(supply) if entry != "close"][:2] == [("blind", OFF), "connect"]
+        assert rig.state("HV:OffPending") == (1, *PENDING), "nothing has shown it yet"
+        give_back(supply)
+        await off
+
+    run(scenario, driver=supply)
+
+
+@pytest.mark.parametrize("error", UNKNOWN, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("deaf", [False, True])
+def test_an_off_whose_effect_is_unknown_is_repeated_until_it_shows(
+    run: Run, supply: Supply, error: DeviceError, deaf: bool
+) -> None:
+    async def scenario(rig: Rig) -> None:
+        supply.deaf, supply.fault = deaf, lambda value: error
+        off = asyncio.create_task(rig.put("HV", OFF))
+        await rig.until(lambda: ("HV", OFF) in supply.log)
+        if deaf:
+            await rig.until(lambda: supply.log.count(("HV", OFF)) > 2)
+            assert rig.state("HV:OffPending") == (1, *PENDING)
+            supply.deaf, supply.fault = False, lambda value: None
+        await off
+        assert rig.state("HV:OffPending") == (0, *DONE)
+        assert supply.values["HV_RBV"] == OFF
+
+    run(scenario, driver=supply)
+
+
+def test_an_off_that_the_instrument_ignores_fails_at_once_and_stays_pending(run: Run, supply: Supply) -> None:
+    async def scenario(rig: Rig) -> None:
+        supply.deaf = True
+        with pytest.raises(Refused, match="stays"):
+            await rig.put("HV", OFF)
+        assert rig.state("HV:OffPending") == (1, *PENDING)
+        await rig.until(lambda: supply.log.count(("HV", OFF)) > 2)
+        supply.deaf = False
+        await rig.until(lambda: rig.state("HV:OffPending") == (0, *DONE))
+        count = supply.log.count(("HV", OFF))
+        await asyncio.sleep(0.3)
+        assert supply.log.count(("HV", OFF)) == count
+
+    run(scenario, driver=supply)
+
+
+def test_an_off_that_takes_too_long_fails_with_the_reason_and_stays_pending(
+    run: Run, supply: Supply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(port, "PATIENCE", 0.3)
+
+    async def scenario(rig: Rig) -> None:
+        await lose(rig, supply)
+        with pytest.raises(NoReply, match="HV Off is pending"):
+            await rig.put("HV", OFF)
+        assert rig.state("HV:OffPending") == (1, *PENDING)
+        give_back(supply)
+        await rig.until(lambda: rig.state("HV:OffPending") == (0, *DONE))
+        assert supply.values["HV_RBV"] == OFF
+
+    run(scenario, driver=supply)
+
+
+def test_a_later_on_takes_the_place_of_a_pending_off(run: Run, supply: Supply) -> None:
+    async def scenario(rig: Rig) -> None:
+        supply.deaf = True
+        with pytest.raises(Refused):
+            await rig.put("HV", OFF)
+        supply.deaf = False
+        supply.settles = 0.3
+        await rig.put("HV", ON)
+        assert rig.state("HV:OffPending") == (0, *DONE)
+        supply.log.clear()
+        await asyncio.sleep(0.4)
+        assert ("HV", OFF) not in supply.log
+
+    run(scenario, driver=supply)
+
+
+def test_an_on_that_is_refused_does_not(run: Run, supply: Supply) -> None:
+    async def scenario(rig: Rig) -> None:
+        supply.deaf = True
+        with pytest.raises(Refused):
+            await rig.put("HV", OFF)
+        supply.fault = lambda value: Refused("the interlock is open") if value == ON else None
+        with pytest.raises(Refused, match="interlock"):
+            await rig.put("HV", ON)
+        supply.deaf = False
+        await rig.until(lambda: supply.values["HV_RBV"] == OFF)
+
+    run(scenario, driver=supply)
+
+
+@pytest.mark.parametrize("error", UNKNOWN, ids=lambda error: type(error).__name__)
+def test_an_on_of_unknown_outcome_is_invalid_at_once_and_followed_by_an_off(
+    run: Run, supply: Supply, error: DeviceError
+) -> None:
+    supply.values["HV_RBV"] = OFF
+
+    async def scenario(rig: Rig) -> None:
+        supply.fault = lambda value: error if value == ON else None
+        rig.posts.clear()
+        with pytest.raises(DeviceError):
+            await rig.put("HV", ON)
+        assert "INVALID" in {record.sevr.name for record in (rig.record("HV"), rig.record("HV_RBV"))} or (
+            rig.posts.index(("HV_RBV", 4, OFF, error.status.name)) >= 0
+        )
+        await rig.until(lambda: ("HV", OFF) in supply.log)
+        await rig.until(lambda: rig.state("HV:OffPending") == (0, *DONE) and rig.state("HV") == (OFF, *DONE))
+        assert supply.values["HV_RBV"] == OFF
+
+    run(scenario, driver=supply)
+
+
+def test_an_on_that_was_refused_or_changed_nothing_is_not_followed_by_an_off(run: Run, supply: Supply) -> None:
+    async def scenario(rig: Rig) -> None:
+        supply.fault = lambda value: NoReply("no answer")  # to a second On: it is on already
+        with pytest.raises(NoReply):
+            await rig.put("HV", ON)
+        supply.fault = lambda value: Refused("not now")
+        with pytest.raises(Refused):
+            await rig.put("HV", ON)
+        await asyncio.sleep(0.3)
+        assert ("HV", OFF) not in supply.log
+
+    run(scenario, driver=supply)
+
+
+def test_an_off_does_not_wait_for_a_put_that_waits_for_its_read_back(run: Run, supply: Supply) -> None:
+    async def scenario(rig: Rig) -> None:
+        supply.settles = 0.5
+        setting = asyncio.create_task(rig.put("Set", 5.0))
+        await rig.until(lambda: ("Set", 5.0) in supply.log)
+        began = time.monotonic()
+        supply.log.clear()
+        off = asyncio.create_task(rig.put("HV", OFF))
+        await rig.until(lambda: ("HV", OFF) in supply.log)
+        assert time.monotonic() - began < 0.2
+        assert "fast" in supply.log or not setting.done()
+        await asyncio.gather(setting, off)
+
+    run(scenario, driver=supply)
+
+
+def test_a_put_that_waits_does_not_hold_up_the_scans(run: Run, supply: Supply) -> None:
+    async def scenario(rig: Rig) -> None:
+        supply.settles = 0.5
+        setting = asyncio.create_task(rig.put("Set", 5.0))
+        await rig.until(lambda: ("Set", 5.0) in supply.log)
+        supply.log.clear()
+        await setting
+        assert supply.log.count("fast") >= 8
+        assert rig.state("Mon")[2] == "NO_ALARM"
+
+    run(scenario, driver=supply)
+
+
+def test_puts_to_one_point_are_carried_out_one_after_the_other(run: Run, supply: Supply) -> None:
+    async def scenario(rig: Rig) -> None:
+        supply.settles = 0.1
+        rig.posts.clear()
+        await asyncio.gather(*(rig.put("Set", float(value)) for value in range(1, 7)))
+        assert [val for name, _, val, _ in rig.posts if name == "Set"] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+
+    run(scenario, driver=supply)
+
+
+def test_an_off_waits_behind_a_call_that_hangs_and_is_then_the_first(run: Run, supply: Supply) -> None:
+    supply.longest_call = 0.3  # type: ignore[misc]  # of this one instrument
+
+    async def scenario(rig: Rig) -> None:
+        supply.gate.clear()
+        await rig.until(lambda: rig.state("Conn")[0] == 0, 3.0)
+        with pytest.raises(NoReply):
+            await rig.put("Set", 5.0)
+        off = asyncio.create_task(rig.put("HV", OFF))
+        await rig.until(lambda: rig.state("HV:OffPending") == (1, *PENDING))
+        supply.log.clear()
+        supply.gate.set()
+        await off
+        assert entries(supply)[0] == ("HV", OFF)
+
+    run(scenario, driver=supply)
+
+
+def test_a_pending_off_is_sent_once_more_when_the_ioc_stops(run: Run, supply: Supply) -> None:
+    async def scenario(rig: Rig) -> None:
+        supply.deaf = True
+        with pytest.raises(Refused):
+            await rig.put("HV", OFF)
+        supply.log.clear()
+        supply.deaf = False
+        await rig.instrument.close()
+        assert entries(supply)[-2:] == [("HV", OFF), "close"]
+        assert supply.values["HV_RBV"] == OFF
+
+    run(scenario, driver=supply)
+
+
+def test_offs_one_after_the_other_do_not_starve_the_scans(run: Run, supply: Supply) -> None:
+    async def scenario(rig: Rig) -> None:
+        until = time.monotonic() + 1.0
+        supply.log.clear()
+        while time.monotonic() < until:
+            await rig.put("HV", OFF)
+        assert supply.log.count("fast") > 10
+        assert rig.state("Mon")[2] == "NO_ALARM"
+
+    run(scenario, driver=supply)
