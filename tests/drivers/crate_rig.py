@@ -68,6 +68,12 @@ class CrateRig:
         record = self.instrument.records[name]
         return record.val, record.sevr.name
 
+    def number(self, name: str) -> float:
+        """Return the value of a record that is a number."""
+        value, _ = self.state(name)
+        assert isinstance(value, float | int)
+        return value
+
     def amsg(self, name: str) -> str:
         """Return the alarm of a record in words."""
         return self.instrument.records[name].amsg
@@ -108,6 +114,7 @@ class CrateRig:
             lambda: not any(s.metadata.assumed or s.metadata.stale or s.doubts.labels for s in sections), 30
         )
         await self.shows("S02:C00:V0Set", 1000.0, seconds=15)
+        await self.until(lambda: 0 < self.number("ScanTime") < 200, 15)  # ms
 
 
 @asynccontextmanager
@@ -119,13 +126,14 @@ async def crate_rig(latency: float = 0.002, **keys: Any) -> AsyncIterator[CrateR
     with Rack({"HV1": {"driver": "caen", **sim}}, options=options) as rack:
         fake = rack.fakes["HV1"]
         assert isinstance(fake, CrateFake)
-        fake.latency, fake.patience = latency, 0.05
+        fake.latency, fake.patience = 0.0002, 0.05
         driver, screen = Caen(Config(**instrument_keys)), Screen()
         instrument = Instrument("HV1", "T:", driver, Site(), screen)
         instrument.start()
         rig = CrateRig(fake, driver, instrument, screen)
         try:
             await rig.settle()
+            fake.latency = latency
             yield rig
         finally:
             await instrument.close()
