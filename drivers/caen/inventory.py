@@ -145,7 +145,7 @@ class Inventory:
         same = before is not None and before.board == board
         if before is not None and same and before.table.has(items):
             return
-        section = Section(self._config.host, board, self._config.relative_alarms, items, discovery.assumed)
+        section = Section(self._config, board, items, discovery.assumed)
         section.probe = discovery.probe  # of before the questions: if the board was changed, the next check sees it
         if before is not None and same:
             section.metadata.inherit(before.metadata)

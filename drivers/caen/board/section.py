@@ -16,8 +16,9 @@ from drivers.caen.board.eventlog import EventLog
 from drivers.caen.board.metadata import ParameterMetadata
 from drivers.caen.board.points import PointTable
 from drivers.caen.board.relative import SetpointAlarms
+from drivers.caen.board.rest import Rest
 from drivers.caen.board.values import Values, invalid
-from drivers.caen.config import RelativeAlarms
+from drivers.caen.config import Config
 from drivers.caen.items import ChannelName, Facts, Item, Property, Variable
 from drivers.caen.retry import Backoff
 from drivers.caen.session import UNHEARD, BoardGone, Session
@@ -51,13 +52,13 @@ class Section:
 
     def __init__(
         self,
-        host: str,
+        config: Config,
         board: Board | None,
-        alarms: RelativeAlarms,
         items: Iterable[Item],
         assumed: Iterable[str] = (),
     ) -> None:
-        self.name = f"{host}: the system" if board is None else f"{host}: {board.model} in slot {board.slot}"
+        where = "the system" if board is None else f"{board.model} in slot {board.slot}"
+        self.name = f"{config.host}: {where}"
         self.slot = None if board is None else board.slot
         self.board = board
         self.probe: Board | None = None
@@ -66,7 +67,8 @@ class Section:
         self.events = EventLog(self.name)
         self.table = PointTable(board, items)
         self.metadata = ParameterMetadata(self.table, assumed)
-        self._alarms = SetpointAlarms(alarms, self.table.variables())
+        self._rest = Rest(config.alarms.at_rest_only)
+        self._alarms = SetpointAlarms(config.relative_alarms, self.table.variables(), self._rest)
         self.doubts = Doubts(self.table)
         self.switched_off: set[int | None] = set()
         self.values = Values(self.table, self.metadata, self._alarms, self.doubts)
@@ -299,12 +301,12 @@ class Section:
     def _with_alarms(self, session: Session, variables: Sequence[Variable], readings: Readings) -> Readings:
         """Put the alarms relative to the settings on what was measured. Raises DeviceError."""
         if not self._alarms.apply_to(variables[0]):
-            return readings
+            return self._rest.without_limits(variables, readings)
 
         def read_again(labels: Sequence[str]) -> Readings:
             return self.fetch(session, [self.table.variable(label) for label in labels])
 
-        return self._alarms.add_alarms(variables, readings, read_again)
+        return self._rest.without_limits(variables, self._alarms.add_alarms(variables, readings, read_again))
 
     def fetch(self, session: Session, variables: Sequence[Variable]) -> Readings:
         """Read in one call, and return the readings. Raises DeviceError."""

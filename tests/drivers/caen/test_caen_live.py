@@ -12,7 +12,7 @@ import pytest
 
 from drivers.base import DeviceError, Refused
 from sim.caen.header import Code
-from tests.drivers.crate_rig import CrateRig, crate_rig
+from tests.drivers.caen.crate_rig import CrateRig, crate_rig
 
 pytestmark = pytest.mark.alone
 
