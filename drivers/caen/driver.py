@@ -11,7 +11,7 @@ from drivers.base import DeviceError, Driver, Example, LinkDown, Point, Readings
 from drivers.caen import config as configuration
 from drivers.caen.board.metadata import importance
 from drivers.caen.inventory import Inventory
-from drivers.caen.items import MONITOR, SETTINGS, Command, Variable
+from drivers.caen.items import MONITOR, SETTINGS, Command, Variable, summary
 from drivers.caen.puts import execute, set_variable
 from drivers.caen.questions import label_of
 from drivers.caen.session import Session
@@ -147,7 +147,9 @@ class Caen(Driver):
         """Show new boards, limits, units and names in ``points``."""
         tables = [section.table for section in self._inventory.sections.values()]
         if any(table.changed for table in tables):
-            self.points = tuple(chain.from_iterable(table.points for table in tables))
+            boards = [f"{label_of(slot, None)}:" for slot in self._inventory.sections if slot is not None]
+            worst = [summary((), "", boards)] if boards else []
+            self.points = (*chain.from_iterable(table.points for table in tables), *worst)
         for table in tables:
             table.changed = False
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from drivers.caen.board.relative import SetpointAlarms
 from drivers.caen.board.rest import Rest
 from drivers.caen.config import Alarms, Limits, RelativeAlarms
 from drivers.caen.formats import Number, Word
-from drivers.caen.items import ChannelParameter
+from drivers.caen.items import ChannelParameter, summary
 from sim.caen.odd import OddChannel, odd_crate
+from tests.drivers.caen.crate_rig import CrateRig, crate_rig
 from tests.drivers.crate_run import CrateRun, crate_run
 
 CHANNELS = {2: (0, 1), 4: (0,)}
@@ -125,3 +127,52 @@ def test_desktop_units_have_relative_alarms_too(voltage: str, current: str) -> N
     assert judged[vmon.label] == Reading(50.0, Severity.MAJOR, Status.LOLO)
     judged = alarms.add_alarms([imon], {imon.label: 9.0}, lambda labels: {})
     assert judged[imon.label] == Reading(9.0, Severity.MINOR, Status.HIGH)
+
+
+# ---- the worst alarm of a board and of the crate ----
+
+
+def go(scenario: Callable[[CrateRig], Awaitable[None]], **keys: Any) -> None:
+    async def main() -> None:
+        async with crate_rig(**keys) as rig:
+            await scenario(rig)
+
+    asyncio.run(main())
+
+
+def test_one_pv_a_board_and_one_a_crate_tells_the_worst_of_its_channels() -> None:
+    async def scenario(rig: CrateRig) -> None:
+        await rig.until(lambda: rig.state("Alarm") == (0, "NO_ALARM"))
+        rig.channel(2, 1).trip()
+        await rig.shows("S02:Alarm", 2, "MAJOR", 2.5)
+        assert rig.amsg("S02:Alarm") == "S02:C01:Status: internal trip"
+        assert (rig.state("Alarm"), rig.amsg("Alarm")) == ((2, "MAJOR"), "S02:C01:Status: internal trip")
+        assert rig.state("S04:Alarm") == (0, "NO_ALARM")
+        await rig.put("Cmd:ClearAlarm", 1)
+        await rig.shows("Alarm", 0, seconds=2.5)
+        # a limit of a record, as a site gives it
+        record = rig.instrument.records["S04:C00:VMon"]
+        rig.instrument.set_field(record, "HIGH", 500.0)
+        await rig.shows("S04:Alarm", 1, "MINOR", 2.5)
+        assert rig.amsg("S04:Alarm") == "S04:C00:VMon: HIGH"
+        # what is not known is the worst
+        rig.fake.model.pull(2)
+        await rig.shows("S02:Alarm", 3, "INVALID", 2.5)
+        assert rig.state("S04:Alarm") == (1, "MINOR")
+        assert rig.state("Alarm") == (3, "INVALID")
+        rig.fake.unplug()
+        await rig.shows("S04:Alarm", 1, "INVALID")
+
+    go(scenario)
+
+
+def test_a_board_with_a_parameter_of_that_name_keeps_it(run: CrateRun) -> None:
+    names: set[str] = {"S02:Alarm"}
+    assert summary(names, "S02", ["S02:"]).name == "S02:AlarmState"
+    assert summary(set(), "S02", ["S02:"]).name == "S02:Alarm"
+
+
+def test_no_scan_reads_the_worst_alarm(run: CrateRun) -> None:
+    found = {point.name: point.worst_of for point in run.driver.points if point.worst_of}
+    assert found == {"S02:Alarm": ("S02:",), "S04:Alarm": ("S04:",), "Alarm": ("S02:", "S04:")}
+    assert not found.keys() & run.values.keys()
