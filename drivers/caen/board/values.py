@@ -115,6 +115,8 @@ class Values:
         """React to a setting that changed, by whosever hand."""
         if not isinstance(setting, ChannelName | Property):
             self._alarms.unsettle(setting.channel)
+            if setting.switch:  # moves no limits; what moved with it, the status word tells
+                return
             self._metadata.setting_changed(setting)
             self._doubts.add(setting.channel)
 
