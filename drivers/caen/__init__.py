@@ -13,7 +13,7 @@ questions   what a crate is asked about a parameter, a property or a list, one c
 discovery   the list of what is still to be asked of a board
 board/      what is served of one board, and how it is read
 inventory   the boards of the crate, which come and go
-puts        how a put is carried out and confirmed
+puts/       how a put is carried out and confirmed
 driver      the crate: its scans and puts
 
 Source: CAENHVWrapper.h and the manual of the library, and caen-libs 3.3 for what its calls do.

@@ -10,6 +10,7 @@ from typing import ClassVar
 from drivers.base import DeviceError, Driver, Example, LinkDown, Point, Readings, Refused, Step, Value
 from drivers.caen import config as configuration
 from drivers.caen.board.metadata import importance
+from drivers.caen.board.reread import read_unknown, reread
 from drivers.caen.inventory import Inventory
 from drivers.caen.items import MONITOR, SETTINGS, Command, Variable, summary
 from drivers.caen.puts import execute, set_variable
@@ -156,7 +157,7 @@ class Caen(Driver):
     def _first(self, session: Session) -> Iterator[Readings]:
         """Read what failed puts may have set, and ask what is to be asked."""
         for section in tuple(self._inventory.sections.values()):
-            yield from section.read_unknown(session)
+            yield from read_unknown(section, session)
         yield from self._questions(session)
 
     def _batches(self, session: Session, group: str) -> Iterator[Readings]:
@@ -169,7 +170,7 @@ class Caen(Driver):
                     yield from section.read(session, batch)
             if group == MONITOR and sections[section.slot] is section:
                 before = monotonic()
-                yield from section.reread(session, before + left)
+                yield from reread(section, session, before + left)
                 left -= monotonic() - before
         if group == MONITOR:
             self._reading_time = monotonic() - began

@@ -5,8 +5,11 @@ batch         what one bulk call reads
 confirmation  currents that wait until their range has been read behind them
 values        what was read as readings, and which values are void
 points        the board's items and the points made of them
+doubts        settings that may not have the value that was read last
+reread        how they are read in the monitor scan
 metadata      units and limits, and which of them have to be asked for again
 arrays        what all channels of a board say of one parameter, as one waveform
 relative      alarms of measured values relative to what their channel is set to
+rest          which channels are on and at rest
 eventlog      what is logged of a board, once for many channels
 """

@@ -102,6 +102,11 @@ class Section:
         self.present = False
         self.events.board_gone(error)
 
+    def lose(self, error: DeviceError) -> Readings:
+        """Mark the board as not there any more; return INVALID for all that is read of it."""
+        self.mark_gone(error)
+        return self._all_gone()
+
     def facts(self) -> Readings:
         """Return what the board is."""
         found: Mapping[str, Value | Reading] = {}
@@ -160,17 +165,16 @@ class Section:
                     break
                 yield {}
             if read_it and variable.writable and variable.readable:
-                yield from self._read_setting(session, [variable])
+                yield from self.read_setting(session, [variable])
         except BoardGone as error:
-            self.mark_gone(error)
-            yield self._all_gone()
+            yield self.lose(error)
         except (BadReply, NoReply) as error:
             if self.metadata.postpone(variable):
                 log.warning("%s", error)
             session.allowance.spend(monotonic() - began)
             yield UNHEARD
 
-    def _read_setting(self, session: Session, settings: Sequence[Variable]) -> Iterator[Readings]:
+    def read_setting(self, session: Session, settings: Sequence[Variable]) -> Iterator[Readings]:
         """Read a setting of some channels; a current with its ranges behind it, for it may move with them."""
         currents = [setting for setting in settings if setting.current]
         ranges = {each.label: each for setting in currents for each in self.values.ranges_of(setting)}
@@ -183,8 +187,6 @@ class Section:
             yield self.fetch(session, family)
         for _, readings in self._confirmation.release(hold):
             yield readings
-
-    # ---- puts, and what they and others may have moved ----
 
     def read_back(self, session: Session, setting: Variable) -> tuple[Any, Readings]:
         """Read what a put has set; return the value and the readings. Raises DeviceError.
@@ -200,47 +202,6 @@ class Section:
         readings |= self.values.decode([setting], [raw], () if certain else (setting.label,))
         return raw, readings
 
-    def read_unknown(self, session: Session) -> Iterator[Readings]:
-        """Read the settings of which it is not known what a put made of them. Raises LinkDown."""
-        for label in tuple(self.doubts.unknown):
-            if self.present and session.allowance.free:
-                yield from self._read_doubted(session, [self.table.variable(label)])
-
-    def reread(self, session: Session, until: float) -> Iterator[Readings]:
-        """Read the settings that may have moved, as long as there is time. Raises LinkDown."""
-        for settings in tuple(self.doubts.in_calls()):
-            if not self.present or monotonic() > until:
-                return
-            yield from self._read_doubted(session, settings)
-
-    def _read_doubted(self, session: Session, settings: Sequence[Variable]) -> Iterator[Readings]:
-        """Read a setting of some channels in one call; when that fails, in halves."""
-        began = monotonic()
-        try:
-            yield from self._read_closed(session, settings)
-        except BoardGone as error:
-            self.mark_gone(error)
-            yield self._all_gone()
-        except (BadReply, NoReply) as error:
-            session.allowance.spend(monotonic() - began)
-            yield UNHEARD
-            if len(settings) == 1:  # the settings scan tries it again; the outcome of a put is looked for once a scan
-                self.doubts.labels.pop(settings[0].label, None)
-                yield self.values.invalidate([settings[0].label], error.status)
-                return
-            half = len(settings) // 2
-            for part in (settings[:half], settings[half:]):
-                if self.present and session.allowance.free:
-                    yield from self._read_doubted(session, part)
-
-    def _read_closed(self, session: Session, settings: Sequence[Variable]) -> Sequence[Readings]:
-        """Read a setting of some channels in one step."""
-        self.doubts.closed = True
-        try:
-            return list(self._read_setting(session, settings))
-        finally:
-            self.doubts.closed = False
-
     def _read_some(self, session: Session, batch: ReadBatch, labels: Sequence[str], limited: bool) -> Readings:
         """Read in one call; when that fails the batch says what to try next. Raises LinkDown."""
         variables = [self.table.variable(label) for label in labels]
@@ -252,8 +213,7 @@ class Section:
             else:
                 readings = self._with_alarms(session, variables, self.fetch(session, variables))
         except BoardGone as error:
-            self.mark_gone(error)
-            return self._all_gone()
+            return self.lose(error)
         except (BadReply, NoReply) as error:
             limited = True
             self._failed(batch, labels, error)

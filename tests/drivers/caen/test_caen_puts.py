@@ -389,3 +389,43 @@ def test_a_unit_that_another_put_moves_meanwhile_is_asked_again(run: CrateRun) -
     exponents = [line for line in run.fake.transactions if "I0Set Exp" in line]
     assert len(exponents) == 1
     assert channel(run).values["I0Set"] == 20.0
+
+
+# ---- settings that may have moved ----
+
+
+def reads_of(run: CrateRun, name: str) -> list[str]:
+    return [line for line in run.fake.transactions if line.split()[1] == "GetChParam" and f" {name} " in line]
+
+
+def test_what_moves_with_a_status_word_is_read_in_one_call_for_all_channels(run: CrateRun) -> None:
+    count_calls(run)
+    for number in (0, 1):
+        channel(run, 2, number).values["RUp"] = 66.0
+        channel(run, 2, number).trip()
+    assert run.until(lambda: shown(run, "S02:C01:RUp_RBV") == 66.0) < 1.5
+    assert len(reads_of(run, "RUp")) == 1
+    names = [line.split()[5] for line in run.fake.transactions if "GetChParam 2 [0, 1]" in line]
+    assert names.index("V0Set") < names.index("RUp")
+
+
+def test_the_end_of_a_ramp_costs_no_call(run: CrateRun) -> None:
+    channel(run).volts = 960.0  # 0.8 s from the end
+    run.run(1.05)
+    assert channel(run).resting
+    count_calls(run)
+    run.run(1.0)
+    assert not reads_of(run, "RUp")
+
+
+@pytest.mark.parametrize("code", [Code.READERR, Code.TIMEERR])
+def test_a_setting_that_may_have_moved_and_cannot_be_read_is_not_shown_as_true(run: CrateRun, code: int) -> None:
+    fault = run.fault(function="GetChParam", slot=2, name="RUp", code=code, delay=0.5 if code == Code.TIMEERR else 0)
+    channel(run).trip()
+    run.until(lambda: shown(run, "S02:C00:RUp_RBV") is None, 3.0)
+    hits = fault.hits
+    run.run(60)
+    assert fault.hits - hits < 40
+    run.fake.faults.clear()
+    assert run.until(lambda: shown(run, "S02:C00:RUp_RBV") == 50.0) < 45
+    assert run.logins == 1

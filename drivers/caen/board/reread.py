@@ -1,0 +1,62 @@
+"""Settings that may have moved, or of which a put's outcome is not known, are read again in the monitor scan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from time import monotonic
+
+from drivers.base import BadReply, NoReply, Readings, Status
+from drivers.caen.board.section import Section
+from drivers.caen.items import Variable
+from drivers.caen.session import UNHEARD, BoardGone, Session
+
+
+def read_unknown(section: Section, session: Session) -> Iterator[Readings]:
+    """Read the settings of which it is not known what a put made of them. Raises LinkDown."""
+    for label in tuple(section.doubts.unknown):
+        if section.present and session.allowance.free:
+            yield from _read(section, session, [section.table.variable(label)])
+
+
+def reread(section: Section, session: Session, until: float) -> Iterator[Readings]:
+    """Read the settings that may have moved, as long as there is time (monotonic seconds). Raises LinkDown."""
+    for settings in tuple(section.doubts.in_calls()):
+        if not section.present or monotonic() > until:
+            return
+        yield from _read(section, session, settings)
+
+
+def _read(section: Section, session: Session, settings: Sequence[Variable]) -> Iterator[Readings]:
+    """Read a setting of some channels in one call; when that fails, in halves, as long as there is time for it."""
+    began = monotonic()
+    try:
+        yield from _in_one_step(section, session, settings)
+    except BoardGone as error:
+        yield section.lose(error)
+    except (BadReply, NoReply) as error:
+        session.allowance.spend(monotonic() - began)
+        yield UNHEARD
+        half = len(settings) // 2
+        for part in (settings[:half], settings[half:]) if half else ():
+            if session.allowance.free and section.present:
+                yield from _read(section, session, part)
+            else:
+                yield _give_up(section, part, error.status)
+        if not half:
+            yield _give_up(section, settings, error.status)
+
+
+def _in_one_step(section: Section, session: Session, settings: Sequence[Variable]) -> Sequence[Readings]:
+    section.doubts.closed = True
+    try:
+        return list(section.read_setting(session, settings))
+    finally:
+        section.doubts.closed = False
+
+
+def _give_up(section: Section, settings: Sequence[Variable], status: Status) -> Readings:
+    """Leave settings to the settings scan, but what a failed put may have set to the next monitor scan, too."""
+    labels = [setting.label for setting in settings]
+    for label in labels:
+        section.doubts.labels.pop(label, None)
+    return section.values.invalidate(labels, status)
