@@ -306,3 +306,22 @@ def test_limits_that_are_not_told_are_none(run: CrateRun) -> None:
     run.settle()
     (point,) = (point for point in run.driver.points if point.name == "S01:C00:V0Set")
     assert (point.drvl, point.drvh) == (None, None)
+
+
+def test_no_step_takes_more_than_two_calls(run: CrateRun) -> None:
+    calls: list[int] = []
+
+    def count(read: Iterator[Any]) -> Iterator[Any]:
+        while True:
+            run.fake.transactions.clear()
+            block = next(read, None)
+            calls.append(len(run.fake.transactions))
+            if block is None:
+                return
+            yield block
+
+    read = run.driver.read
+    run.driver.read = lambda group: count(read(group))  # type: ignore[method-assign]
+    run.settle()
+    assert len(calls) > 100
+    assert max(calls) <= 2  # a value, and what type it has when that is asked for the first time
