@@ -7,17 +7,19 @@ from itertools import chain
 from time import monotonic
 from typing import ClassVar
 
-from drivers.base import BadReply, DeviceError, Driver, Example, LinkDown, Point, Readings, Refused, Step, Value
+from drivers.base import DeviceError, Driver, Example, LinkDown, Point, Readings, Refused, Step, Value
 from drivers.caen import config as configuration
 from drivers.caen.board.metadata import importance
 from drivers.caen.inventory import Inventory
 from drivers.caen.items import MONITOR, SETTINGS, Command, Variable
 from drivers.caen.puts import execute, set_variable
 from drivers.caen.questions import label_of
-from drivers.caen.session import BoardGone, Garbled, Session
+from drivers.caen.session import Session
 
 # Seconds of a monitor scan that questions about units and limits may take
 _REFRESH_TIME = 0.25
+# Seconds of a monitor scan that reading may take of what has moved by itself
+_REREAD_TIME = 0.25
 # Seconds that a monitor scan may take as long as the crate was not asked about everything yet
 _DISCOVERY_TIME = 0.75
 
@@ -87,7 +89,7 @@ class Caen(Driver):
         """
         session = self._open_session()
         replies = session.replies
-        first = self._questions(session) if group == MONITOR else self._inventory.check(session)
+        first = self._first(session) if group == MONITOR else self._inventory.check(session)
         for block in chain(first, self._batches(session, group)):
             if session.map_changed:
                 self._inventory.follow(session)
@@ -100,36 +102,41 @@ class Caen(Driver):
             yield {}
 
     def write(self, point: Point, value: Value) -> Iterator[Step]:
-        """Set or execute one thing, read it back and yield that.
+        """Set or execute one thing; yield what the crate reads back until it shows it, at once and after each wait.
 
         Raises Refused with the limit's or the crate's sentence, or when the crate reads back something else for a
-        second; NoReply or BadReply when it is not known whether the crate took it.
+        second; another DeviceError when it is not known what the crate did. What makes things safe is sent whatever
+        is known of the board.
         """
         session = self._open_session()
         section = self._inventory.sections[point.addr.slot]
         item = section.table.items.get(point.addr.label)
-        if item is None or not section.present:
+        if point.safe is not None and value == point.safe:
+            item = item or point.addr
+        elif item is None or not section.present:
             raise Refused(f"{point.name}: not sent, {section.name} is gone, or no longer has it")
-        try:
-            if isinstance(item, Variable):
-                yield set_variable(session, section, item, point.addr, value)
-                return
+        if isinstance(item, Variable):
+            steps = set_variable(session, section, item, point.addr, value)
+        else:
             assert isinstance(item, Command)
-            yield execute(session, item, value)
-        except Garbled:
-            raise
-        except (BadReply, BoardGone) as error:
-            raise Refused(str(error)) from error
+            steps = execute(session, item, value)
+        try:
+            for step in steps:
+                self._publish()
+                yield step
         finally:
             self._publish()
 
     def energizes(self, point: Point, value: Value) -> bool:
         """Return True for switching a channel on."""
-        return super().energizes(point, value) and not isinstance(point.addr, Command)
+        return super().energizes(point, value) and point.addr.switch
 
     def undoes(self, safe: Point, waiting: Point) -> bool:
-        """Return True for what waits behind a Kill, and for earlier puts to the switch that was switched off."""
-        return isinstance(safe.addr, Command) or safe.name == waiting.name
+        """Return True for what waits behind a kill of its channel, board or crate, and for the same switch."""
+        if safe.name == waiting.name:
+            return True
+        killed, other = safe.addr, waiting.addr
+        return not killed.switch and killed.slot in (None, other.slot) and killed.channel in (None, other.channel)
 
     def _open_session(self) -> Session:
         if self._session is None:
@@ -144,13 +151,24 @@ class Caen(Driver):
         for table in tables:
             table.changed = False
 
+    def _first(self, session: Session) -> Iterator[Readings]:
+        """Read what failed puts may have set, and ask what is to be asked."""
+        for section in tuple(self._inventory.sections.values()):
+            yield from section.read_unknown(session)
+        yield from self._questions(session)
+
     def _batches(self, session: Session, group: str) -> Iterator[Readings]:
         sections = self._inventory.sections
         began = monotonic()
+        left = _REREAD_TIME
         for section in sorted(sections.values(), key=lambda section: section.in_trouble):
             for batch in section.batches:
                 if batch.group == group and sections[section.slot] is section:
                     yield from section.read(session, batch)
+            if group == MONITOR and sections[section.slot] is section:
+                before = monotonic()
+                yield from section.reread(session, before + left)
+                left -= monotonic() - before
         if group == MONITOR:
             self._reading_time = monotonic() - began
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from drivers.base import Reading, RecordType, Refused, Severity, Status, Value
-from drivers.caen.bits import severity_of
+from drivers.caen.bits import judge
 
 if TYPE_CHECKING:
     from caen_libs._caenhvwrappertypes import ParamProp, SysProp
@@ -212,9 +212,12 @@ class Word(Format):
     output = RecordType.longout
 
     def reading(self, raw: Any) -> Value | Reading:
-        """Return the signed number; its severity is the highest of the bits that are set."""
-        severity = max((severity_of(name) for _, name in self.names(raw)), default=Severity.NO_ALARM)
-        return Reading(_signed(raw), severity, Status.STATE if severity else Status.NO_ALARM)
+        """Return the signed number; its severity is the highest of the bits that are set and mean something."""
+        if not self.bits:
+            return Reading(_signed(raw))
+        verdict = judge(int(raw), self.bits)
+        status = Status.STATE if verdict.severity else Status.NO_ALARM
+        return Reading(_signed(raw), verdict.severity, status, message=verdict.message)
 
     def raw(self, value: Value) -> Raw:
         """Return the signed number to send, also for one that is meant without sign. Raises Refused."""

@@ -64,7 +64,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("drivers.caen.puts.sleep", clock.sleep)
+    monkeypatch.setattr("tests.drivers.steps.time.sleep", clock.sleep)
     monkeypatch.setattr("drivers.caen.retry.monotonic", clock)
     return clock
 
@@ -348,6 +348,7 @@ def test_a_scan_makes_one_call_for_each_parameter_and_board(start: Callable[...,
         channel.noise, channel.volts, channel.on, channel.resistance = 0.0, 100.0 + each[1], False, 1e7
         channel.values["RDWn"] = 0.0
     crate.model.boards[4].channels[0].values["Temp"] = crate.model.boards[4].channels[2].values["Temp"] = 30.5
+    settle(driver)  # what the change of the status words made doubtful is read
     calls(crate)
     readings = scan(driver)
     assert calls(crate) == [
@@ -357,6 +358,7 @@ def test_a_scan_makes_one_call_for_each_parameter_and_board(start: Callable[...,
         "GetBdParam [2] Temp 29.5 -> 0",
         "GetChParam 2 [0, 1] VMon 100 101 -> 0",
         "GetChParam 2 [0, 1] IMon 10 10.1 -> 0",
+        "GetChParam 2 [0, 1] Pw 0 0 -> 0",
         "GetBdParam [4] BdStatus 0 -> 0",
         "GetChParam 4 [0, 2] Status 5 5 -> 0",
         "GetBdParam [4] HVMax 480 -> 0",
@@ -364,6 +366,7 @@ def test_a_scan_makes_one_call_for_each_parameter_and_board(start: Callable[...,
         "GetChParam 4 [0, 2] VMon 100 102 -> 0",
         "GetChParam 4 [0, 2] Polarity - - -> 0",
         "GetChParam 4 [0, 2] Temp 30.5 30.5 -> 0",
+        "GetChParam 4 [0, 2] Pw 0 0 -> 0",
         "GetChParam 4 [0, 2] IMon 10 10.2 -> 0",
         "GetChParam 4 [0, 2] IMRange 0 0 -> 0",
     ]
@@ -413,7 +416,7 @@ def test_a_bad_channel_does_not_cost_a_call_for_each_channel_for_ever(
     usual = len(calls(crate))
     rack.command("HV1 badchannel 2 5")
     scan(driver)
-    assert len(reads(calls(crate))) <= usual + 11 + 2 * 3  # 28 are halved until it is found, then it is suspected
+    assert len(reads(calls(crate))) <= usual + 11 + 3 * 3  # 28 are halved until it is found, then it is suspected
     costs = []
     for _ in range(40):
         clock.now += 1
@@ -421,8 +424,8 @@ def test_a_bad_channel_does_not_cost_a_call_for_each_channel_for_ever(
         assert readings["S02:C05:VMon"] == INVALID_READ
         assert isinstance(readings["S02:C04:VMon"], float)
         costs.append(len(reads(calls(crate))) - usual)
-    assert max(costs) <= 3
-    assert sum(costs) <= 3 * 6
+    assert max(costs) <= 4
+    assert sum(costs) <= 4 * 6
     rack.command("HV1 badchannel 2 5 0")
     clock.now += 32
     for _ in range(2):
@@ -970,11 +973,12 @@ def test_a_value_meant_in_another_unit_is_not_sent(caen: Caen, rack: Rack, crate
     assert point(caen, "S04:C00:I0Set").egu == "nA"
     with pytest.raises(Refused, match="unit has changed"):
         merged(caen.write(old, 5.0))  # one that waited in a queue
-    assert put(caen, "S04:C00:I0Set", 5.0) == {"S04:C00:I0Set_RBV": 5.0}
+    assert put(caen, "S04:C00:I0Set", 5.0) == {"S04:C00:I0Set_RBV": 5.0, "S04:C00:IMRange_RBV": 1}
 
 
 def test_a_unit_that_the_site_renamed_is_not_a_change(caen: Caen) -> None:
-    assert merged(caen.write(replace(point(caen, "S04:C00:I0Set"), egu="micro A"), 5.0)) == {"S04:C00:I0Set_RBV": 5.0}
+    renamed = replace(point(caen, "S04:C00:I0Set"), egu="micro A")
+    assert merged(caen.write(renamed, 5.0))["S04:C00:I0Set_RBV"] == 5.0
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "On", 1e39])
@@ -1028,15 +1032,15 @@ def test_what_the_crate_refuses_is_told_in_its_words(caen: Caen, monkeypatch: py
 
 
 @pytest.mark.parametrize("code", [Code.SOCKETERROR, Code.TIMEERR])
-@pytest.mark.parametrize("function", ["", "SetChParam"])
+@pytest.mark.parametrize("function", ["", "ExecComm"])
 def test_a_put_that_the_crate_may_not_have_heard_is_not_called_refused(
     caen: Caen, crate: CrateFake, function: str, code: Code
 ) -> None:
     crate.faults.append(Fault(function=function, code=code))
     with pytest.raises((NoReply, LinkDown)):
-        put(caen, "S02:C00:Pw", 1)
+        put(caen, "Cmd:ClearAlarm", 1)
     with pytest.raises(NoReply if function else LinkDown):
-        put(caen, "S02:C00:Pw", 1)
+        put(caen, "Cmd:ClearAlarm", 1)
 
 
 def test_a_put_whose_answer_is_garbage_is_judged_by_the_readback(caen: Caen, rack: Rack) -> None:

@@ -181,7 +181,7 @@ def test_text_outside_ascii_costs_itself(run: CrateRun, everything: set[str]) ->
     assert run.values["S15:Model"] == "SIM?"
     assert run.values["S01:C00:Name_RBV"] == "J?rgen"
     assert (run.values["S01:C00:T_"], run.values["S01:_C"]) == (25.0, 4.0)  # by the crate's own bytes
-    run.driver.write(points["S01:C00:Pw"], 0)
+    run.put("S01:C00:Pw", 0)
     assert not channel.on
     for point in points.values():
         assert all(text.isascii() for text in (point.name, point.desc, point.egu, *point.states))
@@ -248,13 +248,7 @@ def test_a_crate_that_does_not_tell_digits_shows_enough_of_them(run: CrateRun) -
     digits = {point.name: point.prec for point in run.driver.points}
     assert digits["S15:C00:IMon"] >= 3
     assert digits["S15:C00:VMon"] >= 1
-    points = {point.name: point for point in run.driver.points}
-    assert run.driver.write(points["S15:C00:V0Set"], 1234.56) == {"S15:C00:V0Set_RBV": 1234.56}
-
-
-def put(run: CrateRun, name: str, value: float) -> None:
-    (point,) = (point for point in run.driver.points if point.name == name)
-    run.driver.write(point, value)
+    assert run.put("S15:C00:V0Set", 1234.56) == {"S15:C00:V0Set_RBV": 1234.56}
 
 
 def limit(run: CrateRun, low: float, high: float) -> None:
@@ -281,11 +275,11 @@ def test_a_setting_that_had_limits_never_loses_them(
     limit(run, *told)
     for value in (-5.0, 1e6, 0.0, 5.0, 6.0, 2000.0, 2000.5):
         if valid[0] <= value <= valid[1]:
-            put(run, "S01:C00:V0Set", value)
+            run.put("S01:C00:V0Set", value)
             assert run.fake.model.channel(1, 0).values["V0Set"] == value
         else:
             with pytest.raises(Refused, match="outside the limits"):
-                put(run, "S01:C00:V0Set", value)
+                run.put("S01:C00:V0Set", value)
 
 
 @pytest.mark.parametrize(("low", "high"), [(10.0, 0.0), (math.nan, 5.0)])
@@ -294,10 +288,10 @@ def test_a_setting_whose_limits_never_made_sense_takes_nothing(run: CrateRun, lo
     run.settle()
     for value in (-5.0, 0.0, 1.0, 1e6):
         with pytest.raises(Refused, match="make no sense"):
-            put(run, "S01:C00:V0Set", value)
+            run.put("S01:C00:V0Set", value)
     assert run.fake.writes == 0
     limit(run, 0.0, 10.0)
-    put(run, "S01:C00:V0Set", 1.0)
+    run.put("S01:C00:V0Set", 1.0)
 
 
 def test_limits_that_are_not_told_are_none(run: CrateRun) -> None:

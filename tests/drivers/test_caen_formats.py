@@ -171,11 +171,40 @@ def test_a_word_keeps_its_32_bits_in_the_signed_number_that_ca_has() -> None:
 
 
 def test_a_word_has_the_severity_of_its_worst_bit() -> None:
-    form = Word(((0, "ON"), (4, "OVV"), (9, "I_TRIPPED")))
-    assert form.reading(0b1) == Reading(1)
-    assert form.reading(0b10001) == Reading(0b10001, Severity.MINOR, Status.STATE)
-    assert form.reading(0b1000010001) == Reading(0b1000010001, Severity.MAJOR, Status.STATE)
-    assert form.reading(0b10) == Reading(0b10)
+    def alarm(word: int) -> tuple[Severity, str]:
+        reading = form.reading(word)
+        assert isinstance(reading, Reading)
+        assert reading.status is (Status.STATE if reading.severity else Status.NO_ALARM)
+        return reading.severity, reading.message
+
+    form = Word(((0, "ON"), (1, "UP"), (2, "DOWN"), (4, "OVV"), (5, "UNV"), (7, "HV_MAX"), (9, "I_TRIPPED")))
+    assert alarm(0b1) == alarm(0b11) == alarm(0) == (Severity.NO_ALARM, "")
+    assert alarm(0b10001) == (Severity.MINOR, "overvoltage")
+    assert alarm(0b1000010001) == (Severity.MAJOR, "internal trip")
+    assert alarm(0b10010001) == (Severity.MINOR, "overvoltage, at hardware maximum V")
+
+
+@pytest.mark.parametrize("word", [0b010101, 0b110011, 0b100011, 0b010111, 0b100100])
+def test_voltage_bits_mean_nothing_while_a_channel_ramps(word: int) -> None:
+    form = Word(((0, "ON"), (1, "UP"), (2, "DOWN"), (4, "OVV"), (5, "UNV"), (9, "I_TRIPPED")))
+    assert form.reading(word) == Reading(word)
+    assert form.reading(word | 0x200) == Reading(word | 0x200, Severity.MAJOR, Status.STATE, message="internal trip")
+
+
+def test_undervoltage_means_nothing_while_a_channel_is_off_but_overvoltage_does() -> None:
+    form = Word(((0, "ON"), (4, "OVV"), (5, "UNV")))
+    assert form.reading(0b100000) == Reading(0b100000)
+    assert form.reading(0b110000) == Reading(0b110000, Severity.MINOR, Status.STATE, message="overvoltage")
+    assert Word(((5, "UNV"),)).reading(0b100000).severity is Severity.MINOR  # type: ignore[union-attr]  # of a board
+
+
+def test_a_bit_without_a_name_is_minor_and_named_by_its_number() -> None:
+    form = Word(((0, "ON"), (9, "I_TRIPPED")))
+    assert form.reading(0x20001) == Reading(
+        0x20001, Severity.MINOR, Status.STATE, message="bit 0x20000 has no name here"
+    )
+    assert form.reading(0x20201).severity is Severity.MAJOR  # type: ignore[union-attr]
+    assert Word().reading(0x20001) == Reading(0x20001)  # of a word without names nothing is known
 
 
 def test_a_bit_that_nobody_knows_is_major() -> None:

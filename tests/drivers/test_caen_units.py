@@ -162,8 +162,7 @@ def test_a_session_that_is_lost_in_the_middle_shows_no_wrong_current(run: Ranges
 
 def test_a_put_to_the_range_shows_no_wrong_current(run: Ranges) -> None:
     for wait in range(20):
-        (point,) = (point for point in run.driver.points if point.name == "S04:C01:IMRange")
-        run._take(run.driver.write(point, 1 - int(run.channel(1).values["IMRange"])))
+        run.put("S04:C01:IMRange", 1 - int(run.channel(1).values["IMRange"]))
         run.run(3 + wait * 0.07)
         assert run.until(run.valid_again, most=10) < 6
 

@@ -10,7 +10,7 @@ from drivers.base import BadReply
 from drivers.caen.board.points import PointTable
 from drivers.caen.formats import Number
 from drivers.caen.items import Variable
-from drivers.caen.questions import Question, ask_parameter, ask_unit, finish
+from drivers.caen.questions import Question, ask_parameter, ask_unit
 from drivers.caen.retry import Backoff
 from drivers.caen.session import Session
 
@@ -114,9 +114,17 @@ class ParameterMetadata:
             self._answered(variable.label)
         return now
 
-    def read(self, session: Session, variable: Variable) -> Variable:
+    def question(self, session: Session, variable: Variable) -> Question[Variable]:
         """Ask the crate for a parameter's unit and limits; return the parameter as it is now. Raises DeviceError."""
-        return finish(self._ask(session, variable))
+        mark = self._marks[variable.label]
+        now = yield from self._ask(session, variable)
+        if self._marks[variable.label] == mark:
+            self._answered(variable.label)
+        return now
+
+    def marks(self, label: str) -> int:
+        """Return how often a parameter was marked."""
+        return self._marks[label]
 
     def inherit(self, other: ParameterMetadata) -> None:
         """Take over what is not certain of the parameters that are in both."""

@@ -6,11 +6,12 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from drivers.base import BadReply, DeviceError, NoReply, Reading, Readings, Status, Value
+from drivers.base import Array, BadReply, DeviceError, NoReply, Reading, Readings, Status, Value
 from drivers.caen.board.batch import CURRENTS, RANGES, ReadBatch, batches
 from drivers.caen.board.confirmation import Confirmation
+from drivers.caen.board.doubts import Doubts
 from drivers.caen.board.eventlog import EventLog
 from drivers.caen.board.metadata import ParameterMetadata
 from drivers.caen.board.points import PointTable
@@ -44,6 +45,8 @@ class Section:
     values    what was read last
     events    what happens, in one line a scan
     batches   what is read in one call each
+    doubts    settings that are to be read again
+    switched_off  channels that were switched off, and come down
     """
 
     def __init__(
@@ -64,7 +67,9 @@ class Section:
         self.table = PointTable(board, items)
         self.metadata = ParameterMetadata(self.table, assumed)
         self._alarms = SetpointAlarms(alarms, self.table.variables())
-        self.values = Values(self.table, self.metadata, self._alarms)
+        self.doubts = Doubts(self.table)
+        self.switched_off: set[int | None] = set()
+        self.values = Values(self.table, self.metadata, self._alarms, self.doubts)
         self._confirmation = Confirmation(self.values)
         self._renew()
 
@@ -79,6 +84,7 @@ class Section:
         self.absence = Backoff()
         self._renew()
         self._alarms.reset()
+        self.doubts.clear()
         self.metadata.doubt_units()
 
     def _renew(self) -> None:
@@ -152,7 +158,7 @@ class Section:
                     break
                 yield {}
             if read_it and variable.writable and variable.readable:
-                yield from self._read_setting(session, variable)
+                yield from self._read_setting(session, [variable])
         except BoardGone as error:
             self.mark_gone(error)
             yield self._all_gone()
@@ -162,17 +168,76 @@ class Section:
             session.allowance.spend(monotonic() - began)
             yield UNHEARD
 
-    def _read_setting(self, session: Session, setting: Variable) -> Iterator[Readings]:
-        """Read a setting; a current with its range behind it, for the one may move with the other."""
-        ranges = self.values.ranges_of(setting) if setting.current else ()
+    def _read_setting(self, session: Session, settings: Sequence[Variable]) -> Iterator[Readings]:
+        """Read a setting of some channels; a current with its ranges behind it, for it may move with them."""
+        currents = [setting for setting in settings if setting.current]
+        ranges = {each.label: each for setting in currents for each in self.values.ranges_of(setting)}
         if not ranges:
-            yield self._fetch(session, [setting])
+            yield self.fetch(session, settings)
             return
-        self._confirmation.hold("", [setting], self._ask(session, [setting]))
-        for each in ranges:
-            yield self._fetch(session, [each])
-        for _, readings in self._confirmation.release(""):
+        hold = f"{settings[0].name} by itself"
+        self._confirmation.hold(hold, settings, self._ask(session, settings))
+        for family in _families(ranges.values()):
+            yield self.fetch(session, family)
+        for _, readings in self._confirmation.release(hold):
             yield readings
+
+    # ---- puts, and what they and others may have moved ----
+
+    def read_back(self, session: Session, setting: Variable) -> tuple[Any, Readings]:
+        """Read what a put has set; return the value and the readings. Raises DeviceError.
+
+        A current is INVALID where its range was changed since the last scan.
+        """
+        (raw,) = self._ask(session, [setting], f"{setting.label}: sent, but it could not be read back")
+        before = self.values.range_state(setting)
+        readings: dict[str, Value | Array | Reading] = {}
+        for each in self.values.ranges_of(setting) if setting.current else ():
+            readings |= self.fetch(session, [each])
+        certain = not setting.current or (before is not None and self.values.range_state(setting) == before)
+        readings |= self.values.decode([setting], [raw], () if certain else (setting.label,))
+        return raw, readings
+
+    def read_unknown(self, session: Session) -> Iterator[Readings]:
+        """Read the settings of which it is not known what a put made of them. Raises LinkDown."""
+        for label in tuple(self.doubts.unknown):
+            if self.present and session.allowance.free:
+                yield from self._read_doubted(session, [self.table.variable(label)])
+
+    def reread(self, session: Session, until: float) -> Iterator[Readings]:
+        """Read the settings that may have moved, as long as there is time. Raises LinkDown."""
+        for settings in tuple(self.doubts.in_calls()):
+            if not self.present or monotonic() > until:
+                return
+            yield from self._read_doubted(session, settings)
+
+    def _read_doubted(self, session: Session, settings: Sequence[Variable]) -> Iterator[Readings]:
+        """Read a setting of some channels in one call; when that fails, in halves."""
+        began = monotonic()
+        try:
+            yield from self._read_closed(session, settings)
+        except BoardGone as error:
+            self.mark_gone(error)
+            yield self._all_gone()
+        except (BadReply, NoReply) as error:
+            session.allowance.spend(monotonic() - began)
+            yield UNHEARD
+            if len(settings) == 1:  # the settings scan tries it again; the outcome of a put is looked for once a scan
+                self.doubts.labels.pop(settings[0].label, None)
+                yield self.values.invalidate([settings[0].label], error.status)
+                return
+            half = len(settings) // 2
+            for part in (settings[:half], settings[half:]):
+                if self.present and session.allowance.free:
+                    yield from self._read_doubted(session, part)
+
+    def _read_closed(self, session: Session, settings: Sequence[Variable]) -> Sequence[Readings]:
+        """Read a setting of some channels in one step."""
+        self.doubts.closed = True
+        try:
+            return list(self._read_setting(session, settings))
+        finally:
+            self.doubts.closed = False
 
     def _read_some(self, session: Session, batch: ReadBatch, labels: Sequence[str], limited: bool) -> Readings:
         """Read in one call; when that fails the batch says what to try next. Raises LinkDown."""
@@ -183,7 +248,7 @@ class Section:
                 self._confirmation.hold(batch.group, variables, self._ask(session, variables))
                 readings: Readings = {}
             else:
-                readings = self._with_alarms(session, variables, self._fetch(session, variables))
+                readings = self._with_alarms(session, variables, self.fetch(session, variables))
         except BoardGone as error:
             self.mark_gone(error)
             return self._all_gone()
@@ -237,18 +302,18 @@ class Section:
             return readings
 
         def read_again(labels: Sequence[str]) -> Readings:
-            return self._fetch(session, [self.table.variable(label) for label in labels])
+            return self.fetch(session, [self.table.variable(label) for label in labels])
 
         return self._alarms.add_alarms(variables, readings, read_again)
 
-    def _fetch(self, session: Session, variables: Sequence[Variable]) -> Readings:
+    def fetch(self, session: Session, variables: Sequence[Variable]) -> Readings:
         """Read in one call, and return the readings. Raises DeviceError."""
         return self.values.decode(variables, self._ask(session, variables))
 
-    def _ask(self, session: Session, variables: Sequence[Variable]) -> Sequence[object]:
+    def _ask(self, session: Session, variables: Sequence[Variable], what: str = "") -> Sequence[object]:
         """Read in one call; the values come in the order of the channels asked for. Raises DeviceError."""
         first = variables[0]
-        with session.asking(first.label, first.slot) as device:
+        with session.asking(what or first.label, first.slot) as device:
             raws = first.fetch(device, [variable.index for variable in variables])
 
         def again(device: Device) -> object:
@@ -257,3 +322,11 @@ class Section:
         kind = "property" if isinstance(first, Property) else "name" if isinstance(first, ChannelName) else "value"
         session.trust(kind, again)
         return raws
+
+
+def _families(variables: Iterable[Variable]) -> Iterable[list[Variable]]:
+    """Return the variables in lists that one call can read."""
+    families: dict[object, list[Variable]] = {}
+    for variable in variables:
+        families.setdefault(variable.family, []).append(variable)
+    return families.values()

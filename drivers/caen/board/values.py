@@ -7,6 +7,7 @@ from typing import Any
 
 from drivers.base import Array, Reading, Readings, Severity, Status, Value
 from drivers.caen.board.arrays import ChannelArray
+from drivers.caen.board.doubts import Doubts
 from drivers.caen.board.metadata import ParameterMetadata
 from drivers.caen.board.points import PointTable
 from drivers.caen.board.relative import SetpointAlarms
@@ -21,9 +22,12 @@ class Values:
     not known, and what could not be read.
     """
 
-    def __init__(self, table: PointTable, metadata: ParameterMetadata, alarms: SetpointAlarms) -> None:
+    def __init__(
+        self, table: PointTable, metadata: ParameterMetadata, alarms: SetpointAlarms, doubts: Doubts
+    ) -> None:
         self._table = table
         self._metadata = metadata
+        self._doubts = doubts
         self._alarms = alarms
         self._cache: dict[str, tuple[Variable, Any, Readings]] = {}  # label -> as last read
         self._unplugged: set[int | None] = set()
@@ -49,11 +53,17 @@ class Values:
         ranges = [each.label for each in self.ranges_of(variable) if each.label in self._range]
         return None if self._unread.intersection(ranges) else tuple(self._range[label] for label in ranges)
 
+    def newest(self, label: str) -> Any:
+        """Return what the crate said last of a variable, as it came over the wire; None where it said nothing."""
+        cached = self._cache.get(label)
+        return None if cached is None else cached[1]
+
     def decode(self, variables: Sequence[Variable], raws: Sequence[Any], doubted: Collection[str] = ()) -> Readings:
         """Return what was read of some channels' variable as readings, with the array that it completes.
 
         ``doubted`` are the labels of currents whose range is not certain.
         """
+        self._doubts.read(variable.label for variable in variables)
         if variables[0].range:
             self._record_ranges(variables, raws)
         readings: dict[str, Value | Array | Reading] = {}
@@ -95,6 +105,8 @@ class Values:
         if variable.writable and not variable.range and cached is not None and cached[1] != raw:
             self._setting_changed(variable)
         if variable.status:
+            if cached is not None:
+                self._doubts.word_changed(variable, int(cached[1]), int(raw))
             (self._unplugged.add if variable.unplugged(raw) else self._unplugged.discard)(variable.channel)
         self._cache[variable.label] = new = (variable, raw, variable.readings(raw))
         return new
@@ -104,6 +116,7 @@ class Values:
         if not isinstance(setting, ChannelName | Property):
             self._alarms.unsettle(setting.channel)
             self._metadata.setting_changed(setting)
+            self._doubts.add(setting.channel)
 
     def _record_ranges(self, variables: Sequence[Variable], raws: Sequence[Any]) -> None:
         """Record ranges; the units that go with one that moved, or is read for the first time, are not certain."""
