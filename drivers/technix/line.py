@@ -62,6 +62,7 @@ class Line:
         # Commands whose replies may still be on their way, the oldest first. Kept when the line is opened again.
         self._unanswered: list[Sent] = []
         self._in_step = True
+        self._opened = False  # just now: then one question more may be asked, for somebody may have mended the line
         self._replied_at = 0.0  # when the last reply came, late or not
         self._asked_at = dict.fromkeys(_QUESTIONS, 0.0)
         self._received = b""  # of a reply that is not complete
@@ -82,6 +83,7 @@ class Line:
             )
         except (OSError, termios.error, ValueError) as error:
             raise LinkDown(f"{self._url} cannot be opened: {_reason(error)}") from error
+        self._opened = True
 
     def close(self) -> None:
         """Close the line and send nothing. Never raises."""
@@ -142,7 +144,8 @@ class Line:
         helps.
         """
         late = {sent.command for sent in self._unanswered if self._may_come(sent)} & {*_QUESTIONS}
-        if len(late) >= MOST_LATE:
+        most, self._opened = MOST_LATE + self._opened, False
+        if len(late) >= most:
             raise NoReply("the last questions were not answered: late replies are awaited before the next")
         self._unanswered = [sent for sent in self._unanswered if self._may_come(sent)]
         return min({*_QUESTIONS} - late, key=lambda question: (self._asked_at[question], question))

@@ -301,6 +301,22 @@ def test_answers_that_are_always_late_are_never_believed(driver: Technix, genera
             scan(driver)
 
 
+def test_two_questions_at_most_wait_for_late_answers_and_one_more_after_opening_the_line(
+    driver: Technix, generator: Generator
+) -> None:
+    for question in (b"E", b"a1"):
+        generator.expects((question, None))
+        with pytest.raises(NoReply, match="not answered within"):
+            scan(driver)
+    for _ in range(3):
+        generator.expects()
+        with pytest.raises(NoReply, match="late replies are awaited"):
+            scan(driver)
+    driver.close()
+    generator.expects((b"a2", b"a20"), (b"E", b"E0"))
+    driver.connect()
+
+
 def test_noise_between_two_scans_is_thrown_away(driver: Technix, generator: Generator) -> None:
     generator.send(b"E255\r\x07")
     time.sleep(0.05)
