@@ -317,6 +317,13 @@ class Driver(ABC):
         """
         return point.safe is not None and value != point.safe
 
+    def shown(self, point: Point, value: Value, readings: Readings) -> bool:
+        """Return True if readings show that the instrument has the value that makes a point safe."""
+        reading = readings.get(point.follows or "")
+        if isinstance(reading, Reading):
+            return reading.severity is not Severity.INVALID and reading.value == value
+        return reading == value
+
     def undoes(self, safe: Point, waiting: Point) -> bool:
         """Return True if a put that waits must not be carried out after one that makes things safe overtook it."""
         return safe.name == waiting.name

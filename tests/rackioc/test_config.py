@@ -126,6 +126,11 @@ def test_the_configuration_of_the_contract_is_good(write: Write) -> None:
     assert config.archive.temperatures.columns == ("t", "a", "b", "c", "d")
 
 
+def test_off_needs_no_quotes_for_an_output_above_its_limit(write: Write) -> None:
+    keys = "polarity: negative, over_limit: off, on_loss: keep".replace(", ", "\n    ")
+    load(write(GOOD, ("polarity: negative", keys)))
+
+
 def test_an_archive_needs_no_more_than_a_database_and_pvs(write: Write) -> None:
     text = textwrap.dedent(GOOD).split("  policies:")[0]
     archive = load(write(text)).archive
@@ -227,6 +232,8 @@ WRONG = [
     ("voltage_kv: 60", "voltage_kv: 120", 18, "instruments.GEN.limits.voltage_kv", "above the full scale of 100"),
     ("voltage_kv: 60", "voltage_kv: high", 18, "instruments.GEN.limits.voltage_kv", '"high" must be a number'),
     ("voltage_kv: 60", "voltage_kv: true", 18, "instruments.GEN.limits.voltage_kv", "true must be a number"),
+    ("polarity: negative", "over_limit: on", 19, "instruments.GEN.over_limit", "alarm"),
+    ("polarity: negative", "on_loss: hold", 19, "instruments.GEN.on_loss", "trip"),
     ("voltage_kv: 60", "voltage_kw: 60", 18, "instruments.GEN.limits.voltage_kw", "allowed: voltage_kv, current_ma"),
     ("polarity: negative", "polarity: left", 19, "instruments.GEN.polarity", "'positive', 'negative'"),
     ("{status: 0.5}", "{status: 7}", 20, "instruments.GEN.scan.status", "7 s is not a period"),
