@@ -14,6 +14,7 @@ from drivers.caen.inventory import Inventory
 from drivers.caen.items import MONITOR, SETTINGS, Command, Variable
 from drivers.caen.puts import execute, set_variable
 from drivers.caen.session import BoardGone, Garbled, Session
+from drivers.caen.unserved import unserved
 
 # Seconds of a monitor scan that questions about units and limits may take
 _REFRESH_TIME = 0.25
@@ -65,6 +66,11 @@ class Caen(Driver):
     def exploring(self) -> bool:
         """Return True while there are boards that have not been asked yet what they have."""
         return self._inventory.discovering
+
+    @property
+    def unserved(self) -> Iterator[str]:
+        """Yield a sentence for each slot, channel and relative alarm that is configured and that no board has."""
+        return unserved(self._config, tuple(self._inventory.sections.values()))
 
     def close(self) -> None:
         """Log out, so that the crate does not count a session that nobody uses."""
