@@ -156,6 +156,8 @@ class Reading:
     severity  joins the record's own limit alarms: the higher one wins
     time      seconds since 1970 UTC; None: the moment at which the transaction ended
     message   the alarm in words, 39 characters of which clients see (AMSG)
+    limits    False: the record's own limits and state severities do not hold for this reading: a channel is off, or
+              ramps
     """
 
     value: Value | Array | None
@@ -163,6 +165,7 @@ class Reading:
     status: Status = Status.NO_ALARM
     time: float | None = None
     message: str = ""
+    limits: bool = True
 
 
 Readings = Mapping[str, Value | Array | Reading]

@@ -246,9 +246,9 @@ class Record:
 
     def _update_alarm(self, reading: Reading) -> int:
         """Apply alarm limits and deadbands to the value that the record has now; return the masks."""
-        status, severity = self._alarm()
+        status, severity = self._alarm() if reading.limits or self.udf else self._no_alarm()
         message = ""
-        if self._doubt is not None and self._doubt.severity > severity:
+        if self._doubt is not None and reading.limits and self._doubt.severity > severity:
             status, severity, message = self._doubt.status, self._doubt.severity, self._doubt.message
         if reading.severity >= severity and reading.severity:
             status, severity, message = reading.status, reading.severity, reading.message
@@ -260,8 +260,9 @@ class Record:
                 self.acks = severity
         if not self.udf or self.val != self.val:
             mask |= self._deadbands()
-        self._reading = reading if reading.severity else _PLAIN
-        self._cache_limits(plain=not reading.severity and self._doubt is None)
+        plain = reading.limits and not reading.severity
+        self._reading = _PLAIN if plain else reading
+        self._cache_limits(plain=plain and self._doubt is None)
         return mask
 
     def _alarm(self) -> tuple[Status, Severity]:
@@ -272,6 +273,11 @@ class Record:
             return self._limits(self.val)
         if point.rtyp.states:
             return self._state_alarm(self.val)
+        return Status.NO_ALARM, Severity.NO_ALARM
+
+    def _no_alarm(self) -> tuple[Status, Severity]:
+        """Forget which limit or state was in force: neither holds now."""
+        self._limit = self.val if self.point.rtyp.states else None
         return Status.NO_ALARM, Severity.NO_ALARM
 
     def _limits(self, val: float) -> tuple[Status, Severity]:

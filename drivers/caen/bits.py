@@ -7,6 +7,8 @@ say it; that a board's warning is MINOR and all that ends in an off channel MAJO
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drivers.base import Severity
@@ -66,6 +68,13 @@ BITS: dict[str, tuple[Severity, str]] = {
 # The bit of a channel behind which there is nothing
 UNPLUGGED = "UNPLUGG"
 _SWITCHES = {"ON"}
+# Bits that say that a channel ramps
+RAMPS = {"UP", "DOWN"}
+# Bits that mean nothing while a channel ramps: it is below or above its setting because of that. A current that is
+# too high does mean something: it trips the channel then, too
+_AT_REST = {"OVV", "UNV"}
+# Bits that mean nothing while a channel is off
+_WHILE_ON = {"UNV"}
 
 
 def severity_of(name: str) -> Severity:
@@ -76,6 +85,44 @@ def severity_of(name: str) -> Severity:
 def text_of(name: str) -> str:
     """Return the meaning of a bit."""
     return BITS.get(name, (_MAJOR, name))[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a status word says: its severity, and the worst of its bits in words."""
+
+    severity: Severity
+    message: str = ""
+
+
+def meaningless(names: Collection[str], all_names: Collection[str]) -> set[str]:
+    """Return which of the bits that are set mean nothing, for the channel is off or ramps.
+
+    ``all_names`` are those that the word can have: of one without ON (a board's) all mean something.
+    """
+    found = _AT_REST if RAMPS & set(names) else set()
+    if "ON" in all_names and "ON" not in names:
+        found = found | _WHILE_ON
+    return found & set(names)
+
+
+def ramp_end(bits: Collection[tuple[int, str]]) -> int:
+    """Return the bits that go at the end of a ramp, without anything else being another."""
+    return sum(1 << bit for bit, name in bits if name in RAMPS | _AT_REST)
+
+
+def judge(word: int, bits: Collection[tuple[int, str]]) -> Verdict:
+    """Return what a status word says; ``bits`` are (number, name) of those that have a name.
+
+    A bit without a name is MINOR: a newer firmware has something to say.
+    """
+    names = [name for bit, name in bits if word >> bit & 1]
+    quiet = meaningless(names, [name for _, name in bits])
+    causes = [(severity_of(name), text_of(name)) for name in names if name not in quiet]
+    if unnamed := word & 0xFFFFFFFF & ~sum(1 << bit for bit, _ in bits):
+        causes.append((_MINOR, f"bit 0x{unnamed:x} has no name here"))
+    worst = max((severity for severity, _ in causes), default=_OK)
+    return Verdict(worst, ", ".join(text for severity, text in causes if severity is worst) if worst else "")
 
 
 def words_of(name: str) -> tuple[str, str]:

@@ -1,69 +1,231 @@
-"""Questions to a crate about what it has. What cannot be asked is logged and left out; the rest is served."""
+"""What is still to be asked of a board, or of the crate itself. A question stays on the list until it is answered.
+
+What the crate does not have is logged and left out; what it did not answer is asked again after 1, 2, 4 ... 32 s,
+while the rest is served.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
-from drivers.base import BadReply
-from drivers.caen.bits import board_bits, channel_bits
-from drivers.caen.formats import Text, clean, parameter_format, property_format
-from drivers.caen.items import BoardParameter, ChannelName, ChannelParameter, Command, Facts, Item, Property
-from drivers.caen.session import Session, Unsupported
+from drivers.base import BadReply, DeviceError, NoReply
+from drivers.caen.formats import Text, clean
+from drivers.caen.items import ChannelName, Command, Facts, Item
+from drivers.caen.questions import (
+    Question,
+    ask_parameter,
+    ask_property,
+    command_names,
+    label_of,
+    parameter_names,
+    property_names,
+)
+from drivers.caen.replies import board_in, channel_names
+from drivers.caen.retry import Backoff
+from drivers.caen.session import BoardGone, Session, Unsupported
 
 if TYPE_CHECKING:
-    from caen_libs._caenhvwrappertypes import Board, ParamProp, SystemType
+    from caen_libs._caenhvwrappertypes import Board
 
 log = logging.getLogger(__name__)
 
 # Characters: caen-libs reads 12 bytes a name, one of them the terminating zero
 _NAME_SIZE = 11
-_Args = ParamSpec("_Args")
-_Result = TypeVar("_Result")
 
 
-def crate_items(session: Session) -> Iterator[Item]:
-    """Yield the crate's properties and commands as they are found. Raises LinkDown, NoReply."""
-    for names in _tolerate(_property_names, session):
-        for name in names:
-            yield from _tolerate(_property, session, name)
-    for names in _tolerate(_command_names, session):
-        for name in names:
-            yield Command(label=f"Cmd:{clean(name)}", name=name)
+@dataclass(slots=True, eq=False)
+class _Task:
+    """A question, which records what it found when it has been answered."""
+
+    ask: Callable[[Session], Question[None]]
+    backoff: Backoff = field(default_factory=Backoff)
+    failed: bool = False
 
 
-def board_items(
-    session: Session, board: Board, channels: Sequence[int], in_full: Callable[[], bool]
-) -> Iterator[tuple[Item, bool]]:
-    """Yield a board's items and those of its channels as they are found, each after a few calls to the crate.
+class Discovery:
+    """The questions to a board (None: to the crate itself).
 
     Each channel is asked for its own list, for one board can have channels of several kinds. What its parameters
     are is asked, too, as long as ``in_full()``; after that it is assumed to be as with a channel of the same list.
-    With each item comes whether the crate was asked about it.
-    Raises BoardGone when the board is pulled meanwhile; LinkDown, NoReply.
+
+    items     what was found
+    assumed   labels of items about which the crate was not asked
+    served    True when PVs have been made of what was found; whoever makes them sets it
+    probe     how the board answered before the first question; None: not asked, or no answer
     """
-    slot = board.slot
-    yield Facts(label=f"S{slot:02d}", slot=slot, board=board), True
-    for names in _tolerate(parameter_names, session, slot, None):
-        for name in names:
-            for item in _tolerate(ask_parameter, session, slot, None, name):
-                yield item, True
-    kinds: dict[tuple[str, ...], list[Item]] = {}
-    for channel in channels:
-        for names in _tolerate(parameter_names, session, slot, channel):
-            alike = kinds.get(tuple(names))
-            if alike is None or in_full():
-                alike = kinds[tuple(names)] = []
-                for name in names:
-                    for item in _tolerate(ask_parameter, session, slot, channel, name):
-                        alike.append(item)
-                        yield item, True
-            else:
-                yield from ((_of_channel(item, channel), False) for item in alike)
-    for items in _tolerate(_channel_names, session, slot, channels):
-        yield from ((item, True) for item in items)
+
+    def __init__(self, board: Board | None, channels: Sequence[int], in_full: Callable[[], bool]) -> None:
+        self.board = board
+        self.items: list[Item] = []
+        self.assumed: list[str] = []
+        self.probe: Board | None = None
+        self.served = False
+        self._channels = channels
+        self._in_full = in_full
+        self._kinds: dict[tuple[str, ...], list[Item]] = {}
+        self._todo: deque[_Task] = deque()
+        self._later: list[_Task] = []
+        self._running: tuple[_Task, Question[None]] | None = None
+        if board is None:
+            self._todo += [_Task(self._list_properties), _Task(self._list_commands)]
+        else:
+            self.items.append(Facts(label=label_of(board.slot, None), slot=board.slot, board=board))
+            self._todo += [_Task(self._look), _Task(partial(self._list, channel=None))]
+            self._todo += [_Task(partial(self._list, channel=each)) for each in channels]
+            self._todo.append(_Task(self._ask_names))
+
+    @property
+    def ready(self) -> bool:
+        """Return True when all was asked once: what is left was asked in vain."""
+        return not self._todo
+
+    @property
+    def done(self) -> bool:
+        """Return True when all was answered."""
+        return not self._todo and not self._later
+
+    @property
+    def due(self) -> bool:
+        """Return True if there is something to ask now."""
+        return bool(self._todo) or not self.served or any(task.backoff.due for task in self._later)
+
+    def step(self, session: Session) -> bool:
+        """Make the next call; return True if it was answered. Raises LinkDown."""
+        if self._running is None:
+            waiting = self._todo or [task for task in self._later if task.backoff.due]
+            self._running = waiting[0], waiting[0].ask(session)
+        task, question = self._running
+        try:
+            next(question)
+        except StopIteration:
+            self._remove(task)
+        except Unsupported as error:
+            log.warning("left out (no PVs are made of it): %s", error)
+            self._remove(task)
+        except (BadReply, NoReply, BoardGone) as error:
+            self._postpone(task, error)
+            return False
+        except DeviceError:
+            self.interrupt()
+            raise
+        return True
+
+    def interrupt(self) -> None:
+        """Forget the half of a question that was asked in a session that is over."""
+        self._running = None
+
+    def _remove(self, task: _Task) -> None:
+        self._running = None
+        if task in self._later:
+            self._later.remove(task)
+        else:
+            self._todo.remove(task)
+
+    def _postpone(self, task: _Task, error: DeviceError) -> None:
+        if not task.failed:
+            log.warning("no PVs are made of it before it is answered: %s", error)
+        self._remove(task)
+        task.failed = True
+        task.backoff.failed()
+        self._later.append(task)
+
+    def _first(self, tasks: Sequence[_Task]) -> None:
+        """Put tasks before all others."""
+        self._todo.extendleft(reversed(tasks))
+
+    # ---- the questions: the last call of each is followed by nothing that can fail ----
+
+    def _look(self, session: Session) -> Question[None]:
+        assert self.board is not None
+        yield from ()
+        try:
+            self.probe = probe(session, self.board.slot)
+        except Unsupported as error:
+            log.debug("%s", error)
+
+    def _list(self, session: Session, channel: int | None) -> Question[None]:
+        """Ask for the parameters of a channel, or (None) of the board."""
+        assert self.board is not None
+        yield from ()
+        slot = self.board.slot
+        names = tuple(dict.fromkeys(parameter_names(session, slot, channel)))
+        alike = self._kinds.get(names)
+        if channel is None or alike is None or self._in_full():
+            found: list[Item] = []
+            if channel is not None:
+                self._kinds[names] = found
+            self._first([self._parameter(slot, channel, name, found) for name in names])
+            return
+        copies = [_of_channel(item, channel) for item in alike]
+        self.items += copies
+        self.assumed += [item.label for item in copies]
+        known = {item.label for item in copies}
+        missing = [name for name in names if f"{label_of(slot, channel)}:{clean(name)}" not in known]
+        self._first([self._parameter(slot, channel, name, []) for name in missing])
+
+    def _parameter(self, slot: int, channel: int | None, name: str, found: list[Item]) -> _Task:
+        def ask(session: Session) -> Question[None]:
+            item = yield from ask_parameter(session, slot, channel, name)
+            found.append(item)
+            self.items.append(item)
+
+        return _Task(ask)
+
+    def _ask_names(self, session: Session) -> Question[None]:
+        """Ask for the channels' names, unless there are none; those that cannot be read now are served as well."""
+        assert self.board is not None
+        yield from ()
+        slot = self.board.slot
+        if not self._channels:
+            return
+        try:
+            with session.asking(f"{label_of(slot, None)}: names", slot) as device:
+                channel_names(device, slot, self._channels)
+        except Unsupported as error:
+            log.debug("%s", error)
+            return
+        except BadReply as error:
+            log.warning("%s", error)
+        self.items += [
+            ChannelName(
+                label=f"{label_of(slot, channel)}:Name",
+                slot=slot,
+                channel=channel,
+                name="Name",
+                format=Text(_NAME_SIZE),
+                writable=True,
+            )
+            for channel in self._channels
+        ]
+
+    def _list_properties(self, session: Session) -> Question[None]:
+        yield from ()
+        self._first([self._property(name) for name in property_names(session)])
+
+    def _property(self, name: str) -> _Task:
+        def ask(session: Session) -> Question[None]:
+            yield from ()
+            self.items.append(ask_property(session, name))
+
+        return _Task(ask)
+
+    def _list_commands(self, session: Session) -> Question[None]:
+        yield from ()
+        names = command_names(session)
+        self.items += [Command(label=f"Cmd:{clean(name)}", name=name) for name in names if name]
+
+
+def probe(session: Session, slot: int) -> Board:
+    """Ask a slot for its board, which is cheap and disturbs nothing. Raises DeviceError."""
+    with session.asking(f"board in slot {slot}", slot) as device:
+        board = board_in(device, slot)
+    session.trust("presence", lambda device: board_in(device, slot))
+    return board
 
 
 def _of_channel(item: Item, channel: int) -> Item:
@@ -71,98 +233,3 @@ def _of_channel(item: Item, channel: int) -> Item:
     assert item.slot is not None
     name = item.label.rsplit(":", 1)[1]
     return replace(item, channel=channel, label=f"{label_of(item.slot, channel)}:{name}")
-
-
-def parameter_names(session: Session, slot: int, channel: int | None) -> Sequence[str]:
-    """Return the names of the parameters of a channel, or (None) of the board. Raises DeviceError."""
-    with session.asking(f"{label_of(slot, channel)}: list of parameters", slot) as device:
-        names: Sequence[str]
-        names = device.get_bd_param_info(slot) if channel is None else device.get_ch_param_info(slot, channel)
-        return names
-
-
-def ask_parameter(session: Session, slot: int, channel: int | None, name: str) -> Item:
-    """Ask the crate what a parameter is; its limits and unit move with other settings. Raises DeviceError."""
-    with session.asking(f"{label_of(slot, channel)}:{name}", slot) as device:
-        if channel is None:
-            prop = device.get_bd_param_prop(slot, name)
-        else:
-            prop = device.get_ch_param_prop(slot, channel, name)
-        return _parameter(slot, channel, name, prop, device.system_type)
-
-
-def label_of(slot: int, channel: int | None) -> str:
-    """Return what the names of a channel's (None: a board's) points begin with."""
-    return f"S{slot:02d}" if channel is None else f"S{slot:02d}:C{channel:02d}"
-
-
-def _parameter(slot: int, channel: int | None, name: str, prop: ParamProp, system: SystemType) -> Item:
-    where = f"{label_of(slot, channel)}:{clean(name)}"
-    bits = {"CHSTATUS": channel_bits, "BDSTATUS": board_bits}.get(prop.type.name)
-    form = parameter_format(prop, bits(system) if bits else ())
-    mode = prop.mode.name
-    readable, writable = mode != "WRONLY", mode != "RDONLY"
-    if form is None:
-        return Command(label=where, slot=slot, channel=channel, name=name)
-    if channel is None:
-        return BoardParameter(label=where, slot=slot, name=name, format=form, readable=readable, writable=writable)
-    return ChannelParameter(
-        label=where, slot=slot, channel=channel, name=name, format=form, readable=readable, writable=writable
-    )
-
-
-def _channel_names(session: Session, slot: int, channels: Sequence[int]) -> Sequence[Item]:
-    """Return the names as items, also those that cannot be read now, unless the crate has no names at all."""
-    try:
-        with session.asking(f"{label_of(slot, None)}: names", slot) as device:
-            device.get_ch_name(slot, channels)
-    except Unsupported:
-        raise
-    except BadReply as error:
-        log.warning("%s", error)
-    return [
-        ChannelName(
-            label=f"{label_of(slot, channel)}:Name",
-            slot=slot,
-            channel=channel,
-            name="Name",
-            format=Text(_NAME_SIZE),
-            writable=True,
-        )
-        for channel in channels
-    ]
-
-
-def _property_names(session: Session) -> Sequence[str]:
-    with session.asking("list of system properties") as device:
-        names: Sequence[str] = device.get_sys_prop_list()
-        return names
-
-
-def _property(session: Session, name: str) -> Item:
-    with session.asking(f"Sys:{name}") as device:
-        prop = device.get_sys_prop_info(name)
-        mode = prop.mode.name
-        return Property(
-            label=f"Sys:{clean(name)}",
-            name=name,
-            format=property_format(prop),
-            readable=mode != "WRONLY",
-            writable=mode != "RDONLY",
-        )
-
-
-def _command_names(session: Session) -> Sequence[str]:
-    with session.asking("list of commands") as device:
-        names: Sequence[str] = device.get_exec_comm_list()
-        return names
-
-
-def _tolerate(ask: Callable[_Args, _Result], *args: _Args.args, **kwargs: _Args.kwargs) -> Iterator[_Result]:
-    """Yield the result, or nothing when the crate has none."""
-    try:
-        result = ask(*args, **kwargs)
-    except BadReply as error:
-        log.warning("left out (no PVs are made of it): %s", error)
-    else:
-        yield result

@@ -7,17 +7,20 @@ from itertools import chain
 from time import monotonic
 from typing import ClassVar
 
-from drivers.base import BadReply, DeviceError, Driver, Example, LinkDown, Point, Readings, Refused, Step, Value
+from drivers.base import DeviceError, Driver, Example, LinkDown, Point, Readings, Refused, Step, Value
 from drivers.caen import config as configuration
-from drivers.caen.discovery import label_of
+from drivers.caen.board.metadata import importance
+from drivers.caen.board.unserved import unserved
 from drivers.caen.inventory import Inventory
 from drivers.caen.items import MONITOR, SETTINGS, Command, Variable
 from drivers.caen.puts import execute, set_variable
-from drivers.caen.session import BoardGone, Garbled, Session
-from drivers.caen.unserved import unserved
+from drivers.caen.questions import label_of
+from drivers.caen.session import Session
 
 # Seconds of a monitor scan that questions about units and limits may take
 _REFRESH_TIME = 0.25
+# Seconds of a monitor scan that reading may take of what has moved by itself
+_REREAD_TIME = 0.25
 # Seconds that a monitor scan may take as long as the crate was not asked about everything yet
 _DISCOVERY_TIME = 0.75
 
@@ -34,6 +37,8 @@ class Caen(Driver):
     discovers = True
     # A crate has few sessions, and one that was lost counts for some time
     longest_retry = 30.0
+    # A crate closes a session that says nothing for 15 to 30 s
+    longest_period: ClassVar[float | None] = 10.0
     # Slot, channel, 9 characters of a parameter, the longest name of a bit; properties: assumed
     name_size = 32
     tables = frozenset({"measurements"})
@@ -45,6 +50,7 @@ class Caen(Driver):
         self._config = config
         self._session: Session | None = None
         self._inventory = Inventory(config)
+        self._question: Iterator[Readings] | None = None  # that was begun
         self._reading_time = 0.0  # s of the last monitor scan without the questions before it
 
     def connect(self) -> Readings:
@@ -75,6 +81,7 @@ class Caen(Driver):
     def close(self) -> None:
         """Log out, so that the crate does not count a session that nobody uses."""
         session, self._session = self._session, None
+        self._question = None
         self._inventory.stop()
         if session is not None:
             session.close()
@@ -84,49 +91,58 @@ class Caen(Driver):
 
         Between the blocks are empty ones, for the calls that ask for limits or new boards. After a setting changed,
         the monitor group brings the channel's settings too: a lower SVMax drags V0Set down at once.
-        Raises LinkDown, NoReply.
+        Raises LinkDown.
         """
         session = self._open_session()
-        mark = session.mark()
-        first = self._questions(session) if group == MONITOR else self._inventory.check(session)
+        replies = session.replies
+        first = self._first(session) if group == MONITOR else self._inventory.check(session)
         for block in chain(first, self._batches(session, group)):
+            if session.map_changed:
+                self._inventory.follow(session)
             self._publish()
             yield block
         for section in self._inventory.sections.values():
             section.events.flush()
-        session.check(mark)
+        if session.replies == replies:  # nothing is served, or nothing was answered: is the crate there?
+            session.confirm()
+            yield {}
 
     def write(self, point: Point, value: Value) -> Iterator[Step]:
-        """Set or execute one thing, read it back and yield that.
+        """Set or execute one thing; yield what the crate reads back until it shows it, at once and after each wait.
 
         Raises Refused with the limit's or the crate's sentence, or when the crate reads back something else for a
-        second; NoReply or BadReply when it is not known whether the crate took it.
+        second; another DeviceError when it is not known what the crate did. What makes things safe is sent whatever
+        is known of the board.
         """
         session = self._open_session()
         section = self._inventory.sections[point.addr.slot]
         item = section.table.items.get(point.addr.label)
-        if item is None or not section.present:
+        if point.safe is not None and value == point.safe:
+            item = item or point.addr
+        elif item is None or not section.present:
             raise Refused(f"{point.name}: not sent, {section.name} is gone, or no longer has it")
-        try:
-            if isinstance(item, Variable):
-                yield set_variable(session, section, item, point.addr, value)
-                return
+        if isinstance(item, Variable):
+            steps = set_variable(session, section, item, point.addr, value)
+        else:
             assert isinstance(item, Command)
-            yield execute(session, item, value)
-        except Garbled:
-            raise
-        except (BadReply, BoardGone) as error:
-            raise Refused(str(error)) from error
+            steps = execute(session, item, value)
+        try:
+            for step in steps:
+                self._publish()
+                yield step
         finally:
             self._publish()
 
     def energizes(self, point: Point, value: Value) -> bool:
         """Return True for switching a channel on."""
-        return super().energizes(point, value) and not isinstance(point.addr, Command)
+        return super().energizes(point, value) and point.addr.switch
 
     def undoes(self, safe: Point, waiting: Point) -> bool:
-        """Return True for what waits behind a Kill, and for earlier puts to the switch that was switched off."""
-        return isinstance(safe.addr, Command) or safe.name == waiting.name
+        """Return True for what waits behind a kill of its channel, board or crate, and for the same switch."""
+        if safe.name == waiting.name:
+            return True
+        killed, other = safe.addr, waiting.addr
+        return not killed.switch and killed.slot in (None, other.slot) and killed.channel in (None, other.channel)
 
     def _open_session(self) -> Session:
         if self._session is None:
@@ -141,38 +157,67 @@ class Caen(Driver):
         for table in tables:
             table.changed = False
 
+    def _first(self, session: Session) -> Iterator[Readings]:
+        """Read what failed puts may have set, and ask what is to be asked."""
+        for section in tuple(self._inventory.sections.values()):
+            yield from section.read_unknown(session)
+        yield from self._questions(session)
+
     def _batches(self, session: Session, group: str) -> Iterator[Readings]:
         sections = self._inventory.sections
         began = monotonic()
-        for section in tuple(sections.values()):
+        left = _REREAD_TIME
+        for section in sorted(sections.values(), key=lambda section: section.in_trouble):
             for batch in section.batches:
                 if batch.group == group and sections[section.slot] is section:
                     yield from section.read(session, batch)
+            if group == MONITOR and sections[section.slot] is section:
+                before = monotonic()
+                yield from section.reread(session, before + left)
+                left -= monotonic() - before
         if group == MONITOR:
             self._reading_time = monotonic() - began
 
     # ---- what is asked a little at a time ----
 
     def _questions(self, session: Session) -> Iterator[Readings]:
-        """Ask for limits again, new boards what they have, and what was assumed, for a part of the scan's time."""
+        """Ask for limits again, new boards what they have, and what was assumed, for a part of the scan's time.
+
+        A question of several calls may go on in the next scan.
+        """
         began = monotonic()
+        yield from self._inventory.look_again(session)
         while monotonic() < began + self._question_time():
-            present = [section for section in self._inventory.sections.values() if section.present]
-            stale = [section for section in present if section.metadata.stale]
-            assumed = [section for section in present if section.metadata.assumed]
-            if stale:
-                yield stale[0].refresh(session)
-            elif self.exploring:
-                yield self._inventory.discover()
-            elif assumed:
-                yield min(assumed, key=lambda section: section.metadata.first_assumed()).refresh(session)
-            else:
+            self._question = self._question or self._next_question(session)
+            if self._question is None:
                 return
+            block = next(self._question, None)
+            if block is None:
+                self._question = None
+            else:
+                yield block
+
+    def _next_question(self, session: Session) -> Iterator[Readings] | None:
+        """Return the most important question, as its steps; None when there is none to be asked now."""
+        sections = [
+            section
+            for section in self._inventory.sections.values()
+            if section.present and (session.allowance.free or not (section.in_trouble or section.metadata.failing))
+        ]
+        stale = [(section, each) for section in sections if (each := section.metadata.next_question())]
+        assumed = [(section, each) for section in sections if (each := section.metadata.next_assumed())]
+        if not stale and (discovery := self._inventory.next_discovery(session)):
+            return self._inventory.discover(session, discovery)
+        for questions in (stale, assumed):
+            if questions:
+                section, variable = min(questions, key=lambda question: importance(question[1]))
+                return section.refresh(session, variable)
+        return None
 
     def _question_time(self) -> float:
         """Leave time to read what is served already, unless that alone takes longer than there is."""
-        assumed = any(section.metadata.assumed for section in self._inventory.sections.values())
-        if not self.exploring and not assumed:
+        metadata = [section.metadata for section in self._inventory.sections.values()]
+        if not self.exploring and not any(each.assumed or each.unit_unknown for each in metadata):
             return _REFRESH_TIME
         left = _DISCOVERY_TIME - self._reading_time
         return left if left > _REFRESH_TIME else _DISCOVERY_TIME

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from drivers.base import Reading, RecordType, Refused, Severity, Status, Value
-from drivers.caen.bits import severity_of
+from drivers.caen.bits import judge
 
 if TYPE_CHECKING:
     from caen_libs._caenhvwrappertypes import ParamProp, SysProp
@@ -31,6 +31,8 @@ _FLOAT32 = struct.Struct("<f")
 # Relative distance of two neighbouring float32
 _FLOAT32_STEP = 2.0**-23
 _FLOAT32_MAX = 3.4028234e38
+# Beyond f and T (-15 and 12) no unit is in use
+_LARGEST_EXPONENT = 18
 
 _UNREADABLE = Reading(None, Severity.INVALID, Status.READ)
 
@@ -79,14 +81,20 @@ class Format(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Number(Format):
-    """A float32 with unit, digits after the point and limits (None: the crate names none)."""
+    """A float32 with unit, digits after the point and limits (None: the crate names none).
+
+    resolution      the crate's smallest step, in units of the last digit
+    exponent        of the unit: -6 for uA
+    limits_known    False where the crate names limits that make no sense: then nothing may be put
+    """
 
     egu: str = ""
     digits: int = 0
     low: float | None = None
     high: float | None = None
     resolution: float = 1.0
-    exponent: int = 0  # of the unit: -6 for uA
+    exponent: int = 0
+    limits_known: bool = True
     input = RecordType.ai
     output = RecordType.ao
 
@@ -111,6 +119,8 @@ class Number(Format):
     def raw(self, value: Value) -> Raw:
         """Return the number to send. Raises Refused where it is outside the limits."""
         number = _number(value)
+        if not self.limits_known:
+            raise Refused("not sent, the limits that the crate names make no sense; put again when it names others")
         if self.low is not None and self.high is not None and not self.low <= shortest(number) <= self.high:
             raise Refused(f"{self.text(number)} is outside the limits of {self.low:.10g} to {self.text(self.high)}")
         return number
@@ -202,13 +212,16 @@ class Word(Format):
     output = RecordType.longout
 
     def reading(self, raw: Any) -> Value | Reading:
-        """Return the signed number; its severity is the highest of the bits that are set."""
-        severity = max((severity_of(name) for _, name in self.names(raw)), default=Severity.NO_ALARM)
-        return Reading(_signed(raw), severity, Status.STATE if severity else Status.NO_ALARM)
+        """Return the signed number; its severity is the highest of the bits that are set and mean something."""
+        if not self.bits:
+            return Reading(_signed(raw))
+        verdict = judge(int(raw), self.bits)
+        status = Status.STATE if verdict.severity else Status.NO_ALARM
+        return Reading(_signed(raw), verdict.severity, status, message=verdict.message)
 
     def raw(self, value: Value) -> Raw:
-        """Return the signed number to send. Raises Refused."""
-        return _whole(value, -(2**31), 2**31 - 1)
+        """Return the signed number to send, also for one that is meant without sign. Raises Refused."""
+        return _signed(_whole(value, -(2**31), 2**32 - 1))
 
     def agrees(self, asked: Any, got: Any, patient: bool = True) -> bool:
         """Return True if both are the same 32 bits."""
@@ -249,14 +262,12 @@ def parameter_format(prop: ParamProp, bits: tuple[tuple[int, str], ...] = ()) ->
     """Return the format of a board's or channel's parameter; None for a command. Raises ValueError."""
     match prop.type.name:
         case "NUMERIC":
-            low, high = _limits(prop.minval or 0.0, prop.maxval or 0.0)
-            egu = unit(prop.unit.name if prop.unit is not None else "NONE", prop.exp or 0)
-            digits = min(max(prop.decimal or 0, 0), 15)
-            return Number(egu, digits, low, high, float(max(prop.resol or 1, 1)), prop.exp or 0)
+            return _number_format(prop)
         case "ONOFF":
             return Switch(_words((prop.offstate or "", prop.onstate or "")))
         case "ENUM":
-            return Choice(_words(prop.enum or ()), int(prop.minval or 0))
+            # More words than a record can have, or limits that make no sense: the numbers are served
+            return Choice(_words(prop.enum), int(prop.minval or 0)) if prop.enum else Integer(-(2**31), 2**31 - 1)
         case "CHSTATUS" | "BDSTATUS" | "BINARY":
             return Word(bits)
         case "STRING":
@@ -264,6 +275,28 @@ def parameter_format(prop: ParamProp, bits: tuple[tuple[int, str], ...] = ()) ->
         case "CMD":
             return None
     raise ValueError(f"parameter type {prop.type!r} is not known")
+
+
+def _number_format(prop: ParamProp) -> Number:
+    low, high, known = _limits(prop.minval, prop.maxval)
+    top = max(abs(low), abs(high)) if low is not None and high is not None else None
+    digits, resolution = prop.decimal, float(max(prop.resol or 1, 1))
+    if digits is None:
+        # Not told (SY1527) is not 0: so many that six digits are shown, of which the crate is taken to keep three
+        digits = 3 if top is None else min(max(6 - len(str(int(top))), 0), 6)
+        resolution = max(1.0, (top or 0.0) * 10.0 ** (digits - 3))
+    return Number(unit_of(prop), min(max(digits, 0), 15), low, high, resolution, prop.exp or 0, known)
+
+
+def unit_of(prop: ParamProp) -> str:
+    """Return the unit of a number. Raises ValueError for an exponent that cannot be one."""
+    exponent = prop.exp or 0
+    if abs(exponent) > _LARGEST_EXPONENT:
+        raise ValueError(f"the exponent of the unit is {exponent}")
+    if prop.unit is None:
+        return unit("NONE", exponent)
+    # A number instead of a word: a unit that is newer than caen-libs
+    return unit(prop.unit.name if hasattr(prop.unit, "name") else f"unit {prop.unit}", exponent)
 
 
 def property_format(prop: SysProp) -> Format:
@@ -285,7 +318,7 @@ _PROPERTY_FORMATS: dict[str, Format] = {
 
 def unit(name: str, exponent: int) -> str:
     """Return a ParamUnit with its decimal exponent as text: AMPERE and -6 are uA."""
-    symbol = _UNITS[name]
+    symbol = _UNITS.get(name, name)
     if exponent == 0:
         return symbol
     if symbol and exponent in _PREFIXES:
@@ -310,9 +343,17 @@ def clean(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_+<>;\[\]-]", "_", text)
 
 
-def _limits(low: float, high: float) -> tuple[float, float] | tuple[None, None]:
-    """Return limits without float32's noise; old systems have none, which caen-libs returns as 0 and 0."""
-    return (shortest(low), shortest(high)) if low < high else (None, None)
+def _limits(low: float | None, high: float | None) -> tuple[float | None, float | None, bool]:
+    """Return limits without float32's noise (None: not told), and whether they make sense.
+
+    Equal ones do: of SVMax 0 follows that V0Set can only be 0.
+    """
+    if low is None and high is None:
+        return None, None, True
+    low, high = low or 0.0, high or 0.0  # as caen-libs, where one of them is not told
+    if not (math.isfinite(low) and math.isfinite(high)) or low > high:
+        return None, None, False
+    return shortest(low), shortest(high), True
 
 
 def _words(words: tuple[str, ...]) -> tuple[str, ...]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from drivers.base import BadReply, Readings
+from drivers.base import BadReply, NoReply, Readings
 from drivers.caen.board.section import Section
 from drivers.caen.config import Config
-from drivers.caen.discovery import board_items, crate_items
-from drivers.caen.items import Item
-from drivers.caen.session import BoardGone, Session, Unsupported
+from drivers.caen.discovery import Discovery, probe
+from drivers.caen.session import UNHEARD, BoardGone, Session, Unsupported
 
 if TYPE_CHECKING:
     from caen_libs._caenhvwrappertypes import Board
@@ -33,77 +31,71 @@ class Inventory:
     def __init__(self, config: Config) -> None:
         self.sections: dict[int | None, Section] = {}
         self._config = config
-        self._discoveries: dict[int, Iterator[Readings]] = {}  # slot -> of a board that is being asked what it has
-        self._slots = 0
-        self._turn = 0
+        self._discoveries: dict[int | None, Discovery] = {}  # slot -> what is still to be asked of its board
         self._in_full_until = 0.0
 
     @property
     def discovering(self) -> bool:
         """Return True while there are boards that have not been asked yet what they have."""
-        return bool(self._discoveries)
+        return any(not discovery.served for discovery in self._discoveries.values())
 
     def start(self, session: Session) -> None:
         """Find the boards after a login; those that are new or others than before are to be discovered.
 
         Raises DeviceError.
         """
-        crate = _crate_map(session)
-        self._slots = len(crate)
+        session.read_map()
         self._in_full_until = monotonic() + _IN_FULL
-        boards = {board.slot: board for board in crate if board is not None and self._config.serves(board.slot)}
         for slot in self._config.channels or ():
-            if slot not in boards:
+            if _board(session, slot) is None:
                 log.warning("%s: slot %d is configured, but there is no board in it", self._config.host, slot)
         for section in self.sections.values():
             section.present = False
-        self._add(session, self._section(None, crate_items(session)))
-        for board in boards.values():
-            known = self.sections.get(board.slot)
-            if known is not None and known.board == board:
-                known.restore()
-            else:
-                self._discoveries[board.slot] = self._discover(session, board)
+        if crate := self.sections.get(None):
+            crate.restore()
+        self._discoveries[None] = Discovery(None, (), self._in_full)
+        self.follow(session)
 
     def stop(self) -> None:
-        """Forget the boards that were being discovered: the session is over."""
-        self._discoveries.clear()
+        """Forget the halves of questions: the session is over."""
+        for discovery in self._discoveries.values():
+            discovery.interrupt()
 
-    def discover(self) -> Readings:
-        """Ask the next new board for a little of what it has. Raises LinkDown, NoReply."""
-        slot, discovery = next(iter(self._discoveries.items()))
-        block = next(discovery, None)
-        if block is None:
+    def follow(self, session: Session) -> None:
+        """Compare what is served with the crate map, as last read."""
+        session.map_changed = False
+        slots = {slot for slot in (*self.sections, *self._discoveries) if slot is not None}
+        for slot in sorted(slots | set(range(len(session.boards)))):
+            # The map is silent about boards without channels
+            if self._config.serves(slot) and not self._without_channels(slot):
+                self._compare(slot, _board(session, slot))
+
+    def _without_channels(self, slot: int) -> bool:
+        known = self._discoveries.get(slot) or self.sections.get(slot)
+        return known is not None and known.board is not None and known.board.n_channel == 0
+
+    def _compare(self, slot: int, board: Board | None) -> None:
+        """Serve the board of a slot: the one of before again, or another one when it has been asked what it has."""
+        section, discovery = self.sections.get(slot), self._discoveries.get(slot)
+        # One that still has questions to a board that was served goes on when this board is back
+        if discovery is not None and discovery.board != board and (board is not None or section is None):
             del self._discoveries[slot]
-        return block or {}
+            discovery = None
+        if section is not None and section.board == board:
+            if not section.present:
+                section.restore()
+                log.info("%s is back", section.name)
+            return
+        if section is not None and section.present:
+            what = "no board" if board is None else f"another board, {board.model}"
+            section.mark_gone(BoardGone(f"slot {slot}: the crate map has {what}"))
+        if board is not None and discovery is None:
+            self._discoveries[slot] = Discovery(board, self._channels(board), self._in_full)
 
-    def check(self, session: Session) -> Iterator[Readings]:
-        """Look for every board that should be there, and for new ones; ask again what was not answered.
+    def _in_full(self) -> bool:
+        return monotonic() < self._in_full_until
 
-        Raises LinkDown, NoReply.
-        """
-        for section in self.sections.values():
-            section.metadata.ask_postponed()
-        for slot in [*(slot for slot in self.sections if slot is not None), *self._empty_slots()]:
-            yield self._check_slot(session, slot)
-
-    def _section(self, board: Board | None, items: Iterable[Item], assumed: Iterable[str] = ()) -> Section:
-        return Section(self._config.host, board, self._config.relative_alarms, items, assumed)
-
-    def _add(self, session: Session, section: Section) -> None:
-        """Serve a section in place of what the slot had."""
-        section.read_names(session)
-        self.sections[section.slot] = section
-        log.info("%s has %d points", section.name, len(section.table.points))
-
-    def _discover(self, session: Session, board: Board) -> Iterator[Readings]:
-        """Ask a board what it has, serve it, and read it all for the first time.
-
-        Yields after each few calls, so that puts get in between. Of a large rack only the first seconds' channels are
-        asked in full: the others are served as assumed from their likes, and verified in the scans that follow.
-        """
-        items, assumed, probe = [], [], None
-        channels = self._config.selected(board.slot, board.n_channel)
+    def _channels(self, board: Board) -> Sequence[int]:
         if missing := self._config.missing(board.slot, board.n_channel):
             log.warning(
                 "%s: channels %s of slot %d are configured, but the %s there does not have them",
@@ -112,81 +104,117 @@ class Inventory:
                 board.slot,
                 board.model,
             )
-        try:
-            with suppress(BadReply):
-                probe = _probe(session, board.slot)
-            for item, asked in board_items(session, board, channels, lambda: monotonic() < self._in_full_until):
-                items.append(item)
-                if not asked:
-                    assumed.append(item.label)
-                yield {}
-        except BoardGone as error:
-            log.warning("%s", error)
+        return self._config.selected(board.slot, board.n_channel)
+
+    # ---- asking what boards have ----
+
+    def next_discovery(self, session: Session) -> Discovery | None:
+        """Return the board that is to be asked now; None when there is none, or none whose time has come."""
+        due = [discovery for discovery in self._discoveries.values() if discovery.due]
+        # What failed before waits for its time, and for those that were not asked yet
+        discovery = min(due, key=lambda discovery: discovery.served, default=None)
+        return discovery if discovery is None or not discovery.served or session.allowance.free else None
+
+    def discover(self, session: Session, discovery: Discovery) -> Iterator[Readings]:
+        """Make the next call for a board; serve it when all was asked once, and read it for the first time.
+
+        Raises LinkDown.
+        """
+        slot = None if discovery.board is None else discovery.board.slot
+        again, began, known = discovery.ready, monotonic(), len(discovery.items)
+        if not discovery.ready or discovery.served:
+            yield {} if discovery.step(session) else UNHEARD
+        if again and discovery.served:
+            session.allowance.spend(monotonic() - began)
+        if self._discoveries.get(slot) is not discovery:
+            return  # the board was changed meanwhile
+        if discovery.ready and (not discovery.served or len(discovery.items) > known):
+            yield from self._serve(session, discovery)
+            discovery.served = True
+        if discovery.ready and discovery.done:
+            self._discoveries.pop(slot, None)
+
+    def _serve(self, session: Session, discovery: Discovery) -> Iterator[Readings]:
+        """Serve a board in place of what its slot had, and read it all for the first time.
+
+        A board that is served already has got more of its items.
+        """
+        board, items = discovery.board, discovery.items
+        slot = None if board is None else board.slot
+        before = self.sections.get(slot)
+        same = before is not None and before.board == board
+        if before is not None and same and before.table.has(items):
             return
-        section = self._section(board, items, assumed)
-        section.probe = probe  # of before the questions: if the board was changed meanwhile, the next check sees it
-        self._add(session, section)
+        section = Section(self._config.host, board, self._config.relative_alarms, items, discovery.assumed)
+        section.probe = discovery.probe  # of before the questions: if the board was changed, the next check sees it
+        if before is not None and same:
+            section.metadata.inherit(before.metadata)
+        yield from section.read_names(session)
+        self.sections[slot] = section
+        log.info("%s has %d points", section.name, len(section.table.points))
         yield section.facts()
-        for batch in section.batches:
+        for batch in section.first_batches():
             yield from section.read(session, batch)
 
-    def _empty_slots(self) -> tuple[int, ...]:
-        """Return the slots that the configuration names; without one, each empty slot in its turn."""
-        if self._config.channels is not None:
-            return tuple(slot for slot in self._config.channels if slot not in self.sections)
-        empty = [slot for slot in range(self._slots) if slot not in self.sections]
-        self._turn += 1
-        return (empty[self._turn % len(empty)],) if empty else ()
+    # ---- looking for boards ----
 
-    def _check_slot(self, session: Session, slot: int) -> Readings:
-        """Look whether the board is there and the same, and return its facts."""
+    def check(self, session: Session) -> Iterator[Readings]:
+        """Look for every board that should be there, and into each empty slot; ask again what was not answered.
+
+        Raises LinkDown.
+        """
+        for section in self.sections.values():
+            section.metadata.ask_postponed()
+            section.metadata.ask_next_unit()
+        slots = self._config.channels if self._config.channels is not None else range(len(session.boards))
+        for slot in dict.fromkeys([*(slot for slot in self.sections if slot is not None), *slots]):
+            yield from self._check_slot(session, slot)
+
+    def look_again(self, session: Session) -> Iterator[Readings]:
+        """Look for a board that is gone, if there is one whose time has come. Raises LinkDown."""
+        for slot, section in tuple(self.sections.items()):
+            if slot is not None and not section.present and section.absence.due:
+                section.absence.failed()
+                yield from self._check_slot(session, slot)
+                return
+
+    def _check_slot(self, session: Session, slot: int) -> Iterator[Readings]:
+        """Look whether the board is there and the same, and yield its facts. Raises LinkDown."""
         section = self.sections.get(slot)
+        heard = True
         try:
-            probe = _probe(session, slot)
+            board = probe(session, slot)
+            if self._changed(slot, board):
+                yield {}
+                session.read_map()
+                # The map is silent about boards without channels
+                self._compare(slot, _board(session, slot) or (None if board.n_channel else board))
+                self.follow(session)
         except BoardGone as error:
             if section is not None:
                 section.mark_gone(error)
         except Unsupported:
-            if section is not None:
-                section.present = True  # this system cannot say it; the next reading will
-        except BadReply as error:
+            if section is not None and not section.present and slot not in self._discoveries:
+                section.restore()  # this system cannot say it; the next reading will
+        except (BadReply, NoReply) as error:
+            heard = False
             log.debug("%s", error)
-        else:
-            self._check_board(session, slot, probe)
-        return section.facts() if section is not None else {}
+        section = self.sections.get(slot)
+        yield section.facts() if section is not None and heard else {} if heard else UNHEARD
 
-    def _check_board(self, session: Session, slot: int, probe: Board) -> None:
-        """Decide by the reply of a slot: it is the board of before, or another one, which is to be discovered.
+    def _changed(self, slot: int, board: Board) -> bool:
+        """Return True if a slot's reply is not the one of before: it may be another board.
 
         The reply is compared with the last one and not with the crate map: it has but 16 bits of the serial number.
         """
-        section = self.sections.get(slot)
-        if section is not None:
-            same = section.present and section.probe in (None, probe)
-            section.probe = probe
-            if same:
-                return
-        if slot in self._discoveries or slot >= self._slots:
-            return
-        board = _crate_map(session)[slot]
-        if section is not None and section.board == board:
-            section.restore()
-            log.info("%s is back", section.name)
-            return
-        if section is not None:
-            section.present = False
-        if board is not None:
-            self._discoveries[slot] = self._discover(session, board)
+        section, discovery = self.sections.get(slot), self._discoveries.get(slot)
+        known = section if discovery is None else discovery
+        if known is None:
+            return True
+        same = known.probe in (None, board)
+        known.probe = board
+        return not same or (discovery is None and section is not None and not section.present)
 
 
-def _probe(session: Session, slot: int) -> Board:
-    """Ask a slot for its board, which is cheap and disturbs nothing."""
-    with session.asking(f"board in slot {slot}", slot) as device:
-        return device.test_bd_presence(slot)
-
-
-def _crate_map(session: Session) -> Sequence[Board | None]:
-    """Ask for the boards. Not in each scan: the library throws away what it knows of the crate."""
-    with session.asking("crate map") as device:
-        boards: Sequence[Board | None] = device.get_crate_map()
-        return boards
+def _board(session: Session, slot: int) -> Board | None:
+    return session.boards[slot] if slot < len(session.boards) else None

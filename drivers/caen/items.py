@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from drivers.base import Point, Reading, RecordType, Refused, Severity, Value
-from drivers.caen.bits import UNPLUGGED, severity_of, text_of, words_of
-from drivers.caen.formats import CA_TEXT, Format, Number, Raw
+from drivers.caen.bits import UNPLUGGED, meaningless, severity_of, text_of, words_of
+from drivers.caen.formats import CA_TEXT, Choice, Format, Number, Raw, Switch
+from drivers.caen.replies import channel_names
+from drivers.caen.roles import is_kill, is_range, is_switch, note, off_state
 
 if TYPE_CHECKING:
     from caen_libs._caenhvwrappertypes import Board
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 MONITOR, SETTINGS = "monitor", "settings"
 
 _COMMAND_WORDS = ("Idle", "Execute")
-# What is added to a description (the crates' manuals): the one value of Trip that is no time
-_NOTES = {"TRIP": " (1000 = never)"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +34,11 @@ class Item(ABC):
     label: str
     slot: int | None = None
     channel: int | None = None
+
+    @property
+    def switch(self) -> bool:
+        """Return True for what switches a channel on and off."""
+        return False
 
     @abstractmethod
     def points(self, title: str) -> Iterator[Point]:
@@ -51,8 +56,11 @@ class Variable(Item):
 
     @property
     def group(self) -> str:
-        """Return the scan group that reads it."""
-        return MONITOR if self.status or not self.writable else SETTINGS
+        """Return the scan group that reads it.
+
+        A switch moves by itself: by a trip, an interlock, a kill, at the front panel, when the power comes back.
+        """
+        return MONITOR if self.status or self.switch or not self.writable else SETTINGS
 
     @property
     def readback(self) -> str:
@@ -70,9 +78,39 @@ class Variable(Item):
         return bool(self.format.bits)
 
     @property
+    def switch(self) -> bool:
+        """Return True for what switches a channel on and off."""
+        return isinstance(self.format, Choice) and is_switch(self.name)
+
+    @property
+    def safe(self) -> int | None:
+        """Return the value that makes things safe: a switch's word for off, a kill that can only be written."""
+        if not isinstance(self.format, Choice) or not self.writable:
+            return None
+        if is_kill(self.name) and not self.readable:
+            return 1
+        if not self.switch:
+            return None
+        zero = -self.format.first  # where no word tells it: the crate's 0 is off in all manuals
+        off = off_state(self.format.words)
+        return off if off is not None else zero if 0 <= zero < len(self.format.words) else None
+
+    @property
     def volatile(self) -> bool:
         """Return True for what may move when another setting of the same channel or board moves."""
         return self.writable or isinstance(self.format, Number)
+
+    @property
+    def current(self) -> bool:
+        """Return True for a current of a channel or board, whose unit goes with its range."""
+        return isinstance(self.format, Number) and self.format.current and self.slot is not None
+
+    @property
+    def range(self) -> bool:
+        """Return True for what may choose a range of currents: by its name, or as one of some words (ENUM)."""
+        if self.slot is None or not isinstance(self.format, Choice):
+            return False
+        return is_range(self.name) or (self.writable and not self.switch and not isinstance(self.format, Switch))
 
     @property
     def family(self) -> Hashable:
@@ -81,7 +119,7 @@ class Variable(Item):
 
     def points(self, title: str) -> Iterator[Point]:
         """Yield the setting, the readback and a point for each bit."""
-        desc = describe(title, self.name + _NOTES.get(self.name.upper(), ""))
+        desc = describe(title, self.name + note(self.name))
         fields = self.format.fields()
         if self.writable:
             yield Point(
@@ -89,7 +127,7 @@ class Variable(Item):
                 rtyp=self.format.output,
                 addr=self,
                 follows=self.readback if self.readable else None,
-                safe=0 if self.name.upper() == "PW" and self.format.output is RecordType.bo else None,
+                safe=self.safe,
                 desc=desc,
                 **{**fields, **self.format.limits()},
             )
@@ -121,7 +159,14 @@ class Variable(Item):
         values: dict[str, Value | Reading] = {self.readback: self.format.reading(raw)}
         for bit, name in self.format.bits:
             values[f"{self.label}:{name}"] = int(raw) >> bit & 1
+        for name in self._meaningless(raw):
+            values[f"{self.label}:{name}"] = Reading(1, limits=False)
         return values
+
+    def _meaningless(self, raw: Any) -> set[str]:
+        """Return the bits that are set and mean nothing now, such as UNV while a channel ramps."""
+        names = [name for bit, name in self.format.bits if int(raw) >> bit & 1]
+        return meaningless(names, [name for _, name in self.format.bits]) if names else set()
 
     def unplugged(self, raw: Any) -> bool:
         """Return True if a status word says that there is nothing behind the channel."""
@@ -183,7 +228,7 @@ class ChannelName(Variable):
 
     def fetch(self, device: Device, indexes: Sequence[int]) -> Sequence[Any]:
         """Read the names of several channels."""
-        return device.get_ch_name(self.slot, indexes)
+        return channel_names(device, self.slot, indexes)
 
     def write(self, device: Device, raw: Raw) -> None:
         """Set the name of this channel."""
@@ -244,7 +289,7 @@ class Command(Item):
         desc = describe(title, self.name if self.slot is not None else f"{self.name}: acts on the whole crate")
         yield Point(
             name=self.label, rtyp=RecordType.bo, command=True, addr=self, desc=desc, states=_COMMAND_WORDS,
-            safe=1 if self.name.upper() == "KILL" else None,
+            safe=1 if is_kill(self.name) else None,
         )  # fmt: skip
 
     def execute(self, device: Device) -> None:
@@ -285,4 +330,5 @@ class Facts(Item):
 
 def describe(title: str, text: str) -> str:
     """Return a DESC: 40 printable characters."""
-    return "".join(filter(str.isprintable, f"{title} {text}".strip()))[:40]
+    printable = "".join(filter(str.isprintable, f"{title} {text}".strip()))[:40]
+    return printable.encode("ascii", "replace").decode()

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from drivers.base import BadReply, DeviceError, LinkDown, NoReply
+from drivers.base import BadReply, DeviceError, LinkDown, NoReply, Readings, Status
 from drivers.caen.config import Config
+from drivers.caen.library import RepeatingDevice, open_device
+from drivers.caen.replies import crate_map
+from drivers.caen.retry import Allowance
 
 if TYPE_CHECKING:
+    from caen_libs._caenhvwrappertypes import Board
     from caen_libs.caenhvwrapper import Device, Error
 
 log = logging.getLogger(__name__)
 
+# What a step yields in which nothing was heard of the crate
+UNHEARD: Readings = {}
+
 # What the result codes of CAENHVWrapper.h are about; those that are in no set are about the one call. READERR,
-# WRITEERR and SYSERR mean a bad parameter or a dead line, depending on the system: they count as the call's until
-# nothing at all is answered.
+# WRITEERR and SYSERR mean a bad parameter or a dead line, depending on the system.
 _LINK_CODES = {"DOWN", "SOCKETERROR", "COMMUNICATIONERROR", "NOTCONNECTED", "OS", "LOGOUTFAILED"}
-_SLOT_CODES = {"SLOTNOTPRES", "NOTPRES", "SYSCONFCHANGE"}
+_SLOT_CODES = {"SLOTNOTPRES", "NOTPRES"}
 _UNSUPPORTED_CODES = {
     "EXECCOMNOTIMPL", "GETPROPNOTIMPL", "SETPROPNOTIMPL", "PROPNOTFOUND", "NOTSYSPROP", "NOTGETPROP",
     "PARAMPROPNOTFOUND", "PARAMNOTFOUND", "FUNCTIONNOTAVAILABLE", "NOTYETIMPLEMENTED",
 }  # fmt: skip
-# "Not yet connected by a Login command" in the header, yet some systems say it of a board: as good as no reply.
-_DOUBTFUL = "NOTPRES"
 # caen-libs' word for a code that is not in the header
 _UNKNOWN = "UNKNOWN"
 
@@ -34,8 +38,12 @@ _UNKNOWN = "UNKNOWN"
 # text for a channel's parameter (TypeError, up to 3.3 at least).
 _NONSENSE = (ValueError, KeyError, AssertionError, TypeError)
 
-# Failures in a row that do not end a session: the bulk call of a large board, and each of its channels, may fail
-_MOST_FAILURES = 64
+# Failures in a row after which it is asked whether the crate answers at all: four of any kind, two time-outs, or one
+# that speaks of the line
+_DOUBT = 4
+_TIMEOUT_WEIGHT = 2
+# What must work if the crate answers at all, in the order in which it is asked: calls that disturb nothing first
+_WITNESSES = ("property", "presence", "name", "value", "map")
 
 
 class BoardGone(DeviceError):
@@ -50,47 +58,91 @@ class Garbled(BadReply):
     """A reply that is noise: what was asked may have been done or not."""
 
 
+class Unreached(NoReply):
+    """A call that failed on the line, while the crate answers others: it may have been carried out or not."""
+
+    status = Status.COMM
+
+
 class Session:
-    """An open handle of CAEN's library, with the counts of its replies and failures.
+    """An open handle of CAEN's library.
 
     The constructor raises LinkDown (no library, no crate, login refused) or NoReply.
+
+    allowance    the time for what failed before
+    replies      calls that were answered well so far
+    boards       the crate map as last read; map_changed: True when it differs from the one before it
+    kinds        (slot, channel, parameter) -> its type and mode, as long as the boards are the same
+    system       caen-libs' name of the system type
     """
 
     def __init__(self, config: Config) -> None:
+        self.allowance = Allowance()
+        self.replies = 0
+        self.boards: Sequence[Board | None] = ()
+        self.map_changed = False
+        self.kinds: dict[tuple[int, int | None, str], Any] = {}
+        self.system = config.system
         self._host = config.host
-        self._replies = self._failures = 0
-        self._failures_in_row = self._timeouts_in_row = 0
-        self._device = _open(config)
+        self._doubt = 0
+        self._slot: int | None = None  # of the call in progress
+        self._witnesses: dict[str, Callable[[Device], object]] = {}
+        self._device = open_device(config)
+        self._repeating: Any = RepeatingDevice(self._device, self._follow_map)
 
     @contextmanager
     def asking(self, what: str, slot: int | None = None) -> Iterator[Device]:
-        """Yield the device for one call about ``what``. Raises LinkDown, NoReply, BoardGone, BadReply."""
-        from caen_libs.caenhvwrapper import Error  # noqa: PLC0415  _open has imported it before
+        """Yield the device for one call about ``what``.
 
+        Raises LinkDown, BoardGone, NoReply, BadReply.
+        """
+        from caen_libs.caenhvwrapper import Error  # noqa: PLC0415  open_device has imported it before
+
+        self._slot = slot
         try:
-            yield self._device
+            yield self._repeating
         except Error as error:
             failure = self._translate(error, what, slot)
-            if isinstance(failure, BoardGone) and error.code.name != _DOUBTFUL:
-                self._answered()
-            else:
-                self._failed(failure)
+            self._failed(failure, error.code.name)
             raise failure from error
         except _NONSENSE as error:
             failure = BadReply(f"{what}: the reply makes no sense: {error}")
-            self._failed(failure)
+            self._failed(failure, "")
             raise failure from error
         self._answered()
 
-    def mark(self) -> tuple[int, int]:
-        """Return the counts of replies and failures so far, for ``check``."""
-        return self._replies, self._failures
+    def read_map(self) -> None:
+        """Read the crate map into ``boards``. Not in each scan: the library throws away what it knows of the crate.
 
-    def check(self, mark: tuple[int, int]) -> None:
-        """Raise LinkDown if since ``mark`` the crate was asked and has answered nothing."""
-        replies, failures = mark
-        if self._replies == replies and self._failures > failures:
-            raise LinkDown(f"{self._host} has not answered any call of the last scan")
+        Raises DeviceError.
+        """
+        with self.asking("crate map") as device:
+            self._store(crate_map(device))
+        self.trust("map", crate_map)
+
+    def trust(self, kind: str, call: Callable[[Device], object]) -> None:
+        """Record a call that was answered: if others are not, it tells whether the crate answers at all."""
+        self._witnesses[kind] = call
+
+    def confirm(self, doubt: DeviceError | None = None) -> None:
+        """Ask for something that this crate answered before. Raises LinkDown when that fails, too.
+
+        A parameter, a channel or a board may fail in each call while the crate and its other boards are well.
+        """
+        from caen_libs.caenhvwrapper import Error  # noqa: PLC0415  open_device has imported it before
+
+        for witness in [self._witnesses[kind] for kind in _WITNESSES if kind in self._witnesses]:
+            try:
+                witness(self._device)
+            except Error as error:
+                if error.code.name == "TIMEERR" or error.code.name in _LINK_CODES:
+                    break
+            except _NONSENSE as error:
+                log.debug("%s: %s", self._host, error)
+            else:
+                self._answered()
+                return
+        raise LinkDown(f"{self._host} does not answer any more; {doubt or 'all calls of the last scan failed'}")
 
     def close(self) -> None:
         """Log out. Never raises: a dead crate cannot be left properly."""
@@ -100,88 +152,45 @@ class Session:
             log.info("%s: the session could not be closed: %s", self._host, error)
 
     def _answered(self) -> None:
-        self._replies += 1
-        self._failures_in_row = self._timeouts_in_row = 0
+        self.replies += 1
+        self._doubt = 0
 
-    def _failed(self, failure: DeviceError) -> None:
-        """Count a failure; end the session early where a dead line would be tried out channel by channel."""
-        self._failures += 1
-        self._failures_in_row += 1
-        if self._failures_in_row > _MOST_FAILURES:
-            raise LinkDown(
-                f"{self._host}: {self._failures_in_row} calls in a row failed; the last one: {failure}"
-            ) from failure
+    def _failed(self, failure: DeviceError, code: str) -> None:
+        """Weigh a failure; ask whether the crate answers at all when there are too many in a row."""
+        if code == "SLOTNOTPRES":
+            return
+        if code in _LINK_CODES:
+            self._doubt += _DOUBT
+        else:
+            self._doubt += _TIMEOUT_WEIGHT if code == "TIMEERR" else 1
+        if self._doubt >= _DOUBT:
+            self.confirm(failure)
 
     def _translate(self, error: Error, what: str, slot: int | None) -> DeviceError:
         code = error.code.name
         sentence = f"{what}: the call failed: {error.message} ({code})"
         if code == "TIMEERR":
-            # One late reply is no reason to log in again. A network that is gone times out for ever, until a login.
-            self._timeouts_in_row += 1
-            return NoReply(sentence) if self._timeouts_in_row == 1 else LinkDown(sentence)
-        if code in _SLOT_CODES and slot is not None:
+            return NoReply(sentence)
+        if code in _LINK_CODES:
+            return Unreached(sentence)
+        if slot is not None and (code in _SLOT_CODES or (code == "SYSCONFCHANGE" and self._board(slot) is None)):
             return BoardGone(sentence)
-        if code in _LINK_CODES | _SLOT_CODES:
-            return LinkDown(sentence)
         if code == _UNKNOWN:
             return Garbled(f"{what}: the reply is an error code that caen-libs does not know")
         return Unsupported(sentence) if code in _UNSUPPORTED_CODES else BadReply(sentence)
 
+    def _board(self, slot: int) -> Board | None:
+        return self.boards[slot] if slot < len(self.boards) else None
 
-def _open(config: Config) -> Device:
-    try:
-        from caen_libs import caenhvwrapper as hv  # noqa: PLC0415  loads CAEN's C library
-    except (RuntimeError, OSError, AttributeError) as error:
-        raise LinkDown(_remedy(error)) from error
+    def _store(self, boards: Sequence[Board | None]) -> None:
+        self.map_changed = self.map_changed or boards != self.boards
+        self.boards = boards
+        self.kinds.clear()
 
-    class HandleOwner(hv.Device):
-        """A device that logs out when it is closed and never by itself.
-
-        After a failed logout ``Device`` would try again when it is collected, on a handle that may then belong to the
-        next session.
-        """
-
-        def __del__(self) -> None:
-            """Do nothing."""
-
-    system = hv.SystemType[config.system]  # type: ignore[attr-defined]  # imported there to be used from there
-    link = hv.LinkType[config.link]  # type: ignore[attr-defined]
-    try:
-        return HandleOwner.open(system, link, config.host, config.username, config.password)
-    except hv.Error as error:
-        kind = NoReply if error.code.name == "TIMEERR" else LinkDown
-        raise kind(_login_sentence(config, error)) from error
-    except UnicodeEncodeError:
-        # Not chained: the error carries the text that could not be encoded, which may be the password.
-        raise LinkDown(f"{config.host}: host, user name and password must be ASCII") from None
-
-
-def _login_sentence(config: Config, error: Error) -> str:
-    code = error.code.name
-    user = f"user {config.username!r}" if config.username else "no user name"
-    reason = {
-        "LOGINFAILED": "the login was refused (wrong password, or all of the crate's sessions are in use)",
-        "USERPASSFAILED": "wrong user name or password",
-        "TOOMANYDEVICEOPEN": "CAEN's library has too many crates open",
-        "DEVALREADYOPEN": "CAEN's library has this crate open already",
-        "LINKNOTSUPPORTED": f"a {config.system} cannot be reached by {config.link}",
-        "TIMEERR": "the crate did not reply in time",
-    }.get(code, "the connection cannot be opened")
-    return f"{config.system} at {config.host} ({user}): {reason} ({code})"
-
-
-def _remedy(error: BaseException) -> str:
-    """Return what to install. caen-libs hides the dynamic loader's reason in the cause."""
-    reason = str(error.__cause__ or error)
-    if isinstance(error, AttributeError):
-        return f"CAEN's libcaenhvwrapper.so is too old for caen-libs ({reason}); install the latest from www.caen.it"
-    for library in ("libcrypto.so.1.1", "libssl.so.1.1"):
-        if library in reason:
-            return (
-                f"CAEN's libcaenhvwrapper.so needs OpenSSL 1.1, and {library} is missing: install it (Debian package "
-                "libssl1.1, RHEL compat-openssl11), run ldconfig, and connect again"
-            )
-    return (
-        "libcaenhvwrapper.so cannot be loaded: download the CAEN HV Wrapper Library for Linux from www.caen.it, run "
-        f"its install script as root, run ldconfig, and connect again ({reason})"
-    )
+    def _follow_map(self) -> bool:
+        """Read the map after boards came or went; return True if the board that was asked is the same as before."""
+        slot = self._slot
+        before = None if slot is None else self._board(slot)
+        again: Any = RepeatingDevice(self._device, lambda: True)  # the map itself may be answered with this code
+        self._store(crate_map(again))
+        return slot is None or self._board(slot) == before

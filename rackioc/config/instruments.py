@@ -71,8 +71,8 @@ class Instruments:
         if not isinstance(scan, dict):
             self._file.fault(key, "must be a mapping of scan group to seconds")
             return {}
-        longest = kind.longest_period or math.inf
         for group, period in scan.items():
+            longest = _longest_period(kind, scan, group)
             if group not in kind.scan:
                 self._file.fault((*key, group), f"unknown scan group; allowed: {', '.join(kind.scan)}")
             elif isinstance(period, bool) or not isinstance(period, int | float):
@@ -81,6 +81,15 @@ class Instruments:
                 allowed = f"from {SHORTEST_PERIOD:g} s to {longest:g} s"
                 self._file.fault((*key, group), f"{period:g} s is not a period for it; allowed: {allowed}")
         return scan
+
+
+def _longest_period(kind: type[Driver], scan: dict[Any, Any], group: str) -> float:
+    """Return the longest period of a scan group: one group must ask the instrument as often as it needs it."""
+    if kind.longest_period is None:
+        return math.inf
+    others = [period for name, period in {**kind.scan, **scan}.items() if name != group]
+    asked = any(isinstance(period, int | float) and period <= kind.longest_period for period in others)
+    return math.inf if asked else kind.longest_period
 
 
 def driver_names() -> list[str]:

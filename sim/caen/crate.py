@@ -20,6 +20,7 @@ class Board(Node):
         self.serial = serial
         self.firmware = (3, 1)  # major, minor
         self.channels: list[Channel] = []
+        self.noise = b""  # at the end of its list of parameters
 
     def step(self, dt: float) -> None:
         """Let ``dt`` seconds pass."""

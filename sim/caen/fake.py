@@ -12,6 +12,7 @@ from typing import Self
 from sim.caen import library
 from sim.caen.boards import demo_crate
 from sim.caen.crate import Crate
+from sim.caen.faults import Call, Fault
 from sim.caen.header import Code
 from sim.caen.login import GarbledAnswer, Login
 from sim.caen.parameters import CrateError
@@ -43,6 +44,7 @@ class CrateFake(Fake[Crate]):
         self.latency = 0.002  # s a call
         self.patience = 0.5  # s until a call to a crate that is not there fails
         self.most_sessions = 4
+        self.faults: list[Fault] = []
         self._logins: list[Login] = []
         self._cable = False
         self._back_at = -math.inf  # when it is up after a reboot
@@ -118,6 +120,17 @@ class CrateFake(Fake[Crate]):
         self.record(f"logout of {login.user}")
         self._update_sessions()
 
+    def hit(self, call: Call) -> int | None:
+        """Return the result code of a call that a fault hits, after its delay; else None."""
+        for fault in self.faults:
+            if fault.fits(call):
+                time.sleep(fault.delay)
+                if fault.code is not None:
+                    place = f"{call.slot} {list(call.channels)} {call.name} {call.prop}"
+                    self.record(f"{call.function} {place} -> {fault.code} (fault)")
+                    return fault.code
+        return None
+
     @contextmanager
     def call(self, login: Login, *, writes: bool) -> Iterator[Crate]:
         """Yield the model for one call of the library, with the faults between a call and its answer."""
@@ -167,6 +180,15 @@ class CrateFake(Fake[Crate]):
     def do_split(self, on: int = 1) -> None:
         """Refuse: a call of the library has no halves."""
         raise CommandError("a call of the library has no halves to arrive in")
+
+    def do_fail(self, function: str, code: int, n: float = math.inf, slot: int = -1, name: str = "") -> None:
+        """Answer the next n calls of a function ("*": any) with a result code; of one slot, one parameter."""
+        place = None if slot < 0 else slot
+        self.faults.append(Fault(function=function.strip("*"), slot=place, name=name, code=code, left=n))
+
+    def do_heal(self) -> None:
+        """End all that fail has begun."""
+        self.faults.clear()
 
     def do_pull(self, slot: int) -> None:
         """Take a board out."""

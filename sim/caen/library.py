@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sim.caen.crate import Crate
+from sim.caen.faults import describe
 from sim.caen.functions import CALLS, EVENT_CALLS, c_function
 from sim.caen.header import LINKS, SYSTEMS, Code, PropertyType, Type
 from sim.caen.login import GarbledAnswer, Host, Login
@@ -96,6 +97,9 @@ class Library:
                 return Code.NOTCONNECTED
             what, code = "", int(Code.OK)
             try:
+                if (hit := login.host.hit(describe(name, arguments))) is not None:
+                    login.error = hit
+                    return hit
                 with login.host.call(login, writes=name.startswith(("Set", "Exec"))) as crate:
                     what = method(crate, *arguments)
             except CrateError as error:
@@ -134,7 +138,8 @@ class Library:
 
     def _get_error(self, handle: int) -> int:
         login = self._logins.get(handle)
-        return ct.addressof(self._texts[login.error if login else Code.NOTCONNECTED])
+        code = login.error if login else Code.NOTCONNECTED
+        return ct.addressof(self._texts[Code(code) if code in self._texts else Code.SYSERR])
 
     def _free(self, address: int | None) -> int:
         if address is not None:
@@ -208,8 +213,9 @@ class Library:
         return read_text(name)
 
     def _get_bd_param_info(self, crate: Crate, slot: int, names: int) -> str:
-        """Write the names of a board's parameters; an empty name ends them."""
-        self._allocate(fixed([*crate.board(slot).params, ""], PARAM_NAME), names)
+        """Write the names of a board's parameters; an empty name ends them, or noise."""
+        board = crate.board(slot)
+        self._allocate(fixed(board.params, PARAM_NAME) + board.noise + bytes(PARAM_NAME), names)
         return f"{slot}"
 
     def _get_ch_param_info(self, crate: Crate, slot: int, channel: int, names: int, count: int) -> str:

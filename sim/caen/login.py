@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sim.caen.crate import Crate
+from sim.caen.faults import Call
 from sim.caen.header import Code
 
 
@@ -22,7 +23,7 @@ class Login:
     host: Host
     user: str
     alive: bool = True
-    error: Code = Code.OK
+    error: int = Code.OK
     busy: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -37,6 +38,9 @@ class Host(Protocol):
 
     def call(self, login: Login, *, writes: bool) -> AbstractContextManager[Crate]:
         """Return the context of one call, with the crate. Raises GarbledAnswer, too."""
+
+    def hit(self, call: Call) -> int | None:
+        """Return the result code of a call that a fault hits, else None."""
 
     def record(self, transaction: str) -> None:
         """Record a call and its result code."""

@@ -24,8 +24,8 @@ PROPERTY_TYPES: dict[PropertyType, Any] = {
 
 
 def read_text(address: int) -> str:
-    """Return the text, ASCII with a NUL behind, at an address."""
-    return ct.string_at(address).decode("ascii")
+    """Return the text with a NUL behind at an address: a byte for each character."""
+    return ct.string_at(address).decode("latin-1")
 
 
 def write(kind: Any, address: int, value: Any) -> None:
@@ -35,7 +35,7 @@ def write(kind: Any, address: int, value: Any) -> None:
 
 def write_text(address: int, text: str) -> None:
     """Write a text with its NUL."""
-    data = text.encode("ascii") + b"\0"
+    data = text.encode("latin-1") + b"\0"
     ct.memmove(address, data, len(data))
 
 
@@ -46,12 +46,12 @@ def read_list(address: int, count: int) -> list[int]:
 
 def joined(texts: Iterable[str]) -> bytes:
     """Return texts one behind the other, each with its NUL."""
-    return b"".join(text.encode("ascii") + b"\0" for text in texts)
+    return b"".join(text.encode("latin-1") + b"\0" for text in texts)
 
 
 def fixed(texts: Iterable[str], size: int) -> bytes:
     """Return texts in fields of ``size`` bytes, cut and filled with NULs."""
-    return b"".join(text.encode("ascii")[: size - 1].ljust(size, b"\0") for text in texts)
+    return b"".join(text.encode("latin-1")[: size - 1].ljust(size, b"\0") for text in texts)
 
 
 def read_property(prop: Property, address: int) -> Value:

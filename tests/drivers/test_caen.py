@@ -7,7 +7,6 @@ import gc
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -31,7 +30,8 @@ from drivers.base import (
 from drivers.caen import DRIVER, Caen, Config
 from drivers.caen.bits import BITS
 from sim.caen.fake import CrateFake
-from sim.caen.header import Mode, Type
+from sim.caen.faults import Fault
+from sim.caen.header import Code, Mode, Type
 from sim.caen.parameters import Param
 from sim.rack import Rack
 from tests.drivers.steps import blocks, merged
@@ -64,7 +64,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("drivers.caen.puts.sleep", clock.sleep)
+    monkeypatch.setattr("tests.drivers.steps.time.sleep", clock.sleep)
+    monkeypatch.setattr("drivers.caen.retry.monotonic", clock)
     return clock
 
 
@@ -170,11 +171,15 @@ def test_all_that_the_crate_has_becomes_points(start: Callable[..., Caen], crate
         assert all(word and len(word) <= 25 for word in point.states)
 
 
-def test_each_group_answers_exactly_its_points(start: Callable[..., Caen], crate: CrateFake) -> None:
+def test_each_group_answers_its_points_and_the_ranges_of_currents(
+    start: Callable[..., Caen], crate: CrateFake
+) -> None:
     driver = start()
     for group in driver.scan:
         names = [name for block in blocks(driver.read(group)) for name in block]
-        assert sorted(names) == sorted(point.name for point in driver.points if point.group == group)
+        assert len(names) == len(set(names))
+        more = {point.name for point in driver.points if ":IMRange_RBV" in point.name and group == "monitor"}
+        assert set(names) == {point.name for point in driver.points if point.group == group} | more
     assert {point.group for point in driver.points} == {"", *driver.scan}
     assert crate.writes == 0
 
@@ -313,10 +318,9 @@ def test_what_cannot_be_discovered_does_not_hide_the_rest(
     channel.values |= {"Strange": 1.0, "V Mon": 1.0, "V.Mon": 2.0}
     driver = start(channels={2: (0,), 4: (0,)})
     names = [point.name for point in driver.points]
-    assert "S02:C00:Strange" not in names
+    assert point(driver, "S02:C00:Strange").egu == "unit 99"
     assert names.count("S02:C00:V_Mon") == 1
     assert {"S02:C00:VMon", "S04:C00:VMon"} <= set(names)
-    assert "S02:C00:Strange" in caplog.text
     assert "two of that name" in caplog.text
     assert scan(driver)["S02:C00:V_Mon"] == 1.0
 
@@ -338,11 +342,13 @@ def test_a_parameter_that_the_crate_names_but_does_not_have_is_left_out(
 
 def test_a_scan_makes_one_call_for_each_parameter_and_board(start: Callable[..., Caen], crate: CrateFake) -> None:
     driver = start(channels={2: (0, 1), 4: (0, 2)})
+    settle(driver)
     for each in ((2, 0), (2, 1), (4, 0), (4, 2)):
         channel = crate.model.channel(*each)
         channel.noise, channel.volts, channel.on, channel.resistance = 0.0, 100.0 + each[1], False, 1e7
         channel.values["RDWn"] = 0.0
     crate.model.boards[4].channels[0].values["Temp"] = crate.model.boards[4].channels[2].values["Temp"] = 30.5
+    settle(driver)  # what the change of the status words made doubtful is read
     calls(crate)
     readings = scan(driver)
     assert calls(crate) == [
@@ -352,14 +358,17 @@ def test_a_scan_makes_one_call_for_each_parameter_and_board(start: Callable[...,
         "GetBdParam [2] Temp 29.5 -> 0",
         "GetChParam 2 [0, 1] VMon 100 101 -> 0",
         "GetChParam 2 [0, 1] IMon 10 10.1 -> 0",
+        "GetChParam 2 [0, 1] Pw 0 0 -> 0",
         "GetBdParam [4] BdStatus 0 -> 0",
         "GetChParam 4 [0, 2] Status 5 5 -> 0",
         "GetBdParam [4] HVMax 480 -> 0",
         "GetBdParam [4] Temp 27 -> 0",
         "GetChParam 4 [0, 2] VMon 100 102 -> 0",
-        "GetChParam 4 [0, 2] IMon 10 10.2 -> 0",
         "GetChParam 4 [0, 2] Polarity - - -> 0",
         "GetChParam 4 [0, 2] Temp 30.5 30.5 -> 0",
+        "GetChParam 4 [0, 2] Pw 0 0 -> 0",
+        "GetChParam 4 [0, 2] IMon 10 10.2 -> 0",
+        "GetChParam 4 [0, 2] IMRange 0 0 -> 0",
     ]
     assert readings["S04:C02:IMon"] == 10.2  # by its place in the list, not by its number
     assert readings["S02:C01:VMon"] == 101.0
@@ -394,28 +403,32 @@ def test_a_bad_channel_is_invalid_and_the_others_are_not(caen: Caen, rack: Rack,
     assert readings["S02:C01:VMon"] == INVALID_READ
     assert readings["S02:C01:Status:ON"] == INVALID_READ
     assert readings["S02:C00:VMon"] != INVALID_READ
-    assert sorted(readings) == sorted(point.name for point in caen.points if point.group == "monitor")
+    assert {point.name for point in caen.points if point.group == "monitor"} <= set(readings)
 
 
 def test_a_bad_channel_does_not_cost_a_call_for_each_channel_for_ever(
-    start: Callable[..., Caen], rack: Rack, crate: CrateFake
+    start: Callable[..., Caen], rack: Rack, crate: CrateFake, clock: Clock
 ) -> None:
     driver = start(channels={2: "ALL"})
+    settle(driver)
     calls(crate)
     scan(driver)
     usual = len(calls(crate))
     rack.command("HV1 badchannel 2 5")
     scan(driver)
-    assert len(calls(crate)) == usual + 3 * 28
+    assert len(reads(calls(crate))) <= usual + 11 + 3 * 3  # 28 are halved until it is found, then it is suspected
     costs = []
     for _ in range(40):
+        clock.now += 1
         readings = scan(driver)
         assert readings["S02:C05:VMon"] == INVALID_READ
-        costs.append(len(calls(crate)) - usual)
-    assert max(costs) <= 3
-    assert sum(costs) <= 3 * 6
+        assert isinstance(readings["S02:C04:VMon"], float)
+        costs.append(len(reads(calls(crate))) - usual)
+    assert max(costs) <= 4
+    assert sum(costs) <= 4 * 6
     rack.command("HV1 badchannel 2 5 0")
-    for _ in range(32):
+    clock.now += 32
+    for _ in range(2):
         readings = scan(driver)
     assert readings["S02:C05:VMon"] != INVALID_READ
 
@@ -428,6 +441,11 @@ def test_a_channel_with_nothing_connected_shows_no_numbers(caen: Caen, crate: Cr
     assert readings["S02:C01:VMon"] != INVALID_COMM
     crate.model.channel(2, 0).unplugged = False
     assert scan(caen)["S02:C00:VMon"] != INVALID_COMM
+
+
+def reads(lines: Sequence[str]) -> list[str]:
+    """The calls that read values."""
+    return [line for line in lines if line.startswith(("GetChParam ", "GetBdParam ", "GetSysProp ", "GetChName"))]
 
 
 def test_text_that_is_not_ascii_spoils_only_itself(caen: Caen, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -457,14 +475,17 @@ def test_a_name_without_its_end_spoils_only_itself(caen: Caen, monkeypatch: pyte
 
     monkeypatch.setattr(hv.Device, "get_ch_name", too_long)
     readings = scan(caen, "settings")
-    assert readings["S02:C01:Name_RBV"] == INVALID_READ
+    assert readings["S02:C01:Name_RBV"] == "S02C01"  # read once more, each in its field
     assert readings["S02:C00:Name_RBV"] == "S02C00"
 
 
-def test_garbage_costs_what_it_hits_until_the_next_scan(caen: Caen, rack: Rack) -> None:
-    rack.command("HV1 garbage 2")  # the board's status and the channels' status: these are read again one by one
+def test_garbage_costs_what_it_hits_for_a_second(caen: Caen, rack: Rack, clock: Clock) -> None:
+    settle(caen)
+    rack.command("HV1 garbage 2")
     hit = {name for name, value in scan(caen).items() if value == INVALID_READ}
-    assert hit == {point.name for point in caen.points if point.name.startswith("S02:BdStatus")}
+    assert hit
+    assert hit <= {point.name for point in caen.points if point.name.startswith("S02:BdStatus")}
+    clock.now += 1
     assert INVALID_READ not in scan(caen).values()
 
 
@@ -544,7 +565,7 @@ def nan_at(value: object) -> list[int]:
     return [index for index, element in enumerate(value) if element != element]  # noqa: PLR0124 - NaN
 
 
-def test_a_bad_channel_is_nan_in_an_array_that_says_so(caen: Caen, rack: Rack) -> None:
+def test_a_bad_channel_is_nan_in_an_array_that_says_so(caen: Caen, rack: Rack, clock: Clock) -> None:
     rack.command("HV1 badchannel 2 1")
     for _ in range(3):  # read one by one, by itself, and not at all
         volts, words = faulty(caen, "S02:VMon:Array"), faulty(caen, "S02:Status:Array")
@@ -555,7 +576,8 @@ def test_a_bad_channel_is_nan_in_an_array_that_says_so(caen: Caen, rack: Rack) -
         assert isinstance(words.value, tuple)
         assert words.value[:2] == (1, 0)
     rack.command("HV1 badchannel 2 1 0")
-    for _ in range(5):
+    clock.now += 5
+    for _ in range(2):
         readings = scan(caen)
     assert nan_at(readings["S02:VMon:Array"]) == list(range(2, 28))
     assert readings["S02:Status:Array"] == (1, 1, *[0] * 26)
@@ -710,14 +732,15 @@ def test_a_board_in_a_slot_that_was_empty_is_found(start: Callable[..., Caen], r
     assert any(point.name == "S04:C00:VMon" for point in driver.points)
 
 
-def test_empty_slots_are_looked_at_in_turn(start: Callable[..., Caen], rack: Rack, crate: CrateFake) -> None:
+def test_each_empty_slot_is_looked_into_with_each_scan_of_the_settings(
+    start: Callable[..., Caen], rack: Rack, crate: CrateFake
+) -> None:
     rack.command("HV1 pull 4")
     driver = start()
     rack.command("HV1 insert 4")
-    for _ in range(crate.model.slots):
-        calls(crate)
-        scan(driver, "settings")
-        assert len([call for call in calls(crate) if call.startswith("TestBdPresence")]) <= 4
+    calls(crate)
+    scan(driver, "settings")
+    assert len([call for call in calls(crate) if call.startswith("TestBdPresence")]) == crate.model.slots
     settle(driver)
     assert any(point.name == "S04:C23:VMon" for point in driver.points)
 
@@ -730,70 +753,14 @@ def test_a_crate_that_cannot_tell_about_boards_is_served_all_the_same(
     assert INVALID_COMM not in scan(caen).values()
 
 
-@pytest.mark.parametrize("code", ["DOWN", "SOCKETERROR", "COMMUNICATIONERROR", "NOTCONNECTED", "OS"])
-def test_codes_of_the_line_are_a_lost_link(caen: Caen, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    fail(monkeypatch, "get_ch_param", library_error(code))
-    with pytest.raises(LinkDown, match="the crate's own words"):
-        scan(caen)
-
-
-def test_one_late_answer_is_forgiven_and_the_second_is_a_lost_link(
-    caen: Caen, rack: Rack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rack.command("HV1 mute")
-    with pytest.raises(NoReply):
-        scan(caen)
-    with pytest.raises(LinkDown):
-        scan(caen)
-
-
-def test_late_answers_with_good_ones_between_are_no_lost_link(caen: Caen, rack: Rack) -> None:
-    for _ in range(3):
-        rack.command("HV1 mute")
-        with pytest.raises(NoReply):
-            scan(caen)
-        rack.command("HV1 unmute")
-        scan(caen)
-
-
-@pytest.mark.parametrize("code", ["READERR", "SYSERR", "MEMORYFAULT", "LOGINFAILED", "NOTPRES"])
-def test_a_code_that_may_mean_anything_is_a_lost_link_when_nothing_else_is_answered(
-    caen: Caen, monkeypatch: pytest.MonkeyPatch, code: str
-) -> None:
-    for method in ("get_ch_param", "get_bd_param"):
-        fail(monkeypatch, method, library_error(code))
-    with pytest.raises(LinkDown):
-        scan(caen)
-
-
-def test_a_line_that_is_dead_by_such_a_code_is_not_tried_channel_by_channel(
-    start: Callable[..., Caen], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    driver = start()
-    tried = []
-
-    def failing(*args: object) -> None:
-        tried.append(args)
-        raise library_error("READERR")
-
-    from caen_libs import caenhvwrapper as hv
-
-    monkeypatch.setattr(hv.Device, "get_ch_param", failing)
-    monkeypatch.setattr(hv.Device, "get_bd_param", failing)
-    with pytest.raises(LinkDown):
-        scan(driver)
-    assert len(tried) < 100
-
-
-@pytest.mark.parametrize("code", ["NOTPRES", "SYSCONFCHANGE"])
-def test_other_codes_of_a_slot_cost_that_slot_only(caen: Caen, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+def test_not_present_of_a_slot_costs_that_slot_only(caen: Caen, monkeypatch: pytest.MonkeyPatch) -> None:
     from caen_libs import caenhvwrapper as hv
 
     read = hv.Device.get_ch_param
 
     def failing(self: Any, slot: int, channels: Sequence[int], name: str) -> Any:
         if slot == 2:
-            raise library_error(code)
+            raise library_error("NOTPRES")
         return read(self, slot, channels, name)
 
     monkeypatch.setattr(hv.Device, "get_ch_param", failing)
@@ -1006,11 +973,12 @@ def test_a_value_meant_in_another_unit_is_not_sent(caen: Caen, rack: Rack, crate
     assert point(caen, "S04:C00:I0Set").egu == "nA"
     with pytest.raises(Refused, match="unit has changed"):
         merged(caen.write(old, 5.0))  # one that waited in a queue
-    assert put(caen, "S04:C00:I0Set", 5.0) == {"S04:C00:I0Set_RBV": 5.0}
+    assert put(caen, "S04:C00:I0Set", 5.0) == {"S04:C00:I0Set_RBV": 5.0, "S04:C00:IMRange_RBV": 1}
 
 
 def test_a_unit_that_the_site_renamed_is_not_a_change(caen: Caen) -> None:
-    assert merged(caen.write(replace(point(caen, "S04:C00:I0Set"), egu="micro A"), 5.0)) == {"S04:C00:I0Set_RBV": 5.0}
+    renamed = replace(point(caen, "S04:C00:I0Set"), egu="micro A")
+    assert merged(caen.write(renamed, 5.0))["S04:C00:I0Set_RBV"] == 5.0
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "On", 1e39])
@@ -1063,13 +1031,16 @@ def test_what_the_crate_refuses_is_told_in_its_words(caen: Caen, monkeypatch: py
         put(caen, "S02:C00:V0Set", 1000.0)
 
 
-@pytest.mark.parametrize(("code", "kind"), [("SOCKETERROR", LinkDown), ("TIMEERR", NoReply)])
-def test_a_put_on_a_dead_line_says_so(
-    caen: Caen, monkeypatch: pytest.MonkeyPatch, code: str, kind: type[DeviceError]
+@pytest.mark.parametrize("code", [Code.SOCKETERROR, Code.TIMEERR])
+@pytest.mark.parametrize("function", ["", "ExecComm"])
+def test_a_put_that_the_crate_may_not_have_heard_is_not_called_refused(
+    caen: Caen, crate: CrateFake, function: str, code: Code
 ) -> None:
-    fail(monkeypatch, "set_ch_param", library_error(code))
-    with pytest.raises(kind):
-        put(caen, "S02:C00:V0Set", 1000.0)
+    crate.faults.append(Fault(function=function, code=code))
+    with pytest.raises((NoReply, LinkDown)):
+        put(caen, "Cmd:ClearAlarm", 1)
+    with pytest.raises(NoReply if function else LinkDown):
+        put(caen, "Cmd:ClearAlarm", 1)
 
 
 def test_a_put_whose_answer_is_garbage_is_judged_by_the_readback(caen: Caen, rack: Rack) -> None:
@@ -1118,7 +1089,7 @@ def test_a_put_moves_the_limits_of_its_channel_with_the_next_scan(caen: Caen, cr
     assert point(caen, "S02:C01:V0Set").drvh == 2500.0
 
 
-@pytest.mark.parametrize("error", [BadReply("noise"), NoReply("no reply"), LinkDown("session lost")])
+@pytest.mark.parametrize("error", [BadReply("noise"), NoReply("no reply")])
 def test_a_current_whose_unit_was_asked_for_in_vain_is_invalid_until_it_is_known(
     caen: Caen, rack: Rack, monkeypatch: pytest.MonkeyPatch, error: DeviceError
 ) -> None:
@@ -1132,8 +1103,7 @@ def test_a_current_whose_unit_was_asked_for_in_vain_is_invalid_until_it_is_known
     with monkeypatch.context() as patch:
         patch.setattr("drivers.caen.board.metadata.ask_parameter", fail)
         for _ in range(3):
-            with suppress(NoReply, LinkDown):
-                scan(caen)
+            scan(caen)
     assert scan(caen)["S04:C01:IMon"] == INVALID_UDF
     assert isinstance(scan(caen)["S04:C00:IMon"], float)
     scan(caen, "settings")
@@ -1218,10 +1188,10 @@ def test_currents_of_all_boards_are_verified_before_anything_else(
     crate: CrateFake, start: Callable[..., Caen], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hurry(monkeypatch)
-    settle(start(channels={2: (0, 1), 4: (0, 1)}))
+    settle(start(channels={2: (0, 1), 8: (1, 2)}))
     asked = [call.split() for call in calls(crate) if call.startswith("GetChParamProp") and " Exp " in call]
-    verified = [f"{where} {name}" for _, where, name, *_ in asked if where in {"2.1", "4.1"}]
-    assert verified[:3] == ["2.1 IMon", "4.1 IMon", "2.1 I0Set"]
+    verified = [f"{where} {name}" for _, where, name, *_ in asked if where in {"2.1", "8.2"}]
+    assert verified[:3] == ["2.1 IMon", "8.2 IMon", "2.1 I0Set"]
 
 
 def test_what_was_not_asked_yet_leaves_time_for_the_scan(
@@ -1282,7 +1252,6 @@ def test_a_large_crate_is_served_from_what_is_known_of_like_channels_and_verifie
     monkeypatch.setattr("drivers.caen.driver._DISCOVERY_TIME", 0.0)
     monkeypatch.setattr("drivers.caen.driver._REFRESH_TIME", 0.0)
     early = {name: value for block in scanned for name, value in block.items()}
-    assert isinstance(early["S04:C00:IMon"], float)
     assert isinstance(early["S04:C02:VMon"], float)
     unknown = early["S04:C02:IMon"]  # a unit that nobody has asked for yet is not shown as true
     assert isinstance(unknown, Reading)

@@ -15,10 +15,11 @@ from drivers.caen.bits import BITS, severity_of
 from drivers.caen.board.batch import ReadBatch
 from drivers.caen.config import Link, System
 from drivers.caen.formats import Choice, Integer, Number, Switch, Text, Word, clean, parameter_format, shortest, unit
+from drivers.caen.retry import Allowance
 
 
 def numeric(**fields: Any) -> Number:
-    given = {"minval": 0.0, "maxval": 0.0, "unit": types.ParamUnit.NONE, "exp": 0, "decimal": 0} | fields
+    given = {"minval": None, "maxval": None, "unit": types.ParamUnit.NONE, "exp": 0, "decimal": 0} | fields
     form = parameter_format(types.ParamProp(types.ParamType.NUMERIC, types.ParamMode.RDWR, **given))
     assert isinstance(form, Number)
     return form
@@ -112,8 +113,8 @@ def test_a_number_that_is_none_is_invalid() -> None:
     assert reading.severity is Severity.INVALID
 
 
-def test_zero_and_zero_are_no_limits() -> None:
-    assert numeric(minval=0.0, maxval=0.0).limits() == {"drvl": None, "drvh": None, "moving": True}
+def test_limits_that_are_not_told_are_none() -> None:
+    assert numeric(minval=None, maxval=None).limits() == {"drvl": None, "drvh": None, "moving": True}
     assert numeric(minval=0.0, maxval=float32(1000.1)).limits() == {"drvl": 0.0, "drvh": 1000.1, "moving": True}
 
 
@@ -163,16 +164,47 @@ def test_a_word_keeps_its_32_bits_in_the_signed_number_that_ca_has() -> None:
     assert form.reading(-1) == Reading(-1)
     assert form.reading(0x80000001) == Reading(0x80000001 - 2**32)
     assert form.agrees(-1, 0xFFFFFFFF)
-    with pytest.raises(Refused):
-        form.raw(2**31)
+    assert form.raw(2**32 - 1) == form.raw(-1) == -1
+    for value in (2**32, -(2**31) - 1, 0.5):
+        with pytest.raises(Refused):
+            form.raw(value)
 
 
 def test_a_word_has_the_severity_of_its_worst_bit() -> None:
-    form = Word(((0, "ON"), (4, "OVV"), (9, "I_TRIPPED")))
-    assert form.reading(0b1) == Reading(1)
-    assert form.reading(0b10001) == Reading(0b10001, Severity.MINOR, Status.STATE)
-    assert form.reading(0b1000010001) == Reading(0b1000010001, Severity.MAJOR, Status.STATE)
-    assert form.reading(0b10) == Reading(0b10)
+    def alarm(word: int) -> tuple[Severity, str]:
+        reading = form.reading(word)
+        assert isinstance(reading, Reading)
+        assert reading.status is (Status.STATE if reading.severity else Status.NO_ALARM)
+        return reading.severity, reading.message
+
+    form = Word(((0, "ON"), (1, "UP"), (2, "DOWN"), (4, "OVV"), (5, "UNV"), (7, "HV_MAX"), (9, "I_TRIPPED")))
+    assert alarm(0b1) == alarm(0b11) == alarm(0) == (Severity.NO_ALARM, "")
+    assert alarm(0b10001) == (Severity.MINOR, "overvoltage")
+    assert alarm(0b1000010001) == (Severity.MAJOR, "internal trip")
+    assert alarm(0b10010001) == (Severity.MINOR, "overvoltage, at hardware maximum V")
+
+
+@pytest.mark.parametrize("word", [0b010101, 0b110011, 0b100011, 0b010111, 0b100100])
+def test_voltage_bits_mean_nothing_while_a_channel_ramps(word: int) -> None:
+    form = Word(((0, "ON"), (1, "UP"), (2, "DOWN"), (4, "OVV"), (5, "UNV"), (9, "I_TRIPPED")))
+    assert form.reading(word) == Reading(word)
+    assert form.reading(word | 0x200) == Reading(word | 0x200, Severity.MAJOR, Status.STATE, message="internal trip")
+
+
+def test_undervoltage_means_nothing_while_a_channel_is_off_but_overvoltage_does() -> None:
+    form = Word(((0, "ON"), (4, "OVV"), (5, "UNV")))
+    assert form.reading(0b100000) == Reading(0b100000)
+    assert form.reading(0b110000) == Reading(0b110000, Severity.MINOR, Status.STATE, message="overvoltage")
+    assert Word(((5, "UNV"),)).reading(0b100000).severity is Severity.MINOR  # type: ignore[union-attr]  # of a board
+
+
+def test_a_bit_without_a_name_is_minor_and_named_by_its_number() -> None:
+    form = Word(((0, "ON"), (9, "I_TRIPPED")))
+    assert form.reading(0x20001) == Reading(
+        0x20001, Severity.MINOR, Status.STATE, message="bit 0x20000 has no name here"
+    )
+    assert form.reading(0x20201).severity is Severity.MAJOR  # type: ignore[union-attr]
+    assert Word().reading(0x20001) == Reading(0x20001)  # of a word without names nothing is known
 
 
 def test_a_bit_that_nobody_knows_is_major() -> None:
@@ -202,17 +234,90 @@ def test_names_are_cleaned_for_epics() -> None:
     assert clean("I Mon.H") == "I_Mon_H"
 
 
-def test_a_bad_channel_is_tried_again_ever_more_rarely() -> None:
+class Clock:
+    """A clock that stands unless it is moved."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("drivers.caen.retry.monotonic", clock)
+    return clock
+
+
+def search(batch: ReadBatch, bad: set[str], silent: bool = False) -> int:
+    """Read as a section does until nothing is due; return the number of calls."""
+    calls = 0
+    labels: tuple[str, ...] = batch.good
+    while labels or batch.due():
+        if part := batch.due() if not labels else None:
+            labels = part.next_labels()
+        calls += 1
+        if bad & set(labels):
+            batch.failed(labels, Status.READ, (), silent)
+        else:
+            batch.answered(labels)
+        labels = ()
+    return calls
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 48, 64])
+def test_bad_channels_are_found_by_halving(clock: Clock, size: int) -> None:
+    names = tuple(map(str, range(size)))
+    for bad in ({"0"}, {names[-1]}, {"0", names[-1]}, set(names)):
+        batch = ReadBatch("monitor", 4, names)
+        calls = search(batch, bad)
+        assert batch.good == tuple(name for name in names if name not in bad)
+        assert calls <= min(2 * size, len(bad) * (2 * math.ceil(math.log2(size)) + 1)) + 1
+
+
+def test_a_bad_channel_is_tried_again_ever_more_rarely(clock: Clock) -> None:
     batch = ReadBatch("monitor", 4, ("a", "b", "c"))
-    assert list(batch.due()) == [("a", "b", "c")]
-    assert batch.record_failure("b")
+    search(batch, {"b"})
     tried = []
-    for scan in range(1, 100):
-        due = list(batch.due())
-        assert due[0] == ("a", "c")
-        if ("b",) in due:
-            tried.append(scan)
-            assert not batch.record_failure("b")
+    for second in range(1, 100):
+        clock.now += 1
+        assert batch.good == ("a", "c")
+        if part := batch.due():
+            assert part.labels == ("b",)
+            tried.append(second)
+            batch.failed(("b",), Status.READ, (), silent=False)
     assert tried == [1, 3, 7, 15, 31, 63, 95]
-    batch.record_success(["b"])
-    assert list(batch.due()) == [("a", "b", "c")]
+    batch.answered(("b",))
+    assert batch.good == ("a", "b", "c")
+
+
+def test_a_silent_board_is_not_searched_and_comes_back_with_any_channel(clock: Clock) -> None:
+    names = tuple(map(str, range(48)))
+    batch = ReadBatch("monitor", 4, names)
+    assert search(batch, set(names), silent=True) == 1
+    asked = []
+    for _ in range(60):
+        clock.now += 1
+        if part := batch.due():
+            asked.append(len(part.next_labels()))
+            batch.failed(part.next_labels(), Status.READ, (), silent=True)
+    assert asked == [48, 1, 48, 1, 48]
+    clock.now += 32
+    bad = {"7"}
+    for _ in range(20):
+        clock.now += 32
+        search(batch, bad)
+    assert batch.good == tuple(name for name in names if name != "7")
+
+
+def test_what_failed_before_gets_a_quarter_of_the_time(clock: Clock) -> None:
+    allowance = Allowance()
+    spent = 0.0
+    for _ in range(1000):
+        clock.now += 0.1
+        if allowance.free:
+            allowance.spend(1.0)
+            spent += 1.0
+            clock.now += 1.0
+    assert spent / (clock.now - 1000) == pytest.approx(0.25, abs=0.03)

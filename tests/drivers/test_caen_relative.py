@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -30,7 +31,9 @@ V1, PLAIN = (2, 0), (4, 0)  # channels with and without a second setting
 
 
 @pytest.fixture
-def rack() -> Iterator[Rack]:
+def rack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rack]:
+    seconds = itertools.count(1000)
+    monkeypatch.setattr("drivers.caen.retry.monotonic", lambda: float(next(seconds)))  # each wait is soon over
     with Rack({"HV1": {"driver": "caen", **KEYS}}, clock=lambda: 1000.0) as rack:
         yield rack
 

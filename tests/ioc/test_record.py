@@ -369,3 +369,57 @@ def test_a_block_is_of_numbers_that_come_together_and_not_of_what_fails_together
     assert found is not None
     assert found[0].records == list(records.values())
     assert blocks.find(records, {**good, "x5": Reading(2.0)}) is None
+
+
+def test_limits_do_not_hold_for_a_reading_that_says_so_and_hold_again_with_the_next() -> None:
+    record = ai(low=10.0, lolo=5.0, hyst=1.0)
+    quiet = Reading(4.0, limits=False)
+    assert masks(record, 20.0)
+    assert record.sevr is Severity.NO_ALARM
+    record.process(quiet, 1002.0)
+    assert (record.val, record.stat, record.sevr) == (4.0, Status.NO_ALARM, Severity.NO_ALARM)
+    record.check_alarms(1003.0)  # a limit was changed
+    assert record.sevr is Severity.NO_ALARM
+    record.process(Reading(10.5), 1004.0)  # no limit was in force that HYST could hold
+    assert record.sevr is Severity.NO_ALARM
+    record.process(Reading(4.0), 1005.0)
+    assert (record.stat, record.sevr) == (Status.LOLO, Severity.MAJOR)
+    assert record.process(quiet, 1006.0) & ALARM
+    assert record.sevr is Severity.NO_ALARM
+
+
+def test_a_reading_without_limits_keeps_the_alarm_of_its_own() -> None:
+    record = ai(hihi=1.0)
+    record.process(Reading(2.0, Severity.MINOR, Status.HIGH, limits=False), 1000.0)
+    assert (record.stat, record.sevr) == (Status.HIGH, Severity.MINOR)
+    fresh = ai(hihi=1.0)
+    fresh.process(Reading(None, limits=False), 1000.0)
+    assert (fresh.stat, fresh.sevr) == (Status.UDF, Severity.INVALID)
+
+
+def test_the_severity_of_a_state_does_not_hold_either() -> None:
+    record = Record(
+        "T:bi",
+        Point(
+            name="bi",
+            rtyp=RecordType.bi,
+            states=("No", "Yes"),
+            severities=(Severity.NO_ALARM, Severity.MINOR),
+            cosv=Severity.MAJOR,
+        ),
+    )
+    record.process(Reading(0), 1000.0)
+    record.process(Reading(1, limits=False), 1001.0)
+    assert (record.val, record.sevr) == (1, Severity.NO_ALARM)
+    ((_, mask),) = process_block({"bi": record}, {"bi": 1}, 1002.0, [])
+    assert (mask, record.stat, record.sevr) == (ALARM, Status.STATE, Severity.MINOR)
+
+
+def test_a_block_of_plain_numbers_is_quick_again_behind_a_reading_without_limits() -> None:
+    record = ai(low=10.0)
+    records = {"ai": record}
+    for value in (20.0, Reading(3.0, limits=False), 20.0):
+        list(process_block(records, {"ai": value}, 1000.0, []))
+    assert record._above < 21.0 < record._below
+    ((_, mask),) = process_block(records, {"ai": 9.0}, 1001.0, [])
+    assert (mask & ALARM, record.stat) == (ALARM, Status.LOW)

@@ -415,3 +415,24 @@ def test_every_record_field_can_be_set(write: Write) -> None:
         point = field.set(Point(name="x", rtyp=rtyp), field.parse(values[field.kind.name]))
         expected = Severity.MAJOR if field.kind.name == "SEVERITY" else values[field.kind.name]
         assert field.get(point) == expected, name
+
+
+@pytest.mark.parametrize(
+    ("scan", "wrong"),
+    [
+        ("{settings: 30}", []),
+        ("{monitor: 20}", []),  # the settings are read often enough
+        ("{monitor: 20, settings: 30}", ["monitor", "settings"]),
+        ("{monitor: 10, settings: 60}", []),
+    ],
+)
+def test_one_scan_group_must_ask_a_crate_as_often_as_it_keeps_a_session(
+    write: Write, scan: str, wrong: list[str]
+) -> None:
+    path = write(GOOD, ("link: TCPIP", f"link: TCPIP\n    scan: {scan}"))
+    if not wrong:
+        assert load(path)
+        return
+    found = faults(path)
+    assert [key_of(fault) for fault in found] == [f"instruments.HV1.scan.{group}" for group in wrong]
+    assert all("is not a period for it; allowed: from 0.02 s to 10 s" in fault for fault in found)

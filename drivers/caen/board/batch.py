@@ -2,54 +2,158 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from drivers.caen.items import Variable
+from drivers.base import Status
+from drivers.caen.items import MONITOR, SETTINGS, Variable
+from drivers.caen.retry import Backoff
 
-# Scans after which a bad variable is tried again at the latest
-_LONGEST_WAIT = 32
+# The order in which the batches of a board are read: status words, which say which channels are unplugged; what is
+# published as it was read; currents, whose ranges are read behind them; these ranges
+STATUS, PLAIN, CURRENTS, RANGES = range(4)
 
 
-@dataclass(slots=True)
+# Failures in a row after which a variable is taken to be bad for all channels: one bad channel has a good half
+_MOST_FAILURES = 6
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """Variables that could not be read in the common call, and are tried by themselves until they can.
+
+    status  why
+    whole   True where no channel is to blame: it is not taken apart, but all are tried, and one alone
+    """
+
+    labels: tuple[str, ...]
+    status: Status
+    whole: bool = False
+    backoff: Backoff = field(default_factory=Backoff)
+    tries: int = 0
+
+    def next_labels(self) -> tuple[str, ...]:
+        """Return what to read to see whether it can be read again."""
+        turn, alone = divmod(self.tries, 2)
+        return (self.labels[turn % len(self.labels)],) if self.whole and alone else self.labels
+
+
+@dataclass(slots=True, eq=False)
 class ReadBatch:
     """The same variable of several channels: one call, which fails as a whole for one bad channel.
 
-    A bad one is read by itself, after 1, 2, 4 ... 32 scans: 48 calls a second would be worse than the fault. One that
-    comes and goes keeps its last wait.
+    When it fails it is halved until the bad ones are found. Each of them is then read by itself, after 1, 2, 4 ... 32
+    s; one that comes and goes keeps its last wait.
     """
 
     group: str
     slot: int | None
     labels: tuple[str, ...]
-    _bad: dict[str, int] = field(default_factory=dict)  # label -> scans until it is tried again
-    _next_wait: dict[str, int] = field(default_factory=dict)
+    order: int = PLAIN
+    parts: list[Part] = field(default_factory=list)
+    _waits: dict[str, Backoff] = field(default_factory=dict)
+    _failures: int = 0  # in a row
 
-    def due(self) -> Iterator[tuple[str, ...]]:
-        """Yield the labels to read with one call each: all the good ones, then each bad one whose time has come."""
-        self._bad = {label: wait - 1 for label, wait in self._bad.items()}
-        due = [(label,) for label, wait in self._bad.items() if wait <= 0]
-        if good := tuple(label for label in self.labels if label not in self._bad):
-            yield good
-        yield from due
+    @property
+    def good(self) -> tuple[str, ...]:
+        """Return what is read in the common call."""
+        if not self.parts:
+            return self.labels
+        bad = {label for part in self.parts for label in part.labels}
+        return tuple(label for label in self.labels if label not in bad)
 
-    def record_failure(self, label: str) -> bool:
-        """Leave a variable out for some time; return True if it was good before."""
-        fresh = label not in self._bad
-        self._bad[label] = wait = self._next_wait.get(label, 1)
-        self._next_wait[label] = min(2 * wait, _LONGEST_WAIT)
-        return fresh
+    def due(self) -> Part | None:
+        """Return the next part whose time has come."""
+        return next((part for part in self.parts if part.backoff.due), None)
 
-    def record_success(self, labels: Sequence[str]) -> list[str]:
+    def failed(self, labels: Sequence[str], status: Status, suspects: Collection[str], silent: bool) -> bool:
+        """Leave these variables out; return True if it is news that one of them, or all, cannot be read.
+
+        ``suspects`` are likely to be the bad ones, for their channels' other variables are; ``silent`` is True where
+        nothing of the board was answered lately.
+        """
+        self._failures += 1
+        part = next((part for part in self.parts if set(labels) <= set(part.labels)), None)
+        if part is not None and (part.whole or len(part.labels) == 1):
+            part.status = status
+            part.tries += 1
+            part.backoff.failed()
+            return part.tries == 1 and not part.whole
+        if part is not None:
+            self.parts.remove(part)
+        if silent or self._failures >= _MOST_FAILURES:
+            self.parts = [self._part(self.labels, status, whole=True)]
+            self.parts[0].backoff.failed()
+            return True
+        if len(labels) == 1:
+            self.parts.append(self._part(tuple(labels), status))
+            return self.failed(labels, status, suspects, silent)
+        self.parts += [self._part(each, status) for each in _divided(tuple(labels), suspects)]
+        return False
+
+    def answered(self, labels: Sequence[str]) -> list[str]:
         """Read these variables in the common call again; return those that were bad before."""
-        return [label for label in labels if self._bad.pop(label, None) is not None]
+        self._failures = 0
+        if not self.parts:
+            return []
+        back = []
+        for part in tuple(self.parts):
+            if here := set(part.labels) & set(labels):
+                self.parts.remove(part)
+                back += [label for label in part.labels if label in here and part.tries]
+                if rest := tuple(label for label in part.labels if label not in here):
+                    self.parts.append(self._part(rest, part.status))
+        return back
+
+    def leave_out(self, label: str, status: Status) -> None:
+        """Leave out a variable whose channel cannot be read otherwise: it is tried by itself before it does harm."""
+        for other in tuple(self.parts):
+            if label in other.labels:
+                if other.whole or len(other.labels) == 1:
+                    return
+                self.parts.remove(other)
+                self.parts.append(self._part(tuple(each for each in other.labels if each != label), status))
+        part = self._part((label,), status)
+        part.tries = 1
+        part.backoff.failed()
+        self.parts.append(part)
+
+    def _part(self, labels: tuple[str, ...], status: Status, whole: bool = False) -> Part:
+        part = Part(labels, status, whole)
+        if whole or len(labels) == 1:
+            part.backoff = self._waits.setdefault(labels[0] if not whole else "", Backoff())
+            part.backoff.hurry()
+        return part
+
+
+def _divided(labels: tuple[str, ...], suspects: Collection[str]) -> Iterator[tuple[str, ...]]:
+    """Yield the labels in parts: the suspects one by one where there are others, else halves."""
+    others = tuple(label for label in labels if label not in suspects)
+    if others and len(others) < len(labels):
+        yield others
+        yield from ((label,) for label in labels if label in suspects)
+    else:
+        half = len(labels) // 2
+        yield labels[:half]
+        yield labels[half:]
 
 
 def batches(variables: Iterable[Variable]) -> Iterator[ReadBatch]:
-    """Yield the batches that read the variables: status words first, for they say which channels are unplugged."""
+    """Yield the batches that read the variables, in their order."""
     families: dict[object, list[Variable]] = {}
     for variable in variables:
         families.setdefault(variable.family, []).append(variable)
-    for family in sorted(families.values(), key=lambda family: not family[0].status):
-        first = family[0]
-        yield ReadBatch(first.group, first.slot, tuple(variable.label for variable in family))
+    ranged = any(family[0].range for family in families.values())
+    found = []
+    for family in families.values():
+        first, labels = family[0], tuple(variable.label for variable in family)
+        if first.range:
+            order = RANGES
+        elif ranged and first.current:
+            order = CURRENTS
+        else:
+            order = STATUS if first.status else PLAIN
+        found.append(ReadBatch(first.group, first.slot, labels, order))
+        if first.range and first.group == SETTINGS:
+            found.append(ReadBatch(MONITOR, first.slot, labels, order))
+    return iter(sorted(found, key=lambda batch: batch.order))

@@ -2,89 +2,172 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 from drivers.base import BadReply
 from drivers.caen.board.points import PointTable
-from drivers.caen.discovery import ask_parameter
-from drivers.caen.formats import Choice, Number
+from drivers.caen.formats import Number
 from drivers.caen.items import Variable
+from drivers.caen.questions import Question, ask_parameter, ask_unit
+from drivers.caen.retry import Backoff
 from drivers.caen.session import Session
 
 
 class ParameterMetadata:
     """The parameters whose units and limits are not certain, and the questions about them.
 
+    A label stays in its list until the crate has answered; what is marked again meanwhile is asked again.
+
     stale         labels of parameters that may have got other limits or units; a dict for its order
+    unconfirmed   labels of currents whose unit was known, and is asked again: after a reconnect, and in turn
     assumed       labels of parameters about which the crate was not asked yet, in the order of the questions:
                   currents first, whose unit may differ from channel to channel
-    unit_unknown  labels of the currents that are assumed, or whose channel may have got another range
-    postponed     labels of parameters about which the crate was asked in vain, to be asked again
+    unit_unknown  labels of the currents that are in one of these lists, or whose channel may have got another range
+    failing       True when the last question was asked in vain
     """
 
     def __init__(self, table: PointTable, assumed: Iterable[str]) -> None:
         self._table = table
         variables = (label for label in assumed if isinstance(table.items.get(label), Variable))
         self.stale: dict[str, None] = {}
-        self.assumed = dict.fromkeys(sorted(variables, key=self._order))
-        self.unit_unknown = {label for label in self.assumed if _is_current(table.variable(label))}
-        self.postponed: dict[str, None] = {}
-        self._failed: set[str] = set()
-
-    def _order(self, label: str) -> tuple[bool, bool]:
-        variable = self._table.variable(label)
-        return not _is_current(variable), variable.writable
-
-    def first_assumed(self) -> tuple[bool, bool]:
-        """Return the order of the first assumed parameter, to compare boards by: the lowest is to be asked first."""
-        return self._order(next(iter(self.assumed)))
+        self.unconfirmed: dict[str, None] = {}
+        self.assumed = dict.fromkeys(sorted(variables, key=self._importance))
+        self.unit_unknown = {label for label in self.assumed if table.variable(label).current}
+        self.failing = False
+        self._postponed: dict[str, Backoff] = {}  # asked in vain
+        self._marks: Counter[str] = Counter()  # how often a label was marked
+        self._turn = 0
 
     def setting_changed(self, setting: Variable) -> None:
         """Mark what a changed setting may move: limits, units and settings of its channel (or its board)."""
         related = (item for item in self._table.variables() if setting.channel in (None, item.channel))
         volatile = [item for item in related if item.volatile]
-        if type(setting.format) is Choice:  # such as a range of currents; not a switch
-            self.unit_unknown.update(item.label for item in volatile if _is_current(item))
-        self.stale |= dict.fromkeys(item.label for item in volatile)
+        if setting.range:
+            self.unit_unknown.update(item.label for item in volatile if item.current)
+        self._mark(self.stale, volatile)
 
-    def next_question(self) -> Variable:
-        """Return the parameter to ask about next."""
-        label = min(self.stale, key=self._order) if self.stale else next(iter(self.assumed))
-        return self._table.variable(label)
+    def doubt_units(self, channel: int | None = None) -> None:
+        """Mark the currents of a channel (None: of all), whose range may have been changed while it was not read."""
+        currents = [item for item in self._table.variables() if item.current and channel in (None, item.channel)]
+        self.unit_unknown.update(item.label for item in currents)
+        self._mark(self.unconfirmed, currents)
+        self.ask_postponed()
 
-    def answered(self, variable: Variable) -> None:
-        """Mark a parameter's unit and limits as known."""
-        for labels in (self.stale, self.assumed):
-            labels.pop(variable.label, None)
-        self.unit_unknown.discard(variable.label)
-        self._failed.discard(variable.label)
+    def ask_next_unit(self) -> None:
+        """Ask for the unit of the next current in turn: whatever moved it unseen does not stay unseen for ever."""
+        currents = [item for item in self._table.variables() if item.current]
+        if currents:
+            self._turn += 1
+            self._mark(self.unconfirmed, [currents[self._turn % len(currents)]])
+
+    def _mark(self, labels: dict[str, None], variables: Iterable[Variable]) -> None:
+        for variable in variables:
+            labels[variable.label] = None
+            self._marks[variable.label] += 1
+
+    def next_question(self) -> Variable | None:
+        """Return the parameter to ask about next, those that were put off when their time has come."""
+        for labels in (self.stale, self.unconfirmed):
+            open_ = [label for label in labels if self._due(label)]
+            if open_:
+                return self._table.variable(min(open_, key=self._importance))
+        return None
+
+    def next_assumed(self) -> Variable | None:
+        """Return the first parameter that is assumed."""
+        return next((self._table.variable(label) for label in self.assumed if self._due(label)), None)
+
+    def _importance(self, label: str) -> tuple[bool, bool]:
+        return importance(self._table.variable(label))
+
+    def _due(self, label: str) -> bool:
+        return label not in self._postponed or self._postponed[label].due
 
     def postpone(self, variable: Variable) -> bool:
         """Put off a question without an answer, so that it does not hold up the others; its unit stays unknown.
 
         Return True for the first time since the crate answered it.
         """
-        for labels in (self.stale, self.assumed):
-            labels.pop(variable.label, None)
-        self.postponed[variable.label] = None
-        first = variable.label not in self._failed
-        self._failed.add(variable.label)
+        self.failing = True
+        first = variable.label not in self._postponed
+        self._postponed.setdefault(variable.label, Backoff()).failed()
         return first
 
     def ask_postponed(self) -> None:
         """Put the questions that were put off among the next ones."""
-        self.stale |= self.postponed
-        self.postponed.clear()
+        for backoff in self._postponed.values():
+            backoff.hurry()
 
-    def read(self, session: Session, variable: Variable) -> Variable:
+    def ask(self, session: Session, variable: Variable) -> Question[Variable]:
+        """Ask the crate about a parameter that is marked; return it as it is now. Raises DeviceError."""
+        mark = self._marks[variable.label]
+        now = variable
+        known = variable.label not in self.stale and variable.label not in self.assumed
+        if known and not (yield from self._has_its_unit(session, variable)):
+            known = False
+        if not known:
+            now = yield from self._ask(session, variable)
+        self.failing = False
+        if self._marks[variable.label] == mark:
+            self._answered(variable.label)
+        return now
+
+    def question(self, session: Session, variable: Variable) -> Question[Variable]:
         """Ask the crate for a parameter's unit and limits; return the parameter as it is now. Raises DeviceError."""
+        mark = self._marks[variable.label]
+        now = yield from self._ask(session, variable)
+        if self._marks[variable.label] == mark:
+            self._answered(variable.label)
+        return now
+
+    def marks(self, label: str) -> int:
+        """Return how often a parameter was marked."""
+        return self._marks[label]
+
+    def inherit(self, other: ParameterMetadata) -> None:
+        """Take over what is not certain of the parameters that are in both."""
+        mine: set[str] = {item.label for item in self._table.variables()}
+        for labels, others in ((self.stale, other.stale), (self.unconfirmed, other.unconfirmed)):
+            labels |= {label: None for label in others if label in mine}
+        self.unit_unknown |= other.unit_unknown & mine
+
+    def _answered(self, label: str) -> None:
+        for labels in (self.stale, self.unconfirmed, self.assumed):
+            labels.pop(label, None)
+        self.unit_unknown.discard(label)
+        self._postponed.pop(label, None)
+
+    def _has_its_unit(self, session: Session, variable: Variable) -> Question[bool]:
         assert variable.slot is not None
-        now = ask_parameter(session, variable.slot, variable.channel, variable.name)
+        assert isinstance(variable.format, Number)
+        egu, exponent = yield from ask_unit(session, variable.slot, variable.channel, variable.name)
+        now = self._table.variable(variable.label).format
+        return isinstance(now, Number) and (egu, exponent) == (now.egu, now.exponent)
+
+    def _ask(self, session: Session, variable: Variable) -> Question[Variable]:
+        assert variable.slot is not None
+        now = yield from ask_parameter(session, variable.slot, variable.channel, variable.name)
         if not isinstance(now, Variable) or now.family != variable.family:
             raise BadReply(f"{variable.label} is no longer the kind of parameter that it was")
+        now = _with_limits(now, self._table.variable(variable.label))
         self._table.replace(now)
         return now
 
 
-def _is_current(variable: Variable) -> bool:
-    return isinstance(variable.format, Number) and variable.format.current
+def _with_limits(now: Variable, before: Variable) -> Variable:
+    """Return the parameter with its former limits where the crate names such as make no sense."""
+    new, old = now.format, before.format
+    if not isinstance(new, Number) or not isinstance(old, Number):
+        return now
+    if new.limits_known or not old.limits_known or (new.egu, new.exponent) != (old.egu, old.exponent):
+        return now
+    if old.low is None:
+        return now
+    return replace(now, format=replace(new, low=old.low, high=old.high, limits_known=True))
+
+
+def importance(variable: Variable) -> tuple[bool, bool]:
+    """Return what questions are ordered by, the lowest first: measured currents before all else."""
+    return not variable.current, variable.writable

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from drivers.base import Point
 from drivers.caen.board.arrays import ChannelArray, channel_arrays
-from drivers.caen.discovery import label_of
 from drivers.caen.items import Item, Variable
+from drivers.caen.questions import label_of
 
 if TYPE_CHECKING:
     from caen_libs._caenhvwrappertypes import Board
@@ -45,6 +45,10 @@ class PointTable:
         item = self.items[label]
         assert isinstance(item, Variable)
         return item
+
+    def has(self, items: Iterable[Item]) -> bool:
+        """Return True if there is an item of each of these labels, and no other."""
+        return {item.label for item in items} == self.items.keys()
 
     def replace(self, item: Item) -> None:
         """Replace the item of the same label, which the crate describes differently now."""

@@ -3,36 +3,50 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
-from drivers.base import BadReply, DeviceError, Reading, Readings, Status, Value
-from drivers.caen.board.batch import ReadBatch, batches
+from drivers.base import Array, BadReply, DeviceError, NoReply, Reading, Readings, Status, Value
+from drivers.caen.board.batch import CURRENTS, RANGES, ReadBatch, batches
+from drivers.caen.board.confirmation import Confirmation
+from drivers.caen.board.doubts import Doubts
 from drivers.caen.board.eventlog import EventLog
 from drivers.caen.board.metadata import ParameterMetadata
 from drivers.caen.board.points import PointTable
 from drivers.caen.board.relative import SetpointAlarms
 from drivers.caen.board.values import Values, invalid
 from drivers.caen.config import RelativeAlarms
-from drivers.caen.items import ChannelName, Facts, Item, Variable
-from drivers.caen.session import BoardGone, Session
+from drivers.caen.items import ChannelName, Facts, Item, Property, Variable
+from drivers.caen.retry import Backoff
+from drivers.caen.session import UNHEARD, BoardGone, Session
 
 if TYPE_CHECKING:
     from caen_libs._caenhvwrappertypes import Board
+    from caen_libs.caenhvwrapper import Device
 
 log = logging.getLogger(__name__)
+
+# Failures of common calls in a row after which a board's further calls have to wait for the time that there is for
+# what failed, and after which it is no longer searched for the parameter or channel that is to blame
+_TROUBLE, _SILENCE = 4, 8
+_TIMEOUT_WEIGHT = 4
 
 
 class Section:
     """The items of one board; ``slot`` and ``board`` are None for those of the crate itself.
 
     present   False when the board was pulled: the points stay, and are INVALID
+    absence   when to look again for a board that is not present
     probe     how the board answered when it was last looked for
     table     its items and points
     metadata  which units and limits have to be asked for again
     values    what was read last
     events    what happens, in one line a scan
     batches   what is read in one call each
+    doubts    settings that are to be read again
+    switched_off  channels that were switched off, and come down
     """
 
     def __init__(
@@ -47,22 +61,42 @@ class Section:
         self.slot = None if board is None else board.slot
         self.board = board
         self.probe: Board | None = None
+        self.present = True
+        self.absence = Backoff()
         self.events = EventLog(self.name)
         self.table = PointTable(board, items)
         self.metadata = ParameterMetadata(self.table, assumed)
         self._alarms = SetpointAlarms(alarms, self.table.variables())
-        self.values = Values(self.table, self.metadata, self._alarms)
-        self.restore()
+        self.doubts = Doubts(self.table)
+        self.switched_off: set[int | None] = set()
+        self.values = Values(self.table, self.metadata, self._alarms, self.doubts)
+        self._confirmation = Confirmation(self.values)
+        self._renew()
+
+    @property
+    def in_trouble(self) -> bool:
+        """Return True while the board's calls fail one after the other: it is read behind all others."""
+        return self._failures >= _TROUBLE
 
     def restore(self) -> None:
-        """Mark the board as there (again): everything is worth another try."""
+        """Mark the board as there (again): everything is worth another try, and no unit is certain."""
         self.present = True
-        self.batches: tuple[ReadBatch, ...] = tuple(batches(each for each in self.table.variables() if each.readable))
+        self.absence = Backoff()
+        self._renew()
         self._alarms.reset()
-        self.metadata.ask_postponed()
+        self.doubts.clear()
+        self.metadata.doubt_units()
+
+    def _renew(self) -> None:
+        self._failures = 0
+        self._void = False  # True when all that was read of a board that is gone has been told to be INVALID
+        self.batches: tuple[ReadBatch, ...] = tuple(batches(each for each in self.table.variables() if each.readable))
+        self._last_ranges = {batch.group: batch for batch in self.batches if batch.order == RANGES}
 
     def mark_gone(self, error: DeviceError) -> None:
         """Mark the board as not there any more."""
+        if self.present:
+            self.absence.failed()
         self.present = False
         self.events.board_gone(error)
 
@@ -74,86 +108,225 @@ class Section:
                 found = item.readings()
         return found if self.present else invalid(found, Status.COMM)
 
-    def read_names(self, session: Session) -> None:
-        """Read the channels' names, for the descriptions. Raises LinkDown, NoReply."""
+    def read_names(self, session: Session) -> Iterator[Readings]:
+        """Read the channels' names, for the descriptions. Raises LinkDown."""
         for batch in self.batches:
             if isinstance(self.table.items[batch.labels[0]], ChannelName):
-                for _ in self.read(session, batch):
-                    pass
+                yield from self.read(session, batch)
+
+    def first_batches(self) -> Iterator[ReadBatch]:
+        """Yield the batches in the order of a first reading: ranges also before all else."""
+        yield from self._last_ranges.values()
+        yield from self.batches
 
     def read(self, session: Session, batch: ReadBatch) -> Iterator[Readings]:
-        """Read the variables of a batch, in one call where possible; what cannot be read is INVALID.
+        """Read the variables of a batch, in one call where possible; what cannot be read is INVALID. Raises LinkDown.
 
-        Raises LinkDown, NoReply.
+        Currents of a board with ranges come when their ranges have been read behind them.
         """
         self.values.begin(batch.labels)
         if self.present:
-            due = tuple(batch.due())
-            waiting = set(batch.labels).difference(*due)
-            if waiting:
-                yield self.values.invalidate(waiting, Status.READ)
-            for labels in due:
-                yield from self._read_some(session, batch, labels)
+            yield from self._read_present(session, batch)
         if not self.present:
-            yield self.values.invalidate(batch.labels, Status.COMM)
+            if self._void:
+                yield self.values.invalidate(batch.labels, Status.COMM)
+            else:
+                yield self._all_gone()
 
-    def refresh(self, session: Session) -> Readings:
-        """Ask for limits and unit of one stale or assumed parameter, and for the value of a setting.
+    def _read_present(self, session: Session, batch: ReadBatch) -> Iterator[Readings]:
+        if batch.good and (not self.in_trouble or session.allowance.free):
+            yield self._read_some(session, batch, batch.good, limited=self.in_trouble)
+        while self.present and session.allowance.free and (part := batch.due()):
+            yield self._read_some(session, batch, part.next_labels(), limited=True)
+        for part in batch.parts if self.present else ():
+            yield self.values.invalidate(part.labels, part.status)
+        if self.present and batch is self._last_ranges.get(batch.group):
+            for variables, readings in self._confirmation.release(batch.group):
+                yield self._with_alarms(session, variables, readings)
 
-        Raises LinkDown, NoReply.
-        """
-        variable = self.metadata.next_question()
+    def refresh(self, session: Session, variable: Variable) -> Iterator[Readings]:
+        """Ask for limits and unit of a parameter that is marked, and for the value of a setting. Raises LinkDown."""
+        question = self.metadata.ask(session, variable)
+        read_it = variable.label in {*self.metadata.stale, *self.metadata.unit_unknown}
+        began = monotonic()
         try:
-            now = self.metadata.read(session, variable)
-            self.metadata.answered(variable)
-            return self._fetch(session, [now]) if now.writable and now.readable else {}
+            while True:
+                try:
+                    next(question)
+                except StopIteration as end:
+                    variable = end.value
+                    break
+                yield {}
+            if read_it and variable.writable and variable.readable:
+                yield from self._read_setting(session, [variable])
         except BoardGone as error:
             self.mark_gone(error)
-        except BadReply as error:
+            yield self._all_gone()
+        except (BadReply, NoReply) as error:
             if self.metadata.postpone(variable):
                 log.warning("%s", error)
-        except DeviceError:
-            self.metadata.postpone(variable)
-            raise
-        return {}
+            session.allowance.spend(monotonic() - began)
+            yield UNHEARD
 
-    def _read_some(self, session: Session, batch: ReadBatch, labels: Sequence[str]) -> Iterator[Readings]:
-        """Read in one call; when that fails one by one, so that only the bad ones are INVALID."""
-        if not self.present:
-            return  # since the last block a put or the other scan found the board gone
-        try:
-            readings = self._measure(session, [self.table.variable(label) for label in labels])
-        except BoardGone as error:
-            self.mark_gone(error)
-            # Nothing of a board that is gone is true any more, whichever group reads it.
-            yield self.values.invalidate((label for each in self.batches for label in each.labels), Status.COMM)
-        except BadReply as error:
-            if len(labels) > 1:
-                for label in labels:
-                    yield from self._read_some(session, batch, (label,))
-                return
-            if batch.record_failure(labels[0]):
-                self.events.add([str(error)])
-            yield self.values.invalidate(labels, Status.READ)
-        else:
-            self.events.board_answered()
-            self.events.add(f"{label} can be read again" for label in batch.record_success(labels))
+    def _read_setting(self, session: Session, settings: Sequence[Variable]) -> Iterator[Readings]:
+        """Read a setting of some channels; a current with its ranges behind it, for it may move with them."""
+        currents = [setting for setting in settings if setting.current]
+        ranges = {each.label: each for setting in currents for each in self.values.ranges_of(setting)}
+        if not ranges:
+            yield self.fetch(session, settings)
+            return
+        hold = f"{settings[0].name} by itself"
+        self._confirmation.hold(hold, settings, self._ask(session, settings))
+        for family in _families(ranges.values()):
+            yield self.fetch(session, family)
+        for _, readings in self._confirmation.release(hold):
             yield readings
 
-    def _measure(self, session: Session, variables: Sequence[Variable]) -> Readings:
-        """Read in one call, and put the alarms relative to the settings on what was measured."""
-        readings = self._fetch(session, variables)
+    # ---- puts, and what they and others may have moved ----
+
+    def read_back(self, session: Session, setting: Variable) -> tuple[Any, Readings]:
+        """Read what a put has set; return the value and the readings. Raises DeviceError.
+
+        A current is INVALID where its range was changed since the last scan.
+        """
+        (raw,) = self._ask(session, [setting], f"{setting.label}: sent, but it could not be read back")
+        before = self.values.range_state(setting)
+        readings: dict[str, Value | Array | Reading] = {}
+        for each in self.values.ranges_of(setting) if setting.current else ():
+            readings |= self.fetch(session, [each])
+        certain = not setting.current or (before is not None and self.values.range_state(setting) == before)
+        readings |= self.values.decode([setting], [raw], () if certain else (setting.label,))
+        return raw, readings
+
+    def read_unknown(self, session: Session) -> Iterator[Readings]:
+        """Read the settings of which it is not known what a put made of them. Raises LinkDown."""
+        for label in tuple(self.doubts.unknown):
+            if self.present and session.allowance.free:
+                yield from self._read_doubted(session, [self.table.variable(label)])
+
+    def reread(self, session: Session, until: float) -> Iterator[Readings]:
+        """Read the settings that may have moved, as long as there is time. Raises LinkDown."""
+        for settings in tuple(self.doubts.in_calls()):
+            if not self.present or monotonic() > until:
+                return
+            yield from self._read_doubted(session, settings)
+
+    def _read_doubted(self, session: Session, settings: Sequence[Variable]) -> Iterator[Readings]:
+        """Read a setting of some channels in one call; when that fails, in halves."""
+        began = monotonic()
+        try:
+            yield from self._read_closed(session, settings)
+        except BoardGone as error:
+            self.mark_gone(error)
+            yield self._all_gone()
+        except (BadReply, NoReply) as error:
+            session.allowance.spend(monotonic() - began)
+            yield UNHEARD
+            if len(settings) == 1:  # the settings scan tries it again; the outcome of a put is looked for once a scan
+                self.doubts.labels.pop(settings[0].label, None)
+                yield self.values.invalidate([settings[0].label], error.status)
+                return
+            half = len(settings) // 2
+            for part in (settings[:half], settings[half:]):
+                if self.present and session.allowance.free:
+                    yield from self._read_doubted(session, part)
+
+    def _read_closed(self, session: Session, settings: Sequence[Variable]) -> Sequence[Readings]:
+        """Read a setting of some channels in one step."""
+        self.doubts.closed = True
+        try:
+            return list(self._read_setting(session, settings))
+        finally:
+            self.doubts.closed = False
+
+    def _read_some(self, session: Session, batch: ReadBatch, labels: Sequence[str], limited: bool) -> Readings:
+        """Read in one call; when that fails the batch says what to try next. Raises LinkDown."""
+        variables = [self.table.variable(label) for label in labels]
+        began = monotonic()
+        try:
+            if batch.order == CURRENTS:
+                self._confirmation.hold(batch.group, variables, self._ask(session, variables))
+                readings: Readings = {}
+            else:
+                readings = self._with_alarms(session, variables, self.fetch(session, variables))
+        except BoardGone as error:
+            self.mark_gone(error)
+            return self._all_gone()
+        except (BadReply, NoReply) as error:
+            limited = True
+            self._failed(batch, labels, error)
+            return UNHEARD
+        finally:
+            if limited:
+                session.allowance.spend(monotonic() - began)
+        self._failures = 0
+        self.events.board_answered()
+        if back := batch.answered(labels):
+            self.events.add(f"{label} can be read again" for label in back)
+            for part in (part for each in self.batches for part in each.parts):
+                part.backoff.hurry()
+        return readings
+
+    def _failed(self, batch: ReadBatch, labels: Sequence[str], error: DeviceError) -> None:
+        """Leave out what failed: the parameter of a channel, or the channel, or all of the board."""
+        if labels == batch.good:
+            self._failures += _TIMEOUT_WEIGHT if isinstance(error, NoReply) else 1
+        bad = self._bad_channels()
+        suspects = [label for label in batch.labels if self.table.variable(label).channel in bad]
+        if batch.failed(labels, error.status, suspects, self._failures >= _SILENCE):
+            self.events.add([str(error)])
+            # A channel that has to be waited for is given up at once, another one when two parameters have failed
+            self._give_up_channels(error.status, 0 if isinstance(error, NoReply) else 1)
+
+    def _bad_channels(self) -> Counter[int | None]:
+        """Return the channels that cannot be read, each with the number of its parameters."""
+        single = (part for batch in self.batches for part in batch.parts if part.tries and not part.whole)
+        return Counter(self.table.variable(part.labels[0]).channel for part in single)
+
+    def _give_up_channels(self, status: Status, most: int) -> None:
+        """Leave a channel with more than ``most`` bad parameters out of all calls before it spoils them."""
+        bad = {channel for channel, count in self._bad_channels().items() if channel is not None and count > most}
+        for batch in self.batches if bad else ():
+            for label in batch.labels:
+                if self.table.variable(label).channel in bad:
+                    batch.leave_out(label, status)
+
+    def _all_gone(self) -> Readings:
+        """Return INVALID for all that is read of the board, whichever group reads it."""
+        self._void = True
+        return self.values.invalidate((label for each in self.batches for label in each.labels), Status.COMM)
+
+    def _with_alarms(self, session: Session, variables: Sequence[Variable], readings: Readings) -> Readings:
+        """Put the alarms relative to the settings on what was measured. Raises DeviceError."""
         if not self._alarms.apply_to(variables[0]):
             return readings
 
         def read_again(labels: Sequence[str]) -> Readings:
-            return self._fetch(session, [self.table.variable(label) for label in labels])
+            return self.fetch(session, [self.table.variable(label) for label in labels])
 
         return self._alarms.add_alarms(variables, readings, read_again)
 
-    def _fetch(self, session: Session, variables: Sequence[Variable]) -> Readings:
-        """Read in one call; the values come in the order of the channels asked for."""
+    def fetch(self, session: Session, variables: Sequence[Variable]) -> Readings:
+        """Read in one call, and return the readings. Raises DeviceError."""
+        return self.values.decode(variables, self._ask(session, variables))
+
+    def _ask(self, session: Session, variables: Sequence[Variable], what: str = "") -> Sequence[object]:
+        """Read in one call; the values come in the order of the channels asked for. Raises DeviceError."""
         first = variables[0]
-        with session.asking(first.label, first.slot) as device:
+        with session.asking(what or first.label, first.slot) as device:
             raws = first.fetch(device, [variable.index for variable in variables])
-        return self.values.decode(variables, raws)
+
+        def again(device: Device) -> object:
+            return first.fetch(device, [first.index])
+
+        kind = "property" if isinstance(first, Property) else "name" if isinstance(first, ChannelName) else "value"
+        session.trust(kind, again)
+        return raws
+
+
+def _families(variables: Iterable[Variable]) -> Iterable[list[Variable]]:
+    """Return the variables in lists that one call can read."""
+    families: dict[object, list[Variable]] = {}
+    for variable in variables:
+        families.setdefault(variable.family, []).append(variable)
+    return families.values()

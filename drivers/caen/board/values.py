@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from drivers.base import Array, Reading, Readings, Severity, Status, Value
 from drivers.caen.board.arrays import ChannelArray
+from drivers.caen.board.doubts import Doubts
 from drivers.caen.board.metadata import ParameterMetadata
 from drivers.caen.board.points import PointTable
 from drivers.caen.board.relative import SetpointAlarms
@@ -17,25 +18,54 @@ from drivers.caen.items import ChannelName, Property, Variable
 class Values:
     """The newest raw values of a board with their readings, and what follows from them for others.
 
-    Void, which is INVALID with the last value, are numbers of an unplugged channel, currents whose unit is not known,
-    and what could not be read.
+    Void, which is INVALID with the last value, are numbers of an unplugged channel, currents whose unit or range is
+    not known, and what could not be read.
     """
 
-    def __init__(self, table: PointTable, metadata: ParameterMetadata, alarms: SetpointAlarms) -> None:
+    def __init__(
+        self, table: PointTable, metadata: ParameterMetadata, alarms: SetpointAlarms, doubts: Doubts
+    ) -> None:
         self._table = table
         self._metadata = metadata
+        self._doubts = doubts
         self._alarms = alarms
         self._cache: dict[str, tuple[Variable, Any, Readings]] = {}  # label -> as last read
         self._unplugged: set[int | None] = set()
         self._array_of = {label: array for array in table.arrays for label in array.labels}
+        self._ranges = [item for item in table.variables() if item.range and item.readable]
+        self._range: dict[str, Any] = {}  # label of a range -> as last read
+        self._unread: set[str] = set()  # labels of ranges that could not be read the last time
 
     def begin(self, labels: Sequence[str]) -> None:
         """Begin a new scan of the array in which these variables are."""
         if array := self._array_of.get(labels[0]):
             array.begin()
 
-    def decode(self, variables: Sequence[Variable], raws: Sequence[Any]) -> Readings:
-        """Return what was read of some channels' variable as readings, with the array that it completes."""
+    def ranges_of(self, variable: Variable) -> Sequence[Variable]:
+        """Return the settings that choose the range of a channel's currents."""
+        return [each for each in self._ranges if each.channel in (None, variable.channel)]
+
+    def range_state(self, variable: Variable) -> tuple[Any, ...] | None:
+        """Return the ranges of a channel as last read; None where one cannot be read now.
+
+        One that was never read is none: some crates list what they do not have.
+        """
+        ranges = [each.label for each in self.ranges_of(variable) if each.label in self._range]
+        return None if self._unread.intersection(ranges) else tuple(self._range[label] for label in ranges)
+
+    def newest(self, label: str) -> Any:
+        """Return what the crate said last of a variable, as it came over the wire; None where it said nothing."""
+        cached = self._cache.get(label)
+        return None if cached is None else cached[1]
+
+    def decode(self, variables: Sequence[Variable], raws: Sequence[Any], doubted: Collection[str] = ()) -> Readings:
+        """Return what was read of some channels' variable as readings, with the array that it completes.
+
+        ``doubted`` are the labels of currents whose range is not certain.
+        """
+        self._doubts.read(variable.label for variable in variables)
+        if variables[0].range:
+            self._record_ranges(variables, raws)
         readings: dict[str, Value | Array | Reading] = {}
         for variable, raw in zip(variables, raws, strict=True):
             cached = self._cache.get(variable.label)
@@ -45,9 +75,9 @@ class Values:
         self._alarms.record(variables, raws)
         if isinstance(variables[0], ChannelName):
             self._table.rename({variable.channel: str(raw) for variable, raw in zip(variables, raws, strict=True)})
-        if self._unplugged or self._metadata.unit_unknown:
+        if self._unplugged or self._metadata.unit_unknown or doubted:
             for variable in variables:
-                readings.update(self._void_readings(variable))
+                readings.update(self._void_readings(variable, doubted))
         if array := self._array_of.get(variables[0].label):
             for variable in variables:
                 array.set_value(variable, readings[variable.readback])
@@ -61,6 +91,8 @@ class Values:
             variable = self._table.variable(label)
             readings |= invalid(variable.shown, status)
             self._alarms.discard(variable)
+            if variable.range:
+                self._unread.add(label)
             if array := self._array_of.get(label):
                 array.set_invalid(variable, status)
                 readings |= _complete(array)
@@ -70,9 +102,11 @@ class Values:
         self, variable: Variable, raw: Any, cached: tuple[Variable, Any, Readings] | None
     ) -> tuple[Variable, Any, Readings]:
         """Cache a value that is not the one of before: most settings and status words stay for hours."""
-        if variable.writable and cached is not None and cached[1] != raw:
+        if variable.writable and not variable.range and cached is not None and cached[1] != raw:
             self._setting_changed(variable)
         if variable.status:
+            if cached is not None:
+                self._doubts.word_changed(variable, int(cached[1]), int(raw))
             (self._unplugged.add if variable.unplugged(raw) else self._unplugged.discard)(variable.channel)
         self._cache[variable.label] = new = (variable, raw, variable.readings(raw))
         return new
@@ -82,13 +116,24 @@ class Values:
         if not isinstance(setting, ChannelName | Property):
             self._alarms.unsettle(setting.channel)
             self._metadata.setting_changed(setting)
+            self._doubts.add(setting.channel)
 
-    def _void_readings(self, variable: Variable) -> Readings:
+    def _record_ranges(self, variables: Sequence[Variable], raws: Sequence[Any]) -> None:
+        """Record ranges; the units that go with one that moved, or is read for the first time, are not certain."""
+        for variable, raw in zip(variables, raws, strict=True):
+            self._unread.discard(variable.label)
+            if variable.label not in self._range:
+                self._metadata.doubt_units(variable.channel)
+            elif self._range[variable.label] != raw:
+                self._setting_changed(variable)
+            self._range[variable.label] = raw
+
+    def _void_readings(self, variable: Variable, doubted: Collection[str]) -> Readings:
         """Return what replaces the value of a variable that is void, else nothing."""
         if variable.channel in self._unplugged and isinstance(variable.format, Number):
             # Nothing is connected there, but the crate goes on returning numbers.
             return invalid(variable.shown, Status.COMM)
-        if variable.label not in self._metadata.unit_unknown:
+        if variable.label not in self._metadata.unit_unknown and variable.label not in doubted:
             return {}
         self._alarms.discard(variable)
         return invalid(variable.shown, Status.UDF)

@@ -1,0 +1,46 @@
+"""Currents that wait until their range has been read behind them.
+
+A current's unit goes with its channel's range, which may be changed at any moment by another hand. A number is true
+if the range before and behind it is the same, and the unit is that of this range. The range before is the one of the
+last scan, so that this costs one call a board. What it does not see is a range that was changed and changed back
+between the two; the next scan's numbers are right again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from drivers.base import Readings
+from drivers.caen.board.values import Values
+from drivers.caen.items import Variable
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    variables: Sequence[Variable]
+    raws: Sequence[object]
+    ranges: Sequence[object]  # before the call, one for each variable; None: not known
+
+
+class Confirmation:
+    """What was read of a board's currents and is not published yet, by scan group."""
+
+    def __init__(self, values: Values) -> None:
+        self._values = values
+        self._held: dict[str, dict[str, _Held]] = {}
+
+    def hold(self, group: str, variables: Sequence[Variable], raws: Sequence[object]) -> None:
+        """Hold back what was just read of some channels' current."""
+        ranges = [self._values.range_state(variable) for variable in variables]
+        self._held.setdefault(group, {})[variables[0].label] = _Held(variables, raws, ranges)
+
+    def release(self, group: str) -> Iterator[tuple[Sequence[Variable], Readings]]:
+        """Yield what is held of a group as readings: INVALID where the range is not the one of before."""
+        for held in self._held.pop(group, {}).values():
+            doubted = {
+                variable.label
+                for variable, before in zip(held.variables, held.ranges, strict=True)
+                if before is None or self._values.range_state(variable) != before
+            }
+            yield held.variables, self._values.decode(held.variables, held.raws, doubted)

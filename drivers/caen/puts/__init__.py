@@ -1,0 +1,14 @@
+"""How a put is carried out: sent, read back until the crate shows it, and judged.
+
+put       the steps of a put
+outcome   what a result code, and a value that was read back, say of it
+
+Each call to the crate is a step of its own, and each wait is one: meanwhile the crate is scanned, and other puts are
+carried out. A put that switches off asks for nothing first, and waits behind two calls at most.
+"""
+
+from __future__ import annotations
+
+from drivers.caen.puts.put import execute, set_variable
+
+__all__ = ["execute", "set_variable"]

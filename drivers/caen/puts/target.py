@@ -1,0 +1,79 @@
+"""What a put is about: a variable of a board, with what its channel has besides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from drivers.base import DeviceError, Readings
+from drivers.caen.board.section import Section
+from drivers.caen.formats import Raw
+from drivers.caen.items import Variable
+from drivers.caen.roles import is_voltage_limit, is_voltage_setting
+from drivers.caen.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A variable in a section. Where the board was replaced, its table may not have it: then nothing is published."""
+
+    session: Session
+    section: Section
+    item: Variable
+
+    @property
+    def newest(self) -> Raw | None:
+        """Return the value that was read last; None where none was."""
+        value: Raw | None = self.section.values.newest(self.item.label)
+        return value
+
+    def read_back(self, item: Variable | None = None) -> tuple[Raw, Readings]:
+        """Read the variable (or another one of the section): the value and the readings. Raises DeviceError."""
+        item = item or self.item
+        raw, readings = self.section.read_back(self.session, item)
+        return raw, readings if item.label in self.section.table.items else {}
+
+    def invalidate(self, error: DeviceError) -> Readings:
+        """Return INVALID readings, as long as it is not known what a put made of the variable; it is read soon."""
+        if self.item.label not in self.section.table.items:
+            return {}
+        self.section.doubts.unknown[self.item.label] = None
+        return self.section.values.invalidate([self.item.label], error.status)
+
+    def bits(self) -> set[str] | None:
+        """Return the bits that are set in the channel's status as last read; None where it is not known."""
+        status = self._status()
+        word: Any = None if status is None else self.section.values.newest(status.label)
+        return None if status is None or word is None else _names(status, word)
+
+    def read_bits(self) -> tuple[set[str], Readings]:
+        """Read the channel's status: the bits that are set and the readings. Raises DeviceError."""
+        status = self._status()
+        if status is None:
+            return set(), {}
+        word, readings = self.read_back(status)
+        return _names(status, word), readings
+
+    def voltage_settings(self) -> Iterator[Variable]:
+        """Yield the voltage settings that a limit of the channel (or board) moves."""
+        for item in self.section.table.variables():
+            if is_voltage_setting(item.name) and item.readable and self.item.channel in (None, item.channel):
+                yield item
+
+    def ceilings(self) -> Iterator[float]:
+        """Yield the voltages, as last read, to which others limit a voltage setting."""
+        for item in self.section.table.variables() if is_voltage_setting(self.item.name) else ():
+            if is_voltage_limit(item.name) and item.channel in (None, self.item.channel):
+                newest = self.section.values.newest(item.label)
+                if isinstance(newest, float):
+                    yield newest
+
+    def _status(self) -> Variable | None:
+        """Return the channel's status word."""
+        words = (item for item in self.section.table.variables() if item.status and item.readable)
+        return next((item for item in words if item.channel == self.item.channel), None)
+
+
+def _names(status: Variable, word: Any) -> set[str]:
+    return {name for bit, name in status.format.bits if int(word) >> bit & 1}

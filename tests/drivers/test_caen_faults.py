@@ -1,0 +1,162 @@
+"""One fault of a crate at a time, on a clock that passes only while the driver waits: what it hits, and how long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from drivers.base import LinkDown
+from sim.caen.header import Code
+from tests.drivers.crate_run import CrateRun, crate_run
+
+# The codes of a bad parameter, of anything, of a library that is newer, and of a line
+BAD_CODES = [Code.SYSERR, Code.READERR, 23, -5, 0x5A5A, Code.PARAMNOTFOUND, Code.PARAMPROPNOTFOUND]
+LINE_CODES = [5, Code.SOCKETERROR, Code.COMMUNICATIONERROR, Code.NOTCONNECTED, 0x1003]
+# What is served here: some channels of each board
+CHANNELS = {2: tuple(range(8)), 4: (0, 1), 8: (0, 1)}
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[CrateRun]:
+    with crate_run(monkeypatch, channels=CHANNELS) as run:
+        run.settle()
+        assert run.logins == 1
+        assert run.invalid_names() <= {"Sys:PWCurrent"}
+        yield run
+
+
+# ---- one board, one parameter ----
+
+
+@pytest.mark.parametrize("code", [*BAD_CODES, Code.SOCKETERROR, Code.NOTCONNECTED, Code.OUTOFRANGE])
+def test_a_board_that_fails_in_every_call_costs_the_others_nothing(run: CrateRun, code: int) -> None:
+    fault = run.fault(function="GetChParam", slot=2, code=code)
+    assert run.share_invalid("S04", 33) + run.share_invalid("S08", 33) == 0
+    assert run.logins == 1
+    assert run.share_invalid("S02:C", 10) == 1.0  # nothing of it is shown as true
+    hits = fault.hits
+    run.run(60)
+    assert fault.hits - hits < 120  # it is tried ever more rarely
+    run.fake.faults.clear()
+    assert run.until(lambda: not run.invalid_names("S02")) < 45
+
+
+def test_a_board_that_times_out_in_every_call_costs_the_others_no_more_than_a_moment(run: CrateRun) -> None:
+    run.fault(function="GetChParam", slot=2, code=Code.TIMEERR, delay=0.5)
+    assert run.share_invalid("S04", 33) + run.share_invalid("S08", 33) < 0.05
+    assert run.logins == 1
+    run.fake.faults.clear()
+    assert run.until(lambda: not run.invalid_names("S02")) < 60
+
+
+@pytest.mark.parametrize("code", [Code.READERR, 23, Code.PARAMNOTFOUND])
+def test_two_neighbouring_parameters_that_cannot_be_read_cost_themselves(run: CrateRun, code: int) -> None:
+    for name in ("VMon", "IMon"):
+        run.fault(function="GetChParam", slot=2, name=name, code=code)
+    assert run.share_invalid("S04", 33) + run.share_invalid("S08", 33) == 0
+    assert run.logins == 1
+    run.run(3)
+    names = {f"S02:C{channel:02d}:{name}" for channel in range(8) for name in ("VMon", "IMon")}
+    assert run.invalid_names("S02") == names | {"S02:VMon:Array", "S02:IMon:Array"}
+
+
+def test_a_parameter_that_times_out_is_not_waited_for_in_each_scan(run: CrateRun) -> None:
+    fault = run.fault(function="GetChParam", slot=2, name="Trip", code=Code.TIMEERR, delay=1.0)
+    run.run(40)
+    hits = fault.hits
+    assert run.share_invalid("S04", 60) == 0
+    assert run.share_invalid("S02:C00:V", 60) == 0
+    assert (fault.hits - hits) * 1.0 < 0.1 * 120
+    assert run.logins == 1
+
+
+def test_one_bad_channel_costs_itself(run: CrateRun) -> None:
+    run.fault(function="GetChParam", slot=2, channel=5, code=Code.READERR)
+    run.run(5)
+    assert {name[:7] for name in run.invalid_names("S02:C")} == {"S02:C05"}
+    assert run.share_invalid("S02:C04", 20) == 0
+    assert run.share_invalid("S04", 20) == 0
+
+
+def test_one_channel_that_times_out_costs_its_neighbours_some_seconds(run: CrateRun) -> None:
+    run.fault(function="GetChParam", slot=2, channel=5, code=Code.TIMEERR, delay=0.5)
+    run.run(60)
+    assert {name[:7] for name in run.invalid_names("S02:C")} == {"S02:C05"}
+    assert run.share_invalid("S02:C04", 30) < 0.02
+    assert run.share_invalid("S04", 30) == 0
+    assert run.logins == 1
+
+
+# ---- the whole crate ----
+
+
+@pytest.mark.parametrize("code", [*BAD_CODES, *LINE_CODES, Code.TIMEERR, Code.SLOTNOTPRES, 6, 20])
+def test_a_crate_that_answers_nothing_is_noticed_soon_by_whatever_code(run: CrateRun, code: int) -> None:
+    run.fault(code=code, delay=0.5 if code == Code.TIMEERR else 0.0)
+    began = run.clock.now
+    run.until(lambda: run.error is not None, most=10)
+    assert isinstance(run.error, LinkDown)
+    assert run.clock.now - began < 3.0
+    run.run(20)
+    run.fake.faults.clear()
+    run.settle()
+    assert run.invalid_names() <= {"Sys:PWCurrent"}
+
+
+@pytest.mark.parametrize("system", ["SY1527", "N1470"])
+@pytest.mark.parametrize("kept", ["GetSysProp", "TestBdPresence", "GetChName", "GetBdParam", "GetCrateMap"])
+def test_any_call_that_is_still_answered_keeps_the_session(
+    monkeypatch: pytest.MonkeyPatch, system: str, kept: str
+) -> None:
+    with crate_run(monkeypatch, system=system, channels=CHANNELS) as run:
+        run.settle()
+        for function in ("GetSysProp", "TestBdPresence", "GetChName", "GetBdParam", "GetChParam", "GetChParamProp"):
+            if function != kept:
+                run.fault(function=function, code=Code.READERR)
+        run.run(30)
+        assert run.logins == 1
+        assert run.share_invalid("S02:C", 5) == 1.0
+
+
+def test_a_crate_without_boards_is_no_dead_crate(monkeypatch: pytest.MonkeyPatch) -> None:
+    with crate_run(monkeypatch) as run:
+        run.fake.model.boards.clear()
+        run.settle()
+        assert run.logins == 1
+        assert not run.invalid_names() - {"Sys:PWCurrent"}
+        run.fault(code=Code.READERR)
+        assert run.until(lambda: run.error is not None) < 3
+
+
+# ---- boards that come and go ----
+
+
+@pytest.mark.parametrize("function", ["GetChParam", "GetBdParam", "GetSysProp", "TestBdPresence", "GetChName", ""])
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_changed_configuration_is_read_and_nothing_becomes_invalid(
+    run: CrateRun, function: str, times: int
+) -> None:
+    run.fault(function=function, code=20, left=times)
+    assert run.share_invalid("S", 15) == 0
+    assert run.logins == 1
+    assert any("GetCrateMap" in line for line in run.fake.transactions)
+
+
+def test_a_board_that_goes_by_this_code_is_gone_and_the_others_stay(run: CrateRun) -> None:
+    run.fake.model.pull(2)
+    run.fault(code=20, left=1)
+    assert run.share_invalid("S04", 15) + run.share_invalid("S08", 15) == 0
+    assert run.share_invalid("S02", 5) == 1.0
+    run.fake.model.insert(2)
+    run.fault(code=20, left=1)
+    assert run.until(lambda: run.valid("S02:C00:VMon")) < 3
+    assert run.logins == 1
+
+
+@pytest.mark.parametrize("code", [7, 6])
+def test_a_board_that_is_missing_for_one_call_is_soon_back(run: CrateRun, code: int) -> None:
+    run.fault(function="GetChParam", slot=2, code=code, left=1)
+    run.until(lambda: not run.valid("S02:C00:VMon"))
+    assert run.until(lambda: not run.invalid_names("S02"), most=30) < 15
+    assert run.logins == 1
