@@ -61,7 +61,7 @@ class Watch(Screen):
 
 
 @pytest.fixture
-def crate() -> Iterator[CrateFake]:
+def rack() -> Iterator[Rack]:
     with Rack({"HV1": {"driver": "caen", **KEYS}}) as rack:
         fake = rack.fakes["HV1"]
         assert isinstance(fake, CrateFake)
@@ -71,7 +71,7 @@ def crate() -> Iterator[CrateFake]:
         rack.command("HV1 front 4 0 I0Set 5")
         fake.model.boards[4].channels[0].resistance = 1e8
         rack.command("HV1 front 4 0 Pw 1")
-        yield fake
+        yield rack
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -86,11 +86,13 @@ def settled(record: Record, egu: str) -> bool:
     return record.point.egu == egu and record.sevr is Severity.MAJOR
 
 
-@pytest.mark.parametrize("given", [("0.5 uA", "2 nA"), (0.5, 0.002), ("500 nA", "2e-6 mA")])
+@pytest.mark.parametrize(
+    ("by_whom", "hihi", "mdel"),
+    [("client", "0.5 uA", "2 nA"), ("front panel", 0.5, 0.002), ("front panel", "500 nA", "2e-6 mA")],
+)
 def test_current_unit_limits_and_deadbands_change_together_while_it_is_read(
-    crate: CrateFake, given: tuple[object, object]
+    rack: Rack, by_whom: str, hihi: object, mdel: object
 ) -> None:
-    hihi, mdel = given
     fields = {"HIHI": FIELDS["HIHI"].parse(hihi), "MDEL": FIELDS["MDEL"].parse(mdel)}
     site, watch = Site([("T:HV1:S04:C*:I???*", fields)]), Watch()
 
@@ -102,7 +104,10 @@ def test_current_unit_limits_and_deadbands_change_together_while_it_is_read(
         try:
             await until(lambda: "S04:C00:IMon" in records and records["S04:C00:IMon"].val == 1.0)
             for word, egu in ((1, "nA"), (0, "uA"), (1, "nA"), (0, "uA")):
-                await instrument.put(records["S04:C00:IMRange"], word)
+                if by_whom == "client":
+                    await instrument.put(records["S04:C00:IMRange"], word)
+                else:
+                    rack.command(f"HV1 front 4 0 IMRange {word}")
                 for name in ("IMon", "I0Set"):
                     await until(partial(settled, records[f"S04:C00:{name}"], egu))
         finally:
