@@ -271,6 +271,14 @@ class Driver(ABC):
         """Return True while an instrument is still being asked what it has."""
         return False
 
+    @property
+    def unserved(self) -> Iterable[str]:
+        """Yield a sentence for each thing configured that the instrument lacks, once it is explored.
+
+        It does no I/O, and is called from another thread than the rest.
+        """
+        return ()
+
     @abstractmethod
     def connect(self) -> Readings:
         """Open the connection and ask the instrument who it is; return what was read on the way.

@@ -63,7 +63,7 @@ def _rows(config: Config, instrument: str, points: tuple[Point, ...]) -> list[Ro
     rows = []
     for point in (*health.POINTS, *points):
         name = f"{config.prefix}{instrument}:{point.name}"
-        here = config.site.apply(name, point)
+        here = config.site.apply(name, point).point
         access = "read/write" if here.rtyp.writable else "read"
         rows.append(Row(name, here.rtyp.name, here.egu, access, here.desc))
     return rows

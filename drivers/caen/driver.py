@@ -10,6 +10,7 @@ from typing import ClassVar
 from drivers.base import DeviceError, Driver, Example, LinkDown, Point, Readings, Refused, Step, Value
 from drivers.caen import config as configuration
 from drivers.caen.board.metadata import importance
+from drivers.caen.board.unserved import unserved
 from drivers.caen.inventory import Inventory
 from drivers.caen.items import MONITOR, SETTINGS, Command, Variable
 from drivers.caen.puts import execute, set_variable
@@ -71,6 +72,11 @@ class Caen(Driver):
     def exploring(self) -> bool:
         """Return True while there are boards that have not been asked yet what they have."""
         return self._inventory.discovering
+
+    @property
+    def unserved(self) -> Iterator[str]:
+        """Yield a sentence for each slot, channel and relative alarm that is configured and that no board has."""
+        return unserved(self._config, tuple(self._inventory.sections.values()))
 
     def close(self) -> None:
         """Log out, so that the crate does not count a session that nobody uses."""

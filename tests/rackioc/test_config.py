@@ -244,6 +244,14 @@ WRONG = [
     ("LAB:HV1:S04:C*:IMon", "LAB:HV2:S04:C*:IMon", 22, "records.LAB:HV2:S04:C*:IMon", "matches no PV"),
     ("LAB:HV1:S04:C*:IMon", "LAB:GEN:VMonn", 22, "records.LAB:GEN:VMonn", "matches no PV"),
     ("LAB:HV1:S04:C*:IMon", "LAB:GEN:HV", 22, "records.LAB:GEN:HV.HIGH", "a record of type bo has no such field"),
+    ("LAB:HV1:S04:C*:IMon", "LAB:HV1:Conn", 22, "records.LAB:HV1:Conn.HIGH", "a record of type mbbi has no"),
+    ("HIGH: 5", "HIGH: 5 parsec", 22, "records.LAB:HV1:S04:C*:IMon.HIGH", "'parsec' is not a unit that is known"),
+    ("HIGH: 5", "MDEL: 5 uAA", 22, "records.LAB:HV1:S04:C*:IMon.MDEL", "'uAA' is not a unit that is known"),
+    ("HIGH: 5", "DESC: 5, HIGH: 1e999 V", 22, "records.LAB:HV1:S04:C*:IMon.HIGH", "'1e999 V' is not a number"),
+    ("LAB:HV1:S04:C*:IMon\": {HIGH: 5", "LAB:GEN:*Mon\": {HIGH: 5 mA", 22, "records.LAB:GEN:*Mon.HIGH",
+        "5 mA cannot be converted: LAB:GEN:VMon is in kV"),
+    ("LAB:HV1:S04:C*:IMon\": {HIGH: 5", "LAB:GEN:VMon\": {EGU: V", 22, "records.LAB:GEN:VMon.EGU", "V would be"),
+    ("LAB:HV1:S04:C*:IMon\": {HIGH: 5", "LAB:GEN:VSet\": {DRVH: 61000 V", 22, "records.LAB:GEN:VSet.DRVH", "of 60"),
     ("LAB:*", "LAP:*", 25, "archive.pvs.0", "matches no PV"),
     ("sqlite:///rack.sqlite", "rack.sqlite", 24, "archive.database", "not a database URL; allowed: sqlite:///FILE"),
     ("sqlite:///rack.sqlite", "sqlite://", 24, "archive.database", "names no file"),
@@ -391,10 +399,20 @@ def test_later_lines_win_over_earlier_ones(write: Write) -> None:
     text = re.sub(r'"LAB:HV1:S04.*}', records, text)
     site = load(write(text)).site
     point = Point(name="VMon", rtyp=RecordType.ai)
-    assert site.apply("LAB:GEN:VMon", point).high == 7
-    assert site.apply("LAB:GEN:VMon", point).desc == "output"
-    assert site.apply("LAB:GEN:IMon", point).high == 5
-    assert site.apply("LAB:GEN:Status", point).high is None
+    assert site.apply("LAB:GEN:VMon", point).point.high == 7
+    assert site.apply("LAB:GEN:VMon", point).point.desc == "output"
+    assert site.apply("LAB:GEN:IMon", point).point.high == 5
+    assert site.apply("LAB:GEN:Status", point).point.high is None
+
+
+def test_a_number_with_a_unit_is_converted_to_that_of_the_record(write: Write) -> None:
+    records = (
+        '"LAB:GEN:V*": {HIGH: 5 kV}\n  "LAB:GEN:VMon": {HIGH: "7000V", MDEL: 100 V}\n  "LAB:GEN:VSet": {DRVH: 6e4 V}'
+    )
+    config = load(write(re.sub(r'"LAB:HV1:S04.*}', records, textwrap.dedent(GOOD))))
+    points = {point.name: point for point in config.instruments[2].driver.points}
+    mon, setting = (config.site.apply(f"LAB:GEN:{name}", points[name]).point for name in ("VMon", "VSet"))
+    assert (mon.egu, mon.high, mon.mdel, setting.high, setting.drvh) == ("kV", 7.0, 0.1, 5.0, 60.0)
 
 
 def test_every_record_field_can_be_set(write: Write) -> None:
