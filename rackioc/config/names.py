@@ -26,7 +26,7 @@ class RecordNames:
     def add(self, instrument: str, points: tuple[Point, ...], key: Key) -> None:
         """Add the records of an instrument, its health records among them."""
         longest = ""
-        for point in (*health.POINTS, *points):
+        for point in health.with_health(points):
             name = f"{self._prefix}{instrument}:{point.name}"
             if name in self._points:
                 self._file.fault(key, f"two records would have the name {name}")

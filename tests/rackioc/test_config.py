@@ -126,6 +126,11 @@ def test_the_configuration_of_the_contract_is_good(write: Write) -> None:
     assert config.archive.temperatures.columns == ("t", "a", "b", "c", "d")
 
 
+def test_records_that_show_a_pending_off_can_be_named(write: Write) -> None:
+    pattern = "  LAB:GEN:HV:OffPending: {OSV: MINOR}\n"
+    load(write(GOOD, ("records:\n", f"records:\n{pattern}")))
+
+
 def test_off_needs_no_quotes_for_an_output_above_its_limit(write: Write) -> None:
     keys = "polarity: negative, over_limit: off, on_loss: keep".replace(", ", "\n    ")
     load(write(GOOD, ("polarity: negative", keys)))
