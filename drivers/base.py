@@ -110,6 +110,8 @@ class Point:
     states    words of a bi/bo/mbbi/mbbo, 25 characters and 16 words at most; severities: one for each word
     safe      for a switch: the value that makes things safe (HV off). Its put is never refused for the state of the
               line: it goes first, and is kept and repeated until the instrument shows it or another value is put
+    worst_of  for a point that shows the worst severity of others, as the index of a state and as its alarm: what
+              their names begin with. No scan reads it
     drvl/drvh a put outside is refused (None: no limit); lopr/hopr: display range
     moving    True for limits that move with other settings: the driver checks a put against those of that moment
     nelm      elements of a waveform; ftvl: their type. Its value is a tuple of at most nelm elements
@@ -127,6 +129,7 @@ class Point:
     states: tuple[str, ...] = ()
     severities: tuple[Severity, ...] = ()
     safe: int | None = None
+    worst_of: tuple[str, ...] = ()
     lopr: float | None = None
     hopr: float | None = None
     drvl: float | None = None

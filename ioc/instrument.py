@@ -38,6 +38,7 @@ from ioc.port.ages import Ages
 from ioc.putcheck import STRING_SIZE
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Changes, Record, process_block
 from ioc.site import NAME_SIZE, Applied, Site
+from ioc.summary import Summaries
 
 # Records whose limits are 32-bit integers
 _WHOLE = {RecordType.longin, RecordType.longout}
@@ -83,6 +84,7 @@ class Instrument:
         self._readbacks: dict[str, tuple[object, ...]] = {}
         self._missed: set[str] = set()
         self._blocks = Blocks()
+        self._summaries = Summaries()
         self._periods: Mapping[str, float] = driver.scan
         self._errors = 0
         self._link = Link.Connecting
@@ -232,7 +234,8 @@ class Instrument:
         self._reset_commands()
 
     def scanned(self, group: str) -> None:
-        """Show how long a scan took, and the scans that were missed."""
+        """Show how long a scan took, the scans that were missed, and the worst alarm of all that was read."""
+        self._publish(self._summaries.readings(), time.time())
         if self._port is not None:
             self._show_scans(self._port, time.monotonic())
 
@@ -264,6 +267,7 @@ class Instrument:
                 if point.safe is not None:
                     self._add_record(health.pending(point))
                     self.pending(point)
+        self._summaries.arrange(points, self.records)
         self._reset_commands()
         for name in gone:
             self._readbacks.pop(name, None)
@@ -432,6 +436,7 @@ class Instrument:
             error = NoReply(f"{self.name}: {group} was not read in time; {len(names)} values are too old to be true")
             bad = Reading(None, Severity.INVALID, error.status, message="too old - not read for two periods")
             self._publish(dict.fromkeys(names, bad), time.time())
+            self._publish(self._summaries.readings(), time.time())
             self._log.warning("%s", error)
             self._report(error)
 

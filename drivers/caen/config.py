@@ -49,6 +49,21 @@ class RelativeAlarms:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Alarms:
+    """When the limits of the records of measured values hold.
+
+    when  "always"; or "on": only while their channel is on and at rest. YAML 1.1 reads ``on`` as True
+    """
+
+    when: Literal["always", "on", True] = "always"
+
+    @property
+    def at_rest_only(self) -> bool:
+        """Return True if the limits hold only while a channel is on and at rest."""
+        return self.when != "always"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config(DriverConfig):
     """One crate.
 
@@ -57,6 +72,7 @@ class Config(DriverConfig):
     username, password   the crate's login; the password never appears in logs, errors or reprs
     channels  slot -> "ALL" or the channels to serve; None: every channel of every board
     relative_alarms   alarms of VMon and IMon relative to the settings
+    alarms    when the limits of the records of measured values hold
     """
 
     system: System
@@ -66,6 +82,7 @@ class Config(DriverConfig):
     password: str = field(default="", repr=False)
     channels: dict[int, Literal["ALL"] | tuple[int, ...]] | None = None
     relative_alarms: RelativeAlarms = RelativeAlarms()
+    alarms: Alarms = Alarms()
 
     def faults(self) -> Iterable[ConfigFault]:
         """Yield what is wrong beyond the types."""

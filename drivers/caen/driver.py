@@ -12,7 +12,7 @@ from drivers.caen import config as configuration
 from drivers.caen.board.metadata import importance
 from drivers.caen.board.unserved import unserved
 from drivers.caen.inventory import Inventory
-from drivers.caen.items import MONITOR, SETTINGS, Command, Variable
+from drivers.caen.items import MONITOR, SETTINGS, Command, Variable, summary
 from drivers.caen.puts import execute, set_variable
 from drivers.caen.questions import label_of
 from drivers.caen.session import Session
@@ -50,7 +50,7 @@ class Caen(Driver):
         self._config = config
         self._session: Session | None = None
         self._inventory = Inventory(config)
-        self._question: Iterator[Readings] | None = None  # that was begun
+        self._question: Iterator[Step] | None = None  # that was begun
         self._reading_time = 0.0  # s of the last monitor scan without the questions before it
 
     def connect(self) -> Readings:
@@ -153,17 +153,19 @@ class Caen(Driver):
         """Show new boards, limits, units and names in ``points``."""
         tables = [section.table for section in self._inventory.sections.values()]
         if any(table.changed for table in tables):
-            self.points = tuple(chain.from_iterable(table.points for table in tables))
+            boards = [f"{label_of(slot, None)}:" for slot in self._inventory.sections if slot is not None]
+            worst = [summary((), "", boards)] if boards else []
+            self.points = (*chain.from_iterable(table.points for table in tables), *worst)
         for table in tables:
             table.changed = False
 
-    def _first(self, session: Session) -> Iterator[Readings]:
+    def _first(self, session: Session) -> Iterator[Step]:
         """Read what failed puts may have set, and ask what is to be asked."""
         for section in tuple(self._inventory.sections.values()):
             yield from section.read_unknown(session)
         yield from self._questions(session)
 
-    def _batches(self, session: Session, group: str) -> Iterator[Readings]:
+    def _batches(self, session: Session, group: str) -> Iterator[Step]:
         sections = self._inventory.sections
         began = monotonic()
         left = _REREAD_TIME
@@ -180,7 +182,7 @@ class Caen(Driver):
 
     # ---- what is asked a little at a time ----
 
-    def _questions(self, session: Session) -> Iterator[Readings]:
+    def _questions(self, session: Session) -> Iterator[Step]:
         """Ask for limits again, new boards what they have, and what was assumed, for a part of the scan's time.
 
         A question of several calls may go on in the next scan.
@@ -197,7 +199,7 @@ class Caen(Driver):
             else:
                 yield block
 
-    def _next_question(self, session: Session) -> Iterator[Readings] | None:
+    def _next_question(self, session: Session) -> Iterator[Step] | None:
         """Return the most important question, as its steps; None when there is none to be asked now."""
         sections = [
             section

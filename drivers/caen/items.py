@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -326,6 +326,23 @@ class Facts(Item):
             f"{self.label}:Firmware": str(board.fw_version),
             f"{self.label}:Channels": board.n_channel,
         }
+
+
+def summary(names: Container[str], title: str, members: Iterable[str]) -> Point:
+    """Return the point with the worst alarm of a board, or (without title) of the crate.
+
+    ``names`` are those of the other points: some units have a parameter "Alarm". ``members``: what the names of the
+    points begin with whose alarms count.
+    """
+    begin = f"{title}:" if title else ""
+    return Point(
+        name=f"{begin}Alarm" if f"{begin}Alarm" not in names else f"{begin}AlarmState",
+        rtyp=RecordType.mbbi,
+        worst_of=tuple(members),
+        desc=describe(title, "worst alarm of all channels"),
+        states=tuple(severity.name for severity in Severity),
+        severities=tuple(Severity),
+    )
 
 
 def describe(title: str, text: str) -> str:

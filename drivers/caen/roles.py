@@ -18,6 +18,8 @@ _BOARD_VOLTAGE_LIMITS = {"HVMAX"}
 # Which of two settings a channel of an SYx527 obeys is chosen by a signal at the crate's front panel, and its status
 # does not show it. Desktop units have one of each
 _SET_BY = {"VMON": ("V0SET", "V1SET", "VSET"), "IMON": ("I0SET", "I1SET", "ISET")}
+# What is measured of a channel. Desktop units have a current for each of two ranges
+_MEASURED = {"VMON", "IMON", "IMONH", "IMONL"}
 # What switches off: everything, if it is a command of the crate (SYx527)
 _KILLS = {"KILL"}
 # Words that stand for "off" in a switch whose words are not told in the order off, on
@@ -49,6 +51,11 @@ def is_voltage_limit(name: str) -> bool:
 def is_voltage_setting(name: str) -> bool:
     """Return True for a voltage that a channel is set to."""
     return name.upper() in _SET_BY["VMON"]
+
+
+def is_measured(name: str) -> bool:
+    """Return True for the voltage and the current of a channel."""
+    return name.upper() in _MEASURED
 
 
 def settings_of(measured: str) -> Sequence[str]:

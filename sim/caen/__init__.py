@@ -9,6 +9,7 @@ login       what the library asks of a crate on the network
 memory      what the library reads from and writes to its caller's memory
 functions   the functions of the C library
 library     the C library
+odd         channels that do not take a setting as it is
 fake        the crate on the network, with its faults
 
 Source: CAENHVWrapper.h and the manual of the library.

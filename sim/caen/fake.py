@@ -122,8 +122,15 @@ class CrateFake(Fake[Crate]):
 
     def hit(self, call: Call) -> int | None:
         """Return the result code of a call that a fault hits, after its delay; else None."""
+        return self._hit(call, late=False)
+
+    def hit_late(self, call: Call) -> int | None:
+        """Return the result code in place of the answer of a call that was carried out; else None."""
+        return self._hit(call, late=True)
+
+    def _hit(self, call: Call, late: bool) -> int | None:
         for fault in self.faults:
-            if fault.fits(call):
+            if fault.late is late and fault.fits(call):
                 time.sleep(fault.delay)
                 if fault.code is not None:
                     place = f"{call.slot} {list(call.channels)} {call.name} {call.prop}"

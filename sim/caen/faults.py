@@ -45,6 +45,7 @@ class Fault:
     """What happens to the calls that fit; None and "" fit all.
 
     code   the result code instead of the call, which is not carried out; None: it is
+    late   True where the call is carried out, and only its answer is lost: ``code`` comes instead
     delay  seconds before the call
     skip   calls that are spared before the first one
     left   calls that are still hit
@@ -56,6 +57,7 @@ class Fault:
     name: str = ""
     prop: str = ""
     code: int | None = None
+    late: bool = False
     delay: float = 0.0
     skip: int = 0
     left: float = math.inf

@@ -97,11 +97,14 @@ class Library:
                 return Code.NOTCONNECTED
             what, code = "", int(Code.OK)
             try:
-                if (hit := login.host.hit(describe(name, arguments))) is not None:
+                place = describe(name, arguments)
+                if (hit := login.host.hit(place)) is not None:
                     login.error = hit
                     return hit
                 with login.host.call(login, writes=name.startswith(("Set", "Exec"))) as crate:
                     what = method(crate, *arguments)
+                if (hit := login.host.hit_late(place)) is not None:
+                    code = login.error = hit
             except CrateError as error:
                 code = login.error = error.code
             except GarbledAnswer:

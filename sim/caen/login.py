@@ -42,5 +42,8 @@ class Host(Protocol):
     def hit(self, call: Call) -> int | None:
         """Return the result code of a call that a fault hits, else None."""
 
+    def hit_late(self, call: Call) -> int | None:
+        """Return the result code in place of the answer of a call that was carried out, else None."""
+
     def record(self, transaction: str) -> None:
         """Record a call and its result code."""

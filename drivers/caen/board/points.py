@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from drivers.base import Point
 from drivers.caen.board.arrays import ChannelArray, channel_arrays
-from drivers.caen.items import Item, Variable
+from drivers.caen.items import Item, Variable, summary
 from drivers.caen.questions import label_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class PointTable:
 
     items    label -> item
     arrays   the waveforms of the board's channels
-    points   of all items and arrays; replaced by a new tuple when an item or a channel's name changes
+    points   of all items and arrays, and the worst alarm; a new tuple when an item or a channel's name changes
     changed  True when ``points`` are new; whoever publishes them resets it
     """
 
@@ -65,6 +65,9 @@ class PointTable:
     def _make_points(self) -> None:
         points = [point for item in self.items.values() for point in item.points(self._title(item))]
         points += [array.point(map(self.variable, array.labels)) for array in self.arrays]
+        if self._slot is not None:
+            title = label_of(self._slot, None)
+            points.append(summary({point.name for point in points}, title, [f"{title}:"]))
         self.points: tuple[Point, ...] = tuple(points)
         self.changed = True
 

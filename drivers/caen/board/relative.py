@@ -1,4 +1,4 @@
-"""Alarms of measured values relative to what their channel is set to: VMon to V0Set, IMon to I0Set.
+"""Alarms of measured values relative to what their channel is set to: VMon to V0Set (VSet), IMon to I0Set (ISet).
 
 There are alarms only for a channel that is on, at rest, and of which settings and status are known. Signs do not
 count: not all crates have one.
@@ -12,17 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from drivers.base import Array, BadReply, Reading, Readings, Severity, Status, Value
+from drivers.caen.board.rest import Rest
 from drivers.caen.config import RelativeAlarms
 from drivers.caen.formats import Number, shortest
 from drivers.caen.items import ChannelParameter, Variable
+from drivers.caen.roles import is_setpoint, settings_of
 
 log = logging.getLogger(__name__)
-
-# Which of the two a channel obeys is chosen by a signal at the crate's front panel, and its status does not show it.
-_SET_BY = {"VMon": ("V0Set", "V1Set"), "IMon": ("I0Set", "I1Set")}
-_SETTINGS = {name for names in _SET_BY.values() for name in names}
-# Status words that must say "at rest" before one that says so is believed
-_GRACE = 1
 
 # Severity -> status
 _TOO_HIGH = {Severity.MINOR: Status.HIGH, Severity.MAJOR: Status.HIHI}
@@ -30,9 +26,10 @@ _TOO_LOW = {Severity.MINOR: Status.LOW, Severity.MAJOR: Status.LOLO}
 
 
 class SetpointAlarms:
-    """The alarms of a board's channels, by the newest settings and status that are known of them."""
+    """The alarms of a board's channels, by the newest settings that are known of them, and ``rest``."""
 
-    def __init__(self, alarms: RelativeAlarms, variables: Iterable[Variable]) -> None:
+    def __init__(self, alarms: RelativeAlarms, variables: Iterable[Variable], rest: Rest) -> None:
+        self._rest = rest
         limits = {"VMon": alarms.voltage_v, "IMon": alarms.current_ratio}
         self._limits = {name: each for name, each in limits.items() if each.any}
         self._words: dict[int, ChannelParameter] = {}
@@ -41,13 +38,13 @@ class SetpointAlarms:
             if isinstance(variable, ChannelParameter) and variable.readable:
                 if variable.status:
                     self._words[variable.channel] = variable
-                elif variable.name in _SETTINGS and isinstance(variable.format, Number):
-                    self._settings[variable.channel, variable.name] = variable
+                elif is_setpoint(variable.name) and isinstance(variable.format, Number):
+                    self._settings[variable.channel, variable.name.upper()] = variable
         self.reset()
 
     def reset(self) -> None:
         """Discard all that is known of the channels."""
-        self._steady: dict[int | None, int] = {}  # channel -> status words in a row that said "on and at rest"
+        self._rest.reset()
         self._set: dict[tuple[int, str], float] = {}  # channel and setting -> V or A as last read
         self._published: dict[str, Severity] = {}  # label -> the severity that clients have
 
@@ -61,34 +58,27 @@ class SetpointAlarms:
     def record(self, variables: Sequence[Variable], raws: Sequence[Any]) -> None:
         """Record what was read of one parameter, if it is a setting or status that matters here."""
         first = variables[0]
-        if not self._limits or not isinstance(first, ChannelParameter):
+        if not isinstance(first, ChannelParameter):
             return
         if first.status:
-            bits = {name: 1 << bit for bit, name in first.format.bits}
-            on, moving = bits.get("ON", 0), bits.get("UP", 0) | bits.get("DOWN", 0)
-            for variable, raw in zip(variables, raws, strict=True):
-                steady = on != 0 and int(raw) & (on | moving) == on
-                self._steady[variable.channel] = self._steady.get(variable.channel, 0) + 1 if steady else 0
-        elif first.name in _SETTINGS and isinstance(first.format, Number):
+            self._rest.record(variables, raws)
+        elif self._limits and is_setpoint(first.name) and isinstance(first.format, Number):
             for variable, raw in zip(variables, raws, strict=True):
                 if math.isfinite(raw):
-                    self._set[variable.index, variable.name] = _magnitude(variable, shortest(raw))
+                    self._set[variable.index, variable.name.upper()] = _magnitude(variable, shortest(raw))
                 else:
                     self.discard(variable)
 
     def discard(self, variable: Variable) -> None:
         """Discard what is known of a variable that could not be read, or is void."""
         if variable.status:
-            self._steady.pop(variable.channel, None)
+            self._rest.discard(variable.channel)
         elif variable.channel is not None:
-            self._set.pop((variable.channel, variable.name), None)
+            self._set.pop((variable.channel, variable.name.upper()), None)
 
     def unsettle(self, channel: int | None) -> None:
         """Wait for new status words of a channel (None: of all) whose setting moved: they may not show it yet."""
-        if channel is None:
-            self._steady.clear()
-        else:
-            self._steady.pop(channel, None)
+        self._rest.unsettle(channel)
 
     # ---- what follows ----
 
@@ -121,7 +111,7 @@ class SetpointAlarms:
         alarms = {}
         for variable in measured:
             value = readings[variable.label]
-            if isinstance(value, float) and self._steady.get(variable.channel, 0) > _GRACE:
+            if isinstance(value, float) and self._rest.at_rest(variable.channel):
                 severity, status = self._alarm(variable, value)
                 if severity:
                     alarms[variable.label] = Reading(value, severity, status)
@@ -134,7 +124,7 @@ class SetpointAlarms:
             for variable in measured
             if variable.label in alarms and alarms[variable.label].severity > self._published.get(variable.label, 0)
         ]
-        for name in _SET_BY[measured[0].name] if new else ():
+        for name in settings_of(measured[0].name) if new else ():
             if settings := [self._settings[channel, name] for channel in new if (channel, name) in self._settings]:
                 yield settings
         if new:
@@ -143,7 +133,7 @@ class SetpointAlarms:
     def _alarm(self, variable: Variable, value: float) -> tuple[Severity, Status]:
         """Return the alarm of one measured value; none while a setting that may be in force is not known."""
         wanted = []
-        for name in _SET_BY[variable.name]:
+        for name in settings_of(variable.name):
             key = (variable.index, name)
             if key in self._set:
                 wanted.append(self._set[key])

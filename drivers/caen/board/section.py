@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from drivers.base import Array, BadReply, DeviceError, NoReply, Reading, Readings, Status, Value
+from drivers.base import Array, BadReply, DeviceError, NoReply, Reading, Readings, Status, Step, Value
 from drivers.caen.board.batch import CURRENTS, RANGES, ReadBatch, batches
 from drivers.caen.board.confirmation import Confirmation
 from drivers.caen.board.doubts import Doubts
@@ -16,8 +16,9 @@ from drivers.caen.board.eventlog import EventLog
 from drivers.caen.board.metadata import ParameterMetadata
 from drivers.caen.board.points import PointTable
 from drivers.caen.board.relative import SetpointAlarms
+from drivers.caen.board.rest import Rest
 from drivers.caen.board.values import Values, invalid
-from drivers.caen.config import RelativeAlarms
+from drivers.caen.config import Config
 from drivers.caen.items import ChannelName, Facts, Item, Property, Variable
 from drivers.caen.retry import Backoff
 from drivers.caen.session import UNHEARD, BoardGone, Session
@@ -51,13 +52,13 @@ class Section:
 
     def __init__(
         self,
-        host: str,
+        config: Config,
         board: Board | None,
-        alarms: RelativeAlarms,
         items: Iterable[Item],
         assumed: Iterable[str] = (),
     ) -> None:
-        self.name = f"{host}: the system" if board is None else f"{host}: {board.model} in slot {board.slot}"
+        where = "the system" if board is None else f"{board.model} in slot {board.slot}"
+        self.name = f"{config.host}: {where}"
         self.slot = None if board is None else board.slot
         self.board = board
         self.probe: Board | None = None
@@ -66,7 +67,8 @@ class Section:
         self.events = EventLog(self.name)
         self.table = PointTable(board, items)
         self.metadata = ParameterMetadata(self.table, assumed)
-        self._alarms = SetpointAlarms(alarms, self.table.variables())
+        self._rest = Rest(config.alarms.at_rest_only)
+        self._alarms = SetpointAlarms(config.relative_alarms, self.table.variables(), self._rest)
         self.doubts = Doubts(self.table)
         self.switched_off: set[int | None] = set()
         self.values = Values(self.table, self.metadata, self._alarms, self.doubts)
@@ -108,7 +110,7 @@ class Section:
                 found = item.readings()
         return found if self.present else invalid(found, Status.COMM)
 
-    def read_names(self, session: Session) -> Iterator[Readings]:
+    def read_names(self, session: Session) -> Iterator[Step]:
         """Read the channels' names, for the descriptions. Raises LinkDown."""
         for batch in self.batches:
             if isinstance(self.table.items[batch.labels[0]], ChannelName):
@@ -119,7 +121,7 @@ class Section:
         yield from self._last_ranges.values()
         yield from self.batches
 
-    def read(self, session: Session, batch: ReadBatch) -> Iterator[Readings]:
+    def read(self, session: Session, batch: ReadBatch) -> Iterator[Step]:
         """Read the variables of a batch, in one call where possible; what cannot be read is INVALID. Raises LinkDown.
 
         Currents of a board with ranges come when their ranges have been read behind them.
@@ -133,7 +135,7 @@ class Section:
             else:
                 yield self._all_gone()
 
-    def _read_present(self, session: Session, batch: ReadBatch) -> Iterator[Readings]:
+    def _read_present(self, session: Session, batch: ReadBatch) -> Iterator[Step]:
         if batch.good and (not self.in_trouble or session.allowance.free):
             yield self._read_some(session, batch, batch.good, limited=self.in_trouble)
         while self.present and session.allowance.free and (part := batch.due()):
@@ -144,7 +146,7 @@ class Section:
             for variables, readings in self._confirmation.release(batch.group):
                 yield self._with_alarms(session, variables, readings)
 
-    def refresh(self, session: Session, variable: Variable) -> Iterator[Readings]:
+    def refresh(self, session: Session, variable: Variable) -> Iterator[Step]:
         """Ask for limits and unit of a parameter that is marked, and for the value of a setting. Raises LinkDown."""
         question = self.metadata.ask(session, variable)
         read_it = variable.label in {*self.metadata.stale, *self.metadata.unit_unknown}
@@ -198,20 +200,20 @@ class Section:
         readings |= self.values.decode([setting], [raw], () if certain else (setting.label,))
         return raw, readings
 
-    def read_unknown(self, session: Session) -> Iterator[Readings]:
+    def read_unknown(self, session: Session) -> Iterator[Step]:
         """Read the settings of which it is not known what a put made of them. Raises LinkDown."""
         for label in tuple(self.doubts.unknown):
             if self.present and session.allowance.free:
                 yield from self._read_doubted(session, [self.table.variable(label)])
 
-    def reread(self, session: Session, until: float) -> Iterator[Readings]:
+    def reread(self, session: Session, until: float) -> Iterator[Step]:
         """Read the settings that may have moved, as long as there is time. Raises LinkDown."""
         for settings in tuple(self.doubts.in_calls()):
             if not self.present or monotonic() > until:
                 return
             yield from self._read_doubted(session, settings)
 
-    def _read_doubted(self, session: Session, settings: Sequence[Variable]) -> Iterator[Readings]:
+    def _read_doubted(self, session: Session, settings: Sequence[Variable]) -> Iterator[Step]:
         """Read a setting of some channels in one call; when that fails, in halves."""
         began = monotonic()
         try:
@@ -239,7 +241,7 @@ class Section:
         finally:
             self.doubts.closed = False
 
-    def _read_some(self, session: Session, batch: ReadBatch, labels: Sequence[str], limited: bool) -> Readings:
+    def _read_some(self, session: Session, batch: ReadBatch, labels: Sequence[str], limited: bool) -> Step:
         """Read in one call; when that fails the batch says what to try next. Raises LinkDown."""
         variables = [self.table.variable(label) for label in labels]
         began = monotonic()
@@ -299,12 +301,12 @@ class Section:
     def _with_alarms(self, session: Session, variables: Sequence[Variable], readings: Readings) -> Readings:
         """Put the alarms relative to the settings on what was measured. Raises DeviceError."""
         if not self._alarms.apply_to(variables[0]):
-            return readings
+            return self._rest.without_limits(variables, readings)
 
         def read_again(labels: Sequence[str]) -> Readings:
             return self.fetch(session, [self.table.variable(label) for label in labels])
 
-        return self._alarms.add_alarms(variables, readings, read_again)
+        return self._rest.without_limits(variables, self._alarms.add_alarms(variables, readings, read_again))
 
     def fetch(self, session: Session, variables: Sequence[Variable]) -> Readings:
         """Read in one call, and return the readings. Raises DeviceError."""

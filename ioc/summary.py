@@ -1,0 +1,40 @@
+"""Points that show the worst alarm of others: of all that an instrument has, or of what begins with a name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+
+from drivers.base import Point, Reading, Readings
+from ioc.record import Record
+
+_SEVERITY = attrgetter("sevr")
+
+
+class Summaries:
+    """The summaries of an instrument, and the records that each of them is about."""
+
+    def __init__(self) -> None:
+        self._members: dict[str, Sequence[Record]] = {}
+
+    def arrange(self, points: Sequence[Point], records: Mapping[str, Record]) -> None:
+        """Use other points; ``records`` has those that are served of them."""
+        served = [records[point.name] for point in points if point.name in records and not point.worst_of]
+        self._members = {
+            point.name: [record for record in served if record.point.name.startswith(point.worst_of)]
+            for point in points
+            if point.worst_of
+        }
+
+    def readings(self) -> Readings:
+        """Return for each the severity of the worst record as value and alarm, with the record and its cause."""
+        return {name: _worst(members) for name, members in self._members.items()}
+
+
+def _worst(members: Sequence[Record]) -> Reading:
+    """Return the first of the worst records as a reading."""
+    if not members:
+        return Reading(0)
+    record = max(members, key=_SEVERITY)
+    cause = f"{record.point.name}: {record.amsg or record.stat.name}" if record.sevr else ""
+    return Reading(int(record.sevr), record.sevr, record.stat, message=cause)

@@ -1,0 +1,182 @@
+"""Puts and changes as clients see them: a crate behind a real port and instrument, in real time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from drivers.base import DeviceError, Refused
+from sim.caen.header import Code
+from tests.drivers.caen.crate_rig import CrateRig, crate_rig
+
+pytestmark = pytest.mark.alone
+
+V0SET, PW = "S02:C00:V0Set", "S02:C00:Pw"
+# Seconds in which a monitor scan shows what has happened: its period, and some for the machine
+SCAN = 1.3
+
+
+def go(scenario: Callable[[CrateRig], Awaitable[None]], **keys: Any) -> None:
+    async def main() -> None:
+        async with crate_rig(**keys) as rig:
+            await scenario(rig)
+
+    asyncio.run(main())
+
+
+def test_puts_that_wait_for_their_reading_back_hold_up_neither_scans_nor_an_off() -> None:
+    async def scenario(rig: CrateRig) -> None:
+        for place in ((2, 1), (2, 2), (4, 0)):
+            rig.channel(*place).ceilings["V0Set"] = 900.0
+        stop = False
+
+        async def client(name: str) -> int:
+            count = 0
+            while not stop:
+                with pytest.raises(Refused, match="950 V was sent, but the crate reads back 900 V"):
+                    await rig.put(name, 950.0)
+                count += 1
+            return count
+
+        clients = [asyncio.create_task(client(f"{at}:V0Set")) for at in ("S02:C01", "S02:C02", "S04:C00")]
+        times = []
+        for _ in range(25):
+            await asyncio.sleep(0.1)
+            times.append(rig.number("ScanTime"))
+        assert max(times) < 900  # ms
+        assert rig.state("Overruns")[1] == "NO_ALARM"
+        rig.calls()
+        await rig.put(PW, 0)
+        before_off = [call for call in rig.calls() if "Pw 0 ->" in call or "Pw" not in call]
+        assert next(n for n, call in enumerate(before_off) if "SetChParam 2 [0] Pw 0" in call) <= 2
+        stop = True
+        assert min(await asyncio.gather(*clients)) >= 2
+
+    go(scenario)
+
+
+def test_what_the_crate_cut_off_is_shown_before_the_put_has_failed() -> None:
+    async def scenario(rig: CrateRig) -> None:
+        rig.channel().ceilings["V0Set"] = 1500.0
+        putting = asyncio.create_task(rig.put(V0SET, 2400.0))
+        assert await rig.shows(f"{V0SET}_RBV", 1500.0) < 0.3
+        assert rig.state(V0SET) == (1500.0, "NO_ALARM")
+        assert not putting.done()
+        with pytest.raises(Refused):
+            await putting
+
+    go(scenario)
+
+
+def test_a_lower_limit_shows_in_the_setting_that_it_moved_when_its_put_is_over() -> None:
+    async def scenario(rig: CrateRig) -> None:
+        await rig.put("S02:C00:SVMax", 700.0)
+        await rig.shows(V0SET, 700.0, seconds=0.05)
+
+    go(scenario)
+
+
+TRIPS: dict[str, Callable[[CrateRig], None]] = {
+    "trip": lambda rig: rig.channel().trip(),
+    "kill": lambda rig: rig.fake.model.execute("Kill"),
+    "panel": lambda rig: rig.channel().switch(False),
+    "interlock": lambda rig: rig.fake.model.board(2).values.update({"BdIlk": 1}),
+    "power": lambda rig: rig.fake.model.board(2).power_down(),
+}
+
+
+def test_whatever_switches_a_channel_off_shows_in_its_switch_within_a_scan() -> None:
+    async def scenario(rig: CrateRig) -> None:
+        for at, (cause, act) in enumerate(TRIPS.items()):
+            rig.fake.model.board(2).values["BdIlk"] = 0
+            for channel in rig.fake.model.all_channels():
+                channel.disabled = False
+                channel.switch(True)
+                channel.volts = channel.target
+            await rig.put(PW, 1)
+            await rig.shows(f"{PW}_RBV", 1)
+            await asyncio.sleep(0.13 * at)  # at another moment of the scan
+            act(rig)
+            assert await rig.shows(f"{PW}_RBV", 0) < SCAN, cause
+            assert rig.state(PW) == (0, "NO_ALARM")
+
+    go(scenario)
+
+
+@pytest.mark.parametrize("word", ["ramp", "trip"])
+def test_settings_that_moved_with_the_status_are_read_in_the_same_scan(word: str) -> None:
+    async def scenario(rig: CrateRig) -> None:
+        rig.channel().values |= {"RUp": 77.0, "V0Set": 800.0}  # 800 V: it comes down, which its status shows
+        if word == "trip":
+            rig.channel().trip()
+        assert await rig.shows("S02:C00:RUp", 77.0) < SCAN
+        await rig.shows(V0SET, 800.0, seconds=0.5)
+
+    go(scenario)
+
+
+def test_a_switch_whose_answer_was_lost_is_invalid_at_once_and_then_what_it_is() -> None:
+    async def scenario(rig: CrateRig) -> None:
+        await rig.put(PW, 0)
+        rig.fault(function="SetChParam", name="Pw", code=Code.TIMEERR, late=True, left=1)
+        rig.fault(function="GetChParam", name="Pw", code=Code.READERR, left=2)
+        began = len(rig.screen.log[f"{PW}_RBV"])
+        await rig.put(PW, 1)
+        states = [state for _, state in rig.screen.log[f"{PW}_RBV"][began:]]
+        assert states[0][1] == "INVALID"
+        assert states[-1] == (1, "NO_ALARM")
+        assert rig.state(PW) == (1, "NO_ALARM")
+
+    go(scenario)
+
+
+def test_a_switch_on_of_which_nothing_is_known_is_followed_by_off() -> None:
+    async def scenario(rig: CrateRig) -> None:
+        await rig.put(PW, 0)
+        rig.fault(function="SetChParam", name="Pw", code=Code.SYSERR, late=True, left=1)
+        fault = rig.fault(function="GetChParam", name="Pw", code=Code.READERR)
+        began = time.monotonic()
+        with pytest.raises(DeviceError) as raised:
+            await rig.put(PW, 1)
+        assert not isinstance(raised.value, Refused)
+        await rig.until(lambda: not rig.channel().on)
+        assert time.monotonic() - began < 3
+        assert rig.state(f"{PW}_RBV")[1] == "INVALID"
+        assert rig.state(f"{PW}:OffPending") == (1, "MAJOR")
+        fault.left = 0
+        await rig.shows(f"{PW}_RBV", 0)
+        await rig.shows(f"{PW}:OffPending", 0)
+
+    go(scenario)
+
+
+def test_an_off_to_a_board_that_was_pulled_is_carried_out_when_it_is_back() -> None:
+    async def scenario(rig: CrateRig) -> None:
+        rig.fake.model.pull(2)
+        with suppress(Refused):
+            await rig.put(PW, 0)
+        assert rig.state(f"{PW}:OffPending") == (1, "MAJOR")
+        rig.fake.model.insert(2)
+        rig.channel().switch(True)
+        await rig.until(lambda: not rig.channel().on, 3)
+        await rig.shows(f"{PW}:OffPending", 0)
+
+    go(scenario)
+
+
+def test_many_offs_are_all_sent_before_the_slow_reading_back() -> None:
+    async def scenario(rig: CrateRig) -> None:
+        rig.fake.model.lag = 0.5
+        began = time.monotonic()
+        names = [f"S{slot:02d}:C{number:02d}:Pw" for slot in (2, 4) for number in range(4)]
+        putting = [asyncio.create_task(rig.put(name, 0)) for name in names]
+        await rig.until(lambda: not any(channel.on for channel in rig.fake.model.all_channels()))
+        assert time.monotonic() - began < 0.3
+        await asyncio.gather(*putting)
+
+    go(scenario)
