@@ -9,6 +9,8 @@ login       what the library asks of a crate on the network
 memory      what the library reads from and writes to its caller's memory
 functions   the functions of the C library
 library     the C library
+faults      faults of its time, its sessions and its boards
+truth       its true state, for who compares it with what is shown
 fake        the crate on the network, with its faults
 
 Source: CAENHVWrapper.h and the manual of the library.

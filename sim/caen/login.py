@@ -22,6 +22,7 @@ class Login:
     host: Host
     user: str
     alive: bool = True
+    used: float | None = None  # when a call came last, by the crate's clock
     error: Code = Code.OK
     busy: threading.Lock = field(default_factory=threading.Lock)
 
