@@ -64,6 +64,8 @@ class Events:
     def since(self, number: int, most: int | None = None) -> tuple[int, list[Event]]:
         """Return the events from a number on, as far as they are kept, and the number of the first of them."""
         with self._lock:
+            if number >= self.count:
+                return number, []
             dropped = self.count - len(self._kept)
             first = max(number, dropped)
             events = list(self._kept)[first - dropped :]
