@@ -54,14 +54,12 @@ class Fake(ABC, Generic[M]):
     longest_step   the model's steps are no longer than this (s), except after a long silence
     shortest_step  the model is not stepped more often than this (s)
     deadbands      last word of a name in the true state -> by how much the number must move to be an event
-    look_period    the true state is not looked at more often than this (s), but after a command
     """
 
     driver: ClassVar[str]
     longest_step: float = 0.05
     shortest_step: float = 0.0
     deadbands: ClassVar[Mapping[str, float]] = {}
-    look_period: ClassVar[float] = 0.0
 
     def __init__(self, model: M, clock: Clock = time.monotonic) -> None:
         self.model = model
@@ -81,7 +79,6 @@ class Fake(ABC, Generic[M]):
         self.watched = False
         self.clock = clock
         self._then = clock()
-        self._looked = -math.inf
 
     @classmethod
     @abstractmethod
@@ -120,7 +117,7 @@ class Fake(ABC, Generic[M]):
             try:
                 yield self.model
             finally:
-                if self.watched and self.clock() - self._looked >= self.look_period:
+                if self.watched:
                     self.look()
 
     def truth(self) -> dict[str, Scalar]:
@@ -129,7 +126,6 @@ class Fake(ABC, Generic[M]):
 
     def look(self) -> None:
         """Record as events what has changed in the true state; called with the lock held."""
-        self._looked = self.clock()
         self.events.changed(self.truth(), self.deadbands)
 
     def record(self, transaction: str) -> None:

@@ -27,7 +27,6 @@ class CrateFake(CrateFaults):
     driver = "caen"
     # V, and the unit of the current
     deadbands: ClassVar[Mapping[str, float]] = {"VMon": 0.5, "IMon": 0.5}
-    look_period: ClassVar[float] = 0.02
 
     def __init__(
         self,
@@ -142,8 +141,6 @@ class CrateFake(CrateFaults):
                 crate.touched = 0
                 yield crate
                 touched = crate.touched
-                if writes and self.watched:
-                    self.look()
             time.sleep(self.channel_latency * touched)
             if self.muted:
                 time.sleep(self.patience)
