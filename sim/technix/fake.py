@@ -106,15 +106,15 @@ class TechnixFake(GeneratorFaults):
         with self.present():
             self.protocol.answered(command, late=late > 0)
         data = self.spoil(command, answer)
+        whole = data == answer.encode() and not pty.closed
+        # before it leaves: somebody acts on it at once
+        self.events.add("answered" if whole else "spoilt", f"{command}: {answer}")
         if data is not None:
             half = len(data) // 2 if self.split else 0
             if half:
                 pty.write(data[:half])
                 pty.wait(self.split_pause)
             pty.write(data[half:] + b"\r")
-        self.events.add(
-            "answered" if data == answer.encode() and not pty.closed else "spoilt", f"{command}: {answer}"
-        )
 
     def _make_noise(self) -> None:
         if self._pty is not None:

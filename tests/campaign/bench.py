@@ -18,6 +18,8 @@ from ioc.block import Block, Masks
 from ioc.instrument import Instrument
 from ioc.record import ALARM, LOG, VALUE, Changes, Record
 from ioc.site import Site
+from sim.caen.boards import demo_crate
+from sim.caen.crate import Crate
 from sim.fake import CommandError, Fake
 from sim.rack import Rack
 from tests.campaign.faults import CURE, RESET
@@ -30,6 +32,9 @@ from tests.campaign.rules import writes
 HEAL, REST = 45.0, 1.5
 # Seconds that a put which prepares a case may take, and between two looks
 PREPARED, LOOK = 8.0, 0.05
+
+# Channels of each board on the bench
+MOST_CHANNELS = 4
 
 _numbers = itertools.count()
 
@@ -170,7 +175,7 @@ async def bench(driver: str) -> AsyncIterator[Bench]:
         name, keys = INSTRUMENTS[driver]
         keys = {**keys, "port": str(Path(folder) / "line"), "host": f"crate-{next(_numbers)}"}
         monitors = Monitors(name)
-        with Rack({name: keys}) as rack:
+        with Rack({name: keys}, options={"caen": {"crate": _small_crate}}) as rack:
             fake = rack.fakes[name]
             fake.run("watch")
             instrument = Instrument(name, "", _driver(driver, keys), Site(), monitors)
@@ -182,6 +187,14 @@ async def bench(driver: str) -> AsyncIterator[Bench]:
                 yield made
             finally:
                 await instrument.close()
+
+
+def _small_crate(system: str) -> Crate:
+    """Return the demo crate with the channels that are served and a few more: each look at it costs time."""
+    crate = demo_crate(system)
+    for board in crate.boards.values():
+        del board.channels[MOST_CHANNELS:]
+    return crate
 
 
 def _driver(driver: str, keys: dict[str, Any]) -> Driver:

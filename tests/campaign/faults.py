@@ -32,6 +32,7 @@ def _once(title: str, *more: str) -> Fault:
 
 NONE = Fault("no fault", ())
 
+# A setpoint that is answered and not taken is not among them: the generator cannot be asked for its setpoints
 TECHNIX = (
     NONE,
     _line("mute", "unmute", 0.3, 1.0, 3.0, 6.5, 12.0),
@@ -64,7 +65,7 @@ TECHNIX = (
     _once("reset"),
     _once("local", "panel-on"),
     *(_once(f"ignore P6,0 {k}") for k in (1, 2, 3)),
-    *(_once(f"ignore {command}") for command in ("P5,0", "P7,0", "P7,1", "P8,0", "P8,1", "d1")),
+    *(_once(f"ignore {command}") for command in ("P5,0", "P7,0", "P7,1", "P8,0", "P8,1")),
     _line("pairs lenient", "pairs strict", 3.0),
 )
 
@@ -172,7 +173,7 @@ CURE: dict[str, tuple[str, ...]] = {
             "lose 0",
         ),
         *("miss 0", "plug", "interlock close", "pairs strict"),
-        *(f"ignore {command} 0" for command in ("P5,0", "P6,0", "P7,0", "P7,1", "P8,0", "P8,1", "d1")),
+        *(f"ignore {command} 0" for command in ("P5,0", "P6,0", "P7,0", "P7,1", "P8,0", "P8,1")),
     ),
     "caen": ("unmute", "plug", "garbage 0", "lag 0", "delay 2", "late 0", "no-decimal 0", "clip 0", "idle 0"),
     "se521": ("unmute", "garbage 0", "late 0", "split 0", "plug", "button"),

@@ -18,7 +18,7 @@ from tests.campaign.rules.verdict import Finding
 # Cases that one process runs at a time, and processes for each processor: most of the time is waiting. The binding of
 # CAEN's library and the USB bus are one for a process.
 AT_ONCE = {"technix": 20, "caen": 1, "se521": 1}
-PROCESSES = {"technix": 1, "caen": 5, "se521": 4}
+PROCESSES = {"technix": 1, "caen": 2, "se521": 2}
 
 
 @dataclass(frozen=True)

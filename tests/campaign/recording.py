@@ -12,6 +12,8 @@ from typing import Any
 from sim.events import Event, Scalar
 from tests.campaign.plan import Case
 
+# Seconds that one call of a scan takes, about
+CALL = 0.005
 # A span of time, in monotonic seconds
 Span = tuple[float, float]
 
@@ -122,7 +124,16 @@ class Recording:
 
     def delay(self, begin: float, end: float) -> float:
         """Return the longest time that the IOC took to answer a get around a span (s)."""
-        return max((took for at, took in self.delays if begin - 2 <= at <= end + 2), default=0.0)
+        return max(self._delays(begin, end), default=0.0)
+
+    def stretch(self, begin: float, end: float) -> float:
+        """Return by what factor a scan takes longer on a busy machine, where each of its calls waits like a get."""
+        waits = self._delays(begin, end)
+        return 1.0 + (sum(waits) / len(waits) / CALL if waits else 0.0)
+
+    def _delays(self, begin: float, end: float) -> list[float]:
+        first = bisect.bisect_left(self.delays, (begin - 2, 0.0))
+        return [took for _, took in self.delays[first : bisect.bisect_right(self.delays, (end + 2, 0.0))]]
 
 
 class States:

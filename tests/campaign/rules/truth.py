@@ -107,7 +107,8 @@ def _allowed(recording: Recording, each: Shown, since: float, until: float, ours
     period = fastest if at_once else each.period
     scans = [recording.shown_at(f"{instrument}:ScanTime", moment) for moment in (since, until)]
     duration = max((float(scan.value) / 1e3 for scan in scans if scan is not None), default=0.0)
-    return 2 * max(period, duration) + MACHINE + at_once * fastest + recording.delay(since, since + 2 * period)
+    stretched = max(period, duration) * recording.stretch(since, until)
+    return 2 * stretched + MACHINE + at_once * fastest + recording.delay(since, since + 2 * period)
 
 
 def _pending(recording: Recording, each: Shown) -> list[Span]:
