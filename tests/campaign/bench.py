@@ -23,13 +23,11 @@ from sim.caen.crate import Crate
 from sim.fake import CommandError, Fake
 from sim.rack import Rack
 from tests.campaign.faults import CURE, RESET
-from tests.campaign.instruments import INSTRUMENTS, VITAL
+from tests.campaign.instruments import HEAL, INSTRUMENTS, REST, VITAL
 from tests.campaign.plan import Case, PutStep
 from tests.campaign.recording import CaseRun, Put, Recording, Update
 from tests.campaign.rules import writes
 
-# Seconds for an instrument to come up or to be well again, and for which it then has to stay so
-HEAL, REST = 45.0, 1.5
 # Seconds that a put which prepares a case may take, and between two looks
 PREPARED, LOOK = 8.0, 0.05
 
@@ -96,7 +94,7 @@ class Bench:
         await asyncio.sleep(0.3)
         for line in CURE[self.driver]:
             await self._do(line)
-        run.settled = await self.well(REST)
+        run.settled = await self.well(REST[self.driver])
         await self._await_offs()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=PREPARED)

@@ -14,7 +14,7 @@ from bench.rig.client import Circuit, search
 from sim.events import Event
 from tests.campaign.clients import Putters, Watcher
 from tests.campaign.faults import CURE, RESET
-from tests.campaign.instruments import INSTRUMENTS, VITAL
+from tests.campaign.instruments import HEAL, INSTRUMENTS, REST, VITAL
 from tests.campaign.plan import CLIENTS, Case, PutStep
 from tests.campaign.recording import CaseRun, Recording
 from tests.campaign.rules import writes
@@ -22,8 +22,6 @@ from tests.system.conftest import Ioc, Racks
 
 # Seconds between two looks at a fake's events, at the list of PVs, and between two gets of the probe
 LOOK, LIST, PROBE = 0.1, 2.0, 0.1
-# Seconds for an instrument to be well again, and for which it then has to stay so
-HEAL, REST = 45.0, 1.5
 # Seconds that puts which prepare a case may take
 PREPARED = 8.0
 
@@ -123,7 +121,7 @@ class Rig:
             time.sleep(0.05)
             well = self.healthy(run.case.driver)
             since = (since or time.monotonic()) if well else None
-            if since and time.monotonic() - since > REST:
+            if since and time.monotonic() - since > REST[run.case.driver]:
                 run.settled = True
                 break
         self._await_offs(run)

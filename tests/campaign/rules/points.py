@@ -11,8 +11,8 @@ from typing import Any
 from sim.events import Event, Scalar
 from tests.campaign.recording import Recording
 
-# Seconds between scans, as the campaign's configuration has them; a board's settings are scanned every SETTINGS s
-STATUS, MONITOR, SETTINGS, TEMPERATURES = 0.25, 1.0, 5.0, 1.0
+# Seconds between scans, as the drivers have them if nothing is configured
+STATUS, MONITOR, SETTINGS, TEMPERATURES = 0.25, 1.0, 10.0, 1.0
 PERIODS = {"technix": STATUS, "caen": MONITOR, "se521": TEMPERATURES}
 # What a crate measures; all else is a setting, or of the board
 MEASURED = {"VMon", "IMon", "Status", "Temp", "BdStatus"}
