@@ -274,6 +274,14 @@ class Driver(ABC):
         """Return True while an instrument is still being asked what it has."""
         return False
 
+    @property
+    def unserved(self) -> Iterable[str]:
+        """Yield a sentence for each thing configured that the instrument lacks, once it is explored.
+
+        It does no I/O, and is called from another thread than the rest.
+        """
+        return ()
+
     @abstractmethod
     def connect(self) -> Readings:
         """Open the connection and ask the instrument who it is; return what was read on the way.
@@ -319,6 +327,13 @@ class Driver(ABC):
         This and ``undoes`` do no I/O: they are called from another thread than the rest.
         """
         return point.safe is not None and value != point.safe
+
+    def shown(self, point: Point, value: Value, readings: Readings) -> bool:
+        """Return True if readings show that the instrument has the value that makes a point safe."""
+        reading = readings.get(point.follows or "")
+        if isinstance(reading, Reading):
+            return reading.severity is not Severity.INVALID and reading.value == value
+        return reading == value
 
     def undoes(self, safe: Point, waiting: Point) -> bool:
         """Return True if a put that waits must not be carried out after one that makes things safe overtook it."""

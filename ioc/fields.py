@@ -13,6 +13,7 @@ from enum import Enum, auto
 from typing import Any
 
 from drivers.base import Point, RecordType, Severity, Value
+from ioc import units
 from ioc.numbers import number_of
 
 # Words of base's menuAlarmSevr, and what begins the names of a state's fields (ZRST, ZRSV, ONST, ...)
@@ -75,7 +76,10 @@ class Field:
         return replace(point, **{self.attribute: value})
 
     def parse(self, value: object) -> Any:
-        """Return the value as written in the configuration; ValueError says what is allowed."""
+        """Return the value as written in the configuration; ValueError says what is allowed.
+
+        A number may have a unit ("20 uA"): it is a ``Quantity`` then.
+        """
         if self.kind is Kind.SEVERITY:
             if value not in MENU_SEVERITY:
                 raise ValueError(f"{value!r} is not a severity; allowed: {', '.join(MENU_SEVERITY)}")
@@ -84,7 +88,20 @@ class Field:
             if not isinstance(value, str) or not value.isascii() or len(value) > self.size:
                 raise ValueError(f"{value!r} is not a text of at most {self.size} ASCII characters")
             return value
+        if self.kind is Kind.NUMBER and isinstance(value, str):
+            return units.quantity(value) or self._number(value)
         return self._number(value)
+
+    def restore(self, value: Any) -> Any:
+        """Return the value as stored in a site file; ValueError says what is allowed."""
+        found = units.quantity(value) if self.kind is Kind.NUMBER and isinstance(value, str) else None
+        return found or (None if value is None else self.convert(value))
+
+    def in_unit(self, value: Any, unit: str) -> Any:
+        """Return the value as it is stored: a number with the unit that it is for, "" if there is none."""
+        if self.kind is not Kind.NUMBER or value is None or not unit or not math.isfinite(value):
+            return value
+        return units.Quantity(value, unit)
 
     def convert(self, value: Value) -> Any:
         """Return the value as a client put it, converted as base does; ValueError says what is allowed."""
@@ -156,19 +173,10 @@ ALARM_FIELDS = frozenset({"HIHI", "HIGH", "LOW", "LOLO", "HYST"}) | {
     name for name, field in FIELDS.items() if field.kind is Kind.SEVERITY
 }
 
+# Alarm limits -> the attribute of their severity
+LIMITS = {"HIHI": "hhsv", "HIGH": "hsv", "LOW": "lsv", "LOLO": "llsv"}
+# 0 and negative numbers mean "each change" and "each reading" in them, in any unit
+DEADBANDS = frozenset({"HYST", "MDEL", "ADEL"})
+
 # A site narrows what the instrument allows; it cannot widen it
 TIGHTER = {"DRVH": min, "DRVL": max}
-
-
-def apply(point: Point, overrides: Mapping[str, Any]) -> Point:
-    """Return the point with a site's overrides (field name -> parsed value), without fields that its record lacks."""
-    for name, value in overrides.items():
-        field = FIELDS[name]
-        if point.rtyp not in field.rtyps:
-            continue
-        present = field.get(point)
-        if name in TIGHTER:
-            point = replace(point, moving=False)  # what the site says holds, whatever the instrument would allow
-        narrow = name in TIGHTER and present is not None
-        point = field.set(point, TIGHTER[name](present, value) if narrow else value)
-    return point

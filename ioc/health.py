@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from drivers.base import Point, Reading, Readings, RecordType, Severity, Status
 from ioc.port import Link
 
@@ -32,6 +34,15 @@ POINTS = (
 def values(link: Link, error: str, errors: int) -> Readings:
     """Return the health records before anything happened."""
     return {CONN: int(link), ERROR: error, ERROR_COUNT: errors, RETRY: 0, SCAN_TIME: 0.0, OVERRUNS: 0}
+
+
+def with_health(points: Iterable[Point]) -> Iterator[Point]:
+    """Yield the points of all records that an instrument with these points has."""
+    yield from POINTS
+    for point in points:
+        yield point
+        if point.safe is not None:
+            yield pending(point)
 
 
 def pending(point: Point) -> Point:

@@ -30,13 +30,14 @@ from drivers.base import (
 )
 from ioc import dbd, health
 from ioc.block import Block, Blocks, Masks
+from ioc.configured import Configured
 from ioc.fields import ALARM_FIELDS, FIELDS
 from ioc.numbers import number_of, to_long
 from ioc.port import Link, Port
 from ioc.port.ages import Ages
 from ioc.putcheck import STRING_SIZE
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Changes, Record, process_block
-from ioc.site import NAME_SIZE, Site
+from ioc.site import NAME_SIZE, Applied, Site
 from ioc.summary import Summaries
 
 # Records whose limits are 32-bit integers
@@ -92,6 +93,7 @@ class Instrument:
         self._ages = Ages()
         self._scans_shown: Readings = {}
         self._groups: dict[str, str] = {}
+        self._configured = Configured(self._prefix, driver, site)
         for point in health.POINTS:
             self._add_record(point)
         self.points(driver.points)
@@ -197,8 +199,9 @@ class Instrument:
         if record.point.rtyp in _WHOLE and isinstance(parsed, float):
             parsed = float(to_long(parsed))
         before = field.get(record.point)
-        record.configure(field.set(record.point, parsed))
-        self._site.store(record.name, name, parsed)
+        unapplied = {other: given for other, given in record.unapplied.items() if other != name}
+        record.configure(field.set(record.point, parsed), unapplied)
+        self._site.store(record.name, name, field.in_unit(parsed, record.point.egu))
         self._publisher.post_field(record, name)  # with the alarm of before, as base does
         if before != parsed and dbd.fields(record.point.rtyp.name)[name].prop:
             self._publisher.post([(record, PROPERTY)])
@@ -269,24 +272,39 @@ class Instrument:
         for name in gone:
             self._readbacks.pop(name, None)
         self._invalidate(gone, LinkDown(f"{self.name} no longer has this point"))
+        self._configured.changed()
 
     # ---- parts ----
 
     def _add_record(self, point: Point) -> None:
         name = f"{self._prefix}{point.name}"
-        point = self._site.apply(name, point)
         record = self.records.get(point.name)
+        applied = self._site.apply(name, point, seen=record is not None and not record.udf)
+        self._configured.note(name, applied)
+        point = applied.point
         if record is not None and record.point.rtyp is point.rtyp:
-            if record.point != point:
-                record.configure(point)
-                self._publisher.post([(record, record.check_alarms(time.time()) | PROPERTY)])
+            if record.point != point or record.unapplied != applied.unapplied:
+                self._configure(record, applied)
             return
         if len(name) > NAME_SIZE:
             self._log.error("%s: the name is longer than %d characters; left out", name, NAME_SIZE)
             return
-        record = self.records[point.name] = Record(name, point)
+        record = self.records[point.name] = Record(name, point, applied.unapplied)
         record.scan = self._scan_of(point)
         self._publisher.add(record, self)
+
+    def _configure(self, record: Record, applied: Applied) -> None:
+        """Use other limits, unit, words; tell them with the value, and each to those who watch it."""
+        before, point = record.point, applied.point
+        mask = PROPERTY
+        if before.egu != point.egu:
+            self._readbacks.pop(point.name, None)  # the same number is another value now
+            mask |= VALUE | LOG
+        record.configure(point, applied.unapplied)
+        self._publisher.post([(record, record.check_alarms(time.time()) | mask)])
+        for name, field in FIELDS.items():
+            if point.rtyp in field.rtyps and field.get(before) != field.get(point):
+                self._publisher.post_field(record, name)
 
     def _scan_of(self, point: Point) -> int:
         """Return the index in base's menu of scan rates: "I/O Intr" for a period that the menu lacks."""
@@ -363,11 +381,19 @@ class Instrument:
         while True:
             await asyncio.sleep(_WATCH_PERIOD)
             now = time.monotonic()
+            self._tell_configured()
             self._watch_hang(port, now)
             if self._link is Link.Up:
                 self._watch_silence(port, now)
                 self._watch_ages(port, now)
                 self._show_scans(port, now)
+
+    def _tell_configured(self) -> None:
+        """Tell in the log and in Error what is configured and not there, or has lost its meaning."""
+        if sentences := self._configured.news(self._link is Link.Up):
+            for sentence in sentences:
+                self._log.warning("%s: %s", self.name, sentence)
+            self._report(DeviceError("; ".join(sentences)))
 
     def _watch_hang(self, port: Port, now: float) -> None:
         """Make everything INVALID while a call hangs inside a vendor's library: old values must not stand as true.
@@ -410,6 +436,7 @@ class Instrument:
             error = NoReply(f"{self.name}: {group} was not read in time; {len(names)} values are too old to be true")
             bad = Reading(None, Severity.INVALID, error.status, message="too old - not read for two periods")
             self._publish(dict.fromkeys(names, bad), time.time())
+            self._publish(self._summaries.readings(), time.time())
             self._log.warning("%s", error)
             self._report(error)
 

@@ -11,10 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from operator import attrgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from drivers.base import Array, Point, Reading, Readings, RecordType, Severity, Status, Value
-from ioc import faults, putcheck
+from drivers.base import Array, Point, Reading, Readings, RecordType, Refused, Severity, Status, Value
+from ioc import faults, putcheck, units
+from ioc.fields import FIELDS, LIMITS, TIGHTER
+from ioc.units import Quantity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +41,7 @@ _BINARY = {RecordType.bi, RecordType.bo}
 _NOTHING = object()
 # A reading without an alarm of its own
 _PLAIN = Reading(None)
+_ALL_APPLIED: Mapping[str, Quantity] = MappingProxyType({})
 
 Changes = Iterable[tuple["Record", int]]
 
@@ -89,8 +93,10 @@ class Record:
     ``val`` is a number, a state's index, a text or a tuple, after ``point.rtyp``; ``stat``, ``sevr``, ``amsg`` the
     alarm in force; ``acks`` the highest severity not acknowledged yet, ``ackt`` False if past alarms need none;
     ``time`` the stamp in seconds since 1970 UTC; ``udf`` is True until the first value; ``disp`` locks out puts;
-    ``scan`` the index in base's menu of scan rates. ``mlst``/``alst``/``lalm`` are base's memory of what was last
-    sent to monitors and archivers, and checked. ``monitors`` belongs to the server: the subscriptions to the value.
+    ``unapplied`` are the site's numbers for a unit into which the value's cannot be converted (field -> what was
+    given); ``scan`` the index in base's menu of scan rates. ``mlst``/``alst``/``lalm`` are base's memory of what was
+    last sent to monitors and archivers, and checked. ``monitors`` belongs to the server: the subscriptions to the
+    value.
     """
 
     __slots__ = (
@@ -98,6 +104,7 @@ class Record:
         "_adel",
         "_alst",
         "_below",
+        "_doubt",
         "_limit",
         "_mdel",
         "_mlst",
@@ -118,6 +125,7 @@ class Record:
         "sevr",
         "stat",
         "udf",
+        "unapplied",
     )
 
     val = _Cell()
@@ -125,7 +133,7 @@ class Record:
     mlst = _Cell()
     alst = _Cell()
 
-    def __init__(self, name: str, point: Point) -> None:
+    def __init__(self, name: str, point: Point, unapplied: Mapping[str, Quantity] = _ALL_APPLIED) -> None:
         self.name = name
         self.block: BlockColumns | None = None
         self.row = 0
@@ -145,11 +153,20 @@ class Record:
         self._above = self._below = math.nan
         self.monitors: tuple[Any, ...] = ()
         self._reading = _PLAIN
-        self.configure(point)
-
-    def configure(self, point: Point) -> None:
-        """Use other limits, deadbands, words; ``check_alarms`` applies the limits before the next reading."""
         self.point = point
+        self.configure(point, unapplied)
+
+    def configure(self, point: Point, unapplied: Mapping[str, Quantity] = _ALL_APPLIED) -> None:
+        """Use other limits, deadbands, words; ``check_alarms`` applies the limits before the next reading.
+
+        With another unit the value is converted in the same moment, and undefined until it is read: the last reading
+        may have been in either. The next one is a change for everybody, whatever the deadbands.
+        """
+        if point.egu != self.point.egu and point.rtyp in FIELDS["EGU"].rtyps:
+            self._change_unit(units.exponent(self.point.egu, point.egu))
+        self.point = point
+        self.unapplied = unapplied
+        self._doubt = _doubt(point, unapplied)
         self._mdel = point.mdel
         self._adel = point.adel
         self._cache_limits(plain=False)
@@ -197,7 +214,22 @@ class Record:
 
     def check_put(self, value: Value | Array) -> Value:
         """Return a put in the record's own type. Raises Refused with the reason: limits refuse, they never clamp."""
-        return putcheck.check(self.name, self.point, value)
+        checked = putcheck.check(self.name, self.point, value)
+        for field in TIGHTER.keys() & self.unapplied.keys() if checked else ():  # 0 is 0 in any unit
+            limit, egu = self.unapplied[field], units.word(self.point.egu)
+            raise Refused(f"the limit {field} is {limit}, the value is in {egu}; not sent to {self.name}")
+        return checked
+
+    def _change_unit(self, power: int | None) -> None:
+        """Convert the value and what is remembered of it; ``power``: of ten, None if that is not possible."""
+        val = None if power is None else _scaled(self.point.rtyp, self.val, power)
+        if val is None:
+            val = math.nan if self.point.rtyp in _FLOAT else self.val
+        self.val, self.udf = val, True
+        if self.point.rtyp.numeric:
+            self.mlst = self.alst = math.nan
+            if self._limit is not None:
+                self._limit = None if power is None else units.scale(self._limit, power)
 
     def _reject(self, now: float) -> int:
         """Become INVALID after a reading that could not be processed; the next one that can be clears it."""
@@ -216,6 +248,8 @@ class Record:
         """Apply alarm limits and deadbands to the value that the record has now; return the masks."""
         status, severity = self._alarm() if reading.limits or self.udf else self._no_alarm()
         message = ""
+        if self._doubt is not None and reading.limits and self._doubt.severity > severity:
+            status, severity, message = self._doubt.status, self._doubt.severity, self._doubt.message
         if reading.severity >= severity and reading.severity:
             status, severity, message = reading.status, reading.severity, reading.message
         mask = 0
@@ -228,7 +262,7 @@ class Record:
             mask |= self._deadbands()
         plain = reading.limits and not reading.severity
         self._reading = _PLAIN if plain else reading
-        self._cache_limits(plain)
+        self._cache_limits(plain=plain and self._doubt is None)
         return mask
 
     def _alarm(self) -> tuple[Status, Severity]:
@@ -371,6 +405,28 @@ def _blank(rtyp: RecordType) -> Value | Array:
     if rtyp is RecordType.waveform:
         return ()
     return "" if rtyp in _TEXT else 0.0 if rtyp in _FLOAT else 0
+
+
+def _scaled(rtyp: RecordType, value: Any, power: int) -> Any:
+    """Return a number, or an array of numbers, times a power of ten; None where the record cannot hold that."""
+    if isinstance(value, tuple):
+        return tuple(units.scale(each, power) if isinstance(each, float) else each for each in value)
+    number = units.scale(value, power)
+    if rtyp in _FLOAT:
+        return number
+    return int(number) if number == int(number) and abs(number) < 2**31 else None
+
+
+def _doubt(point: Point, unapplied: Mapping[str, Quantity]) -> Reading | None:
+    """Return the alarm of limits that cannot be judged by: as severe as the worst of them, MINOR for drive limits."""
+    severities = [getattr(point, LIMITS[field]) for field in LIMITS.keys() & unapplied.keys()]
+    severities += [Severity.MINOR for _ in TIGHTER.keys() & unapplied.keys()]
+    severity = max(severities, default=Severity.NO_ALARM)
+    if not severity:
+        return None
+    unit = next(given.unit for field, given in unapplied.items() if field in LIMITS or field in TIGHTER)
+    message = f"limits are in {units.word(unit)}, value in {units.word(point.egu)}"
+    return Reading(None, severity, Status.SOFT, message=message[: putcheck.STRING_SIZE])
 
 
 def _range_of(status: Status, point: Point) -> tuple[float, float]:

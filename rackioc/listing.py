@@ -61,9 +61,9 @@ def _ask(driver: Driver) -> tuple[Point, ...]:
 
 def _rows(config: Config, instrument: str, points: tuple[Point, ...]) -> list[Row]:
     rows = []
-    for point in (*health.POINTS, *points):
+    for point in health.with_health(points):
         name = f"{config.prefix}{instrument}:{point.name}"
-        here = config.site.apply(name, point)
+        here = config.site.apply(name, point).point
         access = "read/write" if here.rtyp.writable else "read"
         rows.append(Row(name, here.rtyp.name, here.egu, access, here.desc))
     return rows

@@ -1,4 +1,4 @@
-"""The base of all fake instruments: a clock for the model, faults of the wire, and a log of what went over it.
+"""The base of all fake instruments: a clock for the model, faults of the wire, and a record of what went over it.
 
 A method ``do_xxx`` is the command ``xxx`` of the control channel: its signature is the usage, its docstring the help.
 """
@@ -17,13 +17,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
+from sim.events import Events, Scalar, flat
+
 # The time in seconds, from any zero
 Clock = Callable[[], float]
 # The keys of an instrument as they stand in the configuration file
 Keys = Mapping[str, Any]
 
-# Seconds between the parts of an answer that comes in parts
+# Seconds between the parts of an answer that comes in parts, if nothing else is asked for
 SPLIT_PAUSE = 0.1
+# Commands of the control channel that change nothing: they are no events
+_LOOKING = {"events", "help", "log", "state", "violations", "watch", "writes"}
 
 
 class Model(Protocol):
@@ -49,11 +53,13 @@ class Fake(ABC, Generic[M]):
     driver         the name of the driver
     longest_step   the model's steps are no longer than this (s), except after a long silence
     shortest_step  the model is not stepped more often than this (s)
+    deadbands      last word of a name in the true state -> by how much the number must move to be an event
     """
 
     driver: ClassVar[str]
     longest_step: float = 0.05
     shortest_step: float = 0.0
+    deadbands: ClassVar[Mapping[str, float]] = {}
 
     def __init__(self, model: M, clock: Clock = time.monotonic) -> None:
         self.model = model
@@ -62,12 +68,15 @@ class Fake(ABC, Generic[M]):
         self.random = random.Random(1)
         self.muted = False
         self.split = False
+        self.split_pause = SPLIT_PAUSE
         self.garbage_left = 0
         self.late_seconds = 0.0
         self.late_left = 0.0
         self.writes = 0
         self.violations: list[str] = []
         self.transactions: deque[str] = deque(maxlen=1000)
+        self.events = Events(clock)
+        self.watched = False
         self.clock = clock
         self._then = clock()
 
@@ -105,15 +114,29 @@ class Fake(ABC, Generic[M]):
         """Yield the model, stepped to the present, and lock it."""
         with self.lock:
             self.advance()
-            yield self.model
+            try:
+                yield self.model
+            finally:
+                if self.watched:
+                    self.look()
+
+    def truth(self) -> dict[str, Scalar]:
+        """Return the true state, which an observer compares with what is shown of it: here all of the model's."""
+        return {name: value for name, value in flat(self.model.state()).items() if name != "time"}
+
+    def look(self) -> None:
+        """Record as events what has changed in the true state; called with the lock held."""
+        self.events.changed(self.truth(), self.deadbands)
 
     def record(self, transaction: str) -> None:
-        """Record a transaction for the command ``log``."""
+        """Record a transaction for the command ``log``, and as an event."""
         self.transactions.append(f"{time.strftime('%H:%M:%S')} {transaction}")
+        self.events.add("wire", transaction)
 
     def violate(self, sentence: str) -> None:
         """Record that the driver did what the manual forbids."""
         self.violations.append(sentence)
+        self.events.add("violation", sentence)
         self.record(f"VIOLATION {sentence}")
 
     def garbled(self) -> bool:
@@ -139,7 +162,17 @@ class Fake(ABC, Generic[M]):
             arguments = _convert(command, words)
         except (TypeError, ValueError):
             raise CommandError(f"usage: {_usage(name, command)}") from None
-        return command(*arguments) or ""
+        answer = command(*arguments) or ""
+        if name not in _LOOKING:
+            self.events.add("fault", line)
+            self._look_now()
+        return answer
+
+    def _look_now(self) -> None:
+        if self.watched:
+            with self.lock:
+                self.advance()
+                self.look()
 
     def do_help(self) -> str:
         """Return all commands."""
@@ -167,9 +200,9 @@ class Fake(ABC, Generic[M]):
         """Make garbage of the next n answers."""
         self.garbage_left = n
 
-    def do_split(self, on: int = 1) -> None:
-        """Send answers in halves with a pause (0: no more)."""
-        self.split = bool(on)
+    def do_split(self, on: int = 1, pause: float = SPLIT_PAUSE) -> None:
+        """Send answers in halves with a pause in seconds (0: no more)."""
+        self.split, self.split_pause = bool(on), pause
 
     def do_late(self, seconds: float, n: float = math.inf) -> None:
         """Send the next n answers, or all, that much later (0: no more)."""
@@ -186,6 +219,16 @@ class Fake(ABC, Generic[M]):
     def do_log(self, n: int = 20) -> str:
         """Return the last n transactions (JSON)."""
         return json.dumps(list(self.transactions)[-n:])
+
+    def do_watch(self) -> None:
+        """Record each change of the true state as an event from now on."""
+        self.watched = True
+        self._look_now()
+
+    def do_events(self, number: int = 0) -> str:
+        """Return events from this number on (JSON): time (monotonic s), what, value; ``next`` is where to go on."""
+        self._look_now()
+        return json.dumps(self.events.page(number))
 
     def do_state(self) -> str:
         """Return the state of the model (JSON)."""

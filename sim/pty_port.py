@@ -6,7 +6,9 @@ import os
 import pty
 import select
 import tempfile
+import time
 import tty
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 
@@ -24,22 +26,47 @@ class PtyPort:
         os.set_blocking(self._master, False)
         self._wake, self._waker = os.pipe()
         self._pending = b""
+        self._noise: Callable[[], bytes] | None = None
+        self._noise_interval = 0.0
+        self._noise_at = 0.0
         self.closed = False
         _link(os.ttyname(self._slave), path)
 
     def read_line(self) -> bytes | None:
         """Wait for a line that ends with CR and return it without; None once the port is closed."""
         while b"\r" not in self._pending:
-            ready, _, _ = select.select([self._master, self._wake], [], [])
-            if self._wake in ready:
+            ready = self._select([self._master], None)
+            if self.closed:
                 return None
-            self._pending += os.read(self._master, 4096)
+            if self._master in ready:
+                self._pending += os.read(self._master, 4096)
         line, _, self._pending = self._pending.partition(b"\r")
         return line
 
     def wait(self, seconds: float) -> None:
         """Sleep, or less when the port is closed meanwhile."""
-        select.select([self._wake], [], [], seconds)
+        end = time.monotonic() + seconds
+        while not self.closed and (left := end - time.monotonic()) > 0:
+            self._select([], left)
+
+    def _select(self, fds: Sequence[int], seconds: float | None) -> Sequence[int]:
+        """Return what can be read of ``fds``, at the latest after some seconds; send noise when that is due."""
+        now = time.monotonic()
+        if self._noise is not None:
+            if now >= self._noise_at:
+                self.write(self._noise())
+                self._noise_at = now + self._noise_interval
+            until_noise = self._noise_at - now
+            seconds = until_noise if seconds is None else min(seconds, until_noise)
+        ready, _, _ = select.select([*fds, self._wake], [], [], seconds)
+        if self._wake in ready and not self.closed:
+            os.read(self._wake, 1)  # only the noise has changed
+        return ready
+
+    def make_noise(self, noise: Callable[[], bytes] | None, interval: float) -> None:
+        """Send bytes that nobody asked for at an interval in seconds, from now on; None: no more."""
+        self._noise, self._noise_interval, self._noise_at = noise, interval, 0.0
+        os.write(self._waker, b"x")
 
     def write(self, data: bytes) -> None:
         """Send bytes; what nobody reads is lost, as on a real line."""

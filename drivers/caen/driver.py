@@ -11,6 +11,7 @@ from drivers.base import DeviceError, Driver, Example, LinkDown, Point, Readings
 from drivers.caen import config as configuration
 from drivers.caen.board.metadata import importance
 from drivers.caen.board.reread import read_unknown, reread
+from drivers.caen.board.unserved import unserved
 from drivers.caen.inventory import Inventory
 from drivers.caen.items import MONITOR, SETTINGS, Command, Variable, summary
 from drivers.caen.puts import execute, set_variable
@@ -50,7 +51,7 @@ class Caen(Driver):
         self._config = config
         self._session: Session | None = None
         self._inventory = Inventory(config)
-        self._question: Iterator[Readings] | None = None  # that was begun
+        self._question: Iterator[Step] | None = None  # that was begun
         self._reading_time = 0.0  # s of the last monitor scan without the questions before it
 
     def connect(self) -> Readings:
@@ -72,6 +73,11 @@ class Caen(Driver):
     def exploring(self) -> bool:
         """Return True while there are boards that have not been asked yet what they have."""
         return self._inventory.discovering
+
+    @property
+    def unserved(self) -> Iterator[str]:
+        """Yield a sentence for each slot, channel and relative alarm that is configured and that no board has."""
+        return unserved(self._config, tuple(self._inventory.sections.values()))
 
     def close(self) -> None:
         """Log out, so that the crate does not count a session that nobody uses."""
@@ -154,13 +160,13 @@ class Caen(Driver):
         for table in tables:
             table.changed = False
 
-    def _first(self, session: Session) -> Iterator[Readings]:
+    def _first(self, session: Session) -> Iterator[Step]:
         """Read what failed puts may have set, and ask what is to be asked."""
         for section in tuple(self._inventory.sections.values()):
             yield from read_unknown(section, session)
         yield from self._questions(session)
 
-    def _batches(self, session: Session, group: str) -> Iterator[Readings]:
+    def _batches(self, session: Session, group: str) -> Iterator[Step]:
         sections = self._inventory.sections
         began = monotonic()
         left = _REREAD_TIME
@@ -177,7 +183,7 @@ class Caen(Driver):
 
     # ---- what is asked a little at a time ----
 
-    def _questions(self, session: Session) -> Iterator[Readings]:
+    def _questions(self, session: Session) -> Iterator[Step]:
         """Ask for limits again, new boards what they have, and what was assumed, for a part of the scan's time.
 
         A question of several calls may go on in the next scan.
@@ -194,7 +200,7 @@ class Caen(Driver):
             else:
                 yield block
 
-    def _next_question(self, session: Session) -> Iterator[Readings] | None:
+    def _next_question(self, session: Session) -> Iterator[Step] | None:
         """Return the most important question, as its steps; None when there is none to be asked now."""
         sections = [
             section

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from drivers.base import BadReply, NoReply, Readings
+from drivers.base import BadReply, NoReply, Step
 from drivers.caen.board.section import Section
 from drivers.caen.config import Config
 from drivers.caen.discovery import Discovery, probe
@@ -115,7 +115,7 @@ class Inventory:
         discovery = min(due, key=lambda discovery: discovery.served, default=None)
         return discovery if discovery is None or not discovery.served or session.allowance.free else None
 
-    def discover(self, session: Session, discovery: Discovery) -> Iterator[Readings]:
+    def discover(self, session: Session, discovery: Discovery) -> Iterator[Step]:
         """Make the next call for a board; serve it when all was asked once, and read it for the first time.
 
         Raises LinkDown.
@@ -134,7 +134,7 @@ class Inventory:
         if discovery.ready and discovery.done:
             self._discoveries.pop(slot, None)
 
-    def _serve(self, session: Session, discovery: Discovery) -> Iterator[Readings]:
+    def _serve(self, session: Session, discovery: Discovery) -> Iterator[Step]:
         """Serve a board in place of what its slot had, and read it all for the first time.
 
         A board that is served already has got more of its items.
@@ -158,7 +158,7 @@ class Inventory:
 
     # ---- looking for boards ----
 
-    def check(self, session: Session) -> Iterator[Readings]:
+    def check(self, session: Session) -> Iterator[Step]:
         """Look for every board that should be there, and into each empty slot; ask again what was not answered.
 
         Raises LinkDown.
@@ -170,7 +170,7 @@ class Inventory:
         for slot in dict.fromkeys([*(slot for slot in self.sections if slot is not None), *slots]):
             yield from self._check_slot(session, slot)
 
-    def look_again(self, session: Session) -> Iterator[Readings]:
+    def look_again(self, session: Session) -> Iterator[Step]:
         """Look for a board that is gone, if there is one whose time has come. Raises LinkDown."""
         for slot, section in tuple(self.sections.items()):
             if slot is not None and not section.present and section.absence.due:
@@ -178,7 +178,7 @@ class Inventory:
                 yield from self._check_slot(session, slot)
                 return
 
-    def _check_slot(self, session: Session, slot: int) -> Iterator[Readings]:
+    def _check_slot(self, session: Session, slot: int) -> Iterator[Step]:
         """Look whether the board is there and the same, and yield its facts. Raises LinkDown."""
         section = self.sections.get(slot)
         heard = True

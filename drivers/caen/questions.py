@@ -131,7 +131,7 @@ def _properties(
     from caen_libs import caenhvwrapper as hv  # noqa: PLC0415  loads CAEN's C library
 
     what = f"{label_of(slot, channel)}:{name}"
-    if not hasattr(hv, "lib"):  # public, but not in the manual of caen-libs: without it the question is one long step
+    if not replies.has_functions():  # all in one long step
         with session.asking(what, slot) as device:
             if channel is None:
                 return device.get_bd_param_prop(slot, name)

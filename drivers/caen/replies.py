@@ -34,6 +34,13 @@ class CrateName(str):
         return super().encode("latin-1")
 
 
+def has_functions() -> bool:
+    """Return True if this caen-libs offers the functions of the library: ``lib`` is public, but in no manual."""
+    from caen_libs import caenhvwrapper  # noqa: PLC0415  loads CAEN's C library
+
+    return hasattr(caenhvwrapper, "lib")
+
+
 def shown(raw: bytes) -> str:
     """Return text to be shown: what is not ASCII becomes "?"."""
     return raw.decode("ascii", "replace").replace("\ufffd", "?")
@@ -88,6 +95,8 @@ def _decoded(
     try:
         return ask()
     except ValueError:
+        if not has_functions():
+            raise
         return again(*args, **kwargs)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from drivers.base import BadReply, DeviceError, LinkDown, NoReply, Readings, Status
+from drivers.base import BadReply, DeviceError, LinkDown, NoReply, Status, Wait
 from drivers.caen.config import Config
 from drivers.caen.library import RepeatingDevice, open_device
 from drivers.caen.replies import crate_map
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # What a step yields in which nothing was heard of the crate
-UNHEARD: Readings = {}
+UNHEARD = Wait()
 
 # What the result codes of CAENHVWrapper.h are about; those that are in no set are about the one call. READERR,
 # WRITEERR and SYSERR mean a bad parameter or a dead line, depending on the system.

@@ -28,12 +28,19 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class TechnixConfig(DriverConfig):
-    """One generator; port is a serial device, ``socket://host:port`` (raw TCP) or ``rfc2217://host:port``."""
+    """One generator.
+
+    port        a serial device, ``socket://host:port`` (raw TCP) or ``rfc2217://host:port``
+    on_loss     what becomes of HV when the generator is not understood: its watchdog ends it, or is kept from that
+    over_limit  what follows an output above its limit: an alarm, or HV off besides (YAML reads ``off`` as False)
+    """
 
     port: str
     full_scale: FullScale
     limits: Limits = Limits()
     polarity: Literal["positive", "negative"] = "positive"
+    on_loss: Literal["trip", "keep"] = "trip"
+    over_limit: Literal["alarm", "off", False] = "alarm"
 
     def faults(self) -> Iterable[ConfigFault]:
         """Yield the keys whose numbers make no sense."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import termios
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 import serial
 
@@ -17,12 +17,33 @@ from drivers.technix.watchdog import Watchdog
 
 # Seconds for a whole reply, which takes 10 ms on the wire
 REPLY_TIMEOUT = 0.5
-# Seconds without a byte (48 characters) after which the line counts as drained
+# Seconds within which the system must take a command
+WRITE_TIMEOUT = 0.2
+# Seconds without a byte (48 characters) after which the line counts as drained; the longest wait for one byte
 QUIET = 0.05
 # Seconds after which draining a line that is never quiet ends
-DRAIN_TIME = 1.0
+DRAIN_TIME = 0.2
 # Bytes; what is longer and has no carriage return cannot be a reply
 LONGEST_REPLY = 64
+# Seconds after which a reply that has not come is taken for lost, unless other late ones keep coming
+LATEST = 3.5
+# Questions that may be without a reply at a time: more of them would queue up before a slow generator, whose replies
+# would come later and later
+MOST_LATE = 2
+# The longest that ``ask`` takes (seconds): getting into step, and the question itself
+LONGEST_ASK = 2 * (DRAIN_TIME + WRITE_TIMEOUT + REPLY_TIMEOUT + 2 * QUIET)
+
+_QUESTIONS = ("E", "a1", "a2")
+
+
+@dataclass(slots=True, eq=False)
+class Sent:
+    """A command that was sent at ``at`` (monotonic s), and the number in its reply once that is here."""
+
+    command: str
+    at: float
+    number: int | None = None
+
 
 # What pyserial raises: TypeError and ValueError for a port closed underneath or a URL that it cannot read,
 # NotImplementedError for a setting that the port behind a URL does not have
@@ -30,32 +51,44 @@ _PORT_ERRORS = (OSError, termios.error, TypeError, ValueError, NotImplementedErr
 
 
 class Line:
-    """The serial line: commands, their replies, and the way back when the two do not fit."""
+    """The serial line: commands, their replies, and the way back when the two do not fit.
+
+    sent_at        when the last command was sent (monotonic s); None before the first
+    understood_at  when a command was last answered in time; before the first time: when the first one was sent
+    """
 
     def __init__(self, url: str, watchdog: Watchdog) -> None:
+        self.sent_at: float | None = None
+        self.understood_at: float | None = None
         self._url = url
         self._watchdog = watchdog
         self._port: serial.Serial | None = None
-        # The last commands whose replies may still be on their way. Kept when the line is opened again.
-        self._unanswered: deque[str] = deque(maxlen=16)
+        # Commands whose replies may still be on their way, the oldest first. Kept when the line is opened again.
+        self._unanswered: list[Sent] = []
+        self._in_step = True
+        self._opened = False  # just now: then one question more may be asked, for somebody may have mended the line
+        self._replied_at = 0.0  # when the last reply came, late or not
+        self._asked_at = dict.fromkeys(_QUESTIONS, 0.0)
+        self._received = b""  # of a reply that is not complete
 
     def open(self) -> None:
-        """Open the line and discard what is in it. Raises LinkDown."""
-        self.close()
+        """Open the line, unless it is open. Raises LinkDown."""
+        if self._port is not None:
+            return
         try:
             self._port = serial.serial_for_url(
                 self._url,
                 9600,
                 timeout=QUIET,
                 # pyserial's client of RFC 2217 refuses any time-out for writing; its socket has one of 5 s.
-                write_timeout=None if self._url.lower().startswith("rfc2217://") else REPLY_TIMEOUT,
+                write_timeout=None if self._url.lower().startswith("rfc2217://") else WRITE_TIMEOUT,
                 exclusive=True,
                 rtscts=False,
                 dsrdtr=False,
             )
         except _PORT_ERRORS as error:
             raise LinkDown(f"{self._url} cannot be opened: {_reason(error)}") from error
-        self._drain()
+        self._opened = True
 
     def close(self) -> None:
         """Close the line and send nothing. Never raises."""
@@ -70,45 +103,86 @@ class Line:
         Raises NoReply, BadReply, LinkDown. After one of these the next call first gets the line into step again: it
         asks something else, and all that arrives before the reply to that is late and discarded.
         """
-        if self._unanswered:
-            self._drain()
+        if not self._in_step:
+            self.drain()
             self._exchange(self._probe(), skip=True)
-            self._unanswered.clear()
         return self._exchange(command)
 
-    def send_blind(self, command: str) -> None:
-        """Send a command that makes things safe: at once, even when the line is out of step or answers nothing.
+    def send(self, command: str) -> Sent:
+        """Send a command at once, whatever is on the line, and expect nothing. Raises LinkDown."""
+        with self._wire() as port:
+            self._in_step = False
+            sent = Sent(command, time.monotonic())
+            self._unanswered = [*filter(self._may_come, self._unanswered), sent]
+            self.sent_at = sent.at
+            if self.understood_at is None:
+                self.understood_at = sent.at
+            port.write(command.encode("ascii") + b"\r")
+        return sent
 
-        Raises LinkDown.
-        """
-        with suppress(NoReply, BadReply):
-            if self._unanswered:
-                self._drain()
-            self._exchange(command)
+    def await_reply(self, sent: Sent, seconds: float) -> bool:
+        """Wait for the reply to a command that was sent, and discard all else; return True when it is here."""
+        deadline = time.monotonic() + seconds
+        while sent.number is None and time.monotonic() < deadline:
+            with self._wire() as port:
+                self._take(port.read(max(1, min(port.in_waiting, LONGEST_REPLY))))
+        if sent.number is not None and not self._unanswered:
+            self._understand(sent)
+        return sent.number is not None
+
+    def silence(self, sent: Sent) -> float:
+        """Return the seconds since a command was sent, or since a reply came after it: the generator may be slow."""
+        return time.monotonic() - max(sent.at, self._replied_at)
+
+    def drain(self) -> None:
+        """Discard what comes until the line is quiet, but note which commands it answers."""
+        deadline = time.monotonic() + DRAIN_TIME
+        with self._wire() as port:
+            while (data := port.read(max(1, min(port.in_waiting, LONGEST_REPLY)))) and time.monotonic() < deadline:
+                self._take(data)
+        self._received = b""
 
     def _probe(self) -> str:
-        """Return the question asked in vain the longest time ago, or never: a reply to it is hardly on its way."""
-        asked = {question: place for place, question in enumerate(self._unanswered)}
-        return min(("E", "a1", "a2"), key=lambda question: asked.get(question, -1))
+        """Return the question that was asked the longest time ago, if it and its reply cannot be mistaken.
+
+        Its reply must not be one of those that may still come. Raises NoReply while too many may: then only time
+        helps.
+        """
+        late = {sent.command for sent in self._unanswered if self._may_come(sent)} & {*_QUESTIONS}
+        most, self._opened = MOST_LATE + self._opened, False
+        if len(late) >= most:
+            raise NoReply("the last questions were not answered: late replies are awaited before the next")
+        self._unanswered = [sent for sent in self._unanswered if self._may_come(sent)]
+        return min({*_QUESTIONS} - late, key=lambda question: (self._asked_at[question], question))
+
+    def _may_come(self, sent: Sent) -> bool:
+        """Return True while the reply to a command may still be on its way."""
+        return self.silence(sent) < LATEST
 
     def _exchange(self, command: str, skip: bool = False) -> int:
-        self._send(command)
-        deadline = time.monotonic() + REPLY_TIMEOUT
-        while (number := _number(command, line := self._receive(command, deadline))) is None:
-            if not skip:
-                raise BadReply(f"{command} was answered with {line!r}: noise, a late reply, or a second program")
-        self._unanswered.pop()
-        self._watchdog.feed(time.monotonic())
-        return number
-
-    def _send(self, command: str) -> None:
         with self._wire() as port:
             stray = port.in_waiting
         if stray:
-            self._drain()
-        with self._wire() as port:
-            self._unanswered.append(command)  # until the reply is here
-            port.write(command.encode("ascii") + b"\r")
+            self.drain()
+        sent = self.send(command)
+        if command in self._asked_at:
+            self._asked_at[command] = sent.at
+        deadline = sent.at + REPLY_TIMEOUT
+        while sent.number is None:
+            line = self._receive(command, deadline)
+            self._match(line)
+            if sent.number is None and not skip:
+                raise BadReply(f"{command} was answered with {line!r}: noise, a late reply, or a second program")
+        self._understand(sent)
+        return sent.number
+
+    def _understand(self, sent: Sent) -> None:
+        """Note that the line is in step, and what that says about the generator if the reply came in time."""
+        self._in_step = True
+        now = time.monotonic()
+        if now - sent.at <= REPLY_TIMEOUT + 2 * QUIET:
+            self.understood_at = now
+            self._watchdog.feed(now)
 
     def _receive(self, command: str, deadline: float) -> bytes:
         """Return one reply without its carriage return."""
@@ -123,12 +197,22 @@ class Line:
         got = f"; only {line!r} was received" if line else ""
         raise NoReply(f"{command} was not answered within {REPLY_TIMEOUT:g} s{got}")
 
-    def _drain(self) -> None:
-        """Discard what comes until the line is quiet."""
-        deadline = time.monotonic() + DRAIN_TIME
-        with self._wire() as port:
-            while port.read(64) and time.monotonic() < deadline:
-                pass
+    def _take(self, data: bytes) -> None:
+        """Match all complete lines in what was received."""
+        *lines, rest = (self._received + data).split(b"\r")
+        self._received = rest[-LONGEST_REPLY:]
+        for line in lines:
+            self._match(line)
+
+    def _match(self, line: bytes) -> None:
+        """Give a reply to the oldest command that it fits; those sent before that one will not be answered."""
+        for place, sent in enumerate(self._unanswered):
+            number = _number(sent.command, line)
+            if number is not None:
+                sent.number = number
+                self._replied_at = time.monotonic()
+                del self._unanswered[: place + 1]
+                return
 
     @contextmanager
     def _wire(self) -> Iterator[serial.Serial]:

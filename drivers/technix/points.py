@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from drivers.base import Point, RecordType, Severity
+from drivers.base import Point, Reading, RecordType, Severity, Status
 from drivers.technix.watchdog import WATCHDOG
 
 # Counts at full scale
@@ -18,7 +18,11 @@ TOP = 4095
 # Masks of the status byte; the manual counts bits from 1
 INHIBIT, LOCAL, OFF_CMD, ON_CMD, HV, INTERLOCK, FAULT, VOLTAGE = 0x80, 0x40, 0x20, 0x10, 0x08, 0x04, 0x02, 0x01
 
+# Counts by which a reading may be above a limit: neither converter nor regulation are perfect (assumed)
+TOLERANCE = 4
+
 _MAJOR = (Severity.NO_ALARM, Severity.MAJOR)
+_MINOR = (Severity.NO_ALARM, Severity.MINOR)
 # Point -> mask, words for 0 and 1, description, severities
 BITS: dict[str, tuple[int, tuple[str, str], str, tuple[Severity, ...]]] = {
     "HV_RBV": (HV, ("Off", "On"), "High voltage", ()),
@@ -27,8 +31,8 @@ BITS: dict[str, tuple[int, tuple[str, str], str, tuple[Severity, ...]]] = {
     "Interlock": (INTERLOCK, ("Closed", "Open"), "Interlock loop on the rear panel", _MAJOR),
     "Fault": (FAULT, ("OK", "Fault"), "Reset: HV off button on front panel", _MAJOR),
     "Regulation": (VOLTAGE, ("Current", "Voltage"), "What the generator regulates", ()),
-    "OnCmd": (ON_CMD, ("Released", "Given"), "First half of HV on given", ()),
-    "OffCmd": (OFF_CMD, ("Released", "Given"), "First half of HV off given", ()),
+    "OnCmd": (ON_CMD, ("Released", "Given"), "First half of HV on given", _MINOR),
+    "OffCmd": (OFF_CMD, ("Released", "Given"), "First half of HV off given", _MINOR),
 }
 # Switch -> its value that brings the voltage down. Local mode turns HV off at once (manual)
 _SAFE = {"HV": 0, "Mode": 1, "Inhibit": 1}
@@ -43,6 +47,11 @@ class Scale:
     egu: str
 
     @property
+    def limited(self) -> bool:
+        """Return True if the limit is below full scale."""
+        return self.limit < self.full_scale
+
+    @property
     def prec(self) -> int:
         """Return the digits after the point that show a step of one count."""
         return max(0, math.ceil(-math.log10(self.full_scale / TOP)))
@@ -50,6 +59,13 @@ class Scale:
     def value(self, counts: int) -> float:
         """Return the value of a number of counts."""
         return counts * self.full_scale / TOP
+
+    def output(self, counts: int) -> Reading:
+        """Return what the generator says that it gives out; above the limit it is MAJOR."""
+        value = self.value(counts)
+        if not self.limited or value <= self.limit + self.value(TOLERANCE):
+            return Reading(value)
+        return Reading(value, Severity.MAJOR, Status.HIHI, message=f"above the limit of {self.limit:g} {self.egu}")
 
     def counts(self, value: float) -> int:
         """Return the most counts whose value is not above ``value``, so that ``counts(value(n)) == n``."""

@@ -6,6 +6,9 @@ from collections import deque
 
 # Seconds without a command after which the generator turns HV off (manual)
 WATCHDOG = 5.0
+# Seconds between two answered commands from which on the watchdog may have struck: a command is received up to a
+# reply's time before its answer is here
+LAPSE = 4.5
 # Seconds that WD:Margin looks back
 MARGIN_WINDOW = 60.0
 
@@ -22,7 +25,7 @@ class Watchdog:
         """Record that a command was answered at ``now`` (monotonic s)."""
         gap = 0.0 if self._fed is None else now - self._fed
         self._fed = now
-        if gap > WATCHDOG:
+        if gap > LAPSE:
             self._lapse = gap
         while self._gaps and self._gaps[-1][1] <= gap:
             self._gaps.pop()
@@ -31,7 +34,7 @@ class Watchdog:
             self._gaps.popleft()
 
     def lapse(self) -> float:
-        """Return the length in seconds of the last gap that was too long, once; 0 if there was none."""
+        """Return the length in seconds of the last gap in which it may have struck, once; 0 if there was none."""
         lapse, self._lapse = self._lapse, 0.0
         return lapse
 

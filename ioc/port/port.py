@@ -47,7 +47,7 @@ STEADY = 10.0
 GIVE_UP = 10.0
 # Seconds that a stop waits for a call that blocks inside a vendor's library
 STOP_PATIENCE = 5.0
-# Seconds that a stop gives each pending put that makes things safe
+# Seconds that a stop gives the pending puts that make things safe
 LAST_TRY = 2.0
 
 T = TypeVar("T")
@@ -325,8 +325,8 @@ class Port:
 
     def _last_tries(self) -> None:
         """Carry out what makes things safe before the connection is closed, if it can be done soon."""
+        until = time.monotonic() + LAST_TRY
         for put in self._puts.pending:
-            until = time.monotonic() + LAST_TRY
             self._log.warning("%s: stopping, while %s is pending: it is sent once more", self._name, sentences([put]))
             try:
                 if not self._up:
@@ -474,15 +474,15 @@ class Port:
 
     def _end_put(self, put: Put, error: DeviceError | None) -> None:
         self._puts.end(put)
-        self._complete(put, error)
         if put.safe:
             self._logged.pop(put.point.name, None)
             self._notify(self._listener.pending, put.point)
+        self._complete(put, error)
 
     def _end_shown(self, readings: Readings) -> None:
         """End the safe puts which the instrument shows now, though it did not confirm them when they were sent."""
         for put in self._puts.pending:
-            if put.tried and put.steps is None and put.shown_by(readings):
+            if put.tried and put.steps is None and self._driver.shown(put.point, put.value, readings):
                 self._log.info("%s: shows %s now", self._name, sentences([put]))
                 self._end_put(put, None)
 
@@ -512,6 +512,7 @@ class Port:
         self._check_points()
         if readings:
             self._notify(self._listener.readings, readings, time.time())
+            self._puts.note_readings(readings)
             self._end_shown(readings)
         if not readings or any(_good(value) for value in readings.values()):
             now = time.monotonic()

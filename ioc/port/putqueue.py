@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from drivers.base import Array, DeviceError, Point, Reading, Readings, Severity, Step, Value
+from drivers.base import Array, DeviceError, Point, Reading, Readings, Step, Value
 
 # A put that has waited for more than this many seconds is refused: who asked for it has given up
 PUT_AGE = 10.0
@@ -51,13 +51,6 @@ class Put:
     def safe(self) -> bool:
         """Return True for a put that makes things safe."""
         return self.point.safe is not None and self.value == self.point.safe
-
-    def shown_by(self, readings: Readings) -> bool:
-        """Return True if readings say that the instrument has the value."""
-        reading = readings.get(self.point.follows or "")
-        if isinstance(reading, Reading):
-            return reading.severity is not Severity.INVALID and reading.value == self.value
-        return reading == self.value
 
 
 class PutQueue:
@@ -142,6 +135,13 @@ class PutQueue:
         """Return the safe puts that the instrument has not shown yet."""
         with self._wake:
             return list(self._pending.values())
+
+    def note_readings(self, readings: Readings) -> None:
+        """Note which puts under way change something after all: the instrument no longer has their value."""
+        with self._wake:
+            for put in self._begun:
+                reading = readings.get(put.point.follows or "", put.value)
+                put.changes |= (reading.value if isinstance(reading, Reading) else reading) != put.value
 
     def error_of(self, point: Point) -> DeviceError | None:
         """Return why the last try of a pending put to a point failed."""

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from drivers.base import Point
 from ioc import health
-from ioc.site import NAME_SIZE, is_glob
+from ioc.site import NAME_SIZE, may_match
 from rackioc.config.yamlfile import Key, YamlFile
 
 _NAME = re.compile(r"[A-Za-z0-9_\-+:;<>/,#\[\]{}^]*")
@@ -26,7 +26,7 @@ class RecordNames:
     def add(self, instrument: str, points: tuple[Point, ...], key: Key) -> None:
         """Add the records of an instrument, its health records among them."""
         longest = ""
-        for point in (*health.POINTS, *points):
+        for point in health.with_health(points):
             name = f"{self._prefix}{instrument}:{point.name}"
             if name in self._points:
                 self._file.fault(key, f"two records would have the name {name}")
@@ -38,17 +38,13 @@ class RecordNames:
         """Expect more records of an instrument, under names that are not known yet."""
         self._open.append(f"{self._prefix}{instrument}:")
 
-    def matching(self, pattern: str) -> list[Point]:
-        """Return the points whose records match a name or glob."""
-        return [point for name, point in self._points.items() if fnmatchcase(name, pattern)]
+    def matching(self, pattern: str) -> dict[str, Point]:
+        """Return the records that match a name or glob, with their points."""
+        return {name: point for name, point in self._points.items() if fnmatchcase(name, pattern)}
 
     def may_match(self, pattern: str) -> bool:
         """Return True if an instrument that is asked later may have a record for the pattern."""
-        head = re.split(r"[*?\[]", pattern)[0]
-        return any(
-            start.startswith(head) if is_glob(pattern) and len(head) < len(start) else head.startswith(start)
-            for start in self._open
-        )
+        return any(may_match(pattern, start) for start in self._open)
 
     def check_matches(self, pattern: str, key: Key) -> None:
         """Report a pattern that no record can match."""

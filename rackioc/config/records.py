@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Any
 
+from ioc import units
 from ioc.fields import FIELDS, TIGHTER
-from ioc.site import Site
+from ioc.site import Site, is_glob
+from ioc.units import Quantity
 from rackioc.config.names import RecordNames
 from rackioc.config.yamlfile import Key, YamlFile, as_mapping
 
 
 def read_records(records: dict[Any, Any], names: RecordNames, file: YamlFile) -> Site:
     """Return the site's overrides in the order of the file; what is wrong with them is in ``file``."""
-    return Site([(str(name), _fields(str(name), fields, names, file)) for name, fields in records.items()])
+    overrides = [(str(name), _fields(str(name), fields, names, file)) for name, fields in records.items()]
+    site = Site(overrides)
+    _check_units(site, overrides, names, file)
+    return site
 
 
 def _fields(pattern: str, fields: Any, names: RecordNames, file: YamlFile) -> dict[str, Any]:
@@ -29,22 +35,52 @@ def _fields(pattern: str, fields: Any, names: RecordNames, file: YamlFile) -> di
         except ValueError as error:
             file.fault((*key, name), str(error))
         else:
+            _check_unit(pattern, name, parsed[name], names, file)
             _check_narrows(pattern, name, parsed[name], names, file)
     return parsed
 
 
 def _check_type(pattern: str, field: str, names: RecordNames, file: YamlFile) -> None:
     """Report a field that none of the records has."""
-    points = names.matching(pattern)
-    if points and not names.may_match(pattern) and not any(point.rtyp in FIELDS[field].rtyps for point in points):
+    points = names.matching(pattern).values()
+    complete = not is_glob(pattern) or not names.may_match(pattern)
+    if points and complete and not any(point.rtyp in FIELDS[field].rtyps for point in points):
         types = ", ".join(sorted({point.rtyp.name for point in points}))
         file.fault(("records", pattern, field), f"a record of type {types} has no such field")
 
 
+def _check_unit(pattern: str, field: str, value: Any, names: RecordNames, file: YamlFile) -> None:
+    """Report a unit that is neither known nor that of a record."""
+    if not isinstance(value, Quantity) or units.is_known(value.unit):
+        return
+    if names.may_match(pattern) and value.unit not in {point.egu for point in names.matching(pattern).values()}:
+        sentence = f"{value.unit!r} is not a unit that is known; allowed: {units.KNOWN}"
+        file.fault(("records", pattern, field), sentence)
+
+
 def _check_narrows(pattern: str, field: str, value: Any, names: RecordNames, file: YamlFile) -> None:
     """Report a limit that is wider than the instrument's own."""
-    for point in names.matching(pattern) if field in TIGHTER else ():
+    for point in names.matching(pattern).values() if field in TIGHTER else ():
         own = FIELDS[field].get(point)
-        if own is not None and TIGHTER[field](own, value) != value:
-            sentence = f"{value:g} is beyond the instrument's own limit of {own:g} {point.egu}"
+        wanted = units.convert(value.number, value.unit, point.egu) if isinstance(value, Quantity) else value
+        if own is not None and wanted is not None and TIGHTER[field](own, wanted) != wanted:
+            sentence = f"{wanted:g} is beyond the instrument's own limit of {own:g} {point.egu}"
             file.fault(("records", pattern, field), sentence)
+
+
+def _check_units(site: Site, overrides: list[tuple[str, dict[str, Any]]], names: RecordNames, file: YamlFile) -> None:
+    """Report, at the last pattern that gives it, what cannot be applied in the unit of a record that is known."""
+    for name, point in names.matching("*").items():
+        applied = site.apply(name, point)
+        egu = units.word(applied.point.egu)
+        for field, number in applied.unapplied.items():
+            file.fault(_last(overrides, name, field), f"{number} cannot be converted: {name} is in {egu}")
+        if applied.untrue:
+            sentence = f"{applied.untrue} would be untrue, it changes no number: {name} is in {egu}"
+            file.fault(_last(overrides, name, "EGU"), sentence)
+
+
+def _last(overrides: list[tuple[str, dict[str, Any]]], name: str, field: str) -> Key:
+    """Return the key of a field at the last pattern that gives it to a record."""
+    patterns = [pattern for pattern, fields in overrides if field in fields and fnmatchcase(name, pattern)]
+    return "records", patterns[-1], field

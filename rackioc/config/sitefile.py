@@ -1,5 +1,7 @@
 """What clients set at run time (alarm limits, deadbands, descriptions), kept over a restart in a small YAML file.
 
+A number has the unit behind it that the record had when it was put ("20 uA"); one without, as earlier versions wrote
+them, is for the unit of the record's first value.
 Never a value that drives hardware: only fields that say how a record judges and shows what it has.
 """
 
@@ -16,6 +18,7 @@ import yaml
 
 from drivers.base import Severity
 from ioc.fields import FIELDS
+from ioc.units import Quantity
 from rackioc.config import yamlfile
 from rackioc.config.yamlfile import Fault
 
@@ -40,7 +43,7 @@ def load(path: Path) -> tuple[Kept, list[Fault]]:
                 file.fault((name, field), "is not a field that clients may set; remove the line")
                 continue
             try:
-                kept.setdefault(str(name), {})[field] = None if value is None else FIELDS[field].convert(value)
+                kept.setdefault(str(name), {})[field] = FIELDS[field].restore(value)
             except ValueError as error:
                 file.fault((name, field), f"{error}; correct or remove the line")
     if file.data is not None and not isinstance(file.data, dict):
@@ -72,8 +75,7 @@ class SiteFile:
     def _save(self) -> None:
         self._waiting = None
         data = {
-            name: {field: value.name if isinstance(value, Severity) else value for field, value in fields.items()}
-            for name, fields in self._kept.items()
+            name: {field: _written(value) for field, value in fields.items()} for name, fields in self._kept.items()
         }
         self._writer.submit(self._write, _HEAD + yaml.safe_dump(data))
 
@@ -88,3 +90,8 @@ class SiteFile:
         except OSError as error:
             sentence = "%s cannot be written (%s): fields that clients set now are lost at the next restart"
             log.error(sentence, self._path, error)
+
+
+def _written(value: Any) -> Any:
+    """Return a value as it stands in the file."""
+    return value.name if isinstance(value, Severity) else str(value) if isinstance(value, Quantity) else value

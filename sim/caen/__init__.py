@@ -10,6 +10,9 @@ memory      what the library reads from and writes to its caller's memory
 functions   the functions of the C library
 library     the C library
 odd         channels that do not take a setting as it is
+faults      faults of single calls: a result code, a delay
+cratefaults faults of its time, its sessions and its boards
+truth       its true state, for who compares it with what is shown
 fake        the crate on the network, with its faults
 
 Source: CAENHVWrapper.h and the manual of the library.

@@ -206,6 +206,13 @@ def _plain_board(slot: int, bits: Mapping[str, int]) -> Board:
     return board
 
 
+def spare_board(slot: int, system: str) -> Board:
+    """Return a board of another model than those of the demo crate, all of its channels off."""
+    board = Board("SIM4", "4 Ch Sim. 2KV 100uA", 400 + slot, PLAIN_BOARD)
+    board.channels += [Channel(PLAIN, status_bits(system), seed=400 + number) for number in range(4)]
+    return board
+
+
 def _settle(channel: Channel, *, on: bool) -> None:
     """Bring a channel to where it is long after it was switched on or off."""
     channel.on = on

@@ -14,6 +14,8 @@ from sim.caen.parameters import Node, Param, Value, float32
 NEVER = 1000
 # V/s
 KILL_RATE = 2000.0
+# Ohms of a short circuit: no load is less
+SHORT = 1e-3
 # A channel that is closer to its target than this (V) does not ramp
 SETTLED = 0.5
 
@@ -43,7 +45,7 @@ class Channel(Node):
     @property
     def amps(self) -> float:
         """Return the current through the load (A)."""
-        return self.volts / self.resistance
+        return self.volts / max(SHORT, self.resistance)
 
     def number(self, name: str, default: float) -> float:
         """Return a parameter that is a number; ``default`` where the channel does not have it."""

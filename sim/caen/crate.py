@@ -59,6 +59,9 @@ class Crate:
         self.time = 0.0
         self.booted = 0.0
         self.lag = 0.0  # s until a setting reads back
+        self.clips = False  # clips a setting that is outside its limits
+        self.lacking: frozenset[str] = frozenset()  # properties that no parameter has
+        self.touched = 0  # boards and channels that were read or set
         self._old: dict[tuple[Node, str], tuple[float, Value]] = {}  # until when a setting still reads what
 
     def step(self, dt: float) -> None:
@@ -99,6 +102,7 @@ class Crate:
         """Return a parameter as it reads now: with ``lag`` the old setting for a while. Raises CrateError."""
         if isinstance(node, Channel) and node.bad:
             raise CrateError(Code.READERR)
+        self.touched += 1
         until, old = self._old.get((node, name), (0.0, 0))
         return old if self.time < until else node.get(name)
 
@@ -107,11 +111,13 @@ class Crate:
         for node in nodes:
             if isinstance(node, Channel) and node.bad:
                 raise CrateError(Code.WRITEERR)
-            node.check(name, value)
+            if not self.clips:
+                node.check(name, value)
         for node in nodes:
+            self.touched += 1
             if self.lag and node.param(name).mode is Mode.RDWR:
                 self._old[node, name] = (self.time + self.lag, node.get(name))
-            node.put(name, value)
+            node.put(name, node.clipped(name, value) if self.clips else value)
 
     def property(self, name: str) -> Property:
         """Return a system property. Raises CrateError."""

@@ -1,28 +1,33 @@
-"""A crate on the network: logins, lost connections, and the faults of the control channel."""
+"""A crate on the network: logins, lost connections, and faults of the control channel; more of them: ``faults``."""
 
 from __future__ import annotations
 
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Self
+from typing import ClassVar, Self
 
 from sim.caen import library
 from sim.caen.boards import demo_crate
 from sim.caen.crate import Crate
+from sim.caen.cratefaults import CrateFaults
 from sim.caen.faults import Call, Fault
 from sim.caen.header import Code
 from sim.caen.login import GarbledAnswer, Login
 from sim.caen.parameters import CrateError
-from sim.fake import Clock, CommandError, Fake, Keys
+from sim.caen.truth import truth
+from sim.events import Scalar
+from sim.fake import SPLIT_PAUSE, Clock, CommandError, Keys
 
 
-class CrateFake(Fake[Crate]):
+class CrateFake(CrateFaults):
     """A crate that the fake C library can reach. With a username of None it accepts every login."""
 
     driver = "caen"
+    # V, and the unit of the current
+    deadbands: ClassVar[Mapping[str, float]] = {"VMon": 0.5, "IMon": 0.5}
 
     def __init__(
         self,
@@ -41,7 +46,6 @@ class CrateFake(Fake[Crate]):
         self.host = host
         self.link = link
         self.credentials = (username, password)
-        self.latency = 0.002  # s a call
         self.patience = 0.5  # s until a call to a crate that is not there fails
         self.most_sessions = 4
         self.faults: list[Fault] = []
@@ -81,6 +85,11 @@ class CrateFake(Fake[Crate]):
         """Take the crate off the network; its logins are lost."""
         self._cable = False
         self._drop_logins()
+
+    def truth(self) -> dict[str, Scalar]:
+        """Return the parameters, and whether calls reach the crate and come back."""
+        hears = int(self.there and not self.muted and self.clock() >= self._hangs_until)
+        return truth(self.model) | {"hears": hears, "answers": hears}
 
     def advance(self) -> None:
         """Step the model to the present, and boot it when a reboot is over."""
@@ -143,11 +152,16 @@ class CrateFake(Fake[Crate]):
         """Yield the model for one call of the library, with the faults between a call and its answer."""
         with self._alone(login):
             self._delay()
+            if self.has_idled(login):
+                self._lose(login)
             if not login.alive:
                 self._refuse()
             self.writes += writes
             with self.present() as crate:
+                crate.touched = 0
                 yield crate
+                touched = crate.touched
+            time.sleep(self.channel_latency * touched)
             if self.muted:
                 time.sleep(self.patience)
                 raise CrateError(Code.TIMEERR)
@@ -175,6 +189,12 @@ class CrateFake(Fake[Crate]):
         time.sleep(self.patience)
         raise CrateError(Code.SOCKETERROR)
 
+    def _lose(self, login: Login) -> None:
+        if login.alive:
+            login.alive = False
+            self._logins.remove(login)
+            self._update_sessions()
+
     def _drop_logins(self) -> None:
         for login in self._logins:
             login.alive = False
@@ -184,7 +204,7 @@ class CrateFake(Fake[Crate]):
     def _update_sessions(self) -> None:
         self.model.sessions = [login.user for login in self._logins]
 
-    def do_split(self, on: int = 1) -> None:
+    def do_split(self, on: int = 1, pause: float = SPLIT_PAUSE) -> None:
         """Refuse: a call of the library has no halves."""
         raise CommandError("a call of the library has no halves to arrive in")
 
@@ -199,12 +219,12 @@ class CrateFake(Fake[Crate]):
 
     def do_pull(self, slot: int) -> None:
         """Take a board out."""
-        with self._slot(slot) as crate:
+        with self.slot(slot) as crate:
             crate.pull(slot)
 
     def do_insert(self, slot: int) -> None:
         """Put the board back in, its channels off."""
-        with self._slot(slot) as crate:
+        with self.slot(slot) as crate:
             crate.insert(slot)
 
     def do_reboot(self, seconds: float = 5.0) -> None:
@@ -214,25 +234,19 @@ class CrateFake(Fake[Crate]):
             self._back_at, self._booting = self.clock() + seconds, True
             self._drop_logins()
 
-    def do_overcurrent(self, slot: int, channel: int) -> None:
-        """Let the load drop to half of what the current limit can feed."""
-        with self._slot(slot) as crate:
-            victim = crate.channel(slot, channel)
-            victim.resistance = victim.voltage_setting / (2 * victim.current_limit)
-
     def do_trip(self, slot: int, channel: int) -> None:
         """Let the channel trip."""
-        with self._slot(slot) as crate:
+        with self.slot(slot) as crate:
             crate.channel(slot, channel).trip()
 
     def do_badchannel(self, slot: int, channel: int, bad: int = 1) -> None:
         """Let calls that include this channel fail (0: no more)."""
-        with self._slot(slot) as crate:
+        with self.slot(slot) as crate:
             crate.channel(slot, channel).bad = bool(bad)
 
     def do_front(self, slot: int, channel: int, param: str, value: float) -> None:
         """Change a setting at the front panel."""
-        with self._slot(slot) as crate:
+        with self.slot(slot) as crate:
             node = crate.channel(slot, channel)
             node.check(param, value)
             node.put(param, value if isinstance(node.get(param), float) else int(value))
@@ -244,12 +258,3 @@ class CrateFake(Fake[Crate]):
     def do_lag(self, seconds: float) -> None:
         """Let settings read back only after a while."""
         self.model.lag = seconds
-
-    @contextmanager
-    def _slot(self, slot: int) -> Iterator[Crate]:
-        """Yield the model; a CrateError in the block becomes a CommandError."""
-        with self.present() as crate:
-            try:
-                yield crate
-            except CrateError as error:
-                raise CommandError(f"slot {slot}: {error}") from None

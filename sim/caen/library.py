@@ -228,11 +228,11 @@ class Library:
         return f"{slot}.{channel}"
 
     def _get_bd_param_prop(self, crate: Crate, slot: int, name: int, prop: int, value: int) -> str:
-        write_param_prop(crate.board(slot).param(read_text(name)), read_text(prop), value)
+        _write_param_prop(crate, crate.board(slot), read_text(name), read_text(prop), value)
         return f"{slot} {read_text(name)} {read_text(prop)}"
 
     def _get_ch_param_prop(self, crate: Crate, slot: int, channel: int, name: int, prop: int, value: int) -> str:
-        write_param_prop(crate.channel(slot, channel).param(read_text(name)), read_text(prop), value)
+        _write_param_prop(crate, crate.channel(slot, channel), read_text(name), read_text(prop), value)
         return f"{slot}.{channel} {read_text(name)} {read_text(prop)}"
 
     def _get_bd_param(self, crate: Crate, count: int, slots: int, name: int, values: int) -> str:
@@ -262,6 +262,13 @@ class Library:
         for channel in numbers:
             crate.channel(slot, channel).name = read_text(name)[: CHANNEL_NAME - 1]
         return f"{slot} {numbers} {read_text(name)}"
+
+
+def _write_param_prop(crate: Crate, node: Node, name: str, prop: str, address: int) -> None:
+    param = node.param(name)
+    if prop in crate.lacking:
+        raise CrateError(Code.PARAMPROPNOTFOUND)
+    write_param_prop(param, prop, address)
 
 
 def _get(crate: Crate, nodes: Sequence[Node], name: str, address: int) -> str:

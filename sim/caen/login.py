@@ -23,6 +23,7 @@ class Login:
     host: Host
     user: str
     alive: bool = True
+    used: float | None = None  # when a call came last, by the crate's clock
     error: int = Code.OK
     busy: threading.Lock = field(default_factory=threading.Lock)
 

@@ -83,6 +83,11 @@ class Node:
         if not _in_range(param, value):
             raise CrateError(Code.OUTOFRANGE)
 
+    def clipped(self, name: str, value: Value) -> Value:
+        """Return the nearest value that a number accepts."""
+        param = self.param(name)
+        return max(param.minval, min(param.maxval, float(value))) if param.type is Type.NUMERIC else value
+
     def put(self, name: str, value: Value) -> None:
         """Set a parameter to a value that was checked."""
         self.values[name] = float32(float(value)) if self.param(name).type is Type.NUMERIC else value

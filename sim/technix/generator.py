@@ -17,6 +17,7 @@ class Contact:
 
     closed: bool = False
     held: float = 0.0  # s since the first command was answered
+    late: bool = False  # that answer was kept back: the driver could not know when the pause begins
 
     @property
     def held_long_enough(self) -> bool:
@@ -25,11 +26,11 @@ class Contact:
 
     def close(self) -> None:
         """Close the contact."""
-        self.closed, self.held = True, 0.0
+        self.closed, self.held, self.late = True, 0.0, False
 
-    def release(self) -> bool:
-        """Open the contact; returns True when that takes effect."""
-        acts = self.closed and self.held_long_enough
+    def release(self, *, strict: bool) -> bool:
+        """Open the contact; returns True when that takes effect: ``strict`` asks for the manual's pause."""
+        acts = self.closed and (self.held_long_enough or not strict)
         self.closed = False
         return acts
 
@@ -55,6 +56,7 @@ class Generator:
     inhibited: bool = False
     fault: bool = False
     interlock_open: bool = False
+    strict: bool = True  # a pair of commands acts only with the manual's pause between the two
     on_contact: Contact = field(default_factory=Contact)
     off_contact: Contact = field(default_factory=Contact)
     kv: float = 0.0
@@ -91,9 +93,8 @@ class Generator:
     def step(self, dt: float) -> None:
         """Let ``dt`` seconds pass."""
         self.silence += dt
-        if self.silence >= WATCHDOG and not self.local:
-            self.watchdog_strikes += 1
-            self.go_local(True)
+        if self.silence >= WATCHDOG:
+            self.strike()
         for contact in (self.on_contact, self.off_contact):
             contact.held += dt
         change = (self.slew if self.producing else self.discharge) * dt
@@ -127,6 +128,16 @@ class Generator:
         self.interlock_open = is_open
         if is_open:
             self.fail()
+
+    def strike(self) -> None:
+        """Let the watchdog strike, whatever was heard."""
+        if not self.local:
+            self.watchdog_strikes += 1
+            self.go_local(True)
+
+    def press_on_button(self) -> None:
+        """Press HV on on the front panel, which acts in local mode alone (assumed)."""
+        self.on = self.on or (self.local and not (self.fault or self.interlock_open))
 
     def press_off_button(self) -> None:
         """Press HV off on the front panel: the only way out of a fault, once its cause is gone."""

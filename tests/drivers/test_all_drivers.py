@@ -138,7 +138,7 @@ def test_every_setting_follows_a_readback_of_its_kind(driver: Driver) -> None:
             assert (readback.egu, readback.states) == (point.egu, point.states)
 
 
-def test_each_group_answers_exactly_its_points(driver: Driver) -> None:
+def test_each_group_answers_all_its_points_once(driver: Driver) -> None:
     assert {point.group for point in driver.points if point.group} == set(driver.scan)
     for group in driver.scan:
         read: list[str] = []

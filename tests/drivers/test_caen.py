@@ -171,7 +171,9 @@ def test_all_that_the_crate_has_becomes_points(start: Callable[..., Caen], crate
         assert all(word and len(word) <= 25 for word in point.states)
 
 
-def test_each_group_answers_exactly_its_points(start: Callable[..., Caen], crate: CrateFake) -> None:
+def test_each_group_answers_its_points_and_the_ranges_of_currents(
+    start: Callable[..., Caen], crate: CrateFake
+) -> None:
     driver = start()
     for group in driver.scan:
         names = [name for block in blocks(driver.read(group)) for name in block]

@@ -300,3 +300,43 @@ def test_limits_that_are_not_told_are_none(run: CrateRun) -> None:
     run.settle()
     (point,) = (point for point in run.driver.points if point.name == "S01:C00:V0Set")
     assert (point.drvl, point.drvh) == (None, None)
+
+
+def test_no_step_takes_more_than_two_calls(run: CrateRun) -> None:
+    calls: list[int] = []
+
+    def count(read: Iterator[Any]) -> Iterator[Any]:
+        while True:
+            run.fake.transactions.clear()
+            block = next(read, None)
+            calls.append(len(run.fake.transactions))
+            if block is None:
+                return
+            yield block
+
+    read = run.driver.read
+    run.driver.read = lambda group: count(read(group))  # type: ignore[method-assign]
+    run.settle()
+    assert len(calls) > 100
+    assert max(calls) <= 2  # a value, and what type it has when that is asked for the first time
+
+
+def test_a_caen_libs_without_its_functions_is_asked_by_its_methods(
+    monkeypatch: pytest.MonkeyPatch, everything: set[str]
+) -> None:
+    monkeypatch.setattr("drivers.caen.replies.has_functions", lambda: False)
+    with crate_run(monkeypatch, small_crate) as run:
+        run.settle()
+        assert is_complete(run, everything)
+
+
+def test_caen_libs_offers_what_is_used_of_it(run: CrateRun) -> None:
+    from caen_libs import caenhvwrapper as hv
+
+    functions = {
+        *("auto_ptr", "support_32bit_pid", "get_crate_map", "test_bd_presence", "get_ch_name", "get_sys_prop_list"),
+        *("get_bd_param_info", "get_ch_param_info", "get_bd_param_prop", "get_ch_param_prop", "get_exec_comm_list"),
+    }
+    assert functions <= set(dir(hv.lib))
+    assert {"Board", "FwVersion", "ParamMode", "ParamProp", "ParamType", "ParamUnit"} <= set(dir(hv))
+    assert "handle" in hv.Device.__dataclass_fields__

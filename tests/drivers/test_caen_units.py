@@ -108,8 +108,8 @@ def test_a_range_that_is_changed_at_any_moment_shows_no_wrong_current(run: Range
 )
 @pytest.mark.parametrize("hits", [1, 2])
 def test_nor_does_it_when_the_calls_behind_it_fail(run: Ranges, code: int, hits: int) -> None:
-    for call in range(0, 40, 3):
-        for behind in range(5):
+    for call in range(0, 40, 5):
+        for behind in (0, 1, 3):
 
             def act(behind: int = behind) -> None:
                 run.flip()

@@ -89,7 +89,7 @@ def test_pvs_are_listed_as_csv_with_what_the_site_says(config: str) -> None:
         "name": "LAB:TC1:T1", "type": "ai", "unit": "C", "access": "read", "description": "cold finger",
     }  # fmt: skip
     assert rows["LAB:GEN:VSet"]["access"] == "read/write"
-    assert {"LAB:GEN:Conn", "LAB:IOC:HEARTBEAT"} <= set(rows)
+    assert {"LAB:GEN:Conn", "LAB:GEN:HV:OffPending", "LAB:IOC:HEARTBEAT"} <= set(rows)
 
 
 def test_pvs_are_listed_as_json_and_as_a_table(config: str) -> None:

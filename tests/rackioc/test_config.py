@@ -126,6 +126,16 @@ def test_the_configuration_of_the_contract_is_good(write: Write) -> None:
     assert config.archive.temperatures.columns == ("t", "a", "b", "c", "d")
 
 
+def test_records_that_show_a_pending_off_can_be_named(write: Write) -> None:
+    pattern = "  LAB:GEN:HV:OffPending: {OSV: MINOR}\n"
+    load(write(GOOD, ("records:\n", f"records:\n{pattern}")))
+
+
+def test_off_needs_no_quotes_for_an_output_above_its_limit(write: Write) -> None:
+    keys = "polarity: negative, over_limit: off, on_loss: keep".replace(", ", "\n    ")
+    load(write(GOOD, ("polarity: negative", keys)))
+
+
 def test_an_archive_needs_no_more_than_a_database_and_pvs(write: Write) -> None:
     text = textwrap.dedent(GOOD).split("  policies:")[0]
     archive = load(write(text)).archive
@@ -227,6 +237,8 @@ WRONG = [
     ("voltage_kv: 60", "voltage_kv: 120", 18, "instruments.GEN.limits.voltage_kv", "above the full scale of 100"),
     ("voltage_kv: 60", "voltage_kv: high", 18, "instruments.GEN.limits.voltage_kv", '"high" must be a number'),
     ("voltage_kv: 60", "voltage_kv: true", 18, "instruments.GEN.limits.voltage_kv", "true must be a number"),
+    ("polarity: negative", "over_limit: on", 19, "instruments.GEN.over_limit", "alarm"),
+    ("polarity: negative", "on_loss: hold", 19, "instruments.GEN.on_loss", "trip"),
     ("voltage_kv: 60", "voltage_kw: 60", 18, "instruments.GEN.limits.voltage_kw", "allowed: voltage_kv, current_ma"),
     ("polarity: negative", "polarity: left", 19, "instruments.GEN.polarity", "'positive', 'negative'"),
     ("{status: 0.5}", "{status: 7}", 20, "instruments.GEN.scan.status", "7 s is not a period"),
@@ -237,6 +249,14 @@ WRONG = [
     ("LAB:HV1:S04:C*:IMon", "LAB:HV2:S04:C*:IMon", 22, "records.LAB:HV2:S04:C*:IMon", "matches no PV"),
     ("LAB:HV1:S04:C*:IMon", "LAB:GEN:VMonn", 22, "records.LAB:GEN:VMonn", "matches no PV"),
     ("LAB:HV1:S04:C*:IMon", "LAB:GEN:HV", 22, "records.LAB:GEN:HV.HIGH", "a record of type bo has no such field"),
+    ("LAB:HV1:S04:C*:IMon", "LAB:HV1:Conn", 22, "records.LAB:HV1:Conn.HIGH", "a record of type mbbi has no"),
+    ("HIGH: 5", "HIGH: 5 parsec", 22, "records.LAB:HV1:S04:C*:IMon.HIGH", "'parsec' is not a unit that is known"),
+    ("HIGH: 5", "MDEL: 5 uAA", 22, "records.LAB:HV1:S04:C*:IMon.MDEL", "'uAA' is not a unit that is known"),
+    ("HIGH: 5", "DESC: 5, HIGH: 1e999 V", 22, "records.LAB:HV1:S04:C*:IMon.HIGH", "'1e999 V' is not a number"),
+    ("LAB:HV1:S04:C*:IMon\": {HIGH: 5", "LAB:GEN:*Mon\": {HIGH: 5 mA", 22, "records.LAB:GEN:*Mon.HIGH",
+        "5 mA cannot be converted: LAB:GEN:VMon is in kV"),
+    ("LAB:HV1:S04:C*:IMon\": {HIGH: 5", "LAB:GEN:VMon\": {EGU: V", 22, "records.LAB:GEN:VMon.EGU", "V would be"),
+    ("LAB:HV1:S04:C*:IMon\": {HIGH: 5", "LAB:GEN:VSet\": {DRVH: 61000 V", 22, "records.LAB:GEN:VSet.DRVH", "of 60"),
     ("LAB:*", "LAP:*", 25, "archive.pvs.0", "matches no PV"),
     ("sqlite:///rack.sqlite", "rack.sqlite", 24, "archive.database", "not a database URL; allowed: sqlite:///FILE"),
     ("sqlite:///rack.sqlite", "sqlite://", 24, "archive.database", "names no file"),
@@ -384,10 +404,20 @@ def test_later_lines_win_over_earlier_ones(write: Write) -> None:
     text = re.sub(r'"LAB:HV1:S04.*}', records, text)
     site = load(write(text)).site
     point = Point(name="VMon", rtyp=RecordType.ai)
-    assert site.apply("LAB:GEN:VMon", point).high == 7
-    assert site.apply("LAB:GEN:VMon", point).desc == "output"
-    assert site.apply("LAB:GEN:IMon", point).high == 5
-    assert site.apply("LAB:GEN:Status", point).high is None
+    assert site.apply("LAB:GEN:VMon", point).point.high == 7
+    assert site.apply("LAB:GEN:VMon", point).point.desc == "output"
+    assert site.apply("LAB:GEN:IMon", point).point.high == 5
+    assert site.apply("LAB:GEN:Status", point).point.high is None
+
+
+def test_a_number_with_a_unit_is_converted_to_that_of_the_record(write: Write) -> None:
+    records = (
+        '"LAB:GEN:V*": {HIGH: 5 kV}\n  "LAB:GEN:VMon": {HIGH: "7000V", MDEL: 100 V}\n  "LAB:GEN:VSet": {DRVH: 6e4 V}'
+    )
+    config = load(write(re.sub(r'"LAB:HV1:S04.*}', records, textwrap.dedent(GOOD))))
+    points = {point.name: point for point in config.instruments[2].driver.points}
+    mon, setting = (config.site.apply(f"LAB:GEN:{name}", points[name]).point for name in ("VMon", "VSet"))
+    assert (mon.egu, mon.high, mon.mdel, setting.high, setting.drvh) == ("kV", 7.0, 0.1, 5.0, 60.0)
 
 
 def test_every_record_field_can_be_set(write: Write) -> None:

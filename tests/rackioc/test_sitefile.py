@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,16 +13,16 @@ from ioc.record import ALARM, LOG, PROPERTY, VALUE
 from ioc.site import Site
 from rackioc.config import sitefile
 from rackioc.config.sitefile import SiteFile
-from tests.ioc.bench import Rig, Scenario, running
+from tests.ioc.bench import POINTS, Bench, Rig, Scenario, running
 
 
-async def session(path: Path, scenario: Scenario) -> None:
+async def session(path: Path, scenario: Scenario, driver: Bench | None = None) -> None:
     """A life of the IOC: what was kept is taken up, and what is set is kept."""
     kept, faults = sitefile.load(path)
     assert faults == []
     site, file = Site(), SiteFile(path, kept)
     site.restore(kept, file.changed)
-    async with running(site=site) as rig:
+    async with running(driver, site=site) as rig:
         await scenario(rig)
         file.close()
 
@@ -53,6 +54,54 @@ def test_a_limit_acts_at_once_and_after_a_restart(tmp_path: Path) -> None:
 
     for scenario in (first, second, third):
         asyncio.run(session(path, scenario))
+
+
+@pytest.mark.parametrize(
+    ("line", "egu", "expected"),
+    [
+        ("HIHI: 20 V", "V", 20.0),
+        ("HIHI: 20 V", "mV", 20000.0),
+        ("HIHI: 20000 mV", "V", 20.0),
+        ("HIHI: 20 V", "A", None),
+        ("HIHI: 20 parsec", "parsec", 20.0),
+        ("HIHI: 20 parsec", "V", None),
+        ("HIHI: 20.0", "mV", 20.0),
+        ("HIHI: '20'", "mV", 20.0),
+        ("HIHI: null", "mV", None),
+        ("HIHI: .inf", "mV", float("inf")),
+    ],
+)
+def test_a_limit_is_for_the_unit_that_stands_behind_it(
+    tmp_path: Path, line: str, egu: str, expected: float | None
+) -> None:
+    path, driver = tmp_path / "rack.site.yaml", Bench()
+    path.write_text(f"T:PS:Mon: {{{line}}}")
+    driver.points = tuple(replace(point, egu=egu) for point in POINTS)
+
+    async def scenario(rig: Rig) -> None:
+        assert rig.record("Mon").point.hihi == expected
+        lost = expected is None and "null" not in line
+        assert rig.record("Mon").stat.name == ("SOFT" if lost else "NO_ALARM")
+        if lost:
+            await rig.until(lambda: str(rig.record("Error").val).startswith("not applied: HIHI 20 "))
+
+    asyncio.run(session(path, scenario, driver))
+
+
+@pytest.mark.parametrize(
+    ("egu", "written"), [("V", "HIHI: 5.5 V"), ("", "HIHI: 5.5"), ("1e-5 A", "HIHI: 5.5 1e-5 A")]
+)
+def test_the_unit_is_written_behind_the_number(tmp_path: Path, egu: str, written: str) -> None:
+    path, driver = tmp_path / "rack.site.yaml", Bench()
+    driver.points = tuple(replace(point, egu=egu) for point in POINTS)
+
+    async def scenario(rig: Rig) -> None:
+        rig.instrument.set_field(rig.record("Mon"), "HIHI", 5.5)
+        rig.instrument.set_field(rig.record("Mon"), "PREC", 3)
+
+    asyncio.run(session(path, scenario, driver))
+    assert path.read_text().splitlines()[1:] == ["T:PS:Mon:", f"  {written}", "  PREC: 3"]
+    asyncio.run(session(path, scenario, driver))  # and is read again
 
 
 @pytest.mark.parametrize(

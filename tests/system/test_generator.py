@@ -37,8 +37,14 @@ def at_rest(ioc: Ioc, ca: Client) -> Iterator[None]:
     rest()
 
 
-def switch_on(ioc: Ioc, ca: Client, kilovolts: float = 30.0) -> None:
+def set_both(ioc: Ioc, ca: Client, kilovolts: float) -> None:
+    """Put both setpoints, the voltage last: it is what is regulated."""
+    ca.put(ioc("GEN:ISet"), 10)
     ca.put(ioc("GEN:VSet"), kilovolts)
+
+
+def switch_on(ioc: Ioc, ca: Client, kilovolts: float = 30.0) -> None:
+    set_both(ioc, ca, kilovolts)
     ca.put(ioc("GEN:HV"), "On")
     ca.wait(ioc("GEN:VMon"), lambda value: abs(value - kilovolts) < 0.2)
 
@@ -68,14 +74,18 @@ def test_hv_goes_on_and_off(ioc: Ioc, ca: Client) -> None:
     ca.wait(ioc("GEN:VMon"), lambda value: value == 0)
 
 
-def test_hv_on_is_refused_until_a_setpoint_was_put_since_the_connect(ioc: Ioc, ca: Client) -> None:
+def test_hv_on_is_refused_until_each_limited_setpoint_was_put_since_the_connect(ioc: Ioc, ca: Client) -> None:
     ca.put(ioc("GEN:Retry"), 1)
     ca.wait(ioc("GEN:VSet"), lambda value: value.severity == 3)
     ca.wait(ioc("GEN:Conn"), lambda value: value == 2)
     before = int(ioc.fault("GEN writes"))
-    assert "VSet or ISet" in ca.refused(ioc("GEN:HV"), "On")
+    sentence = ca.refused(ioc("GEN:HV"), "On")
+    assert "put VSet first" in sentence
+    assert "put ISet first" in sentence
     assert int(ioc.fault("GEN writes")) == before
     ca.put(ioc("GEN:VSet"), 1)
+    assert "VSet" not in ca.refused(ioc("GEN:HV"), "On")
+    ca.put(ioc("GEN:ISet"), 1)
     assert ca.severity(ioc("GEN:VSet")) == "NO_ALARM"
     ca.put(ioc("GEN:HV"), "On")
 
@@ -151,17 +161,37 @@ def test_a_loss_is_invalid_within_two_scans_keeps_the_value_and_heals(
     assert ca.long(ioc("GEN:Error"))
 
 
-def test_hv_off_reaches_a_generator_whose_answers_are_lost(ioc: Ioc, ca: Client) -> None:
+@pytest.mark.alone
+def test_hv_off_reaches_a_generator_whose_answers_are_lost_and_is_pending_until_they_come(
+    ioc: Ioc, ca: Client
+) -> None:
     switch_on(ioc, ca)
     ioc.fault("GEN mute")
     time.sleep(1.5)
-    assert "HV Off was sent, its effect is unknown" in ca.refused(ioc("GEN:HV"), "Off")
-    assert json.loads(ioc.fault("GEN state"))["on"] is False
+    ca.put_and_get(ioc("GEN:HV"), "Off")
+    ca.wait(ioc("GEN:HV:OffPending"), lambda value: value == 1)
+    deadline = time.monotonic() + 2.5
+    while json.loads(ioc.fault("GEN state"))["on"]:
+        assert time.monotonic() < deadline
+    ioc.fault("GEN unmute")
+    ca.wait(ioc("GEN:HV:OffPending"), lambda value: value == 0)
+    ca.wait(ioc("GEN:HV_RBV"), lambda value: value == 0 and value.severity == 0)
+
+
+@pytest.mark.alone
+def test_an_output_above_its_limit_in_current_regulation_is_major(ioc: Ioc, ca: Client) -> None:
+    ca.put(ioc("GEN:VSet"), 40)
+    ca.put(ioc("GEN:ISet"), 10)
+    ca.put(ioc("GEN:HV"), "On")
+    ca.wait(ioc("GEN:VMon"), lambda value: value > 61, timeout=8)
+    ca.wait(ioc("GEN:VMon"), lambda value: value.severity == 2)
+    assert ca.status(ioc("GEN:VMon")) == "HIHI"
 
 
 def test_split_answers_are_put_together(ioc: Ioc, ca: Client) -> None:
-    errors = int(ca.get(ioc("GEN:ErrorCount")))
     ioc.fault("GEN split 1")
+    time.sleep(1)  # in which a scan becomes longer than its period
+    errors = int(ca.get(ioc("GEN:ErrorCount")))
     time.sleep(1.5)
     assert ca.get(ioc("GEN:VMon")).severity == 0
     assert int(ca.get(ioc("GEN:ErrorCount"))) == errors
@@ -196,12 +226,11 @@ def test_a_long_silence_strikes_the_watchdog_and_nothing_is_switched_on_again(io
 
 
 def test_a_lost_second_half_of_hv_on_leaves_hv_off_and_the_pair_released(ioc: Ioc, ca: Client) -> None:
-    ca.put(ioc("GEN:VSet"), 10)
+    set_both(ioc, ca, 10)
     ioc.fault("GEN drop-half")
     ca.refused(ioc("GEN:HV"), "On")
     ca.wait(ioc("GEN:OnCmd"), lambda value: value == 0 and value.severity == 0, timeout=5)
     assert ca.text(ioc("GEN:HV_RBV")) == "Off"
-    ca.put(ioc("GEN:VSet"), 10)
     ca.put(ioc("GEN:HV"), "On")
     assert ca.text(ioc("GEN:HV_RBV")) == "On"
 

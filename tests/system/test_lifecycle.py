@@ -121,6 +121,7 @@ def test_puts_of_many_clients_to_one_generator_never_interleave(racks: Racks, ca
     ioc = racks.start({"GEN": GENERATOR})
     up(ioc, ca, "GEN")
     ca.put(ioc("GEN:Mode"), "Remote")
+    ca.put(ioc("GEN:ISet"), 1)
     ca.put(ioc("GEN:VSet"), 1)
     script = """
 import asyncio, sys
@@ -140,7 +141,7 @@ asyncio.run(main())
     assert ioc.fault("GEN violations") == "[]"
     commands = [entry.split("'")[1] if "'" in entry else entry for entry in json.loads(ioc.fault("GEN log 1000"))]
     halves = [command for command in commands if "P5" in command or "P6" in command]
-    assert len(halves) >= 20
+    assert len(halves) >= 8  # an Off that is pending takes the others along, and an On that is on sends nothing
     for first, second in zip(halves[::2], halves[1::2], strict=True):
         assert first.replace(",1", ",0").split(",0")[0][-2:] == second.split(",0")[0][-2:]
     assert min(margins) > 3.5

@@ -172,6 +172,7 @@ def storm(ioc: Ioc, ca: Client) -> Iterator[Storm]:
     """Five clients put at the same time; afterwards: the clients, and what went over the line."""
     ca.wait(ioc("GEN:Conn"), lambda value: value == 2)
     ca.put(ioc("GEN:Mode"), "Remote")
+    ca.put(ioc("GEN:ISet"), 1)
     ca.put(ioc("GEN:VSet"), 1)
     ca.put(ioc("GEN:Inhibit"), "Off")
     clients = [Putter(ioc, seed) for seed in range(CLIENTS)]
@@ -218,7 +219,7 @@ def test_in_a_storm_of_puts_pairs_stay_whole_the_poll_goes_on_and_all_are_answer
     # the halves of a pair follow each other, with nothing in between
     for first, second in (("P5,1", "P5,0"), ("P6,1", "P6,0")):
         halves = [number for number, command in enumerate(commands) if command.startswith(first)]
-        assert len(halves) >= 10
+        assert len(halves) >= 3  # an Off that is pending takes the others along, and an On that is on sends nothing
         assert {commands[number + 1] for number in halves} == {f"{second} -> {second}"}
         assert len([command for command in commands if command.startswith(second)]) == len(halves)
     assert not [command for command in commands if command.endswith("silence")]

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from time import monotonic
 
-from drivers.base import BadReply, NoReply, Readings, Status
+from drivers.base import BadReply, NoReply, Readings, Status, Step
 from drivers.caen.board.section import Section
 from drivers.caen.items import Variable
 from drivers.caen.session import UNHEARD, BoardGone, Session
 
 
-def read_unknown(section: Section, session: Session) -> Iterator[Readings]:
+def read_unknown(section: Section, session: Session) -> Iterator[Step]:
     """Read the settings of which it is not known what a put made of them. Raises LinkDown."""
     for label in tuple(section.doubts.unknown):
         if section.present and session.allowance.free:
             yield from _read(section, session, [section.table.variable(label)])
 
 
-def reread(section: Section, session: Session, until: float) -> Iterator[Readings]:
+def reread(section: Section, session: Session, until: float) -> Iterator[Step]:
     """Read the settings that may have moved, as long as there is time (monotonic seconds). Raises LinkDown."""
     for settings in tuple(section.doubts.in_calls()):
         if not section.present or monotonic() > until:
@@ -26,7 +26,7 @@ def reread(section: Section, session: Session, until: float) -> Iterator[Reading
         yield from _read(section, session, settings)
 
 
-def _read(section: Section, session: Session, settings: Sequence[Variable]) -> Iterator[Readings]:
+def _read(section: Section, session: Session, settings: Sequence[Variable]) -> Iterator[Step]:
     """Read a setting of some channels in one call; when that fails, in halves, as long as there is time for it."""
     began = monotonic()
     try:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from drivers.base import Array, BadReply, DeviceError, NoReply, Reading, Readings, Status, Value
+from drivers.base import Array, BadReply, DeviceError, NoReply, Reading, Readings, Status, Step, Value
 from drivers.caen.board.batch import CURRENTS, RANGES, ReadBatch, batches
 from drivers.caen.board.confirmation import Confirmation
 from drivers.caen.board.doubts import Doubts
@@ -115,7 +115,7 @@ class Section:
                 found = item.readings()
         return found if self.present else invalid(found, Status.COMM)
 
-    def read_names(self, session: Session) -> Iterator[Readings]:
+    def read_names(self, session: Session) -> Iterator[Step]:
         """Read the channels' names, for the descriptions. Raises LinkDown."""
         for batch in self.batches:
             if isinstance(self.table.items[batch.labels[0]], ChannelName):
@@ -126,7 +126,7 @@ class Section:
         yield from self._last_ranges.values()
         yield from self.batches
 
-    def read(self, session: Session, batch: ReadBatch) -> Iterator[Readings]:
+    def read(self, session: Session, batch: ReadBatch) -> Iterator[Step]:
         """Read the variables of a batch, in one call where possible; what cannot be read is INVALID. Raises LinkDown.
 
         Currents of a board with ranges come when their ranges have been read behind them.
@@ -140,7 +140,7 @@ class Section:
             else:
                 yield self._all_gone()
 
-    def _read_present(self, session: Session, batch: ReadBatch) -> Iterator[Readings]:
+    def _read_present(self, session: Session, batch: ReadBatch) -> Iterator[Step]:
         if batch.good and (not self.in_trouble or session.allowance.free):
             yield self._read_some(session, batch, batch.good, limited=self.in_trouble)
         while self.present and session.allowance.free and (part := batch.due()):
@@ -151,7 +151,7 @@ class Section:
             for variables, readings in self._confirmation.release(batch.group):
                 yield self._with_alarms(session, variables, readings)
 
-    def refresh(self, session: Session, variable: Variable) -> Iterator[Readings]:
+    def refresh(self, session: Session, variable: Variable) -> Iterator[Step]:
         """Ask for limits and unit of a parameter that is marked, and for the value of a setting. Raises LinkDown."""
         question = self.metadata.ask(session, variable)
         read_it = variable.label in {*self.metadata.stale, *self.metadata.unit_unknown}
@@ -202,7 +202,7 @@ class Section:
         readings |= self.values.decode([setting], [raw], () if certain else (setting.label,))
         return raw, readings
 
-    def _read_some(self, session: Session, batch: ReadBatch, labels: Sequence[str], limited: bool) -> Readings:
+    def _read_some(self, session: Session, batch: ReadBatch, labels: Sequence[str], limited: bool) -> Step:
         """Read in one call; when that fails the batch says what to try next. Raises LinkDown."""
         variables = [self.table.variable(label) for label in labels]
         began = monotonic()

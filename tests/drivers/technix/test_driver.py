@@ -129,8 +129,9 @@ def put(driver: Technix, name: str, value: float) -> dict[str, object]:
     return dict(merged(driver.write(point, value)))
 
 
-def set_voltage(driver: Technix, generator: Generator) -> None:
-    generator.expects((b"E", REMOTE_OFF), (b"d1,409", b"d1,409"))
+def set_both(driver: Technix, generator: Generator) -> None:
+    generator.expects((b"E", REMOTE_OFF), (b"d2,409", b"d2,409"), (b"E", REMOTE_OFF), (b"d1,409", b"d1,409"))
+    put(driver, "ISet", 5.0)
     put(driver, "VSet", 10.0)
     generator.check()
 
@@ -205,8 +206,8 @@ def test_counts_never_exceed_the_value_and_miss_it_by_less_than_a_step(full_scal
 def test_a_scan_gives_status_bits_and_magnitudes(driver: Technix, generator: Generator) -> None:
     generator.expects((b"E", b"E9"), (b"a1", b"a14095"), (b"a2", b"a2819"))
     readings = scan(driver)
-    assert readings["VMon"] == 100.0
-    assert readings["IMon"] == 10.0
+    assert readings["VMon"] == Reading(100.0, Severity.MAJOR, Status.HIHI, message="above the limit of 60 kV")
+    assert readings["IMon"] == Reading(10.0)
     assert readings["Polarity"] == 1
     expected = {"HV_RBV": 1, "Regulation": 1, "Mode_RBV": 0, "Inhibit_RBV": 0, "Status": 9}
     assert expected.items() <= readings.items()
@@ -217,8 +218,11 @@ def test_a_scan_gives_status_bits_and_magnitudes(driver: Technix, generator: Gen
     [(128, "Inhibit_RBV"), (64, "Mode_RBV"), (32, "OffCmd"), (16, "OnCmd"), (8, "HV_RBV"), (4, "Interlock"),
      (2, "Fault"), (1, "Regulation")],
 )  # fmt: skip
-def test_each_status_bit_has_its_point(driver: Technix, generator: Generator, bits: int, name: str) -> None:
+def test_each_status_bit_has_its_point(
+    driver: Technix, generator: Generator, monkeypatch: pytest.MonkeyPatch, bits: int, name: str
+) -> None:
     generator.expects((b"E", b"E%d" % bits), (b"a1", b"a10"), (b"a2", b"a20"))
+    monkeypatch.setattr(technix.switching.Switching, "tidy", lambda self: iter(()))
     readings = scan(driver)
     bit_points = [p.name for p in driver.points if p.rtyp is RecordType.bi and p.name != "Polarity"]
     assert [each for each in bit_points if readings[each]] == [name]
@@ -283,8 +287,8 @@ def test_a_late_voltage_is_not_taken_for_a_later_one(driver: Technix, generator:
     generator.expects((b"E", b"E0"), (b"a1", None))
     with pytest.raises(NoReply):
         scan(driver)
-    generator.expects((b"E", (b"a14095\rE0\r",)), (b"E", b"E0"), (b"a1", b"a10"), (b"a2", b"a20"))
-    assert scan(driver)["VMon"] == 0
+    generator.expects((b"a2", (b"a14095\ra20\r",)), (b"E", b"E0"), (b"a1", b"a10"), (b"a2", b"a20"))
+    assert scan(driver)["VMon"] == Reading(0.0)
 
 
 def test_answers_that_are_always_late_are_never_believed(driver: Technix, generator: Generator) -> None:
@@ -295,6 +299,22 @@ def test_answers_that_are_always_late_are_never_believed(driver: Technix, genera
         generator.expects((probe, (late,)))
         with pytest.raises(NoReply):
             scan(driver)
+
+
+def test_two_questions_at_most_wait_for_late_answers_and_one_more_after_opening_the_line(
+    driver: Technix, generator: Generator
+) -> None:
+    for question in (b"E", b"a1"):
+        generator.expects((question, None))
+        with pytest.raises(NoReply, match="not answered within"):
+            scan(driver)
+    for _ in range(3):
+        generator.expects()
+        with pytest.raises(NoReply, match="late replies are awaited"):
+            scan(driver)
+    driver.close()
+    generator.expects((b"a2", b"a20"), (b"E", b"E0"))
+    driver.connect()
 
 
 def test_noise_between_two_scans_is_thrown_away(driver: Technix, generator: Generator) -> None:
@@ -366,7 +386,7 @@ def test_a_mute_generator_does_not_connect_and_leaves_the_port_free(generator: G
 
 def test_connect_scan_and_close_write_nothing(generator: Generator) -> None:
     driver = Technix(TechnixConfig(port=generator.port, full_scale=SCALE))
-    generator.expects((b"E", b"E56"), (b"E", b"E56"), (b"a1", b"a10"), (b"a2", b"a20"))
+    generator.expects((b"E", b"E24"), (b"E", b"E24"), (b"a1", b"a10"), (b"a2", b"a20"))
     driver.connect()
     assert scan(driver)["OnCmd"] == 1  # a half-sent pair of somebody else is only shown
     driver.close()
@@ -385,9 +405,9 @@ def test_setpoints_are_unknown_until_put(driver: Technix, generator: Generator) 
 
 def test_a_put_returns_the_setpoint_as_taken_rounded_down(driver: Technix, generator: Generator) -> None:
     generator.expects((b"E", b"E0"), (b"d1,2047", b"d1,2047"))
-    assert put(driver, "VSet", 50.0) == {"VSet_RBV": 2047 * 100 / 4095}
+    assert put(driver, "VSet", 50.0)["VSet_RBV"] == 2047 * 100 / 4095
     generator.expects((b"E", b"E0"), (b"d2,1638", b"d2,1638"))
-    assert put(driver, "ISet", 20.0) == {"ISet_RBV": 1638 * 50 / 4095}
+    assert put(driver, "ISet", 20.0)["ISet_RBV"] == 1638 * 50 / 4095
     generator.expects((b"E", b"E0"), (b"a1", b"a10"), (b"a2", b"a20"))
     assert scan(driver)["VSet_RBV"] == 2047 * 100 / 4095
 
@@ -404,28 +424,28 @@ def test_a_setpoint_that_is_no_magnitude_within_the_limit_is_refused_and_not_sen
 def test_a_setpoint_whose_put_was_not_echoed_is_unknown(
     driver: Technix, generator: Generator, answer: Answer
 ) -> None:
-    set_voltage(driver, generator)
+    set_both(driver, generator)
     generator.expects((b"E", b"E0"), (b"d1,409", answer))
     with pytest.raises((NoReply, BadReply)):
         put(driver, "VSet", 10.0)
-    generator.expects((b"E", b"E0"), (b"E", b"E0"), (b"a1", b"a10"), (b"a2", b"a20"))
+    generator.expects((b"a1", b"a10"), (b"E", b"E0"), (b"a1", b"a10"), (b"a2", b"a20"))
     assert scan(driver)["VSet_RBV"] == UNKNOWN
 
 
 def test_a_reconnect_makes_setpoints_unknown(driver: Technix, generator: Generator) -> None:
-    set_voltage(driver, generator)
+    set_both(driver, generator)
     driver.close()
     generator.expects((b"E", b"E0"), (b"E", b"E0"), (b"a1", b"a10"), (b"a2", b"a20"))
     driver.connect()
     assert scan(driver)["VSet_RBV"] == UNKNOWN
     generator.expects((b"E", b"E0"))
-    with pytest.raises(Refused, match=r"unknown since the connection was opened: put VSet or ISet first"):
+    with pytest.raises(Refused, match=r"VSet is unknown since the connection was opened, .*: put VSet first"):
         put(driver, "HV", 1)
 
 
-def test_a_put_to_a_mute_generator_fails_with_no_reply(driver: Technix, generator: Generator) -> None:
+def test_a_setpoint_is_not_sent_to_a_mute_generator(driver: Technix, generator: Generator) -> None:
     generator.expects((b"E", None))
-    with pytest.raises(NoReply):
+    with pytest.raises(Refused, match="VSet was not sent: E was not answered"):
         put(driver, "VSet", 10.0)
 
 
@@ -433,7 +453,7 @@ def test_a_put_to_a_mute_generator_fails_with_no_reply(driver: Technix, generato
 
 
 def test_hv_on_is_the_pair_with_its_pause_and_ends_with_the_status_bit(driver: Technix, generator: Generator) -> None:
-    set_voltage(driver, generator)
+    set_both(driver, generator)
     generator.expects((b"E", b"E0"), *echo(b"P5,1", b"P5,0"), (b"E", b"E0"), (b"E", b"E8"))
     assert put(driver, "HV", 1)["HV_RBV"] == 1
     (_, _, answered), (_, sent, _) = (each for each in generator.times if each[0].startswith(b"P5"))
@@ -446,7 +466,7 @@ def test_hv_on_is_the_pair_with_its_pause_and_ends_with_the_status_bit(driver: T
 def test_hv_on_is_refused_for_what_the_status_shows(
     driver: Technix, generator: Generator, bits: bytes, reason: str
 ) -> None:
-    set_voltage(driver, generator)
+    set_both(driver, generator)
     generator.expects((b"E", bits))
     with pytest.raises(Refused, match=reason):
         put(driver, "HV", 1)
@@ -454,16 +474,17 @@ def test_hv_on_is_refused_for_what_the_status_shows(
 
 def test_hv_on_is_refused_before_a_setpoint_was_put(driver: Technix, generator: Generator) -> None:
     generator.expects((b"E", b"E0"))
-    with pytest.raises(Refused, match="put VSet or ISet first"):
+    with pytest.raises(Refused, match=r"put VSet first; ISet .*put ISet first"):
         put(driver, "HV", 1)
 
 
 def test_hv_on_that_the_generator_echoes_but_does_not_do_is_refused_with_the_reason(
     driver: Technix, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(technix.driver, "SETTLE", 0.0)
-    set_voltage(driver, generator)
-    generator.expects((b"E", b"E0"), *echo(b"P5,1", b"P5,0"), (b"E", b"E6"), *echo(b"P6,1", b"P6,0"))
+    monkeypatch.setattr(technix.switching, "SETTLE", 0.0)
+    set_both(driver, generator)
+    generator.expects((b"E", b"E0"), *echo(b"P5,1", b"P5,0"), (b"E", b"E6"), *echo(b"P6,1", b"P6,0"),
+                      (b"E", b"E6"))  # fmt: skip
     with pytest.raises(Refused, match="interlock is open"):
         put(driver, "HV", 1)
 
@@ -471,30 +492,35 @@ def test_hv_on_that_the_generator_echoes_but_does_not_do_is_refused_with_the_rea
 def test_hv_on_without_effect_and_without_reason_is_followed_by_hv_off(
     driver: Technix, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(technix.driver, "SETTLE", 0.0)
-    set_voltage(driver, generator)
-    generator.expects((b"E", b"E0"), *echo(b"P5,1", b"P5,0"), (b"E", b"E0"), *echo(b"P6,1", b"P6,0"))
+    monkeypatch.setattr(technix.switching, "SETTLE", 0.0)
+    set_both(driver, generator)
+    generator.expects((b"E", b"E0"), *echo(b"P5,1", b"P5,0"), (b"E", b"E0"), *echo(b"P6,1", b"P6,0"),
+                      (b"E", b"E0"))  # fmt: skip
     with pytest.raises(Refused, match="did not come on"):
         put(driver, "HV", 1)
 
 
 @pytest.mark.parametrize("answer", [None, b"P5,O"])
-def test_hv_on_that_is_not_echoed_is_released_and_ends_as_hv_off(
+def test_hv_on_that_is_not_echoed_ends_as_hv_off_and_is_released_under_inhibition(
     driver: Technix, generator: Generator, answer: Answer
 ) -> None:
-    set_voltage(driver, generator)
+    set_both(driver, generator)
     generator.expects(
-        (b"E", b"E0"), (b"P5,1", answer), *echo(b"P5,0", b"P6,1", b"P6,0"), (b"E", b"E0"), (b"E", b"E0")
+        (b"E", b"E0"), (b"P5,1", answer), *echo(b"P6,1", b"P6,0"), (b"E", b"E16"),
+        *echo(b"P8,1"), (b"E", b"E144"), *echo(b"P5,0", b"P6,1", b"P6,0"), (b"E", b"E128"),
+        *echo(b"P8,0"), (b"E", b"E0"),
     )  # fmt: skip
     with pytest.raises(Refused, match=r"HV on failed: P5,1 was .*; HV off was sent"):
         put(driver, "HV", 1)
 
 
 def test_a_generator_that_goes_mute_during_hv_on_is_still_told_hv_off(driver: Technix, generator: Generator) -> None:
-    set_voltage(driver, generator)
-    commands = (b"P5,1", b"P5,0", b"P6,1", b"P6,0", b"E")
+    set_both(driver, generator)
+    commands = (b"P5,1", b"P6,1", b"P6,0", b"a1")
     generator.expects((b"E", b"E0"), *((command, None) for command in commands))
-    with pytest.raises(NoReply, match="HV Off was sent, its effect is unknown"):
+    with pytest.raises(
+        NoReply, match=r"HV on failed: P5,1 was not answered .*HV off was sent, its effect is unknown"
+    ):
         put(driver, "HV", 1)
 
 
@@ -510,8 +536,8 @@ def test_hv_off_releases_an_hv_on_that_somebody_left_half_sent_and_ends_off(
 ) -> None:
     given = (b"E", b"E16")  # bit 5: the first half of HV on was given, by a process that is gone
     generator.expects(
-        *echo(b"P6,1", b"P6,0"), given,
-        *echo(b"P8,1", b"P5,0", b"P6,1", b"P6,0"), (b"E", b"E128"), *echo(b"P8,0"), (b"E", b"E0"),
+        *echo(b"P6,1", b"P6,0"), given, *echo(b"P8,1"), (b"E", b"E144"),
+        *echo(b"P5,0", b"P6,1", b"P6,0"), (b"E", b"E128"), *echo(b"P8,0"), (b"E", b"E0"),
     )  # fmt: skip
     readings = put(driver, "HV", 0)
     assert (readings["HV_RBV"], readings["OnCmd"]) == (0, 0)
@@ -524,23 +550,25 @@ def test_hv_off_and_inhibit_on_are_sent_to_a_mute_generator_and_fail(driver: Tec
     generator.expects((b"P6,1", None), (b"P6,0", None), (b"a1", None))
     with pytest.raises(NoReply, match="HV Off was sent, its effect is unknown"):
         put(driver, "HV", 0)
-    generator.expects((b"P8,1", None), (b"a2", None))
-    with pytest.raises(NoReply, match="Inhibit On was sent"):
+    generator.expects((b"P8,1", None))
+    with pytest.raises(
+        NoReply, match="Inhibit On was sent, its effect is unknown: the last questions were not answered"
+    ):
         put(driver, "Inhibit", 1)
 
 
 def test_hv_off_without_effect_is_said(
     driver: Technix, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(technix.driver, "SETTLE", 0.0)
+    monkeypatch.setattr(technix.switching, "SETTLE", 0.0)
     generator.expects(*echo(b"P6,1", b"P6,0"), (b"E", ON))
-    with pytest.raises(Refused, match="HV Off was sent, but it stays On"):
+    with pytest.raises(Refused, match=r"HV Off was sent, but the generator does not show it \(status 8\)"):
         put(driver, "HV", 0)
 
 
 @pytest.mark.parametrize(
     ("name", "value", "urgent"),
-    [("HV", 0, True), ("HV", 1, False), ("Inhibit", 1, True), ("Inhibit", 0, False), ("Mode", 1, False),
+    [("HV", 0, True), ("HV", 1, False), ("Inhibit", 1, True), ("Inhibit", 0, False), ("Mode", 1, True),
      ("VSet", 0, False)],
 )  # fmt: skip
 def test_what_makes_things_safe_is_urgent(driver: Technix, name: str, value: float, urgent: bool) -> None:
@@ -563,7 +591,6 @@ def test_a_state_that_does_not_exist_is_refused_and_not_sent(
 @pytest.mark.parametrize(
     ("name", "value", "command", "before", "after"),
     [
-        ("Mode", 1, b"P7,1", b"E8", b"E64"),
         ("Mode", 0, b"P7,0", b"E72", b"E8"),
         ("Inhibit", 0, b"P8,0", b"E136", b"E8"),
     ],
@@ -577,15 +604,20 @@ def test_mode_and_inhibit_are_one_command_and_end_with_their_status_bit(
     assert readings["WD:Strikes"] == 0
 
 
-def test_inhibit_on_goes_first_and_ends_with_its_status_bit(driver: Technix, generator: Generator) -> None:
-    generator.expects(*echo(b"P8,1"), (b"E", b"E128"))
-    assert put(driver, "Inhibit", 1)["Inhibit_RBV"] == 1
+@pytest.mark.parametrize(
+    ("name", "command", "after"), [("Inhibit", b"P8,1", b"E128"), ("Mode", b"P7,1", b"E64")]
+)  # fmt: skip
+def test_inhibit_on_and_mode_local_are_sent_before_anything_is_asked(
+    driver: Technix, generator: Generator, name: str, command: bytes, after: bytes
+) -> None:
+    generator.expects(*echo(command), (b"E", after))
+    assert put(driver, name, 1)[f"{name}_RBV"] == 1
 
 
 def test_a_mode_that_does_not_change_is_refused(
     driver: Technix, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(technix.driver, "SETTLE", 0.0)
+    monkeypatch.setattr(technix.switching, "SETTLE", 0.0)
     generator.expects((b"E", b"E64"), *echo(b"P7,0"), (b"E", b"E64"))
     with pytest.raises(Refused, match="Mode Remote was sent, but it stays Local"):
         put(driver, "Mode", 0)
@@ -612,12 +644,13 @@ def interrupt_pair(driver: Technix, generator: Generator, monkeypatch: pytest.Mo
 def test_hv_on_cut_in_half_ends_as_hv_off_without_output_on_the_way(
     driver: Technix, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_voltage(driver, generator)
+    set_both(driver, generator)
     interrupt_pair(driver, generator, monkeypatch, 1)
     generator.expects((b"E", b"E16"))
     driver.connect()  # connecting writes nothing
     generator.expects(
-        (b"E", b"E16"), *echo(b"P8,1", b"P5,0", b"P6,1", b"P6,0"), (b"E", b"E128"), *echo(b"P8,0"), (b"E", b"E0"),
+        (b"E", b"E16"), *echo(b"P6,1", b"P6,0"), (b"E", b"E16"), *echo(b"P8,1"), (b"E", b"E144"),
+        *echo(b"P5,0", b"P6,1", b"P6,0"), (b"E", b"E128"), *echo(b"P8,0"), (b"E", b"E0"),
         (b"a1", b"a10"), (b"a2", b"a20"),
     )  # fmt: skip
     assert scan(driver)["HV_RBV"] == 0
@@ -628,10 +661,11 @@ def test_hv_on_cut_in_half_ends_as_hv_off_without_output_on_the_way(
 def test_an_inhibition_that_was_active_before_stays(
     driver: Technix, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_voltage(driver, generator)
+    set_both(driver, generator)
     interrupt_pair(driver, generator, monkeypatch, 1)
     generator.expects(
-        (b"E", b"E144"), (b"E", b"E144"), *echo(b"P8,1", b"P5,0", b"P6,1", b"P6,0"), (b"E", b"E128"),
+        (b"E", b"E144"), (b"E", b"E144"), *echo(b"P6,1", b"P6,0"), (b"E", b"E144"),
+        *echo(b"P5,0", b"P6,1", b"P6,0"), (b"E", b"E128"),
         (b"a1", b"a10"), (b"a2", b"a20"),
     )  # fmt: skip
     driver.connect()
@@ -652,32 +686,41 @@ def test_hv_off_cut_in_half_is_released(
 def test_a_cut_pair_that_the_generator_has_forgotten_is_left_alone(
     driver: Technix, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_voltage(driver, generator)
+    set_both(driver, generator)
     interrupt_pair(driver, generator, monkeypatch, 1)
     generator.expects((b"E", b"E0"), (b"E", b"E0"), (b"a1", b"a10"), (b"a2", b"a20"))
     driver.connect()
     scan(driver)
 
 
-def test_a_pair_that_cannot_be_completed_is_said_once_and_stays_inhibited(
+def test_a_pair_that_cannot_be_completed_is_said_when_all_else_is_read_and_stays_inhibited(
     driver: Technix, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(technix.driver, "SETTLE", 0.0)
-    set_voltage(driver, generator)
+    monkeypatch.setattr(technix.switching, "SETTLE", 0.0)
+    set_both(driver, generator)
     interrupt_pair(driver, generator, monkeypatch, 1)
-    generator.expects((b"E", b"E16"), (b"E", b"E16"), *echo(b"P8,1", b"P5,0", b"P6,1", b"P6,0"), (b"E", b"E144"))
+    generator.expects(
+        (b"E", b"E16"), (b"E", b"E16"), *echo(b"P6,1", b"P6,0"), (b"E", b"E16"), *echo(b"P8,1"), (b"E", b"E144"),
+        *echo(b"P5,0", b"P6,1", b"P6,0"), (b"E", b"E144"), (b"a1", b"a10"), (b"a2", b"a20"),
+    )  # fmt: skip
     driver.connect()
-    with pytest.raises(BadReply, match="could not be completed"):
+    with pytest.raises(Refused, match="does not show it"):
         scan(driver)
-    generator.expects((b"E", b"E144"), (b"a1", b"a10"), (b"a2", b"a20"))
-    assert scan(driver)["OnCmd"] == 1
 
 
 # ---- the watchdog ----
 
 
-def test_a_strike_is_counted_once_and_makes_the_setpoints_unknown(driver: Technix, generator: Generator) -> None:
-    set_voltage(driver, generator)
+def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    real = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: real() + seconds)
+
+
+def test_a_strike_is_counted_once_and_makes_the_setpoints_unknown(
+    driver: Technix, generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_both(driver, generator)
+    later(monkeypatch, 5.1)
     for _ in range(2):
         generator.expects((b"E", LOCAL_OFF), (b"a1", b"a10"), (b"a2", b"a20"))
         readings = scan(driver)
@@ -687,22 +730,37 @@ def test_a_strike_is_counted_once_and_makes_the_setpoints_unknown(driver: Techni
         put(driver, "HV", 1)
 
 
-def test_remote_mode_is_not_sent_after_a_strike_and_local_mode_that_was_asked_for_is_none(
+def test_the_panels_local_button_is_no_strike_and_its_knobs_make_the_setpoints_unknown(
     driver: Technix, generator: Generator
 ) -> None:
-    set_voltage(driver, generator)
-    generator.expects((b"E", b"E0"), *echo(b"P7,1"), (b"E", LOCAL_OFF), (b"E", LOCAL_OFF), (b"a1", b"a10"),
-                      (b"a2", b"a20"))  # fmt: skip
-    put(driver, "Mode", 1)
+    set_both(driver, generator)
+    generator.expects((b"E", LOCAL_OFF), (b"a1", b"a10"), (b"a2", b"a20"))
     readings = scan(driver)
-    assert readings["WD:Strikes"] == 0
-    assert readings["VSet_RBV"] == 409 * 100 / 4095
+    assert (readings["WD:Strikes"], readings["VSet_RBV"], readings["ISet_RBV"]) == (0, UNKNOWN, UNKNOWN)
+    generator.expects((b"E", LOCAL_OFF))
+    with pytest.raises(
+        Refused, match="unknown since it went to local mode, in which its front panel may change them"
+    ):
+        put(driver, "HV", 1)
+
+
+def test_local_mode_that_was_put_is_no_strike_even_if_it_shows_late(
+    driver: Technix, generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_both(driver, generator)
+    generator.expects(*echo(b"P7,1"), (b"E", None))
+    with pytest.raises(NoReply, match="Mode Local was sent"):
+        put(driver, "Mode", 1)
+    later(monkeypatch, 6.0)
+    generator.expects((b"a1", b"a10"), (b"E", LOCAL_OFF), (b"a1", b"a10"), (b"a2", b"a20"))
+    readings = scan(driver)
+    assert (readings["WD:Strikes"], readings["VSet_RBV"]) == (0, UNKNOWN)
 
 
 def test_five_seconds_without_an_answer_make_the_setpoints_unknown(
     driver: Technix, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_voltage(driver, generator)
+    set_both(driver, generator)
     real = time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: real() + 5.5)
     generator.expects((b"E", b"E0"), (b"a1", b"a10"), (b"a2", b"a20"))

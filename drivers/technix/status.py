@@ -1,0 +1,73 @@
+"""The status byte of a Technix generator, and what follows from it beside its bits: strikes, unknown setpoints."""
+
+from __future__ import annotations
+
+from drivers.base import Reading, Value
+from drivers.technix.line import Line
+from drivers.technix.points import BITS, FAULT, INTERLOCK, LOCAL
+from drivers.technix.setpoints import Setpoints
+from drivers.technix.watchdog import Watchdog
+
+
+class StatusByte:
+    """The status byte as it was read last.
+
+    bits    the masks are in ``points``
+    begun   ON_CMD if the status may show the first half of an HV on which this process has to complete as HV off
+    """
+
+    def __init__(self, line: Line, watchdog: Watchdog, setpoints: Setpoints, negative: bool) -> None:
+        self.bits = 0
+        self.begun = 0
+        self._line = line
+        self._watchdog = watchdog
+        self._setpoints = setpoints
+        self._negative = negative
+        self._strikes = 0
+        self._remote = False  # seen in remote mode
+        self._told_local = False  # by this process, since it was seen in local mode
+
+    def expect_local(self) -> None:
+        """Note that local mode is being put: it is no strike when it shows."""
+        self._told_local = True
+
+    def ask(self) -> dict[str, Value | Reading]:
+        """Ask for the status byte; return all that it says as readings. Raises DeviceError."""
+        self.bits = self._line.ask("E")
+        self.begun &= self.bits
+        lapse = self._watchdog.lapse()
+        local = bool(self.bits & LOCAL)
+        why = f"no command was answered for {lapse:.1f} s" if lapse else ""
+        if local and self._remote:
+            if lapse and not self._told_local:
+                self._strikes += 1
+                why = f"it went to local mode by itself, probably by its watchdog ({why})"
+            else:
+                why = "it went to local mode, in which its front panel may change them"
+        if why:
+            self._setpoints.forget_all(why)
+        self._told_local = self._told_local and not local
+        self._remote = not local
+        return self._readings()
+
+    def obstacles(self) -> list[str]:
+        """Return what keeps the generator from switching HV on."""
+        obstacles = {
+            INTERLOCK: "the interlock is open",
+            FAULT: "it reports a fault (remove the cause, then press HV off on its front panel)",
+            LOCAL: "it is in local mode (put Mode Remote first)",
+        }
+        return [sentence for mask, sentence in obstacles.items() if self.bits & mask]
+
+    def _readings(self) -> dict[str, Value | Reading]:
+        bits: dict[str, Value | Reading] = {name: int(bool(self.bits & mask)) for name, (mask, *_) in BITS.items()}
+        return (
+            bits
+            | self._setpoints.readings()
+            | {
+                "Status": self.bits,
+                "Polarity": int(self._negative),
+                "WD:Margin": self._watchdog.margin,
+                "WD:Strikes": self._strikes,
+            }
+        )

@@ -1,0 +1,178 @@
+"""How high voltage is switched: the pairs of commands that the generator needs, and how each of them ends as HV off.
+
+The manual asks for 100 ms between the reply to the first command of a pair and the second. It does not say which of
+the two takes effect, nor what a lone second one does. So a pair whose outcome is unknown is followed by HV off, and
+HV off is over when the status byte shows that HV is off and that both pairs are released.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from drivers.base import BadReply, DeviceError, LinkDown, Refused, Step, Wait
+from drivers.technix.line import QUIET, REPLY_TIMEOUT, Line
+from drivers.technix.points import HV, INHIBIT, OFF_CMD, ON_CMD
+from drivers.technix.status import StatusByte
+
+# Seconds between the reply to the first half of P5/P6 and the second half; the manual asks for 0.1
+PAUSE = 0.11
+# Seconds within which a status bit follows its command; assumed
+SETTLE = 0.5
+# Seconds without a reply after which the second half of HV off is sent all the same. The first serves a generator
+# whose replies are lost, the others one that is slow: a second half before its reply to the first has no effect
+PATIENCE = (REPLY_TIMEOUT, 1.5, 3.5)
+# Seconds between two tries to complete what was left half done
+TIDY_PERIOD = 1.0
+
+
+class Switching:
+    """HV on and off, and what is left half done of them."""
+
+    def __init__(self, line: Line, status: StatusByte) -> None:
+        self._line = line
+        self._status = status
+        self._holder: Iterator[Step] | None = None
+        self._ending = 0  # HV off is being carried out, by so many
+        self._tries = 0  # of HV off, since the generator was understood last
+        self._understood_at: float | None = None
+        self._inhibited = False  # by this process, to release an HV on
+        self._tidied_at = 0.0
+
+    def reset(self) -> None:
+        """Begin anew, over another connection."""
+        self._holder = None
+
+    def own_inhibition(self) -> None:
+        """Note that inhibition is what somebody put: it is not to be released."""
+        self._inhibited = False
+
+    def free(self) -> Iterator[Step]:
+        """Wait until nothing may come between two commands any more."""
+        while self._holder is not None:
+            yield Wait(QUIET)
+
+    def settled(self, mask: int, wanted: int) -> Iterator[Step]:
+        """Read the status until its ``mask`` is as wanted, or it has had the time for that."""
+        deadline = time.monotonic() + SETTLE
+        yield Wait()
+        while True:
+            yield self._status.ask()
+            if self._status.bits & mask == wanted or time.monotonic() >= deadline:
+                return
+            yield Wait(QUIET)
+
+    def on(self) -> Iterator[Step]:
+        """Send the P5 pair. What fails is followed by HV off; raises Refused only when that shows."""
+        try:
+            yield from self._press_on()
+        except LinkDown as error:
+            raise LinkDown(f"HV on failed: {error}") from error
+        except DeviceError as error:
+            yield from self._end_as_off(f"HV on failed: {error}")
+
+    def off(self) -> Iterator[Step]:
+        """Send the P6 pair at once, then look; complete an HV on that was left half given, whoever left it.
+
+        Raises Refused if the status shows that HV is not off.
+        """
+        self._status.begun |= ON_CMD
+        self._ending += 1
+        try:
+            yield from self._exclusively(self.pulse_off())
+            yield from self.settled(HV | OFF_CMD, 0)
+            if self._status.bits & ON_CMD:
+                yield from self._exclusively(self._release_on())
+            if self._status.bits & (HV | OFF_CMD | ON_CMD):
+                raise Refused(f"HV Off was sent, but the generator does not show it (status {self._status.bits})")
+            if self._inhibited:
+                self._inhibited = False
+                self._line.ask("P8,0")
+                yield from self.settled(INHIBIT, 0)
+        finally:
+            self._ending -= 1
+
+    def pulse_off(self) -> Iterator[Step]:
+        """Send the P6 pair, answered or not: it may arrive where no reply comes back.
+
+        The pause begins with the reply to the first half, for which it waits longer if the last try was in vain.
+        """
+        if self._line.understood_at != self._understood_at:
+            self._understood_at, self._tries = self._line.understood_at, 0
+        patience = PATIENCE[self._tries % len(PATIENCE)]
+        self._tries += 1
+        first = self._line.send("P6,1")
+        while not self._line.await_reply(first, REPLY_TIMEOUT) and self._line.silence(first) < patience:
+            yield Wait()
+        time.sleep(PAUSE)
+        self._line.await_reply(self._line.send("P6,0"), REPLY_TIMEOUT)
+
+    def tidy(self) -> Iterator[Step]:
+        """Complete what was left half done, at first sight in the status: an HV off of anybody, an own HV on.
+
+        An HV on of somebody else is not touched: its second half may switch HV on.
+        """
+        now = time.monotonic()
+        if self._ending or now - self._tidied_at < TIDY_PERIOD:
+            return
+        if self._status.bits & OFF_CMD:
+            self._tidied_at = now
+            time.sleep(PAUSE)
+            self._line.await_reply(self._line.send("P6,0"), REPLY_TIMEOUT)
+            yield Wait()
+            yield self._status.ask()
+        elif self._status.begun & ON_CMD or self._inhibited:
+            self._tidied_at = now
+            yield from self.off()
+
+    def _press_on(self) -> Iterator[Step]:
+        try:
+            self._line.ask("P5,1")
+            yield {}
+            time.sleep(PAUSE)
+            self._line.ask("P5,0")
+            yield from self.settled(HV | ON_CMD, HV)
+        except BaseException:  # also when this is given up half-way
+            self._status.begun |= ON_CMD
+            raise
+        if self._status.bits & (HV | ON_CMD) != HV:
+            # Without an obstacle it could still come on after the put has failed.
+            raise BadReply("; ".join(self._status.obstacles()) or f"it did not come on within {SETTLE:g} s")
+
+    def _end_as_off(self, failure: str) -> Iterator[Step]:
+        try:
+            yield from self.off()
+        except Refused as error:
+            raise BadReply(f"{failure}; {error}") from error
+        except DeviceError as error:
+            raise type(error)(f"{failure}; HV off was sent, its effect is unknown: {error}") from error
+        raise Refused(f"{failure}; HV off was sent")
+
+    def _release_on(self) -> Iterator[Step]:
+        """Release an HV on that was left half given, under inhibition, and send HV off after it.
+
+        The manual does not say whether the release is what switches HV on: it is sent only while the status shows
+        inhibition.
+        """
+        if not self._status.bits & INHIBIT:
+            self._inhibited = True
+            self._line.ask("P8,1")
+            yield from self.settled(INHIBIT, INHIBIT)
+        if not self._status.bits & INHIBIT:
+            raise BadReply("HV on is left half given: not released, because the status does not show inhibition")
+        self._line.await_reply(self._line.send("P5,0"), REPLY_TIMEOUT)
+        yield Wait()
+        yield from self.pulse_off()
+        yield from self.settled(HV | ON_CMD | OFF_CMD, 0)
+
+    def _exclusively(self, steps: Iterator[Step]) -> Iterator[Step]:
+        """Do steps between which nothing else is sent; end them early when HV off takes the line over."""
+        self._holder = steps
+        try:
+            for step in steps:
+                yield step
+                if self._holder is not steps:
+                    return
+        finally:
+            if self._holder is steps:
+                self._holder = None
