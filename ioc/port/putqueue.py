@@ -105,7 +105,8 @@ class PutQueue:
             return found
 
     def _next(self, now: float) -> Put | None:
-        ready = [put for put in (*self._pending.values(), *self._begun) if put.resume <= now]
+        safe = sorted(self._pending.values(), key=lambda put: put.steps is not None)  # not sent yet: first
+        ready = [put for put in (*safe, *self._begun) if put.resume <= now]
         for put in ready:
             if not (put.safe and self._overtaken(put)):
                 return put
