@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from drivers.base import BadReply, NoReply, Step
+from drivers.base import BadReply, NoReply, Step, Wait
 from drivers.caen.board.section import Section
 from drivers.caen.config import Config
 from drivers.caen.discovery import Discovery, probe
@@ -149,7 +149,8 @@ class Inventory:
         section.probe = discovery.probe  # of before the questions: if the board was changed, the next check sees it
         if before is not None and same:
             section.metadata.inherit(before.metadata)
-        yield from section.read_names(session)
+        for step in section.read_names(session):  # the points are made with them, so they have no records yet
+            yield step if isinstance(step, Wait) else {}
         self.sections[slot] = section
         log.info("%s has %d points", section.name, len(section.table.points))
         yield section.facts()

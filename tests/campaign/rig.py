@@ -94,8 +94,9 @@ class Rig:
         self.putters.close()
         self.ioc.stop()
         log = self.ioc.logged()
-        if "Traceback" in log:
-            self._broke(f"the log has a traceback: {log[log.index('Traceback') :][:2000]}")
+        for mark in ("Traceback", " ERROR "):
+            if mark in log:
+                self._broke(f"the log has an internal error: {log[log.index(mark) :][:2000]}")
 
     def _prepare(self, name: str, case: Case) -> None:
         for point, value in case.prepare:

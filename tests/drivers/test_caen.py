@@ -106,9 +106,11 @@ def caen(start: Callable[..., Caen]) -> Caen:
 
 
 def connect_and_explore(driver: Caen) -> None:
+    """Connect, and read until all is served; what is read has a point by then."""
     driver.connect()
     while driver.exploring:
-        scan(driver)
+        for block in blocks(driver.read("monitor")):
+            assert block.keys() <= {point.name for point in driver.points}
 
 
 def point(driver: Caen, name: str) -> Point:
