@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from drivers.base import Point, Reading, Readings, RecordType, Severity, Status
-from ioc.port import Link
+from ioc.port import Link, ScanState
 
 # Names of the points
 CONN = "Conn"
@@ -61,7 +61,15 @@ def pending(point: Point) -> Point:
     )
 
 
-def scan_reading(value: float, late: bool, stale: bool) -> Reading:
+def scans(state: ScanState) -> Readings:
+    """Return how the scans keep their periods, with the alarms of that."""
+    return {
+        SCAN_TIME: _scan_reading(1e3 * state.seconds, state.main_late, state.main_stale),
+        OVERRUNS: _scan_reading(state.missed, state.late, state.stale),
+    }
+
+
+def _scan_reading(value: float, late: bool, stale: bool) -> Reading:
     """Return a scan's duration or count with its alarm: ``late``, or ``stale``: values had to go INVALID."""
     if stale:
         return Reading(value, Severity.MAJOR, Status.SCAN, message="values became too old to be true")

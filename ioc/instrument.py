@@ -19,7 +19,6 @@ from drivers.base import (
     DeviceError,
     Driver,
     LinkDown,
-    NoReply,
     Point,
     Reading,
     Readings,
@@ -28,13 +27,12 @@ from drivers.base import (
     Severity,
     Value,
 )
-from ioc import dbd, health
+from ioc import dbd, faults, health
 from ioc.block import Block, Blocks, Masks
 from ioc.configured import Configured
 from ioc.fields import ALARM_FIELDS, FIELDS
 from ioc.numbers import number_of, to_long
-from ioc.port import Link, Port
-from ioc.port.ages import Ages
+from ioc.port import Ages, Link, Port, ScanState, Watch
 from ioc.putcheck import STRING_SIZE
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Changes, Record, process_block
 from ioc.site import NAME_SIZE, Applied, Site
@@ -88,10 +86,8 @@ class Instrument:
         self._periods: Mapping[str, float] = driver.scan
         self._errors = 0
         self._link = Link.Connecting
-        self._hang: DeviceError | None = None
-        self._silent = False
+        self._watch: Watch | None = None
         self._ages = Ages()
-        self._scans_shown: Readings = {}
         self._groups: dict[str, str] = {}
         self._configured = Configured(self._prefix, driver, site)
         for point in health.POINTS:
@@ -106,7 +102,8 @@ class Instrument:
         self._show_health(health.values(Link.Connecting, "", self._errors))
         self._port = Port(self.name, self._driver, self, self._periods)
         self._port.start()
-        self._watching = asyncio.create_task(self._watch(self._port))
+        self._watch = Watch(self.name, self._port, self._ages, self)
+        self._watching = asyncio.create_task(self._look(self._watch))
 
     async def close(self) -> None:
         """Close the connection after the transaction in progress; nothing is written."""
@@ -130,8 +127,8 @@ class Instrument:
                 if checked:
                     await self._port.retry()
                 return
-            if self._hang is not None and checked != record.point.safe:
-                raise self._hang
+            if checked != record.point.safe:
+                self._check_hang()
             await self._port.write(record.point, checked, self._changes(record.point, checked))
         except DeviceError as error:
             self._report(error)
@@ -182,8 +179,7 @@ class Instrument:
         """Process a record as its scan does. An output is not commanded again, as EPICS base would do."""
         readback = self._points.get(record.point.follows or "", record.point)
         try:
-            if self._hang is not None:
-                raise self._hang
+            self._check_hang()
             if self._port is not None and readback.group:
                 await self._port.reread(readback.group)
         except DeviceError as error:
@@ -208,6 +204,11 @@ class Instrument:
         if name in ALARM_FIELDS and (mask := record.check_alarms(time.time())):
             self._publisher.post([(record, mask)])
 
+    def _check_hang(self) -> None:
+        """Raise why puts must not wait: behind a call that hangs they would be carried out when nobody expects it."""
+        if self._watch is not None and self._watch.hang is not None:
+            raise self._watch.hang
+
     def _check_open(self, record: Record) -> None:
         if record.disp:
             raise Refused(f"puts are locked out (DISP is 1); not sent to {record.name}")
@@ -229,15 +230,15 @@ class Instrument:
         if error is not None:
             self._invalidate(self._points, error)
             self._report(error)
-        self._link, self._silent = state, False
+        self._link = state
         self._show_link()
         self._reset_commands()
 
     def scanned(self, group: str) -> None:
         """Show how long a scan took, the scans that were missed, and the worst alarm of all that was read."""
         self._publish(self._summaries.readings(), time.time())
-        if self._port is not None:
-            self._show_scans(self._port, time.monotonic())
+        if self._watch is not None:
+            self._watch.show_scans(self._groups, time.monotonic())
 
     def done(self, point: Point, value: Value, readings: Readings) -> None:
         """Show in a setting what the instrument took, also if its readback is the one of before."""
@@ -371,22 +372,19 @@ class Instrument:
         self._process([(self.records[name], _reading(value)) for name, value in values.items()], time.time())
 
     def _show_link(self) -> None:
-        broken = self._link is Link.Up and (self._silent or self._hang is not None)
+        broken = self._link is Link.Up and self._watch is not None and (self._watch.silent or self._watch.hang)
         self._show_health({health.CONN: int(Link.Down if broken else self._link)})
 
-    # ---- what is judged by the clock ----
+    # ---- what is judged by the clock (``watch``) ----
 
-    async def _watch(self, port: Port) -> None:
-        """Look whether values have become too old to be true, and why, by a clock that no scan can hold up."""
+    async def _look(self, watch: Watch) -> None:
         while True:
             await asyncio.sleep(_WATCH_PERIOD)
-            now = time.monotonic()
-            self._tell_configured()
-            self._watch_hang(port, now)
-            if self._link is Link.Up:
-                self._watch_silence(port, now)
-                self._watch_ages(port, now)
-                self._show_scans(port, now)
+            try:
+                self._tell_configured()
+                watch.look(self._groups, self._link is Link.Up, time.monotonic())
+            except Exception as error:  # who watches must not end
+                faults.log_once("the watch over", self.name, error)
 
     def _tell_configured(self) -> None:
         """Tell in the log and in Error what is configured and not there, or has lost its meaning."""
@@ -395,65 +393,30 @@ class Instrument:
                 self._log.warning("%s: %s", self.name, sentence)
             self._report(DeviceError("; ".join(sentences)))
 
-    def _watch_hang(self, port: Port, now: float) -> None:
-        """Make everything INVALID while a call hangs inside a vendor's library: old values must not stand as true.
-
-        Puts must not wait behind it, to be carried out when nobody expects them any more.
-        """
-        deadline = port.deadline
-        hangs = deadline is not None and now > deadline
-        if hangs and self._hang is None:
-            self._hang = NoReply(f"{self.name} hangs: a call to it has not returned")
-            self._log.warning("%s", self._hang)
-            self._invalidate(self._points, self._hang)
-            self._report(self._hang)
-            port.refuse(self._hang)
-            self._show_link()
-        elif not hangs and self._hang is not None:
-            self._log.info("%s answers again", self.name)
-            self._hang = None
-            self._reset_commands()
-            self._show_link()
-
-    def _watch_silence(self, port: Port, now: float) -> None:
-        """Show a connection as down on which nothing good is heard, whatever the answers are."""
-        silent = now - port.heard > port.silence
-        if silent is self._silent:
-            return
-        self._silent = silent
-        if silent:
-            error = NoReply(f"{self.name} is silent: no good answer for {port.silence:g} s")
-            self._log.warning("%s", error)
-            self._invalidate(self._points, error)
-            self._report(error)
-        else:
-            self._log.info("%s answers again", self.name)
-            self._reset_commands()
+    def lost(self, error: DeviceError) -> None:
+        """Show that the instrument hangs or is silent: old values must not stand as true."""
+        self._log.warning("%s", error)
+        self._invalidate(self._points, error)
+        self._report(error)
         self._show_link()
 
-    def _watch_ages(self, port: Port, now: float) -> None:
-        for group, names in self._ages.expire(self._groups, port.scans, now).items():
-            error = NoReply(f"{self.name}: {group} was not read in time; {len(names)} values are too old to be true")
-            bad = Reading(None, Severity.INVALID, error.status, message="too old - not read for two periods")
-            self._publish(dict.fromkeys(names, bad), time.time())
-            self._publish(self._summaries.readings(), time.time())
-            self._log.warning("%s", error)
-            self._report(error)
+    def back(self) -> None:
+        """Show that the instrument answers again."""
+        self._log.info("%s answers again", self.name)
+        self._reset_commands()
+        self._show_link()
 
-    def _show_scans(self, port: Port, now: float) -> None:
-        """Show how long the most important scan takes, and the scans missed, also while one has not ended."""
-        main = port.scans[0]
-        stale = {self._groups.get(name) for name in self._ages.stale}
-        late = {scan.group for scan in port.scans if scan.late or scan.lasts(now) > scan.period}
-        seconds = max(main.took, main.lasts(now)) if main.group in late else main.took
-        missed = sum(scan.missed(now) for scan in port.scans)
-        shown = {
-            health.SCAN_TIME: health.scan_reading(1e3 * seconds, main.group in late, main.group in stale),
-            health.OVERRUNS: health.scan_reading(missed, bool(late), bool(stale)),
-        }
-        if shown != self._scans_shown:
-            self._scans_shown = shown
-            self._show_health(shown)
+    def expired(self, names: Iterable[str], error: DeviceError) -> None:
+        """Make values INVALID that were not read in time."""
+        bad = Reading(None, Severity.INVALID, error.status, message="too old - not read for two periods")
+        self._publish(dict.fromkeys(names, bad), time.time())
+        self._publish(self._summaries.readings(), time.time())
+        self._log.warning("%s", error)
+        self._report(error)
+
+    def show_scans(self, state: ScanState) -> None:
+        """Show how long scans take, and how many were missed."""
+        self._show_health(health.scans(state))
 
 
 def _number(value: Value) -> float:

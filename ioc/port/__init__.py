@@ -1,13 +1,20 @@
 """One instrument's connection: the thread that reads it, what is put next, and how old its values may be.
 
 port      the thread: connecting, scans, puts; the one place where thread and event loop meet
+listener  what happens on a port, and who is told
 putqueue  what is put next, and what makes things safe and is pending
 scan      when a scan group is due, and how groups share the line
+rereads   requests to read a group now
+errorlog  errors in the log, each once
+watch     hangs, silence, old values, by a clock that no scan can hold up
 ages      what was not read for too long to be true
 """
 
 from __future__ import annotations
 
-from ioc.port.port import Link, Port
+from ioc.port.ages import Ages
+from ioc.port.listener import Link
+from ioc.port.port import Port
+from ioc.port.watch import ScanState, Watch
 
-__all__ = ["Link", "Port"]
+__all__ = ["Ages", "Link", "Port", "ScanState", "Watch"]

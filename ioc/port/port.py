@@ -14,10 +14,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import IntEnum
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from drivers.base import (
     BadReply,
@@ -34,7 +32,10 @@ from drivers.base import (
     Value,
     Wait,
 )
+from ioc.port.errorlog import ErrorLog
+from ioc.port.listener import Link, Listener
 from ioc.port.putqueue import PATIENCE, PUT_AGE, REPEAT, Put, PutQueue, sentences
+from ioc.port.rereads import Reread, Rereads
 from ioc.port.scan import Scan, Schedule
 
 # Seconds after a loss before the first try to connect again; each further pause is twice as long
@@ -51,52 +52,8 @@ STOP_PATIENCE = 5.0
 LAST_TRY = 2.0
 
 T = TypeVar("T")
-# Who waits for something: with the error that stopped it
+# Who waits for something, and gets the error that stopped it
 Waiting = asyncio.Future[None]
-
-
-class Link(IntEnum):
-    """State of a connection, as the Conn record shows it."""
-
-    Down = 0
-    Connecting = 1
-    Up = 2
-
-
-class Listener(Protocol):
-    """Who gets what happens on a port; always called in the event loop's thread, in order."""
-
-    def link(self, state: Link, error: DeviceError | None) -> None:
-        """Handle a change of the connection; ``error`` says why it is down."""
-
-    def points(self, points: tuple[Point, ...]) -> None:
-        """Handle a change of what the instrument has."""
-
-    def readings(self, readings: Readings, moment: float) -> None:
-        """Handle the readings of a transaction that ended at ``moment`` (seconds since 1970 UTC)."""
-
-    def failed(self, group: str, read: frozenset[str], error: DeviceError) -> None:
-        """Handle a scan that ended with an error; ``read`` are the points that it had read before."""
-
-    def scanned(self, group: str) -> None:
-        """Handle the end of a scan, good or bad."""
-
-    def done(self, point: Point, value: Value, readings: Readings) -> None:
-        """Handle the end of a put that was carried out; ``readings`` is what the instrument said in its course."""
-
-    def unknown(self, point: Point, error: DeviceError) -> None:
-        """Handle a put that failed, of which it is not known what it did."""
-
-    def pending(self, point: Point) -> None:
-        """Handle a put that makes things safe and has become pending, or is not any more (``Port.is_pending``)."""
-
-
-@dataclass(slots=True)
-class _Reread:
-    group: str
-    done: Waiting
-    asked: float
-    scheduled: bool = False
 
 
 class Port:
@@ -122,7 +79,7 @@ class Port:
         self._schedule = Schedule(periods)
         self.scans = tuple(self._schedule.scans)
         self._read: dict[str, list[Readings]] = {}
-        self._logged: dict[str, set[str]] = {}
+        self._errors = ErrorLog(name)
         self._points: tuple[Point, ...] = driver.points
         self._up = False
         self._error: DeviceError = LinkDown(f"{name} is not connected yet")
@@ -131,7 +88,7 @@ class Port:
         self._tried_at = self._connected_at = 0.0
         self._stopping = False
         self._retries: deque[Waiting] = deque()
-        self._rereads: list[_Reread] = []
+        self._rereads = Rereads()
         self._thread = threading.Thread(target=self._run, name=f"port {name}", daemon=True)
 
     @property
@@ -167,10 +124,10 @@ class Port:
 
     async def reread(self, group: str) -> None:
         """Read a scan group now instead of at its next turn; return when that is done. Raises the DeviceError."""
-        reread = _Reread(group, self._loop.create_future(), time.monotonic())
+        reread = Reread(group, self._loop.create_future(), time.monotonic())
         with self._wake:
             self._check_up()
-            self._rereads.append(reread)
+            self._rereads.add(reread)
             self._wake.notify()
         await reread.done
 
@@ -228,13 +185,13 @@ class Port:
         self._refuse_all(stopped)
         for put in self._puts.pending:
             self._complete(put, stopped)
-        self._end_rereads(None, stopped)
+        self._answer(self._rereads.take(), stopped)
         while self._retries:
             self._answer([self._retries.popleft()], stopped)
 
     def _turn(self) -> None:
         now = time.monotonic()
-        for reread in self._waiting_rereads():
+        for reread in self._rereads.unscheduled:
             reread.scheduled = True
             self._schedule.make_due(now, reread.group)
         if self._retries:
@@ -257,7 +214,7 @@ class Port:
 
     def _sleep(self, seconds: float) -> None:
         with self._wake:
-            if not (self._stopping or self._retries or self._waiting_rereads()) and not self._put_came():
+            if not (self._stopping or self._retries or self._rereads.unscheduled) and not self._put_came():
                 self._wake.wait(seconds)
 
     def _put_came(self) -> bool:
@@ -300,17 +257,17 @@ class Port:
             try:
                 self._guarded(partial(self._driver.write_blind, put.point, put.value))
             except DeviceError as error:
-                self._log_error(f"{put.point.name} blind", error)
+                self._errors.report(f"{put.point.name} blind", error)
             else:
                 self._log.warning("%s: %s was sent, though nothing answers", self._name, sentences([put]))
 
     def _disconnect(self, error: DeviceError) -> None:
-        self._log_error("", error)
+        self._errors.report("", error)
         with self._wake:
             self._up, self._error = False, error
         self._notify(self._listener.link, Link.Down, error)  # before anything that may take its time
         self._refuse_all(error)
-        self._end_rereads(None, error)
+        self._answer(self._rereads.take(), error)
         self._close_driver()
         pending = self._puts.pending
         longest = min(LONGEST_SAFE_RETRY, self._driver.longest_retry) if pending else self._driver.longest_retry
@@ -383,8 +340,8 @@ class Port:
         self._end(scan, None)
         if now - self._connected_at > STEADY:
             self._retry_after = FIRST_RETRY
-        self._logged.pop("", None)
-        if self._logged.pop(scan.group, None):
+        self._errors.clear("")
+        if self._errors.clear(scan.group):
             self._log.info("%s: %s is read again without errors", self._name, scan.group)
 
     def _scan_failed(self, scan: Scan, error: DeviceError) -> None:
@@ -392,7 +349,7 @@ class Port:
         if isinstance(error, LinkDown) or self._silent_for(GIVE_UP):
             self._disconnect(error)
             return
-        self._log_error(scan.group, error)
+        self._errors.report(scan.group, error)
         read = frozenset(name for block in self._read[scan.group] for name in block)
         self._notify(self._listener.failed, scan.group, read, error)
 
@@ -401,18 +358,8 @@ class Port:
 
     def _end(self, scan: Scan, error: DeviceError | None) -> None:
         scan.end(time.monotonic(), complete=error is None)
-        self._end_rereads(scan, error)
+        self._answer(self._rereads.take(scan), error)
         self._notify(self._listener.scanned, scan.group)
-
-    def _waiting_rereads(self) -> list[_Reread]:
-        return [reread for reread in self._rereads if not reread.scheduled]
-
-    def _end_rereads(self, scan: Scan | None, error: DeviceError | None) -> None:
-        """Complete the requests for this scan that came before it began, or all (None)."""
-        for reread in tuple(self._rereads):
-            if scan is None or (scan.group == reread.group and scan.began >= reread.asked):
-                self._rereads.remove(reread)
-                self._answer([reread.done], error)
 
     # ---- puts ----
 
@@ -455,7 +402,7 @@ class Port:
             self._notify(self._listener.unknown, put.point, error)
         if put.safe:
             put.error, put.broke = error, isinstance(error, LinkDown)
-            self._log_error(put.point.name, error)
+            self._errors.report(put.point.name, error)
             self._puts.repeat(put, time.monotonic() + REPEAT)
             if isinstance(error, Refused):
                 self._complete(put, error)
@@ -475,7 +422,7 @@ class Port:
     def _end_put(self, put: Put, error: DeviceError | None) -> None:
         self._puts.end(put)
         if put.safe:
-            self._logged.pop(put.point.name, None)
+            self._errors.clear(put.point.name)
             self._notify(self._listener.pending, put.point)
         self._complete(put, error)
 
@@ -503,7 +450,7 @@ class Port:
         except DeviceError:
             raise
         except Exception as error:
-            if not any(self._logged.values()):  # the first of many
+            if self._errors.clean:  # the first of many
                 self._log.exception("%s: internal error in the driver", self._name)
             raise BadReply(f"{self._name}: internal error, {error}") from error
 
@@ -524,14 +471,6 @@ class Port:
         if self._driver.points is not self._points:
             self._points = self._driver.points
             self._notify(self._listener.points, self._points)
-
-    def _log_error(self, where: str, error: DeviceError) -> None:
-        """Log an error of a group, a point, or the link (""), once until all is well; of rewordings the first."""
-        key = str(error) if isinstance(error, LinkDown) else type(error).__name__
-        logged = self._logged.setdefault(where, set())
-        if key not in logged:
-            logged.add(key)
-            self._log.warning("%s: %s", self._name, error)
 
     def _complete(self, put: Put, error: DeviceError | None) -> None:
         waiting, put.waiting = put.waiting, []
