@@ -54,6 +54,7 @@ YES_OR_NO = "ACKT is 1 or 0; base stores any number."
 ONLY_CHANGES = "ACKS is posted when it changes; base also posts it unchanged."
 UNDEFINED = "PROC reads the instrument anew; what it has not reported yet stays undefined, where base assumes 0."
 NO_HASH = "HASH is 0: a changed array is told from an unchanged one by its values."
+NOT_HIDDEN = "A subscription without a count is told GETFAIL when its type cannot express the value; base is silent."
 MOMENTARY = "HIGH of a bo (a momentary output) is not used: no output returns by itself."
 UNSET = "A limit that was not set is NaN and would count with the severity shown; in base it is 0 without severity."
 SCANNED = "SCAN shows the rate at which the instrument is read, 'I/O Intr' for one that base's menu lacks."
@@ -165,6 +166,7 @@ def _others() -> Iterator[Explanation]:
     yield Explanation("ack/ao/*PUT_ACKT *", "*", YES_OR_NO)
     yield Explanation("ack/ao/*", "ACKS", ONLY_CHANGES)
     yield Explanation("fieldput/*/PROC/undefined", "*", UNDEFINED)
+    yield Explanation("monitor/*/count 0/DOUBLE/*", "events", NOT_HIDDEN)
     yield Explanation("fields/waveform_*/HASH", "*", NO_HASH)
     yield Explanation("fields/bo*/HIGH", "*", MOMENTARY)
     yield Explanation("prepare/put:*:crossed/*", "*", LIMITS)

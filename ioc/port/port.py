@@ -391,10 +391,10 @@ class Port:
 
     def _put_done(self, put: Put) -> None:
         self._notify(self._listener.done, put.point, put.value, put.readings)
-        self._end_put(put, None)
         if replaced := self._puts.replaced_by(put):
             sentence = f"{sentences([replaced])}: given up, because {sentences([put])} came later"
             self._end_put(replaced, Refused(sentence))
+        self._end_put(put, None)
 
     def _put_failed(self, put: Put, error: DeviceError) -> None:
         """Tell who waits, and do what must follow: a safe put is repeated, and follows one that let voltage out."""
