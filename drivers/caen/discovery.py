@@ -51,7 +51,7 @@ class Discovery:
     """The questions to a board (None: to the crate itself).
 
     Each channel is asked for its own list, for one board can have channels of several kinds. What its parameters
-    are is asked, too, as long as ``in_full()``; after that it is assumed to be as with a channel of the same list.
+    are is asked of the first channel with each list, and assumed to be the same with the others.
 
     items     what was found
     assumed   labels of items about which the crate was not asked
@@ -59,14 +59,13 @@ class Discovery:
     probe     how the board answered before the first question; None: not asked, or no answer
     """
 
-    def __init__(self, board: Board | None, channels: Sequence[int], in_full: Callable[[], bool]) -> None:
+    def __init__(self, board: Board | None, channels: Sequence[int]) -> None:
         self.board = board
         self.items: list[Item] = []
         self.assumed: list[str] = []
         self.probe: Board | None = None
         self.served = False
         self._channels = channels
-        self._in_full = in_full
         self._kinds: dict[tuple[str, ...], list[Item]] = {}
         self._todo: deque[_Task] = deque()
         self._later: list[_Task] = []
@@ -155,7 +154,7 @@ class Discovery:
         slot = self.board.slot
         names = tuple(dict.fromkeys(parameter_names(session, slot, channel)))
         alike = self._kinds.get(names)
-        if channel is None or alike is None or self._in_full():
+        if channel is None or alike is None:
             found: list[Item] = []
             if channel is not None:
                 self._kinds[names] = found

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from time import monotonic
 from typing import ClassVar
 
 from drivers.base import DeviceError, Driver, Example, LinkDown, Point, Readings, Refused, Step, Value
 from drivers.caen import config as configuration
-from drivers.caen.board.metadata import importance
+from drivers.caen.board.metadata import ParameterMetadata, importance
 from drivers.caen.board.reread import read_unknown, reread
+from drivers.caen.board.section import Section
 from drivers.caen.board.unserved import unserved
 from drivers.caen.inventory import Inventory
 from drivers.caen.items import MONITOR, SETTINGS, Command, Variable, summary
@@ -22,8 +23,8 @@ from drivers.caen.session import Session
 _REFRESH_TIME = 0.25
 # Seconds of a monitor scan that reading may take of what has moved by itself
 _REREAD_TIME = 0.25
-# Seconds that a monitor scan may take as long as the crate was not asked about everything yet
-_DISCOVERY_TIME = 0.75
+# Seconds that a monitor scan may take as long as the crate was not asked about everything yet: nearly its period
+_DISCOVERY_TIME = 0.95
 
 
 class Caen(Driver):
@@ -197,6 +198,7 @@ class Caen(Driver):
             block = next(self._question, None)
             if block is None:
                 self._question = None
+                yield from self._inventory.correct(session)
             else:
                 yield block
 
@@ -207,14 +209,13 @@ class Caen(Driver):
             for section in self._inventory.sections.values()
             if section.present and (session.allowance.free or not (section.in_trouble or section.metadata.failing))
         ]
-        stale = [(section, each) for section in sections if (each := section.metadata.next_question())]
-        assumed = [(section, each) for section in sections if (each := section.metadata.next_assumed())]
-        if not stale and (discovery := self._inventory.next_discovery(session)):
+        if stale := _most_important(sections, ParameterMetadata.next_stale):
+            return stale[0].refresh(session, stale[1])
+        if discovery := self._inventory.next_discovery(session):
             return self._inventory.discover(session, discovery)
-        for questions in (stale, assumed):
-            if questions:
-                section, variable = min(questions, key=lambda question: importance(question[1]))
-                return section.refresh(session, variable)
+        for kind in (ParameterMetadata.next_unit, ParameterMetadata.next_assumed):
+            if found := _most_important(sections, kind):
+                return found[0].refresh(session, found[1])
         return None
 
     def _question_time(self) -> float:
@@ -224,3 +225,11 @@ class Caen(Driver):
             return _REFRESH_TIME
         left = _DISCOVERY_TIME - self._reading_time
         return left if left > _REFRESH_TIME else _DISCOVERY_TIME
+
+
+def _most_important(
+    sections: Iterable[Section], next_of: Callable[[ParameterMetadata], Variable | None]
+) -> tuple[Section, Variable] | None:
+    """Return the most important parameter to ask about, with its board; None when there is none."""
+    found = [(section, each) for section in sections if (each := next_of(section.metadata))]
+    return min(found, key=lambda question: importance(question[1]), default=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -11,15 +11,13 @@ from drivers.base import BadReply, NoReply, Step, Wait
 from drivers.caen.board.section import Section
 from drivers.caen.config import Config
 from drivers.caen.discovery import Discovery, probe
+from drivers.caen.items import Item
 from drivers.caen.session import UNHEARD, BoardGone, Session, Unsupported
 
 if TYPE_CHECKING:
     from caen_libs._caenhvwrappertypes import Board
 
 log = logging.getLogger(__name__)
-
-# Seconds after the login in which every channel is asked about each of its parameters
-_IN_FULL = 10.0
 
 
 class Inventory:
@@ -32,7 +30,6 @@ class Inventory:
         self.sections: dict[int | None, Section] = {}
         self._config = config
         self._discoveries: dict[int | None, Discovery] = {}  # slot -> what is still to be asked of its board
-        self._in_full_until = 0.0
 
     @property
     def discovering(self) -> bool:
@@ -45,7 +42,6 @@ class Inventory:
         Raises DeviceError.
         """
         session.read_map()
-        self._in_full_until = monotonic() + _IN_FULL
         for slot in self._config.channels or ():
             if _board(session, slot) is None:
                 log.warning("%s: slot %d is configured, but there is no board in it", self._config.host, slot)
@@ -53,7 +49,7 @@ class Inventory:
             section.present = False
         if crate := self.sections.get(None):
             crate.restore()
-        self._discoveries[None] = Discovery(None, (), self._in_full)
+        self._discoveries[None] = Discovery(None, ())
         self.follow(session)
 
     def stop(self) -> None:
@@ -90,10 +86,7 @@ class Inventory:
             what = "no board" if board is None else f"another board, {board.model}"
             section.mark_gone(BoardGone(f"slot {slot}: the crate map has {what}"))
         if board is not None and discovery is None:
-            self._discoveries[slot] = Discovery(board, self._channels(board), self._in_full)
-
-    def _in_full(self) -> bool:
-        return monotonic() < self._in_full_until
+            self._discoveries[slot] = Discovery(board, self._channels(board))
 
     def _channels(self, board: Board) -> Sequence[int]:
         if missing := self._config.missing(board.slot, board.n_channel):
@@ -129,24 +122,34 @@ class Inventory:
         if self._discoveries.get(slot) is not discovery:
             return  # the board was changed meanwhile
         if discovery.ready and (not discovery.served or len(discovery.items) > known):
-            yield from self._serve(session, discovery)
+            section = self.sections.get(slot)
+            if section is None or section.board != discovery.board or not section.table.has(discovery.items):
+                yield from self._serve(session, discovery.board, discovery.items, discovery.assumed, discovery.probe)
             discovery.served = True
         if discovery.ready and discovery.done:
             self._discoveries.pop(slot, None)
 
-    def _serve(self, session: Session, discovery: Discovery) -> Iterator[Step]:
+    def correct(self, session: Session) -> Iterator[Step]:
+        """Serve boards anew of which a parameter proved to be of another kind than was assumed. Raises LinkDown."""
+        for section in tuple(self.sections.values()):
+            metadata = section.metadata
+            if metadata.corrected and section.present:
+                items = [metadata.corrected.get(label, item) for label, item in section.table.items.items()]
+                assumed = [label for label in metadata.assumed if label not in metadata.corrected]
+                yield from self._serve(session, section.board, items, assumed, section.probe)
+
+    def _serve(
+        self, session: Session, board: Board | None, items: Sequence[Item], assumed: Iterable[str], seen: Board | None
+    ) -> Iterator[Step]:
         """Serve a board in place of what its slot had, and read it all for the first time.
 
-        A board that is served already has got more of its items.
+        A board that is served already has got more of its items, or others.
         """
-        board, items = discovery.board, discovery.items
         slot = None if board is None else board.slot
         before = self.sections.get(slot)
         same = before is not None and before.board == board
-        if before is not None and same and before.table.has(items):
-            return
-        section = Section(self._config, board, items, discovery.assumed)
-        section.probe = discovery.probe  # of before the questions: if the board was changed, the next check sees it
+        section = Section(self._config, board, items, assumed)
+        section.probe = seen  # of before the questions: if the board was changed, the next check sees it
         if before is not None and same:
             section.metadata.inherit(before.metadata)
         for step in section.read_names(session):  # the points are made with them, so they have no records yet

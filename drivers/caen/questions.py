@@ -117,6 +117,12 @@ def ask_unit(session: Session, slot: int, channel: int | None, name: str) -> Que
         return unit_of(prop), prop.exp or 0
 
 
+def ask_exponent(session: Session, slot: int, channel: int | None, name: str) -> Question[int]:
+    """Ask for the decimal exponent of a number's unit alone. Raises DeviceError."""
+    prop = yield from _properties(session, slot, channel, name, ("Exp",))
+    return prop.exp or 0
+
+
 # What is asked of a parameter of a type behind its type and mode
 _NUMBER = ("Unit", "Exp", "Minval", "Maxval", "Decimal")
 _ASKED = {"NUMERIC": _NUMBER, "ONOFF": ("Onstate", "Offstate"), "ENUM": ("Minval", "Maxval", "Enum")}
@@ -127,7 +133,10 @@ _NEEDED = {"Unit", "Exp"}
 def _properties(
     session: Session, slot: int, channel: int | None, name: str, wanted: Sequence[str] = ()
 ) -> Question[ParamProp]:
-    """Ask for properties of a parameter: those that its type has, or some of them. What is not told is None."""
+    """Ask for type and mode of a parameter and what its type has, or for some properties of a number alone.
+
+    What is not told is None.
+    """
     from caen_libs import caenhvwrapper as hv  # noqa: PLC0415  loads CAEN's C library
 
     what = f"{label_of(slot, channel)}:{name}"
@@ -150,6 +159,10 @@ def _properties(
         return value.value if told else None
 
     found: dict[str, Any] = {}
+    for prop in wanted:
+        found[prop] = yield from ask(prop)
+    if wanted:
+        return _as_prop((hv.ParamType.NUMERIC, hv.ParamMode.RDONLY), found)  # type: ignore[attr-defined]
     kind = session.kinds.get((slot, channel, name))
     if kind is None:
         codes = (yield from ask("Type")), (yield from ask("Mode"))
@@ -160,7 +173,7 @@ def _properties(
         except ValueError as error:
             raise BadReply(f"{what}: the reply makes no sense: {error}") from error
         session.kinds[slot, channel, name] = kind
-    for prop in wanted or _ASKED.get(kind[0].name, ()):
+    for prop in _ASKED.get(kind[0].name, ()):
         if prop != "Enum" or _count(found):
             found[prop] = yield from ask(prop)
     if kind[0].name == "NUMERIC" and session.system == "V8100":  # as caen-libs: the others do not have it

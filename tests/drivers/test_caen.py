@@ -1181,15 +1181,9 @@ def test_errors_are_logged_once(caen: Caen, rack: Rack, caplog: pytest.LogCaptur
 # ---- large crates ----
 
 
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A crate so large that no channel but the first is asked in full."""
-    monkeypatch.setattr("drivers.caen.inventory._IN_FULL", 0.0)
-
-
 def test_currents_of_all_boards_are_verified_before_anything_else(
-    crate: CrateFake, start: Callable[..., Caen], monkeypatch: pytest.MonkeyPatch
+    crate: CrateFake, start: Callable[..., Caen]
 ) -> None:
-    hurry(monkeypatch)
     settle(start(channels={2: (0, 1), 8: (1, 2)}))
     asked = [call.split() for call in calls(crate) if call.startswith("GetChParamProp") and " Exp " in call]
     verified = [f"{where} {name}" for _, where, name, *_ in asked if where in {"2.1", "8.2"}]
@@ -1199,7 +1193,6 @@ def test_currents_of_all_boards_are_verified_before_anything_else(
 def test_what_was_not_asked_yet_leaves_time_for_the_scan(
     crate: CrateFake, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hurry(monkeypatch)
     driver = Caen(Config(**{**KEYS, "system": crate.model.system, "channels": {8: "ALL"}}))
     monkeypatch.setattr("drivers.caen.driver.monotonic", clock)
     monkeypatch.setattr("time.sleep", clock.sleep)
@@ -1242,7 +1235,6 @@ def test_a_large_crate_is_served_from_what_is_known_of_like_channels_and_verifie
     crate: CrateFake, rack: Rack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rack.command("HV1 front 4 2 IMRange 1")  # this channel's currents are in nA, those of its likes in uA
-    monkeypatch.setattr("drivers.caen.inventory._IN_FULL", 0.0)
     driver = Caen(Config(**{**KEYS, "system": crate.model.system, "channels": {4: (0, 1, 2)}}))
     driver.connect()
     scanned = blocks(driver.read("monitor"))

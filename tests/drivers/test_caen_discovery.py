@@ -340,3 +340,64 @@ def test_caen_libs_offers_what_is_used_of_it(run: CrateRun) -> None:
     assert functions <= set(dir(hv.lib))
     assert {"Board", "FwVersion", "ParamMode", "ParamProp", "ParamType", "ParamUnit"} <= set(dir(hv))
     assert "handle" in hv.Device.__dataclass_fields__
+
+
+# ---- channels with the same list whose parameters are not the same ----
+
+
+def alike(system: str) -> Crate:
+    """One board with four channels."""
+    return Crate(system, {1: board(1, 4)}, [])
+
+
+OTHERS = [
+    Param(name="V0Set", type=Type.ENUM, enum=("low", "high"), maxval=1),
+    Param(name="V0Set", type=Type.ONOFF),
+    Param(name="Pw", type=Type.ENUM, enum=("Off", "On", "Kill"), maxval=2),
+    replace(next(param for param in PLAIN if param.name == "VMon"), exp=3),
+    replace(next(param for param in PLAIN if param.name == "V0Set"), exp=3),
+    replace(next(param for param in PLAIN if param.name == "IMon"), exp=-9),
+    replace(next(param for param in PLAIN if param.name == "I0Set"), exp=-9),
+]
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=lambda param: f"{param.name}-{param.type.name}-{param.exp}")
+def test_a_parameter_that_differs_on_a_channel_with_the_same_list_is_served_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, other: Param
+) -> None:
+    with crate_run(monkeypatch, alike) as run:
+        channel = run.fake.model.channel(1, 2)
+        channel.params[other.name] = other
+        channel.values.setdefault(other.name, 0)
+        if other.type in {Type.ENUM, Type.ONOFF}:
+            channel.values[other.name] = 1
+        run.settle()
+        points = {point.name: point for point in run.driver.points}
+        odd, plain = points[f"S01:C02:{other.name}"], points[f"S01:C01:{other.name}"]
+        if other.type is Type.NUMERIC:
+            assert (odd.egu, plain.egu) == {3: ("kV", "V"), -9: ("nA", "uA")}[other.exp]
+        else:
+            assert (odd.rtyp, odd.states) != (plain.rtyp, plain.states)
+        assert not run.invalid_names()
+
+
+def test_the_exponents_of_all_channels_are_asked_before_anything_is_asked_in_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with crate_run(monkeypatch, alike) as run:
+        run.settle()
+        calls = [line.split()[1:] for line in run.fake.transactions if "GetChParamProp" in line]
+        asked = [(where, name, prop) for _, where, name, prop, *_ in calls]
+    others = [each for each in asked if each[0] != "1.0"]
+    numbers = ["IMon", "I0Set", "VMon", "V0Set"]
+    channels = ["1.1", "1.2", "1.3"]
+    assert others[:12] == [(where, name, "Exp") for name in numbers for where in channels]
+    for where in channels:  # in the end each is asked in full
+        assert {name for at, name, prop in others if at == where and prop == "Type"} == {p.name for p in PLAIN}
+
+
+def test_settings_whose_units_are_confirmed_are_read_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    with crate_run(monkeypatch, alike) as run:
+        run.until(lambda: run.valid("S01:C03:I0Set_RBV"))
+        reads = [line for line in run.fake.transactions if "GetChParam 1 [" in line and " I0Set " in line]
+        assert len(reads) <= 3

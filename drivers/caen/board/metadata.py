@@ -9,8 +9,8 @@ from dataclasses import replace
 from drivers.base import BadReply
 from drivers.caen.board.points import PointTable
 from drivers.caen.formats import Number
-from drivers.caen.items import Variable
-from drivers.caen.questions import Question, ask_parameter, ask_unit
+from drivers.caen.items import Item, Variable
+from drivers.caen.questions import Question, ask_exponent, ask_parameter, ask_unit
 from drivers.caen.retry import Backoff
 from drivers.caen.session import Session
 
@@ -21,10 +21,12 @@ class ParameterMetadata:
     A label stays in its list until the crate has answered; what is marked again meanwhile is asked again.
 
     stale         labels of parameters that may have got other limits or units; a dict for its order
-    unconfirmed   labels of currents whose unit was known, and is asked again: after a reconnect, and in turn
+    unconfirmed   labels of numbers whose unit alone is asked: of those that are assumed, and of currents again after
+                  a reconnect, and in turn
     assumed       labels of parameters about which the crate was not asked yet, in the order of the questions:
                   currents first, whose unit may differ from channel to channel
     unit_unknown  labels of the currents that are in one of these lists, or whose channel may have got another range
+    corrected     label -> item that was assumed, and is of another kind
     failing       True when the last question was asked in vain
     """
 
@@ -32,9 +34,10 @@ class ParameterMetadata:
         self._table = table
         variables = (label for label in assumed if isinstance(table.items.get(label), Variable))
         self.stale: dict[str, None] = {}
-        self.unconfirmed: dict[str, None] = {}
         self.assumed = dict.fromkeys(sorted(variables, key=self._importance))
+        self.unconfirmed = {label: None for label in self.assumed if isinstance(table.variable(label).format, Number)}
         self.unit_unknown = {label for label in self.assumed if table.variable(label).current}
+        self.corrected: dict[str, Item] = {}
         self.failing = False
         self._postponed: dict[str, Backoff] = {}  # asked in vain
         self._marks: Counter[str] = Counter()  # how often a label was marked
@@ -67,13 +70,15 @@ class ParameterMetadata:
             labels[variable.label] = None
             self._marks[variable.label] += 1
 
-    def next_question(self) -> Variable | None:
-        """Return the parameter to ask about next, those that were put off when their time has come."""
-        for labels in (self.stale, self.unconfirmed):
-            open_ = [label for label in labels if self._due(label)]
-            if open_:
-                return self._table.variable(min(open_, key=self._importance))
-        return None
+    def next_stale(self) -> Variable | None:
+        """Return the parameter that is to be asked in full next, those that were put off when their time has come."""
+        label = min(filter(self._due, self.stale), key=self._importance, default=None)
+        return None if label is None else self._table.variable(label)
+
+    def next_unit(self) -> Variable | None:
+        """Return the number whose unit is to be asked next."""
+        label = min(filter(self._due, self.unconfirmed), key=self._importance, default=None)
+        return None if label is None else self._table.variable(label)
 
     def next_assumed(self) -> Variable | None:
         """Return the first parameter that is assumed."""
@@ -101,17 +106,19 @@ class ParameterMetadata:
             backoff.hurry()
 
     def ask(self, session: Session, variable: Variable) -> Question[Variable]:
-        """Ask the crate about a parameter that is marked; return it as it is now. Raises DeviceError."""
-        mark = self._marks[variable.label]
-        now = variable
-        known = variable.label not in self.stale and variable.label not in self.assumed
-        if known and not (yield from self._has_its_unit(session, variable)):
-            known = False
-        if not known:
-            now = yield from self._ask(session, variable)
+        """Ask the crate about a parameter that is marked; return it as it is now. Raises DeviceError.
+
+        It is the same object as before if the unit alone was asked, and has not changed.
+        """
+        label, mark = variable.label, self._marks[variable.label]
+        unit_alone = label in self.unconfirmed and label not in self.stale
+        if unit_alone and (yield from self._has_its_unit(session, variable)):
+            if self._marks[label] == mark:
+                self._answered(label, self.unconfirmed)
+            now = variable
+        else:
+            now = yield from self.question(session, variable)
         self.failing = False
-        if self._marks[variable.label] == mark:
-            self._answered(variable.label)
         return now
 
     def question(self, session: Session, variable: Variable) -> Question[Variable]:
@@ -119,7 +126,7 @@ class ParameterMetadata:
         mark = self._marks[variable.label]
         now = yield from self._ask(session, variable)
         if self._marks[variable.label] == mark:
-            self._answered(variable.label)
+            self._answered(variable.label, self.stale, self.unconfirmed, self.assumed)
         return now
 
     def marks(self, label: str) -> int:
@@ -128,13 +135,13 @@ class ParameterMetadata:
 
     def inherit(self, other: ParameterMetadata) -> None:
         """Take over what is not certain of the parameters that are in both."""
-        mine: set[str] = {item.label for item in self._table.variables()}
+        mine: set[str] = {item.label for item in self._table.variables()} - other.corrected.keys()
         for labels, others in ((self.stale, other.stale), (self.unconfirmed, other.unconfirmed)):
             labels |= {label: None for label in others if label in mine}
         self.unit_unknown |= other.unit_unknown & mine
 
-    def _answered(self, label: str) -> None:
-        for labels in (self.stale, self.unconfirmed, self.assumed):
+    def _answered(self, label: str, *lists: dict[str, None]) -> None:
+        for labels in lists:
             labels.pop(label, None)
         self.unit_unknown.discard(label)
         self._postponed.pop(label, None)
@@ -142,14 +149,26 @@ class ParameterMetadata:
     def _has_its_unit(self, session: Session, variable: Variable) -> Question[bool]:
         assert variable.slot is not None
         assert isinstance(variable.format, Number)
-        egu, exponent = yield from ask_unit(session, variable.slot, variable.channel, variable.name)
+        where = variable.slot, variable.channel, variable.name
+        if variable.label in self.assumed:
+            # Another channel of the same list told the unit: a factor of 1000 is what may differ. The rest is asked
+            # later
+            try:
+                exponent = yield from ask_exponent(session, *where)
+            except BadReply:  # it may be another kind of parameter
+                return False
+            egu = None
+        else:
+            egu, exponent = yield from ask_unit(session, *where)
         now = self._table.variable(variable.label).format
-        return isinstance(now, Number) and (egu, exponent) == (now.egu, now.exponent)
+        return isinstance(now, Number) and exponent == now.exponent and egu in {None, now.egu}
 
     def _ask(self, session: Session, variable: Variable) -> Question[Variable]:
         assert variable.slot is not None
         now = yield from ask_parameter(session, variable.slot, variable.channel, variable.name)
         if not isinstance(now, Variable) or now.family != variable.family:
+            if variable.label in self.assumed:
+                self.corrected[variable.label] = now
             raise BadReply(f"{variable.label} is no longer the kind of parameter that it was")
         now = _with_limits(now, self._table.variable(variable.label))
         self._table.replace(now)

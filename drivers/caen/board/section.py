@@ -152,9 +152,12 @@ class Section:
                 yield self._with_alarms(session, variables, readings)
 
     def refresh(self, session: Session, variable: Variable) -> Iterator[Step]:
-        """Ask for limits and unit of a parameter that is marked, and for the value of a setting. Raises LinkDown."""
-        question = self.metadata.ask(session, variable)
-        read_it = variable.label in {*self.metadata.stale, *self.metadata.unit_unknown}
+        """Ask for limits and unit of a parameter that is marked, and for the value of a setting. Raises LinkDown.
+
+        Settings whose units are what they were are read behind that in the same scan, many in one call.
+        """
+        question, before = self.metadata.ask(session, variable), variable
+        read_it = variable.label in self.metadata.stale or variable.label in self.metadata.unit_unknown
         began = monotonic()
         try:
             while True:
@@ -165,7 +168,11 @@ class Section:
                     break
                 yield {}
             if read_it and variable.writable and variable.readable:
-                yield from self.read_setting(session, [variable])
+                if variable is before:
+                    self.doubts.labels[variable.label] = None
+                    yield {}
+                else:
+                    yield from self.read_setting(session, [variable])
         except BoardGone as error:
             yield self.lose(error)
         except (BadReply, NoReply) as error:
