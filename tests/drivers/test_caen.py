@@ -1130,11 +1130,21 @@ def test_points_stay_the_same_object_while_nothing_moves(caen: Caen) -> None:
     assert caen.points is points
 
 
+def ask_all(driver: Caen, crate: CrateFake) -> None:
+    """Scan until the crate is asked about no parameter any more."""
+    asked = True
+    while asked:
+        calls(crate)
+        scan(driver)
+        asked = any(call.startswith("GetChParamProp") for call in calls(crate))
+
+
 def test_questions_about_limits_take_a_part_of_a_scan_only(
     start: Callable[..., Caen], crate: CrateFake, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     driver = start()
     scan(driver, "settings")
+    ask_all(driver, crate)
     monkeypatch.setattr("drivers.caen.driver.monotonic", clock)
     crate.latency = 0.02
     monkeypatch.setattr("time.sleep", clock.sleep)
