@@ -406,13 +406,14 @@ class Instrument:
         self._reset_commands()
         self._show_link()
 
-    def expired(self, names: Iterable[str], error: DeviceError) -> None:
+    def expired(self, names: Iterable[str], error: DeviceError, told: bool) -> None:
         """Make values INVALID that were not read in time."""
         bad = Reading(None, Severity.INVALID, error.status, message="too old - not read for two periods")
         self._publish(dict.fromkeys(names, bad), time.time())
         self._publish(self._summaries.readings(), time.time())
-        self._log.warning("%s", error)
-        self._report(error)
+        if not told:
+            self._log.warning("%s", error)
+            self._report(error)
 
     def show_scans(self, state: ScanState) -> None:
         """Show how long scans take, and how many were missed."""

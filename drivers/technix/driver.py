@@ -8,6 +8,7 @@ setpoints cannot be read from the generator: they are unknown until they have be
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -215,6 +216,8 @@ class Technix(Driver):
     def _end_excess(self) -> Iterator[Step]:
         """Switch HV off for an output above its limit, as often as it takes; always raises DeviceError."""
         excess = f"{self._excess}: HV off was sent (over_limit: off)"
+        with suppress(BadReply, NoReply, Refused):  # the release may be all that an earlier try lacks
+            yield from self._switching.tidy()
         try:
             yield from self._switching.off()
         except DeviceError as error:

@@ -34,8 +34,7 @@ class Switching:
         self._status = status
         self._holder: Iterator[Step] | None = None
         self._ending = 0  # HV off is being carried out, by so many
-        self._tries = 0  # of HV off, since the generator was understood last
-        self._understood_at: float | None = None
+        self._tries = 0  # of HV off, since the status showed it last
         self._inhibited = False  # by this process, to release an HV on
         self._tidied_at = 0.0
 
@@ -85,6 +84,7 @@ class Switching:
                 yield from self._exclusively(self._release_on())
             if self._status.bits & (HV | OFF_CMD | ON_CMD):
                 raise Refused(f"HV Off was sent, but the generator does not show it (status {self._status.bits})")
+            self._tries = 0
             if self._inhibited:
                 self._inhibited = False
                 self._line.ask("P8,0")
@@ -97,8 +97,6 @@ class Switching:
 
         The pause begins with the reply to the first half, for which it waits longer if the last try was in vain.
         """
-        if self._line.understood_at != self._understood_at:
-            self._understood_at, self._tries = self._line.understood_at, 0
         patience = PATIENCE[self._tries % len(PATIENCE)]
         self._tries += 1
         first = self._line.send("P6,1")

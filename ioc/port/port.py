@@ -94,7 +94,7 @@ class Port:
     @property
     def silence(self) -> float:
         """Return the seconds without a good answer after which an instrument counts as silent."""
-        return max(2.0, min((scan.longest_age for scan in self.scans), default=0.0))
+        return max(2.0, 2 * min((scan.period for scan in self.scans), default=0.0))
 
     def start(self) -> None:
         """Start the thread, which connects at once."""
@@ -151,6 +151,7 @@ class Port:
             self._listener.pending(point)
         await asyncio.wait({asked}, timeout=PATIENCE if put.safe else None)
         if not asked.done():
+            asked.cancel()  # nobody waits for it any more
             reason = self._puts.error_of(point) or self._error
             raise NoReply(f"{sentences([put])} is pending, not shown by {self._name} within {PATIENCE:g} s: {reason}")
         asked.result()
@@ -194,6 +195,11 @@ class Port:
         for reread in self._rereads.unscheduled:
             reread.scheduled = True
             self._schedule.make_due(now, reread.group)
+        for undone in self._puts.take_undone():
+            undone.steps = None
+            what = sentences([undone])
+            reason = f"{what}: given up under way, because a put that makes it safe came later"
+            self._put_failed(undone, NoReply(reason))
         if self._retries:
             if self._up:
                 self._disconnect(LinkDown(f"{self._name} is connecting again, as asked by a put to Retry"))
@@ -323,9 +329,9 @@ class Port:
         if step is None:
             self._scan_done(scan, now)
         elif isinstance(step, Wait):
-            scan.stepped(now, now - began, step.seconds)
+            scan.stepped(now, now - began, step.seconds, heard=False)
         else:
-            scan.stepped(now, now - began)
+            scan.stepped(now, now - began, heard=_heard(step))
             self._read[scan.group].append(step)
             self._deliver(step)
 
@@ -461,7 +467,7 @@ class Port:
             self._notify(self._listener.readings, readings, time.time())
             self._puts.note_readings(readings)
             self._end_shown(readings)
-        if not readings or any(_good(value) for value in readings.values()):
+        if _heard(readings):
             now = time.monotonic()
             if now - self.heard > self.silence:
                 self._schedule.make_due(now)
@@ -491,6 +497,11 @@ class Port:
     def _notify(self, listener: Callable[..., None], *args: object) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(listener, *args)
+
+
+def _heard(readings: Readings) -> bool:
+    """Return True for a good answer: a value that is not INVALID, or one without a reading."""
+    return not readings or any(_good(value) for value in readings.values())
 
 
 def _good(value: object) -> bool:

@@ -65,6 +65,7 @@ class PutQueue:
         self._undoes = undoes
         self._waiting: list[Put] = []
         self._begun: list[Put] = []
+        self._undone: list[Put] = []  # begun, and to be given up for a safe one
         self._pending: dict[str, Put] = {}  # safe ones by point
         self._last: Put | None = None  # the put stepped last, since the last step of a scan
 
@@ -78,6 +79,10 @@ class PutQueue:
             undone = [each for each in self._waiting if self._undoes(put.point, each.point)]
             for each in undone:
                 self._waiting.remove(each)
+            for each in tuple(self._begun):
+                if each.point.safe is not None and self._undoes(put.point, each.point):
+                    self._begun.remove(each)
+                    self._undone.append(each)
             earlier = self._pending.get(put.point.name)
             if earlier is None:
                 self._pending[put.point.name] = put
@@ -169,6 +174,12 @@ class PutQueue:
                 return None
             return self._pending.pop(put.point.name)
 
+    def take_undone(self) -> list[Put]:
+        """Forget and return the switches under way that a safe put has undone: they must not go on after it."""
+        with self._wake:
+            undone, self._undone = self._undone, []
+            return undone
+
     def take_waiting(self) -> list[Put]:
         """Forget and return the ordinary puts that were not begun."""
         with self._wake:
@@ -178,7 +189,7 @@ class PutQueue:
     def interrupt(self, now: float) -> list[Put]:
         """Forget and return the ordinary puts that were begun; safe ones are to begin anew."""
         with self._wake:
-            begun, self._begun = self._begun, []
+            begun, self._begun, self._undone = self._begun + self._undone, [], []
             for put in self._pending.values():
                 if put.steps is not None:
                     self.repeat(put, now)

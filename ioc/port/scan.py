@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 
 from drivers.base import Step
 
-# Scans by the shortest of which a line is judged: one call that hung says nothing about the next scan
+# Scans by which is judged how long a line needs
 _MEMORY = 3
+# Seconds of one step that count: one that takes longer hangs, and says nothing about what the line needs
+_LONGEST_STEP = 0.5
 
 
 @dataclass(slots=True)
@@ -26,7 +28,9 @@ class Scan:
     began        when the scan in progress, or the last one, was begun; took: how long the last one lasted
     late         the last scan began later, or lasted longer, than its period
     share        of the line that it had, to compare with that of other groups
-    longest_age  of a value that still counts as true: two periods, or two scans where the line allows no more
+    groups       that share the line
+    longest_age  of a value that still counts as true: two periods, or two scans where the line allows no more,
+                 as long as they take when all groups are read at the same time
     """
 
     group: str
@@ -36,12 +40,13 @@ class Scan:
     began: float = 0.0
     took: float = 0.0
     late: bool = False
+    groups: int = 1
     longest_age: float = 0.0
     steps: Iterator[Step] | None = None
     share: float = 0.0
     _resume: float = 0.0
     _used: float = 0.0  # of the line, by the scan in progress
-    _durations: deque[float] = field(default_factory=lambda: deque(maxlen=_MEMORY))
+    _needs: deque[float] = field(default_factory=lambda: deque(maxlen=_MEMORY))
 
     def __post_init__(self) -> None:
         self.longest_age = 2 * self.period
@@ -75,13 +80,17 @@ class Scan:
         self.due += (missed + 1) * self.period
         self.steps, self.began, self._resume, self._used = steps, now, now, 0.0
 
-    def stepped(self, now: float, seconds: float, pause: float = 0.0) -> None:
-        """Count a step that kept the line for ``seconds``; the next one is not before ``pause`` is over."""
-        self._used += seconds
+    def stepped(self, now: float, seconds: float, pause: float = 0.0, heard: bool = True) -> None:
+        """Count a step that kept the line for ``seconds``; the next one is not before ``pause`` is over.
+
+        ``heard`` is False for one without a good answer: what a dead line takes is not what a scan needs.
+        """
         self._resume = now + pause
         self.share += seconds
-        if not self._durations:
-            self.longest_age = 2 * max(self.period, self._used)
+        if heard:
+            self._used += min(seconds, _LONGEST_STEP)
+            need = max(self._used, *self._needs) if self._needs else self._used
+            self.longest_age = 2 * max(self.period, self.groups * need)
 
     def end(self, now: float, complete: bool = True) -> None:
         """End a scan: all was read (``complete``), or it failed."""
@@ -89,15 +98,15 @@ class Scan:
         self.took = now - self.began
         self.late = self.late or self.took > self.period
         if complete:
-            self._durations.append(self.took)
-            self.longest_age = 2 * max(self.period, min(self._durations))
+            self._needs.append(self._used)
+            self.longest_age = 2 * max(self.period, self.groups * max(self._needs))
 
 
 class Schedule:
     """The scan groups of one instrument in order of importance; ``now`` is a monotonic time in seconds."""
 
     def __init__(self, periods: Mapping[str, float]) -> None:
-        self.scans = [Scan(group, period, due=0.0) for group, period in periods.items()]
+        self.scans = [Scan(group, period, 0.0, groups=len(periods)) for group, period in periods.items()]
         self._share = 0.0  # that the scan stepped last had before
 
     def restart(self, now: float) -> None:

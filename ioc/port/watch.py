@@ -37,8 +37,8 @@ class Watched(Protocol):
     def back(self) -> None:
         """Show that it answers again."""
 
-    def expired(self, names: Iterable[str], error: DeviceError) -> None:
-        """Show that values have become too old to be true."""
+    def expired(self, names: Iterable[str], error: DeviceError, told: bool) -> None:
+        """Show that values have become too old to be true; ``told``: so have others of their group before."""
 
     def show_scans(self, state: ScanState) -> None:
         """Show how long the scans take, and how many were missed."""
@@ -59,6 +59,7 @@ class Watch:
         self._ages = ages
         self._watched = watched
         self._shown: ScanState | None = None
+        self._told: set[str] = set()  # scan groups of which was said that values are too old
 
     def look(self, groups: Mapping[str, str], up: bool, now: float) -> None:
         """Look at ``now`` (monotonic s); ``groups``: point -> its scan group; ``up``: there is a connection."""
@@ -109,6 +110,8 @@ class Watch:
             self._watched.back()
 
     def _look_for_old_values(self, groups: Mapping[str, str], now: float) -> None:
-        for group, names in self._ages.expire(groups, self._port.scans, now).items():
+        expired = self._ages.expire(groups, self._port.scans, now)
+        for group, names in expired.items():
             what = f"{group} was not read in time; {len(names)} values are too old to be true"
-            self._watched.expired(names, NoReply(f"{self._name}: {what}"))
+            self._watched.expired(names, NoReply(f"{self._name}: {what}"), told=group in self._told)
+        self._told = {groups.get(name, "") for name in self._ages.stale}

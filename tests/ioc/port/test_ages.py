@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from drivers.base import LinkDown, Reading, Severity, Status, Step, Wait
+from drivers.base import LinkDown, Point, Reading, RecordType, Severity, Status, Step, Wait
 from ioc.port import port
 from tests.ioc.bench import Bench, Rig, Run
 
@@ -51,6 +51,23 @@ def test_what_was_not_read_for_two_periods_is_invalid_while_the_rest_goes_on(run
         groups.pause = 0.0
         await rig.until(lambda: rig.state("Set") == (10.0, *FINE), 2.0)
         await rig.until(lambda: rig.state("Overruns")[1:] == FINE)
+
+    run(scenario, driver=groups)
+
+
+def test_values_that_grow_old_one_after_the_other_are_told_once(
+    run: Run, groups: Groups, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [f"M{number}" for number in range(40)]
+    groups.points = (*groups.points, *(Point(name=name, rtyp=RecordType.ai, group="fast") for name in names))
+    groups.values |= dict.fromkeys(names, 1.0)
+
+    async def scenario(rig: Rig) -> None:
+        await rig.until(lambda: rig.state("M39") == (1.0, *FINE))
+        groups.gate.clear()
+        await rig.until(lambda: all(rig.state(name)[2] == "INVALID" for name in names), 2.0)
+        assert caplog.text.count("fast was not read in time") == 1
+        groups.gate.set()
 
     run(scenario, driver=groups)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable, Iterator
 
@@ -159,7 +160,7 @@ def test_an_off_that_the_instrument_ignores_fails_at_once_and_stays_pending(run:
 
 
 def test_an_off_that_takes_too_long_fails_with_the_reason_and_stays_pending(
-    run: Run, supply: Supply, monkeypatch: pytest.MonkeyPatch
+    run: Run, supply: Supply, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(port, "PATIENCE", 0.3)
 
@@ -171,6 +172,12 @@ def test_an_off_that_takes_too_long_fails_with_the_reason_and_stays_pending(
         give_back(supply)
         await rig.until(lambda: rig.state("HV:OffPending") == (0, *DONE))
         assert supply.values["HV_RBV"] == OFF
+        await lose(rig, supply)
+        with pytest.raises(NoReply):
+            await rig.put("HV", OFF)
+        await rig.instrument.close()
+        gc.collect()
+        assert "never retrieved" not in caplog.text
 
     run(scenario, driver=supply)
 
@@ -252,6 +259,23 @@ def test_an_off_does_not_wait_for_a_put_that_waits_for_its_read_back(run: Run, s
         assert time.monotonic() - began < 0.2
         assert "fast" in supply.log or not setting.done()
         await asyncio.gather(setting, off)
+
+    run(scenario, driver=supply)
+
+
+def test_an_off_ends_an_on_that_is_under_way(run: Run, supply: Supply) -> None:
+    supply.values["HV_RBV"] = OFF
+
+    async def scenario(rig: Rig) -> None:
+        supply.settles = 0.3
+        on = asyncio.create_task(rig.put("HV", ON))
+        await rig.until(lambda: ("HV", ON) in supply.log)
+        off = asyncio.create_task(rig.put("HV", OFF))
+        with pytest.raises(NoReply, match="given up under way"):
+            await on
+        await off
+        await rig.until(lambda: rig.state("HV:OffPending") == (0, *DONE) and rig.state("HV") == (OFF, *DONE))
+        assert [entry for entry in supply.log if isinstance(entry, tuple)] == [("HV", ON), ("HV", OFF)]
 
     run(scenario, driver=supply)
 

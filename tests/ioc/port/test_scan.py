@@ -83,21 +83,29 @@ def test_a_scan_that_took_longer_than_its_period_is_late_until_one_keeps_it() ->
     assert scan.lasts(1.9) == 0.0
 
 
-def test_one_scan_that_hung_does_not_make_old_values_true() -> None:
+def test_a_call_that_hung_or_was_not_answered_does_not_make_old_values_true() -> None:
     scan = Scan("main", 1.0, due=0.0)
-    now = 0.0
-    for seconds in (0.5, 30.0, 0.5):
-        scan.begin(STEPS, now)
-        scan.stepped(now + seconds, seconds)
-        now += seconds
-        scan.end(now)
-        assert scan.longest_age == 2.0
-    for _ in range(3):
-        scan.begin(STEPS, now)
-        scan.stepped(now + 3.0, 3.0)
-        now += 3.0
-        scan.end(now)
-    assert scan.longest_age == 6.0
+    scan.begin(STEPS, 0.0)
+    scan.stepped(30.0, 30.0)
+    scan.stepped(30.4, 0.4)
+    scan.stepped(60.4, 30.0, heard=False)
+    assert scan.longest_age == 2.0
+    scan.end(60.4)
+    assert scan.longest_age == 2.0
+
+
+def test_where_the_line_is_too_slow_two_scans_of_all_groups_are_allowed() -> None:
+    monitor, _ = Schedule({"monitor": 1.0, "settings": 10.0}).scans
+    monitor.begin(STEPS, 0.0)
+    for call in range(1, 28):
+        monitor.stepped(0.05 * call, 0.05)
+    assert monitor.longest_age == pytest.approx(2 * 2 * 1.35)
+    monitor.end(1.35)
+    for call in range(3):
+        monitor.begin(STEPS, 2.0 + call)
+        monitor.stepped(2.1 + call, 0.1)
+        monitor.end(2.1 + call)
+    assert monitor.longest_age == 2.0
 
 
 def run(steps: dict[str, int], periods: dict[str, float], call: float, seconds: float) -> dict[str, list[float]]:
