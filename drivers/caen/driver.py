@@ -219,12 +219,13 @@ class Caen(Driver):
         return None
 
     def _question_time(self) -> float:
-        """Leave time to read what is served already, unless that alone takes longer than there is."""
+        """Leave time to read what is served already; only what is not shown as true yet may make a scan longer."""
         metadata = [section.metadata for section in self._inventory.sections.values()]
-        if not self.exploring and not any(each.assumed or each.unit_unknown for each in metadata):
+        hidden = self.exploring or any(each.unit_unknown for each in metadata)
+        if not hidden and not any(each.assumed for each in metadata):
             return _REFRESH_TIME
         left = _DISCOVERY_TIME - self._reading_time
-        return left if left > _REFRESH_TIME else _DISCOVERY_TIME
+        return left if left > _REFRESH_TIME else _DISCOVERY_TIME if hidden else _REFRESH_TIME
 
 
 def _most_important(
