@@ -1143,6 +1143,7 @@ def test_questions_about_limits_take_a_part_of_a_scan_only(
     start: Callable[..., Caen], crate: CrateFake, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     driver = start()
+    settle(driver)
     scan(driver, "settings")
     ask_all(driver, crate)
     monkeypatch.setattr("drivers.caen.driver.monotonic", clock)
