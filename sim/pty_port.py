@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import tempfile
+import threading
 import time
 import tty
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ class PtyPort:
         self._noise_interval = 0.0
         self._noise_at = 0.0
         self.closed = False
+        self._closing = threading.Lock()  # the files must not be closed, and reused, while close wakes who serves
         _link(os.ttyname(self._slave), path)
 
     def read_line(self) -> bytes | None:
@@ -75,15 +77,17 @@ class PtyPort:
 
     def close(self) -> None:
         """Remove the line: clients read end of file, and the name vanishes."""
-        self.closed = True
         with suppress(FileNotFoundError):
             os.unlink(self.path)
-        os.write(self._waker, b"x")
+        with self._closing:
+            self.closed = True
+            os.write(self._waker, b"x")
 
     def release(self) -> None:
         """Close the files; called by the thread that serves the port, once it is done."""
-        for fd in (self._master, self._slave, self._wake, self._waker):
-            os.close(fd)
+        with self._closing:
+            for fd in (self._master, self._slave, self._wake, self._waker):
+                os.close(fd)
 
 
 def _refuse_real_device(path: str) -> None:
