@@ -161,8 +161,9 @@ class PutQueue:
     def end(self, put: Put) -> None:
         """Forget a put that is over."""
         with self._wake:
-            if put in self._begun:
-                self._begun.remove(put)
+            for queue in (self._begun, self._undone):
+                if put in queue:
+                    queue.remove(put)
             if self._pending.get(put.point.name) is put:
                 del self._pending[put.point.name]
 
