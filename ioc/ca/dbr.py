@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -169,6 +170,9 @@ def _metadata(form: int, base: int, properties: Properties) -> bytes:
 
 def _body(base: int, values: Sequence[Any], source: Source) -> bytes:
     native = source.native
+    if base == native == CHAR:  # a text may be a million characters long: not one by one
+        with suppress(ValueError, TypeError):
+            return bytes(values)
     if base == STRING:
         values = [source.text(value).encode("latin-1", "replace")[: STRING_SIZE - 1] for value in values]
     elif base != native or base not in {DOUBLE, FLOAT}:  # a driver's number may be too large for 32 bits

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import struct
+import time
 from typing import Any
 
 import caproto as ca
@@ -153,3 +154,15 @@ def test_a_put_that_is_cut_short_is_told(number: int) -> None:
 
 def test_a_time_before_1990_is_never() -> None:
     assert dbr.stamp(0.0) == (0, 0)
+
+
+@pytest.mark.alone
+def test_a_text_of_a_million_characters_does_not_keep_others_waiting() -> None:
+    began = time.perf_counter()
+    payload = dbr.encode(CHAR, (120,) * 1_000_000, Gauge(CHAR))
+    assert time.perf_counter() - began < 0.1  # one character at a time takes ten times as long
+    assert payload == b"x" * 1_000_000
+
+
+def test_a_character_beyond_eight_bits_is_cut() -> None:
+    assert dbr.encode(CHAR, (0x141, -1), Gauge(CHAR)) == b"A\xff" + bytes(6)
