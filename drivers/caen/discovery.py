@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from drivers.base import BadReply, DeviceError, NoReply
-from drivers.caen.formats import Text, clean
-from drivers.caen.items import ChannelName, Command, Facts, Item
+from drivers.caen.formats import Number, Text, clean
+from drivers.caen.items import ChannelName, Command, Facts, Item, Variable
 from drivers.caen.questions import (
     Question,
     ask_parameter,
     ask_property,
+    ask_unit,
     command_names,
     label_of,
     parameter_names,
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from caen_libs._caenhvwrappertypes import Board
 
 log = logging.getLogger(__name__)
+
+# What boards of one model told: (of a channel, list of parameters, parameter) -> what it is
+Twins = MutableMapping[tuple[bool, tuple[str, ...], str], Item]
 
 # Characters: caen-libs reads 12 bytes a name, one of them the terminating zero
 _NAME_SIZE = 11
@@ -51,7 +55,8 @@ class Discovery:
     """The questions to a board (None: to the crate itself).
 
     Each channel is asked for its own list, for one board can have channels of several kinds. What its parameters
-    are is asked of the first channel with each list, and assumed to be the same with the others.
+    are is asked of the first channel with each list, and assumed to be the same with the others. Limits and digits
+    of a number are assumed to be those of the same parameter in ``twins`` if its unit is the same, too.
 
     items     what was found
     assumed   labels of items about which the crate was not asked
@@ -59,13 +64,14 @@ class Discovery:
     probe     how the board answered before the first question; None: not asked, or no answer
     """
 
-    def __init__(self, board: Board | None, channels: Sequence[int]) -> None:
+    def __init__(self, board: Board | None, channels: Sequence[int], twins: Twins | None = None) -> None:
         self.board = board
         self.items: list[Item] = []
         self.assumed: list[str] = []
         self.probe: Board | None = None
         self.served = False
         self._channels = channels
+        self._twins: Twins = {} if twins is None else twins
         self._kinds: dict[tuple[str, ...], list[Item]] = {}
         self._todo: deque[_Task] = deque()
         self._later: list[_Task] = []
@@ -158,22 +164,43 @@ class Discovery:
             found: list[Item] = []
             if channel is not None:
                 self._kinds[names] = found
-            self._first([self._parameter(slot, channel, name, found) for name in names])
+            self._first([self._parameter(slot, channel, name, names, found) for name in names])
             return
-        copies = [_of_channel(item, channel) for item in alike]
+        copies = [_of(item, slot, channel) for item in alike]
         self.items += copies
         self.assumed += [item.label for item in copies]
         known = {item.label for item in copies}
         missing = [name for name in names if f"{label_of(slot, channel)}:{clean(name)}" not in known]
-        self._first([self._parameter(slot, channel, name, []) for name in missing])
+        self._first([self._parameter(slot, channel, name, names, []) for name in missing])
 
-    def _parameter(self, slot: int, channel: int | None, name: str, found: list[Item]) -> _Task:
+    def _parameter(
+        self, slot: int, channel: int | None, name: str, names: tuple[str, ...], found: list[Item]
+    ) -> _Task:
+        key = channel is not None, names, name
+
         def ask(session: Session) -> Question[None]:
-            item = yield from ask_parameter(session, slot, channel, name)
+            item = yield from self._like_twin(session, slot, channel, self._twins.get(key))
+            if item is None:
+                item = yield from ask_parameter(session, slot, channel, name)
+                self._twins[key] = item
+            else:
+                self.assumed.append(item.label)
             found.append(item)
             self.items.append(item)
 
         return _Task(ask)
+
+    def _like_twin(
+        self, session: Session, slot: int, channel: int | None, twin: Item | None
+    ) -> Question[Item | None]:
+        """Return a number like that of a board of the same model, if its unit is the same."""
+        if not isinstance(twin, Variable) or not isinstance(twin.format, Number):
+            return None
+        try:
+            unit = yield from ask_unit(session, slot, channel, twin.name)
+        except BadReply:  # it may be another kind of parameter
+            return None
+        return _of(twin, slot, channel) if unit == (twin.format.egu, twin.format.exponent) else None
 
     def _ask_names(self, session: Session) -> Question[None]:
         """Ask for the channels' names, unless there are none; those that cannot be read now are served as well."""
@@ -227,8 +254,7 @@ def probe(session: Session, slot: int) -> Board:
     return board
 
 
-def _of_channel(item: Item, channel: int) -> Item:
-    """Return the same parameter of another channel."""
-    assert item.slot is not None
+def _of(item: Item, slot: int, channel: int | None) -> Item:
+    """Return the same parameter of another channel or board."""
     name = item.label.rsplit(":", 1)[1]
-    return replace(item, channel=channel, label=f"{label_of(item.slot, channel)}:{name}")
+    return replace(item, slot=slot, channel=channel, label=f"{label_of(slot, channel)}:{name}")

@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from drivers.base import DeviceError, Driver, Example, LinkDown, Point, Readings, Refused, Step, Value
 from drivers.caen import config as configuration
-from drivers.caen.board.metadata import ParameterMetadata, importance
+from drivers.caen.board.importance import importance
+from drivers.caen.board.metadata import ParameterMetadata
 from drivers.caen.board.reread import read_unknown, reread
 from drivers.caen.board.section import Section
 from drivers.caen.board.unserved import unserved
@@ -23,8 +24,9 @@ from drivers.caen.session import Session
 _REFRESH_TIME = 0.25
 # Seconds of a monitor scan that reading may take of what has moved by itself
 _REREAD_TIME = 0.25
-# Seconds that a monitor scan may take as long as the crate was not asked about everything yet: nearly its period
-_DISCOVERY_TIME = 0.95
+# Seconds that a monitor scan may take while there are things that are not shown as true yet: two periods, for values
+# may be as old as that; and while what is assumed has not been asked yet: nearly its period
+_DISCOVERY_TIME, _ASSUMED_TIME = 2.0, 0.95
 
 
 class Caen(Driver):
@@ -221,11 +223,11 @@ class Caen(Driver):
     def _question_time(self) -> float:
         """Leave time to read what is served already; only what is not shown as true yet may make a scan longer."""
         metadata = [section.metadata for section in self._inventory.sections.values()]
-        hidden = self.exploring or any(each.unit_unknown for each in metadata)
-        if not hidden and not any(each.assumed for each in metadata):
-            return _REFRESH_TIME
-        left = _DISCOVERY_TIME - self._reading_time
-        return left if left > _REFRESH_TIME else _DISCOVERY_TIME if hidden else _REFRESH_TIME
+        if self.exploring or any(each.unit_unknown for each in metadata):
+            return max(_DISCOVERY_TIME - self._reading_time, _ASSUMED_TIME)
+        if any(each.assumed for each in metadata):
+            return max(_ASSUMED_TIME - self._reading_time, _REFRESH_TIME)
+        return _REFRESH_TIME
 
 
 def _most_important(

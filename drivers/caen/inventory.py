@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from drivers.base import BadReply, NoReply, Step, Wait
 from drivers.caen.board.section import Section
 from drivers.caen.config import Config
-from drivers.caen.discovery import Discovery, probe
+from drivers.caen.discovery import Discovery, Twins, probe
 from drivers.caen.items import Item
 from drivers.caen.session import UNHEARD, BoardGone, Session, Unsupported
 
@@ -30,6 +31,7 @@ class Inventory:
         self.sections: dict[int | None, Section] = {}
         self._config = config
         self._discoveries: dict[int | None, Discovery] = {}  # slot -> what is still to be asked of its board
+        self._twins: dict[Board, Twins] = {}  # board without slot and number -> what those of its model told
 
     @property
     def discovering(self) -> bool:
@@ -86,7 +88,13 @@ class Inventory:
             what = "no board" if board is None else f"another board, {board.model}"
             section.mark_gone(BoardGone(f"slot {slot}: the crate map has {what}"))
         if board is not None and discovery is None:
-            self._discoveries[slot] = Discovery(board, self._channels(board))
+            self._discoveries[slot] = Discovery(board, self._channels(board), self._twins_of(board))
+
+    def _twins_of(self, board: Board) -> Twins:
+        """Return what boards of the same model told that were asked together with this one."""
+        if not self._discoveries:
+            self._twins.clear()
+        return self._twins.setdefault(replace(board, slot=0, serial_number=0), {})
 
     def _channels(self, board: Board) -> Sequence[int]:
         if missing := self._config.missing(board.slot, board.n_channel):

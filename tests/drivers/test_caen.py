@@ -1255,6 +1255,7 @@ def test_a_large_crate_is_served_from_what_is_known_of_like_channels_and_verifie
     assert asked
     assert all(call.startswith("GetChParamProp 4.0") for call in asked), asked[:3]
     monkeypatch.setattr("drivers.caen.driver._DISCOVERY_TIME", 0.0)
+    monkeypatch.setattr("drivers.caen.driver._ASSUMED_TIME", 0.0)
     monkeypatch.setattr("drivers.caen.driver._REFRESH_TIME", 0.0)
     early = {name: value for block in scanned for name, value in block.items()}
     assert isinstance(early["S04:C02:VMon"], float)

@@ -401,3 +401,69 @@ def test_settings_whose_units_are_confirmed_are_read_in_one_call(monkeypatch: py
         run.until(lambda: run.valid("S01:C03:I0Set_RBV"))
         reads = [line for line in run.fake.transactions if "GetChParam 1 [" in line and " I0Set " in line]
         assert len(reads) <= 3
+
+
+# ---- boards of one model ----
+
+
+def two_alike(system: str) -> Crate:
+    """Two boards of one model."""
+    return Crate(system, {1: board(1, 2), 2: board(2, 2)}, [])
+
+
+def test_numbers_of_a_second_board_of_a_model_are_asked_for_their_unit_alone_and_in_full_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with crate_run(monkeypatch, two_alike) as run:
+        run.until(lambda: run.driver.points != () and not run.driver.exploring)
+        asked = [line.split()[2:5] for line in run.fake.transactions if "GetChParamProp" in line]
+        assert [prop for where, name, prop in asked if (where, name) == ("2.0", "V0Set")][:2] == ["Unit", "Exp"]
+        assert ["2.0", "V0Set", "Maxval"] not in asked
+        assert ["2.0", "Pw", "Onstate"] in asked
+        run.settle()
+        asked = [line.split()[2:5] for line in run.fake.transactions if "GetChParamProp" in line]
+        assert ["2.0", "V0Set", "Maxval"] in asked
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=lambda param: f"{param.name}-{param.type.name}-{param.exp}")
+def test_a_board_that_differs_from_another_of_its_model_is_served_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, other: Param
+) -> None:
+    with crate_run(monkeypatch, two_alike) as run:
+        for channel in run.fake.model.boards[2].channels:
+            channel.params[other.name] = other
+            channel.values[other.name] = 1
+        run.until(lambda: run.driver.points != () and not run.driver.exploring)
+        points = {point.name: point for point in run.driver.points}
+        odd, plain = points[f"S02:C00:{other.name}"], points[f"S01:C00:{other.name}"]
+        assert (odd.rtyp, odd.states, odd.egu) != (plain.rtyp, plain.states, plain.egu)
+        run.settle()
+        assert not run.invalid_names()
+
+
+def test_limits_of_a_second_board_of_a_model_come_to_be_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    with crate_run(monkeypatch, two_alike) as run:
+        for channel in run.fake.model.boards[2].channels:
+            channel.params["V0Set"] = replace(channel.params["V0Set"], maxval=300)
+        run.settle()
+        points = {point.name: point for point in run.driver.points}
+        assert [points[f"S0{slot}:C00:V0Set"].drvh for slot in (1, 2)] == [2000, 300]
+
+
+def test_a_board_that_comes_later_is_not_taken_to_be_like_one_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    with crate_run(monkeypatch, two_alike) as run:
+        run.fake.do_pull(2)
+        run.settle()
+        run.fake.transactions.clear()
+        run.fake.do_insert(2)
+        run.settle()
+        asked = [line.split()[2:5] for line in run.fake.transactions if "GetChParamProp" in line]
+        assert next(each for each in asked if each[:2] == ["2.0", "V0Set"]) == ["2.0", "V0Set", "Type"]
+
+
+def test_currents_are_not_read_before_one_of_their_units_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    with crate_run(monkeypatch, two_alike) as run:
+        run.until(lambda: run.valid("S02:C01:IMon"))
+        calls = [line.split()[1:] for line in run.fake.transactions]
+        confirmed = calls.index(["GetChParamProp", "2.1", "IMon", "Exp", "->", "0"])
+        assert not [call for call in calls[:confirmed] if call[:2] == ["GetChParam", "2"] and "IMon" in call]

@@ -106,13 +106,13 @@ class ReadBatch:
         return back
 
     def leave_out(self, label: str, status: Status) -> None:
-        """Leave out a variable whose channel cannot be read otherwise: it is tried by itself before it does harm."""
-        for other in tuple(self.parts):
-            if label in other.labels:
-                if other.whole or len(other.labels) == 1:
-                    return
-                self.parts.remove(other)
-                self.parts.append(self._part(tuple(each for each in other.labels if each != label), status))
+        """Leave out a variable whose channel cannot be read otherwise: it is tried by itself before it does harm.
+
+        The halves in which it was searched for are read in the common call again.
+        """
+        if any(label in part.labels and (part.whole or len(part.labels) == 1) for part in self.parts):
+            return
+        self.parts = [part for part in self.parts if part.whole or len(part.labels) == 1]
         part = self._part((label,), status)
         part.tries = 1
         part.backoff.failed()

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from drivers.base import BadReply
+from drivers.caen.board.importance import ByImportance, importance
 from drivers.caen.board.points import PointTable
 from drivers.caen.formats import Number
 from drivers.caen.items import Item, Variable
@@ -20,11 +21,10 @@ class ParameterMetadata:
 
     A label stays in its list until the crate has answered; what is marked again meanwhile is asked again.
 
-    stale         labels of parameters that may have got other limits or units; a dict for its order
+    stale         labels of parameters that may have got other limits or units
     unconfirmed   labels of numbers whose unit alone is asked: of those that are assumed, and of currents again after
                   a reconnect, and in turn
-    assumed       labels of parameters about which the crate was not asked yet, in the order of the questions:
-                  currents first, whose unit may differ from channel to channel
+    assumed       labels of parameters about which the crate was not asked yet
     unit_unknown  labels of the currents that are in one of these lists, or whose channel may have got another range
     corrected     label -> item that was assumed, and is of another kind
     failing       True when the last question was asked in vain
@@ -32,10 +32,11 @@ class ParameterMetadata:
 
     def __init__(self, table: PointTable, assumed: Iterable[str]) -> None:
         self._table = table
-        variables = (label for label in assumed if isinstance(table.items.get(label), Variable))
-        self.stale: dict[str, None] = {}
-        self.assumed = dict.fromkeys(sorted(variables, key=self._importance))
-        self.unconfirmed = {label: None for label in self.assumed if isinstance(table.variable(label).format, Number)}
+        variables = [label for label in assumed if isinstance(table.items.get(label), Variable)]
+        numbers = [label for label in variables if isinstance(table.variable(label).format, Number)]
+        self.stale = ByImportance(self._importance)
+        self.assumed = ByImportance(self._importance, variables)
+        self.unconfirmed = ByImportance(self._importance, numbers)
         self.unit_unknown = {label for label in self.assumed if table.variable(label).current}
         self.corrected: dict[str, Item] = {}
         self.failing = False
@@ -65,26 +66,28 @@ class ParameterMetadata:
             self._turn += 1
             self._mark(self.unconfirmed, [currents[self._turn % len(currents)]])
 
-    def _mark(self, labels: dict[str, None], variables: Iterable[Variable]) -> None:
-        for variable in variables:
-            labels[variable.label] = None
-            self._marks[variable.label] += 1
+    def _mark(self, labels: ByImportance, variables: Iterable[Variable]) -> None:
+        marked = [variable.label for variable in variables]
+        labels.update(marked)
+        self._marks.update(marked)
 
     def next_stale(self) -> Variable | None:
         """Return the parameter that is to be asked in full next, those that were put off when their time has come."""
-        label = min(filter(self._due, self.stale), key=self._importance, default=None)
-        return None if label is None else self._table.variable(label)
+        return self._next(self.stale)
 
     def next_unit(self) -> Variable | None:
         """Return the number whose unit is to be asked next."""
-        label = min(filter(self._due, self.unconfirmed), key=self._importance, default=None)
-        return None if label is None else self._table.variable(label)
+        return self._next(self.unconfirmed)
 
     def next_assumed(self) -> Variable | None:
         """Return the first parameter that is assumed."""
-        return next((self._table.variable(label) for label in self.assumed if self._due(label)), None)
+        return self._next(self.assumed)
 
-    def _importance(self, label: str) -> tuple[bool, bool]:
+    def _next(self, labels: ByImportance) -> Variable | None:
+        label = labels.first(self._due)
+        return None if label is None else self._table.variable(label)
+
+    def _importance(self, label: str) -> int:
         return importance(self._table.variable(label))
 
     def _due(self, label: str) -> bool:
@@ -137,12 +140,12 @@ class ParameterMetadata:
         """Take over what is not certain of the parameters that are in both."""
         mine: set[str] = {item.label for item in self._table.variables()} - other.corrected.keys()
         for labels, others in ((self.stale, other.stale), (self.unconfirmed, other.unconfirmed)):
-            labels |= {label: None for label in others if label in mine}
+            labels.update(label for label in others if label in mine)
         self.unit_unknown |= other.unit_unknown & mine
 
-    def _answered(self, label: str, *lists: dict[str, None]) -> None:
+    def _answered(self, label: str, *lists: ByImportance) -> None:
         for labels in lists:
-            labels.pop(label, None)
+            labels.discard(label)
         self.unit_unknown.discard(label)
         self._postponed.pop(label, None)
 
@@ -185,8 +188,3 @@ def _with_limits(now: Variable, before: Variable) -> Variable:
     if old.low is None:
         return now
     return replace(now, format=replace(new, low=old.low, high=old.high, limits_known=True))
-
-
-def importance(variable: Variable) -> tuple[bool, bool]:
-    """Return what questions are ordered by, the lowest first: measured currents before all else."""
-    return not variable.current, variable.writable

@@ -141,7 +141,9 @@ class Section:
                 yield self._all_gone()
 
     def _read_present(self, session: Session, batch: ReadBatch) -> Iterator[Step]:
-        if batch.good and (not self.in_trouble or session.allowance.free):
+        if batch.good and self.metadata.unit_unknown.issuperset(batch.good):  # what it is cannot be told anyway
+            yield self.values.invalidate(batch.good, Status.UDF)
+        elif batch.good and (not self.in_trouble or session.allowance.free):
             yield self._read_some(session, batch, batch.good, limited=self.in_trouble)
         while self.present and session.allowance.free and (part := batch.due()):
             yield self._read_some(session, batch, part.next_labels(), limited=True)
