@@ -25,7 +25,8 @@ class Far:
     """The generator; ``link`` is the name of its line.
 
     heard     what arrived: monotonic seconds, command
-    faults    mute deaf noise garbage: True; late split: seconds; lost: answers still to be lost
+    faults    mute deaf noise garbage: True; late split: seconds, "late P6": of this command alone; lost: answers
+              still to be lost
     violated  what the manual forbids
     """
 
@@ -176,14 +177,15 @@ class Far:
 
     def _handle(self, command: str) -> None:
         self._at.pop(len(self.heard), lambda: None)()
-        self.slow = self.slow or not {"late", "split"}.isdisjoint(self.faults)
+        late = self.faults.get("late", self.faults.get(f"late {command[:2]}", 0.0))
+        self.slow = self.slow or late > 0 or "split" in self.faults
         self.heard.append((time.monotonic(), command))
         if "deaf" in self.faults or self._far < 0:
             return
         self._step()
         self._fed = time.monotonic()
         answer = self._carry_out(command)
-        self._stop.wait(self.faults.get("late", 0.0))
+        self._stop.wait(late)
         if answer is not None:
             self._answer(answer)
         for name, moment in self.held.items():

@@ -357,3 +357,22 @@ def test_an_output_above_its_limit_is_switched_off_where_that_is_asked_for(far: 
         await rack.until(lambda: rack.record("VMon").sevr.name == "NO_ALARM")
 
     tell(story, far, replace(CONFIG, over_limit=False))
+
+
+@pytest.mark.parametrize("late", [0.6, 1.2])
+def test_an_output_above_its_limit_is_switched_off_where_only_the_answers_to_that_are_late(
+    far: Far, late: float
+) -> None:
+    async def story(rack: Rack) -> None:
+        await rack.until(rack.valid)
+        for name, value in (("VSet", 40), ("ISet", 10)):
+            assert await rack.put(name, value) is None
+        far.megohm = 5.0
+        assert await rack.put("HV", 1) is None
+        far.faults["late P6"] = late
+        far.megohm = 8.0
+        began = time.monotonic()
+        await rack.until(lambda: not far.on)
+        assert time.monotonic() - began < 6
+
+    tell(story, far, replace(CONFIG, over_limit=False))
