@@ -34,7 +34,7 @@ from drivers.base import (
 )
 from ioc.port.errorlog import ErrorLog
 from ioc.port.listener import Link, Listener
-from ioc.port.putqueue import PATIENCE, PUT_AGE, REPEAT, Put, PutQueue, sentences
+from ioc.port.putqueue import PATIENCE, PUT_AGE, REPEAT, Put, PutQueue
 from ioc.port.rereads import Reread, Rereads
 from ioc.port.scan import Scan, Schedule
 
@@ -153,7 +153,7 @@ class Port:
         if not asked.done():
             asked.cancel()  # nobody waits for it any more
             reason = self._puts.error_of(point) or self._error
-            raise NoReply(f"{sentences([put])} is pending, not shown by {self._name} within {PATIENCE:g} s: {reason}")
+            raise NoReply(f"{put.words} is pending, not shown by {self._name} within {PATIENCE:g} s: {reason}")
         asked.result()
 
     def is_pending(self, point: Point) -> bool:
@@ -197,8 +197,7 @@ class Port:
             self._schedule.make_due(now, reread.group)
         for undone in self._puts.take_undone():
             undone.steps = None
-            what = sentences([undone])
-            reason = f"{what}: given up under way, because a put that makes it safe came later"
+            reason = f"{undone.words}: given up under way, because a put that makes it safe came later"
             self._put_failed(undone, NoReply(reason))
         if self._retries:
             if self._up:
@@ -265,7 +264,7 @@ class Port:
             except DeviceError as error:
                 self._errors.report(f"{put.point.name} blind", error)
             else:
-                self._log.warning("%s: %s was sent, though nothing answers", self._name, sentences([put]))
+                self._log.warning("%s: %s was sent, though nothing answers", self._name, put.words)
 
     def _disconnect(self, error: DeviceError) -> None:
         self._errors.report("", error)
@@ -290,7 +289,7 @@ class Port:
         """Carry out what makes things safe before the connection is closed, if it can be done soon."""
         until = time.monotonic() + LAST_TRY
         for put in self._puts.pending:
-            self._log.warning("%s: stopping, while %s is pending: it is sent once more", self._name, sentences([put]))
+            self._log.warning("%s: stopping, while %s is pending: it is sent once more", self._name, put.words)
             try:
                 if not self._up:
                     self._guarded(partial(self._driver.write_blind, put.point, put.value))
@@ -398,7 +397,7 @@ class Port:
     def _put_done(self, put: Put) -> None:
         self._notify(self._listener.done, put.point, put.value, put.readings)
         if replaced := self._puts.replaced_by(put):
-            sentence = f"{sentences([replaced])}: given up, because {sentences([put])} came later"
+            sentence = f"{replaced.words}: given up, because {put.words} came later"
             self._end_put(replaced, Refused(sentence))
         self._end_put(put, None)
 
@@ -419,7 +418,7 @@ class Port:
             return
         assert put.point.safe is not None
         safe = Put(put.point, put.point.safe, time.monotonic())
-        what, remedy = sentences([put]), sentences([safe])
+        what, remedy = put.words, safe.words
         self._log.warning("%s: %s has failed: %s follows (%s)", self._name, what, remedy, error)
         for other in self._puts.add(safe):
             self._complete(other, Refused(f"{other.point.name}: not sent, because {what} has failed"))
@@ -436,7 +435,7 @@ class Port:
         """End the safe puts which the instrument shows now, though it did not confirm them when they were sent."""
         for put in self._puts.pending:
             if put.tried and put.steps is None and self._driver.shown(put.point, put.value, readings):
-                self._log.info("%s: shows %s now", self._name, sentences([put]))
+                self._log.info("%s: shows %s now", self._name, put.words)
                 self._end_put(put, None)
 
     # ---- both ----

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from drivers.base import Array, DeviceError, Point, Reading, Readings, Step, Value
@@ -51,6 +51,11 @@ class Put:
     def safe(self) -> bool:
         """Return True for a put that makes things safe."""
         return self.point.safe is not None and self.value == self.point.safe
+
+    @property
+    def words(self) -> str:
+        """Return it in words: 'HV Off'."""
+        return f"{self.point.name} {word_of(self.point, self.value)}"
 
 
 class PutQueue:
@@ -195,11 +200,6 @@ class PutQueue:
                 if put.steps is not None:
                     self.repeat(put, now)
             return begun
-
-
-def sentences(puts: Iterable[Put]) -> str:
-    """Return puts as words: 'HV Off, Inhibit On'."""
-    return ", ".join(f"{put.point.name} {word_of(put.point, put.value)}" for put in puts)
 
 
 def word_of(point: Point, value: Value) -> str:
