@@ -93,9 +93,9 @@ class GeneratorFaults(Fake[Generator]):
         """Leave out a byte of each of the next n answers."""
         self._gaps = n
 
-    def do_drop_half(self) -> None:
-        """Lose the second half of the next HV on or HV off pair."""
-        self._half_dropped = True
+    def do_drop_half(self, on: int = 1) -> None:
+        """Lose the second half of the next HV on or HV off pair (0: do not)."""
+        self._half_dropped = bool(on)
 
     def do_cut(self, seconds: float = 0.1) -> None:
         """Pull the cable out and put it back after a time."""
