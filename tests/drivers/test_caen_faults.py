@@ -154,6 +154,18 @@ def test_a_crate_without_boards_is_no_dead_crate(monkeypatch: pytest.MonkeyPatch
 # ---- boards that come and go ----
 
 
+@pytest.mark.parametrize("moment", [0.0, 2.0, 4.0, 6.0, 6.5, 7.0, 7.5, 8.0, 9.0])
+def test_a_board_that_is_back_shows_all_its_settings_at_once(run: CrateRun, moment: float) -> None:
+    section = run.driver._inventory.sections[4]
+    run.run(moment)
+    run.fake.run("pull 4")
+    run.until(lambda: not section.present)
+    run.run(2.5)
+    run.fake.run("insert 4")
+    run.until(lambda: section.present)
+    assert run.until(lambda: not run.invalid_names("S04")) < 4
+
+
 @pytest.mark.parametrize("function", ["GetChParam", "GetBdParam", "GetSysProp", "TestBdPresence", "GetChName", ""])
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_changed_configuration_is_read_and_nothing_becomes_invalid(

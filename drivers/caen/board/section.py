@@ -85,9 +85,12 @@ class Section:
 
     def restore(self) -> None:
         """Mark the board as there (again): everything is worth another try, and no unit is certain."""
+        pulled = self.absence.at > 0
         self.present = True
         self.absence = Backoff()
         self._renew()
+        if pulled:  # after a login all groups are read at once anyway
+            self._overdue = set(self.batches)
         self._alarms.reset()
         self.doubts.clear()
         self.metadata.doubt_units()
@@ -95,7 +98,7 @@ class Section:
     def _renew(self) -> None:
         self._failures = 0
         self._knock_at = 0.0
-        self._overdue: set[ReadBatch] = set()
+        self._overdue = set()
         self._void = False  # True when all that was read of a board that is gone has been told to be INVALID
         self.batches: tuple[ReadBatch, ...] = tuple(batches(each for each in self.table.variables() if each.readable))
         self._last_ranges = {batch.group: batch for batch in self.batches if batch.order == RANGES}
