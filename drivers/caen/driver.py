@@ -174,8 +174,8 @@ class Caen(Driver):
         began = monotonic()
         left = _REREAD_TIME
         for section in sorted(sections.values(), key=lambda section: section.in_trouble):
-            for batch in section.batches:
-                if batch.group == group and sections[section.slot] is section:
+            for batch in section.due(session, group):
+                if sections[section.slot] is section:
                     yield from section.read(session, batch)
             if group == MONITOR and sections[section.slot] is section:
                 before = monotonic()

@@ -11,27 +11,27 @@ _SHARE, _MOST = 0.25, 0.5
 
 
 class Backoff:
-    """The moment of the next try: 1, 2, 4 ... 32 s after each failure."""
+    """The moment of the next try: 1, 2, 4 ... 32 s after each failure; ``at``: in monotonic seconds."""
 
-    __slots__ = ("_at", "_wait")
+    __slots__ = ("_wait", "at")
 
     def __init__(self) -> None:
-        self._at = 0.0
+        self.at = 0.0
         self._wait = _FIRST_WAIT
 
     @property
     def due(self) -> bool:
         """Return True when it may be tried."""
-        return monotonic() >= self._at
+        return monotonic() >= self.at
 
     def failed(self) -> None:
         """Wait twice as long as the last time."""
-        self._at = monotonic() + self._wait
+        self.at = monotonic() + self._wait
         self._wait = min(2 * self._wait, _LONGEST_WAIT)
 
     def hurry(self) -> None:
         """Try at the next opportunity; if that fails, the wait is as long as it would have been."""
-        self._at = 0.0
+        self.at = 0.0
 
 
 class Allowance:

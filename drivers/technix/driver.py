@@ -27,7 +27,7 @@ from drivers.base import (
     Wait,
 )
 from drivers.technix.config import TechnixConfig
-from drivers.technix.line import LONGEST_ASK, REPLY_TIMEOUT, Line
+from drivers.technix.line import LONGEST_READ, REPLY_TIMEOUT, Line
 from drivers.technix.loss import Loss
 from drivers.technix.points import BITS, HV, OFF_CMD, ON_CMD, points
 from drivers.technix.setpoints import COMMANDS, Setpoints
@@ -52,7 +52,7 @@ class Technix(Driver):
     longest_period: ClassVar[float | None] = 1.0
     # With the time of a try, less than 4 s between two: soon enough for the watchdog where it is to be fed
     longest_retry: ClassVar[float] = 2.5
-    longest_call: ClassVar[float] = PAUSE + LONGEST_ASK
+    longest_call: ClassVar[float] = PAUSE + LONGEST_READ
     example = Example("VMon", "VSet 30")
 
     def __init__(self, config: TechnixConfig) -> None:
@@ -100,7 +100,7 @@ class Technix(Driver):
             wrong = error
         for name, (question, setpoint) in _OUTPUTS.items():
             yield from self._switching.free()
-            reading = self._setpoints.scales[setpoint].output(self._line.ask(question))
+            reading = self._setpoints.scales[setpoint].output(self._line.read(question))
             yield {name: reading}
             if self._trips and reading.severity is Severity.MAJOR:
                 self._excess = f"{name} is {reading.value:g}, {reading.message}"

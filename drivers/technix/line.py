@@ -30,8 +30,11 @@ LATEST = 3.5
 # Questions that may be without a reply at a time: more of them would queue up before a slow generator, whose replies
 # would come later and later
 MOST_LATE = 2
-# The longest that ``ask`` takes (seconds): getting into step, and the question itself
-LONGEST_ASK = 2 * (DRAIN_TIME + WRITE_TIMEOUT + REPLY_TIMEOUT + 2 * QUIET)
+# Questions in a row until two answers agree
+MOST_ANSWERS = 3
+# The longest that a question takes, and ``read``: getting into step, and the question itself, or once more (seconds)
+LONGEST_QUESTION = DRAIN_TIME + WRITE_TIMEOUT + REPLY_TIMEOUT + 2 * QUIET
+LONGEST_READ = 2 * LONGEST_QUESTION
 
 _QUESTIONS = ("E", "a1", "a2")
 
@@ -68,6 +71,7 @@ class Line:
         self._in_step = True
         self._opened = False  # just now: then one question more may be asked, for somebody may have mended the line
         self._replied_at = 0.0  # when the last reply came, late or not
+        self._answers: dict[str, int] = {}  # to each question, as it was read last
         self._asked_at = dict.fromkeys(_QUESTIONS, 0.0)
         self._received = b""  # of a reply that is not complete
 
@@ -107,6 +111,27 @@ class Line:
             self.drain()
             self._exchange(self._probe(), skip=True)
         return self._exchange(command)
+
+    def read(self, question: str) -> int:
+        """Ask a question and return the number in its reply. Raises NoReply, BadReply, LinkDown.
+
+        The line has no parity and the reply no checksum: where a byte is lost, "E65" comes for "E165", and fits. What
+        the status shows is acted on (an HV off is over, a strike has happened): each change of it is asked for once
+        more. A voltage or current moves with each reply, and is asked for again when it is shorter than the last.
+        A digit that is another one, with parity off, cannot be found out.
+        """
+        before = [self._answers[question]] if question in self._answers else []
+        latest = time.monotonic() + LONGEST_READ - LONGEST_QUESTION
+        for _ in range(MOST_ANSWERS):
+            number = self.ask(question)
+            # Any of those before: a bit that comes and goes is no noise
+            if any(not _doubtful(question, each, number) for each in before):
+                self._answers[question] = number
+                return number
+            if time.monotonic() > latest:
+                break
+            before.append(number)
+        raise BadReply(f"{question} was answered with {number}, and not once more: noise, or it changes all the time")
 
     def send(self, command: str) -> Sent:
         """Send a command at once, whatever is on the line, and expect nothing. Raises LinkDown."""
@@ -223,6 +248,11 @@ class Line:
             yield self._port
         except _PORT_ERRORS as error:
             raise LinkDown(f"{self._url} is gone: {_reason(error)}") from error
+
+
+def _doubtful(question: str, before: int, number: int) -> bool:
+    """Return True for an answer from which, after the one before, a byte may be missing."""
+    return number != before if question == "E" else len(str(number)) < len(str(before))
 
 
 def _number(command: str, line: bytes) -> int | None:

@@ -33,7 +33,7 @@ class StatusByte:
 
     def ask(self) -> dict[str, Value | Reading]:
         """Ask for the status byte; return all that it says as readings. Raises DeviceError."""
-        self.bits = self._line.ask("E")
+        self.bits = self._line.read("E")
         self.begun &= self.bits
         lapse = self._watchdog.lapse()
         local = bool(self.bits & LOCAL)

@@ -24,6 +24,7 @@ class GeneratorFaults(Fake[Generator]):
         self._half_dropped = False
         self._until_missed = self._until_lost = math.inf  # commands to come, the one concerned included
         self._wrong_echoes = self._gaps = 0
+        self._spares_next = False
         self._ignored: Counter[str] = Counter()
 
     # ---- on the way of a command and its answer ----
@@ -61,7 +62,8 @@ class GeneratorFaults(Fake[Generator]):
         if self._wrong_echoes:
             self._wrong_echoes -= 1
             return _another(command, answer).encode()
-        if self._gaps:
+        self._spares_next = self._gaps > 0 and not self._spares_next
+        if self._spares_next:
             self._gaps -= 1
             gap = self.random.randrange(len(data))
             return data[:gap] + data[gap + 1 :]
@@ -90,12 +92,15 @@ class GeneratorFaults(Fake[Generator]):
         self._wrong_echoes = n
 
     def do_drop_byte(self, n: int = 1) -> None:
-        """Leave out a byte of each of the next n answers."""
+        """Leave out a byte of n answers, of every second one.
+
+        Two in a row could lack the same one, which nobody can find out on a line without checksums.
+        """
         self._gaps = n
 
-    def do_drop_half(self) -> None:
-        """Lose the second half of the next HV on or HV off pair."""
-        self._half_dropped = True
+    def do_drop_half(self, on: int = 1) -> None:
+        """Lose the second half of the next HV on or HV off pair (0: do not)."""
+        self._half_dropped = bool(on)
 
     def do_cut(self, seconds: float = 0.1) -> None:
         """Pull the cable out and put it back after a time."""

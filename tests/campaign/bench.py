@@ -94,7 +94,10 @@ class Bench:
         await asyncio.sleep(0.3)
         for line in CURE[self.driver]:
             await self._do(line)
+        run.cured = time.monotonic()
         run.settled = await self.well(REST[self.driver])
+        run.well = time.monotonic() - REST[self.driver]
+        run.missing = tuple(self.recording.missing(self.name, VITAL[self.driver]))
         await self._await_offs()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=PREPARED)
@@ -110,8 +113,8 @@ class Bench:
         while time.monotonic() < deadline:
             now = time.monotonic()
             self._look()
-            well = self.recording.well(self.name, VITAL[self.driver], now)
-            since = (since or now) if well else None
+            missing = self.recording.missing(self.name, VITAL[self.driver])
+            since = None if missing else since or now
             if since is not None and now - since >= rest:
                 return True
             await asyncio.sleep(LOOK)

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 class Fault:
     """A fault: the commands that begin it, those that end it, and how long it may last (s).
 
-    once  True for what is over by itself: it has no duration
+    noticed  seconds from its end in which the IOC may still find out about it, and not before: what is well until
+             then need not stay so
+    once     True for what is over by itself: it has no duration
     """
 
     title: str
     begin: tuple[str, ...]
     end: tuple[str, ...] = ()
     seconds: tuple[float, ...] = (0.3, 1.0, 3.0, 6.5)
+    noticed: float = 0.0
 
     @property
     def once(self) -> bool:
@@ -31,6 +34,9 @@ def _once(title: str, *more: str) -> Fault:
 
 
 NONE = Fault("no fault", ())
+
+# Seconds in which a crate's slots are all looked at once: with each scan of the settings
+_SLOTS = 12.0
 
 # A setpoint that is answered and not taken is not among them: the generator cannot be asked for its setpoints
 TECHNIX = (
@@ -79,8 +85,8 @@ CAEN = (
     _line("delay 20", "delay 2", 4.0),
     _line("delay 50", "delay 2", 6.0),
     _line("late 0.3", "late 0", 3.0),
-    _line("pull 4", "insert 4", 0.5, 3.0, 8.0),
-    _line("swap 4", "swap 4", 6.0),
+    Fault("pull 4", ("pull 4",), ("insert 4",), (0.5, 3.0, 8.0), noticed=_SLOTS),
+    Fault("swap 4", ("swap 4",), ("swap 4",), (6.0,), noticed=_SLOTS),
     *(_once(f"trip 2 {channel}") for channel in (0, 1)),
     _once("trip 4 0"),
     Fault("overcurrent 2 0", ("overcurrent 2 0",), ("set boards.2.channels.0.resistance 1e8",), (3.0,)),
@@ -172,7 +178,7 @@ CURE: dict[str, tuple[str, ...]] = {
             "wrong-echo 0",
             "lose 0",
         ),
-        *("miss 0", "plug", "interlock close", "pairs strict"),
+        *("miss 0", "drop-half 0", "plug", "interlock close", "pairs strict"),
         *(f"ignore {command} 0" for command in ("P5,0", "P6,0", "P7,0", "P7,1", "P8,0", "P8,1")),
     ),
     "caen": ("unmute", "plug", "garbage 0", "lag 0", "delay 2", "late 0", "no-decimal 0", "clip 0", "idle 0"),

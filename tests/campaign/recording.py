@@ -52,20 +52,30 @@ class Put:
 
 @dataclass
 class CaseRun:
-    """When a case was run (monotonic s): its beginning, its first fault, and when all was well again."""
+    """When a case was run (monotonic s): its beginning, first fault, and cure, when all was well for good, its end.
+
+    settled  False if the instrument was not well again in time; missing: what was not valid then
+    """
 
     case: Case
     began: float
     faulted: float
+    cured: float = float("inf")
+    well: float = float("inf")
     ended: float = float("inf")
     settled: bool = False
+    missing: tuple[str, ...] = ()
 
 
 @dataclass
 class Recording:
-    """All of it, by instrument and by PV without the prefix; ``drivers``: instrument -> its driver."""
+    """All of it, by instrument and by PV without the prefix.
+
+    drivers  instrument -> its driver; start: instrument -> its PVs that were valid before the first case
+    """
 
     drivers: dict[str, str]
+    start: dict[str, frozenset[str]] = field(default_factory=dict)
     events: dict[str, list[Event]] = field(default_factory=dict)
     updates: dict[str, list[Update]] = field(default_factory=dict)
     puts: list[Put] = field(default_factory=list)
@@ -110,17 +120,23 @@ class Recording:
         index = bisect.bisect_right([update.at for update in updates], moment) - 1
         return updates[index] if index >= 0 else None
 
-    def well(self, instrument: str, vital: Iterable[str], moment: float) -> bool:
-        """Return True when an instrument was connected, its vital PVs were valid, and its fake could be heard."""
-        link = self.shown_at(f"{instrument}:Conn", moment)
-        seen = [self.shown_at(f"{instrument}:{point}", moment) for point in vital]
-        answers = next((e.value for e in reversed(self.events.get(instrument, [])) if e.what == "is:answers"), 1)
-        return (
-            link is not None
-            and link.value == 2
-            and all(each and each.severity < 3 for each in seen)
-            and bool(answers)
+    def valid(self, instrument: str) -> frozenset[str]:
+        """Return the PVs of an instrument that are valid now."""
+        shown = {name: updates[-1] for name, updates in tuple(self.updates.items()) if updates}
+        return frozenset(
+            name for name, update in shown.items() if name.startswith(f"{instrument}:") and update.severity < 3
         )
+
+    def missing(self, instrument: str, vital: Iterable[str]) -> list[str]:
+        """Return what is wrong with an instrument now: its connection, and PVs that are not valid.
+
+        These are the vital ones, and all that were valid before the first case.
+        """
+        link = self.updates.get(f"{instrument}:Conn")
+        answers = next((e.value for e in reversed(self.events.get(instrument, [])) if e.what == "is:answers"), 1)
+        connected = link and link[-1].value == 2 and answers
+        needed = {*(f"{instrument}:{point}" for point in vital), *self.start.get(instrument, ())}
+        return [*([] if connected else [f"{instrument}:Conn"]), *sorted(needed - self.valid(instrument))]
 
     def delay(self, begin: float, end: float) -> float:
         """Return the longest time that the IOC took to answer a get around a span (s)."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from tests.campaign.faults import CURE
 from tests.campaign.plan import Case
-from tests.campaign.recording import Recording
+from tests.campaign.recording import CaseRun, Recording
 from tests.campaign.rules.judge import RULES, Verdict
 from tests.campaign.rules.verdict import Finding
 
@@ -15,6 +15,8 @@ from tests.campaign.rules.verdict import Finding
 BEFORE, AFTER, LINES = 8.0, 3.0, 60
 # Violations of one kind that are shown with their time lines
 SHOWN = 1
+# Points that a heading names, and faults of an instrument that are named as the slowest to heal
+NAMED, SLOWEST = 12, 6
 
 
 def lines(recording: Recording, verdict: Verdict, seed: int) -> Iterator[str]:
@@ -42,7 +44,7 @@ def violations(recording: Recording, verdict: Verdict, again: Callable[[Case], s
         groups.setdefault((found.rule, found.instrument, _fault(recording, found)), []).append(found)
     for number, ((rule, instrument, fault), group) in enumerate(groups.items(), 1):
         yield ""
-        points = ", ".join(dict.fromkeys(found.point for found in group))
+        points = _some([found.point for found in group])
         yield f"--- {number} of {len(groups)}: rule {rule}, {instrument} with {fault}, {len(group)} times: {points}"
         for found in sorted(group, key=lambda found: -found.figure)[:SHOWN]:
             yield from _violation(recording, found, again)
@@ -67,8 +69,26 @@ def _counts(recording: Recording, verdict: Verdict) -> Iterator[str]:
         f"the IOC answered a get within {1e3 * delays[len(delays) // 2]:.1f} ms (median), "
         f"{1e3 * delays[int(len(delays) * 0.99)]:.0f} ms (99 %), {1e3 * delays[-1]:.0f} ms (worst)"
     )
-    slow = [run for run in cases if not run.settled]
-    yield f"{len(verdict.violations)} violations; {len(slow)} cases after which the instrument did not come back"
+    yield f"{len(verdict.violations)} violations"
+    for instrument, runs in recording.runs.items():
+        yield from _healing(recording, instrument, runs)
+
+
+def _healing(recording: Recording, instrument: str, runs: Sequence[CaseRun]) -> Iterator[str]:
+    """Yield after which faults an instrument took longest to be well again."""
+    took: dict[str, float] = {}
+    for run in runs:
+        if run.settled:
+            took[run.case.fault.title] = max(took.get(run.case.fault.title, 0.0), run.well - run.cured)
+    slowest = sorted(took.items(), key=lambda each: -each[1])[:SLOWEST]
+    yield f"{instrument} was well again after " + ", ".join(f"{title}: {s:.1f} s" for title, s in slowest)
+
+
+def _some(points: Sequence[str]) -> str:
+    """Return the first of some points, and how many more there are."""
+    names = list(dict.fromkeys(points))
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def replay(case: Case, seed: int) -> str:

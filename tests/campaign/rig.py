@@ -24,6 +24,8 @@ from tests.system.conftest import Ioc, Racks
 LOOK, LIST, PROBE = 0.1, 2.0, 0.1
 # Seconds that puts which prepare a case may take
 PREPARED = 8.0
+# Seconds in which all instruments come up, and in which no further PV becomes valid then
+UP, STEADY = 60.0, 5.0
 
 
 class Rig:
@@ -54,11 +56,23 @@ class Rig:
         for thread in self._threads:
             thread.start()
 
-    def healthy(self, driver: str) -> bool:
-        """Return True when clients see an instrument that is connected and read."""
-        now = time.monotonic()
-        name = self.names[driver]
-        return self.recording.well(name, VITAL[driver], now)
+    def missing(self, driver: str) -> list[str]:
+        """Return what clients see that is wrong with an instrument: not connected, or not read."""
+        return self.recording.missing(self.names[driver], VITAL[driver])
+
+    def begin(self) -> None:
+        """Wait until all instruments are well, and note what is valid. Raises RuntimeError if they do not come up."""
+        deadline = time.monotonic() + UP
+        since = 0.0
+        before: dict[str, frozenset[str]] = {}
+        while time.monotonic() < since + STEADY or any(map(self.missing, self.names)):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the instruments do not come up:\n{self.ioc.logged()}")
+            time.sleep(0.1)
+            valid = {name: self.recording.valid(name) for name in self.names.values()}
+            if valid != before:
+                since, before = time.monotonic(), valid
+        self.recording.start = before
 
     def run(self, case: Case) -> CaseRun:
         """Run a case: prepare, carry out its steps, cure, and wait until all is well."""
@@ -78,6 +92,7 @@ class Rig:
                 self._fault(name, step.act)
         time.sleep(0.3)
         self._cure(name, case)
+        run.cured = time.monotonic()
         self._settle(run)
         return run
 
@@ -115,16 +130,16 @@ class Rig:
             self._fault(name, line)
 
     def _settle(self, run: CaseRun) -> None:
-        """Wait until the instrument is well; what is not well in time is told by the rules."""
-        deadline = time.monotonic() + HEAL
+        """Wait until the instrument is well for good; what is not well in time is told by the rules."""
+        rest = max(REST[run.case.driver], run.case.fault.noticed)
+        deadline = run.cured + HEAL + rest
         since = None
-        while time.monotonic() < deadline and not self._stop.is_set():
+        while time.monotonic() < deadline and not run.settled and not self._stop.is_set():
             time.sleep(0.05)
-            well = self.healthy(run.case.driver)
-            since = (since or time.monotonic()) if well else None
-            if since and time.monotonic() - since > REST[run.case.driver]:
-                run.settled = True
-                break
+            run.missing = tuple(self.missing(run.case.driver))
+            since = None if run.missing else since or time.monotonic()
+            if since and time.monotonic() - since > rest:
+                run.settled, run.well = True, since
         self._await_offs(run)
         run.ended = time.monotonic()
 
@@ -178,14 +193,10 @@ class Rig:
 
 @contextmanager
 def running(folder: Path, drivers: Sequence[str]) -> Iterator[Rig]:
-    """Yield a rig whose instruments are all connected; raises RuntimeError if they do not come."""
+    """Yield a rig whose instruments are all well; raises RuntimeError if they do not come."""
     rig = Rig(folder, drivers)
     try:
-        deadline = time.monotonic() + 60
-        while not all(rig.healthy(driver) for driver in drivers):
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"the instruments do not come up:\n{rig.ioc.logged()}")
-            time.sleep(0.1)
+        rig.begin()
         yield rig
     finally:
         rig.close()

@@ -15,6 +15,8 @@ BAD_CODES = [Code.SYSERR, Code.READERR, 23, -5, 0x5A5A, Code.PARAMNOTFOUND, Code
 LINE_CODES = [5, Code.SOCKETERROR, Code.COMMUNICATIONERROR, Code.NOTCONNECTED, 0x1003]
 # What is served here: some channels of each board
 CHANNELS = {2: tuple(range(8)), 4: (0, 1), 8: (0, 1)}
+# What a board is, which is asked when its slot is looked at: once in 10 s
+FACTS = {f"S02:{name}" for name in ("Channels", "Description", "Firmware", "Model", "Serial")}
 
 
 @pytest.fixture
@@ -48,6 +50,26 @@ def test_a_board_that_times_out_in_every_call_costs_the_others_no_more_than_a_mo
     assert run.logins == 1
     run.fake.faults.clear()
     assert run.until(lambda: not run.invalid_names("S02")) < 60
+
+
+@pytest.mark.parametrize("seconds", [3.0, 14.0, 25.0, 45.0, 100.0])
+@pytest.mark.parametrize(("function", "code"), [("", Code.TIMEERR), ("GetChParam", Code.TIMEERR), ("", Code.READERR)])
+def test_a_board_that_answers_again_is_soon_shown_again(
+    run: CrateRun, function: str, code: int, seconds: float
+) -> None:
+    run.fault(function=function, slot=2, code=code, delay=0.5 if code == Code.TIMEERR else 0.0)
+    run.run(seconds)
+    run.fake.faults.clear()
+    assert run.until(lambda: not run.invalid_names("S02") - FACTS) < 4
+    assert run.logins == 1
+
+
+def test_a_put_that_is_read_back_brings_a_silent_board_back_at_once(run: CrateRun) -> None:
+    run.fault(function="GetChParam", slot=2, code=Code.TIMEERR, delay=0.5)
+    run.run(60)
+    run.fake.faults.clear()
+    run.put("S02:C00:V0Set", 55)
+    assert run.until(lambda: not run.invalid_names("S02") - FACTS) < 3
 
 
 @pytest.mark.parametrize("code", [Code.READERR, 23, Code.PARAMNOTFOUND])
@@ -130,6 +152,18 @@ def test_a_crate_without_boards_is_no_dead_crate(monkeypatch: pytest.MonkeyPatch
 
 
 # ---- boards that come and go ----
+
+
+@pytest.mark.parametrize("moment", [0.0, 2.0, 4.0, 6.0, 6.5, 7.0, 7.5, 8.0, 9.0])
+def test_a_board_that_is_back_shows_all_its_settings_at_once(run: CrateRun, moment: float) -> None:
+    section = run.driver._inventory.sections[4]
+    run.run(moment)
+    run.fake.run("pull 4")
+    run.until(lambda: not section.present)
+    run.run(2.5)
+    run.fake.run("insert 4")
+    run.until(lambda: section.present)
+    assert run.until(lambda: not run.invalid_names("S04")) < 4
 
 
 @pytest.mark.parametrize("function", ["GetChParam", "GetBdParam", "GetSysProp", "TestBdPresence", "GetChName", ""])

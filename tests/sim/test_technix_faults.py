@@ -102,8 +102,8 @@ def test_an_echo_is_that_of_another_command(
 
 def test_a_byte_is_left_out_of_an_answer(fake: TechnixFake, line: serial.Serial) -> None:
     fake.run("drop-byte 3")
-    assert {len(ask(line, b"d1,1000")) for _ in range(3)} == {len(b"d1,1000\r") - 1}
-    assert ask(line, b"d1,1000") == b"d1,1000\r"
+    whole = len(b"d1,1000\r")
+    assert [len(ask(line, b"d1,1000")) - whole for _ in range(7)] == [-1, 0, -1, 0, -1, 0, 0]
 
 
 def test_the_pause_of_a_split_answer_is_settable(fake: TechnixFake, line: serial.Serial) -> None:

@@ -44,12 +44,15 @@ class ReadBatch:
 
     When it fails it is halved until the bad ones are found. Each of them is then read by itself, after 1, 2, 4 ... 32
     s; one that comes and goes keeps its last wait.
+
+    of_board  True for what the board has once, and not for each channel
     """
 
     group: str
     slot: int | None
     labels: tuple[str, ...]
     order: int = PLAIN
+    of_board: bool = False
     parts: list[Part] = field(default_factory=list)
     _waits: dict[str, Backoff] = field(default_factory=dict)
     _failures: int = 0  # in a row
@@ -61,6 +64,11 @@ class ReadBatch:
             return self.labels
         bad = {label for part in self.parts for label in part.labels}
         return tuple(label for label in self.labels if label not in bad)
+
+    @property
+    def undecided(self) -> bool:
+        """Return True while some were left out that were not tried without the others yet."""
+        return any(not part.tries for part in self.parts)
 
     def due(self) -> Part | None:
         """Return the next part whose time has come."""
@@ -153,7 +161,7 @@ def batches(variables: Iterable[Variable]) -> Iterator[ReadBatch]:
             order = CURRENTS
         else:
             order = STATUS if first.status else PLAIN
-        found.append(ReadBatch(first.group, first.slot, labels, order))
+        found.append(ReadBatch(first.group, first.slot, labels, order, of_board=first.channel is None))
         if first.range and first.group == SETTINGS:
             found.append(ReadBatch(MONITOR, first.slot, labels, order))
     return iter(sorted(found, key=lambda batch: batch.order))

@@ -19,7 +19,7 @@ from drivers.caen.board.relative import SetpointAlarms
 from drivers.caen.board.rest import Rest
 from drivers.caen.board.values import Values, invalid
 from drivers.caen.config import Config
-from drivers.caen.items import ChannelName, Facts, Item, Property, Variable
+from drivers.caen.items import MONITOR, ChannelName, Facts, Item, Property, Variable
 from drivers.caen.retry import Backoff
 from drivers.caen.session import UNHEARD, BoardGone, Session
 
@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 # what failed, and after which it is no longer searched for the parameter or channel that is to blame
 _TROUBLE, _SILENCE = 4, 8
 _TIMEOUT_WEIGHT = 4
+# Seconds between two tries of a board of which nothing can be read: its parameters, with waits of up to half a minute
+# each, take turns, so that one that answers again is noticed soon
+_KNOCK = 2.0
 
 
 class Section:
@@ -82,15 +85,20 @@ class Section:
 
     def restore(self) -> None:
         """Mark the board as there (again): everything is worth another try, and no unit is certain."""
+        pulled = self.absence.at > 0
         self.present = True
         self.absence = Backoff()
         self._renew()
+        if pulled:  # after a login all groups are read at once anyway
+            self._overdue = set(self.batches)
         self._alarms.reset()
         self.doubts.clear()
         self.metadata.doubt_units()
 
     def _renew(self) -> None:
         self._failures = 0
+        self._knock_at = 0.0
+        self._overdue = set()
         self._void = False  # True when all that was read of a board that is gone has been told to be INVALID
         self.batches: tuple[ReadBatch, ...] = tuple(batches(each for each in self.table.variables() if each.readable))
         self._last_ranges = {batch.group: batch for batch in self.batches if batch.order == RANGES}
@@ -126,6 +134,20 @@ class Section:
         yield from self._last_ranges.values()
         yield from self.batches
 
+    def due(self, session: Session, group: str) -> Iterator[ReadBatch]:
+        """Yield what a scan of a group reads; that of the monitor group also settings that do not wait for theirs.
+
+        They failed in a call of which the bad ones are not found yet, or the board did not answer for some time.
+        """
+        for batch in self.batches:
+            if batch.group == group:
+                self._overdue.discard(batch)
+                yield batch
+        for batch in self.batches if group == MONITOR else ():
+            if batch.group != MONITOR and (batch in self._overdue or batch.undecided) and session.allowance.free:
+                self._overdue.discard(batch)
+                yield batch
+
     def read(self, session: Session, batch: ReadBatch) -> Iterator[Step]:
         """Read the variables of a batch, in one call where possible; what cannot be read is INVALID. Raises LinkDown.
 
@@ -141,12 +163,13 @@ class Section:
                 yield self._all_gone()
 
     def _read_present(self, session: Session, batch: ReadBatch) -> Iterator[Step]:
+        self._knock()
         if batch.good and self.metadata.unit_unknown.issuperset(batch.good):  # what it is cannot be told anyway
             yield self.values.invalidate(batch.good, Status.UDF)
         elif batch.good and (not self.in_trouble or session.allowance.free):
-            yield self._read_some(session, batch, batch.good, limited=self.in_trouble)
+            yield self._read_some(session, batch, batch.good)
         while self.present and session.allowance.free and (part := batch.due()):
-            yield self._read_some(session, batch, part.next_labels(), limited=True)
+            yield self._read_some(session, batch, part.next_labels())
         for part in batch.parts if self.present else ():
             yield self.values.invalidate(part.labels, part.status)
         if self.present and batch is self._last_ranges.get(batch.group):
@@ -211,7 +234,7 @@ class Section:
         readings |= self.values.decode([setting], [raw], () if certain else (setting.label,))
         return raw, readings
 
-    def _read_some(self, session: Session, batch: ReadBatch, labels: Sequence[str], limited: bool) -> Step:
+    def _read_some(self, session: Session, batch: ReadBatch, labels: Sequence[str]) -> Step:
         """Read in one call; when that fails the batch says what to try next. Raises LinkDown."""
         variables = [self.table.variable(label) for label in labels]
         began = monotonic()
@@ -224,22 +247,41 @@ class Section:
         except BoardGone as error:
             return self.lose(error)
         except (BadReply, NoReply) as error:
-            limited = True
             self._failed(batch, labels, error)
+            session.allowance.spend(monotonic() - began)
             return UNHEARD
-        finally:
-            if limited:
-                session.allowance.spend(monotonic() - began)
+        back = batch.answered(labels)
+        self.events.add(f"{label} can be read again" for label in back)
+        if back or self._failures >= _SILENCE:
+            self._hurry()
         self._failures = 0
         self.events.board_answered()
-        if back := batch.answered(labels):
-            self.events.add(f"{label} can be read again" for label in back)
-            for part in (part for each in self.batches for part in each.parts):
-                part.backoff.hurry()
         return readings
+
+    def _silent(self, *, board: bool) -> list[ReadBatch]:
+        """Return what each scan reads of the board, or of its channels, if none of that can be read."""
+        measured = [batch for batch in self.batches if batch.group == MONITOR and batch.of_board == board]
+        return [] if any(batch.good for batch in measured) else measured
+
+    def _knock(self) -> None:
+        """Let one parameter of a board that is silent be tried before its time, the one whose turn it is."""
+        parts = [part for board in (True, False) for batch in self._silent(board=board) for part in batch.parts]
+        if parts and monotonic() >= self._knock_at:
+            min(parts, key=lambda part: part.backoff.at).backoff.hurry()
+
+    def _hurry(self) -> None:
+        """Try at the next opportunity all that could not be read, and ask what was put off.
+
+        All are read in the next monitor scan: that of the settings may have failed, or left them out.
+        """
+        for part in (part for batch in self.batches for part in batch.parts):
+            part.backoff.hurry()
+        self._overdue = set(self.batches)
+        self.metadata.ask_postponed()
 
     def _failed(self, batch: ReadBatch, labels: Sequence[str], error: DeviceError) -> None:
         """Leave out what failed: the parameter of a channel, or the channel, or all of the board."""
+        self._knock_at = monotonic() + _KNOCK
         if labels == batch.good:
             self._failures += _TIMEOUT_WEIGHT if isinstance(error, NoReply) else 1
         bad = self._bad_channels()
@@ -292,6 +334,8 @@ class Section:
 
         kind = "property" if isinstance(first, Property) else "name" if isinstance(first, ChannelName) else "value"
         session.trust(kind, again)
+        if kind == "value" and self._silent(board=first.channel is None):
+            self._hurry()
         return raws
 
 

@@ -12,7 +12,7 @@ from drivers.caen.board.metadata import ParameterMetadata
 from drivers.caen.board.points import PointTable
 from drivers.caen.board.relative import SetpointAlarms
 from drivers.caen.formats import Number
-from drivers.caen.items import ChannelName, Property, Variable
+from drivers.caen.items import MONITOR, ChannelName, Property, Variable
 
 
 class Values:
@@ -78,6 +78,9 @@ class Values:
         if self._unplugged or self._metadata.unit_unknown or doubted:
             for variable in variables:
                 readings.update(self._void_readings(variable, doubted))
+            # A setting is not left to the next scan of its group: its range is known by the next monitor scan
+            again = (each.label for each in variables if each.label in doubted and each.group != MONITOR)
+            self._doubts.labels |= dict.fromkeys(again)
         if array := self._array_of.get(variables[0].label):
             for variable in variables:
                 array.set_value(variable, readings[variable.readback])

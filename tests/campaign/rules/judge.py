@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from tests.campaign.rules.verdict import Finding
 
 # Seconds in which the heartbeat of the IOC has to come, which it does once a second
 HEARTBEAT = 3.0
+# PVs that a sentence names
+NAMED = 5
 
 RULES: dict[str, str] = {
     "1 writes": "nothing reached an instrument that no client asked for, and nothing outside the limits",
@@ -22,6 +25,7 @@ RULES: dict[str, str] = {
     "4 pending": "an Off that waits was shown as pending",
     "5 pauses": "the pauses of the manual were kept",
     "6 others": "nothing else stopped: heartbeat, circuits, process, log, instruments without a fault",
+    "6 heals": "what was valid at the start was valid again after the last of a fault (s)",
 }
 
 _JUDGES: tuple[Callable[[Recording], Iterator[Finding]], ...] = (
@@ -69,6 +73,7 @@ def _others(recording: Recording) -> Iterator[Finding]:
         yield Finding("6 others", "IOC", "HEARTBEAT", after, late, broken, f"no heartbeat for {late:.1f} s")
     for instrument in recording.drivers:
         yield from _disturbed(recording, instrument)
+        yield from _unhealed(recording, instrument)
 
 
 def _disturbed(recording: Recording, instrument: str) -> Iterator[Finding]:
@@ -81,3 +86,14 @@ def _disturbed(recording: Recording, instrument: str) -> Iterator[Finding]:
             if update.severity == 3 and any(a < begin < b for a, b in quiet):
                 sentence = f"INVALID (status {update.status}) although nothing was done to the instrument"
                 yield Finding("6 others", instrument, name.partition(":")[2], begin, 1.0, True, sentence)
+
+
+def _unhealed(recording: Recording, instrument: str) -> Iterator[Finding]:
+    """Yield how long each case needed to heal."""
+    for run in recording.runs.get(instrument, []):
+        if run.ended == math.inf:
+            continue
+        took = run.well - run.cured if run.settled else run.ended - run.cured
+        what = ", ".join(run.missing[:NAMED]) + (f" and {len(run.missing) - NAMED} more" * (len(run.missing) > NAMED))
+        sentence = f"not well again after {took:.1f} s: {what}"
+        yield Finding("6 heals", instrument, "", run.ended, took, not run.settled, sentence)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from sim.events import Event
-from tests.campaign.recording import Put, Recording, Update
+from tests.campaign.plan import case
+from tests.campaign.recording import CaseRun, Put, Recording, Update
 from tests.campaign.rules.judge import judge
 
 END = 100.0
@@ -171,6 +172,17 @@ def test_a_later_on_ends_an_off() -> None:
     assert [each for each in broken(generator(events, {}, *puts)) if each[0] == "4 off"] == []
 
 
+def test_a_kill_that_waits_is_shown_by_the_kill_itself() -> None:
+    recording = Recording({"HV1": "caen"}, end=END)
+    known = [is_(0.0, "S02:C00:Pw", 1), is_(0.0, "hears", 1)]
+    recording.events["HV1"] = [*known, is_(20.0, "hears", 0), is_(40.0, "hears", 1), is_(41.0, "S02:C00:Pw", 0)]
+    recording.updates = {"IOC:HEARTBEAT": [Update(float(second), second, 0) for second in range(101)]}
+    recording.puts = [Put(0, 0, "HV1:Cmd:Kill", 1, True, 30.0, 30.5, False)]
+    assert ("4 pending", "S02:C00:Pw") in broken(recording)
+    recording.updates["HV1:Cmd:Kill:ExecutePending"] = [Update(0.0, 0, 0), Update(30.1, 1, 2)]
+    assert broken(recording) == []
+
+
 # ---- rules 5 and 6 ----
 
 
@@ -186,3 +198,22 @@ def test_a_heart_that_misses_beats_and_a_lost_circuit_break_the_rule() -> None:
     ]
     recording.broken.append((70.0, "client 0 lost its circuit"))
     assert broken(recording) == [("6 others", "HEARTBEAT"), ("6 others", "")]
+
+
+@pytest.mark.parametrize(("settled", "violations"), [(True, []), (False, [("6 heals", "")])])
+def test_an_instrument_that_does_not_heal_breaks_the_rule(settled: bool, violations: list[tuple[str, str]]) -> None:
+    recording = generator(polls(0, END), {})
+    run = CaseRun(case(1, "technix", 0), 10.0, 12.0, 15.0, 20.0, 70.0, settled, ("GEN:VMon",))
+    recording.runs["GEN"] = [run]
+    assert broken(recording) == violations
+
+
+def test_what_was_valid_at_the_start_and_is_not_is_missing() -> None:
+    recording = generator(polls(0, END), {"Conn": [Update(0.1, 2, 0)], "VMon": [Update(0.3, 0.0, 0)]})
+    recording.updates["GEN:IMon"] = [Update(0.3, 0.0, 3)]
+    recording.start = {"GEN": recording.valid("GEN")}
+    assert recording.missing("GEN", ["VMon"]) == []
+    recording.updates["GEN:VMon"].append(Update(0.5, 0.0, 3))
+    assert recording.missing("GEN", []) == ["GEN:VMon"]
+    recording.updates["GEN:Conn"].append(Update(0.6, 0, 2))
+    assert "GEN:Conn" in recording.missing("GEN", [])

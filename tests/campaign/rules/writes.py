@@ -263,8 +263,9 @@ def _shown(recording: Recording, put: Put, key: str, since: float, until: float)
     """Yield whether an Off that waits is shown as waiting."""
     if until - since < SHOWN_PENDING + 1:
         return
-    last = key.rpartition(":")[2]
-    name = f"{put.name.partition(':')[0]}:{key}:{ {'Inhibit': 'On', 'Mode': 'Local'}.get(last, 'Off') }Pending"
+    # The switch that was put: a kill that waits says so itself, and not each of the channels that it switches off
+    last = put.name.rpartition(":")[2]
+    name = f"{put.name}:{ {'Inhibit': 'On', 'Mode': 'Local', 'Kill': 'Execute'}.get(last, 'Off') }Pending"
     seen = recording.shown_at(name, since + SHOWN_PENDING + recording.delay(since, since + SHOWN_PENDING))
     missing = seen is None or (seen.value, seen.severity) != (1, 2)
     shows = "there is no such PV" if seen is None else f"it shows {seen.value!r}, severity {seen.severity}"
