@@ -55,11 +55,13 @@ class Line:
 
     sent_at        when the last command was sent (monotonic s); None before the first
     understood_at  when a command was last answered in time; before the first time: when the first one was sent
+    switched       the last command sent to each switch: "HV" (P5 and P6 belong together), "P7", "P8"
     """
 
     def __init__(self, url: str, watchdog: Watchdog) -> None:
         self.sent_at: float | None = None
         self.understood_at: float | None = None
+        self.switched: dict[str, str] = {}
         self._url = url
         self._watchdog = watchdog
         self._port: serial.Serial | None = None
@@ -115,6 +117,8 @@ class Line:
             sent = Sent(command, time.monotonic())
             self._unanswered = [*filter(self._may_come, self._unanswered), sent]
             self.sent_at = sent.at
+            if command.startswith("P"):
+                self.switched["HV" if command[:2] in {"P5", "P6"} else command[:2]] = command
             if self.understood_at is None:
                 self.understood_at = sent.at
             port.write(command.encode("ascii") + b"\r")
