@@ -9,6 +9,7 @@ driver blocks and needs no locks.
     |-- NoReply          the instrument did not answer in time                         TIMEOUT alarm
     |-- BadReply         it replied, but not to what was asked                         READ alarm
     `-- Refused          a put that the instrument, a limit or the driver turned down  the put fails; no alarm
+        `-- NotShown     a put that makes things safe, sent and not shown yet          it is sent again; no alarm
 """
 
 from __future__ import annotations
@@ -181,6 +182,18 @@ class Wait:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class SafePut(Wait):
+    """A pause in a scan in which the port puts the safe value of a point, as if a client had asked for it.
+
+    name  of the point; what: what was found; why: what asks for the put, such as a key of the configuration
+    """
+
+    name: str = ""
+    what: str = ""
+    why: str = ""
+
+
 # What a scan or a put yields: what was read, or a pause
 Step = Readings | Wait
 
@@ -225,6 +238,10 @@ class Refused(DeviceError):
     """A put that was not carried out."""
 
     status = Status.WRITE
+
+
+class NotShown(Refused):
+    """A put that makes things safe, was sent, and is not shown yet: nobody said no to it, and it is sent again."""
 
 
 # The keys that lead there, and a sentence: what is wrong and what is allowed

@@ -8,7 +8,6 @@ setpoints cannot be read from the generator: they are unknown until they have be
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -18,9 +17,11 @@ from drivers.base import (
     Driver,
     Example,
     NoReply,
+    NotShown,
     Point,
     Readings,
     Refused,
+    SafePut,
     Severity,
     Step,
     Value,
@@ -64,7 +65,6 @@ class Technix(Driver):
         self._status = StatusByte(self._line, watchdog, self._setpoints, config.polarity == "negative")
         self._switching = Switching(self._line, self._status)
         self._trips = config.over_limit != "alarm"
-        self._excess = ""  # the output above its limit for which HV is being switched off
 
     def connect(self) -> Readings:
         """Open the line and ask for the status: the generator has no other identification. Raises DeviceError."""
@@ -90,8 +90,6 @@ class Technix(Driver):
         """
         self._loss.check()
         yield from self._switching.free()
-        if self._excess:
-            yield from self._end_excess()
         yield self._status.ask()
         wrong: DeviceError | None = None
         try:
@@ -103,9 +101,9 @@ class Technix(Driver):
             reading = self._setpoints.scales[setpoint].output(self._line.ask(question))
             yield {name: reading}
             if self._trips and reading.severity is Severity.MAJOR:
-                self._excess = f"{name} is {reading.value:g}, {reading.message}"
-        if self._excess:
-            yield from self._end_excess()
+                excess = f"{name} is {reading.value:g}, {reading.message}"
+                wrong = DeviceError(f"{excess}: HV off is put (over_limit: off)")
+                yield SafePut(name="HV", what=excess, why="over_limit: off")
         if wrong is not None:
             raise wrong
 
@@ -139,8 +137,12 @@ class Technix(Driver):
         return super().energizes(point, value) and point.name != "Mode"
 
     def shown(self, point: Point, value: Value, readings: Readings) -> bool:
-        """Return True if the status shows it; HV off is not over while an HV on is left half given."""
-        return super().shown(point, value, readings) and not (point.name == "HV" and readings.get("OnCmd"))
+        """Return True if the status shows it; HV off is not over while an HV on is left half given.
+
+        In local mode it is: there HV on cannot be given (manual), and its first half is released after it.
+        """
+        half_on = point.name == "HV" and readings.get("OnCmd") and not readings.get("Mode_RBV")
+        return super().shown(point, value, readings) and not half_on
 
     def undoes(self, safe: Point, waiting: Point) -> bool:
         """Return True for puts that would switch on, or make ready to, after what makes things safe."""
@@ -202,7 +204,7 @@ class Technix(Driver):
         except (NoReply, BadReply) as error:
             raise type(error)(f"{name} {words[value]} was sent, its effect is unknown: {error}") from error
         if self._status.bits & mask != mask * value:
-            raise Refused(f"{name} {words[value]} was sent, but it stays {words[not value]}")
+            raise NotShown(f"{name} {words[value]} was sent, but it stays {words[not value]}")
 
     def _send_safe(self, name: str, value: int) -> Iterator[Step]:
         if name == "HV":
@@ -214,15 +216,3 @@ class Technix(Driver):
             self._switching.own_inhibition()
         self._line.await_reply(self._line.send(f"{_SWITCHES[name]},{value}"), REPLY_TIMEOUT)
         yield Wait()
-
-    def _end_excess(self) -> Iterator[Step]:
-        """Switch HV off for an output above its limit, as often as it takes; always raises DeviceError."""
-        excess = f"{self._excess}: HV off was sent (over_limit: off)"
-        with suppress(BadReply, NoReply, Refused):  # the release may be all that an earlier try lacks
-            yield from self._switching.tidy()
-        try:
-            yield from self._switching.off()
-        except DeviceError as error:
-            raise type(error)(f"{excess}, its effect is unknown: {error}") from error
-        self._excess = ""
-        raise DeviceError(excess)

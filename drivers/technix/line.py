@@ -27,6 +27,8 @@ DRAIN_TIME = 0.2
 LONGEST_REPLY = 64
 # Seconds after which a reply that has not come is taken for lost, unless other late ones keep coming
 LATEST = 3.5
+# Seconds that a question may be old whose reply still says how things are
+OLDEST = 2.0
 # Questions that may be without a reply at a time: more of them would queue up before a slow generator, whose replies
 # would come later and later
 MOST_LATE = 2
@@ -70,7 +72,10 @@ class Line:
         self._in_step = True
         self._opened = False  # just now: then one question more may be asked, for somebody may have mended the line
         self._replied_at = 0.0  # when the last reply came, late or not
+        self._late: set[str] = set()  # the kinds of commands ("P6") whose last reply came late
         self._asked_at = dict.fromkeys(_QUESTIONS, 0.0)
+        # Question -> when it was asked, for each time that it may still be answered, though other replies came since
+        self._open: dict[str, list[float]] = {question: [] for question in _QUESTIONS}
         self._received = b""  # of a reply that is not complete
 
     def open(self) -> None:
@@ -105,10 +110,14 @@ class Line:
         Raises NoReply, BadReply, LinkDown. After one of these the next call first gets the line into step again: it
         asks something else, and all that arrives before the reply to that is late and discarded.
         """
+        skip = False
         if not self._in_step:
             self.drain()
-            self._exchange(self._probe(), skip=True)
-        return self._exchange(command)
+            probe = self._probe(command)
+            skip = probe == command
+            if not skip:
+                self._exchange(probe, skip=True)
+        return self._exchange(command, skip)
 
     def send(self, command: str) -> Sent:
         """Send a command at once, whatever is on the line, and expect nothing. Raises LinkDown."""
@@ -134,6 +143,10 @@ class Line:
             self._understand(sent)
         return sent.number is not None
 
+    def slow(self, *kinds: str) -> bool:
+        """Return True if the last reply to one of these kinds of commands came late."""
+        return not self._late.isdisjoint(kinds)
+
     def silence(self, sent: Sent) -> float:
         """Return the seconds since a command was sent, or since a reply came after it: the generator may be slow."""
         return time.monotonic() - max(sent.at, self._replied_at)
@@ -146,8 +159,8 @@ class Line:
                 self._take(data)
         self._received = b""
 
-    def _probe(self) -> str:
-        """Return the question that was asked the longest time ago, if it and its reply cannot be mistaken.
+    def _probe(self, command: str) -> str:
+        """Return a question to get into step with: ``command``, or else the one asked the longest time ago.
 
         Its reply must not be one of those that may still come. Raises NoReply while too many may: then only time
         helps.
@@ -157,6 +170,8 @@ class Line:
         if len(late) >= most:
             raise NoReply("the last questions were not answered: late replies are awaited before the next")
         self._unanswered = [sent for sent in self._unanswered if self._may_come(sent)]
+        if command in {*_QUESTIONS} - late:
+            return command
         return min({*_QUESTIONS} - late, key=lambda question: (self._asked_at[question], question))
 
     def _may_come(self, sent: Sent) -> bool:
@@ -169,8 +184,9 @@ class Line:
         if stray:
             self.drain()
         sent = self.send(command)
-        if command in self._asked_at:
+        if command in self._open:
             self._asked_at[command] = sent.at
+            self._open[command] = [*(at for at in self._open[command] if sent.at - at < LATEST), sent.at]
         deadline = sent.at + REPLY_TIMEOUT
         while sent.number is None:
             line = self._receive(command, deadline)
@@ -210,13 +226,30 @@ class Line:
 
     def _match(self, line: bytes) -> None:
         """Give a reply to the oldest command that it fits; those sent before that one will not be answered."""
+        age = self._age(line)
         for place, sent in enumerate(self._unanswered):
             number = _number(sent.command, line)
-            if number is not None:
+            if number is not None and age <= OLDEST:
                 sent.number = number
                 self._replied_at = time.monotonic()
+                late = self._replied_at - sent.at > REPLY_TIMEOUT + 2 * QUIET
+                (self._late.add if late else self._late.discard)(sent.command[:2])
                 del self._unanswered[: place + 1]
                 return
+
+    def _age(self, line: bytes) -> float:
+        """Return the seconds since the question of a reply was asked: the oldest of its kind, if in doubt.
+
+        One that comes at once shows that those asked before are not to be answered any more.
+        """
+        now = time.monotonic()
+        for question, asked in self._open.items():
+            if asked and _number(question, line) is not None:
+                age = now - asked.pop(0)
+                if age <= OLDEST and asked and now - asked[-1] <= 2 * QUIET:
+                    asked.clear()
+                return age
+        return 0.0
 
     @contextmanager
     def _wire(self) -> Iterator[serial.Serial]:

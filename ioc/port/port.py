@@ -23,10 +23,12 @@ from drivers.base import (
     Driver,
     LinkDown,
     NoReply,
+    NotShown,
     Point,
     Reading,
     Readings,
     Refused,
+    SafePut,
     Severity,
     Step,
     Value,
@@ -196,9 +198,7 @@ class Port:
             reread.scheduled = True
             self._schedule.make_due(now, reread.group)
         for undone in self._puts.take_undone():
-            undone.steps = None
-            reason = f"{undone.words}: given up under way, because a put that makes it safe came later"
-            self._put_failed(undone, NoReply(reason))
+            self._give_up(undone)
         if self._retries:
             if self._up:
                 self._disconnect(LinkDown(f"{self._name} is connecting again, as asked by a put to Retry"))
@@ -329,6 +329,8 @@ class Port:
             self._scan_done(scan, now)
         elif isinstance(step, Wait):
             scan.stepped(now, now - began, step.seconds, heard=False)
+            if isinstance(step, SafePut):
+                self._make_safe(step)
         else:
             scan.stepped(now, now - began, heard=_heard(step))
             self._read[scan.group].append(step)
@@ -376,6 +378,7 @@ class Port:
             self._complete(put, Refused(f"{put.point.name}: not sent, it waited for more than {PUT_AGE:g} s"))
             return
         put.tried = True
+        put.began = put.began if put.steps else now
         steps = put.steps = put.steps or self._put_steps(put)
         try:
             while (step := self._call(lambda: next(steps, None))) is not None:
@@ -408,21 +411,42 @@ class Port:
         if put.safe:
             put.error, put.broke = error, isinstance(error, LinkDown)
             self._errors.report(put.point.name, error)
-            self._puts.repeat(put, time.monotonic() + REPEAT)
-            if isinstance(error, Refused):
+            self._puts.repeat(put, put.began + REPEAT)
+            if isinstance(error, Refused) and not isinstance(error, NotShown):
                 self._complete(put, error)
             return
         self._puts.end(put)
         self._complete(put, error)
-        if isinstance(error, Refused) or not put.changes or not self._driver.energizes(put.point, put.value):
+        if not isinstance(error, Refused) and put.changes and self._driver.energizes(put.point, put.value):
+            self._follow(put.point, f"{put.words} has failed", str(error))
+
+    def _give_up(self, put: Put) -> None:
+        """End a switch under way that a put which makes things safe has undone: its outcome is not known."""
+        put.steps = None
+        reason = f"{put.words}: given up under way, because a put that makes it safe came later"
+        error = NoReply(reason)
+        if not self.is_pending(put.point):
+            self._put_failed(put, error)
             return
-        assert put.point.safe is not None
-        safe = Put(put.point, put.point.safe, time.monotonic())
-        what, remedy = put.words, safe.words
-        self._log.warning("%s: %s has failed: %s follows (%s)", self._name, what, remedy, error)
+        self._log.info("%s: %s", self._name, reason)
+        self._notify(self._listener.unknown, put.point, error)
+        self._puts.end(put)
+        self._complete(put, error)
+
+    def _make_safe(self, wish: SafePut) -> None:
+        """Put the safe value of a point for a driver, unless that is pending."""
+        point = next(each for each in self._driver.points if each.name == wish.name)
+        if not self.is_pending(point):
+            self._follow(point, wish.what, wish.why)
+
+    def _follow(self, point: Point, what: str, why: str) -> None:
+        """Put the safe value of a point: ``what`` has happened."""
+        assert point.safe is not None
+        safe = Put(point, point.safe, time.monotonic())
+        self._log.warning("%s: %s; %s follows by itself (%s)", self._name, what, safe.words, why)
         for other in self._puts.add(safe):
-            self._complete(other, Refused(f"{other.point.name}: not sent, because {what} has failed"))
-        self._notify(self._listener.pending, put.point)
+            self._complete(other, Refused(f"{other.point.name}: not sent, because {what}"))
+        self._notify(self._listener.pending, point)
 
     def _end_put(self, put: Put, error: DeviceError | None) -> None:
         self._puts.end(put)

@@ -353,7 +353,7 @@ def test_an_output_above_its_limit_is_switched_off_where_that_is_asked_for(far: 
         await rack.until(lambda: not far.on)
         assert set(far.commands(before)) == {"P6,1", "P6,0"}
         await rack.until(lambda: "VMon is 80" in str(rack.record("Error").val))
-        assert "above the limit of 60 kV: HV off was sent (over_limit: off)" in str(rack.record("Error").val)
+        assert "above the limit of 60 kV: HV off is put (over_limit: off)" in str(rack.record("Error").val)
         await rack.until(lambda: rack.record("VMon").sevr.name == "NO_ALARM")
 
     tell(story, far, replace(CONFIG, over_limit=False))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -116,5 +119,33 @@ def test_what_goes_off_for_a_known_reason_leaves_the_setpoints_known(far: Far, e
         else:
             assert await rack.put("HV" if end == "off" else "Inhibit", 0) is None
         assert rack.valid("VSet_RBV", "ISet_RBV")
+
+    tell(story, far)
+
+
+@pytest.mark.parametrize("late", [2.5, 3.0, 3.4])
+def test_a_status_that_comes_late_while_other_replies_do_not_is_never_shown(far: Far, late: float) -> None:
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        handle = far._handle
+
+        def overtaken(command: str) -> None:
+            if command != "E":
+                handle(command)
+                return
+            far.heard.append((time.monotonic(), command))
+            far._fed = time.monotonic()
+            threading.Timer(late, far._answer, [f"E{far.status}"]).start()
+
+        far._handle = overtaken  # type: ignore[method-assign]
+        far.open_interlock()
+        await rack.until(lambda: not rack.valid("Interlock"))
+        began = time.monotonic()
+        far.interlock_open = far.fault = False
+        shown = 0
+        while time.monotonic() < began + 8:
+            await asyncio.sleep(0.01)
+            shown += rack.valid("Interlock") and rack.record("Interlock").val == 1
+        assert shown == 0
 
     tell(story, far)
