@@ -270,6 +270,8 @@ class Driver(ABC):
     discovers True when ``points`` are known only after ``connect``; name_size: the longest name they may then have
     longest_period  the instrument needs a question at least this often (seconds), or None
     longest_retry   the longest pause between two tries to connect (seconds)
+    longest_reply   seconds for which a reply is awaited: a value may become so much older while one does not come
+    reopens   True if the connection is to be opened anew when nothing good was heard over it for a while
     longest_call    seconds that one step of ``read`` or ``write`` may take before it counts as hanging
     example   a point to read and one to put, for the first steps of a user; None: the driver suggests nothing
     tables    the tables of the configuration's ``archive:`` section that such an instrument can fill
@@ -282,6 +284,7 @@ class Driver(ABC):
     name_size: ClassVar[int] = 0
     longest_period: ClassVar[float | None] = None
     longest_retry: ClassVar[float] = 5.0
+    longest_reply: ClassVar[float] = 0.0
     longest_call: ClassVar[float] = 2.0
     example: Example | None = None
     tables: ClassVar[frozenset[str]] = frozenset()
@@ -290,6 +293,11 @@ class Driver(ABC):
     def exploring(self) -> bool:
         """Return True while an instrument is still being asked what it has."""
         return False
+
+    @property
+    def reopens(self) -> bool:
+        """Return True if the connection is to be opened anew when nothing good was heard over it for a while."""
+        return True
 
     @property
     def unserved(self) -> Iterable[str]:

@@ -51,8 +51,9 @@ class Technix(Driver):
     Config = TechnixConfig
     scan: ClassVar[Mapping[str, float]] = MappingProxyType({"status": 0.25})
     longest_period: ClassVar[float | None] = 1.0
-    # With the time of a try, less than 4 s between two: soon enough for the watchdog where it is to be fed
+    # Soon enough for the watchdog where it is to be fed
     longest_retry: ClassVar[float] = 2.5
+    longest_reply: ClassVar[float] = REPLY_TIMEOUT + PAUSE
     longest_call: ClassVar[float] = PAUSE + LONGEST_ASK
     example = Example("VMon", "VSet 30")
 
@@ -61,10 +62,16 @@ class Technix(Driver):
         self.points = tuple(points(self._setpoints.scales["VSet"], self._setpoints.scales["ISet"]))
         watchdog = Watchdog()
         self._line = Line(config.port, watchdog)
-        self._loss = Loss(self._line, config.on_loss == "keep")
+        self._keep = config.on_loss == "keep"
+        self._loss = Loss(self._line, self._keep)
         self._status = StatusByte(self._line, watchdog, self._setpoints, config.polarity == "negative")
         self._switching = Switching(self._line, self._status)
         self._trips = config.over_limit != "alarm"
+
+    @property
+    def reopens(self) -> bool:
+        """Return False if the generator is to be kept on and would be without a question for too long meanwhile."""
+        return not self._keep or self._line.quick
 
     def connect(self) -> Readings:
         """Open the line and ask for the status: the generator has no other identification. Raises DeviceError."""

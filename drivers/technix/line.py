@@ -29,6 +29,8 @@ LONGEST_REPLY = 64
 LATEST = 3.5
 # Seconds that a question may be old whose reply still says how things are
 OLDEST = 2.0
+# Seconds within which the line must open, where it is to be opened anew while the generator is to be kept on
+QUICK = 1.0
 # Questions that may be without a reply at a time: more of them would queue up before a slow generator, whose replies
 # would come later and later
 MOST_LATE = 2
@@ -57,12 +59,14 @@ class Line:
 
     sent_at        when the last command was sent (monotonic s); None before the first
     understood_at  when a command was last answered in time; before the first time: when the first one was sent
+    quick          opening the line took no longer than ``QUICK``
     switched       the last command sent to each switch: "HV" (P5 and P6 belong together), "P7", "P8"
     """
 
     def __init__(self, url: str, watchdog: Watchdog) -> None:
         self.sent_at: float | None = None
         self.understood_at: float | None = None
+        self.quick = True
         self.switched: dict[str, str] = {}
         self._url = url
         self._watchdog = watchdog
@@ -82,6 +86,7 @@ class Line:
         """Open the line, unless it is open. Raises LinkDown."""
         if self._port is not None:
             return
+        began = time.monotonic()
         try:
             self._port = serial.serial_for_url(
                 self._url,
@@ -96,6 +101,7 @@ class Line:
         except _PORT_ERRORS as error:
             raise LinkDown(f"{self._url} cannot be opened: {_reason(error)}") from error
         self._opened = True
+        self.quick = time.monotonic() - began <= QUICK
 
     def close(self) -> None:
         """Close the line and send nothing. Never raises."""

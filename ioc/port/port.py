@@ -42,8 +42,6 @@ from ioc.port.scan import Scan, Schedule
 
 # Seconds after a loss before the first try to connect again; each further pause is twice as long
 FIRST_RETRY = 1.0
-# The longest pause in seconds while a put that makes things safe is pending
-LONGEST_SAFE_RETRY = 5.0
 # Seconds that a connection must have lasted before the pauses are short again
 STEADY = 10.0
 # Seconds without any good answer after which the connection is opened anew
@@ -78,7 +76,7 @@ class Port:
         self._loop = asyncio.get_running_loop()
         self._wake = threading.Condition()
         self._puts = PutQueue(self._wake, driver.undoes)
-        self._schedule = Schedule(periods)
+        self._schedule = Schedule(periods, driver.longest_reply)
         self.scans = tuple(self._schedule.scans)
         self._read: dict[str, list[Readings]] = {}
         self._errors = ErrorLog(name)
@@ -231,9 +229,8 @@ class Port:
     # ---- the connection ----
 
     def _next_try(self) -> float:
-        """Return when to connect next: soon after a put that makes things safe, at its first try."""
-        fresh = any(not put.tried for put in self._puts.pending)
-        return min(self._retry_at, self._tried_at + FIRST_RETRY) if fresh else self._retry_at
+        """Return when to connect next: at once for a put that makes things safe and was not tried yet."""
+        return 0.0 if any(not put.tried for put in self._puts.pending) else self._retry_at
 
     def _connect(self) -> None:
         self._tried_at = time.monotonic()
@@ -268,15 +265,16 @@ class Port:
 
     def _disconnect(self, error: DeviceError) -> None:
         self._errors.report("", error)
+        # From one try to the next, however long it takes to open the connection
+        began = time.monotonic() if self._up else self._tried_at
         with self._wake:
             self._up, self._error = False, error
         self._notify(self._listener.link, Link.Down, error)  # before anything that may take its time
         self._refuse_all(error)
         self._answer(self._rereads.take(), error)
         self._close_driver()
-        pending = self._puts.pending
-        longest = min(LONGEST_SAFE_RETRY, self._driver.longest_retry) if pending else self._driver.longest_retry
-        self._retry_at = time.monotonic() + min(self._retry_after, longest)
+        pause = FIRST_RETRY if self._puts.pending else min(self._retry_after, self._driver.longest_retry)
+        self._retry_at = max(began + pause, time.monotonic() + min(FIRST_RETRY, pause))
         self._retry_after = min(2 * self._retry_after, self._driver.longest_retry)
 
     def _refuse_all(self, error: DeviceError) -> None:
@@ -341,7 +339,7 @@ class Port:
         yield from self._driver.read(group)
 
     def _scan_done(self, scan: Scan, now: float) -> None:
-        if self._silent_for(GIVE_UP):
+        if self._given_up():
             self._scan_failed(scan, LinkDown(f"{self._name}: no good answer for {GIVE_UP:g} s"))
             return
         self._end(scan, None)
@@ -353,15 +351,16 @@ class Port:
 
     def _scan_failed(self, scan: Scan, error: DeviceError) -> None:
         self._end(scan, error)
-        if isinstance(error, LinkDown) or self._silent_for(GIVE_UP):
+        if isinstance(error, LinkDown) or self._given_up():
             self._disconnect(error)
             return
         self._errors.report(scan.group, error)
         read = frozenset(name for block in self._read[scan.group] for name in block)
         self._notify(self._listener.failed, scan.group, read, error)
 
-    def _silent_for(self, seconds: float) -> bool:
-        return time.monotonic() - self.heard > max(seconds, 2 * self.silence)
+    def _given_up(self) -> bool:
+        """Return True if nothing good was heard for so long that the connection is to be opened anew."""
+        return self._driver.reopens and time.monotonic() - self.heard > max(GIVE_UP, 2 * self.silence)
 
     def _end(self, scan: Scan, error: DeviceError | None) -> None:
         scan.end(time.monotonic(), complete=error is None)

@@ -98,6 +98,7 @@ WAITS = {
     "QUIET": (line, switching),
     "DRAIN_TIME": (line,),
     "LATEST": (line,),
+    "QUICK": (line,),
     "SETTLE": (switching,),
     "PATIENCE": (switching,),
     "TIDY_PERIOD": (switching,),
@@ -107,6 +108,7 @@ WAITS = {
     "LAPSE": (watchdog,),
     "REPEAT": (port,),
     "FIRST_RETRY": (port,),
+    "GIVE_UP": (port,),
 }
 
 
