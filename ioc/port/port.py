@@ -192,6 +192,7 @@ class Port:
 
     def _turn(self) -> None:
         now = time.monotonic()
+        self._errors.sum_up()
         for reread in self._rereads.unscheduled:
             reread.scheduled = True
             self._schedule.make_due(now, reread.group)
@@ -241,7 +242,8 @@ class Port:
         except DeviceError as error:
             self._disconnect(error)
             return
-        self._log.info("%s: connected", self._name)
+        if not self._errors.comes_and_goes(""):
+            self._log.info("%s: connected", self._name)
         with self._wake:
             self._up = True
         self.heard = self._connected_at = time.monotonic()

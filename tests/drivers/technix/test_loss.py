@@ -243,7 +243,7 @@ def test_a_generator_that_is_to_be_kept_on_is_asked_often_enough_however_long_it
     hurry(monkeypatch)
     serial_for_url = serial.serial_for_url
 
-    def slowly(*args: object, **keys: object) -> object:
+    def slowly(*args: Any, **keys: Any) -> Any:
         time.sleep(opening)
         return serial_for_url(*args, **keys)
 
