@@ -71,7 +71,7 @@ class Technix(Driver):
     @property
     def reopens(self) -> bool:
         """Return False if the generator is to be kept on and would be without a question for too long meanwhile."""
-        return not self._keep or self._line.quick
+        return not self._keep or (self._line.quick and self._line.just_sent)
 
     def connect(self) -> Readings:
         """Open the line and ask for the status: the generator has no other identification. Raises DeviceError."""

@@ -30,7 +30,7 @@ LATEST = 3.5
 # Seconds that a question may be old whose reply still says how things are
 OLDEST = 2.0
 # Seconds within which the line must open, where it is to be opened anew while the generator is to be kept on
-QUICK = 1.0
+QUICK = 0.25
 # Questions that may be without a reply at a time: more of them would queue up before a slow generator, whose replies
 # would come later and later
 MOST_LATE = 2
@@ -124,6 +124,11 @@ class Line:
             if not skip:
                 self._exchange(probe, skip=True)
         return self._exchange(command, skip)
+
+    @property
+    def just_sent(self) -> bool:
+        """Return True if something was sent within the time of a reply, and a little more."""
+        return self.sent_at is not None and time.monotonic() - self.sent_at < 2 * REPLY_TIMEOUT
 
     def send(self, command: str) -> Sent:
         """Send a command at once, whatever is on the line, and expect nothing. Raises LinkDown."""
@@ -238,8 +243,10 @@ class Line:
             if number is not None and age <= OLDEST:
                 sent.number = number
                 self._replied_at = time.monotonic()
-                late = self._replied_at - sent.at > REPLY_TIMEOUT + 2 * QUIET
-                (self._late.add if late else self._late.discard)(sent.command[:2])
+                # Of a command that was sent again meanwhile it is not known which of the two this answers.
+                if all(other.command != sent.command for other in self._unanswered[place + 1 :]):
+                    late = self._replied_at - sent.at > REPLY_TIMEOUT + 2 * QUIET
+                    (self._late.add if late else self._late.discard)(sent.command[:2])
                 del self._unanswered[: place + 1]
                 return
 

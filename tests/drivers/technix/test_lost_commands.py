@@ -81,6 +81,19 @@ def test_what_makes_things_safe_is_repeated_every_second_and_measured_between(
     tell(story, far)
 
 
+def test_a_first_half_that_was_lost_before_is_no_sign_of_a_slow_generator(far: Far) -> None:
+    async def story(rack: Rack) -> None:
+        await switch_on(rack)
+        halves = iter([True, True, False, True, False, True] * 3)  # P6,1 and P6,0 in turn: never both
+        drop(far, lambda command: command.startswith("P6") and next(halves, False))
+        put = asyncio.create_task(rack.put("HV", 0))
+        await rack.until(lambda: not far.on, 12)
+        assert max(starts(far, "P6,1")) < 2.2
+        await put
+
+    tell(story, far)
+
+
 def test_who_puts_what_does_not_show_hears_after_five_seconds_why(far: Far) -> None:
     async def story(rack: Rack) -> None:
         await switch_on(rack)
