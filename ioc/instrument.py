@@ -32,7 +32,7 @@ from ioc.block import Block, Blocks, Masks
 from ioc.configured import Configured
 from ioc.fields import ALARM_FIELDS, FIELDS
 from ioc.numbers import number_of, to_long
-from ioc.port import Ages, Link, Port, ScanState, Watch
+from ioc.port import Ages, ErrorLog, Link, Port, ScanState, Watch
 from ioc.putcheck import STRING_SIZE
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Changes, Record, process_block
 from ioc.site import NAME_SIZE, Applied, Site
@@ -88,6 +88,7 @@ class Instrument:
         self._link = Link.Connecting
         self._watch: Watch | None = None
         self._ages = Ages()
+        self._seen = ErrorLog(name)  # by the watch
         self._groups: dict[str, str] = {}
         self._configured = Configured(self._prefix, driver, site)
         for point in health.POINTS:
@@ -382,6 +383,7 @@ class Instrument:
             await asyncio.sleep(_WATCH_PERIOD)
             try:
                 self._tell_configured()
+                self._seen.sum_up()
                 watch.look(self._groups, self._link is Link.Up, time.monotonic())
             except Exception as error:  # who watches must not end
                 faults.log_once("the watch over", self.name, error)
@@ -395,14 +397,15 @@ class Instrument:
 
     def lost(self, error: DeviceError) -> None:
         """Show that the instrument hangs or is silent: old values must not stand as true."""
-        self._log.warning("%s", error)
+        self._seen.report("silence", error)
         self._invalidate(self._points, error)
         self._report(error)
         self._show_link()
 
     def back(self) -> None:
         """Show that the instrument answers again."""
-        self._log.info("%s answers again", self.name)
+        if self._seen.clear("silence"):
+            self._log.info("%s answers again", self.name)
         self._reset_commands()
         self._show_link()
 
@@ -412,7 +415,8 @@ class Instrument:
         self._publish(dict.fromkeys(names, bad), time.time())
         self._publish(self._summaries.readings(), time.time())
         if not told:
-            self._log.warning("%s", error)
+            self._seen.clear("old values")  # they were read since
+            self._seen.report("old values", error)
             self._report(error)
 
     def show_scans(self, state: ScanState) -> None:
