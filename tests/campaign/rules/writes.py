@@ -17,7 +17,7 @@ AFTER, NO_ANSWER = 0.3, 15.0
 SETTLE = 1.0
 # Seconds in which an Off is obeyed once it can be
 OBEYED = 5.0
-# The same after the link was lost: back-off and login of a crate; the pause in which a generator's watchdog is not fed
+# The same after a lost link: back-off and login of a crate; the pause in which a generator's watchdog is not fed
 OBEYED_AFTER_LOSS = {"caen": 36.0, "technix": 7.0}
 # Seconds after which an Off that waits has to be shown as waiting
 SHOWN_PENDING = 2.0
