@@ -106,8 +106,9 @@ def history(
     since: Annotated[str | None, typer.Option(help="1h, 30m, 2d ago, or a time: '2026-11-20 14:00' (UTC).")] = None,
     until: Annotated[str | None, typer.Option(help="As --since; left out: now.")] = None,
     at: Annotated[str | None, typer.Option(help="The value in force at that time (as --since, or now).")] = None,
-    stat: Annotated[bool, typer.Option("--stat", help="Count, range, mean, std, time in alarm of each PV.")] = False,
+    stat: Annotated[bool, typer.Option("--stat", help="Count, range, mean over time, alarm, loss.")] = False,
     bin_: Annotated[str | None, typer.Option("--bin", help="Count, range, mean of each 60s, 5m, 1h, ...")] = None,
+    fill: Annotated[bool, typer.Option("--fill", help="With --bin: bins without rows, too.")] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw a picture.")] = None,
     terminal: Annotated[bool, typer.Option("--terminal", help="Draw in the terminal.")] = False,
     form: Annotated[HistoryForm | None, typer.Option("--format", help="How to print; left out: table.")] = None,
@@ -120,6 +121,6 @@ def history(
         database = settings.database if settings else database
     options = HistoryOptions(
         pvs=pvs, database=database, since=since, until=until, form=form and form.value,
-        at=at, stat=stat, bin=bin_, plot=plot, terminal=terminal,
+        at=at, stat=stat, bin=bin_, fill=fill, plot=plot, terminal=terminal,
     )  # fmt: skip
     show_history(options, sys.stdout, sys.stderr)

@@ -16,6 +16,8 @@ import pytest
 from typer.testing import CliRunner
 
 from archiver.health import Cause, Health, StatusFile
+from archiver.sample import Sample
+from archiver.storage.database import open_store
 from bench.rig.loopback import free_port
 from rackioc import banner
 from rackioc.cli import app
@@ -122,6 +124,16 @@ def test_a_history_that_is_not_there_is_code_1_and_makes_no_file(
     assert code == 1
     assert "rack.sqlite" in text
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pv_that_is_not_archived_is_named_after_the_others_and_is_code_1(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/rack.sqlite"
+    with closing(open_store(database)) as store:
+        store.add([Sample("LAB:A", 1_700_000_000 * 10**9, -3, 0, "NO_ALARM")])
+    code, text = run("history", "LAB:B", "LAB:A", "--format", "csv", "--database", database)
+    assert code == 1
+    assert "LAB:A,-3,,NO_ALARM" in text
+    assert "rackioc: LAB:B is not in the archive; did you mean LAB:A?" in text
 
 
 def test_views_of_a_history_that_exclude_each_other_are_one_sentence() -> None:

@@ -30,7 +30,9 @@ _RECENT = f"""
 
 _BINS = """
     SELECT bin_time, width, count, min_val, max_val, mean_val FROM sample_bin
-    WHERE channel_id = ? AND bin_time >= ? AND bin_time <= ? ORDER BY bin_time"""
+    WHERE channel_id = ?1 AND bin_time <= ?3 AND bin_time >= coalesce(
+        (SELECT max(bin_time) FROM sample_bin WHERE channel_id = ?1 AND bin_time <= ?2), ?2)
+    ORDER BY bin_time"""
 
 
 class SqliteReader:
@@ -74,8 +76,9 @@ class SqliteReader:
         return chain(*sources) if len(pvs) == 1 else merge(*sources, key=attrgetter("time_ns"))
 
     def bins(self, pv: str, since_ns: int, until_ns: int) -> Sequence[Bin]:
-        """Return the thinned bins that begin in the window, the oldest first."""
-        return [Bin(*row) for row in self._rows(_BINS, self._channels[pv], since_ns, until_ns)]
+        """Return the thinned bins of which a part lies in the window, the oldest first."""
+        bins = (Bin(*row) for row in self._rows(_BINS, self._channels[pv], since_ns, until_ns))
+        return [each for each in bins if each.end_ns > since_ns]
 
     def close(self) -> None:
         """Close the file."""

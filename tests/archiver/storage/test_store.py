@@ -220,7 +220,9 @@ def test_thinning_keeps_the_shape_and_the_sum(store: Store, reader: OpenReader) 
     ]
     mean = sum(each.value for each in numbers(1000) if isinstance(each.value, float)) / 1000
     assert bins[0].mean == pytest.approx(mean)
-    assert reader().bins("A", START + 1, START + SECOND) == [Bin(*bins[1])]
+    assert reader().bins("A", START + 1, START + SECOND) == [Bin(*each) for each in bins]
+    assert reader().bins("A", START + SECOND, START + 3 * SECOND) == [Bin(*bins[1])]
+    assert reader().bins("A", START + 2 * SECOND, START + 3 * SECOND) == []
 
 
 def test_thinning_again_changes_nothing(store: Store, database: str, reader: OpenReader) -> None:
