@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from threading import Event
 
@@ -23,7 +25,7 @@ from archiver.recording.timeline import Timeline
 from archiver.recording.track import Rule, Track
 from archiver.recording.upkeep import Upkeep
 from archiver.recording.writer import Writer
-from archiver.settings import ArchiveSettings
+from archiver.settings import ArchiveSettings, is_glob, is_name
 from archiver.storage.database import open_store
 from archiver.storage.sqlite.file import file_name
 from archiver.storage.store import Store, StoreError
@@ -33,6 +35,9 @@ from archiver.units import size
 # Seconds of one ``Archiver.poll``, and from one check of all PVs and of the state to the next.
 POLL = 0.1
 TICK = 1.0
+
+# Seconds after which an entry with brackets is taken for a name although the IOC's list of PVs has not come.
+LIST_PATIENCE = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -87,13 +92,14 @@ class Archiver:
         self._newest: dict[str, int] | None = None
         self._rejected: Counter[str] = Counter()
         self._next_tick = 0.0
+        self._without_list = time.monotonic() + LIST_PATIENCE
         self._stored = Rate()
         self._reported = ""
 
     def start(self, pv_list: str) -> None:
         """Open the database, which knows where each PV's rows end, if it is there; then subscribe to the PVs."""
         self._writer.start()
-        names = [pattern for pattern in self._archive.pvs if not _is_glob(pattern)]
+        names = [pattern for pattern in self._archive.pvs if is_name(pattern)]
         self._subscribe(names)
         if len(names) < len(self._archive.pvs) or self._table_loggers:
             self._client.subscribe_text(pv_list, self._pv_list_changed)
@@ -137,7 +143,20 @@ class Archiver:
         names = text.split()
         for table_logger in self._table_loggers:
             table_logger.update_names(names)
+        self._without_list = math.inf
         self._subscribe(filter(self._archive.matches, names))
+        self._settle_brackets(names)
+
+    def _settle_brackets(self, names: Sequence[str]) -> None:
+        """Take each entry with brackets that fits none of the IOC's PVs for a name, and no longer if it fits one."""
+        for pattern in self._archive.pvs:
+            if not is_name(pattern) and not is_glob(pattern):
+                fits = pattern in names or any(fnmatchcase(name, pattern) for name in names)
+                if not fits:
+                    self._subscribe([pattern])
+                elif pattern not in names and self._client.never_connected(pattern):
+                    self._client.unsubscribe(pattern)
+                    self._tracks.pop(pattern, None)
 
     def _subscribe(self, pvs: Iterable[str]) -> None:
         for pv in pvs:
@@ -151,6 +170,9 @@ class Archiver:
         return Timeline(self._began_ns if self._newest is None else self._newest.get(pv, 0))
 
     def _tick(self, now: float) -> None:
+        if now >= self._without_list:
+            self._without_list = math.inf
+            self._settle_brackets([])
         for track in self._tracks.values():
             track.tick(now)
         self._queue.mark_overruns()
@@ -194,7 +216,3 @@ class Rate:
         rate = (count - self._count) / max(now - self._at, 1e-3)
         self._count, self._at = count, now
         return rate
-
-
-def _is_glob(pattern: str) -> bool:
-    return any(wildcard in pattern for wildcard in "*?[")

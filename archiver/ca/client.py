@@ -42,6 +42,16 @@ class Client:
         if pv not in self._subscriptions:
             self._subscriptions[pv] = _Subscription(self._context, pv, listener)
 
+    def unsubscribe(self, pv: str) -> None:
+        """End the subscription to a PV; its listener is not called any more."""
+        if subscription := self._subscriptions.pop(pv, None):
+            subscription.close()
+
+    def never_connected(self, pv: str) -> bool:
+        """Return whether a PV is subscribed to, but has not been connected so far."""
+        subscription = self._subscriptions.get(pv)
+        return subscription is not None and not subscription.known
+
     def subscribe_text(self, pv: str, changed: Callable[[str], None]) -> None:
         """Call ``changed`` with the whole of a long text (X:List.VAL$, an array of CHAR), now and when it changes."""
         text = _Subscription(self._context, pv, _Text(changed))
@@ -91,7 +101,12 @@ class _Subscription:
         self._metadata = Metadata()
         self._failed = False
         self.connected = False
+        self.known = False  # it was connected once
         self._channel = context.channel(pv, self._connection)
+
+    def close(self) -> None:
+        """End the subscriptions and the search for the PV."""
+        self._channel.close()
 
     def _connection(self, native: int, size: int) -> None:
         self._disconnect()
@@ -135,7 +150,7 @@ class _Subscription:
             self._listener.update(update)
 
     def _connect(self) -> None:
-        self.connected = True
+        self.connected = self.known = True
         self._listener.connected()
 
     def _disconnect(self) -> None:

@@ -11,11 +11,14 @@ from math import isfinite
 from struct import Struct, iter_unpack
 
 from archiver.ca.listener import PvUpdate
-from archiver.sample import STATUSES, Metadata, Range, Value
+from archiver.sample import STATUSES, Metadata, Range, Value, pack
 
 # DBR_STRING to DBR_DOUBLE, and the first types of DBR_TIME_* and DBR_CTRL_* (db_access.h).
 STRING, SHORT, FLOAT, ENUM, CHAR, LONG, DOUBLE = TYPES = range(7)
 TIME, CTRL = 14, 28
+
+# The bytes of a text: no control characters but tab, line feed, form feed, carriage return and escape.
+_PLAIN = bytes(sorted({9, 10, 12, 13, 27, *range(32, 256)}))
 
 # From 1970 to 1990, where EPICS begins to count.
 EPICS_EPOCH_NS = 631_152_000 * 10**9
@@ -51,7 +54,7 @@ Decoder = Callable[[bytes], PvUpdate | None]
 
 
 def is_text(native: int, count: int) -> bool:
-    """Return whether a field of this type, with room for so many values, holds text; text has no metadata."""
+    """Return whether a field of this type, with room for so many values, may hold text; text has no metadata."""
     return native == STRING or (native == CHAR and count > 1)
 
 
@@ -61,7 +64,13 @@ def decoder(native: int, count: int) -> Decoder:
         unpack = Struct(_TIME[native] + _VALUES[native]).unpack
         return lambda data: _update(*unpack(data))
     head = Struct(_TIME[native])
-    read = _text if native == CHAR or count == 1 else _texts if native == STRING else _numbers(native)
+    read: Callable[[bytes], Value]
+    if native == CHAR:
+        read = _text_or_bytes
+    elif native == STRING:
+        read = _text if count == 1 else _texts
+    else:
+        read = _numbers(native)
     return lambda data: _update(*(*head.unpack_from(data), read(data[head.size :])))
 
 
@@ -91,7 +100,16 @@ def _update(status: int, severity: int, seconds: int, nanoseconds: int, value: V
 
 def _numbers(native: int) -> Callable[[bytes], Value]:
     number = Struct("=" + _VALUES[native])
-    return lambda data: tuple(float(value) for (value,) in number.iter_unpack(data))
+    return lambda data: pack(value for (value,) in number.iter_unpack(data))
+
+
+def _text_or_bytes(data: bytes) -> Value:
+    """Return the text of an array of characters; an array of numbers if it cannot be a text.
+
+    A text ends at its first zero byte and has no control characters. What follows the zero shows that it is not one.
+    """
+    text, _, rest = data.partition(b"\0")
+    return pack(data) if text.translate(None, _PLAIN) or rest.strip(b"\0") else _text(text)
 
 
 def _texts(data: bytes) -> str:

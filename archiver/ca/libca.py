@@ -102,8 +102,9 @@ class Context:
         ``handler`` is called with each connection and disconnection.
         """
         chid = ctypes.c_void_p()
-        _create_channel(pv.encode(), self._on_connection, self.register(handler), 0, ctypes.byref(chid))
-        return ClientChannel(self, chid)
+        number = self.register(handler)
+        _create_channel(pv.encode(), self._on_connection, number, 0, ctypes.byref(chid))
+        return ClientChannel(self, chid, number)
 
     def call_later(self, seconds: float, call: Callable[[], None]) -> None:
         """Call a function once after so many seconds, in ``poll``."""
@@ -162,8 +163,9 @@ class Context:
 class ClientChannel:
     """The channel of one PV (chid), with its subscriptions."""
 
-    def __init__(self, context: Context, chid: ctypes.c_void_p) -> None:
+    def __init__(self, context: Context, chid: ctypes.c_void_p, number: int) -> None:
         self._context = context
+        self._number = number
         self._chid = chid
         self._subscriptions: list[tuple[int, ctypes.c_void_p]] = []
 
@@ -182,6 +184,12 @@ class ClientChannel:
         number = self._context.register(handler)
         evid = self._context.subscribe(self._chid, number, dbr_type, size, mask)
         self._subscriptions.append((number, evid))
+
+    def close(self) -> None:
+        """Clear the channel with its subscriptions; no handler is called any more."""
+        self.unregister_handlers()
+        self._context.unregister(self._number)
+        cadef.ca_clear_channel(self._chid)
 
     def unregister_handlers(self) -> None:
         """Discard the events of all subscriptions that there are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -45,7 +46,8 @@ class Batch:
     def dump(self) -> bytes:
         """Return the batch as compressed JSON."""
         metadata = {pv: (dated.since_ns, asdict(dated.metadata)) for pv, dated in self.metadata.items()}
-        return zlib.compress(json.dumps([self.samples, self.rows, metadata]).encode(), level=1)
+        document = json.dumps([self.samples, self.rows, metadata], default=_packed)
+        return zlib.compress(document.encode(), level=1)
 
     @classmethod
     def load(cls, data: bytes) -> Self:
@@ -172,8 +174,15 @@ class Spool:
             raise SpoolError(f"{os.fspath(self.path)}: the spool cannot be used: {error}") from error
 
 
+def _packed(value: bytes) -> dict[str, str]:
+    """Return a packed array for a JSON document."""
+    return {"packed": base64.b64encode(value).decode()}
+
+
 def _value(value: Any) -> Value:
     """Return a value of a JSON document, in which tuples are lists."""
+    if isinstance(value, dict):
+        return base64.b64decode(value["packed"])
     return tuple(value) if isinstance(value, list) else value
 
 

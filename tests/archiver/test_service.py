@@ -83,6 +83,35 @@ def test_every_scalar_type_and_its_metadata(ioc: Ioc, archiver: Archiver, wait: 
     assert "6 of 6 PVs connected" in archiver.log
 
 
+BRACKETS = """
+record(ai, "T:CH[3]") { field(VAL, "3") field(PINI, "YES") }
+record(ai, "T:V1") { field(VAL, "1") field(PINI, "YES") }
+record(ai, "T:V2") { field(VAL, "2") field(PINI, "YES") }
+record(waveform, "T:WF") { field(FTVL, "DOUBLE") field(NELM, "10") field(PINI, "YES") field(INP, [1.5, -2, 7, 8]) }
+record(waveform, "T:Bytes") { field(FTVL, "UCHAR") field(NELM, "5") field(PINI, "YES") field(INP, [1, 0, 255, 0, 9]) }
+"""
+
+
+def test_names_with_brackets_elements_of_arrays_and_bytes(ioc: Ioc, archiver: Archiver, wait: Wait) -> None:
+    ioc.start(BRACKETS + PV_LIST)
+    ioc.put("T:PVS", "T:V1\nT:V2\nT:WF")
+    archiver.start("T:CH[3]", "T:V[12]", "T:WF.[1:2]", "T:WF", "T:Bytes", policies={"T:WF.[1:2]": {"scan": "0.2s"}})
+    pvs = ["T:CH[3]", "T:V1", "T:V2", "T:WF.[1:2]", "T:WF", "T:Bytes"]
+    wait(lambda: all(archiver.rows(pv) for pv in pvs))
+    with closing(open_reader(archiver.database)) as reader:
+        assert reader.names() == sorted(pvs)
+        values = [[sample.value for sample in reader.samples([pv], 0, 2**63 - 1)] for pv in pvs]
+    wave, some, all_bytes = (1.5, -2.0, 7.0, 8.0), (-2.0, 7.0), (1.0, 0.0, 255.0, 0.0, 9.0)
+    assert values == [[3.0], [1.0], [2.0], [some], [wave], [all_bytes]]
+    wait(lambda: "6 of 6 PVs connected" in archiver.log)
+
+
+def test_a_name_with_brackets_needs_no_list_of_pvs(ioc: Ioc, archiver: Archiver, wait: Wait) -> None:
+    ioc.start(BRACKETS)
+    archiver.start("T:CH[3]")
+    wait(lambda: archiver.values("T:CH[3]") == [3.0])
+
+
 def test_a_lost_ioc_is_a_gap_that_heals(ioc: Ioc, archiver: Archiver, wait: Wait) -> None:
     """It may come back with another type. libca waits 10 s before it searches for what it has lost."""
     ioc.start(VOLTAGE + STATES)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from archiver.recording.spool import Batch, Spool, SpoolError
-from archiver.sample import Dated, Metadata, Sample, Value
+from archiver.sample import Dated, Metadata, Sample, Value, pack
 from archiver.storage.store import TableRow
 
 GB = 1e9
@@ -29,7 +29,16 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 
 def test_a_batch_comes_back_as_it_was(spool: Spool) -> None:
-    values: list[Value] = [1.0, 7, "text \N{GREEK SMALL LETTER MU}\ud800", (1.0, math.inf), math.inf, (), -0.0]
+    values: list[Value] = [
+        1.0,
+        7,
+        "text \N{GREEK SMALL LETTER MU}\ud800",
+        (1.0, math.inf),
+        math.inf,
+        (),
+        -0.0,
+        pack([1, 2]),
+    ]
     metadata = Metadata("V", 3, (0.0, None), (None, 80.0), (None, 90.0))
     batch = Batch(
         [sample(number, value) for number, value in enumerate(values)],
@@ -41,7 +50,7 @@ def test_a_batch_comes_back_as_it_was(spool: Spool) -> None:
     assert head is not None
     back = head.batch
     assert back == batch
-    assert [type(each.value) for each in back.samples] == [float, int, str, tuple, float, tuple, float]
+    assert [type(each.value) for each in back.samples] == [float, int, str, tuple, float, tuple, float, bytes]
 
 
 def test_batches_leave_in_the_order_in_which_they_came_also_after_a_restart(spool: Spool, tmp_path: Path) -> None:
