@@ -48,6 +48,8 @@ class Health:
     spool_rows, spool_bytes   samples that wait on disk, and the size of that file
     lag             age in seconds of the oldest sample that is not committed yet
     rejected        samples by ``Cause``
+    aside           batches and files of the spool that could not be read and that nobody has looked at
+    aside_rows      samples in these batches
     lost            samples for which there was no room (marked Overrun)
     disk_free       free bytes on the disk of the spool and of an SQLite archive; the smaller number
     database        "ok", "slow", "away" or "starting"
@@ -64,6 +66,8 @@ class Health:
     spool_bytes: int = 0
     lag: float = 0.0
     rejected: dict[str, int] = field(default_factory=dict)
+    aside: int = 0
+    aside_rows: int = 0
     lost: int = 0
     disk_free: float = 0.0
     database: str = "starting"
@@ -175,4 +179,5 @@ def _page(health: Health) -> bytes:
 def _health(page: bytes) -> Health | None:
     if page[:8] != b"%08x" % zlib.crc32(page[9:]):
         return None
-    return Health(**json.loads(page[9:]))
+    fields = json.loads(page[9:])  # of another version there may be more
+    return Health(**{name: value for name, value in fields.items() if name in Health.__dataclass_fields__})

@@ -196,6 +196,8 @@ class Archiver:
             spool_bytes=spool.size,
             lag=0.0 if oldest is None else max(0.0, time.time() - oldest),
             rejected={**self._rejected, Cause.DATABASE: writer.rejected},
+            aside=spool.aside[0],
+            aside_rows=spool.aside[1],
             lost=self._queue.lost,
             disk_free=min(disk_free(path) for path in self._paths),
             database=writer.database.state,

@@ -43,6 +43,11 @@ def _problems(health: Health | None, is_running: bool, path: Path) -> Iterator[s
         yield f"a sample has waited for its commit for {health.lag:.0f} s"
     if health.spool_rows:
         yield f"{health.spool_rows} samples wait in the spool"
+    if health.aside:
+        yield (
+            f"{health.aside_rows} samples in {health.aside} batches or files of the spool could not be read, "
+            "and are set aside: look at them with rackioc spool"
+        )
     if health.lost:
         yield f"{health.lost} samples are lost: spool and memory were full (Overrun)"
     for cause, number in health.rejected.items():

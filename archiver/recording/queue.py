@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from archiver.recording.spool import Batch
+from archiver.recording.batch import Batch
 from archiver.sample import Dated, Gap, Sample, gap_marker
 from archiver.storage.store import TableRow
 

@@ -6,12 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
+from archiver.recording.batch import Batch
 from archiver.recording.commit import commit
 from archiver.recording.database import PATIENCE, DatabaseLink
 from archiver.recording.queue import Queue
-from archiver.recording.spool import Batch, Spool, SpoolError
+from archiver.recording.spool import Spool, SpoolError
 from archiver.recording.upkeep import Upkeep
 from archiver.storage.store import Store, StoreError
 
@@ -60,7 +62,7 @@ class Writer:
     current    spool                its commit failed, or was not tried (see away), and it has no copy there
     current    queue                so, and the spool has no room: it is the oldest of the queue again
     spool      database             a cycle has time left: the oldest batch first; the current one is stored before it
-    spool      file set aside       the spool cannot be read
+    spool      set aside            it cannot be read: the batch alone, or the whole file
 
     A batch is sent again after an error, or if it was stored but cannot be removed from the spool before the archiver
     ends: the store adds a sample once, by PV and time. One that is in ``_removable`` is stored; it is only removed.
@@ -114,6 +116,8 @@ class Writer:
         if not self._thread.is_alive():
             raise StoreError("the archiver's writer thread has ended by an internal error, logged above")
         self._spool_waiting()
+        with suppress(SpoolError):  # it is told when the spool is used
+            self._spool.refresh()
 
     def close(self) -> None:
         """Store or spool what is left. Raises StoreError if neither can be done."""
@@ -220,8 +224,7 @@ class Writer:
         try:
             head = self._spool.head()
         except SpoolError as error:
-            log.error("%s; it is set aside, what was in it is not stored", error)
-            self._spool.set_aside()
+            self._record_spool(f"{error}; what waits in it is stored later")
             return False
         if head is None:
             return False

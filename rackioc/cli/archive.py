@@ -11,6 +11,7 @@ import typer
 
 from archiver import status as archiver_status
 from archiver.history.command import HistoryOptions, show_history
+from archiver.times import format_time
 from rackioc import supervisor
 from rackioc.cli.command import ConfigPath, archive_of, command, start_log
 from rackioc.config.load import load
@@ -62,6 +63,30 @@ def status(
     for sentence in problems:
         typer.echo(sentence, err=True)
     raise typer.Exit(1 if problems else 0)
+
+
+@command(app, "spool")
+def spool(
+    config: ConfigPath,
+    again: Annotated[bool, typer.Option("--again", help="Bring in again what was set aside.")] = False,
+) -> None:
+    """List what the archiver has set aside of its spool because it could not be read, or bring it in again.
+
+    Run it where the archiver was started. What was listed is no trouble of `rackioc status` any more.
+    """
+    from archiver.recording import aside
+
+    path = archive_of(load(config)).spool_file(config)
+    if again:
+        typer.echo(f"{aside.bring_in(path)} samples were brought in again; the archiver stores them when it runs")
+        return
+    found = aside.look(path)
+    for each in found:
+        when = "" if each.since is None else f", since {format_time(int(each.since * 1e9))}"
+        samples = "" if each.samples is None else f", {each.samples} samples"
+        typer.echo(f"{each.name}{when}{samples}: {each.reason}")
+    if not found:
+        typer.echo("nothing is set aside")
 
 
 @command(db_app, "init")

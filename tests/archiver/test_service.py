@@ -8,6 +8,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+from archiver.health import read
 from archiver.storage.database import open_reader
 from tests.archiver.processes import Archiver, Ioc, Wait
 
@@ -110,6 +111,19 @@ def test_a_name_with_brackets_needs_no_list_of_pvs(ioc: Ioc, archiver: Archiver,
     ioc.start(BRACKETS)
     archiver.start("T:CH[3]")
     wait(lambda: archiver.values("T:CH[3]") == [3.0])
+
+
+def test_it_starts_with_a_spool_that_a_power_cut_has_emptied(
+    ioc: Ioc, archiver: Archiver, wait: Wait, tmp_path: Path
+) -> None:
+    (tmp_path / "rack.spool").write_bytes(bytes(100_000))
+    ioc.start(VOLTAGE)
+    archiver.start("T:VMon")
+    wait(lambda: archiver.values("T:VMon") == [1.5])
+    assert "file is not a database; it is set aside as rack.spool.broken-" in archiver.log
+    health = read(tmp_path / "rack.spool.status")
+    assert health is not None
+    assert health.aside == 1
 
 
 def test_a_lost_ioc_is_a_gap_that_heals(ioc: Ioc, archiver: Archiver, wait: Wait) -> None:

@@ -16,6 +16,8 @@ import pytest
 from typer.testing import CliRunner
 
 from archiver.health import Cause, Health, StatusFile
+from archiver.recording.batch import Batch
+from archiver.recording.spool import Spool
 from archiver.sample import Sample
 from archiver.storage.database import open_store
 from bench.rig.loopback import free_port
@@ -54,8 +56,8 @@ def run(*arguments: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     "command",
     [
-        "run", "ioc", "archive", "check", "convert", "pvs", "status", "db init", "db migrate", "db status", "history",
-        "sim demo", "sim run", "sim fault",
+        "run", "ioc", "archive", "check", "convert", "pvs", "status", "spool", "db init", "db migrate", "db status",
+        "history", "sim demo", "sim run", "sim fault",
     ],
 )  # fmt: skip
 def test_each_command_explains_itself(command: str) -> None:
@@ -260,7 +262,7 @@ def test_the_archivers_state_as_json(archived: str, capsys: pytest.CaptureFixtur
     assert told["troubles"] == ["3 samples are lost: spool and memory were full (Overrun)"]
 
 
-@pytest.mark.parametrize("command", ["archive", "status", "db init", "db migrate", "db status"])
+@pytest.mark.parametrize("command", ["archive", "status", "spool", "db init", "db migrate", "db status"])
 def test_what_needs_an_archive_says_that_there_is_none(config: str, command: str) -> None:
     code, text = run(*command.split(), config)
     assert code == 2
@@ -291,6 +293,26 @@ def test_a_database_server_that_is_away_does_not_spoil_a_good_configuration(arch
     assert "archive: " in text
     assert "samples wait in the spool" in text
     assert "geheim42" not in text
+
+
+def test_what_was_set_aside_of_the_spool_is_listed_and_brought_in_again(archived: str) -> None:
+    code, text = run("spool", archived)
+    assert (code, "there is no spool" in text) == (1, True)
+    path = Path("rack.spool")
+    path.write_bytes(b"no spool" * 1000)
+    with closing(Spool(path, 1e9, 0)) as spool:
+        spool.append(Batch([Sample("LAB:A", 1_700_000_000 * 10**9, 1.0, 0, "NO_ALARM")]))
+        spool._connection.execute("UPDATE batch SET data = CAST(x'00' || data AS BLOB)")
+        assert spool.head() is None
+        code, text = run("spool", archived)
+        assert code == 0
+        assert "batch 2, since 20" in text
+        assert ", 1 samples: error: Error -3 while decompressing" in text
+        assert "rack.spool.broken-" in text
+        assert "file is not a database" in text
+        spool._connection.execute("UPDATE aside SET data = CAST(substr(data, 2) AS BLOB)")
+        assert "1 samples were brought in again" in run("spool", archived, "--again")[1]
+        assert spool.head() is not None
 
 
 def test_a_database_that_cannot_be_made_is_code_1(archived: str) -> None:
