@@ -44,7 +44,7 @@ class Health:
 
     time            seconds since 1970, UTC
     connected       connected PVs, of ``total``
-    queue           samples in memory
+    queue, queue_bytes        samples in memory, also those that Channel Access has brought and nobody has looked at
     spool_rows, spool_bytes   samples that wait on disk, and the size of that file
     lag             age in seconds of the oldest sample that is not committed yet
     rejected        samples by ``Cause``
@@ -62,6 +62,7 @@ class Health:
     total: int = 0
     samples_per_second: float = 0.0
     queue: int = 0
+    queue_bytes: int = 0
     spool_rows: int = 0
     spool_bytes: int = 0
     lag: float = 0.0

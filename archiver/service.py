@@ -106,7 +106,7 @@ class Archiver:
 
     def poll(self) -> None:
         """Process events for POLL seconds, and what is due."""
-        self._client.poll(POLL)
+        self._client.poll(POLL, lambda: self._writer.has_room)
         for table_logger in self._table_loggers:
             table_logger.tick(time.time())
         now = time.monotonic()
@@ -116,7 +116,7 @@ class Archiver:
 
     def close(self) -> None:
         """Disconnect, mark every PV that was seen as not archived from now on, and store what is left."""
-        self._client.close()
+        self._client.close(lambda: self._writer.has_room)
         for track in self._tracks.values():
             track.end()
         for cause, count in self._rejected.items():
@@ -176,7 +176,7 @@ class Archiver:
         for track in self._tracks.values():
             track.tick(now)
         self._queue.mark_overruns()
-        self._writer.guard()
+        self._writer.check()
         self._status_file.write(self._health())
         report = f"{self._client.connected} of {self._client.total} PVs connected"
         if report != self._reported:
@@ -184,21 +184,23 @@ class Archiver:
             self._reported = report
 
     def _health(self) -> Health:
-        writer, spool, oldest = self._writer, self._spool, self._writer.oldest
+        writer, spool, waiting = self._writer, self._spool, self._client.waiting
+        oldest = min((each for each in (writer.oldest, waiting.oldest) if each is not None), default=None)
         return Health(
             time=time.time(),
             pid=os.getpid(),
             connected=self._client.connected,
             total=self._client.total,
             samples_per_second=self._stored.of(writer.stored),
-            queue=len(self._queue),
+            queue=len(self._queue) + len(waiting),
+            queue_bytes=self._queue.size + waiting.size,
             spool_rows=spool.rows,
             spool_bytes=spool.size,
             lag=0.0 if oldest is None else max(0.0, time.time() - oldest),
             rejected={**self._rejected, Cause.DATABASE: writer.rejected},
             aside=spool.aside[0],
             aside_rows=spool.aside[1],
-            lost=self._queue.lost,
+            lost=self._queue.lost + waiting.lost,
             disk_free=min(disk_free(path) for path in self._paths),
             database=writer.database.state,
             last_error=writer.last_error,

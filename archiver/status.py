@@ -61,7 +61,7 @@ def _show(health: Health, out: TextIO) -> None:
         "PVs": f"{health.connected} of {health.total} connected",
         "samples": f"{health.samples_per_second:.1f} /s",
         "stored": f"{health.stored}",
-        "in memory": f"{health.queue}",
+        "in memory": f"{health.queue}, {_size(health.queue_bytes)}",
         "in the spool": f"{health.spool_rows}, {_size(health.spool_bytes)}",
         "write lag": f"{health.lag:.1f} s",
         "rejected": f"{sum(health.rejected.values())}",

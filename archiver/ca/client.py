@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from archiver.ca import dbr, libca
+from archiver.ca.calls import LOST, CallQueue, Dropped
 from archiver.ca.getter import Getter
 from archiver.ca.libca import ALARM, DISCONNECTED, LOG, NORMAL, NOT_CONNECTED, PROPERTY
 from archiver.ca.listener import PvListener, PvUpdate
@@ -31,6 +33,11 @@ class Client:
     def connected(self) -> int:
         """Return how many of the subscribed PVs are connected and can be read."""
         return sum(pv.connected for pv in self._subscriptions.values())
+
+    @property
+    def waiting(self) -> CallQueue:
+        """Return the queue of what libca has brought and what has not been processed."""
+        return self._context.queue
 
     @property
     def total(self) -> int:
@@ -76,13 +83,13 @@ class Client:
         """
         self._getter.get(pvs, deliver, timeout)
 
-    def poll(self, seconds: float) -> None:
-        """Process events for so many seconds."""
-        self._context.poll(seconds)
+    def poll(self, seconds: float, has_room: Callable[[], bool] = lambda: True) -> None:
+        """Process events for so many seconds; what comes while ``has_room`` is false waits."""
+        self._context.poll(seconds, has_room)
 
-    def close(self) -> None:
-        """Disconnect; no callback is called any more."""
-        self._context.close()
+    def close(self, has_room: Callable[[], bool] = lambda: True) -> None:
+        """Process what has come, as soon as ``has_room`` is true, and disconnect; no callback is called any more."""
+        self._context.close(has_room)
 
 
 class _Subscription:
@@ -140,7 +147,10 @@ class _Subscription:
         self._metadata = metadata
         self._listener.metadata_changed(metadata)
 
-    def _value(self, status: int, data: bytes) -> None:
+    def _value(self, status: int, data: Any) -> None:
+        if status == LOST:
+            self._lost(data)
+            return
         if status != NORMAL:
             self._fail(status)
             return
@@ -149,12 +159,19 @@ class _Subscription:
         if update := self._decode(data):
             self._listener.update(update)
 
+    def _lost(self, dropped: Dropped) -> None:
+        """Pass on that updates were dropped; the last of them is in force."""
+        if dropped.more:
+            self._listener.lost(dbr.stamp_ns(dropped.first))
+        self._value(NORMAL, dropped.last)
+
     def _connect(self) -> None:
         self.connected = self.known = True
         self._listener.connected()
 
     def _disconnect(self) -> None:
-        self._channel.unregister_handlers()
+        for dropped in self._channel.unregister_handlers():
+            self._lost(dropped)
         if self.connected:
             self.connected = False
             self._listener.disconnected()
@@ -196,6 +213,9 @@ class _Text:
     def update(self, update: PvUpdate) -> None:
         """Pass on the text."""
         self._changed(str(update.value))
+
+    def lost(self, since_ns: int) -> None:
+        """Do nothing: the last text follows."""
 
     def disconnected(self) -> None:
         """Do nothing: the last text holds until there is a new one."""

@@ -30,6 +30,7 @@ _VALUES = ("40s", "h", "f", "H", "B", "i", "d")
 _WIDTHS = (40, 2, 4, 2, 1, 4, 8)
 
 # Of DBR_TIME_*: status, severity, seconds and nanoseconds since 1990.
+_HEAD = Struct("=hhII")
 _TIME = tuple("=hhII" + padding for padding in ("", "2x", "", "2x", "3x", "", "4x"))
 
 # Of DBR_CTRL_*: precision where there is one, unit, and limits: display high and low, alarm high, warning high and
@@ -72,6 +73,12 @@ def decoder(native: int, count: int) -> Decoder:
     else:
         read = _numbers(native)
     return lambda data: _update(*(*head.unpack_from(data), read(data[head.size :])))
+
+
+def stamp_ns(data: bytes) -> int:
+    """Return the time stamp (ns since 1970, UTC) of a TIME structure."""
+    _, _, seconds, nanoseconds = _HEAD.unpack_from(data)
+    return EPICS_EPOCH_NS + int(seconds) * 1_000_000_000 + int(nanoseconds)
 
 
 def metadata(native: int, data: bytes) -> Metadata:

@@ -17,11 +17,12 @@ UNREADABLE = (zlib.error, ValueError, TypeError, LookupError, AttributeError)
 
 @dataclass
 class Batch:
-    """The samples, rows of other tables, and metadata by PV, that are stored together."""
+    """The samples, rows of other tables, and metadata by PV, that are stored together; ``size``: bytes in memory."""
 
     samples: list[Sample] = field(default_factory=list)
     rows: list[TableRow] = field(default_factory=list)
     metadata: dict[str, Dated] = field(default_factory=dict)
+    size: int = field(default=0, compare=False)
 
     def __bool__(self) -> bool:
         return bool(self.samples or self.rows or self.metadata)

@@ -78,6 +78,9 @@ class Recorder:
         self._record(update.value)
         self.updates.append(update)
 
+    def lost(self, since_ns: int) -> None:
+        self._record(f"lost since {since_ns}")
+
     def disconnected(self) -> None:
         self._record("lost")
 
