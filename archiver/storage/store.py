@@ -83,9 +83,9 @@ class Store(Protocol):
 
 
 class Reader(Protocol):
-    """The reading side of an archive: its state when it was opened, also while a ``Store`` writes.
+    """The reading side of an archive, also while a ``Store`` writes: what was there when it was opened, or more.
 
-    All methods raise StoreError.
+    A reader that stands still holds up nobody. All methods raise StoreError.
     """
 
     def names(self) -> Sequence[str]:
