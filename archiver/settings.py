@@ -168,6 +168,11 @@ class ArchiveSettings:
         spool = self.spool_file(config)
         return spool.with_name(f"{spool.name}.status")
 
+    def figures_file(self, config: Path) -> Path:
+        """Return the path of the file with the figures of each PV: beside the spool."""
+        spool = self.spool_file(config)
+        return spool.with_name(f"{spool.name}.pvs")
+
     def matches(self, pv: str) -> bool:
         """Return whether a PV is to be archived."""
         return any(_fits(pv, pattern) for pattern in self.pvs)

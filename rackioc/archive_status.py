@@ -82,10 +82,20 @@ class ArchiveStatus(Driver):
         """Do nothing: the file is open only while it is read."""
 
 
+def _connected(health: Health) -> Reading:
+    """Return how many PVs are connected: MINOR if some were searched for minutes, and never found."""
+    if not health.never_long:
+        return Reading(health.connected)
+    first = health.never_names[0] if health.never_names else ""
+    return Reading(
+        health.connected, Severity.MINOR, Status.STATE, message=f"{health.never_long} never connected: {first}"
+    )
+
+
 def _readings(health: Health) -> Readings:
     ok = health.database == "ok"
     return {
-        "Connected": health.connected,
+        "Connected": _connected(health),
         "Total": health.total,
         "SamplesRate": health.samples_per_second,
         "Queue": health.queue,

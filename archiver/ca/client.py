@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -54,10 +55,14 @@ class Client:
         if subscription := self._subscriptions.pop(pv, None):
             subscription.close()
 
-    def never_connected(self, pv: str) -> bool:
-        """Return whether a PV is subscribed to, but has not been connected so far."""
-        subscription = self._subscriptions.get(pv)
-        return subscription is not None and not subscription.known
+    def states(self) -> dict[str, str]:
+        """Return whether each PV that is subscribed to is ``connected``, ``lost``, or was ``never`` connected."""
+        return {pv: each.state for pv, each in self._subscriptions.items()}
+
+    def never_connected(self, seconds: float = 0.0) -> list[str]:
+        """Return the PVs that have been searched for so long and not been connected once."""
+        since = time.monotonic() - seconds
+        return [pv for pv, each in self._subscriptions.items() if not each.known and each.since <= since]
 
     def subscribe_text(self, pv: str, changed: Callable[[str], None]) -> None:
         """Call ``changed`` with the whole of a long text (X:List.VAL$, an array of CHAR), now and when it changes."""
@@ -109,7 +114,13 @@ class _Subscription:
         self._failed = False
         self.connected = False
         self.known = False  # it was connected once
+        self.since = time.monotonic()
         self._channel = context.channel(pv, self._connection)
+
+    @property
+    def state(self) -> str:
+        """Return ``connected``, ``lost`` or ``never`` (connected)."""
+        return "connected" if self.connected else "lost" if self.known else "never"
 
     def close(self) -> None:
         """End the subscriptions and the search for the PV."""

@@ -53,13 +53,22 @@ def archive(config: ConfigPath, parent: Annotated[int, typer.Option(hidden=True)
 
 @command(app, "status")
 def status(
-    config: ConfigPath, form: Annotated[Report, typer.Option("--format", help="How to print.")] = Report.table
+    config: ConfigPath,
+    glob: Annotated[str | None, typer.Argument(metavar="[GLOB]", help="With --pvs: of these alone.")] = None,
+    pvs: Annotated[bool, typer.Option("--pvs", help="Rows, rate, last row, refused samples of each PV.")] = False,
+    form: Annotated[Report, typer.Option("--format", help="How to print.")] = Report.table,
 ) -> None:
     """Print the state of a configuration's archiver; exit code 1 if it is not running, or if something is wrong.
 
     Run it where the archiver was started: the path of its status file is relative to that directory.
     """
-    problems = archiver_status.show_status(archive_of(load(config)).status_file(config), form.value, sys.stdout)
+    if glob is not None and not pvs:
+        raise typer.BadParameter("a glob of PVs needs --pvs", param_hint="GLOB")
+    archive = archive_of(load(config))
+    if pvs:
+        problems = archiver_status.show_pvs(archive.figures_file(config), glob or "*", form.value, sys.stdout)
+    else:
+        problems = archiver_status.show_status(archive.status_file(config), form.value, sys.stdout)
     for sentence in problems:
         typer.echo(sentence, err=True)
     raise typer.Exit(1 if problems else 0)

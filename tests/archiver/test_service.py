@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import re
 import signal
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from archiver import service
 from archiver.health import read
+from archiver.settings import ArchiveSettings
+from archiver.status import show_pvs, show_status
 from archiver.storage.database import open_reader
+from drivers.base import Reading, Severity, Status
+from rackioc.archive_status import ArchiveStatus
 from tests.archiver.processes import Archiver, Ioc, Wait
 
 VOLTAGE = """
@@ -124,6 +134,72 @@ def test_it_starts_with_a_spool_that_a_power_cut_has_emptied(
     health = read(tmp_path / "rack.spool.status")
     assert health is not None
     assert health.aside == 1
+
+
+def test_a_pv_that_was_never_connected_is_named(ioc: Ioc, archiver: Archiver, wait: Wait, tmp_path: Path) -> None:
+    ioc.start(VOLTAGE + STATES)
+    typos = [f"T:Typo{number}" for number in range(25)]
+    archiver.start("T:VMon", "T:Count", *typos)
+    file = tmp_path / "rack.spool.status"
+    wait(lambda: (health := read(file)) and health.never == 25)
+    out = io.StringIO()
+    (problem,) = show_status(file, "table", out)
+    assert problem.startswith("25 PVs were not connected since the archiver's start: T:Typo0, T:Typo1, ")
+    assert "T:Typo19 and 5 more: are they spelled right" in problem
+    assert "2 of 27 connected" in out.getvalue()
+    assert "never connected  25: T:Typo0" in out.getvalue()
+
+
+def test_the_figures_of_each_pv(ioc: Ioc, archiver: Archiver, wait: Wait, tmp_path: Path) -> None:
+    ioc.start(VOLTAGE + STATES + TICKS)
+    archiver.start("T:VMon", "T:Count", "T:Typo", "T:Ticks")
+    figures = tmp_path / "rack.spool.pvs"
+
+    def shown(glob: str) -> list[list[str]]:
+        out = io.StringIO()
+        show_pvs(figures, glob, "table", out)
+        return [re.split("  +", line) for line in out.getvalue().splitlines()[1:]]
+
+    wait(lambda: len(shown("*")) == 4 and int(shown("T:Ticks")[0][2]) > 20)
+    count, ticks, typo = (shown(pv)[0] for pv in ("T:Count", "T:Ticks", "T:Typo"))
+    assert (count[1:3], typo[1:]) == (["connected", "1"], ["never", "0", "0", "none", "none"])
+    assert float(ticks[3]) == pytest.approx(10, rel=0.5)
+    assert ticks[4][:10] == time.strftime("%Y-%m-%d", time.gmtime())
+    assert [row[0] for row in shown("T:T*")] == ["T:Typo", "T:Ticks"]
+    assert show_pvs(figures, "X*", "json", io.StringIO()) == ["none of the 4 PVs fits X*"]
+    (problem,) = show_pvs(tmp_path / "other.pvs", "*", "table", io.StringIO())
+    assert "there are no figures of PVs" in problem
+
+
+def test_after_minutes_in_vain_the_log_and_an_alarm_say_so(
+    ioc: Ioc, wait: Wait, tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    for name, value in environment.items():
+        if name.startswith("EPICS_CA_"):
+            monkeypatch.setenv(name, value)
+        elif name.startswith("EPICS_CAS_"):
+            monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(service, "NEVER", 1.0)
+    monkeypatch.setattr(service, "NEVER_LONG", 3.0)
+    monkeypatch.chdir(tmp_path)
+    ioc.start(VOLTAGE)
+    settings = ArchiveSettings(database="sqlite:///rack.sqlite", pvs=("T:VMon", "T:Typo"))
+    stop = threading.Event()
+    archiver = threading.Thread(target=service.run, args=(settings, Path("rack.yaml"), "T:PVS", "T:", stop))
+    archiver.start()
+    try:
+        file = tmp_path / "rack.spool.status"
+        wait(lambda: (health := read(file)) and health.never_long and health.connected)
+        *_, readings = ArchiveStatus(file).read("status")
+        assert isinstance(readings, dict)
+        assert readings["Connected"] == Reading(1, Severity.MINOR, Status.STATE, message="1 never connected: T:Typo")
+        wait(lambda: "1 PVs were not connected in 3 s since the archiver's start: T:Typo; are they" in caplog.text)
+        time.sleep(2.5)
+        assert caplog.text.count("T:Typo") == 1
+    finally:
+        stop.set()
+        archiver.join()
 
 
 def test_a_lost_ioc_is_a_gap_that_heals(ioc: Ioc, archiver: Archiver, wait: Wait) -> None:

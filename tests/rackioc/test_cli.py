@@ -206,7 +206,7 @@ def test_an_archiver_that_is_well_is_told_in_aligned_lines_and_code_0(archived: 
     lines = dict(line.split("  ", 1) for line in text.splitlines())
     assert {label.strip(): value.strip() for label, value in lines.items()} == {
         "archiver": "running, pid 4711", "PVs": "2903 of 2904 connected", "samples": "0.0 /s", "stored": "5",
-        "in memory": "0", "in the spool": "0, 12.3 kB", "write lag": "0.0 s", "rejected": "0", "lost": "0",
+        "in memory": "0, 0 B", "in the spool": "0, 12.3 kB", "write lag": "0.0 s", "rejected": "0", "lost": "0",
         "disk free": "6.25 GB", "database": "ok", "last error": "none",
     }  # fmt: skip
     assert len({len(line) - len(line.split("  ", 1)[1].lstrip()) for line in text.splitlines()}) == 1
@@ -293,6 +293,32 @@ def test_a_database_server_that_is_away_does_not_spoil_a_good_configuration(arch
     assert "archive: " in text
     assert "samples wait in the spool" in text
     assert "geheim42" not in text
+
+
+def test_a_pv_that_was_never_connected_is_named_and_is_code_1(archived: str) -> None:
+    with closing(StatusFile(Path("rack.spool.status"))) as status_file:
+        names = [f"LAB:TYPO{number}" for number in range(20)]
+        status_file.write(healthy(never=23, never_names=names))
+        code, text = run("status", archived)
+    assert code == 1
+    assert "23 PVs were not connected since the archiver's start: LAB:TYPO0, LAB:TYPO1, " in text
+    assert "LAB:TYPO19 and 3 more" in text
+
+
+def test_the_figures_of_pvs_are_shown_by_glob(archived: str) -> None:
+    assert run("status", archived, "--pvs")[0] == 1
+    rejected = {"time stamps going backwards": 2}
+    figures = [["LAB:A", "connected", 7, 0.5, 1_700_000_000 * 10**9, rejected], ["LAB:B", "never", 0, 0.0, 0, {}]]
+    Path("rack.spool.pvs").write_text(json.dumps([time.time(), figures]))
+    code, text = run("status", archived, "--pvs", "*:A")
+    assert code == 0
+    lines = [line.split() for line in text.splitlines()]
+    assert lines[1][:5] == ["LAB:A", "connected", "7", "0.5", "2023-11-14T22:13:20.000000000Z"]
+    assert "2 time stamps going backwards" in text
+    assert "LAB:B" in run("status", archived, "--pvs")[1]
+    assert json.loads(run("status", archived, "--pvs", "--format", "json")[1])[1]["state"] == "never"
+    code, text = run("status", archived, "LAB:A")
+    assert (code, "a glob of PVs needs --pvs" in text) == (2, True)
 
 
 def test_what_was_set_aside_of_the_spool_is_listed_and_brought_in_again(archived: str) -> None:
