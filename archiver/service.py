@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from threading import Event
 
+from archiver.ca.calls import Overflow
 from archiver.ca.client import Client
 from archiver.health import NAMES, Cause, Health, StatusFile, disk_free
 from archiver.loggers.tablelogger import table_loggers
@@ -86,11 +87,13 @@ class Archiver:
         if url.backend == "sqlite":
             self._paths.append(Path(file_name(url)))
         self._status_file = StatusFile(archive.status_file(config))
-        self._spool = Spool(archive.spool_file(config), size(archive.spool.limit), size(archive.spool.floor))
+        limit, floor = size(archive.spool.limit), size(archive.spool.floor)
+        self._spool = Spool(archive.spool_file(config), limit, floor)
         self._spool.run_ns = self._began_ns
         self._queue = Queue()
         self._writer = Writer(self._queue, self._spool, Upkeep(archive.policy), self._open_store)
-        self._client = Client()
+        self._overflow = Overflow(self._spool.path.absolute().parent, limit, floor)
+        self._client = Client(self._overflow)
         self._table_loggers = table_loggers(archive, prefix, self._client.get, self._queue.add_rows)
         self._tracks: dict[str, Track] = {}
         self._newest: dict[str, int] | None = None
@@ -133,6 +136,7 @@ class Archiver:
             self._status_file.write(self._health())
             self._status_file.close()
             self._spool.close()
+            self._overflow.close()
 
     def _open_store(self) -> Store:
         make_tables(self._archive)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from archiver.ca import dbr, libca
-from archiver.ca.calls import LOST, CallQueue, Dropped
+from archiver.ca.calls import LOST, CallQueue, Dropped, Overflow
 from archiver.ca.getter import Getter
 from archiver.ca.libca import ALARM, DISCONNECTED, LOG, NORMAL, NOT_CONNECTED, PROPERTY
 from archiver.ca.listener import PvListener, PvUpdate
@@ -23,10 +23,13 @@ log = logging.getLogger(__name__)
 
 
 class Client:
-    """The Channel Access client of one thread, which makes it and polls it: all callbacks are called by ``poll``."""
+    """The Channel Access client of one thread, which makes it and polls it: all callbacks are called by ``poll``.
 
-    def __init__(self) -> None:
-        self._context = libca.Context()
+    ``overflow``: where updates wait for which there is no room in memory.
+    """
+
+    def __init__(self, overflow: Overflow | None = None) -> None:
+        self._context = libca.Context(overflow)
         self._subscriptions: dict[str, _Subscription] = {}
         self._getter = Getter(self._context)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from epicscorelibs.ca import cadef
 
-from archiver.ca.calls import CallQueue, Dropped
+from archiver.ca.calls import CallQueue, Dropped, Overflow
 from archiver.ca.dbr import LAYOUT
 
 NORMAL, DISCONNECTED = cadef.ECA_NORMAL, cadef.ECA_DISCONN
@@ -85,10 +85,10 @@ _element_count = _function("ca_element_count", ctypes.c_ulong, _pointer)
 class Context:
     """A client context of libca. It belongs to the thread that makes it; close it before the interpreter ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, overflow: Overflow | None = None) -> None:
         # libca searches for an IOC that has long been away every 5 min only by default; 60 s is the least it allows.
         os.environ.setdefault("EPICS_CA_MAX_SEARCH_PERIOD", "60")
-        self.queue = CallQueue()
+        self.queue = CallQueue(overflow=overflow)
         self._numbers = count(EXCEPTION + 1)
         self._handlers: dict[int, Callable[[int, Any], None]] = {EXCEPTION: self._exception}
         self._timers: list[tuple[float, int, Callable[[], None]]] = []

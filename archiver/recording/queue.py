@@ -69,13 +69,16 @@ class Queue:
 
     def add(self, sample: Sample) -> None:
         """Append a sample. When memory is full it is dropped: older samples have their place already."""
-        if self.size >= self._limit:
+        if self._came - self._went >= self._limit:
             self._drop(sample)
             return
         if not self._samples:
             self._since = time.time()
-        self.mark_overruns()
-        self._append(sample)
+        if self._overruns:
+            self.mark_overruns()
+        # here and in ``drain`` numbers, nearly all there is, have the shortest path
+        self._came += SAMPLE_SIZE if type(sample[2]) is float else _size(sample)
+        self._samples.append(sample)
 
     def add_rows(self, rows: Sequence[TableRow]) -> None:
         """Append rows of other tables."""
@@ -92,10 +95,12 @@ class Queue:
         """
         metadata = {pv: self._metadata.pop(pv) for pv in list(self._metadata)}
         rows = [self._rows.popleft() for _ in range(len(self._rows))]
-        samples, size = [], 0
-        while self._samples and size < self.batch_size:
-            samples.append(self._samples.popleft())
-            size += _size(samples[-1])
+        samples: list[Sample] = []
+        waiting, append, size, most = self._samples, samples.append, 0, self.batch_size
+        while waiting and size < most:
+            sample = waiting.popleft()
+            append(sample)
+            size += SAMPLE_SIZE if type(sample[2]) is float else _size(sample)
         self._in_flight += len(samples)
         self._drained += size
         return Batch(samples, rows, metadata, size)
@@ -138,9 +143,7 @@ class Queue:
 
 
 def _size(sample: Sample) -> int:
-    """Return the bytes of a sample; numbers, nearly all there is, have the shortest path."""
+    """Return the bytes of a sample in memory, about."""
     value = sample[2]
-    if type(value) is float or type(value) is int:
-        return SAMPLE_SIZE
     length = len(value) if isinstance(value, str | bytes | tuple) else 0
     return SAMPLE_SIZE + length * (32 if isinstance(value, tuple) else 1)

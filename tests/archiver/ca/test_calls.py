@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
-from archiver.ca.calls import LOST, OVERHEAD, CallQueue, Dropped
+import pytest
+
+from archiver.ca import calls as calls_module
+from archiver.ca.calls import LOST, OVERHEAD, CallQueue, Dropped, Overflow
 
 NORMAL = 1
 ROOM = 10
@@ -97,3 +103,56 @@ def test_updates_of_several_threads_are_all_taken_or_counted() -> None:
     assert all(numbers == sorted(set(numbers)) and numbers[-1] == 19_999 for numbers in found.values())
     assert sum(map(len, found.values())) + lost == 80_000
     assert (lost, queue.size) == (queue.lost, 0)
+
+
+@pytest.fixture
+def overflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Overflow]:
+    monkeypatch.setattr(calls_module, "PIECE", 3 * (OVERHEAD + 16))
+    with closing(Overflow(tmp_path, 1e9, 0)) as overflow:
+        yield overflow
+
+
+def test_what_has_no_room_in_memory_waits_on_disk_in_order(overflow: Overflow, tmp_path: Path) -> None:
+    queue = CallQueue(limit=ROOM * (OVERHEAD + 16), overflow=overflow)
+    queue.droppable |= {5}
+    found = []
+    for number in range(1000):
+        queue.put(5, NORMAL, data(number))
+        if number % 10 == 0:
+            queue.put(7, 6, number)  # a connection keeps its place among the updates
+        if number % 3 == 0:
+            found += taken(queue, 2)
+        assert queue.size < (ROOM + 4) * (OVERHEAD + 16)
+    assert overflow.size > 10_000
+    assert len(queue) == 1100 - len(found)
+    oldest = queue.oldest
+    assert oldest is not None
+    while some := taken(queue, 7):
+        found += some
+    expected: list[tuple[int, int, object]] = []
+    for number in range(1000):
+        expected.append((5, NORMAL, data(number)))
+        expected += [(7, 6, number)] * (number % 10 == 0)
+    assert found == expected
+    assert (queue.lost, queue.size, len(queue), queue.oldest, overflow.size) == (0, 0, 0, None, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("limits", [(2000, 0), (1e9, 1e18)])
+def test_when_the_disk_is_full_too_it_is_dropped_counted_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: tuple[float, float]
+) -> None:
+    monkeypatch.setattr(calls_module, "PIECE", 3 * (OVERHEAD + 16))
+    with closing(Overflow(tmp_path, *limits)) as overflow:
+        queue = CallQueue(limit=ROOM * (OVERHEAD + 16), overflow=overflow)
+        queue.droppable |= {5}
+        for number in range(500):
+            queue.put(5, NORMAL, data(number))
+        found = []
+        while some := queue.take(100):
+            found += some
+        dropped = found[-1].second
+        assert isinstance(dropped, Dropped)
+        assert dropped.last == data(499)
+        assert len(found) - 1 + dropped.more + 1 == 500
+        assert (queue.lost, queue.size) == (dropped.more, 0)
