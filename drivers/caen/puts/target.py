@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,16 @@ class Target:
         """Return the value that was read last; None where none was."""
         value: Raw | None = self.section.values.newest(self.item.label)
         return value
+
+    @property
+    def ranges(self) -> Sequence[Variable]:
+        """Return the settings that choose the range of a current and can be read."""
+        return self.section.values.ranges_of(self.item) if self.item.current else ()
+
+    @property
+    def range_state(self) -> tuple[Raw, ...] | None:
+        """Return these ranges as last read; None where one cannot be read."""
+        return self.section.values.range_state(self.item)
 
     def read_back(self, item: Variable | None = None) -> tuple[Raw, Readings]:
         """Read the variable (or another one of the section): the value and the readings. Raises DeviceError."""
