@@ -79,8 +79,9 @@ class Caen(Driver):
 
     @property
     def unserved(self) -> Iterator[str]:
-        """Yield a sentence for each slot, channel and relative alarm that is configured and that no board has."""
-        return unserved(self._config, tuple(self._inventory.sections.values()))
+        """Yield a sentence for each thing that is configured or listed by the crate, and not served."""
+        sections = tuple(self._inventory.sections.values())
+        return chain(unserved(self._config, sections), self._inventory.missing)
 
     def close(self) -> None:
         """Log out, so that the crate does not count a session that nobody uses."""
@@ -123,6 +124,8 @@ class Caen(Driver):
         item = section.table.items.get(point.addr.label)
         if point.safe is not None and value == point.safe:
             item = item or point.addr
+            if isinstance(item, Variable) and item.safe is not None:  # the words may be others since
+                value = item.safe
         elif item is None or not section.present:
             raise Refused(f"{point.name}: not sent, {section.name} is gone, or no longer has it")
         if isinstance(item, Variable):
@@ -223,7 +226,7 @@ class Caen(Driver):
     def _question_time(self) -> float:
         """Leave time to read what is served already; only what is not shown as true yet may make a scan longer."""
         metadata = [section.metadata for section in self._inventory.sections.values()]
-        if self.exploring or any(each.unit_unknown for each in metadata):
+        if self.exploring or any(each.unknown for each in metadata):
             return max(_DISCOVERY_TIME - self._reading_time, _ASSUMED_TIME)
         if any(each.assumed for each in metadata):
             return max(_ASSUMED_TIME - self._reading_time, _REFRESH_TIME)

@@ -166,7 +166,7 @@ class Section:
 
     def _read_present(self, session: Session, batch: ReadBatch) -> Iterator[Step]:
         self._knock()
-        if batch.good and self.metadata.unit_unknown.issuperset(batch.good):  # what it is cannot be told anyway
+        if batch.good and self.metadata.unknown.issuperset(batch.good):  # what it is cannot be told anyway
             yield self.values.invalidate(batch.good, Status.UDF)
         elif batch.good and (not self.in_trouble or session.allowance.free):
             yield self._read_some(session, batch, batch.good)
@@ -184,7 +184,7 @@ class Section:
         Settings whose units are what they were are read behind that in the same scan, many in one call.
         """
         question, before = self.metadata.ask(session, variable), variable
-        read_it = variable.label in self.metadata.stale or variable.label in self.metadata.unit_unknown
+        read_it = variable.label in self.metadata.stale or variable.label in self.metadata.unknown
         began = monotonic()
         try:
             while True:
@@ -194,7 +194,7 @@ class Section:
                     variable = end.value
                     break
                 yield {}
-            if read_it and variable.writable and variable.readable:
+            if read_it and variable.writable and variable.readable and variable.group != MONITOR:
                 if variable is before:
                     self.doubts.labels[variable.label] = None
                     yield {}

@@ -1,12 +1,12 @@
-"""What is asked before a number is sent: its limits and unit as they are now, and the range of a current."""
+"""What is asked before a put is sent: limits, unit and words as they are now, and the range of a current."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from typing import TypeVar
 
-from drivers.base import DeviceError, LinkDown, Refused, Step, Wait
-from drivers.caen.formats import Number, Raw
+from drivers.base import DeviceError, LinkDown, Refused, Step, Value, Wait
+from drivers.caen.formats import Choice, Number, Raw
 from drivers.caen.items import Variable
 from drivers.caen.puts.target import Target
 from drivers.caen.questions import Question, ask_exponent
@@ -37,6 +37,24 @@ def ask_limits(target: Target, meant: Variable) -> Steps[Variable]:
         if _moves(target) == moves:
             return _check_unit(now, meant)
     raise Refused(f"{item.label}: not sent, other settings move its limits and unit all the time; put it again")
+
+
+def ask_words(target: Target, meant: Variable, value: Value) -> Steps[Variable]:
+    """Return a choice as it is now, asked for its words while they are assumed. Raises Refused: nothing was sent.
+
+    ``value`` is an index of the words of ``meant``, the parameter as it was when the value was put.
+    """
+    item, metadata = target.item, target.section.metadata
+    if item.label in metadata.assumed:
+        try:
+            item = yield from paused(metadata.question(target.session, item))
+        except LinkDown:
+            raise
+        except DeviceError as error:
+            raise Refused(f"{item.label}: not sent, for it was asked for its words in vain: {error}") from error
+    if _word(item, value) != _word(meant, value):
+        raise Refused(f"{item.label}: not sent, it has other words than it was taken to have; put it again")
+    return item
 
 
 def is_same_unit(target: Target, item: Variable, state: tuple[Raw, ...] | None) -> Steps[bool]:
@@ -83,9 +101,15 @@ def _read_range(target: Target, now: Variable) -> Steps[None]:
 
 def _check_unit(now: Variable, meant: Variable) -> Variable:
     """Return the parameter if its unit is still the one that was ``meant``: 5 uA are not sent as 5 mA."""
-    before, after = meant.format.fields()["egu"], now.format.fields()["egu"]
+    before, after = meant.format.fields().get("egu"), now.format.fields().get("egu")
     if before != after:
         raise Refused(
             f"{now.label}: not sent, its unit has changed from {before} to {after}; put it again in {after}"
         )
     return now
+
+
+def _word(item: Variable, value: Value) -> str | None:
+    """Return the word that an index stands for; None where it stands for none."""
+    words = item.format.words if isinstance(item.format, Choice) else ()
+    return words[value] if isinstance(value, int) and 0 <= value < len(words) else None

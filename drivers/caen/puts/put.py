@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from drivers.base import BadReply, DeviceError, LinkDown, NoReply, Readings, Refused, Step, Value, Wait
 from drivers.caen.board.section import Section
-from drivers.caen.formats import Number, Raw
+from drivers.caen.formats import Choice, Number, Raw
 from drivers.caen.items import Command, Property, Variable
-from drivers.caen.puts.limits import Steps, ask_limits, is_same_unit
+from drivers.caen.puts.limits import Steps, ask_limits, ask_words, is_same_unit, paused
 from drivers.caen.puts.outcome import is_refusal, is_rounded, is_taken
 from drivers.caen.puts.target import Target
 from drivers.caen.roles import is_voltage_limit
@@ -49,6 +49,8 @@ def set_variable(session: Session, section: Section, item: Variable, meant: Vari
         before = yield from _read_before(target)
         if not isinstance(item, Property):
             item = yield from ask_limits(target, meant)
+    elif isinstance(item.format, Choice) and value != item.safe:
+        item = yield from ask_words(target, meant, value)
     try:
         raw = item.format.raw(value)
     except Refused as error:
@@ -75,6 +77,7 @@ class _Put:
 
     before  value that the crate had, as last read; bits_before: of its channel's status; None: not known
     range   of a current, as last read before it was sent
+    by_status  True for an Off whose words are not known
     got     value read back last; None: it could not be read
     """
 
@@ -84,6 +87,7 @@ class _Put:
     before: Raw | None
     bits_before: set[str] | None = None
     range: tuple[Raw, ...] | None = None
+    by_status: bool = False
     got: Raw | None = None
 
     def carry_out(self) -> Iterator[Step]:
@@ -91,6 +95,9 @@ class _Put:
         item = self.target.item
         self.bits_before, self.range = self.target.bits(), self.target.range_state
         failure = self._send()
+        if item.switch and item.label in self.target.section.metadata.assumed:
+            failure = yield from self._ask_words_of_off(failure)
+            item = self.target.item
         if failure is not None and is_refusal(failure):
             yield from self._read_once(failure)
         elif item.readable:
@@ -116,6 +123,26 @@ class _Put:
         except DeviceError as error:
             return error
         return None
+
+    def _ask_words_of_off(self, failure: DeviceError | None) -> Steps[DeviceError | None]:
+        """Ask whether what was sent as an Off is one, for that was assumed; if it is not, send it once more.
+
+        It went first, for the crate may not answer. Return what the crate said against it.
+        """
+        yield Wait()
+        try:
+            now = yield from paused(self.target.section.metadata.question(self.target.session, self.target.item))
+        except LinkDown:
+            raise
+        except DeviceError:
+            self.by_status = True
+            return failure
+        self.target = replace(self.target, item=now)
+        self.by_status = now.safe is None
+        if now.safe is None or now.format.raw(now.safe) == self.raw:
+            return failure
+        self.value, self.raw = now.safe, now.format.raw(now.safe)
+        return self._send()
 
     def _read_once(self, failure: DeviceError) -> Iterator[Step]:
         """Read what the crate has after it refused a put, which is good all the same if it has the value."""
@@ -153,7 +180,7 @@ class _Put:
                 error = self._in_another_unit()
                 yield self.target.invalidate(error)
                 raise error
-            shown = self._is_shown(last)
+            shown = self._is_shown(last) and (yield from self._shows_off())
             if shown or failure is None:
                 yield readings
             if shown or (failure is None and (yield from self._is_under_way())):
@@ -163,7 +190,7 @@ class _Put:
             yield self.target.invalidate(error)
             raise failure or error
         yield readings
-        if not self._is_rounded():
+        if self.by_status or not self._is_rounded():
             form = self.target.item.format
             what = str(failure or self.target.item.label)
             raise Refused(f"{what}: {form.text(self.raw)} was sent, but the crate reads back {form.text(self.got)}")
@@ -180,6 +207,18 @@ class _Put:
     def _is_shown(self, last: Raw | None) -> bool:
         """Return True if the crate shows the value, or twice another one that it has rounded it to."""
         return self._is_taken() or (self.got == last and self._is_rounded())
+
+    def _shows_off(self) -> Steps[bool]:
+        """Return True if the status shows an Off whose words are not known: the switch itself proves nothing."""
+        if not self.by_status:
+            return True
+        yield Wait()
+        try:
+            bits, readings = self.target.read_bits()
+        except (BadReply, NoReply, BoardGone):
+            return False
+        yield readings
+        return bits is not None and "ON" not in bits
 
     def _is_taken(self) -> bool:
         assert self.got is not None
@@ -214,7 +253,7 @@ class _Put:
             return False
         yield readings
         known = self.bits_before is not None and ramp not in self.bits_before
-        if ramp not in bits or not (known or item.channel in section.switched_off):
+        if bits is None or ramp not in bits or not (known or item.channel in section.switched_off):
             return False
         if off:
             section.switched_off.add(item.channel)

@@ -57,11 +57,11 @@ class Target:
         word: Any = None if status is None else self.section.values.newest(status.label)
         return None if status is None or word is None else _names(status, word)
 
-    def read_bits(self) -> tuple[set[str], Readings]:
-        """Read the channel's status: the bits that are set and the readings. Raises DeviceError."""
+    def read_bits(self) -> tuple[set[str] | None, Readings]:
+        """Read the channel's status: its bits that are set (None: no status), the readings. Raises DeviceError."""
         status = self._status()
         if status is None:
-            return set(), {}
+            return None, {}
         word, readings = self.read_back(status)
         return _names(status, word), readings
 
