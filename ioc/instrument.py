@@ -33,6 +33,7 @@ from ioc.configured import Configured
 from ioc.fields import ALARM_FIELDS, FIELDS
 from ioc.numbers import number_of, to_long
 from ioc.port import Ages, Link, Port, ScanState, Watch
+from ioc.port.newest import Newest
 from ioc.putcheck import STRING_SIZE
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Changes, Record, process_block
 from ioc.site import NAME_SIZE, Applied, Site
@@ -77,6 +78,7 @@ class Instrument:
         self._publisher = publisher
         self._log = logging.getLogger(f"rackioc.{name}")
         self._port: Port | None = None
+        self._newest = Newest(self._write, driver.undoes)
         self._points: dict[str, Point] = {}
         self._settings: dict[str, str] = {}
         self._readbacks: dict[str, tuple[object, ...]] = {}
@@ -113,10 +115,11 @@ class Instrument:
 
     # ---- the way of a put ----
 
-    async def put(self, record: Record, value: Value | Array) -> None:
+    async def put(self, record: Record, value: Value | Array, callback: bool = True) -> None:
         """Carry out a client's put; return when the instrument took it and it was read back. Raises the DeviceError.
 
-        A put that was not sent leaves the record's value and alarm as they were, and posts the value again.
+        A put that was not sent leaves the record's value and alarm as they were, and posts the value again. Without
+        ``callback`` a newer put may take the place of this one while it waits.
         """
         try:
             self._check_open(record)
@@ -127,13 +130,17 @@ class Instrument:
                 if checked:
                     await self._port.retry()
                 return
-            if checked != record.point.safe:
-                self._check_hang()
-            await self._port.write(record.point, checked, self._changes(record.point, checked))
+            await self._newest.put(record.point, checked, callback)
         except DeviceError as error:
             self._report(error)
             self._publisher.post([(record, VALUE | LOG)])
             raise
+
+    async def _write(self, point: Point, value: Value) -> None:
+        if value != point.safe:
+            self._check_hang()
+        assert self._port is not None
+        await self._port.write(point, value, self._changes(point, value))
 
     def _changes(self, point: Point, value: Value) -> bool:
         """Return False if the instrument is known to have a value already."""
