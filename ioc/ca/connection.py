@@ -1,8 +1,9 @@
 """The connection of one Channel Access client: bytes received, bytes to be sent, and clients that do not read.
 
 Messages are read where they lie and answered in one write; updates are packed once and appended to one list a
-connection. A client that does not read gets nothing more until it does, and then the newest value of each
-subscription: it loses what was in between, holds up nobody, and costs no memory.
+connection. What one client asks for in one go is done in turns (``turns.py``), between which the others have theirs.
+A client that does not read gets nothing more until it does, and then the newest value of each subscription: it loses
+what was in between, holds up nobody, and costs no memory.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Protocol
 
 from ioc import faults
 from ioc.ca.message import INTERNAL, PROTOCOL_VERSION, VERSION, header
+from ioc.ca.turns import Budget, Turns
 
 log = logging.getLogger("rackioc.server")
 
 # Bytes that may wait in this process for a client to read, and bytes of answers after which it is not heard any more
 WAITING = 1 << 19
-ANSWERS_WAITING = 1 << 23
+ANSWERS_WAITING = 1 << 21
 
-# Where a client's bytes are received: read at once, so one place does for all. Not larger, for others want a turn
+# Where a client's bytes are received: read at once, so one place does for all
 _RECEIVED = bytearray(1 << 15)
 
 
@@ -40,11 +44,14 @@ class BrokenProtocolError(RequestError):
 class Receiver(Protocol):
     """Who answers what a client sends."""
 
-    def receive(self, data: bytes) -> int:
-        """Carry out the whole messages in ``data``; return how many bytes they were. Raises BrokenProtocolError."""
+    def receive(self, data: bytes, spent: Callable[[], bool], gone: bool) -> int:
+        """Carry out whole messages in ``data`` until ``spent``; return how many bytes they were.
 
-    def close(self) -> None:
-        """Forget the client: its connection is gone."""
+        ``gone``: the client hears no answer; only its puts are carried out. Raises BrokenProtocolError.
+        """
+
+    def close(self, spent: Callable[[], bool]) -> bool:
+        """Forget the client, whose connection is gone, until ``spent``; return True when that is done."""
 
 
 class Framed(Protocol):
@@ -62,21 +69,23 @@ class Connection(asyncio.BufferedProtocol):
 
     receiver  who answers what arrives; set before the connection is made
     out       messages that are sent with the next ``flush``
+    due       subscriptions of which the newest value has still to be sent
     blocked   True while nothing may be sent, because the client does not read or asked for it
-    missed     the updates that it misses while it is blocked
+    behind    True while updates must not overtake what is due: they become due themselves
     """
 
     transport: asyncio.Transport
     address: tuple[str, int]
     receiver: Receiver
 
-    def __init__(self) -> None:
+    def __init__(self, turns: Turns) -> None:
         self.out: list[bytes] = []
-        self.missed: dict[Framed, None] = {}
-        self.blocked = False
+        self.due: OrderedDict[Framed, None] = OrderedDict()
+        self.blocked = self.behind = False
+        self._turns = turns
         self._rest = b""
         self._held = self._full = False
-        self._reading = True
+        self._unread = self._lost = self._waits_for_turn = False
 
     # ---- asyncio calls these ----
 
@@ -101,11 +110,13 @@ class Connection(asyncio.BufferedProtocol):
         self._receive(self._rest + memoryview(_RECEIVED)[:nbytes])
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the client."""
-        self.receiver.close()
-        self.missed.clear()
+        """Forget the client, once the puts that it sent before it left are carried out."""
+        self._lost = True
+        self.due.clear()
         self.out.clear()
-        self.blocked = True
+        self.blocked = self.behind = True
+        if not self._unread:
+            self._forget()
 
     def pause_writing(self) -> None:
         """Send nothing more: the client does not read."""
@@ -113,19 +124,17 @@ class Connection(asyncio.BufferedProtocol):
         self._block()
 
     def resume_writing(self) -> None:
-        """Send what was missed, and go on with what the client had sent meanwhile."""
+        """Send what became due meanwhile, and go on with what the client had sent."""
         self._full = False
         self._block()
-        if not self._reading:
-            self._reading = True
-            self._receive(self._rest)
-            if self._reading and not self.transport.is_closing():
-                self.transport.resume_reading()
+        self._want_turn()
 
     # ---- the server and the conversation call these ----
 
     def flush(self) -> None:
-        """Send what waits, in one write."""
+        """Send what is due, as much as one turn has room for, and what waits, in one write."""
+        if self.due and not self.blocked:
+            self._frame_due()
         if self.out:
             data = b"".join(self.out)
             self.out.clear()
@@ -138,20 +147,29 @@ class Connection(asyncio.BufferedProtocol):
                 self.transport.abort()
 
     def update(self, update: Framed) -> None:
-        """Send a subscriber the newest value, now or when it reads again."""
-        if self.blocked:
-            self.missed[update] = None
-            return
-        try:
-            self.out.append(update.frame())
-        except Exception as error:  # a fault of one value must not cost anybody the others
-            self.out.append(update.failed(error))
+        """Send a subscriber the newest value: with the next ``flush``, or as soon as the client takes it."""
+        self.due[update] = None
+
+    def begin(self, update: Framed) -> None:
+        """Send a subscriber its first value, in the order of the answers unless the client is behind."""
+        if self.behind:
+            self.due[update] = None
+        else:
+            self._frame(update)
 
     def hold(self, updates: bool) -> None:
         """Hold updates back (True), or send again the newest of those that were held back (False)."""
         self._held = updates
-        self.flush()
         self._block()
+
+    def take_turn(self) -> None:
+        """Go on with what the client sent, and with what is due to it."""
+        self._waits_for_turn = False
+        if self._unread and not self._answers_wait():
+            self._receive(self._rest)
+        elif not self._lost:
+            self.flush()
+            self._listen()
 
     def drop(self, reason: str) -> None:
         """Cut the connection; the client finds its way back if it is one."""
@@ -159,33 +177,66 @@ class Connection(asyncio.BufferedProtocol):
         self.flush()  # what it did wrong
         self.transport.abort()
 
-    def answers_wait(self) -> bool:
-        """Return True if the client does not take its answers: what else it sent is not read until it does."""
-        self.flush()
-        if self.transport.get_write_buffer_size() > ANSWERS_WAITING:
-            self._reading = False
-            self.transport.pause_reading()
-        return not self._reading
+    # ---- parts ----
 
     def _receive(self, data: bytes) -> None:
+        """Carry out what the client sent, as much as one turn has room for, and answer it."""
+        self._rest, self._unread = b"", False
+        gone = self.transport.is_closing()
+        budget = Budget(self.out)
         try:
-            self._rest = data[self.receiver.receive(data) :]
+            self._rest = data[self.receiver.receive(data, budget.spent, gone) :]
+            self._unread = budget.spent()
         except BrokenProtocolError as error:
-            self.drop(f"it violated the Channel Access protocol ({error})")
-            return
+            if not gone:
+                self.drop(f"it violated the Channel Access protocol ({error})")
         except Exception:
             log.exception("internal error while answering client %s:%d; it is disconnected", *self.address)
             self.transport.abort()
-            return
-        self.answers_wait()
+        self.flush()
+        self._listen()
+
+    def _frame_due(self) -> None:
+        budget = Budget(self.out)
+        while self.due and not budget.spent():
+            self._frame(self.due.popitem(last=False)[0])
+        self._block()
+
+    def _frame(self, update: Framed) -> None:
+        try:
+            self.out.append(update.frame())
+        except Exception as error:  # a fault of one value must not cost anybody the others
+            self.out.append(update.failed(error))
+
+    def _listen(self) -> None:
+        """Hear the client while what it sent is carried out and it takes the answers."""
+        waits = self._answers_wait()
+        if self._unread or waits:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+        if self._unread and not waits:
+            self._want_turn()
+        if self._lost and not self._unread:
+            self._forget()
+
+    def _forget(self) -> None:
+        if self.receiver.close(Budget(self.out).spent):
+            del self.receiver  # they hold each other
+        else:
+            self._turns.add(self._forget)
+
+    def _answers_wait(self) -> bool:
+        """Return True if the client does not take its answers: what else it sent is not read until it does."""
+        return not self.transport.is_closing() and self.transport.get_write_buffer_size() > ANSWERS_WAITING
+
+    def _want_turn(self) -> None:
+        if not self._waits_for_turn:
+            self._waits_for_turn = True
+            self._turns.add(self.take_turn)
 
     def _block(self) -> None:
-        blocked = self._held or self._full
-        if blocked == self.blocked:
-            return
-        self.blocked = blocked
-        if not blocked:
-            missed, self.missed = self.missed, {}
-            for update in missed:
-                self.update(update)
-            self.flush()
+        self.blocked = self._held or self._full or self._lost
+        self.behind = self.blocked or bool(self.due)
+        if self.due and not self.blocked:
+            self._want_turn()

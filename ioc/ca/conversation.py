@@ -56,8 +56,6 @@ LARGEST_MESSAGE = 1 << 16
 EVENTS = VALUE | LOG | ALARM | PROPERTY
 # Stands in an error message for a channel that is not known (rsrv, camessage.c)
 NO_CHANNEL = 0xFFFFFFFF
-# Bytes of an answer after which it is looked at whether the client takes its answers
-LARGE_ANSWER = 1 << 12
 
 # The lowest minor version and the highest priority of a client, and the most bytes of the names it gives itself and
 # its computer, with the NUL (caProto.h, camessage.c)
@@ -102,9 +100,12 @@ class Conversation:
         self._passing = 0
         self._puts = Puts(connection.flush)
 
-    def receive(self, data: bytes) -> int:
-        """Carry out the whole messages in ``data``; return how many bytes they were. Raises BrokenProtocolError."""
-        end, out = len(data), self._connection.out
+    def receive(self, data: bytes, spent: Callable[[], bool], gone: bool) -> int:
+        """Carry out whole messages in ``data`` until ``spent``; return how many bytes they were.
+
+        ``gone``: the client hears no answer; only its puts are carried out. Raises BrokenProtocolError.
+        """
+        end = len(data)
         at = self._pass_by(0, end)
         while end - at >= HEADER.size:
             command, length, data_type, count, first, second = HEADER.unpack_from(data, at)
@@ -123,22 +124,29 @@ class Conversation:
                 if end - begin < length:
                     break
                 at = begin + length
-                handle(self, data_type, count, first, second, data[begin:at])
+                if not gone or command in _PUTS:
+                    handle(self, data_type, count, first, second, data[begin:at])
             except Exception as error:  # a fault of one message must not cost the client its other channels
                 self._answer_error((command, length, data_type, count, first, second), error)
                 if isinstance(error, BrokenProtocolError):
                     raise
-            if out and len(out[-1]) > LARGE_ANSWER and self._connection.answers_wait():
+            if spent():
                 break
         return at
 
-    def close(self) -> None:
-        """Give up the channels and subscriptions: the connection is gone."""
+    def close(self, spent: Callable[[], bool]) -> bool:
+        """Give up channels and subscriptions, for the connection is gone, until ``spent``; return True when done."""
         self._names.remove(self._connection)
-        for channel in self.channels.values():
-            for subscription in channel.subscriptions or ():
-                self._names.unsubscribe(subscription)
-        self.channels.clear()
+        while self.channels:
+            sid, channel = self.channels.popitem()
+            while channel.subscriptions:
+                self._names.unsubscribe(channel.subscriptions.popitem()[1])
+                if spent():
+                    self.channels[sid] = channel
+                    return False
+            if spent():
+                break
+        return not self.channels
 
     def disconnect(self, record: object) -> None:
         """Disconnect the channels of a record that another one replaced: they have to be connected anew."""
@@ -225,17 +233,17 @@ class Conversation:
         count = min(count, channel.view.most(dbr_type))
         subscription = Subscription(self._connection, channel.view, dbr_type, count, mask, number)
         if channel.subscriptions is None:
-            channel.subscriptions = []
-        channel.subscriptions.append(subscription)
+            channel.subscriptions = {}
+        elif number in channel.subscriptions:
+            self._unsubscribe(channel.subscriptions.pop(number))
+        channel.subscriptions[number] = subscription
         self._names.subscribe(subscription)
-        self._connection.update(subscription)
+        self._connection.begin(subscription)
 
     def _event_cancel(self, data_type: int, count: int, sid: int, number: int, _payload: bytes) -> None:
-        subscriptions = self._channel(sid).subscriptions or []
-        subscription = next((each for each in subscriptions if each.id == number), None)
+        subscription = (self._channel(sid).subscriptions or {}).pop(number, None)
         if subscription is None:
             raise BrokenProtocolError("end of a subscription that the channel does not have", BAD_MONITOR)
-        subscriptions.remove(subscription)
         self._unsubscribe(subscription)
         self._send(header(EVENT_ADD, 0, data_type, count, sid, number))
 
@@ -249,7 +257,7 @@ class Conversation:
         def answer(status: int, _reason: str) -> None:
             self._send(header(WRITE_NOTIFY, 0, dbr_type, count, status, ioid))
 
-        self._puts.begin(self._usable(sid, dbr_type).view, dbr_type, count, payload, answer)
+        self._puts.begin(self._usable(sid, dbr_type).view, dbr_type, count, payload, answer, callback=True)
 
     def _write(self, dbr_type: int, count: int, sid: int, ioid: int, payload: bytes) -> None:
         channel = self._usable(sid, dbr_type)
@@ -258,7 +266,7 @@ class Conversation:
             if status != NORMAL:
                 self._send_error(status, reason, channel.cid, header(WRITE, len(payload), dbr_type, count, sid, ioid))
 
-        task = self._puts.begin(channel.view, dbr_type, count, payload, answer)
+        task = self._puts.begin(channel.view, dbr_type, count, payload, answer, callback=False)
         if task is not None:
             channel.putting = task
 
@@ -311,18 +319,20 @@ class Conversation:
         return channel
 
     def _remove(self, channel: Channel) -> None:
-        for subscription in channel.subscriptions or ():
+        for subscription in (channel.subscriptions or {}).values():
             self._unsubscribe(subscription)
         del self.channels[channel.sid]
 
     def _unsubscribe(self, subscription: Subscription) -> None:
-        self._connection.missed.pop(subscription, None)
+        self._connection.due.pop(subscription, None)
         self._names.unsubscribe(subscription)
 
 
 _Handler = Callable[[Conversation, int, int, int, int, bytes], None]
 # Requests whose first parameter is the number of a channel here, as far as an error names it
 _OF_A_CHANNEL = {EVENT_ADD, EVENT_CANCEL, READ, READ_NOTIFY, WRITE, WRITE_NOTIFY}
+# What is carried out also for a client that has left
+_PUTS = {WRITE, WRITE_NOTIFY}
 _HANDLERS: dict[int, _Handler] = {
     VERSION: Conversation._version,
     EVENT_ADD: Conversation._event_add,

@@ -10,8 +10,7 @@ from typing import Any
 
 import caproto as ca
 
-from drivers.base import Array
-from ioc.ca.view import View
+from ioc.ca.view import Values, View
 from ioc.record import ALARM, PROPERTY, beyond
 
 _MARKS = (b"{", b"[")
@@ -44,6 +43,7 @@ class FilteredView(View):
     __slots__ = ("_filter", "_whole")
 
     scalar_double = False
+    remembers = True
 
     def __init__(self, whole: View, channel_filter: ca.ChannelFilter) -> None:
         self.record = whole.record
@@ -67,7 +67,7 @@ class FilteredView(View):
         """Return the name of a field other than the value; "" for the value."""
         return self._whole.field_name
 
-    def values(self) -> Array:
+    def values(self) -> Values:
         """Return the values of now, with ``arr`` a piece of them."""
         values = self._whole.values()
         arr = self._filter.arr
@@ -76,7 +76,7 @@ class FilteredView(View):
         end = None if arr.e in {None, -1} else arr.e + 1
         return values[arr.s : end : arr.i]
 
-    def values_for(self, dbr_type: int, count: int) -> Array:
+    def values_for(self, dbr_type: int, count: int) -> Values:
         """Return at most ``count`` values (0: all) to be sent as a DBR type."""
         if self._filter.arr is None:
             return self._whole.values_for(dbr_type, count)
@@ -86,9 +86,9 @@ class FilteredView(View):
         """Return the largest number of values that is sent as a DBR type."""
         return self._whole.most(dbr_type)
 
-    def put(self, values: Array) -> Any:
+    def put(self, values: Any, callback: bool) -> Any:
         """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
-        return self._whole.put(values)
+        return self._whole.put(values, callback)
 
     def text(self, value: Any) -> str:
         """Return one value as text."""

@@ -35,11 +35,11 @@ class Puts:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(
-        self, view: View, dbr_type: int, count: int, payload: bytes, answer: Answer
+        self, view: View, dbr_type: int, count: int, payload: bytes, answer: Answer, *, callback: bool
     ) -> asyncio.Task[None] | None:
         """Begin a put; ``answer`` gets a status and the reason, now (None is returned) or when the task ends."""
         try:
-            waiting = _begin(view, dbr_type, count, payload)
+            waiting = _begin(view, dbr_type, count, payload, callback)
         except (DeviceError, PutError) as error:
             answer(getattr(error, "status_code", PUT_FAIL), str(error))
             return None
@@ -88,7 +88,7 @@ class Puts:
         return task
 
 
-def _begin(view: View, dbr_type: int, count: int, payload: bytes) -> Awaitable[None] | None:
+def _begin(view: View, dbr_type: int, count: int, payload: bytes, callback: bool) -> Awaitable[None] | None:
     name = view.record.name
     if dbr_type in {dbr.PUT_ACKT, dbr.PUT_ACKS}:
         (value,) = _decoded(name, dbr.ENUM, 1, payload)
@@ -100,7 +100,7 @@ def _begin(view: View, dbr_type: int, count: int, payload: bytes) -> Awaitable[N
         raise PutError(BAD_TYPE, f"{name} cannot be written with data type {dbr_type}")
     if not 0 < count <= max(view.count, 1):
         raise PutError(BAD_COUNT, f"{name} takes {view.count} values at most, not {count}")
-    return view.put(_decoded(name, dbr_type, count, payload))
+    return view.put(_decoded(name, dbr_type, count, payload), callback)
 
 
 def _fault(view: View, error: Exception) -> str:

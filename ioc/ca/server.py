@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import caproto as ca
 import numpy as np
@@ -20,11 +20,13 @@ from caproto.asyncio.utils import _create_udp_socket
 
 from ioc import faults
 from ioc.block import Block, Masks
-from ioc.ca import dbr, environment, frames, search
+from ioc.ca import dbr, frames, garbage
 from ioc.ca.connection import Connection
 from ioc.ca.conversation import Conversation
 from ioc.ca.filters import FilteredView, has_filter, split
+from ioc.ca.network import environment, search
 from ioc.ca.subscription import Subscription
+from ioc.ca.turns import Turns
 from ioc.ca.view import Owner, View, view_of
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Changes, Record
 
@@ -43,6 +45,7 @@ class Server:
         environment.fill()
         self.clients: dict[Connection, Conversation] = {}
         self._values: dict[bytes, View] = {}
+        self.turns = Turns()
         self._field_monitors: dict[Record, dict[Subscription, None]] = {}
         self._context = _Context(self)
 
@@ -101,11 +104,13 @@ class Server:
 
     async def run(self) -> None:
         """Serve until cancelled. OSError when no port can be had."""
+        keeping = asyncio.create_task(garbage.keep())
         try:
             await self._context.run()
         except ca.CaprotoRuntimeError as error:
             raise OSError(f"the Channel Access server cannot start: {error}") from error
         finally:
+            keeping.cancel()
             for connection in tuple(self.clients):
                 connection.transport.abort()
 
@@ -173,11 +178,16 @@ class Server:
     def subscribe(self, subscription: Subscription) -> None:
         """Send updates to this subscription from now on."""
         record = subscription.view.record
-        subscription.look()
+        if subscription.view.remembers:
+            subscription.look()
         if subscription.view.field_name:
             self._field_monitors.setdefault(record, {})[subscription] = None
-        else:
-            self._set_monitors(record, (*record.monitors, subscription))
+            return
+        if not record.monitors:
+            record.monitors = []
+        subscription.place = len(record.monitors)
+        record.monitors.append(subscription)
+        _rearrange(record)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Send no updates to it any more."""
@@ -187,14 +197,12 @@ class Server:
             monitors.pop(subscription, None)
             if not monitors:
                 self._field_monitors.pop(record, None)
-        elif subscription in record.monitors:
-            place = record.monitors.index(subscription)
-            self._set_monitors(record, record.monitors[:place] + record.monitors[place + 1 :])
-
-    def _set_monitors(self, record: Record, monitors: tuple[Subscription, ...]) -> None:
-        record.monitors = monitors
-        if record.block is not None:
-            record.block.monitors = None
+            return
+        last = record.monitors.pop()
+        if last is not subscription:
+            last.place = subscription.place
+            record.monitors[last.place] = last
+        _rearrange(record)
 
     def remove(self, connection: Connection) -> None:
         """Forget a client that has left."""
@@ -217,9 +225,7 @@ class Server:
                 if not subscription.mask & mask:
                     continue
                 connection = subscription.connection
-                if connection.blocked:
-                    connection.missed[subscription] = None
-                elif subscription.fast:
+                if subscription.fast and not connection.behind:
                     if payload is None:
                         try:
                             if record.time != moment:
@@ -237,7 +243,8 @@ class Server:
 
     def _flush(self) -> None:
         for connection in self.clients:
-            connection.flush()
+            if connection.out or connection.due:
+                connection.flush()
 
     def _post_fields(self, record: Record, mask: int) -> None:
         """Send fields: DBE_PROPERTY concerns all; an alarm those that show it, as they change (recGblResetAlarms)."""
@@ -263,7 +270,7 @@ class _Context(caproto_server.Context):  # type: ignore[misc]
 
     async def server_accept_loop(self, sock: socket.socket) -> None:
         def accepted() -> Connection:
-            connection = Connection()
+            connection = Connection(self._server.turns)
             conversation = Conversation(connection, self._server)
             connection.receiver = conversation
             self._server.clients[connection] = conversation
@@ -294,13 +301,19 @@ class _Context(caproto_server.Context):  # type: ignore[misc]
         broadcasts = [broadcast for address, broadcast in environment.broadcasts() if address == interface]
         for address in (interface, *broadcasts):
             self.udp_socks[address] = search.Searches(
-                _create_udp_socket(), address, self.ca_server_port, self._answer
+                _create_udp_socket(), address, self.ca_server_port, self._answers
             )
 
-    def _answer(self, datagram: bytes, sender: tuple[str, int]) -> bytes:
+    def _answers(self, datagram: bytes, sender: tuple[str, int]) -> Iterator[bytes]:
         if sender[0] in self.ignore_addresses:
-            return b""
-        return search.answer(datagram, self._server.serves, self.port)
+            return iter(())
+        return search.answers(datagram, self._server.serves, self.port)
+
+
+def _rearrange(record: Record) -> None:
+    """Let the block of a record find its subscriptions anew."""
+    if record.block is not None:
+        record.block.monitors = None
 
 
 def _briefly() -> Callable[[logging.LogRecord], bool]:

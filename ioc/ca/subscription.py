@@ -21,14 +21,17 @@ class Channel:
         self.sid = sid
         self.cid = cid
         self.view = view
-        self.subscriptions: list[Subscription] | None = None
+        self.subscriptions: dict[int, Subscription] | None = None
         self.putting: asyncio.Task[None] | None = None
 
 
 class Subscription:
-    """A client's wish to get updates. ``fast`` ones, nearly all, want a double with its time, after ``head``."""
+    """A client's wish to get updates. ``fast`` ones, nearly all, want a double with its time, after ``head``.
 
-    __slots__ = ("connection", "count", "dbr", "fast", "head", "id", "last", "mask", "view")
+    ``place`` belongs to the server: where it stands among the subscriptions of its record.
+    """
+
+    __slots__ = ("connection", "count", "dbr", "fast", "head", "id", "last", "mask", "place", "view")
 
     def __init__(self, connection: Connection, view: View, dbr_type: int, count: int, mask: int, number: int) -> None:
         self.connection = connection
@@ -38,11 +41,14 @@ class Subscription:
         self.mask = mask
         self.id = number
         self.last: Any = ()
+        self.place = 0
         self.fast = dbr_type == dbr.TIME_DOUBLE and count <= 1 and view.scalar_double
         self.head = HEADER.pack(EVENT_ADD, dbr.TIME_DOUBLE_SIZE, dbr_type, 1, NORMAL, number) if self.fast else b""
 
     def passes(self, mask: int) -> bool:
         """Return True if a change is to be sent, as far as a filter is concerned; one that fails lets it pass."""
+        if not self.view.remembers:
+            return True
         try:
             if not self.view.passes(self.last, mask):
                 return False

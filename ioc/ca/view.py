@@ -74,6 +74,9 @@ _OWN_RANGES: Mapping[str, Callable[[Point], tuple[float, float]]] = {
     "BUSY": lambda _: (1, 0),
 }
 
+# What a view shows: values, or characters
+Values = Array | bytes
+
 # What any client may change at run time, besides the site's settings
 _SWITCHES = frozenset({"DISP", "PROC", "ACKS", "ACKT"})
 
@@ -81,8 +84,8 @@ _SWITCHES = frozenset({"DISP", "PROC", "ACKS", "ACKT"})
 class Owner(Protocol):
     """Who carries out what a client puts (an instrument)."""
 
-    def put(self, record: Record, value: Value | Array) -> Awaitable[None]:
-        """Carry out a put to the value. Raises Refused and the other DeviceErrors."""
+    def put(self, record: Record, value: Value | Array, callback: bool = True) -> Awaitable[None]:
+        """Carry out a put to the value; without ``callback`` a newer one may take its place. Raises DeviceError."""
 
     def set_field(self, record: Record, name: str, value: Value) -> Awaitable[None] | None:
         """Carry out a put to a field; return what to wait for if it takes time. Raises Refused."""
@@ -92,9 +95,14 @@ class Owner(Protocol):
 
 
 class View:
-    """A record's value (``native``: its DBR type)."""
+    """A record's value (``native``: its DBR type).
+
+    ``remembers``: whether an update depends on what the subscriber got last.
+    """
 
     __slots__ = ("native", "owner", "record")
+
+    remembers = False
 
     def __init__(self, record: Record, owner: Owner) -> None:
         self.record = record
@@ -122,7 +130,7 @@ class View:
         """Return True if clients may write: announced to them, so that screens show what can be set."""
         return self.record.point.rtyp.writable
 
-    def values(self) -> Array:
+    def values(self) -> Values:
         """Return the values of now, one or more."""
         val = self.record.val
         return val if type(val) is tuple else (val,)
@@ -135,16 +143,16 @@ class View:
         """Return True if a change is to be sent to a subscriber who got ``last`` (a filter may hold it back)."""
         return True
 
-    def values_for(self, dbr_type: int, count: int) -> Array:
+    def values_for(self, dbr_type: int, count: int) -> Values:
         """Return at most ``count`` values (0: all) to be sent as a DBR type."""
         values = self.values()
         return values[:count] if count else values
 
-    def put(self, values: Array) -> Awaitable[None] | None:
+    def put(self, values: Array, callback: bool) -> Awaitable[None] | None:
         """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
         if self.native == dbr.STRING:
-            return self.owner.put(self.record, _text_put(values, _NO_PRECISION))
-        return self.owner.put(self.record, values[0] if len(values) == 1 else values)
+            return self.owner.put(self.record, _text_put(values, _NO_PRECISION), callback)
+        return self.owner.put(self.record, values[0] if len(values) == 1 else values, callback)
 
     def text(self, value: Any) -> str:
         """Return one value as text."""
@@ -193,6 +201,7 @@ class FieldView(View):
     __slots__ = ("field",)
 
     scalar_double = False
+    remembers = True
 
     def __init__(self, record: Record, owner: Owner, field: dbd.FieldType) -> None:
         self.record = record
@@ -215,7 +224,7 @@ class FieldView(View):
         """Return the values of now."""
         return (field_value(self.record, self.field),)
 
-    def put(self, values: Array) -> Awaitable[None] | None:
+    def put(self, values: Array, callback: bool) -> Awaitable[None] | None:
         """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
         if len(values) > 1 and self.native != dbr.STRING:
             raise Refused(f"one value is expected, not {len(values)}; not set: {self.record.name}.{self.field.name}")
@@ -275,6 +284,11 @@ class TextView(View):
         self._size = size
 
     @property
+    def remembers(self) -> bool:  # type: ignore[override]
+        """Return True if an update depends on what the subscriber got last."""
+        return self.whole.remembers
+
+    @property
     def count(self) -> int:
         """Return the most elements that there can be."""
         return self._size
@@ -284,10 +298,9 @@ class TextView(View):
         """Return True if clients may write."""
         return self.whole.writable
 
-    def values(self) -> Array:
-        """Return the values of now."""
-        text = str(self.whole.values()[0]).encode("latin-1", "replace")
-        return (*text[: self.count - 1], 0)
+    def values(self) -> bytes:
+        """Return the characters of now, with a NUL at the end."""
+        return str(self.whole.values()[0]).encode("latin-1", "replace")[: self.count - 1] + b"\0"
 
     @property
     def field_name(self) -> str:
@@ -298,14 +311,15 @@ class TextView(View):
         """Return the size for characters, 40 for other types: a million numbers as text would be 40 MB."""
         return self.count if dbr_type % 7 == dbr.CHAR else min(self.count, dbr.STRING_SIZE)
 
-    def values_for(self, dbr_type: int, count: int) -> Array:
+    def values_for(self, dbr_type: int, count: int) -> Values:
         """Return at most ``count`` values; of characters, a piece ends with a NUL too."""
-        values = super().values_for(dbr_type, min(count, self.most(dbr_type)) or self.most(dbr_type))
-        return (*values[:-1], 0) if dbr_type % 7 == dbr.CHAR and values else values
+        most = self.most(dbr_type)
+        values = self.values()[: min(count, most) or most]
+        return values[:-1] + b"\0" if dbr_type % 7 == dbr.CHAR else values
 
-    def put(self, values: Array) -> Awaitable[None] | None:
+    def put(self, values: Array, callback: bool) -> Awaitable[None] | None:
         """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
-        return self.whole.put(values)
+        return self.whole.put(values, callback)
 
     def text(self, value: Any) -> str:
         """Return one value as text."""
