@@ -23,7 +23,8 @@ from ioc.block import Block, Masks
 from ioc.ca import dbr, frames, garbage
 from ioc.ca.connection import Connection
 from ioc.ca.conversation import Conversation
-from ioc.ca.filters import FilteredView, has_filter, split
+from ioc.ca.filters import FilteredView
+from ioc.ca.filterspec import has_filter, split
 from ioc.ca.network import environment, search
 from ioc.ca.subscription import Subscription
 from ioc.ca.turns import Turns
@@ -96,7 +97,7 @@ class Server:
         for subscription in self._field_monitors.get(record, ()):
             if subscription.view.field_name == name:
                 subscription.look()
-                if subscription.mask & mask:
+                if subscription.mask & mask and subscription.passes(mask):
                     subscription.connection.update(subscription)
         self._flush()
 
@@ -180,6 +181,7 @@ class Server:
         record = subscription.view.record
         if subscription.view.remembers:
             subscription.look()
+            subscription.passes(VALUE)  # the first value
         if subscription.view.field_name:
             self._field_monitors.setdefault(record, {})[subscription] = None
             return
@@ -210,11 +212,11 @@ class Server:
 
     def _find_filtered(self, name: bytes) -> View | None:
         try:
-            plain, channel_filter = split(name.decode("latin-1"))
-        except ValueError:
+            plain, filters = split(name.decode("latin-1"))
+        except (ValueError, OverflowError):
             return None
         whole = self.find(plain.encode("latin-1"))
-        return None if whole is None else FilteredView(whole, channel_filter)
+        return None if whole is None else FilteredView(whole, filters)
 
     def _send(self, changes: Changes) -> None:
         fields, pack = self._field_monitors, dbr.time_double
@@ -253,7 +255,7 @@ class Server:
             field = subscription.view.field_name
             if mask & ALARM and field in _ALARM_FIELDS:
                 wanted |= _ALARM_FIELDS[field] if subscription.look() else 0
-            if subscription.mask & wanted:
+            if subscription.mask & wanted and subscription.passes(mask):
                 subscription.connection.update(subscription)
 
 

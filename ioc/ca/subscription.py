@@ -25,13 +25,17 @@ class Channel:
         self.putting: asyncio.Task[None] | None = None
 
 
+# What the filters of a view that has none remember
+_NOTHING: dict[str, Any] = {}
+
+
 class Subscription:
     """A client's wish to get updates. ``fast`` ones, nearly all, want a double with its time, after ``head``.
 
     ``place`` belongs to the server: where it stands among the subscriptions of its record.
     """
 
-    __slots__ = ("connection", "count", "dbr", "fast", "head", "id", "last", "mask", "place", "view")
+    __slots__ = ("connection", "count", "dbr", "fast", "head", "id", "last", "mask", "memory", "place", "view")
 
     def __init__(self, connection: Connection, view: View, dbr_type: int, count: int, mask: int, number: int) -> None:
         self.connection = connection
@@ -41,6 +45,7 @@ class Subscription:
         self.mask = mask
         self.id = number
         self.last: Any = ()
+        self.memory: dict[str, Any] = {} if view.remembers else _NOTHING
         self.place = 0
         self.fast = dbr_type == dbr.TIME_DOUBLE and count <= 1 and view.scalar_double
         self.head = HEADER.pack(EVENT_ADD, dbr.TIME_DOUBLE_SIZE, dbr_type, 1, NORMAL, number) if self.fast else b""
@@ -50,13 +55,11 @@ class Subscription:
         if not self.view.remembers:
             return True
         try:
-            if not self.view.passes(self.last, mask):
-                return False
-            self.last = self.view.values()
+            return self.view.passes(self.memory, mask)
         except Exception as error:
             faults.log_once("the filter", self.view.record.name, error)
-            self.last = ()
-        return True
+            self.memory.clear()
+            return True
 
     def look(self) -> bool:
         """Take the value of now for the last one; return True if it is another, or if that cannot be told."""

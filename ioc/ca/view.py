@@ -13,7 +13,7 @@ from drivers.base import Array, Point, RecordType, Refused, Severity, Value
 from ioc import dbd
 from ioc.ca import dbr
 from ioc.ca.dbr import Properties
-from ioc.ca.fieldvalue import LONG_STRING_SIZE, NATIVE, field_value
+from ioc.ca.fieldvalue import NATIVE, field_value, text_size
 from ioc.fields import FIELDS
 from ioc.record import Record
 
@@ -97,12 +97,14 @@ class Owner(Protocol):
 class View:
     """A record's value (``native``: its DBR type).
 
-    ``remembers``: whether an update depends on what the subscriber got last.
+    ``remembers``: whether an update depends on what the subscriber got last; ``padded``: whether zeros follow where
+    there are fewer values than a client wants.
     """
 
     __slots__ = ("native", "owner", "record")
 
     remembers = False
+    padded = True
 
     def __init__(self, record: Record, owner: Owner) -> None:
         self.record = record
@@ -139,8 +141,8 @@ class View:
         """Return the largest number of values that is sent as a DBR type."""
         return self.count
 
-    def passes(self, last: Any, mask: int) -> bool:
-        """Return True if a change is to be sent to a subscriber who got ``last`` (a filter may hold it back)."""
+    def passes(self, memory: dict[str, Any], mask: int) -> bool:
+        """Return True if a change is to be sent to the subscriber with this ``memory``: a filter may leave it out."""
         return True
 
     def values_for(self, dbr_type: int, count: int) -> Values:
@@ -290,8 +292,8 @@ class TextView(View):
 
     @property
     def count(self) -> int:
-        """Return the most elements that there can be."""
-        return self._size
+        """Return the most elements that there can be; of a value, as many as it has room for now."""
+        return self._size or text_size(self.record)
 
     @property
     def writable(self) -> bool:
@@ -333,7 +335,7 @@ class TextView(View):
 def view_of(value: View, field: str) -> View:
     """Return the view of a field ("", "VAL", "HIHI", "DESC$" ...) beside a record's value. Raises KeyError."""
     name = field.removesuffix("$") or "VAL"
-    view, length = value, _text_size(value.record)
+    view, length = value, 0 if value.record.point.rtyp is RecordType.lsi else dbr.STRING_SIZE
     if name != "VAL":
         kind = dbd.fields(value.record.point.rtyp.name)[name]
         view, length = FieldView(value.record, value.owner, kind), kind.size
@@ -342,10 +344,6 @@ def view_of(value: View, field: str) -> View:
     if view.native != dbr.STRING or view.count > 1:
         raise KeyError(field)
     return TextView(view, length)
-
-
-def _text_size(record: Record) -> int:
-    return LONG_STRING_SIZE if record.point.rtyp is RecordType.lsi else dbr.STRING_SIZE
 
 
 def _state(rtyp: RecordType, states: tuple[str, ...], value: int) -> str:

@@ -23,7 +23,7 @@ def test_cycles_are_found_while_that_is_soon_done(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(garbage, "gc", collector)
     monkeypatch.setattr(garbage, "MOST", 1 << 30)
     garbage.look()
-    monkeypatch.setattr(garbage, "MOST", 0)
+    monkeypatch.setattr(garbage, "MOST", -1)
     garbage.look()
     assert done == ["collect", "freeze"]
 
