@@ -70,22 +70,22 @@ def split(name: str) -> tuple[str, Filters]:
     at = min(place for mark in ("[", "{") if (place := name.find(mark)) >= 0)
     plain, rest = name[:at], name[at:]
     if "." not in plain:
-        raise ValueError(f"{name}: a filter comes after a field")
+        raise ValueError("a filter comes after a field")
     found: dict[str, Any] = {}
     if rest.startswith("["):
         match = _SLICE.match(rest)
         if match is None or match[0] == "[]":
-            raise ValueError(f"{name}: no indices between brackets")
+            raise ValueError("no indices between brackets")
         found["arr"] = _slice(*match.groups())
         rest = rest[match.end() :]
     if rest:
         reader = _Reader(rest)
         filters = reader.value(0)
         if not isinstance(filters, dict) or reader.left():
-            raise ValueError(f"{name}: no JSON object")
+            raise ValueError("no JSON value")
         for key, arguments in filters.items():
             if key not in _FILTERS or not isinstance(arguments, dict):
-                raise ValueError(f"{name}: {key} is no filter, or has no object of arguments")
+                raise ValueError(f"{key} is no filter")
             found[key] = _FILTERS[key](arguments)
     return plain, Filters(**found)
 
@@ -110,7 +110,7 @@ def _dbnd(arguments: Mapping[str, Any]) -> tuple[str, float]:
     for key, given in arguments.items():
         if key == "m":
             if given not in (*_DBND_MODES, 0, 1):
-                raise ValueError(f"{given!r} is not a mode of the filter dbnd")
+                raise ValueError(f"{given!r} is no value of the filter")
             mode = given if isinstance(given, str) else _DBND_MODES[given]
         else:
             band = _number(given)
@@ -120,16 +120,16 @@ def _dbnd(arguments: Mapping[str, Any]) -> tuple[str, float]:
 
 def _dec(arguments: Mapping[str, Any]) -> int:
     _known(arguments, "n")
-    number = arguments.get("n")
-    if type(number) is not int or number < 1:
-        raise ValueError("the filter dec needs n, a whole number from 1")
-    return number
+    given = arguments.get("n")
+    if type(given) is not int or given < 1:
+        raise ValueError(f"{given!r} is no value of the filter")
+    return given
 
 
 def _ts(arguments: Mapping[str, Any]) -> Mapping[str, str]:
     for key, given in arguments.items():
         if key not in _TS or given not in _TS[key]:
-            raise ValueError(f"{key}: {given!r} is not known to the filter ts")
+            raise ValueError(f"{given!r} is no value of the filter")
     return arguments
 
 
@@ -149,7 +149,7 @@ _FILTERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
 
 def _known(arguments: Mapping[str, Any], *keys: str) -> None:
     if unknown := arguments.keys() - set(keys):
-        raise ValueError(f"{', '.join(sorted(unknown))} is not known to the filter")
+        raise ValueError(f"{unknown} are no keys of the filter")
 
 
 def _number(given: Any) -> float:
@@ -157,7 +157,7 @@ def _number(given: Any) -> float:
     if isinstance(given, str):
         given = float(given)
     if not isinstance(given, int | float) or math.isnan(given):
-        raise ValueError(f"{given!r} is not a number")
+        raise ValueError(f"{given!r} is no value of the filter")
     return given
 
 
@@ -183,23 +183,23 @@ class _Reader:
             return match[1] if match[1] is not None else match[2]
         if (match := self._match(_WORD)) is not None and match[0] in _WORDS:
             return _WORDS[match[0]]
-        raise ValueError(f"no value at {self.left()[:20]!r}")
+        raise ValueError("no JSON value")
 
     def _object(self, depth: int) -> dict[str, Any]:
         if depth > _DEEPEST:
-            raise ValueError("too many objects within each other")
+            raise ValueError("no JSON value")
         found: dict[str, Any] = {}
         while not self._take("}"):
             match = self._match(_TEXT) or self._match(_WORD)
             if match is None:
-                raise ValueError(f"no key at {self.left()[:20]!r}")
+                raise ValueError("no JSON value")
             key = next((group for group in match.groups() if group is not None), match[0])
             if not self._take(":"):
-                raise ValueError(f"no value for {key}")
+                raise ValueError("no JSON value")
             found[key] = self.value(depth)
             if not self._take(","):
                 if not self._take("}"):
-                    raise ValueError(f"an object has no end at {self.left()[:20]!r}")
+                    raise ValueError("no JSON value")
                 break
         return found
 
