@@ -115,11 +115,11 @@ class Instrument:
 
     # ---- the way of a put ----
 
-    async def put(self, record: Record, value: Value | Array, callback: bool = True) -> None:
+    async def put(self, record: Record, value: Value | Array, callback: bool = True) -> bool:
         """Carry out a client's put; return when the instrument took it and it was read back. Raises the DeviceError.
 
         A put that was not sent leaves the record's value and alarm as they were, and posts the value again. Without
-        ``callback`` a newer put may take the place of this one while it waits.
+        ``callback`` a newer put may take the place of this one while it waits: then False is returned.
         """
         try:
             self._check_open(record)
@@ -129,8 +129,8 @@ class Instrument:
             if record.point.name == health.RETRY:
                 if checked:
                     await self._port.retry()
-                return
-            await self._newest.put(record.point, checked, callback)
+                return True
+            return await self._newest.put(record.point, checked, callback)
         except DeviceError as error:
             self._report(error)
             self._publisher.post([(record, VALUE | LOG)])

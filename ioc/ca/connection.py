@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -69,6 +69,7 @@ class Connection(asyncio.BufferedProtocol):
 
     receiver  who answers what arrives; set before the connection is made
     out       messages that are sent with the next ``flush``
+    answers   what gives further answers, which had to wait for something
     due       subscriptions of which the newest value has still to be sent
     blocked   True while nothing may be sent, because the client does not read or asked for it
     behind    True while updates must not overtake what is due: they become due themselves
@@ -80,6 +81,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self, turns: Turns) -> None:
         self.out: list[bytes] = []
+        self.answers: deque[Callable[[], None]] = deque()
         self.due: OrderedDict[Framed, None] = OrderedDict()
         self.blocked = self.behind = False
         self._turns = turns
@@ -112,6 +114,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client, once the puts that it sent before it left are carried out."""
         self._lost = True
+        self.answers.clear()
         self.due.clear()
         self.out.clear()
         self.blocked = self.behind = True
@@ -127,12 +130,14 @@ class Connection(asyncio.BufferedProtocol):
         """Send what became due meanwhile, and go on with what the client had sent."""
         self._full = False
         self._block()
-        self._want_turn()
+        self.want_turn()
 
     # ---- the server and the conversation call these ----
 
     def flush(self) -> None:
         """Send what is due, as much as one turn has room for, and what waits, in one write."""
+        if self.answers:
+            self._give_answers()
         if self.due and not self.blocked:
             self._frame_due()
         if self.out:
@@ -161,6 +166,12 @@ class Connection(asyncio.BufferedProtocol):
         """Hold updates back (True), or send again the newest of those that were held back (False)."""
         self._held = updates
         self._block()
+
+    def want_turn(self) -> None:
+        """Go on in a turn to come."""
+        if not self._waits_for_turn:
+            self._waits_for_turn = True
+            self._turns.add(self.take_turn)
 
     def take_turn(self) -> None:
         """Go on with what the client sent, and with what is due to it."""
@@ -196,6 +207,16 @@ class Connection(asyncio.BufferedProtocol):
         self.flush()
         self._listen()
 
+    def _give_answers(self) -> None:
+        budget = Budget(self.out)
+        while self.answers and not budget.spent():
+            try:
+                self.answers.popleft()()
+            except Exception as error:
+                faults.log_once("a late answer", "a client", error)
+        if self.answers and not self._answers_wait():
+            self.want_turn()
+
     def _frame_due(self) -> None:
         budget = Budget(self.out)
         while self.due and not budget.spent():
@@ -216,7 +237,7 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self.transport.resume_reading()
         if self._unread and not waits:
-            self._want_turn()
+            self.want_turn()
         if self._lost and not self._unread:
             self._forget()
 
@@ -230,13 +251,8 @@ class Connection(asyncio.BufferedProtocol):
         """Return True if the client does not take its answers: what else it sent is not read until it does."""
         return not self.transport.is_closing() and self.transport.get_write_buffer_size() > ANSWERS_WAITING
 
-    def _want_turn(self) -> None:
-        if not self._waits_for_turn:
-            self._waits_for_turn = True
-            self._turns.add(self.take_turn)
-
     def _block(self) -> None:
         self.blocked = self._held or self._full or self._lost
         self.behind = self.blocked or bool(self.due)
         if self.due and not self.blocked:
-            self._want_turn()
+            self.want_turn()

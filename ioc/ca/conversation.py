@@ -45,10 +45,10 @@ from ioc.ca.message import (
     reply,
     report,
 )
-from ioc.ca.puts import Puts
+from ioc.ca.puts import Line, Puts
 from ioc.ca.subscription import Channel, Subscription
 from ioc.ca.view import View
-from ioc.record import ALARM, LOG, PROPERTY, VALUE
+from ioc.record import ALARM, LOG, PROPERTY, VALUE, Record
 
 # No client has reason to send more at once: nothing that can be set is large
 LARGEST_MESSAGE = 1 << 16
@@ -71,7 +71,9 @@ _FAULT = "internal error in rackioc, see its log"
 
 
 class ChannelSource(Protocol):
-    """Where channels come from (the server)."""
+    """Where channels come from (the server). ``left``: puts under way of clients that have left."""
+
+    left: dict[Record, Line]
 
     def find(self, name: bytes) -> View | None:
         """Return what a name stands for; None if it is not served."""
@@ -98,7 +100,7 @@ class Conversation:
         self._names = names
         self._next_sid = 1
         self._passing = 0
-        self._puts = Puts(connection.flush)
+        self._puts = Puts(connection.flush, names.left)
 
     def receive(self, data: bytes, spent: Callable[[], bool], gone: bool) -> int:
         """Carry out whole messages in ``data`` until ``spent``; return how many bytes they were.
@@ -137,6 +139,7 @@ class Conversation:
     def close(self, spent: Callable[[], bool]) -> bool:
         """Give up channels and subscriptions, for the connection is gone, until ``spent``; return True when done."""
         self._names.remove(self._connection)
+        self._puts.leave()
         while self.channels:
             sid, channel = self.channels.popitem()
             while channel.subscriptions:
@@ -207,7 +210,7 @@ class Conversation:
             except Exception as error:
                 self._send(failure(READ_NOTIFY, dbr_type, most, ioid, view, error))
 
-        self._puts.then(channel, read)
+        self._behind(channel, read)
 
     def _read(self, dbr_type: int, count: int, sid: int, ioid: int, payload: bytes) -> None:
         """Answer as old clients want it: with the channel's number instead of a status, or with an error."""
@@ -223,7 +226,7 @@ class Conversation:
                 reason = f"no value in data type {dbr_type}: {view.record.name}"
                 self._send_error(GET_FAIL, reason, channel.cid, request)
 
-        self._puts.then(channel, read)
+        self._behind(channel, read)
 
     def _event_add(self, dbr_type: int, count: int, sid: int, number: int, payload: bytes) -> None:
         channel = self._usable(sid, dbr_type)
@@ -236,9 +239,15 @@ class Conversation:
             channel.subscriptions = {}
         elif number in channel.subscriptions:
             self._unsubscribe(channel.subscriptions.pop(number))
-        channel.subscriptions[number] = subscription
-        self._names.subscribe(subscription)
-        self._connection.begin(subscription)
+        subscriptions = channel.subscriptions
+        subscriptions[number] = subscription
+
+        def begin() -> None:
+            if subscriptions.get(number) is subscription:  # and was not ended meanwhile
+                self._names.subscribe(subscription)
+                self._connection.begin(subscription)
+
+        self._behind(channel, begin)
 
     def _event_cancel(self, data_type: int, count: int, sid: int, number: int, _payload: bytes) -> None:
         subscription = (self._channel(sid).subscriptions or {}).pop(number, None)
@@ -266,11 +275,21 @@ class Conversation:
             if status != NORMAL:
                 self._send_error(status, reason, channel.cid, header(WRITE, len(payload), dbr_type, count, sid, ioid))
 
-        task = self._puts.begin(channel.view, dbr_type, count, payload, answer, callback=False)
-        if task is not None:
-            channel.putting = task
+        self._puts.begin(channel.view, dbr_type, count, payload, answer, callback=False)
 
     # ---- parts ----
+
+    def _behind(self, channel: Channel, action: Callable[[], None]) -> None:
+        """Do what a client asks for when what it put to the same record before is done."""
+        if not self._puts.under_way(channel.view.record):
+            action()
+            return
+
+        def give() -> None:
+            self._connection.answers.append(action)
+            self._connection.want_turn()
+
+        self._puts.then(channel.view.record, give)
 
     def _send(self, *parts: bytes) -> None:
         self._connection.out += parts
@@ -319,8 +338,8 @@ class Conversation:
         return channel
 
     def _remove(self, channel: Channel) -> None:
-        for subscription in (channel.subscriptions or {}).values():
-            self._unsubscribe(subscription)
+        while channel.subscriptions:
+            self._unsubscribe(channel.subscriptions.popitem()[1])
         del self.channels[channel.sid]
 
     def _unsubscribe(self, subscription: Subscription) -> None:

@@ -26,6 +26,7 @@ from ioc.ca.conversation import Conversation
 from ioc.ca.filters import FilteredView
 from ioc.ca.filterspec import has_filter, split
 from ioc.ca.network import environment, search
+from ioc.ca.puts import Line
 from ioc.ca.subscription import Subscription
 from ioc.ca.turns import Turns
 from ioc.ca.view import Owner, View, view_of
@@ -47,6 +48,7 @@ class Server:
         self.clients: dict[Connection, Conversation] = {}
         self._values: dict[bytes, View] = {}
         self.turns = Turns()
+        self.left: dict[Record, Line] = {}
         self._field_monitors: dict[Record, dict[Subscription, None]] = {}
         self._context = _Context(self)
 
@@ -199,6 +201,8 @@ class Server:
             monitors.pop(subscription, None)
             if not monitors:
                 self._field_monitors.pop(record, None)
+            return
+        if subscription.place < 0:
             return
         last = record.monitors.pop()
         if last is not subscription:

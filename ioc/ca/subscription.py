@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from ioc import faults
@@ -15,14 +14,13 @@ from ioc.ca.view import View
 class Channel:
     """A name that a client is connected to, under the number ``sid`` here and ``cid`` there."""
 
-    __slots__ = ("cid", "putting", "sid", "subscriptions", "view")
+    __slots__ = ("cid", "sid", "subscriptions", "view")
 
     def __init__(self, sid: int, cid: int, view: View) -> None:
         self.sid = sid
         self.cid = cid
         self.view = view
         self.subscriptions: dict[int, Subscription] | None = None
-        self.putting: asyncio.Task[None] | None = None
 
 
 # What the filters of a view that has none remember
@@ -32,7 +30,7 @@ _NOTHING: dict[str, Any] = {}
 class Subscription:
     """A client's wish to get updates. ``fast`` ones, nearly all, want a double with its time, after ``head``.
 
-    ``place`` belongs to the server: where it stands among the subscriptions of its record.
+    ``place`` belongs to the server: where it stands among the subscriptions of its record; -1: nowhere yet.
     """
 
     __slots__ = ("connection", "count", "dbr", "fast", "head", "id", "last", "mask", "memory", "place", "view")
@@ -46,7 +44,7 @@ class Subscription:
         self.id = number
         self.last: Any = ()
         self.memory: dict[str, Any] = {} if view.remembers else _NOTHING
-        self.place = 0
+        self.place = -1
         self.fast = dbr_type == dbr.TIME_DOUBLE and count <= 1 and view.scalar_double
         self.head = HEADER.pack(EVENT_ADD, dbr.TIME_DOUBLE_SIZE, dbr_type, 1, NORMAL, number) if self.fast else b""
 

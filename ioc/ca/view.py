@@ -84,8 +84,11 @@ _SWITCHES = frozenset({"DISP", "PROC", "ACKS", "ACKT"})
 class Owner(Protocol):
     """Who carries out what a client puts (an instrument)."""
 
-    def put(self, record: Record, value: Value | Array, callback: bool = True) -> Awaitable[None]:
-        """Carry out a put to the value; without ``callback`` a newer one may take its place. Raises DeviceError."""
+    def put(self, record: Record, value: Value | Array, callback: bool = True) -> Awaitable[bool | None]:
+        """Carry out a put to the value; return False if a newer one took its place: one without ``callback``.
+
+        Raises the DeviceError.
+        """
 
     def set_field(self, record: Record, name: str, value: Value) -> Awaitable[None] | None:
         """Carry out a put to a field; return what to wait for if it takes time. Raises Refused."""
@@ -150,7 +153,7 @@ class View:
         values = self.values()
         return values[:count] if count else values
 
-    def put(self, values: Array, callback: bool) -> Awaitable[None] | None:
+    def put(self, values: Array, callback: bool) -> Awaitable[bool | None] | None:
         """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
         if self.native == dbr.STRING:
             return self.owner.put(self.record, _text_put(values, _NO_PRECISION), callback)
@@ -226,7 +229,7 @@ class FieldView(View):
         """Return the values of now."""
         return (field_value(self.record, self.field),)
 
-    def put(self, values: Array, callback: bool) -> Awaitable[None] | None:
+    def put(self, values: Array, callback: bool) -> Awaitable[bool | None] | None:
         """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
         if len(values) > 1 and self.native != dbr.STRING:
             raise Refused(f"one value is expected, not {len(values)}; not set: {self.record.name}.{self.field.name}")
@@ -319,7 +322,7 @@ class TextView(View):
         values = self.values()[: min(count, most) or most]
         return values[:-1] + b"\0" if dbr_type % 7 == dbr.CHAR else values
 
-    def put(self, values: Array, callback: bool) -> Awaitable[None] | None:
+    def put(self, values: Array, callback: bool) -> Awaitable[bool | None] | None:
         """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
         return self.whole.put(values, callback)
 

@@ -52,25 +52,26 @@ class Newest:
         self._under_way: Counter[str] = Counter()
         self._waiting: dict[str, deque[_Waiting]] = {}
 
-    async def put(self, point: Point, value: Value, callback: bool) -> None:
-        """Carry out a put, or (without ``callback``) let a newer one take its place. Raises the DeviceError.
+    async def put(self, point: Point, value: Value, callback: bool) -> bool:
+        """Carry out a put; return False if a newer one took its place: one without ``callback``. Raises DeviceError.
 
         A put that makes things safe waits for none, and counts for none; what it undoes is cancelled.
         """
         if value == point.safe:
             self._cancel(point)
             await self._write(point, value)
-            return
+            return True
         name = point.name
         if name in self._waiting or self._under_way[name] >= AT_ONCE[callback]:
             if not await self._turn(point, callback):
-                return
+                return False
         else:
             self._under_way[name] += 1
         try:
             await self._write(point, value)
         finally:
             self._done(name)
+        return True
 
     async def _turn(self, point: Point, callback: bool) -> bool:
         """Wait; return False if a newer put has taken the place of this one. Raises Refused after PUT_AGE."""

@@ -16,7 +16,7 @@ def sent(rig: Rig, name: str = "Set") -> list[object]:
     return [entry[1] for entry in rig.driver.log if isinstance(entry, tuple) and entry[0] == name]
 
 
-async def begin(rig: Rig, name: str, value: float, callback: bool) -> asyncio.Task[None]:
+async def begin(rig: Rig, name: str, value: float, callback: bool) -> asyncio.Task[bool]:
     """Put, and return when it is on its way or waits."""
     record = rig.record(name)
     task = asyncio.create_task(rig.instrument.put(record, value, callback))
@@ -25,7 +25,7 @@ async def begin(rig: Rig, name: str, value: float, callback: bool) -> asyncio.Ta
     return task
 
 
-async def busy(rig: Rig, value: float = 1.0) -> asyncio.Task[None]:
+async def busy(rig: Rig, value: float = 1.0) -> asyncio.Task[bool]:
     """A put that is under way, and stays so until the gate is opened."""
     rig.driver.gate.clear()
     task = await begin(rig, "Set", value, callback=False)
@@ -70,7 +70,7 @@ def test_puts_with_callback_beyond_those_in_the_port_wait_their_turn(run: Run) -
 def test_a_put_that_comes_as_the_turn_of_another_comes_stays_behind_it(run: Run) -> None:
     async def scenario(rig: Rig) -> None:
         first, second = await busy(rig), await begin(rig, "Set", 2.0, callback=False)
-        third: list[asyncio.Task[None]] = []
+        third: list[asyncio.Task[bool]] = []
         first.add_done_callback(
             lambda _: third.append(asyncio.create_task(rig.instrument.put(rig.record("Set"), 3.0, False)))
         )
