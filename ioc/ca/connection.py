@@ -25,16 +25,23 @@ log = logging.getLogger("rackioc.server")
 WAITING = 1 << 19
 ANSWERS_WAITING = 1 << 21
 
+# Seconds that a client which is cut has to take what was said to it before
+FAREWELL = 1.0
+
 # Where a client's bytes are received: read at once, so one place does for all
 _RECEIVED = bytearray(1 << 15)
 
 
 class RequestError(Exception):
-    """What a client sent is wrong: it is answered with an error, which has a status code (caerr.h)."""
+    """What a client sent is wrong: it is answered with an error, which has a status code (caerr.h).
 
-    def __init__(self, reason: str, status_code: int = INTERNAL) -> None:
+    ``told``: what EPICS base tells the client in words; "": the reason.
+    """
+
+    def __init__(self, reason: str, status_code: int = INTERNAL, told: str = "") -> None:
         super().__init__(reason)
         self.status_code = status_code
+        self.told = told or reason
 
 
 class BrokenProtocolError(RequestError):
@@ -87,7 +94,7 @@ class Connection(asyncio.BufferedProtocol):
         self._turns = turns
         self._rest = b""
         self._held = self._full = False
-        self._unread = self._lost = self._waits_for_turn = False
+        self._unread = self._lost = self._cut = self._waits_for_turn = False
 
     # ---- asyncio calls these ----
 
@@ -109,6 +116,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Read what was received."""
+        if self._cut:
+            return
         self._receive(self._rest + memoryview(_RECEIVED)[:nbytes])
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -143,7 +152,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.out:
             data = b"".join(self.out)
             self.out.clear()
-            if self.transport.is_closing():
+            if self._cut or self.transport.is_closing():
                 return
             try:
                 self.transport.write(data)
@@ -183,10 +192,16 @@ class Connection(asyncio.BufferedProtocol):
             self._listen()
 
     def drop(self, reason: str) -> None:
-        """Cut the connection; the client finds its way back if it is one."""
+        """Cut the connection, once the client has what was said before; it finds its way back if it is one."""
         log.warning("client %s:%d is disconnected: %s", *self.address, reason)
+        self.answers.clear()
+        self.due.clear()
         self.flush()  # what it did wrong
-        self.transport.abort()
+        self._cut = True
+        self._block()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()  # what it still sends is not heard: with it unread, all would be lost
+        asyncio.get_running_loop().call_later(FAREWELL, self.transport.abort)
 
     # ---- parts ----
 
@@ -252,7 +267,7 @@ class Connection(asyncio.BufferedProtocol):
         return not self.transport.is_closing() and self.transport.get_write_buffer_size() > ANSWERS_WAITING
 
     def _block(self) -> None:
-        self.blocked = self._held or self._full or self._lost
+        self.blocked = self._held or self._full or self._lost or self._cut
         self.behind = self.blocked or bool(self.due)
         if self.due and not self.blocked:
             self.want_turn()

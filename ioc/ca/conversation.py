@@ -28,6 +28,7 @@ from ioc.ca.message import (
     HOST_NAME,
     INTERNAL,
     LARGE,
+    NO_MEMORY,
     NORMAL,
     NOT_FOUND,
     PUT_FAIL,
@@ -170,7 +171,8 @@ class Conversation:
         if self.channels:
             raise RequestError("the name of a user or a computer came after the first channel; it is ignored")
         if b"\0" not in payload[:LONGEST_NAME]:
-            raise BrokenProtocolError("the name of a user or a computer is too long or has no end")
+            told = "bad (very long) host name"
+            raise BrokenProtocolError("the name of a user or a computer is too long or has no end", told=told)
 
     def _echo(self, data_type: int, count: int, first: int, second: int, payload: bytes) -> None:
         self._send(header(ECHO, len(payload), data_type, count, first, second), payload)
@@ -232,13 +234,18 @@ class Conversation:
         channel = self._usable(sid, dbr_type)
         if len(payload) < _MASK.size:
             raise BrokenProtocolError("subscription without a mask")
-        mask = _MASK.unpack_from(payload)[0] & EVENTS
+        asked = _MASK.unpack_from(payload)[0]
+        if not asked:
+            told = f"subscription install into record {channel.view.record.name} failed"
+            raise BrokenProtocolError("subscription to no event", NO_MEMORY, told)
+        mask = asked & EVENTS
         count = min(count, channel.view.most(dbr_type))
         subscription = Subscription(self._connection, channel.view, dbr_type, count, mask, number)
         if channel.subscriptions is None:
             channel.subscriptions = {}
         elif number in channel.subscriptions:
             self._unsubscribe(channel.subscriptions.pop(number))
+            channel.replaced += 1
         subscriptions = channel.subscriptions
         subscriptions[number] = subscription
 
@@ -250,9 +257,15 @@ class Conversation:
         self._behind(channel, begin)
 
     def _event_cancel(self, data_type: int, count: int, sid: int, number: int, _payload: bytes) -> None:
-        subscription = (self._channel(sid).subscriptions or {}).pop(number, None)
+        channel = self._channel(sid)
+        subscription = (channel.subscriptions or {}).pop(number, None)
+        if subscription is None and channel.replaced:
+            channel.replaced -= 1  # as many ends as beginnings, of which the last took the place of the others
+            self._send(header(EVENT_ADD, 0, data_type, count, sid, number))
+            return
         if subscription is None:
-            raise BrokenProtocolError("end of a subscription that the channel does not have", BAD_MONITOR)
+            name = channel.view.record.name
+            raise BrokenProtocolError("end of a subscription that the channel does not have", BAD_MONITOR, name)
         self._unsubscribe(subscription)
         self._send(header(EVENT_ADD, 0, data_type, count, sid, number))
 
@@ -305,7 +318,7 @@ class Conversation:
         channel = self.channels.get(first) if command in _OF_A_CHANNEL else None
         cid = channel.cid if channel else first if command == SEARCH else NO_CHANNEL
         if isinstance(error, RequestError):
-            self._send_error(error.status_code, str(error), cid, header(*request))
+            self._send_error(error.status_code, error.told, cid, header(*request))
             return
         faults.log_once(f"request {command}", channel.view.record.name if channel else "a client", error)
         if command == CREATE_CHAN:
@@ -328,13 +341,14 @@ class Conversation:
     def _channel(self, sid: int) -> Channel:
         channel = self.channels.get(sid)
         if channel is None:
-            raise BrokenProtocolError(f"unknown channel number {sid}")
+            raise BrokenProtocolError(f"unknown channel number {sid}", told="Bad Resource ID")
         return channel
 
     def _usable(self, sid: int, dbr_type: int) -> Channel:
         channel = self._channel(sid)
         if dbr_type > dbr.LAST_TYPE:
-            raise BrokenProtocolError(f"data type {dbr_type} does not exist", BAD_TYPE)
+            name = channel.view.record.name
+            raise BrokenProtocolError(f"data type {dbr_type} does not exist", BAD_TYPE, name)
         return channel
 
     def _remove(self, channel: Channel) -> None:
@@ -376,7 +390,9 @@ def _handler(command: int, length: int) -> _Handler:
     """Return what carries out a request. Raises BrokenProtocolError."""
     handle = _HANDLERS.get(command)
     if handle is None:
-        raise BrokenProtocolError(f"unknown command {command}")
+        told = "invalid (damaged?) request code from TCP"
+        raise BrokenProtocolError(f"unknown command {command}", told=told)
     if length % 8:
-        raise BrokenProtocolError(f"message of {length} bytes, which is no multiple of 8")
+        told = "CAS: Missaligned protocol rejected"
+        raise BrokenProtocolError(f"message of {length} bytes, which is no multiple of 8", told=told)
     return handle

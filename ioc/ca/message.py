@@ -22,7 +22,7 @@ CLIENT_NAME, HOST_NAME, ACCESS_RIGHTS, ECHO = 20, 21, 22, 23
 CREATE_CHAN_FAIL, SERVER_DISCONNECT = 26, 27
 
 # Status codes (caerr.h)
-NORMAL, TOO_LARGE, BAD_TYPE, INTERNAL, GET_FAIL, PUT_FAIL = 1, 72, 114, 142, 152, 160
+NORMAL, NO_MEMORY, TOO_LARGE, BAD_TYPE, INTERNAL, GET_FAIL, PUT_FAIL = 1, 48, 72, 114, 142, 152, 160
 BAD_COUNT, BAD_MONITOR, NO_WRITE_ACCESS = 176, 242, 376
 
 # What is sent of no values at all: libca takes an update without a byte for the end of its subscription

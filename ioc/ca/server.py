@@ -25,6 +25,7 @@ from ioc.ca.connection import Connection
 from ioc.ca.conversation import Conversation
 from ioc.ca.filters import FilteredView
 from ioc.ca.filterspec import has_filter, split
+from ioc.ca.message import HEADER, SEARCH
 from ioc.ca.network import environment, search
 from ioc.ca.puts import Line
 from ioc.ca.subscription import Subscription
@@ -175,8 +176,8 @@ class Server:
         return self.find(name) is not None
 
     def search_answer(self, cid: int) -> bytes:
-        """Return the answer to a search for a name that is served."""
-        return search.found(self._context.port, cid)
+        """Return the answer to a search over TCP for a name that is served: without the version, as base's."""
+        return HEADER.pack(SEARCH, 0, self._context.port, 0, search.ANYWHERE, cid)
 
     def subscribe(self, subscription: Subscription) -> None:
         """Send updates to this subscription from now on."""

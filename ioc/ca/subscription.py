@@ -12,14 +12,18 @@ from ioc.ca.view import View
 
 
 class Channel:
-    """A name that a client is connected to, under the number ``sid`` here and ``cid`` there."""
+    """A name that a client is connected to, under the number ``sid`` here and ``cid`` there.
 
-    __slots__ = ("cid", "sid", "subscriptions", "view")
+    ``replaced``: subscriptions in whose place another of the same number came, and that were not ended yet.
+    """
+
+    __slots__ = ("cid", "replaced", "sid", "subscriptions", "view")
 
     def __init__(self, sid: int, cid: int, view: View) -> None:
         self.sid = sid
         self.cid = cid
         self.view = view
+        self.replaced = 0
         self.subscriptions: dict[int, Subscription] | None = None
 
 

@@ -19,7 +19,7 @@ _AT_ONCE = 0.002
 _BUFFER = 1 << 22
 _LARGEST_DATAGRAM = 1 << 16
 # "At the address that this datagram came from"
-_ANYWHERE = 0xFFFFFFFF
+ANYWHERE = 0xFFFFFFFF
 _VERSION = struct.Struct(">H6x")
 
 Address = tuple[str, int]
@@ -27,7 +27,7 @@ Address = tuple[str, int]
 
 def found(port: int, cid: int) -> bytes:
     """Return the answer for a name that is served."""
-    return HEADER.pack(SEARCH, _VERSION.size, port, 0, _ANYWHERE, cid) + _VERSION.pack(PROTOCOL_VERSION)
+    return HEADER.pack(SEARCH, _VERSION.size, port, 0, ANYWHERE, cid) + _VERSION.pack(PROTOCOL_VERSION)
 
 
 def answers(datagram: bytes, known: Callable[[bytes], bool], port: int) -> Iterator[bytes]:
