@@ -25,6 +25,7 @@ from drivers.base import (
     RecordType,
     Refused,
     Severity,
+    Status,
     Value,
 )
 from ioc import dbd, faults, health
@@ -133,8 +134,20 @@ class Instrument:
             return await self._newest.put(record.point, checked, callback)
         except DeviceError as error:
             self._report(error)
-            self._publisher.post([(record, VALUE | LOG)])
+            self._publisher.post([(record, VALUE | LOG | self._tell_refused(record, error))])
             raise
+
+    def _tell_refused(self, record: Record, error: DeviceError) -> int:
+        """Show in a setting that the last put to it was not carried out, until one is; return the masks of that.
+
+        Many clients drop the status of a put. It is not the value that is doubted: MINOR, as base's device support
+        does it; an alarm of the value itself stays.
+        """
+        told = record.stat is Status.WRITE and record.sevr is Severity.MINOR
+        if not isinstance(error, Refused) or record.disp or (record.sevr and not told):
+            return 0
+        refused = Reading(None, Severity.MINOR, Status.WRITE, message=str(error)[:STRING_SIZE])
+        return record.process(refused, time.time())
 
     async def _write(self, point: Point, value: Value) -> None:
         if value != point.safe:
