@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from ioc import faults
@@ -246,15 +247,17 @@ class Conversation:
         elif number in channel.subscriptions:
             self._unsubscribe(channel.subscriptions.pop(number))
             channel.replaced += 1
-        subscriptions = channel.subscriptions
-        subscriptions[number] = subscription
+        channel.subscriptions[number] = subscription
+        if self._puts.under_way(channel.view.record):
+            self._behind(channel, partial(self._begin, channel, subscription))
+        else:
+            self._begin(channel, subscription)
 
-        def begin() -> None:
-            if subscriptions.get(number) is subscription:  # and was not ended meanwhile
-                self._names.subscribe(subscription)
-                self._connection.begin(subscription)
-
-        self._behind(channel, begin)
+    def _begin(self, channel: Channel, subscription: Subscription) -> None:
+        """Send updates from now on, unless the subscription was ended meanwhile."""
+        if (channel.subscriptions or {}).get(subscription.id) is subscription:
+            self._names.subscribe(subscription)
+            self._connection.begin(subscription)
 
     def _event_cancel(self, data_type: int, count: int, sid: int, number: int, _payload: bytes) -> None:
         channel = self._channel(sid)
