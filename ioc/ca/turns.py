@@ -9,7 +9,7 @@ from time import perf_counter
 
 # Seconds and bytes to be sent that one client may take of a turn: for its requests, and again for its updates.
 # Another client waits for two such turns at most, the one in progress and the next
-SECONDS = 0.002
+SECONDS = 0.001
 BYTES = 1 << 16
 
 
