@@ -78,7 +78,7 @@ def test_a_put_outside_the_limits_is_refused_and_nothing_is_sent(ioc: Ioc, ca: C
     before = ioc.fault("HV1 writes"), float(ca.get(ioc(f"{CHANNEL}:V0Set")))
     assert "V0Set" in ca.refused(ioc(f"{CHANNEL}:V0Set"), value)
     after = ca.get(ioc(f"{CHANNEL}:V0Set"))
-    assert (ioc.fault("HV1 writes"), float(after), after.severity) == (*before, 0)
+    assert (ioc.fault("HV1 writes"), float(after), after.severity) == (*before, 1)
 
 
 def test_a_change_at_the_front_panel_shows_in_the_setting(ioc: Ioc, ca: Client) -> None:
