@@ -22,6 +22,7 @@ class Configured:
         self._told: set[str] = set()
         self._unapplied: dict[str, list[str]] = {}  # sentence -> names of the records of which it is to be told
         self._known: dict[str, list[str]] = {}  # record -> sentences that hold for it
+        self._missing: list[str] = []  # what is not there, as last looked for
         self._changed = True
         self._explored = False
         site.expect(start)
@@ -48,12 +49,20 @@ class Configured:
         explored = up and not self._driver.exploring
         if explored and self._explored and self._changed:
             self._changed = False
-            missing = [*self._site.unused(self._start), *self._unserved()]
-            fresh = [sentence for sentence in missing if sentence not in self._told]
+            self._missing = [*self._site.unused(self._start), *self._unserved()]
+            fresh = [sentence for sentence in self._missing if sentence not in self._told]
             self._told.update(fresh)
             found += fresh
         self._explored = explored
         return found
+
+    def standing(self) -> list[str]:
+        """Return all that holds now, whether it was told or not."""
+        names: dict[str, list[str]] = {}
+        for name, sentences in self._known.items():
+            for sentence in sentences:
+                names.setdefault(sentence, []).append(name)
+        return [*(f"{sentence}: {_names(found)}" for sentence, found in names.items()), *self._missing]
 
     def _unserved(self) -> list[str]:
         try:

@@ -409,11 +409,14 @@ class Instrument:
                 faults.log_once("the watch over", self.name, error)
 
     def _tell_configured(self) -> None:
-        """Tell in the log and in Error what is configured and not there, or has lost its meaning."""
-        if sentences := self._configured.news(self._link is Link.Up):
-            for sentence in sentences:
+        """Tell in the log and in Error what is configured and not there, or has lost its meaning.
+
+        Error has one place for all of it: behind the news comes what was told before and still holds.
+        """
+        if news := self._configured.news(self._link is Link.Up):
+            for sentence in news:
                 self._log.warning("%s: %s", self.name, sentence)
-            self._report(DeviceError("; ".join(sentences)))
+            self._report(DeviceError("; ".join(dict.fromkeys([*news, *self._configured.standing()]))))
 
     def lost(self, error: DeviceError) -> None:
         """Show that the instrument hangs or is silent: old values must not stand as true."""

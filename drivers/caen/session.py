@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from drivers.base import BadReply, DeviceError, LinkDown, NoReply, Status, Wait
 from drivers.caen.config import Config
 from drivers.caen.library import RepeatingDevice, open_device
-from drivers.caen.replies import crate_map
+from drivers.caen.replies import board_in, crate_map
 from drivers.caen.retry import Allowance
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ _DOUBT = 4
 _TIMEOUT_WEIGHT = 2
 # What must work if the crate answers at all, in the order in which it is asked: calls that disturb nothing first
 _WITNESSES = ("property", "presence", "name", "value", "map")
+# Seconds after which no other of them is asked: each may take a time-out, and values count as true for two seconds
+_PATIENCE = 1.5
 
 
 class BoardGone(DeviceError):
@@ -86,7 +89,9 @@ class Session:
         self._host = config.host
         self._doubt = 0
         self._slot: int | None = None  # of the call in progress
-        self._witnesses: dict[str, Callable[[Device], object]] = {}
+        # (kind, slot) -> a call that was answered, the newest last
+        self._witnesses: dict[tuple[str, int | None], Callable[[Device], object]] = {}
+        self._occupied: set[int] = set()  # slots whose boards have not been found gone
         self._device = open_device(config)
         self._repeating: Any = RepeatingDevice(self._device, self._follow_map)
 
@@ -110,6 +115,8 @@ class Session:
             self._failed(failure, "")
             raise failure from error
         self._answered()
+        if slot is not None:
+            self._occupied.add(slot)
 
     def read_map(self) -> None:
         """Read the crate map into ``boards``. Not in each scan: the library throws away what it knows of the crate.
@@ -121,28 +128,46 @@ class Session:
         self.trust("map", crate_map)
 
     def trust(self, kind: str, call: Callable[[Device], object]) -> None:
-        """Record a call that was answered: if others are not, it tells whether the crate answers at all."""
-        self._witnesses[kind] = call
+        """Record the call that was just answered: if others are not, it tells whether the crate answers at all."""
+        key = kind, self._slot
+        self._witnesses.pop(key, None)
+        self._witnesses[key] = call
 
     def confirm(self, doubt: DeviceError | None = None) -> None:
-        """Ask for something that this crate answered before. Raises LinkDown when that fails, too.
+        """Ask for something that this crate answered before. Raises LinkDown when all of that fails, too.
 
-        A parameter, a channel or a board may fail in each call while the crate and its other boards are well.
+        A parameter, a channel or a board may fail in each call while the crate and its other boards are well, and so
+        may all calls of one kind.
         """
-        from caen_libs.caenhvwrapper import Error  # noqa: PLC0415  open_device has imported it before
-
-        for witness in [self._witnesses[kind] for kind in _WITNESSES if kind in self._witnesses]:
-            try:
-                witness(self._device)
-            except Error as error:
-                if error.code.name == "TIMEERR" or error.code.name in _LINK_CODES:
-                    break
-            except _NONSENSE as error:
-                log.debug("%s: %s", self._host, error)
-            else:
+        until = monotonic() + _PATIENCE
+        for witness in self._others():
+            if self._answers(witness) is None:
                 self._answered()
                 return
+            if monotonic() >= until:
+                break
         raise LinkDown(f"{self._host} does not answer any more; {doubt or 'all calls of the last scan failed'}")
+
+    def _others(self) -> Iterator[Callable[[Device], object]]:
+        """Yield calls that were answered, one of each kind: first those about another slot than the last call."""
+        newest = [(key, call) for key, call in reversed(self._witnesses.items())]
+        for same in (False, True):
+            for kind in _WITNESSES:
+                calls = [call for (each, slot), call in newest if each == kind and (slot == self._slot) is same]
+                yield from calls[:1]
+
+    def _answers(self, call: Callable[[Device], object]) -> str | None:
+        """Make a call; return None if it is answered, else the name of the result code ("" for noise)."""
+        from caen_libs.caenhvwrapper import Error  # noqa: PLC0415  open_device has imported it before
+
+        try:
+            call(self._device)
+        except Error as error:
+            return str(error.code.name)
+        except _NONSENSE as error:
+            log.debug("%s: %s", self._host, error)
+            return ""
+        return None
 
     def close(self) -> None:
         """Log out. Never raises: a dead crate cannot be left properly."""
@@ -173,11 +198,32 @@ class Session:
             return NoReply(sentence)
         if code in _LINK_CODES:
             return Unreached(sentence)
-        if slot is not None and (code in _SLOT_CODES or (code == "SYSCONFCHANGE" and self._board(slot) is None)):
+        if slot is not None and (
+            (code in _SLOT_CODES and self._is_gone(slot)) or (code == "SYSCONFCHANGE" and self._board(slot) is None)
+        ):
+            self._occupied.discard(slot)
             return BoardGone(sentence)
         if code == _UNKNOWN:
             return Garbled(f"{what}: the reply is an error code that caen-libs does not know")
         return Unsupported(sentence) if code in _UNSUPPORTED_CODES else BadReply(sentence)
+
+    def _is_gone(self, slot: int) -> bool:
+        """Return True if a slot of which a call said so is empty: one parameter may answer that, too.
+
+        Its presence is asked, and where that is denied, or not told, what its board answered last.
+        """
+        if slot not in self._occupied:
+            return True
+        newest = reversed(self._witnesses.items())
+        read = [call for (kind, where), call in newest if where == slot and kind != "presence"]
+        for call in (lambda device: board_in(device, slot), *read[:1]):
+            code = self._answers(call)
+            if code is None:
+                self._answered()
+                return False
+            if code not in _SLOT_CODES | _UNSUPPORTED_CODES:
+                return False
+        return True
 
     def _board(self, slot: int) -> Board | None:
         return self.boards[slot] if slot < len(self.boards) else None
@@ -185,6 +231,7 @@ class Session:
     def _store(self, boards: Sequence[Board | None]) -> None:
         self.map_changed = self.map_changed or boards != self.boards
         self.boards = boards
+        self._occupied = {slot for slot, board in enumerate(boards) if board is not None}
         self.kinds.clear()
 
     def _follow_map(self) -> bool:

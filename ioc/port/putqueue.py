@@ -18,6 +18,8 @@ from drivers.base import Array, DeviceError, Point, Reading, Readings, Step, Val
 PUT_AGE = 10.0
 # Seconds after which who waits for a safe put hears that it is still pending
 PATIENCE = 5.0
+# Steps of scans between two of ordinary puts, if a scan is ready: puts have a third of a line that is too slow for all
+SCAN_STEPS = 2
 # Seconds from the start of a try to carry out a safe put to that of the next, while the instrument does not show it
 REPEAT = 1.0
 
@@ -73,7 +75,8 @@ class PutQueue:
         self._begun: list[Put] = []
         self._undone: list[Put] = []  # begun, and to be given up for a safe one
         self._pending: dict[str, Put] = {}  # safe ones by point
-        self._last: Put | None = None  # the put stepped last, since the last step of a scan
+        self._last: Put | None = None  # the put stepped last, until the scans have had their turn
+        self._scanned = 0  # steps of scans since then
 
     def add(self, put: Put) -> list[Put]:
         """Queue a put; return those that it cancels, which must be ended with a sentence."""
@@ -102,7 +105,8 @@ class PutQueue:
         """Return the put to step now, if any.
 
         Safe ones go first, then those that were begun, then the others in order of arrival, one at a time for a
-        point. All of them take turns with a scan that is ready; a safe one only with its like.
+        point. All of them take turns with a scan that is ready, ordinary ones with two of its steps; a safe one only
+        with its like.
         """
         with self._wake:
             found = self._next(now)
@@ -112,7 +116,7 @@ class PutQueue:
             if found in self._waiting:
                 self._waiting.remove(found)
                 self._begun.append(found)
-            self._last = found
+            self._last, self._scanned = found, 0
             return found
 
     def _next(self, now: float) -> Put | None:
@@ -130,8 +134,10 @@ class PutQueue:
         return any(put.point.name == safe.point.name and put.asked > safe.asked for put in self._begun)
 
     def scan_stepped(self) -> None:
-        """Note that a scan had its turn."""
-        self._last = None
+        """Note that a step of a scan was done."""
+        self._scanned += 1
+        if self._last is not None and (self._last.safe or self._scanned >= SCAN_STEPS):
+            self._last = None
 
     def wait(self, now: float) -> float:
         """Return seconds until the next put is ready."""

@@ -22,7 +22,7 @@ from sim.rack import Rack
 
 KEYS: dict[str, Any] = {"system": "SY4527", "link": "TCPIP", "host": "crate", "username": "u", "password": "p"}
 # Where the driver asks for the time
-_CLOCKS = ("retry", "driver", "inventory", "board.section", "board.reread")
+_CLOCKS = ("retry", "session", "driver", "inventory", "board.section", "board.reread")
 # Scan group -> its period (s)
 PERIODS = {"monitor": 1.0, "settings": 10.0}
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from fnmatch import fnmatch
+from typing import Any
 
 import pytest
 
-from drivers.base import LinkDown
+from drivers.base import DeviceError, LinkDown
 from sim.caen.header import Code
 from tests.drivers.crate_run import CrateRun, crate_run
 
@@ -110,7 +113,82 @@ def test_one_channel_that_times_out_costs_its_neighbours_some_seconds(run: Crate
     assert run.logins == 1
 
 
+# ---- what sounds like a board that is gone ----
+
+GONE_CODES = [6, Code.SLOTNOTPRES]
+
+
+@pytest.mark.parametrize("code", GONE_CODES)
+@pytest.mark.parametrize(
+    ("place", "hit"),
+    [
+        ({"function": "GetChParam", "name": "VMon"}, "S02:C*:VMon S02:VMon:Array"),
+        ({"function": "GetChParam", "name": "VMon", "channel": 3}, "S02:C03:VMon S02:VMon:Array"),
+        ({"function": "GetChParam", "name": "Status"}, "S02:C*:Status* S02:Status:Array"),
+        ({"function": "GetChParam", "name": "RUp", "channel": 3}, "S02:C03:RUp_RBV"),
+        ({"function": "GetChParam", "channel": 3}, "S02:C03:* S02:*:Array"),
+        ({"function": "GetBdParam"}, "S02:HVMax S02:Temp S02:BdStatus S02:*"),
+        ({"function": "GetChName"}, "S02:C*:Name_RBV S02:Name:Array"),
+        ({"function": "GetChParamProp"}, ""),
+        ({"function": "GetChParamProp", "channel": 3}, ""),
+    ],
+)
+def test_a_parameter_that_says_that_its_board_is_gone_does_not_take_it_along(
+    run: CrateRun, code: int, place: dict[str, Any], hit: str
+) -> None:
+    run.fault(slot=2, code=code, **place)
+    invalid: Counter[str] = Counter()
+    run.run(30, lambda: invalid.update(run.invalid_names("S0")))
+    affected = {name for name in invalid if any(fnmatch(name, pattern) for pattern in hit.split())}
+    channels = {name for name in invalid.keys() - affected if invalid[name] > 4 * 2.5}
+    assert not channels
+    assert run.driver._inventory.sections[2].present
+    run.fake.faults.clear()
+    assert run.until(lambda: not run.invalid_names("S02") - FACTS) < 33
+    assert run.logins == 1
+
+
+@pytest.mark.parametrize("code", GONE_CODES)
+@pytest.mark.parametrize("system", ["SY4527", "N1470"])
+def test_a_setting_that_says_so_when_it_is_put_fails_alone(
+    monkeypatch: pytest.MonkeyPatch, system: str, code: int
+) -> None:
+    with crate_run(monkeypatch, system=system, channels=CHANNELS) as run:
+        run.settle()
+        run.fault(function="SetChParam", slot=2, code=code)
+        with pytest.raises(DeviceError):
+            run.put("S02:C00:V0Set", 55)
+        assert run.share_invalid("S02:C", 10) < 0.05
+        assert run.driver._inventory.sections[2].present
+
+
+@pytest.mark.parametrize("code", GONE_CODES)
+def test_a_slot_that_denies_its_board_is_believed_when_the_board_is_not_read_either(run: CrateRun, code: int) -> None:
+    fault = run.fault(function="TestBdPresence", slot=2, code=code)
+    assert run.share_invalid("S02:C", 30) == 0
+    run.fake.faults.remove(fault)
+    run.fault(slot=2, code=code)
+    assert run.until(lambda: not run.driver._inventory.sections[2].present) < 3
+
+
 # ---- the whole crate ----
+
+
+@pytest.mark.parametrize(("code", "delay"), [(Code.TIMEERR, 1.0), (Code.SOCKETERROR, 0.5), (Code.READERR, 0.0)])
+@pytest.mark.parametrize("function", ["GetSysProp", "TestBdPresence", "GetChName", "GetBdParam", "GetChParamProp"])
+def test_calls_of_one_kind_that_fail_are_no_dead_crate(run: CrateRun, function: str, code: int, delay: float) -> None:
+    run.fault(function=function, code=code, delay=delay)
+    run.run(30)
+    assert run.logins == 1
+
+
+@pytest.mark.parametrize("slot", [2, 4, 8])
+@pytest.mark.parametrize(("code", "delay"), [(Code.TIMEERR, 1.0), (Code.SOCKETERROR, 0.0), (Code.READERR, 0.0)])
+def test_a_dead_board_is_no_dead_crate_without_properties(run: CrateRun, slot: int, code: int, delay: float) -> None:
+    run.fault(function="GetSysProp", code=code)
+    run.fault(slot=slot, code=code, delay=delay)
+    run.run(40)
+    assert run.logins == 1
 
 
 @pytest.mark.parametrize("code", [*BAD_CODES, *LINE_CODES, Code.TIMEERR, Code.SLOTNOTPRES, 6, 20])
@@ -188,9 +266,8 @@ def test_a_board_that_goes_by_this_code_is_gone_and_the_others_stay(run: CrateRu
     assert run.logins == 1
 
 
-@pytest.mark.parametrize("code", [7, 6])
-def test_a_board_that_is_missing_for_one_call_is_soon_back(run: CrateRun, code: int) -> None:
+@pytest.mark.parametrize("code", GONE_CODES)
+def test_a_board_that_is_missing_for_one_call_is_not_given_up(run: CrateRun, code: int) -> None:
     run.fault(function="GetChParam", slot=2, code=code, left=1)
-    run.until(lambda: not run.valid("S02:C00:VMon"))
-    assert run.until(lambda: not run.invalid_names("S02"), most=30) < 15
+    assert run.share_invalid("S02:C", 15) < 0.05
     assert run.logins == 1

@@ -130,6 +130,24 @@ def test_of_many_records_some_are_named() -> None:
     assert sentence.endswith("give numbers in V to: T:PS:C00, T:PS:C01, T:PS:C02 and 45 more")
 
 
+def test_what_stands_is_told_until_it_no_longer_holds() -> None:
+    driver = Explorer()
+    driver.asking = False
+    driver.lacks = ("no board in slot 3",)
+    found = site(Monn={"HIHI": 5}, Mon={"HIHI": "20 uA"})
+    configured = Configured("T:PS:", driver, found)
+    applied = {unit: Point(name="Mon", rtyp=RecordType.ai, egu=unit) for unit in ("V", "uA")}
+    configured.note("T:PS:Mon", found.apply("T:PS:Mon", applied["V"]))
+    told = news(configured)
+    assert len(told) == 3
+    assert configured.standing() == told
+    driver.lacks = ()
+    configured.note("T:PS:Mon", found.apply("T:PS:Mon", applied["uA"]))
+    configured.changed()
+    assert news(configured) == []
+    assert configured.standing() == ["matches no PV: T:PS:Monn, which is configured under records"]
+
+
 def test_it_is_told_in_the_log_and_in_error(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     driver = Explorer()
     driver.lacks = ("relative_alarms.voltage_v acts on no channel",)
@@ -142,7 +160,8 @@ def test_it_is_told_in_the_log_and_in_error(run: Run, caplog: pytest.LogCaptureF
         await rig.until(lambda: "Monn" in str(rig.record("Error").val))
         assert rig.record("Error").val == (
             "matches no PV: T:PS:Monn, which is configured under records; "
-            "relative_alarms.voltage_v acts on no channel"
+            "relative_alarms.voltage_v acts on no channel; "
+            "not applied: HIHI 20 uA, for the value is in V; give numbers in V to: T:PS:Mon"
         )
         assert rig.record("ErrorCount").val == before + 1
 

@@ -1,0 +1,42 @@
+"""How puts share the line with the scans."""
+
+from __future__ import annotations
+
+import threading
+
+from drivers.base import Point, RecordType
+from ioc.port.putqueue import Put, PutQueue
+
+SET = Point(name="Set", rtyp=RecordType.ao)
+HV = Point(name="HV", rtyp=RecordType.bo, states=("Off", "On"), safe=0)
+
+
+def shares(puts: list[Put], steps: int) -> str:
+    """Let scans that are always ready and puts that never end share a line; return who had it, step by step."""
+    queue = PutQueue(threading.Condition(), lambda safe, waiting: False)
+    for put in puts:
+        queue.add(put)
+    had = ""
+    for _ in range(steps):
+        stepped = queue.next(1.0, scan_ready=True)
+        if stepped is None:
+            queue.scan_stepped()
+            had += "s"
+        else:
+            stepped.steps = iter(())
+            had += "O" if stepped.safe else "p"
+    return had
+
+
+def test_puts_have_a_third_of_a_line_that_is_never_free() -> None:
+    assert shares([Put(SET, value, 0.0) for value in (1.0, 2.0, 3.0)], 9) == "psspsspss"
+
+
+def test_a_put_that_makes_things_safe_has_half_of_it_and_waits_for_no_other() -> None:
+    assert shares([Put(SET, 1.0, 0.0), Put(HV, 0, 0.0)], 6) == "OsOsOs"
+
+
+def test_a_put_has_the_line_for_itself_while_no_scan_is_ready() -> None:
+    queue = PutQueue(threading.Condition(), lambda safe, waiting: False)
+    queue.add(Put(SET, 1.0, 0.0))
+    assert all(queue.next(1.0, scan_ready=False) for _ in range(3))
