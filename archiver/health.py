@@ -48,6 +48,7 @@ class Health:
     spool_rows, spool_bytes   samples that wait on disk, and the size of that file
     lag             age in seconds of the oldest sample that is not committed yet
     rejected        samples by ``Cause``
+    repeated        samples that said nothing new: value, alarm and time stamp of the one before
     lost            samples for which there was no room (marked Overrun)
     disk_free       free bytes on the disk of the spool and of an SQLite archive; the smaller number
     database        "ok", "slow", "away" or "starting"
@@ -64,6 +65,7 @@ class Health:
     spool_bytes: int = 0
     lag: float = 0.0
     rejected: dict[str, int] = field(default_factory=dict)
+    repeated: int = 0
     lost: int = 0
     disk_free: float = 0.0
     database: str = "starting"

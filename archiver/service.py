@@ -16,7 +16,7 @@ from archiver.ca.client import Client
 from archiver.health import Cause, Health, StatusFile, disk_free
 from archiver.loggers.tablelogger import table_loggers
 from archiver.loggers.tables import make_tables
-from archiver.recording.previous_run import end_previous_run
+from archiver.recording.previous_run import End, end_previous_run
 from archiver.recording.queue import Queue
 from archiver.recording.spool import Spool, SpoolError
 from archiver.recording.timeline import Timeline
@@ -84,7 +84,7 @@ class Archiver:
         self._client = Client()
         self._table_loggers = table_loggers(archive, prefix, self._client.get, self._queue.add_rows)
         self._tracks: dict[str, Track] = {}
-        self._newest: dict[str, int] | None = None
+        self._ends: dict[str, End] | None = None
         self._rejected: Counter[str] = Counter()
         self._next_tick = 0.0
         self._stored = Rate()
@@ -126,7 +126,7 @@ class Archiver:
         make_tables(self._archive)
         store = open_store(self._archive.database)
         try:
-            self._newest = end_previous_run(store, self._spool, self._began_ns, self._archive.matches)
+            self._ends = end_previous_run(store, self._spool, self._began_ns, self._archive.matches)
         except BaseException:
             store.close()
             raise
@@ -148,7 +148,9 @@ class Archiver:
 
     def _timeline(self, pv: str) -> Timeline:
         """Return where a PV's rows end; without a database to ask, it is the begin of this run."""
-        return Timeline(self._began_ns if self._newest is None else self._newest.get(pv, 0))
+        if self._ends is None:
+            return Timeline.after([self._began_ns])
+        return Timeline.after(*self._ends.get(pv, End([], 0)))
 
     def _tick(self, now: float) -> None:
         for track in self._tracks.values():
@@ -174,6 +176,7 @@ class Archiver:
             spool_bytes=spool.size,
             lag=0.0 if oldest is None else max(0.0, time.time() - oldest),
             rejected={**self._rejected, Cause.DATABASE: writer.rejected},
+            repeated=sum(track.repeated for track in self._tracks.values()),
             lost=self._queue.lost,
             disk_free=min(disk_free(path) for path in self._paths),
             database=writer.database.state,

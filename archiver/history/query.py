@@ -11,13 +11,11 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from operator import attrgetter
 
-from archiver.sample import Dated, Metadata, Sample
+from archiver.sample import END_OF_TIME_NS, Dated, Metadata, Sample
 from archiver.storage.database import open_reader
 from archiver.storage.store import Bin, Reader, StoreError
 from archiver.times import parse_time, to_ns
 
-# The latest time that 64 bits hold, in ns since 1970 UTC
-END_OF_TIME_NS = 2**63 - 1
 _UNKNOWN = (Dated(0, Metadata()),)
 
 
@@ -57,11 +55,11 @@ class MetadataHistory:
         self._entries = {pv: dated or _UNKNOWN for pv, dated in metadata.items()}
 
     def at(self, pv: str, time_ns: int) -> Metadata:
-        """Return the metadata of a PV that hold at a time."""
+        """Return the metadata of a PV that hold at a time; before the first there are texts, which have none."""
         entries = self._entries[pv]
         if len(entries) == 1:  # nearly always; this is done for each row
             return entries[0].metadata
-        return entries[bisect_right(entries, time_ns, key=attrgetter("since_ns")) - 1].metadata
+        return entries[max(1, bisect_right(entries, time_ns, key=attrgetter("since_ns"))) - 1].metadata
 
 
 @dataclass(frozen=True)

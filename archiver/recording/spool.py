@@ -33,28 +33,30 @@ class SpoolError(Exception):
 
 @dataclass
 class Batch:
-    """The samples, rows of other tables, and metadata by PV, that are stored together."""
+    """The samples, rows of other tables, and metadata with their PV, that are stored together."""
 
     samples: list[Sample] = field(default_factory=list)
     rows: list[TableRow] = field(default_factory=list)
-    metadata: dict[str, Dated] = field(default_factory=dict)
+    metadata: list[tuple[str, Dated]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.samples or self.rows or self.metadata)
 
     def dump(self) -> bytes:
         """Return the batch as compressed JSON."""
-        metadata = {pv: (dated.since_ns, asdict(dated.metadata)) for pv, dated in self.metadata.items()}
+        metadata = [(pv, (dated.since_ns, asdict(dated.metadata))) for pv, dated in self.metadata]
         return zlib.compress(json.dumps([self.samples, self.rows, metadata]).encode(), level=1)
 
     @classmethod
     def load(cls, data: bytes) -> Self:
         """Return the batch that was dumped. Raises zlib.error or ValueError."""
         samples, rows, metadata = json.loads(zlib.decompress(data))
+        if isinstance(metadata, dict):  # as the archiver wrote it before, one entry a PV
+            metadata = list(metadata.items())
         return cls(
             [Sample(pv, time_ns, _value(value), *rest) for pv, time_ns, value, *rest in samples],
             [TableRow(table, tuple(columns), tuple(values), key) for table, columns, values, key in rows],
-            {pv: Dated(since, Metadata(**_tuples(about))) for pv, (since, about) in metadata.items()},
+            [(pv, Dated(since, Metadata(**_tuples(about)))) for pv, (since, about) in metadata],
         )
 
 
@@ -89,7 +91,7 @@ class Spool:
             self._check_room(0)  # before the work
             data = batch.dump()
             self._check_room(len(data))
-            count = len(batch.samples) + len(batch.rows)
+            count = max(1, len(batch.samples) + len(batch.rows))  # metadata alone wait, too
             row = (time.time(), self.run_ns, count, data)
             insert = "INSERT INTO batch (spooled, run, count, data) VALUES (?, ?, ?, ?)"
             cursor = self._connection.execute(insert, row)

@@ -242,7 +242,7 @@ class Writer:
         return True
 
     def _commit(self, batch: Batch) -> bool:
-        self.rejected += commit(batch, self.database.store)
+        self.rejected += commit(batch, self.database.store, earlier_wait=self._spool.rows > 0)
         self.stored += len(batch.samples) + len(batch.rows)
         return True
 

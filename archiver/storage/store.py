@@ -48,14 +48,24 @@ class Store(Protocol):
     def add(self, samples: Sequence[Sample]) -> None:
         """Store all the samples, or none, in one transaction."""
 
-    def add_metadata(self, metadata: Mapping[str, Dated]) -> None:
-        """Store the metadata of PVs that hold from a time on, in one transaction; known ones change nothing."""
+    def add_metadata(self, metadata: Mapping[str, Dated], *, keep_equal: bool = False) -> None:
+        """Store the metadata of PVs that hold from the time of a row on, in one transaction, in any order.
+
+        Those that equal the ones before change nothing. With ``keep_equal`` they are stored: others that hold between
+        the two may come later.
+        """
 
     def add_rows(self, rows: Sequence[TableRow]) -> None:
         """Store rows of tables that exist, all or none, in one transaction."""
 
     def newest(self) -> Sequence[Sample]:
         """Return the newest sample of each PV in the archive."""
+
+    def latest(self, pv: str, since_ns: int) -> Sequence[Sample]:
+        """Return the sample of a PV that is in force at a time, if there is one, and all later ones, in order."""
+
+    def newest_values(self, until_ns: int) -> Mapping[str, int]:
+        """Return the time (ns) of the newest row of each PV, up to a time, that marks no gap."""
 
     def tidy(self) -> bool:
         """Do one small step of the store's own upkeep; return True if more is to be done at once."""
@@ -87,7 +97,7 @@ class Reader(Protocol):
         """Return the names of all archived PVs, sorted."""
 
     def metadata(self, pv: str) -> Sequence[Dated]:
-        """Return all metadata of a PV, the oldest first; the first hold from time 0 on."""
+        """Return all metadata of a PV, the oldest first."""
 
     def samples(self, pvs: Sequence[str], since_ns: int, until_ns: int) -> Iterator[Sample]:
         """Yield samples in order of time, both ends included, led by each PV's newest before the window."""

@@ -57,9 +57,10 @@ class MysqlReader:
         return [name for (name,) in self._rows("SELECT name FROM channel ORDER BY name")]
 
     def metadata(self, pv: str) -> Sequence[Dated]:
-        """Return all metadata of a PV, the oldest first; the first hold from time 0 on."""
+        """Return all metadata of a PV, the oldest first."""
+        channel = self._channel(pv)
         with store_errors(self._session.where):
-            return history(self._cursor, pv)
+            return history(self._cursor, channel)
 
     def samples(self, pvs: Sequence[str], since_ns: int, until_ns: int) -> Iterator[Sample]:
         """Return samples in order of time, both ends included, led by each PV's newest before the window."""

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from pymysql.cursors import Cursor
 
-from archiver.sample import Dated, Sample
+from archiver.sample import Dated, Gap, Sample
 from archiver.storage.migrations import migrations
 from archiver.storage.mysql import thinning
 from archiver.storage.mysql.metadata import MetadataTables
@@ -30,6 +30,20 @@ _NEWEST = f"""
     SELECT sample.channel_id, {COLUMNS} FROM sample
     JOIN (SELECT channel_id, MAX(smpl_time) AS smpl_time FROM sample GROUP BY channel_id) AS newest
         ON newest.channel_id = sample.channel_id AND newest.smpl_time = sample.smpl_time"""
+
+_NEWEST_VALUES = """
+    SELECT name, (
+        SELECT FLOOR(UNIX_TIMESTAMP(smpl_time) * 1000000) FROM sample
+        WHERE sample.channel_id = channel.channel_id AND smpl_time <= FROM_UNIXTIME(%s)
+            AND status_id NOT IN (SELECT status_id FROM status WHERE name IN %s)
+        ORDER BY smpl_time DESC LIMIT 1)
+    FROM channel"""
+
+_LATEST = f"""
+    SELECT {COLUMNS} FROM sample WHERE channel_id = %s AND smpl_time >= COALESCE(
+        (SELECT MAX(smpl_time) FROM sample WHERE channel_id = %s AND smpl_time <= FROM_UNIXTIME(%s)),
+        FROM_UNIXTIME(0))
+    ORDER BY smpl_time"""
 
 _IN_FORCE = """
     SELECT FLOOR(UNIX_TIMESTAMP(MAX(smpl_time)) * 1000000) FROM sample
@@ -68,11 +82,12 @@ class MysqlStore:
             for values in samples_as_sql(cursor, samples, channels, statuses):
                 cursor.execute(f"{_ADD}{values}{_KNOWN}")
 
-    def add_metadata(self, metadata: Mapping[str, Dated]) -> None:
-        """Store the metadata of PVs that hold from a time on, in one transaction; known ones change nothing."""
+    def add_metadata(self, metadata: Mapping[str, Dated], *, keep_equal: bool = False) -> None:
+        """Store the metadata of PVs that hold from the time of a row on, in one transaction, in any order."""
         with self._transaction() as cursor:
             channels = self._channels.ensure(cursor, metadata)
-            self._metadata_tables.add(cursor, {channels[pv]: dated for pv, dated in metadata.items()})
+            numbered = {channels[pv]: dated for pv, dated in metadata.items()}
+            self._metadata_tables.add(cursor, numbered, keep_equal=keep_equal)
 
     def add_rows(self, rows: Sequence[TableRow]) -> None:
         """Store rows of tables that exist, all or none, in one transaction."""
@@ -92,6 +107,20 @@ class MysqlStore:
             return [
                 to_sample(names[channel], statuses, row) for channel, *row in cursor.fetchall() if channel in names
             ]
+
+    def latest(self, pv: str, since_ns: int) -> Sequence[Sample]:
+        """Return the sample of a PV that is in force at a time, if there is one, and all later ones, in order."""
+        with self._transaction() as cursor:
+            statuses = {number: name for name, number in self._statuses.ids(cursor).items()}
+            channel = self._channels.ids(cursor).get(pv)
+            cursor.execute(_LATEST, (channel, channel, unix(since_ns // 1000)))
+            return [to_sample(pv, statuses, row) for row in cursor.fetchall()]
+
+    def newest_values(self, until_ns: int) -> Mapping[str, int]:
+        """Return the time (ns) of the newest row of each PV, up to a time, that marks no gap."""
+        with self._transaction() as cursor:
+            cursor.execute(_NEWEST_VALUES, (unix(until_ns // 1000), tuple(Gap)))
+            return {name: int(time_us) * 1000 for name, time_us in cursor.fetchall() if time_us is not None}
 
     def tidy(self) -> bool:
         """Return False: InnoDB needs no upkeep of ours."""

@@ -54,7 +54,7 @@ class SqliteReader:
         return sorted(self._channels)
 
     def metadata(self, pv: str) -> Sequence[Dated]:
-        """Return all metadata of a PV, the oldest first; the first hold from time 0 on."""
+        """Return all metadata of a PV, the oldest first."""
         with store_errors(self._file):
             return history(self._connection, self._channels[pv])
 

@@ -15,7 +15,7 @@ from operator import itemgetter
 
 from sqlalchemy import Connection
 
-from archiver.sample import Dated, Sample
+from archiver.sample import Dated, Gap, Sample
 from archiver.storage.columns import from_columns
 from archiver.storage.sqlite import upkeep
 from archiver.storage.sqlite.checkpoints import Checkpoints
@@ -56,6 +56,25 @@ _NEWEST = """
     SELECT channel.name, smpl_time, severity_id - 1, status.name, num_val, float_val, str_val, datatype, array_val
     FROM sample JOIN newest USING (channel_id, smpl_time)
     JOIN channel USING (channel_id) JOIN status USING (status_id)"""
+
+_NEWEST_VALUES = """
+    SELECT channel.name, max(smpl_time) FROM (
+        SELECT channel_id,
+               (SELECT smpl_time FROM sample_settled AS s
+                WHERE s.channel_id = channel.channel_id AND smpl_time <= ?1 AND status_id NOT IN ({gaps})
+                ORDER BY smpl_time DESC LIMIT 1) AS smpl_time
+        FROM channel
+        UNION ALL SELECT channel_id, max(smpl_time) FROM sample_recent
+        WHERE smpl_time <= ?1 AND status_id NOT IN ({gaps}) GROUP BY channel_id)
+    JOIN channel USING (channel_id) WHERE smpl_time IS NOT NULL GROUP BY channel.name"""
+
+_LATEST = """
+    SELECT smpl_time, severity_id - 1, status.name, num_val, float_val, str_val, datatype, array_val
+    FROM sample JOIN channel USING (channel_id) JOIN status USING (status_id)
+    WHERE channel.name = ?1 AND smpl_time >= coalesce(
+        (SELECT max(smpl_time) FROM sample JOIN channel USING (channel_id)
+         WHERE channel.name = ?1 AND smpl_time <= ?2), 0)
+    ORDER BY smpl_time"""
 
 _SETTLE = (
     f"INSERT INTO sample_settled ({_COLUMNS}) SELECT {_COLUMNS} FROM sample_recent "
@@ -101,12 +120,12 @@ class SqliteStore:
             cursor.executemany(_ADD_LATE, sorted(rows.late, key=itemgetter(0, 1)))
         self._recent += len(rows.numbers) + len(rows.others)
 
-    def add_metadata(self, metadata: Mapping[str, Dated]) -> None:
-        """Store the metadata of PVs that hold from a time on, in one transaction; known ones change nothing."""
+    def add_metadata(self, metadata: Mapping[str, Dated], *, keep_equal: bool = False) -> None:
+        """Store the metadata of PVs that hold from the time of a row on, in one transaction, in any order."""
         with self._transaction() as connection:
             channels = self._channels.ensure(connection, metadata)
             for pv, dated in metadata.items():
-                add_metadata(connection, channels[pv], dated)
+                add_metadata(connection, channels[pv], dated, keep_equal=keep_equal)
 
     def add_rows(self, rows: Sequence[TableRow]) -> None:
         """Store rows of tables that exist, all or none, in one transaction."""
@@ -130,6 +149,24 @@ class SqliteStore:
                 Sample(pv, time_ns, from_columns(*columns), severity, status)
                 for pv, time_ns, severity, status, *columns in rows
             ]
+
+    def latest(self, pv: str, since_ns: int) -> Sequence[Sample]:
+        """Return the sample of a PV that is in force at a time, if there is one, and all later ones, in order."""
+        with self._transaction() as connection:
+            rows = connection.exec_driver_sql(_LATEST, (pv, since_ns))
+            return [
+                Sample(pv, time_ns, from_columns(*columns), severity, status)
+                for time_ns, severity, status, *columns in rows
+            ]
+
+    def newest_values(self, until_ns: int) -> Mapping[str, int]:
+        """Return the time (ns) of the newest row of each PV, up to a time, that marks no gap."""
+        with self._transaction() as connection:
+            gaps = ", ".join(
+                str(number) for name, number in self._statuses.ensure(connection, Gap).items() if name in set(Gap)
+            )
+            rows = connection.exec_driver_sql(_NEWEST_VALUES.format(gaps=gaps), (until_ns,))
+            return {name: int(time_ns) for name, time_ns in rows}
 
     def tidy(self) -> bool:
         """Settle the next part if many rows wait, and each part now and then; return True if many still wait."""

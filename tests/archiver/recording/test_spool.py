@@ -34,7 +34,7 @@ def test_a_batch_comes_back_as_it_was(spool: Spool) -> None:
     batch = Batch(
         [sample(number, value) for number, value in enumerate(values)],
         [TableRow("temperatures", ("DateTm", "tc1"), ("2026-11-21 16:00:00", None), 1)],
-        {"A": Dated(5, metadata), "B": Dated(6, Metadata(words=("Off", "On")))},
+        [("A", Dated(5, metadata)), ("B", Dated(6, Metadata(words=("Off", "On")))), ("A", Dated(7, Metadata("kV")))],
     )
     spool.append(batch)
     head = spool.head()

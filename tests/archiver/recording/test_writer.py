@@ -44,13 +44,19 @@ class FlakyStore:
         self.rows.extend(rows)
         self._fail()
 
-    def add_metadata(self, metadata: Mapping[str, Dated]) -> None:
+    def add_metadata(self, metadata: Mapping[str, Dated], *, keep_equal: bool = False) -> None:
         if any(dated.metadata.unit == "poison" for dated in metadata.values()):
             raise Rejected("Data too long")
         self.described.update(metadata)
         self._fail()
 
     def newest(self) -> list[Sample]:
+        return []
+
+    def newest_values(self, until_ns: int) -> dict[str, int]:
+        return {}
+
+    def latest(self, pv: str, since_ns: int) -> list[Sample]:
         return []
 
     def tidy(self) -> bool:
