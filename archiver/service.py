@@ -71,6 +71,7 @@ class Archiver:
 
     def __init__(self, archive: ArchiveSettings, config: Path, prefix: str) -> None:
         self._archive = archive
+        self._name = archive.identity(config, prefix)
         self._began_ns = time.time_ns()
         url = DatabaseUrl.parse(archive.database)
         self._paths = [archive.spool_file(config)]
@@ -124,9 +125,9 @@ class Archiver:
 
     def _open_store(self) -> Store:
         make_tables(self._archive)
-        store = open_store(self._archive.database)
+        store = open_store(self._archive.database, self._name)
         try:
-            self._ends = end_previous_run(store, self._spool, self._began_ns, self._archive.matches)
+            self._ends = end_previous_run(store, self._spool, self._began_ns)
         except BaseException:
             store.close()
             raise

@@ -50,6 +50,11 @@ class DatabaseLink:
         """Open the store. Raises StoreError."""
         self._store = self._open_store()
 
+    def leave(self) -> None:
+        """Close the store if it is open, so that it is opened anew."""
+        self.close()
+        self._store = None
+
     def close(self) -> None:
         """Close the store if it is open."""
         if self._store is not None:

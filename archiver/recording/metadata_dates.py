@@ -13,7 +13,9 @@ from archiver.sample import END_OF_TIME_NS, Dated, Metadata
 class MetadataDates:
     """The metadata that this run has dated, as far as rows may still come among them."""
 
-    def __init__(self) -> None:
+    def __init__(self, earlier_ns: Sequence[int]) -> None:
+        """Begin with the rows of earlier runs among which rows may come: what held in them is not known."""
+        self._earlier_ns = sorted(earlier_ns)
         self._entries: list[Dated] = []
 
     def hold(self, time_ns: int, metadata: Metadata, timeline: Timeline, *, known: bool) -> list[Dated]:
@@ -24,7 +26,7 @@ class MetadataDates:
         del self._entries[: max(0, self._until(timeline.stamped_ns) - 1)]
         index = self._until(time_ns)
         before = self._entries[index - 1].metadata if index else None
-        if before == metadata and known:
+        if before == metadata and known and not self._earlier_between(self._entries[index - 1].since_ns, time_ns):
             return []
         new, following = [Dated(time_ns, metadata)], self._entries[index : index + 1]
         if before is not None and before != metadata:
@@ -33,6 +35,9 @@ class MetadataDates:
         self._entries[index:index] = new
         # a store takes none that equal the ones before, which these are not any more
         return new + [entry for entry in following if before in {entry.metadata, None}]
+
+    def _earlier_between(self, begin_ns: int, end_ns: int) -> bool:
+        return bisect_right(self._earlier_ns, begin_ns) < bisect_right(self._earlier_ns, end_ns)
 
     def _until(self, time_ns: int) -> int:
         return bisect_right(self._entries, time_ns, key=attrgetter("since_ns"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from archiver.recording.spool import Spool, SpoolError
@@ -25,17 +25,15 @@ class End(NamedTuple):
     value_ns: int
 
 
-def end_previous_run(store: Store, spool: Spool, began_ns: int, archived: Callable[[str], bool]) -> dict[str, End]:
-    """Mark each PV ``Archive_Off`` where killed runs stopped; return where the rows of each PV end.
+def end_previous_run(store: Store, spool: Spool, began_ns: int) -> dict[str, End]:
+    """Mark each PV of this archiver ``Archive_Off`` where killed runs stopped; return where the rows of each PV end.
 
-    Only PVs for which ``archived`` is true: another archiver may write to the same database.
     A run that never reached the database could not mark the end of the one before it: its batches in the spool show
     when it began. Raises StoreError.
     """
-    ends = _Ends(began_ns, store.newest_values(began_ns))
+    ends = _Ends(began_ns, store.alive_ns, store.newest_values(began_ns))
     for sample in store.newest():
-        if archived(sample.pv):
-            ends.add(store.latest(sample.pv, began_ns) if sample.time_ns > began_ns else [sample])
+        ends.add(store.latest(sample.pv, began_ns) if sample.time_ns > began_ns else [sample])
     marks: list[Sample] = []
     last_run_ns = 0
     try:
@@ -56,14 +54,16 @@ def end_previous_run(store: Store, spool: Spool, began_ns: int, archived: Callab
         )
         store.add(marks)
     spool.run_ns = 0
+    ends.add(store.unowned())
     return ends.of_each()
 
 
 class _Ends:
     """The rows with which each PV ends: the one in force when a run begins, and all later ones."""
 
-    def __init__(self, began_ns: int, values_ns: Mapping[str, int]) -> None:
+    def __init__(self, began_ns: int, alive_ns: int, values_ns: Mapping[str, int]) -> None:
         self._began_ns = began_ns
+        self._alive_ns = alive_ns
         self._values_ns = dict(values_ns)
         self._in_force: dict[str, Sample] = {}
         self._later: dict[str, list[Sample]] = {}
@@ -83,12 +83,14 @@ class _Ends:
     def mark(self, next_ns: int) -> list[Sample]:
         """Return the gap markers after the last samples of a run, the next of which began at ``next_ns``.
 
-        They stand where the whole archive ends, the spool included: until then at least that run was alive. An IOC
-        whose clock is ahead must not put the end of the others' rows into the future.
+        They stand where that run gave its last sign of life, or where the archive ends, the spool included: until
+        then at least it was alive. An IOC whose clock is ahead must not put the end of the others' rows into the
+        future.
         """
         present = next_ns == self._began_ns
         last = [sample for sample in self._newest.values() if present or sample.time_ns < next_ns]
-        end_ns = min(max((sample.time_ns for sample in last), default=0), next_ns)
+        alive_ns = self._alive_ns if self._alive_ns < next_ns else 0
+        end_ns = max(alive_ns, min(max((sample.time_ns for sample in last), default=0), next_ns))
         marks = [
             gap_marker(sample.pv, _next(max(end_ns, sample.time_ns)), Gap.ARCHIVE_OFF)
             for sample in last

@@ -88,7 +88,7 @@ class Track:
         self._metadata: Metadata | None = None  # of the newest row
         self._coming: Metadata | None = None  # of the next one
         self._coming_at = 0.0
-        self._dates = MetadataDates()
+        self._dates = MetadataDates(timeline.dated_ns)
         self.repeated = 0
 
     def connected(self) -> None:

@@ -13,7 +13,8 @@ from archiver.recording.database import PATIENCE, DatabaseLink
 from archiver.recording.queue import Queue
 from archiver.recording.spool import Batch, Spool, SpoolError
 from archiver.recording.upkeep import Upkeep
-from archiver.storage.store import Store, StoreError
+from archiver.storage.owner import LIFE_PERIOD
+from archiver.storage.store import Gone, Store, StoreError
 
 # Seconds from one commit to the next.
 COMMIT_PERIOD = 1.0
@@ -76,6 +77,7 @@ class Writer:
     What an error does (it is logged when it begins or changes; that the database is back is logged, too):
 
     StoreError    of a call: the database is away; the batch goes to the spool
+    Gone          the same; the store is opened anew
     Rejected      of some rows: they are counted in ``rejected``, the others are stored (see ``commit``)
     SpoolError    samples wait in the queue, which drops the newest when it is full; guard spools nothing of the queue
                   until the spool has stored or removed a batch
@@ -97,6 +99,7 @@ class Writer:
         self._lock = threading.Lock()
         self._open_tried = threading.Event()
         self._stop = threading.Event()
+        self._live_at = 0.0
         self._thread = threading.Thread(target=self._run, name="writer")
         self.database = DatabaseLink(open_store)
         self.spool_error = ""
@@ -139,10 +142,13 @@ class Writer:
         """Store what came; then, until a time of the monotonic clock, what waits in the spool, and upkeep."""
         if not self.database.is_open:
             self._call(self._open)
+        known_ns = time.time_ns()
         if current := self._begin():
             self._store_or_keep(current)
         while self.database.is_open and self._spool.rows and self._call(self._replay) and time.monotonic() < until:
             pass
+        if self.database.healthy and not self._spool.rows and (current or time.monotonic() >= self._live_at):
+            self._call(lambda: self._live(known_ns))
         while self.database.healthy and self._call(self._step) and time.monotonic() < until:
             pass
 
@@ -202,6 +208,8 @@ class Writer:
             try:
                 more = action()
             except StoreError as error:
+                if isinstance(error, Gone):
+                    self.database.leave()
                 self._record_database(str(error))
                 return False
         self._record_database("")
@@ -209,6 +217,12 @@ class Writer:
 
     def _open(self) -> bool:
         self.database.open()
+        return True
+
+    def _live(self, known_ns: int) -> bool:
+        """Give a sign of life: all that came until a time is stored."""
+        self.database.store.live(known_ns)
+        self._live_at = time.monotonic() + LIFE_PERIOD
         return True
 
     def _step(self) -> bool:

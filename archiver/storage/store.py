@@ -12,6 +12,10 @@ class StoreError(Exception):
     """The database cannot do it now: a sentence for the operator. The same call may be made again."""
 
 
+class Gone(StoreError):
+    """What was opened is not the archive any more, or not this archiver's: a store has to be opened anew."""
+
+
 class Rejected(StoreError):
     """The database works, but will never accept these rows as they are."""
 
@@ -42,6 +46,10 @@ class Bin(NamedTuple):
 class Store(Protocol):
     """The writing side of an archive. A sample may be added again: it is stored once, by PV and time.
 
+    It is one archiver's: of a PV that another one keeps, too, it has rows of its own, and touches no others.
+
+    alive_ns    the sign of life of this archiver's run before
+
     All methods raise StoreError; those that add raise Rejected for rows that are never accepted.
     """
 
@@ -58,11 +66,19 @@ class Store(Protocol):
     def add_rows(self, rows: Sequence[TableRow]) -> None:
         """Store rows of tables that exist, all or none, in one transaction."""
 
+    alive_ns: int
+
     def newest(self) -> Sequence[Sample]:
-        """Return the newest sample of each PV in the archive."""
+        """Return the newest sample of each PV of this archiver."""
+
+    def unowned(self) -> Sequence[Sample]:
+        """Return the newest sample of each PV that belongs to nobody yet: of an archive that had no owners."""
+
+    def live(self, time_ns: int) -> None:
+        """Store the sign of life: all that was known until then is stored. Raises Gone if another has the name."""
 
     def latest(self, pv: str, since_ns: int) -> Sequence[Sample]:
-        """Return the sample of a PV that is in force at a time, if there is one, and all later ones, in order."""
+        """Return this archiver's sample of a PV in force at a time, if there is one, and all later ones, in order."""
 
     def newest_values(self, until_ns: int) -> Mapping[str, int]:
         """Return the time (ns) of the newest row of each PV, up to a time, that marks no gap."""
@@ -89,6 +105,8 @@ class Store(Protocol):
 
 class Reader(Protocol):
     """The reading side of an archive: its state when it was opened, also while a ``Store`` writes.
+
+    What several archivers keep of a PV is read as one; of what one kept that is dead, nothing is known since then.
 
     All methods raise StoreError.
     """

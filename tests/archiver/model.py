@@ -50,6 +50,7 @@ class Model:
     stamp_ns: int = 0
     own: bool = True  # the newest value stands at its own stamp
     old_ns: int = 0  # the newest stamp that had its row before the run began
+    ghosts: list[int] = field(default_factory=list)  # rows whose place was taken by one that is over
     safe: int = 0  # rows that a killed archiver does not lose
 
     def update(self, update: PvUpdate, now_ns: int) -> None:
@@ -118,6 +119,7 @@ class Model:
             row._replace(dated=True, ahead=time_of(row) > now_ns, over=time_of(row) < newest_ns) for row in self.rows
         ]
         self.safe = len(self.rows)
+        self.ghosts = []
         self.gap, self.newest, self.coming, self.about = Gap.ARCHIVE_OFF, None, None, Metadata()
         values = [row.sample.time_ns for row in self.rows if not row.ahead and not is_gap(row.sample)]
         self.connected_ns, self.old_ns = 0, max(values, default=0)
@@ -144,7 +146,9 @@ class Model:
             self.about, self.coming = self.coming or self.about, None
             self.stamp_ns = self.newest.stamp_ns
             row = ModelRow(Sample(self.pv, time_ns, *self.newest[1:]), self.about, dated)
-        if not any(time_of(other) // US == time_ns // US for other in self.rows):  # there may be one that is over
+        if any(time_of(other) // US == time_ns // US for other in self.rows):  # one that is over: it stays
+            self.ghosts.append(time_ns)
+        else:
             self.rows.append(row)
         self.shown_ns = time_ns
 
@@ -157,7 +161,7 @@ class Model:
         return max([time_ns, *(after(row) for row in reached)])
 
     def _free(self, time_ns: int) -> int:
-        taken = {row.sample.time_ns // US for row in self.rows if not row.over}
+        taken = {row.sample.time_ns // US for row in self.rows if not row.over} | {ns // US for ns in self.ghosts}
         while time_ns // US in taken:
             time_ns = after(time_ns)
         return time_ns
@@ -166,7 +170,7 @@ class Model:
         return max([self.old_ns, *(row.sample.time_ns for row in self.rows if not row.dated)])
 
     def _dated(self) -> list[int]:
-        return [row.sample.time_ns for row in self.rows if row.dated and not row.over]
+        return [row.sample.time_ns for row in self.rows if row.dated and not row.over] + self.ghosts
 
     def _gap_ns(self, known_ns: int) -> int:
         if not self._dated():

@@ -54,9 +54,17 @@ class Clocks:
 class FlakyStore:
     """A store whose database is away now and then, at its worst after a commit."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clocks: Clocks) -> None:
         self._store = store
+        self._clocks = clocks
         self.away = ""
+        self.alive_ns = 0
+
+    def live(self, _: int) -> None:
+        if self.away:
+            raise StoreError("away")
+        self.alive_ns = self._clocks.time_ns()
+        self._store.live(self.alive_ns)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method: Callable[..., Any] = getattr(self._store, name)
@@ -129,7 +137,7 @@ class Stream:
         self._sources = {name: Source(self._random, name, clocks) for name in names}
         self.models = {name: Model(name) for name in names}
         self._connected: set[str] = set()
-        self._store = FlakyStore(open_store(database))
+        self._store = FlakyStore(open_store(database, f"stream {seed}"), clocks)
         self.seen: Counter[str] = Counter()
         self._start()
 
@@ -291,7 +299,7 @@ class Stream:
         began_ns = clocks.time_ns()
         self._queue, self._spool = Queue(), Spool(self._spool_file, 1e9, 0)
         self._spool.run_ns = began_ns
-        ends = end_previous_run(self._store, self._spool, began_ns, lambda pv: pv in self.models)
+        ends = end_previous_run(self._store, self._spool, began_ns)
         self._writer = Writer(self._queue, self._spool, Upkeep(lambda pv: Policy()), lambda: self._store)
         rule, rejected = Rule.of(Policy(keep_alive="1w")), Counter[str]()
         self._tracks = {
@@ -309,10 +317,10 @@ class Stream:
             in_force = self.models[name].in_force(began_ns)
             if in_force is not None and not is_gap(in_force.sample):
                 marks[name].append(after(began_ns))
-        end_ns = min(
-            max((*(s.time_ns for s in newest.values()), *(m for each in marks.values() for m in each)), default=0),
-            began_ns,
-        )
+        known = [*(s.time_ns for s in newest.values()), *(m for each in marks.values() for m in each)]
+        end_ns = min(max(known, default=0), began_ns)
+        if self._store.alive_ns < began_ns:
+            end_ns = max(end_ns, self._store.alive_ns)
         for name, sample in newest.items():
             if not is_gap(sample):
                 marks[name].append(after(max(end_ns, sample.time_ns)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
 from pymysql.cursors import Cursor
@@ -21,8 +21,8 @@ class MetadataTables:
     def __init__(self) -> None:
         self._newest: dict[int, Dated] = {}
 
-    def add(self, cursor: Cursor, metadata: Mapping[int, Dated], *, keep_equal: bool) -> None:
-        """Store metadata with their channel ids; those that equal the ones before only with ``keep_equal``."""
+    def add(self, cursor: Cursor, metadata: Mapping[int, Dated], alike: Set[int]) -> None:
+        """Store metadata by channel id; those that equal the ones before only of the channels ``alike``."""
         if not self._newest:
             self._newest = _newest(cursor)
         present: dict[int, Metadata] = {}
@@ -32,7 +32,7 @@ class MetadataTables:
             dated = Dated(since_ns // RESOLUTION_NS * RESOLUTION_NS, _storable(about))
             before = self._newest.get(channel)
             if before is None or before.since_ns <= dated.since_ns:
-                if before is not None and before.metadata == dated.metadata and not keep_equal:
+                if before is not None and before.metadata == dated.metadata and channel not in alike:
                     continue
                 self._newest[channel], present[channel] = dated, dated.metadata
             new[channel, dated.since_ns] = dated.metadata

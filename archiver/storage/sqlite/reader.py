@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from heapq import merge
@@ -12,6 +13,9 @@ from typing import Any
 
 from archiver.sample import Dated, Sample
 from archiver.storage.columns import from_columns
+from archiver.storage.migrations import migrations
+from archiver.storage.owner import lives
+from archiver.storage.series import bins_of, end_row, one_of
 from archiver.storage.sqlite.file import PART, connect_reader, file_name, schema_version, store_errors
 from archiver.storage.sqlite.metadata import history
 from archiver.storage.store import Bin, StoreError
@@ -27,6 +31,12 @@ _SETTLED = f"""
 _RECENT = f"""
     SELECT {_COLUMNS} FROM sample_recent
     WHERE part = ? AND smpl_time >= ? AND smpl_time <= ? AND +channel_id IN ({{}}) ORDER BY smpl_time"""
+
+_ONE = f"SELECT {_COLUMNS} FROM sample WHERE channel_id = ? AND smpl_time = ?"
+
+_CHANNELS = """
+    SELECT channel.channel_id, coalesce(pv, name), archiver_id FROM channel
+    LEFT JOIN channel_owner ON channel_owner.channel_id = channel.channel_id ORDER BY channel.channel_id"""
 
 _BINS = """
     SELECT bin_time, width, count, min_val, max_val, mean_val FROM sample_bin
@@ -45,8 +55,16 @@ class SqliteReader:
             undo.callback(self.close)
             self._check_version()
             undo.pop_all()
-        self._channels = {name: number for number, name in self._rows("SELECT channel_id, name FROM channel")}
-        self._names = {number: name for name, number in self._channels.items()}
+        self._names: dict[int, str] = {}
+        self._channels: dict[str, list[int]] = {}
+        owners: dict[int, int] = {}
+        for number, pv, archiver in self._rows(_CHANNELS):
+            self._names[number] = pv
+            self._channels.setdefault(pv, []).append(number)
+            if archiver is not None:
+                owners[number] = archiver
+        archivers = dict(self._pairs("SELECT archiver_id, alive_time FROM archiver"))
+        self._ends_ns = lives(archivers, owners, time.time_ns())
         self._statuses: dict[int, str] = {}
 
     def names(self) -> Sequence[str]:
@@ -56,7 +74,8 @@ class SqliteReader:
     def metadata(self, pv: str) -> Sequence[Dated]:
         """Return all metadata of a PV, the oldest first."""
         with store_errors(self._file):
-            return history(self._connection, self._channels[pv])
+            found = [dated for channel in self._channels[pv] for dated in history(self._connection, channel)]
+        return sorted(found, key=attrgetter("since_ns"))
 
     def samples(self, pvs: Sequence[str], since_ns: int, until_ns: int) -> Iterator[Sample]:
         """Return samples in order of time, both ends included, led by each PV's newest before the window.
@@ -65,17 +84,24 @@ class SqliteReader:
         """
         self._statuses = dict(self._pairs("SELECT status_id, name FROM status"))
         parts: dict[int, list[int]] = {}
+        several = [self._channels[pv] for pv in pvs if len(self._channels[pv]) > 1]
         for pv in pvs:
-            channel = self._channels[pv]
-            parts.setdefault(channel // PART, []).append(channel)
+            channel, *others = self._channels[pv]
+            if not others:
+                parts.setdefault(channel // PART, []).append(channel)
         sources = [
             each for part, channels in parts.items() for each in self._part(part, channels, since_ns, until_ns)
+        ]
+        sources += [
+            one_of([self._one(channel, since_ns, until_ns) for channel in channels], since_ns) for channels in several
         ]
         return chain(*sources) if len(pvs) == 1 else merge(*sources, key=attrgetter("time_ns"))
 
     def bins(self, pv: str, since_ns: int, until_ns: int) -> Sequence[Bin]:
         """Return the thinned bins that begin in the window, the oldest first."""
-        return [Bin(*row) for row in self._rows(_BINS, self._channels[pv], since_ns, until_ns)]
+        return bins_of(
+            [Bin(*row) for row in self._rows(_BINS, channel, since_ns, until_ns)] for channel in self._channels[pv]
+        )
 
     def close(self) -> None:
         """Close the file."""
@@ -86,14 +112,35 @@ class SqliteReader:
         version = schema_version(self._connection, self._file)
         if not version:
             raise StoreError(f"{self._file} is an SQLite file, but not an archive of rackioc")
+        if version < migrations("sqlite")[-1].number:
+            raise StoreError(f"{self._file}: its schema is version {version}, too old to be read: rackioc db migrate")
 
     def _part(self, part: int, channels: Sequence[int], since_ns: int, until_ns: int) -> Iterator[Iterator[Sample]]:
-        begins = self._in_force(part, channels, since_ns)
-        yield from (self._samples(_SETTLED, channel, begin, until_ns) for channel, begin in begins.items())
-        begin_of = {self._names[channel]: begin for channel, begin in begins.items()}
-        sql = _RECENT.format(", ".join(map(str, channels)))
-        recent = self._samples(sql, part, min(begins.values()), until_ns)
-        yield (sample for sample in recent if sample.time_ns >= begin_of[sample.pv])
+        ends = self._dead(part, channels, until_ns)
+        alive = [channel for channel in channels if channel not in ends or ends[channel].time_ns > since_ns]
+        if alive:
+            begins = self._in_force(part, alive, since_ns)
+            yield from (self._samples(_SETTLED, channel, begin, until_ns) for channel, begin in begins.items())
+            begin_of = {self._names[channel]: begin for channel, begin in begins.items()}
+            sql = _RECENT.format(", ".join(map(str, alive)))
+            recent = self._samples(sql, part, min(begins.values()), until_ns)
+            yield (sample for sample in recent if sample.time_ns >= begin_of[sample.pv])
+        yield iter(sorted(ends.values(), key=attrgetter("time_ns")))
+
+    def _one(self, channel: int, since_ns: int, until_ns: int) -> Iterator[Sample]:
+        """Return the samples of one channel, which is one of several of its PV."""
+        return chain(*self._part(channel // PART, [channel], since_ns, until_ns))
+
+    def _dead(self, part: int, channels: Sequence[int], until_ns: int) -> dict[int, Sample]:
+        """Return a gap for each channel whose archiver is dead, from where it died, if that is in the window."""
+        dead = [channel for channel in channels if channel in self._ends_ns]
+        found = {}
+        for channel, newest_ns in self._in_force(part, dead, until_ns).items():
+            for newest in self._samples(_ONE, channel, newest_ns):
+                row = end_row(newest, self._ends_ns[channel])
+                if row is not None and row.time_ns <= until_ns:
+                    found[channel] = row
+        return found
 
     def _in_force(self, part: int, channels: Sequence[int], since_ns: int) -> dict[int, int]:
         """Return the time of each channel's newest row before the window, else the window's begin."""

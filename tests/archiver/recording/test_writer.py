@@ -27,6 +27,7 @@ class FlakyStore:
 
     def __init__(self) -> None:
         self.error = ""
+        self.alive_ns = 0
         self.added: list[Sample] = []
         self.rows: list[TableRow] = []
         self.described: dict[str, Dated] = {}
@@ -52,6 +53,13 @@ class FlakyStore:
 
     def newest(self) -> list[Sample]:
         return []
+
+    def unowned(self) -> list[Sample]:
+        return []
+
+    def live(self, time_ns: int) -> None:
+        self._fail()
+        self.alive_ns = time_ns
 
     def newest_values(self, until_ns: int) -> dict[str, int]:
         return {}
