@@ -24,7 +24,7 @@ FUTURE_NS = 5 * 60 * 10**9
 STEP_NS = 10**9
 
 # Rows by the archiver's clock that are remembered: of those that are still to come, and of those that are over.
-AHEAD, OVER = 1000, 4
+AHEAD, OVER = 1000, 20
 
 # The gap of a PV whose stamps are rejected.
 GAPS = {
@@ -129,7 +129,9 @@ class Timeline:
         """Return the time of a row by the archiver's clock: later than the rows that clock has reached."""
         self.shown_ns = self._free(self._earliest(time_ns))
         insort(self.dated_ns, self.shown_ns)
-        del self.dated_ns[: max(0, bisect_right(self.dated_ns, self.shown_ns) - OVER)]
+        if forgotten := self.dated_ns[: max(0, bisect_right(self.dated_ns, self.shown_ns) - OVER)]:
+            self.stamped_ns = max(self.stamped_ns, forgotten[-1])  # no value may come where a row is
+            del self.dated_ns[: len(forgotten)]
         del self.dated_ns[AHEAD:-1]
         return self.shown_ns
 

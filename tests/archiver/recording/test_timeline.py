@@ -96,7 +96,9 @@ def test_what_is_remembered_is_bounded() -> None:
     timeline = valid(NOW)
     for hour in range(1, 5000):
         timeline.repeat(NOW + hour * HOUR)
-    assert len(timeline.dated_ns) < 10
+    assert len(timeline.dated_ns) < 30
+    timeline.check(NOW + HOUR, NOW + 5000 * HOUR)
+    assert timeline.admit(NOW + HOUR, NOW + 5000 * HOUR, connected_ns=NOW) > NOW + 4900 * HOUR  # no row is met twice
     timeline = lost(*(NOW + second * S for second in range(50_000)))
     for second in range(2000):
         timeline.mark(NOW + second * S // 2, Gap.DISCONNECTED)
