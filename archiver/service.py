@@ -87,6 +87,8 @@ class Archiver:
         self._tracks: dict[str, Track] = {}
         self._ends: dict[str, End] | None = None
         self._rejected: Counter[str] = Counter()
+        self._opened = False
+        self._renewed = Event()  # the database is another one than before
         self._next_tick = 0.0
         self._stored = Rate()
         self._reported = ""
@@ -127,10 +129,14 @@ class Archiver:
         make_tables(self._archive)
         store = open_store(self._archive.database, self._name)
         try:
-            self._ends = end_previous_run(store, self._spool, self._began_ns)
+            again = self._opened
+            ends = end_previous_run(store, self._spool, time.time_ns() if again else self._began_ns)
         except BaseException:
             store.close()
             raise
+        self._ends, self._opened = ends, True
+        if again:
+            self._renewed.set()
         return store
 
     def _pv_list_changed(self, text: str) -> None:
@@ -154,6 +160,10 @@ class Archiver:
         return Timeline.after(*self._ends.get(pv, End([], 0)))
 
     def _tick(self, now: float) -> None:
+        if self._renewed.is_set():
+            self._renewed.clear()
+            for pv, track in self._tracks.items():
+                track.renew(self._timeline(pv))
         for track in self._tracks.values():
             track.tick(now)
         self._queue.mark_overruns()

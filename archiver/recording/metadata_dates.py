@@ -30,7 +30,7 @@ class MetadataDates:
             return []
         new, following = [Dated(time_ns, metadata)], self._entries[index : index + 1]
         if before is not None and before != metadata:
-            later_ns = (row_ns for row_ns in timeline.dated_ns if row_ns > time_ns)
+            later_ns = (row_ns for row_ns in timeline.dated_ns if row_ns > time_ns and row_ns not in self._earlier_ns)
             new += [Dated(row_ns, before) for row_ns in later_ns if row_ns < _begin(following)][:1]
         self._entries[index:index] = new
         # a store takes none that equal the ones before, which these are not any more

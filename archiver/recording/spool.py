@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import sqlite3
@@ -15,6 +16,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, NamedTuple, Self
 
+from archiver.health import same_file
 from archiver.sample import Dated, Metadata, Sample, Value
 from archiver.storage.store import TableRow
 
@@ -25,6 +27,8 @@ _SCHEMA = """
 
 # A journal that is kept needs no room to open: an archiver can start on a full disk with a spool that exists already.
 _PRAGMAS = ("auto_vacuum = FULL", "journal_mode = PERSIST", "synchronous = FULL", "busy_timeout = 5000")
+
+log = logging.getLogger(__name__)
 
 
 class SpoolError(Exception):
@@ -82,6 +86,7 @@ class Spool:
         self._lock = RLock()
         self.rows = 0
         self.run_ns = 0
+        self._last = 0
         self._open()
         self._previous = int(self._value("SELECT coalesce(max(id), 0) FROM batch"))
 
@@ -96,7 +101,8 @@ class Spool:
             insert = "INSERT INTO batch (spooled, run, count, data) VALUES (?, ?, ?, ?)"
             cursor = self._connection.execute(insert, row)
             self.rows += count
-            return int(cursor.lastrowid or 0)
+            self._last = int(cursor.lastrowid or 0)
+            return self._last
 
     def head(self) -> Spooled | None:
         """Return the oldest batch, None if the spool is empty. Raises SpoolError."""
@@ -143,12 +149,30 @@ class Spool:
         self._connection.close()
 
     def _open(self) -> None:
-        with self._spool_errors():
-            self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-            for pragma in _PRAGMAS:
-                self._connection.execute(f"PRAGMA {pragma}")
-            self._connection.execute(_SCHEMA)
-            self.rows = int(self._value("SELECT coalesce(sum(count), 0) FROM batch"))
+        with self._errors():
+            self._connect()
+
+    def _connect(self) -> None:
+        self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        for pragma in _PRAGMAS:
+            self._connection.execute(f"PRAGMA {pragma}")
+        self._connection.execute(_SCHEMA)
+        self._opened = self.path.stat()
+        self.rows = int(self._value("SELECT coalesce(sum(count), 0) FROM batch"))
+
+    def _begin_anew(self) -> None:
+        """Open what is at the path now: the file was removed, moved or replaced. Numbers are never given again."""
+        log.error(
+            "%s: the spool was removed or replaced; %d samples that waited in it are not stored", self.path, self.rows
+        )
+        self._connection.close()
+        self._connect()
+        self._connection.execute("DELETE FROM sqlite_sequence WHERE name = 'batch' AND seq < ?", (self._last,))
+        self._connection.execute(
+            "INSERT INTO sqlite_sequence (name, seq) SELECT 'batch', ? "
+            "WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'batch')",
+            (self._last,),
+        )
 
     def _check_room(self, wanted: int) -> None:
         if self.size + wanted > self._limit:
@@ -167,6 +191,14 @@ class Spool:
 
     @contextmanager
     def _spool_errors(self) -> Iterator[None]:
+        """Find the file at its path, and raise errors as SpoolError."""
+        with self._errors():
+            if not same_file(self.path, self._opened):
+                self._begin_anew()
+            yield
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
         """Raise errors of SQLite, the disk and the contents as SpoolError."""
         try:
             yield

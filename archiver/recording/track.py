@@ -139,6 +139,18 @@ class Track:
         if self._connected_ns:
             self._end(Gap.ARCHIVE_OFF)
 
+    def renew(self, timeline: Timeline) -> None:
+        """Go on in another archive, with its rows of this PV: what is known now is stored there, too."""
+        known, gap = self._newest if self._timeline.gap is None else None, self._timeline.gap
+        timeline.stamped_ns = max(timeline.stamped_ns, self._timeline.stamped_ns)
+        self._timeline, self._dates = timeline, MetadataDates(timeline.dated_ns)
+        if known:
+            timeline.gap, timeline.stamp_ns = None, known.stamp_ns
+            self._coming = self._coming or self._metadata
+            self._write(timeline.repeat(time.time_ns()), known)
+        elif gap is not None:
+            timeline.gap = gap
+
     def tick(self, now: float) -> None:
         """Store what has waited long enough, or has not changed for keep_alive; ``now`` is the monotonic time (s)."""
         period = self._rule.scan or self._rule.min_period

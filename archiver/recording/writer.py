@@ -140,7 +140,7 @@ class Writer:
 
     def cycle(self, until: float) -> None:
         """Store what came; then, until a time of the monotonic clock, what waits in the spool, and upkeep."""
-        if not self.database.is_open:
+        if self.database.may_open:
             self._call(self._open)
         known_ns = time.time_ns()
         if current := self._begin():

@@ -116,7 +116,8 @@ class Model:
             self.rows.append(ModelRow(gap_marker(self.pv, time_ns, Gap.ARCHIVE_OFF), Metadata(), True))
         newest_ns = max((time for time in map(time_of, self.rows) if time <= now_ns), default=0)
         self.rows = [
-            row._replace(dated=True, ahead=time_of(row) > now_ns, over=time_of(row) < newest_ns) for row in self.rows
+            row._replace(dated=True, ahead=row.ahead or time_of(row) > now_ns, over=time_of(row) < newest_ns)
+            for row in self.rows
         ]
         self.safe = len(self.rows)
         self.ghosts = []

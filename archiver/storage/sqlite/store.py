@@ -8,6 +8,7 @@ and what comes late is stored there at once, so that no sample is in both.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,8 +23,9 @@ from archiver.storage.sqlite import upkeep
 from archiver.storage.sqlite.checkpoints import Checkpoints
 from archiver.storage.sqlite.file import PART, connect_writer, file_name, migrate, store_errors
 from archiver.storage.sqlite.metadata import add_metadata
+from archiver.storage.sqlite.place import Place
 from archiver.storage.sqlite.rows import SqliteChannels, SqliteIds, to_rows
-from archiver.storage.store import StoreError, TableRow
+from archiver.storage.store import Gone, StoreError, TableRow
 from archiver.storage.url import DatabaseUrl
 
 # Rows that may wait to be settled: the more, the less there is to write, and the more a reader has to scan.
@@ -32,6 +34,10 @@ SETTLE_ROWS = 1_000_000
 SETTLE_PERIOD = 600.0
 # Rows that settle in one transaction.
 STEP_ROWS = 120_000
+
+# Connections to files in whose place is another one with a log of its own: they stay open, for closing them would
+# remove that log.
+_ABANDONED: list[Connection] = []
 
 _COLUMNS = "channel_id, smpl_time, severity_id, status_id, num_val, float_val, str_val, datatype, array_val"
 _RECENT = "ON CONFLICT (part, smpl_time, channel_id) DO NOTHING"
@@ -91,18 +97,21 @@ class SqliteStore:
     def __init__(self, url: DatabaseUrl, owner: Owner) -> None:
         self._file = file_name(url)
         self._channels = SqliteChannels(owner)
+        self._place = Place(self._file, owner)
         with store_errors(self._file), ExitStack() as undo:
+            undo.callback(self._place.release)
             self._connection = connect_writer(url)
             undo.callback(self._connection.engine.dispose)
             undo.callback(self._connection.close)
             migrate(self._connection, self._file)
+            self._place.opened()
             self._settled_ns = dict(self._pairs("SELECT part, smpl_time FROM settled"))
             rows = self._pairs("SELECT part, count(*) FROM sample_recent GROUP BY part")
             self._recent = sum(count for _, count in rows)
             with self._connection.begin():
                 self.alive_ns = self._channels.begin(self._connection, self._file)
             undo.pop_all()
-        self._checkpoints = Checkpoints(url)
+        self._checkpoints = Checkpoints(self._place)
         self._last_part, self._settle_at = -1, time.monotonic() + SETTLE_PERIOD
         self._statuses = SqliteIds("status")
 
@@ -205,8 +214,23 @@ class SqliteStore:
     def close(self) -> None:
         """Close the file, and give the owner's name free."""
         self._checkpoints.close()
-        with suppress(StoreError), self._transaction() as connection:
-            self._channels.end(connection)
+        try:
+            with suppress(StoreError), self._transaction() as connection:
+                self._channels.end(connection)
+            self._leave()
+        finally:
+            self._place.release()
+
+    def _leave(self) -> None:
+        """Close the connection. SQLite removes the log at that path then, whichever file it belongs to."""
+        try:
+            self._place.check()
+        except Gone:
+            with suppress(sqlite3.Error):
+                self._connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            if not self._place.remove_log():
+                _ABANDONED.append(self._connection)
+                return
         self._connection.close()
         self._connection.engine.dispose()
 
@@ -246,8 +270,10 @@ class SqliteStore:
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         try:
+            self._place.check()
             with store_errors(self._file), self._connection.begin():
                 yield self._connection
+            self._place.check()  # what was committed meanwhile is stored again, in the file that is there then
         except BaseException:
             # Ids that were cached in a transaction that failed are not in the database.
             self._channels.reset()
