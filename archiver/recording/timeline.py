@@ -87,6 +87,12 @@ class Timeline:
         would be before the gap's row. It is stored at the time from which it is known again, and others of the same
         stamp after it.
         """
+        if self.gap is None and not self.held and not self.dated_ns:  # nearly always; this is done for each value
+            self.stamp_ns = stamp_ns
+            if stamp_ns - self.stamped_ns <= RESOLUTION_NS:
+                stamp_ns = max(stamp_ns, _next(self.stamped_ns))
+            self.stamped_ns = self.shown_ns = stamp_ns
+            return stamp_ns
         known_ns = now_ns if self.gap in _REJECTED else connected_ns
         if self.gap is None:
             self.held = self.held and stamp_ns == self.stamp_ns

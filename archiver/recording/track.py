@@ -98,33 +98,34 @@ class Track:
     def metadata_changed(self, metadata: Metadata) -> None:
         """Keep metadata for the next row, whatever the policy; there is one within some seconds."""
         if self._waiting:
-            self._store(self._waiting)
+            self._store(self._waiting, time.time_ns())
         self._coming, self._coming_at = metadata, time.monotonic()
         self._stored = None
 
     def update(self, update: PvUpdate) -> None:
         """Store an update, or keep it until its time comes, or discard it, by the policy."""
+        now_ns, newest = time.time_ns(), self._newest
         try:
-            self._timeline.check(update.stamp_ns, time.time_ns())
+            self._timeline.check(update.stamp_ns, now_ns)
         except BadStamp as error:
             self._reject(error.cause)
             return
-        if self._newest and _same(update, self._newest):
+        if newest is not None and update.stamp_ns == newest.stamp_ns and _same(update, newest):
             self.repeated += 1
             return
         stored, self._newest = self._stored, update
         if stored is None:
-            self._store(update)
+            self._store(update, now_ns)
         elif self._rule.scan:
             self._waiting = update
         elif update.severity != stored.severity or update.status != stored.status:
-            self._store(update)
+            self._store(update, now_ns)
         elif self._rule.within_deadband(update.value, stored.value):
             self._waiting = None
         elif self._rule.min_period and time.monotonic() < self._stored_at + self._rule.min_period:
             self._waiting = update
         else:
-            self._store(update)
+            self._store(update, now_ns)
 
     def disconnected(self) -> None:
         """Store what waits, and a gap marker."""
@@ -155,7 +156,7 @@ class Track:
         """Store what has waited long enough, or has not changed for keep_alive; ``now`` is the monotonic time (s)."""
         period = self._rule.scan or self._rule.min_period
         if self._waiting and now >= self._due(period):
-            self._store(self._waiting)
+            self._store(self._waiting, time.time_ns())
         elif self._newest and now >= self._repeat_at():
             self._write(self._timeline.repeat(time.time_ns()), self._newest)
         if self._timeline.dated_ns:
@@ -171,15 +172,16 @@ class Track:
 
     def _end(self, gap: Gap) -> None:
         if self._waiting:
-            self._store(self._waiting)
+            self._store(self._waiting, time.time_ns())
         self._mark(self._timeline.mark(time.time_ns(), gap), gap)
         self._stored = self._newest = None
         self._show()
 
-    def _store(self, update: PvUpdate) -> None:
+    def _store(self, update: PvUpdate, now_ns: int) -> None:
         self._waiting = None
-        self._write(self._timeline.admit(update.stamp_ns, time.time_ns(), self._connected_ns), update)
-        self._show()
+        self._write(self._timeline.admit(update.stamp_ns, now_ns, self._connected_ns), update)
+        if self._timeline.dated_ns:
+            self._show()
 
     def _show(self) -> None:
         """Repeat what is known now after a row of the archiver's clock that would hide it."""
@@ -217,4 +219,4 @@ class Track:
 
 def _same(update: PvUpdate, other: PvUpdate) -> bool:
     """Return whether an update says nothing new: NaN, too, is what it was."""
-    return update == other or (update.stamp_ns == other.stamp_ns and repr(update) == repr(other))
+    return update == other or repr(update) == repr(other)

@@ -27,7 +27,7 @@ class ModelRow(NamedTuple):
     sample: Sample
     about: Metadata
     dated: bool
-    ahead: bool = False  # of an earlier run whose clock was ahead
+    ahead: bool = False  # of a run whose clock was ahead, as a later one found
     over: bool = False  # of an earlier run, and not its last: not looked at even if the clock is set back to it
 
     def shown(self) -> Shown:
@@ -115,14 +115,12 @@ class Model:
         for time_ns in marks_ns:
             self.rows.append(ModelRow(gap_marker(self.pv, time_ns, Gap.ARCHIVE_OFF), Metadata(), True))
         newest_ns = max((time for time in map(time_of, self.rows) if time <= now_ns), default=0)
-        self.rows = [
-            row._replace(dated=True, ahead=row.ahead or time_of(row) > now_ns, over=time_of(row) < newest_ns)
-            for row in self.rows
-        ]
+        self.rows = [row._replace(dated=True, over=time_of(row) < newest_ns) for row in self.rows]
+        self.rows = [row._replace(ahead=row.ahead or time_of(row) > now_ns) for row in self.rows]
         self.safe = len(self.rows)
         self.ghosts = []
         self.gap, self.newest, self.coming, self.about = Gap.ARCHIVE_OFF, None, None, Metadata()
-        values = [row.sample.time_ns for row in self.rows if not row.ahead and not is_gap(row.sample)]
+        values = [row.sample.time_ns for row in self.rows if time_of(row) <= now_ns and not is_gap(row.sample)]
         self.connected_ns, self.old_ns = 0, max(values, default=0)
         self.shown_ns = max((time for time in self._dated() if time <= now_ns), default=min(self._dated(), default=0))
 

@@ -28,7 +28,9 @@ class Place:
         try:
             self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise StoreError(f"{self._lock_path} cannot be opened: {error.strerror}") from None
+            raise StoreError(
+                f"{self._lock_path} cannot be opened: {error.strerror} (is its directory there and writable?)"
+            ) from None
         try:
             fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
