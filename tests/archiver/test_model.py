@@ -14,7 +14,7 @@ from archiver.recording import track
 from tests.archiver.streams import Clocks, Stream
 
 # Streams of one test, and things that happen in each
-STREAMS, STEPS = int(os.environ.get("RACKIOC_STREAMS", "40")), 60
+STREAMS, STEPS = int(os.environ.get("RACKIOC_STREAMS", "100")), 60
 SEED = int(os.environ.get("RACKIOC_SEED", "0"))
 
 
