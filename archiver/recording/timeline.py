@@ -71,7 +71,8 @@ class Timeline:
         ``value_ns``: the newest of them that marks none.
         """
         rows = sorted(rows_ns)[-AHEAD:]
-        return cls(rows, stamped_ns=value_ns, shown_ns=rows[0] if rows else 0)
+        # a gap may be right after that value
+        return cls(rows, stamped_ns=_next(value_ns) if value_ns else 0, shown_ns=rows[0] if rows else 0)
 
     def check(self, stamp_ns: int, now_ns: int) -> None:
         """Raise BadStamp if a value that came at ``now_ns`` cannot have that stamp."""

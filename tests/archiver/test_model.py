@@ -32,9 +32,11 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/rack.sqlite"
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", range(5))
 def test_what_is_read_is_what_was_known(part: int, database: str, tmp_path: Path, clocks: Clocks) -> None:
-    for seed in range(SEED + part, SEED + STREAMS, 5):
+    streams = STREAMS if database.startswith("sqlite") else -(-STREAMS // 4)  # a server takes four times as long
+    for seed in range(SEED + part, SEED + streams, 5):
         stream = Stream(seed, database, tmp_path, clocks)
         try:
             for _ in range(STEPS):
