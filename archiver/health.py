@@ -56,6 +56,7 @@ class Health:
     rejected        samples by ``Cause``
     aside           batches and files of the spool that could not be read and that nobody has looked at
     aside_rows      samples in these batches
+    repeated        samples that said nothing new: value, alarm and time stamp of the one before
     lost            samples for which there was no room (marked Overrun)
     disk_free       free bytes on the disk of the spool and of an SQLite archive; the smaller number
     database        "ok", "slow", "away" or "starting"
@@ -78,6 +79,7 @@ class Health:
     rejected: dict[str, int] = field(default_factory=dict)
     aside: int = 0
     aside_rows: int = 0
+    repeated: int = 0
     lost: int = 0
     disk_free: float = 0.0
     database: str = "starting"
@@ -101,21 +103,18 @@ class StatusFile:
         """Create and lock the file. Raises StoreError if another archiver holds it, or if it cannot be opened."""
         self._path = path
         self._failed = False
-        try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise StoreError(f"{path}, the archiver's status file, cannot be opened: {error.strerror}") from None
-        if not _lock(self._file):
-            os.close(self._file)
-            other = read(path)
-            pid = f" (pid {other.pid})" if other else ""
-            raise StoreError(f"another archiver already runs for this configuration{pid}; {path} is locked")
+        self._file = _open(path)
         self.write(Health(time.time(), os.getpid(), disk_free=disk_free(path)))
 
     def write(self, health: Health) -> None:
         """Write a state in the place of the one before. An error of the disk is logged once and stops nothing."""
         try:
+            self._find()
             os.pwrite(self._file, _page(health), 0)
+        except StoreError as error:
+            if not self._failed:
+                log.error("%s; ARCH:* and rackioc status are out of date", error)
+            self._failed = True
         except OSError as error:
             if not self._failed:
                 log.error(
@@ -126,6 +125,15 @@ class StatusFile:
             self._failed = True
         else:
             self._failed = False
+
+    def _find(self) -> None:
+        """Begin a new file if the one that was opened is not at its path any more. Raises StoreError."""
+        if same_file(self._path, os.fstat(self._file)):
+            return
+        found = _open(self._path)
+        os.close(self._file)
+        self._file = found
+        log.warning("%s, the archiver's status file, was removed or replaced: a new one is begun", self._path)
 
     def close(self) -> None:
         """Release the lock; the last state stays in the file."""
@@ -166,6 +174,28 @@ def disk_free(path: Path) -> float:
         return float(shutil.disk_usage(path.absolute().parent).free)
     except OSError:
         return 0.0
+
+
+def same_file(path: Path, opened: os.stat_result) -> bool:
+    """Return whether the file at a path is the one that was opened."""
+    try:
+        return os.path.samestat(path.stat(), opened)
+    except OSError:
+        return False
+
+
+def _open(path: Path) -> int:
+    """Create and lock a status file. Raises StoreError if another archiver holds it, or if it cannot be opened."""
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StoreError(f"{path}, the archiver's status file, cannot be opened: {error.strerror}") from None
+    if not _lock(file):
+        os.close(file)
+        other = read(path)
+        pid = f" (pid {other.pid})" if other else ""
+        raise StoreError(f"another archiver already runs for this configuration{pid}; {path} is locked")
+    return file
 
 
 def _lock(file: int) -> bool:

@@ -27,6 +27,8 @@ STATUSES = (
 
 # The least distance of two rows of a PV: MySQL stores microseconds.
 RESOLUTION_NS = 1000
+# The latest time that 64 bits hold, in ns since 1970 UTC.
+END_OF_TIME_NS = 2**63 - 1
 
 
 def pack(numbers: Iterable[float]) -> bytes:
@@ -54,12 +56,15 @@ class Sample(NamedTuple):
 
 
 class Gap(StrEnum):
-    """The reason why nothing is known from a row to the next one; the words are those of Phoebus, and Overrun."""
+    """The reason why nothing is known from a row to the next one; the first words are those of Phoebus."""
 
     DISCONNECTED = "Disconnected"
     ARCHIVE_OFF = "Archive_Off"
     WRITE_ERROR = "Write_Error"
     OVERRUN = "Overrun"
+    REJECTED_BACKWARDS = "Rejected_Backwards"
+    REJECTED_EPOCH1990 = "Rejected_Epoch1990"
+    REJECTED_FUTURE = "Rejected_Future"
 
 
 _GAPS = frozenset(Gap)

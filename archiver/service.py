@@ -20,7 +20,7 @@ from archiver.health import NAMES, Cause, Health, StatusFile, disk_free
 from archiver.loggers.tablelogger import table_loggers
 from archiver.loggers.tables import make_tables
 from archiver.recording.figures import FiguresFile, PvSink
-from archiver.recording.previous_run import end_previous_run
+from archiver.recording.previous_run import End, end_previous_run
 from archiver.recording.queue import Queue
 from archiver.recording.spool import Spool, SpoolError
 from archiver.recording.timeline import Timeline
@@ -81,6 +81,7 @@ class Archiver:
 
     def __init__(self, archive: ArchiveSettings, config: Path, prefix: str) -> None:
         self._archive = archive
+        self._name = archive.identity(config, prefix)
         self._began_ns = time.time_ns()
         url = DatabaseUrl.parse(archive.database)
         self._paths = [archive.spool_file(config)]
@@ -91,14 +92,18 @@ class Archiver:
         self._spool = Spool(archive.spool_file(config), limit, floor)
         self._spool.run_ns = self._began_ns
         self._queue = Queue()
-        self._writer = Writer(self._queue, self._spool, Upkeep(archive.policy), self._open_store)
         self._overflow = Overflow(self._spool.path.absolute().parent, limit, floor)
-        self._client = Client(self._overflow)
+        self._client = client = Client(self._overflow)
+        self._writer = Writer(
+            self._queue, self._spool, Upkeep(archive.policy), self._open_store, lambda: client.waiting.oldest
+        )
         self._table_loggers = table_loggers(archive, prefix, self._client.get, self._queue.add_rows)
         self._tracks: dict[str, Track] = {}
-        self._newest: dict[str, int] | None = None
+        self._ends: dict[str, End] | None = None
         self._sinks: dict[str, PvSink] = {}
         self._figures_file = FiguresFile(archive.figures_file(config))
+        self._opened = False
+        self._renewed = Event()  # the database is another one than before
         self._next_tick = 0.0
         self._without_list = time.monotonic() + LIST_PATIENCE
         self._stored = Rate()
@@ -140,12 +145,16 @@ class Archiver:
 
     def _open_store(self) -> Store:
         make_tables(self._archive)
-        store = open_store(self._archive.database)
+        store = open_store(self._archive.database, self._name)
         try:
-            self._newest = end_previous_run(store, self._spool, self._began_ns, self._archive.matches)
+            again = self._opened
+            ends = end_previous_run(store, self._spool, time.time_ns() if again else self._began_ns)
         except BaseException:
             store.close()
             raise
+        self._ends, self._opened = ends, True
+        if again:
+            self._renewed.set()
         return store
 
     def _pv_list_changed(self, text: str) -> None:
@@ -178,12 +187,18 @@ class Archiver:
 
     def _timeline(self, pv: str) -> Timeline:
         """Return where a PV's rows end; without a database to ask, it is the begin of this run."""
-        return Timeline(self._began_ns if self._newest is None else self._newest.get(pv, 0))
+        if self._ends is None:
+            return Timeline.after([self._began_ns])
+        return Timeline.after(*self._ends.get(pv, End([], 0)))
 
     def _tick(self, now: float) -> None:
         if now >= self._without_list:
             self._without_list = math.inf
             self._settle_brackets([])
+        if self._renewed.is_set():
+            self._renewed.clear()
+            for pv, track in self._tracks.items():
+                track.renew(self._timeline(pv))
         for track in self._tracks.values():
             track.tick(now)
         self._queue.mark_overruns()
@@ -240,6 +255,7 @@ class Archiver:
             rejected={**self._rejected(), Cause.DATABASE: writer.rejected},
             aside=spool.aside[0],
             aside_rows=spool.aside[1],
+            repeated=sum(track.repeated for track in self._tracks.values()),
             lost=self._queue.lost + waiting.lost,
             disk_free=min(disk_free(path) for path in self._paths),
             database=writer.database.state,

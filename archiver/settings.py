@@ -13,6 +13,9 @@ from typing import Literal
 from archiver.storage.url import DatabaseUrl
 from archiver.units import seconds, size
 
+# Of the column in which it is kept (db/mysql/0003_owners.sql).
+LONGEST_NAME = 100
+
 # A duration, a size or a deadband, with its unit or as a plain number.
 Quantity = str | float | int
 # The keys below ``archive:``, and a sentence.
@@ -130,12 +133,14 @@ class TemperatureSettings:
 class ArchiveSettings:
     """The settings ``archive:``.
 
-    database: an SQLAlchemy URL; pvs: globs over the IOC's own PVs, and names of other IOCs' PVs.
-    policies: name or glob -> ``Policy``; of several that match a PV the later ones win, key by key.
+    database: an SQLAlchemy URL; pvs: globs over the IOC's own PVs, and names of other IOCs' PVs; name: whose rows
+    they are, where several archivers have one database; policies: name or glob -> ``Policy``; of several that match a
+    PV the later ones win, key by key.
     """
 
     database: str = field(repr=False)
     pvs: tuple[str, ...]
+    name: str | None = None
     policies: Mapping[str, Policy] = field(default_factory=dict)
     spool: SpoolSettings = SpoolSettings()
     measurements: MeasurementSettings | None = None
@@ -144,6 +149,8 @@ class ArchiveSettings:
     def faults(self) -> Iterator[Fault]:
         """Yield what is wrong with these settings beyond their types."""
         yield from ((("database",), sentence) for sentence in DatabaseUrl.faults(self.database))
+        if self.name is not None and not 0 < len(self.name) <= LONGEST_NAME:
+            yield ("name",), f"must have 1 to {LONGEST_NAME} characters"
         parts: dict[tuple[str, ...], Policy | SpoolSettings | MeasurementSettings | TemperatureSettings | None] = {
             ("spool",): self.spool,
             ("measurements",): self.measurements,
@@ -158,6 +165,10 @@ class ArchiveSettings:
     def shown(self) -> str:
         """Return the URL of the database without its password."""
         return DatabaseUrl.parse(self.database).shown
+
+    def identity(self, config: Path, prefix: str) -> str:
+        """Return the name of this archiver in its database, whatever happens to the process and to the files."""
+        return self.name or f"{prefix}{config.stem}"
 
     def spool_file(self, config: Path) -> Path:
         """Return the path of the spool; the default for rack.yaml is rack.spool in the working directory."""

@@ -75,6 +75,7 @@ def _show(health: Health, out: TextIO) -> None:
         "in the spool": f"{health.spool_rows}, {_size(health.spool_bytes)}",
         "write lag": f"{health.lag:.1f} s",
         "rejected": f"{sum(health.rejected.values())}",
+        "repeated": f"{health.repeated}",
         "lost": f"{health.lost}",
         "disk free": _size(health.disk_free),
         "database": health.database,

@@ -18,7 +18,8 @@ ROOMS = {path.relative_to(ROOT).parts[0] for path in ROOT.glob("[a-z]*/**/*.py")
 
 # What the stores of all dialects share
 BESIDE_A_DIALECT = {
-    f"archiver.storage.{name}" for name in ("columns", "metadata", "migrations", "store", "thinning", "url")
+    f"archiver.storage.{name}"
+    for name in ("columns", "metadata", "migrations", "owner", "series", "store", "thinning", "url")
 }
 
 # Room, or folder of a room -> all that it may import of the project besides itself

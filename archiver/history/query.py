@@ -50,11 +50,11 @@ class MetadataHistory:
         self._entries = {pv: dated or _UNKNOWN for pv, dated in metadata.items()}
 
     def at(self, pv: str, time_ns: int) -> Metadata:
-        """Return the metadata of a PV that hold at a time."""
+        """Return the metadata of a PV that hold at a time; before the first there are texts, which have none."""
         entries = self._entries[pv]
         if len(entries) == 1:  # nearly always; this is done for each row
             return entries[0].metadata
-        return entries[bisect_right(entries, time_ns, key=attrgetter("since_ns")) - 1].metadata
+        return entries[max(1, bisect_right(entries, time_ns, key=attrgetter("since_ns"))) - 1].metadata
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,14 @@ UNREADABLE = (zlib.error, ValueError, TypeError, LookupError, AttributeError)
 
 @dataclass
 class Batch:
-    """The samples, rows of other tables, and metadata by PV, that are stored together; ``size``: bytes in memory."""
+    """The samples, rows of other tables, and metadata with their PV, that are stored together.
+
+    ``size``: bytes in memory.
+    """
 
     samples: list[Sample] = field(default_factory=list)
     rows: list[TableRow] = field(default_factory=list)
-    metadata: dict[str, Dated] = field(default_factory=dict)
+    metadata: list[tuple[str, Dated]] = field(default_factory=list)
     size: int = field(default=0, compare=False)
 
     def __bool__(self) -> bool:
@@ -29,7 +32,7 @@ class Batch:
 
     def dump(self) -> bytes:
         """Return the batch as compressed JSON."""
-        metadata = {pv: (dated.since_ns, asdict(dated.metadata)) for pv, dated in self.metadata.items()}
+        metadata = [(pv, (dated.since_ns, asdict(dated.metadata))) for pv, dated in self.metadata]
         document = json.dumps([self.samples, self.rows, metadata], default=_packed)
         return zlib.compress(document.encode(), level=1)
 
@@ -37,10 +40,12 @@ class Batch:
     def load(cls, data: bytes) -> Self:
         """Return the batch that was dumped. Raises one of ``UNREADABLE``."""
         samples, rows, metadata = json.loads(zlib.decompress(data))
+        if isinstance(metadata, dict):  # as the archiver wrote it before, one entry a PV
+            metadata = list(metadata.items())
         return cls(
             [_sample(*each) for each in samples],
             [TableRow(table, tuple(columns), tuple(values), key) for table, columns, values, key in rows],
-            {pv: Dated(since, Metadata(**_tuples(about))) for pv, (since, about) in metadata.items()},
+            [(pv, Dated(since, Metadata(**_tuples(about)))) for pv, (since, about) in metadata],
         )
 
 

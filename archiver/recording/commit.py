@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
@@ -19,10 +20,11 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def commit(batch: Batch, store: Store) -> int:
+def commit(batch: Batch, store: Store, *, earlier_wait: bool) -> int:
     """Store a batch; return how many of its rows were rejected. Raises StoreError if it cannot be stored now.
 
-    Metadata come first, for samples are shown with the metadata that hold at their time.
+    Metadata come first, for samples are shown with the metadata that hold at their time. ``earlier_wait``: whether
+    earlier batches may follow.
     """
     rejected = 0
 
@@ -42,12 +44,25 @@ def commit(batch: Batch, store: Store) -> int:
         log.error("%s: the database rejected its unit, limits or words: %s; they are not stored", item[0], reason)
 
     if batch.metadata:
-        _add_halves(lambda items: store.add_metadata(dict(items)), list(batch.metadata.items()), drop_metadata)
+        for once in _each_once(batch.metadata):
+            _add_halves(lambda items: store.add_metadata(dict(items), keep_equal=earlier_wait), once, drop_metadata)
     if batch.rows:
         _add_halves(store.add_rows, batch.rows, drop_row)
     for start in range(0, len(batch.samples), LARGEST):
         _add_halves(store.add, batch.samples[start : start + LARGEST], mark_gap)
     return rejected
+
+
+def _each_once(metadata: Sequence[tuple[str, Dated]]) -> list[list[tuple[str, Dated]]]:
+    """Return metadata in parts in which each PV is once, nearly always one part."""
+    parts: list[list[tuple[str, Dated]]] = []
+    seen: Counter[str] = Counter()
+    for pv, dated in metadata:
+        if seen[pv] == len(parts):
+            parts.append([])
+        parts[seen[pv]].append((pv, dated))
+        seen[pv] += 1
+    return parts
 
 
 def _add_halves(add: Callable[[list[T]], None], items: list[T], reject: Callable[[T, str], None]) -> None:

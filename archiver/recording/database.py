@@ -10,6 +10,8 @@ from archiver.storage.store import Store, StoreError
 
 # Seconds after which a call makes the database slow.
 PATIENCE = 3.0
+# Seconds after which a store is opened anew whose file was removed or replaced.
+REOPEN = 3.0
 
 
 class DatabaseLink:
@@ -22,6 +24,7 @@ class DatabaseLink:
     def __init__(self, open_store: Callable[[], Store]) -> None:
         self._open_store = open_store
         self._store: Store | None = None
+        self._open_at = 0.0  # by the monotonic clock
         self._call_began: float | None = None  # by the monotonic clock; None between calls
         self.healthy = False
         self.error = ""
@@ -49,6 +52,17 @@ class DatabaseLink:
     def open(self) -> None:
         """Open the store. Raises StoreError."""
         self._store = self._open_store()
+
+    @property
+    def may_open(self) -> bool:
+        """Return whether the store is to be opened; not right after it was left: its file may be being replaced."""
+        return not self.is_open and time.monotonic() >= self._open_at
+
+    def leave(self) -> None:
+        """Close the store if it is open, so that it is opened anew after a while."""
+        self.close()
+        self._store = None
+        self._open_at = time.monotonic() + REOPEN
 
     def close(self) -> None:
         """Close the store if it is open."""

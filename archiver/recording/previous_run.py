@@ -3,35 +3,50 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from archiver.recording.spool import Spool, SpoolError
+from archiver.recording.timeline import FUTURE_NS
 from archiver.sample import RESOLUTION_NS, Gap, Sample, gap_marker, is_gap
 from archiver.storage.store import Store
 
 log = logging.getLogger(__name__)
 
 
-def end_previous_run(store: Store, spool: Spool, began_ns: int, archived: Callable[[str], bool]) -> dict[str, int]:
-    """Mark each PV ``Archive_Off`` where killed runs stopped; return the time of each PV's newest row (ns).
+class End(NamedTuple):
+    """The last rows of a PV when a run begins; times in ns.
 
-    Only PVs for which ``archived`` is true: another archiver may write to the same database.
+    rows_ns     the newest row that is not later, and all later ones: the clock was ahead once
+    value_ns    the newest that is not later and marks no gap, 0 if there is none
+    """
+
+    rows_ns: list[int]
+    value_ns: int
+
+
+def end_previous_run(store: Store, spool: Spool, began_ns: int) -> dict[str, End]:
+    """Mark each PV of this archiver ``Archive_Off`` where killed runs stopped; return where the rows of each PV end.
+
     A run that never reached the database could not mark the end of the one before it: its batches in the spool show
     when it began. Raises StoreError.
     """
-    newest = {sample.pv: sample for sample in store.newest() if archived(sample.pv)}
+    ends = _Ends(began_ns, store.alive_ns, store.newest_values(began_ns))
+    for sample in store.newest():
+        ends.add(store.latest(sample.pv, began_ns) if sample.time_ns > began_ns else [sample])
     marks: list[Sample] = []
     last_run_ns = 0
     try:
         for run_ns, batch in spool.leftover():
             if run_ns not in {0, last_run_ns}:
-                marks += _end(newest, run_ns, [sample for sample in newest.values() if sample.time_ns < run_ns])
+                marks += ends.mark(run_ns)
             last_run_ns = run_ns
-            _keep_newer(newest, batch.samples)
+            ends.add(batch.samples)
     except SpoolError as error:
         log.error("%s; it is set aside, what was in it is not stored", error)
         spool.set_aside()
-    marks += _end(newest, began_ns, list(newest.values()))
+    marks += ends.mark_present()
+    marks += ends.mark(began_ns)
     if marks:
         count = len({mark.pv for mark in marks})
         log.warning(
@@ -39,26 +54,76 @@ def end_previous_run(store: Store, spool: Spool, began_ns: int, archived: Callab
         )
         store.add(marks)
     spool.run_ns = 0
-    return {pv: sample.time_ns for pv, sample in newest.items()}
+    ends.add(store.unowned())
+    return ends.of_each()
 
 
-def _end(newest: dict[str, Sample], next_ns: int, last: Sequence[Sample]) -> list[Sample]:
-    """Return the gap markers after the last samples of a run, the next of which began at ``next_ns``.
+class _Ends:
+    """The rows with which each PV ends: the one in force when a run begins, and all later ones."""
 
-    They stand where the whole archive ends, the spool included: until then at least that run was alive. An IOC whose
-    clock is ahead must not put the end of the others' rows into the future. They become the newest samples.
-    """
-    end_ns = min(max((sample.time_ns for sample in last), default=0), next_ns)
-    marks = [
-        gap_marker(sample.pv, (max(end_ns, sample.time_ns) // RESOLUTION_NS + 1) * RESOLUTION_NS, Gap.ARCHIVE_OFF)
-        for sample in last
-        if not is_gap(sample)
-    ]
-    _keep_newer(newest, marks)
-    return marks
+    def __init__(self, began_ns: int, alive_ns: int, values_ns: Mapping[str, int]) -> None:
+        self._began_ns = began_ns
+        self._alive_ns = alive_ns
+        self._values_ns = dict(values_ns)
+        self._in_force: dict[str, Sample] = {}
+        self._later: dict[str, list[Sample]] = {}
+        self._newest: dict[str, Sample] = {}
+
+    def add(self, samples: Iterable[Sample]) -> None:
+        """Add rows, in any order."""
+        for sample in samples:
+            _keep_newer(self._newest, sample)
+            if sample.time_ns <= self._began_ns:
+                _keep_newer(self._in_force, sample)
+                if not is_gap(sample):
+                    self._values_ns[sample.pv] = max(sample.time_ns, self._values_ns.get(sample.pv, 0))
+            else:
+                self._later.setdefault(sample.pv, []).append(sample)
+
+    def mark(self, next_ns: int) -> list[Sample]:
+        """Return the gap markers after the last samples of a run, the next of which began at ``next_ns``.
+
+        They stand where that run gave its last sign of life, or where the archive ends, the spool included: until
+        then at least it was alive. An IOC whose clock is ahead must not put the end of the others' rows into the
+        future.
+        """
+        present = next_ns == self._began_ns
+        last = [sample for sample in self._newest.values() if present or sample.time_ns < next_ns]
+        alive_ns = self._alive_ns if self._alive_ns < next_ns else 0
+        end_ns = max(alive_ns, min(max((sample.time_ns for sample in last), default=0), next_ns))
+        marks = [
+            gap_marker(sample.pv, _next(max(end_ns, sample.time_ns)), Gap.ARCHIVE_OFF)
+            for sample in last
+            if not is_gap(sample)
+        ]
+        self.add(marks)
+        return marks
+
+    def mark_present(self) -> list[Sample]:
+        """Return a gap marker now for each PV with rows that are later, by a clock that was ahead."""
+        marks = [
+            gap_marker(pv, _next(self._began_ns), Gap.ARCHIVE_OFF)
+            for pv, sample in self._in_force.items()
+            if self._newest[pv].time_ns > self._began_ns + FUTURE_NS and not is_gap(sample)
+        ]
+        self.add(marks)
+        return marks
+
+    def of_each(self) -> dict[str, End]:
+        """Return where the rows of each PV end."""
+        rows = {pv: [sample] for pv, sample in self._in_force.items()}
+        for pv, later in self._later.items():
+            rows.setdefault(pv, []).extend(later)
+        return {
+            pv: End(sorted({sample.time_ns for sample in each}), self._values_ns.get(pv, 0))
+            for pv, each in rows.items()
+        }
 
 
-def _keep_newer(newest: dict[str, Sample], samples: Iterable[Sample]) -> None:
-    for sample in samples:
-        if sample.pv not in newest or newest[sample.pv].time_ns < sample.time_ns:
-            newest[sample.pv] = sample
+def _next(time_ns: int) -> int:
+    return (time_ns // RESOLUTION_NS + 1) * RESOLUTION_NS
+
+
+def _keep_newer(newest: dict[str, Sample], sample: Sample) -> None:
+    if sample.pv not in newest or newest[sample.pv].time_ns < sample.time_ns:
+        newest[sample.pv] = sample

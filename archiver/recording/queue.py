@@ -40,7 +40,7 @@ class Queue:
         self.batch_size = batch_size
         self._samples: deque[Sample] = deque()
         self._rows: deque[TableRow] = deque()
-        self._metadata: dict[str, Dated] = {}
+        self._metadata: deque[tuple[str, Dated]] = deque()
         self._overruns: dict[str, _Overrun] = {}
         self._since = 0.0  # when the oldest sample came, seconds since 1970
         self._in_flight = 0  # samples that were drained, and are neither done nor put back
@@ -85,15 +85,15 @@ class Queue:
         self._rows.extend(rows)
 
     def add_metadata(self, pv: str, dated: Dated) -> None:
-        """Append metadata of a PV; of several before one commit the last ones count."""
-        self._metadata[pv] = dated
+        """Append metadata of a PV."""
+        self._metadata.append((pv, dated))
 
     def drain(self) -> Batch:
         """Remove and return the oldest, about ``batch_size``; pass it to ``done`` or ``put_back`` later.
 
-        By one thread at a time. Each deque is emptied from its head, for more may come at its tail meanwhile.
+        By one thread at a time. Each deque is emptied from its head, for more may come at its tail meanwhile; that of
+        metadata last and whole, for they come before their sample.
         """
-        metadata = {pv: self._metadata.pop(pv) for pv in list(self._metadata)}
         rows = [self._rows.popleft() for _ in range(len(self._rows))]
         samples: list[Sample] = []
         waiting, append, size, most = self._samples, samples.append, 0, self.batch_size
@@ -101,6 +101,7 @@ class Queue:
             sample = waiting.popleft()
             append(sample)
             size += SAMPLE_SIZE if type(sample[2]) is float else _size(sample)
+        metadata = [self._metadata.popleft() for _ in range(len(self._metadata))]
         self._in_flight += len(samples)
         self._drained += size
         return Batch(samples, rows, metadata, size)
@@ -114,7 +115,7 @@ class Queue:
         """Insert a drained batch at the head again; ``since``: when its oldest sample came."""
         self._samples.extendleft(reversed(batch.samples))
         self._rows.extendleft(reversed(batch.rows))
-        self._metadata = batch.metadata | self._metadata
+        self._metadata.extendleft(reversed(batch.metadata))
         self._since = since
         self._in_flight -= len(batch.samples)
         self._drained -= batch.size

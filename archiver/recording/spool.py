@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, NamedTuple, TypeVar
 
-from archiver.health import disk_free
+from archiver.health import disk_free, same_file
 from archiver.recording.batch import UNREADABLE, Batch
 
 # The version of the file: its tables, and what is in a batch. One of a newer program is not read.
@@ -86,6 +86,7 @@ class Spool:
         self.size = 0
         self.aside = (0, 0)
         self._data_version = 0
+        self._last = 0
         self._open()
         self._previous = int(self._use(lambda: self._value("SELECT coalesce(max(id), 0) FROM batch")))
 
@@ -95,11 +96,12 @@ class Spool:
             self._check_room(0)  # before the work
             data = batch.dump()
             self._check_room(len(data))
-            row = (time.time(), self.run_ns, len(batch.samples) + len(batch.rows), data)
+            count = max(1, len(batch.samples) + len(batch.rows))  # metadata alone wait, too
+            row = (time.time(), self.run_ns, count, data)
             insert = "INSERT INTO batch (spooled, run, count, data) VALUES (?, ?, ?, ?)"
-            number = self._use(lambda: self._connection.execute(insert, row).lastrowid or 0)
+            self._last = self._use(lambda: self._connection.execute(insert, row).lastrowid or 0)
             self._use(self._count)
-            return number
+            return self._last
 
     def head(self) -> Spooled | None:
         """Return the oldest batch that can be read, None if there is none; others are set aside.
@@ -169,12 +171,31 @@ class Spool:
             raise sqlite3.NotSupportedError(f"it is version {version} of a spool, this rackioc reads {VERSION}")
         for statement in _SCHEMA:
             self._connection.execute(statement)
+        if self._last:  # a new file: numbers are never given again
+            self._connection.execute("DELETE FROM sqlite_sequence WHERE name = 'batch' AND seq < ?", (self._last,))
+            self._connection.execute(
+                "INSERT INTO sqlite_sequence (name, seq) SELECT 'batch', ? "
+                "WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'batch')",
+                (self._last,),
+            )
+        self._opened = self.path.stat()
         self._count()
 
+    def _find(self) -> None:
+        """Open what is at the path now, if the file was removed, moved or replaced."""
+        if same_file(self.path, self._opened):
+            return
+        log.error(
+            "%s: the spool was removed or replaced; %d samples that waited in it are not stored", self.path, self.rows
+        )
+        self._connection.close()
+        self._prepare()
+
     def _use(self, action: Callable[[], T]) -> T:
-        """Return what an action on the file returns; a damaged file is set aside, and it is done on a new one."""
+        """Return what an action on the file at the path returns; a damaged one is set aside for a new one."""
         try:
             with self._spool_errors():
+                self._find()
                 return action()
         except SpoolDamaged as error:
             self.set_aside(str(error.__cause__))

@@ -1,66 +1,163 @@
-"""The timeline of one PV: which time stamps are accepted, and at which time rows and gaps are stored."""
+"""The timeline of one PV: which time stamps are accepted, and at which times rows and gaps are stored.
+
+Two clocks date rows. A value has its IOC's stamp. What the archiver adds has the archiver's own time: a gap, a value
+that is known again since a connection, a value that is repeated. Where the clocks differ, or one is set, a row by the
+archiver's clock may be later than the values that come after it. It moves none of them: each stands at its own stamp,
+and is repeated right after such a row as soon as the archiver's clock has reached it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from archiver.health import Cause
-from archiver.sample import RESOLUTION_NS
+from archiver.sample import RESOLUTION_NS, Gap
 
 # Earlier time stamps are none: EPICS counts from 1990, where a record never processed and an IOC without a clock are.
 YEAR_1991_NS = 662_688_000 * 10**9
 # How far a time stamp may be ahead of the archiver's clock.
 FUTURE_NS = 5 * 60 * 10**9
 
+# How far the archiver's clock is set back before what is known is stored again.
+STEP_NS = 10**9
+
+# Rows by the archiver's clock that are remembered: of those that are still to come, and of those that are over.
+AHEAD, OVER = 1000, 20
+
+# The gap of a PV whose stamps are rejected.
+GAPS = {
+    Cause.BACKWARDS: Gap.REJECTED_BACKWARDS,
+    Cause.EPOCH_1990: Gap.REJECTED_EPOCH1990,
+    Cause.FUTURE: Gap.REJECTED_FUTURE,
+}
+_REJECTED = frozenset(GAPS.values())
+# The gaps that are within a connection: what ends them is known from when it came.
+_CONNECTED = _REJECTED | {Gap.OVERRUN}
+
 
 class BadStamp(Exception):
-    """The time stamp of a sample cannot be right; the message is a ``Cause``."""
+    """The time stamp of a sample cannot be right; ``cause`` says why."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause)
+        self.cause = cause
 
 
 @dataclass(slots=True)
 class Timeline:
-    """The state of a PV's rows: the time of the newest one, its time stamp, and whether it marks a gap.
+    """The state of a PV's rows; all times in ns since 1970, UTC.
 
-    The first value after a gap is often older than the gap: the PV has not changed since. Stored under its own stamp
-    it would be before the marker, and the PV would look disconnected until its next change. So it is stored at the
-    time of the connection, as the value in force. Where an IOC's clock is behind ours, the values that follow are
-    older than that row, too: they are stored right after it, for what moves on by its IOC's clock is not to be lost.
+    gap         why nothing is known now; None while a value is in force
+    dated_ns    the rows by the archiver's clock that are later than ``stamped_ns``, in order
+    stamped_ns  the newest row at an IOC's stamp; the next such row is later
+    stamp_ns    the stamp of the newest value
+    held        whether its row is not at its stamp, but where a gap ended
+    shown_ns    the row written last: it says what is known, unless ``again`` has to repeat it
     """
 
-    last_ns: int = 0
-    in_gap: bool = True
-    last_stamp_ns: int = 0
+    dated_ns: list[int] = field(default_factory=list)
+    gap: Gap | None = Gap.ARCHIVE_OFF
+    stamped_ns: int = 0
+    stamp_ns: int = 0
+    held: bool = False
+    shown_ns: int = 0
 
-    def admit(self, stamp_ns: int, now_ns: int, connected_ns: int) -> int | None:
-        """Return the time of the row for a sample that came at ``now_ns`` over a connection made at ``connected_ns``.
+    @classmethod
+    def after(cls, rows_ns: Iterable[int], value_ns: int = 0) -> Timeline:
+        """Return the timeline of a PV with rows of previous runs, at least the newest one, which marks a gap.
 
-        None if it has been stored already. Raises BadStamp if its time stamp cannot be right.
+        ``value_ns``: the newest of them that marks none.
         """
-        _check_stamp(stamp_ns, now_ns)
-        if not self.in_gap and stamp_ns == self.last_stamp_ns:
-            return None
-        if not self.in_gap and stamp_ns < self.last_stamp_ns:
+        rows = sorted(rows_ns)[-AHEAD:]
+        # a gap may be right after that value
+        return cls(rows, stamped_ns=_next(value_ns) if value_ns else 0, shown_ns=rows[0] if rows else 0)
+
+    def check(self, stamp_ns: int, now_ns: int) -> None:
+        """Raise BadStamp if a value that came at ``now_ns`` cannot have that stamp."""
+        if stamp_ns < YEAR_1991_NS:
+            raise BadStamp(Cause.EPOCH_1990)
+        if stamp_ns > now_ns + FUTURE_NS:
+            raise BadStamp(Cause.FUTURE)
+        if stamp_ns < self.stamp_ns and (self.gap is None or self.gap in _REJECTED):
             raise BadStamp(Cause.BACKWARDS)
-        time_ns = connected_ns if self.in_gap and stamp_ns <= self.last_ns else stamp_ns
-        self.last_ns, self.last_stamp_ns, self.in_gap = max(time_ns, self._next_ns()), stamp_ns, False
-        return self.last_ns
+
+    def admit(self, stamp_ns: int, now_ns: int, connected_ns: int) -> int:
+        """Return the time of the row for a value that came at ``now_ns`` over a connection made at ``connected_ns``.
+
+        The first value after a gap is often older than the gap: the PV has not changed since. At its own stamp it
+        would be before the gap's row. It is stored at the time from which it is known again, and others of the same
+        stamp after it.
+        """
+        if self.gap is None and not self.held and not self.dated_ns:  # nearly always; this is done for each value
+            self.stamp_ns = stamp_ns
+            if stamp_ns - self.stamped_ns <= RESOLUTION_NS:
+                stamp_ns = max(stamp_ns, _next(self.stamped_ns))
+            self.stamped_ns = self.shown_ns = stamp_ns
+            return stamp_ns
+        known_ns = now_ns if self.gap in _CONNECTED else connected_ns
+        if self.gap is None:
+            self.held = self.held and stamp_ns == self.stamp_ns
+            known_ns = self.shown_ns
+        else:
+            self.held = stamp_ns <= max(self.stamped_ns, self._gap_ns(known_ns))
+        self.stamp_ns, self.gap = stamp_ns, None
+        if self.held:
+            self.stamped_ns = max(self.stamped_ns, min(stamp_ns, known_ns))
+            return self._date(known_ns)
+        self.stamped_ns = self.shown_ns = self._free(max(stamp_ns, _next(self.stamped_ns)))
+        del self.dated_ns[: bisect_right(self.dated_ns, self.stamped_ns)]
+        return self.stamped_ns
 
     def repeat(self, now_ns: int) -> int:
         """Return the time of a row that repeats the value in force."""
-        self.last_ns = max(now_ns, self._next_ns())
-        return self.last_ns
+        return self._date(now_ns)
 
-    def gap(self, now_ns: int) -> int:
+    def mark(self, now_ns: int, gap: Gap) -> int:
         """Return the time of a row that marks a gap from now on; the newest row is before it in any case."""
-        self.in_gap = True
-        return self.repeat(now_ns)
+        self.gap = gap
+        return self._date(now_ns)
 
-    def _next_ns(self) -> int:
-        return (self.last_ns // RESOLUTION_NS + 1) * RESOLUTION_NS
+    def again(self, now_ns: int) -> int | None:
+        """Return the time at which what is known now is to be repeated; None if the newest row up to now says it."""
+        if not self.dated_ns or self.dated_ns[-1] < self.shown_ns:
+            return None
+        reached = bisect_right(self.dated_ns, now_ns)
+        if reached and self.dated_ns[reached - 1] > self.shown_ns:
+            return self._date(self.dated_ns[reached - 1])
+        ahead = self.shown_ns > self._earliest(now_ns) + STEP_NS and self.shown_ns in self.dated_ns
+        return self._date(now_ns) if ahead else None  # the clock has been set back
+
+    def _gap_ns(self, known_ns: int) -> int:
+        """Return where the gap begins that ends at a time; if its row is later, by a clock that was wrong, there."""
+        before = bisect_right(self.dated_ns, max(known_ns, _next(self.stamped_ns)))
+        return self.dated_ns[before - 1] if before else known_ns if self.dated_ns else 0
+
+    def _date(self, time_ns: int) -> int:
+        """Return the time of a row by the archiver's clock: later than the rows that clock has reached."""
+        self.shown_ns = self._free(self._earliest(time_ns))
+        insort(self.dated_ns, self.shown_ns)
+        if forgotten := self.dated_ns[: max(0, bisect_right(self.dated_ns, self.shown_ns) - OVER)]:
+            self.stamped_ns = max(self.stamped_ns, forgotten[-1])  # no value may come where a row is
+            del self.dated_ns[: len(forgotten)]
+        del self.dated_ns[AHEAD:-1]
+        return self.shown_ns
+
+    def _earliest(self, time_ns: int) -> int:
+        earliest_ns = max(time_ns, _next(self.stamped_ns))
+        reached = bisect_right(self.dated_ns, earliest_ns)
+        return max(earliest_ns, _next(self.dated_ns[reached - 1])) if reached else earliest_ns
+
+    def _free(self, time_ns: int) -> int:
+        """Return a time, or the next one at which there is no row yet."""
+        while self.dated_ns:
+            nearest = bisect_left(self.dated_ns, time_ns // RESOLUTION_NS * RESOLUTION_NS)
+            if nearest == len(self.dated_ns) or self.dated_ns[nearest] >= _next(time_ns):
+                break
+            time_ns = _next(time_ns)
+        return time_ns
 
 
-def _check_stamp(time_ns: int, now_ns: int) -> None:
-    if time_ns < YEAR_1991_NS:  # EPICS counts from 1990: a record never processed, or an IOC without a clock
-        raise BadStamp(Cause.EPOCH_1990)
-    if time_ns > now_ns + FUTURE_NS:
-        raise BadStamp(Cause.FUTURE)
+def _next(time_ns: int) -> int:
+    return (time_ns // RESOLUTION_NS + 1) * RESOLUTION_NS

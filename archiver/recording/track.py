@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from archiver.ca.listener import PvUpdate
-from archiver.recording.timeline import BadStamp, Timeline
+from archiver.health import Cause
+from archiver.recording.metadata_dates import MetadataDates
+from archiver.recording.timeline import GAPS, BadStamp, Timeline
 from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
 from archiver.settings import Policy, deadband
 from archiver.units import seconds
 
 # The keep_alive of a PV whose policies give none.
 KEEP_ALIVE = "1h"
+# Seconds that metadata wait for the value that comes with them; without one the value in force is stored again.
+SETTLE = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +67,10 @@ class Rule:
 class Track:
     """The listener of one PV, which adds its samples, gaps and metadata to the sink.
 
-    Periods are measured by the monotonic clock; rows have the IOC's time stamps.
+    repeated    updates that said nothing new, and were not stored
+
+    Periods are measured by the monotonic clock; rows have the IOC's time stamps. Metadata hold from the first row
+    that came with them: they wait for it, and what waits with the ones before is stored first.
     """
 
     def __init__(self, pv: str, rule: Rule, sink: Sink, rejected: Counter[str], timeline: Timeline) -> None:
@@ -74,85 +81,147 @@ class Track:
         self._timeline = timeline
         self._warned: set[str] = set()
         self._connected_ns = 0
-        self._stored: PvUpdate | None = None  # the newest row, if no gap came after it
+        self._stored: PvUpdate | None = None  # the newest row, if neither a gap nor other metadata came after it
         self._waiting: PvUpdate | None = None  # newer than that, stored at the end of its period
         self._newest: PvUpdate | None = None
         self._stored_at = 0.0
+        self._metadata: Metadata | None = None  # of the newest row
+        self._coming: Metadata | None = None  # of the next one
+        self._coming_at = 0.0
+        self._dates = MetadataDates(timeline.dated_ns)
+        self.repeated = 0
 
     def connected(self) -> None:
         """Record the time of the connection."""
         self._connected_ns = time.time_ns()
 
     def metadata_changed(self, metadata: Metadata) -> None:
-        """Store metadata with the present time."""
-        self._sink.add_metadata(self._pv, Dated(time.time_ns(), metadata))
+        """Keep metadata for the next row, whatever the policy; there is one within some seconds."""
+        if self._waiting:
+            self._store(self._waiting, time.time_ns())
+        self._coming, self._coming_at = metadata, time.monotonic()
+        self._stored = None
 
     def update(self, update: PvUpdate) -> None:
         """Store an update, or keep it until its time comes, or discard it, by the policy."""
-        self._newest = update
-        stored = self._stored
+        now_ns, newest = time.time_ns(), self._newest
+        try:
+            self._timeline.check(update.stamp_ns, now_ns)
+        except BadStamp as error:
+            self._reject(error.cause)
+            return
+        if newest is not None and update.stamp_ns == newest.stamp_ns and _same(update, newest):
+            self.repeated += 1
+            return
+        stored, self._newest = self._stored, update
         if stored is None:
-            self._store(update)
+            self._store(update, now_ns)
         elif self._rule.scan:
             self._waiting = update
         elif update.severity != stored.severity or update.status != stored.status:
-            self._store(update)
+            self._store(update, now_ns)
         elif self._rule.within_deadband(update.value, stored.value):
             self._waiting = None
         elif self._rule.min_period and time.monotonic() < self._stored_at + self._rule.min_period:
             self._waiting = update
         else:
-            self._store(update)
+            self._store(update, now_ns)
 
     def lost(self, since_ns: int) -> None:
         """Store what waits, and a gap marker where updates were lost; the last of them follows."""
-        self._end(Gap.OVERRUN, min(since_ns, time.time_ns()))
+        if self._timeline.gap is None:
+            self._end(Gap.OVERRUN, min(since_ns, time.time_ns()))
 
     def disconnected(self) -> None:
         """Store what waits, and a gap marker."""
-        self._end(Gap.DISCONNECTED)
+        self._coming = None
+        if self._timeline.gap is None:
+            self._end(Gap.DISCONNECTED, time.time_ns())
+        else:
+            self._timeline.gap = Gap.DISCONNECTED
 
     def end(self) -> None:
         """Store what waits, and the gap marker of an archiver that stops."""
         if self._connected_ns:
-            self._end(Gap.ARCHIVE_OFF)
+            self._end(Gap.ARCHIVE_OFF, time.time_ns())
+
+    def renew(self, timeline: Timeline) -> None:
+        """Go on in another archive, with its rows of this PV: what is known now is stored there, too."""
+        known, gap = self._newest if self._timeline.gap is None else None, self._timeline.gap
+        timeline.stamped_ns = max(timeline.stamped_ns, self._timeline.stamped_ns)
+        self._timeline, self._dates = timeline, MetadataDates(timeline.dated_ns)
+        if known:
+            timeline.gap, timeline.stamp_ns = None, known.stamp_ns
+            self._coming = self._coming or self._metadata
+            self._write(timeline.repeat(time.time_ns()), known)
+        elif gap is not None:
+            timeline.gap = gap
 
     def tick(self, now: float) -> None:
         """Store what has waited long enough, or has not changed for keep_alive; ``now`` is the monotonic time (s)."""
         period = self._rule.scan or self._rule.min_period
         if self._waiting and now >= self._due(period):
-            self._store(self._waiting)
-        elif self._stored and self._newest and now >= self._stored_at + self._rule.keep_alive:
+            self._store(self._waiting, time.time_ns())
+        elif self._newest and now >= self._repeat_at():
             self._write(self._timeline.repeat(time.time_ns()), self._newest)
+        if self._timeline.dated_ns:
+            self._show()
 
     def _due(self, period: float) -> float:
         """Return when the waiting update is stored: scans at full multiples, the same for all PVs."""
         return (self._stored_at // period + 1) * period if self._rule.scan else self._stored_at + period
 
-    def _end(self, gap: Gap, time_ns: int | None = None) -> None:
-        if self._waiting:
-            self._store(self._waiting)
-        if not self._timeline.in_gap or gap is Gap.ARCHIVE_OFF:
-            self._sink.add(gap_marker(self._pv, self._timeline.gap(time_ns or time.time_ns()), gap))
-        self._stored = self._newest = None
+    def _repeat_at(self) -> float:
+        """Return when the value in force is stored again: after keep_alive, or with metadata that came alone."""
+        return self._coming_at + SETTLE if self._coming else self._stored_at + self._rule.keep_alive
 
-    def _store(self, update: PvUpdate) -> None:
+    def _end(self, gap: Gap, time_ns: int) -> None:
+        if self._waiting:
+            self._store(self._waiting, time.time_ns())
+        self._mark(self._timeline.mark(time_ns, gap), gap)
+        self._stored = self._newest = None
+        self._show()
+
+    def _store(self, update: PvUpdate, now_ns: int) -> None:
         self._waiting = None
-        try:
-            time_ns = self._timeline.admit(update.stamp_ns, time.time_ns(), self._connected_ns)
-        except BadStamp as error:
-            self._reject(str(error))
-        else:
-            if time_ns is not None:
-                self._write(time_ns, update)
+        self._write(self._timeline.admit(update.stamp_ns, now_ns, self._connected_ns), update)
+        if self._timeline.dated_ns:
+            self._show()
+
+    def _show(self) -> None:
+        """Repeat what is known now after a row of the archiver's clock that would hide it."""
+        time_ns = self._timeline.again(time.time_ns())
+        if time_ns is None:
+            return
+        if self._timeline.gap is not None:
+            self._mark(time_ns, self._timeline.gap)
+        elif self._newest:
+            self._write(time_ns, self._newest)
+
+    def _mark(self, time_ns: int, gap: Gap) -> None:
+        self._sink.add(gap_marker(self._pv, time_ns, gap))
 
     def _write(self, time_ns: int, update: PvUpdate) -> None:
         self._stored, self._stored_at = update, time.monotonic()
+        if self._coming:
+            self._metadata = self._coming
+        if self._metadata and (self._coming or self._timeline.dated_ns):
+            new = self._dates.hold(time_ns, self._metadata, self._timeline, known=self._coming is None)
+            for dated in new:
+                self._sink.add_metadata(self._pv, dated)
+        self._coming = None
         self._sink.add(Sample(self._pv, time_ns, update.value, update.severity, update.status))
 
-    def _reject(self, cause: str) -> None:
-        """Count a rejected sample; log each cause once a PV, for thousands may follow."""
+    def _reject(self, cause: Cause) -> None:
+        """Count a rejected sample, and mark the first; log each cause once a PV, for thousands may follow."""
         self._rejected[cause] += 1
+        if self._timeline.gap is None:
+            self._end(GAPS[cause], time.time_ns())
         if cause not in self._warned:
             self._warned.add(cause)
             log.warning("%s: rejecting samples: %s; further ones are only counted", self._pv, cause)
+
+
+def _same(update: PvUpdate, other: PvUpdate) -> bool:
+    """Return whether an update says nothing new: NaN, too, is what it was."""
+    return update == other or repr(update) == repr(other)

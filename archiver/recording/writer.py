@@ -15,7 +15,8 @@ from archiver.recording.database import PATIENCE, DatabaseLink
 from archiver.recording.queue import Queue
 from archiver.recording.spool import Spool, SpoolError
 from archiver.recording.upkeep import Upkeep
-from archiver.storage.store import Store, StoreError
+from archiver.storage.owner import LIFE_PERIOD
+from archiver.storage.store import Gone, Store, StoreError
 
 # Seconds from one commit to the next.
 COMMIT_PERIOD = 1.0
@@ -44,6 +45,8 @@ class _Current:
 
 class Writer:
     """A thread that stores what the queue holds; ``open_store`` is tried until it succeeds, from the start on.
+
+    ``not_queued`` returns when the oldest sample came that is not in the queue yet (seconds since 1970), or None.
 
     database     the store and its state
     stored       samples and rows that were committed or rejected since the start
@@ -82,6 +85,7 @@ class Writer:
     What an error does (it is logged when it begins or changes; that the database is back is logged, too):
 
     StoreError    of a call: the database is away; the batch goes to the spool
+    Gone          the same; the store is opened anew
     Rejected      of some rows: they are counted in ``rejected``, the others are stored (see ``commit``)
     SpoolError    samples wait in the queue, which drops the newest when it is full; guard spools nothing of the queue
                   until the spool has stored or removed a batch
@@ -94,8 +98,10 @@ class Writer:
         spool: Spool,
         upkeep: Upkeep,
         open_store: Callable[[], Store],
+        not_queued: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._queue = queue
+        self._not_queued = not_queued
         self._spool = spool
         self._upkeep = upkeep
         self._removable: set[int] = set()  # numbers of batches that are stored and still in the spool
@@ -103,6 +109,7 @@ class Writer:
         self._lock = threading.Lock()
         self._open_tried = threading.Event()
         self._stop = threading.Event()
+        self._live_at = 0.0
         self._thread = threading.Thread(target=self._run, name="writer")
         self._guard = threading.Thread(target=self._watch, name="guard")
         self.database = DatabaseLink(open_store)
@@ -149,14 +156,18 @@ class Writer:
 
     def cycle(self, until: float) -> None:
         """Store what came; then, until a time of the monotonic clock, what waits in the spool, and upkeep."""
-        if not self.database.is_open:
+        if self.database.may_open:
             self._call(self._open)
+        known_ns = self._known_ns()
+        stored = self.stored
         while current := self._begin():
-            self._store_or_keep(current)
-            if current.batch.size < self._queue.batch_size:
-                break  # the queue was empty
+            if not self._store_or_keep(current) or current.batch.size < self._queue.batch_size:
+                break  # nobody takes it, or the queue was empty
         while self.database.is_open and self._spool.rows and self._call(self._replay) and time.monotonic() < until:
             pass
+        due = self.stored != stored or time.monotonic() >= self._live_at
+        if due and self.database.healthy and not self._waits(known_ns):
+            self._call(lambda: self._live(known_ns))
         while self.database.healthy and self._call(self._step) and time.monotonic() < until:
             pass
 
@@ -203,19 +214,22 @@ class Writer:
             self._current = _Current(batch, now, oldest) if batch else None
             return self._current
 
-    def _store_or_keep(self, current: _Current) -> None:
-        """Commit the current batch, else keep it; see ``away`` above for when it is not tried."""
+    def _store_or_keep(self, current: _Current) -> bool:
+        """Commit the current batch, else keep it; False if it is in the queue again.
+
+        See ``away`` above for when it is not tried.
+        """
         batch = current.batch
         may_work = self.database.healthy or (self.database.is_open and not self._spool.rows)
         stored = may_work and self._call(lambda: self._commit(batch))
         with self._lock:
             self._current = None
             if current.spooled is None and not stored:
-                self._keep(batch, current.oldest)
-                return
+                return self._keep(batch, current.oldest)
             self._queue.done(batch)
             if current.spooled is not None and stored:
                 self._remove(current.spooled)
+            return True
 
     def _keep(self, batch: Batch, oldest: float) -> bool:
         """Keep a batch until it can be stored: on disk (True), else in memory."""
@@ -231,6 +245,8 @@ class Writer:
             try:
                 more = action()
             except StoreError as error:
+                if isinstance(error, Gone):
+                    self.database.leave()
                 self._record_database(str(error))
                 return False
         self._record_database("")
@@ -238,6 +254,22 @@ class Writer:
 
     def _open(self) -> bool:
         self.database.open()
+        return True
+
+    def _known_ns(self) -> int:
+        """Return until when all that came is in the queue, or was."""
+        now_ns, waits = time.time_ns(), self._not_queued()
+        return now_ns if waits is None else min(now_ns, int(waits * 1e9))
+
+    def _waits(self, known_ns: int) -> bool:
+        """Return whether something that came until a time is not stored."""
+        oldest = self._queue.oldest
+        return self._spool.rows > 0 or (oldest is not None and oldest * 1e9 < known_ns)
+
+    def _live(self, known_ns: int) -> bool:
+        """Give a sign of life: all that came until a time is stored."""
+        self.database.store.live(known_ns)
+        self._live_at = time.monotonic() + LIFE_PERIOD
         return True
 
     def _step(self) -> bool:
@@ -270,7 +302,7 @@ class Writer:
         return True
 
     def _commit(self, batch: Batch) -> bool:
-        self.rejected += commit(batch, self.database.store)
+        self.rejected += commit(batch, self.database.store, earlier_wait=self._spool.rows > 0)
         self.stored += len(batch.samples) + len(batch.rows)
         return True
 

@@ -6,20 +6,24 @@ from contextlib import AbstractContextManager
 
 from sqlalchemy import Connection
 
+from archiver.storage.owner import Owner
 from archiver.storage.store import Reader, Store
 from archiver.storage.url import DatabaseUrl, url_of
 
 
-def open_store(database: str) -> Store:
-    """Return what writes the archive; its tables are created or migrated first. Raises StoreError."""
-    url = url_of(database)
+def open_store(database: str, name: str = "rackioc") -> Store:
+    """Return what writes the archive for an archiver of that name; its tables are created or migrated first.
+
+    Raises StoreError; Gone, if another archiver has the name or the file.
+    """
+    url, owner = url_of(database), Owner.of(name)
     if url.backend == "mysql":
         from archiver.storage.mysql.store import MysqlStore  # noqa: PLC0415 - an archive in a file needs no PyMySQL
 
-        return MysqlStore(url)
+        return MysqlStore(url, owner)
     from archiver.storage.sqlite.store import SqliteStore  # noqa: PLC0415
 
-    return SqliteStore(url)
+    return SqliteStore(url, owner)
 
 
 def open_reader(database: str) -> Reader:

@@ -12,6 +12,10 @@ class StoreError(Exception):
     """The database cannot do it now: a sentence for the operator. The same call may be made again."""
 
 
+class Gone(StoreError):
+    """What was opened is not the archive any more, or not this archiver's: a store has to be opened anew."""
+
+
 class Rejected(StoreError):
     """The database works, but will never accept these rows as they are."""
 
@@ -47,20 +51,42 @@ class Bin(NamedTuple):
 class Store(Protocol):
     """The writing side of an archive. A sample may be added again: it is stored once, by PV and time.
 
+    It is one archiver's: of a PV that another one keeps, too, it has rows of its own, and touches no others.
+
+    alive_ns    the sign of life of this archiver's run before
+
     All methods raise StoreError; those that add raise Rejected for rows that are never accepted.
     """
 
     def add(self, samples: Sequence[Sample]) -> None:
         """Store all the samples, or none, in one transaction."""
 
-    def add_metadata(self, metadata: Mapping[str, Dated]) -> None:
-        """Store the metadata of PVs that hold from a time on, in one transaction; known ones change nothing."""
+    def add_metadata(self, metadata: Mapping[str, Dated], *, keep_equal: bool = False) -> None:
+        """Store the metadata of PVs that hold from the time of a row on, in one transaction, in any order.
+
+        Those that equal the ones before change nothing. With ``keep_equal`` they are stored: others that hold between
+        the two may come later.
+        """
 
     def add_rows(self, rows: Sequence[TableRow]) -> None:
         """Store rows of tables that exist, all or none, in one transaction."""
 
+    alive_ns: int
+
     def newest(self) -> Sequence[Sample]:
-        """Return the newest sample of each PV in the archive."""
+        """Return the newest sample of each PV of this archiver."""
+
+    def unowned(self) -> Sequence[Sample]:
+        """Return the newest sample of each PV that belongs to nobody yet: of an archive that had no owners."""
+
+    def live(self, time_ns: int) -> None:
+        """Store the sign of life: all that was known until then is stored. Raises Gone if another has the name."""
+
+    def latest(self, pv: str, since_ns: int) -> Sequence[Sample]:
+        """Return this archiver's sample of a PV in force at a time, if there is one, and all later ones, in order."""
+
+    def newest_values(self, until_ns: int) -> Mapping[str, int]:
+        """Return the time (ns) of the newest row of each PV, up to a time, that marks no gap."""
 
     def tidy(self) -> bool:
         """Do one small step of the store's own upkeep; return True if more is to be done at once."""
@@ -85,6 +111,8 @@ class Store(Protocol):
 class Reader(Protocol):
     """The reading side of an archive, also while a ``Store`` writes: what was there when it was opened, or more.
 
+    What several archivers keep of a PV is read as one; of what one kept that is dead, nothing is known since then.
+
     A reader that stands still holds up nobody. All methods raise StoreError.
     """
 
@@ -92,7 +120,7 @@ class Reader(Protocol):
         """Return the names of all archived PVs, sorted."""
 
     def metadata(self, pv: str) -> Sequence[Dated]:
-        """Return all metadata of a PV, the oldest first; the first hold from time 0 on."""
+        """Return all metadata of a PV, the oldest first."""
 
     def samples(self, pvs: Sequence[str], since_ns: int, until_ns: int) -> Iterator[Sample]:
         """Yield samples in order of time, both ends included, led by each PV's newest before the window."""

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from math import fsum
-from typing import NamedTuple
+from operator import attrgetter
+from typing import NamedTuple, Self
 
+from archiver.sample import Dated
 from archiver.storage.store import Bin
 
 
 class ThinningRow(NamedTuple):
-    """A row for thinning: ``number`` is None for texts, arrays, INVALID and gaps; ``alarm`` is what is compared."""
+    """A row for thinning.
+
+    number  None for states, texts, arrays, INVALID and gaps
+    alarm   what is compared
+    """
 
     time_ns: int
     number: float | None
     alarm: object
+
+    @classmethod
+    def of(cls, row: tuple[int, int | None, float | None, object], metadata: Sequence[Dated]) -> Self:
+        """Return a row of time, integer, double and alarm; the metadata of its time say whether it is a state.
+
+        The numbers of states have no order: they are not thinned.
+        """
+        time_ns, integer, double, alarm = row
+        if integer is None:
+            return cls(time_ns, double, alarm)
+        held = bisect_right(metadata, time_ns, key=attrgetter("since_ns"))
+        state = held > 0 and metadata[held - 1].metadata.words
+        return cls(time_ns, None if state else integer, alarm)
 
 
 class Thinned(NamedTuple):

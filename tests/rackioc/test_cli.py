@@ -206,7 +206,8 @@ def test_an_archiver_that_is_well_is_told_in_aligned_lines_and_code_0(archived: 
     lines = dict(line.split("  ", 1) for line in text.splitlines())
     assert {label.strip(): value.strip() for label, value in lines.items()} == {
         "archiver": "running, pid 4711", "PVs": "2903 of 2904 connected", "samples": "0.0 /s", "stored": "5",
-        "in memory": "0, 0 B", "in the spool": "0, 12.3 kB", "write lag": "0.0 s", "rejected": "0", "lost": "0",
+        "in memory": "0, 0 B", "in the spool": "0, 12.3 kB", "write lag": "0.0 s", "rejected": "0",
+        "repeated": "0", "lost": "0",
         "disk free": "6.25 GB", "database": "ok", "last error": "none",
     }  # fmt: skip
     assert len({len(line) - len(line.split("  ", 1)[1].lstrip()) for line in text.splitlines()}) == 1

@@ -267,7 +267,7 @@ WRONG = [
     ("database: sqlite:///rack.sqlite", "", 23, "archive.database", "is missing"),
     ("pvs: [", "pvs: [5, ", 25, "archive.pvs.0", "5 must be a text"),
     ('pvs: ["LAB:*", "OTHER:VACUUM"]', "pvs: all", 25, "archive.pvs", '"all" must be a list'),
-    ("policies:", "policys:", 26, "archive.policys", "allowed: database, pvs, policies, spool, measurements, temper"),
+    ("policies:", "policys:", 26, "archive.policys", "allowed: database, pvs, name, policies, spool, measurements,"),
     ("deadband: 1%", "deadbnad: 1%", 27, "archive.policies.LAB:*.deadbnad", "allowed: scan, deadband, min_period"),
     ("deadband: 1%", "deadband: wide", 27, "archive.policies.LAB:*.deadband", "write 0.5 (in the PV's unit) or 2%"),
     ("deadband: 1%", "deadband: true", 27, "archive.policies.LAB:*.deadband", "true must be a text or a number"),

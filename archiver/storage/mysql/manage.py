@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL
 from archiver.storage.migrations import migrations
 from archiver.storage.mysql import schema
 from archiver.storage.mysql.server import ALONE_S, MysqlSession, connect, where, without_database
+from archiver.storage.owner import ARCHIVERS, alive
 from archiver.storage.store import StoreError
 from archiver.storage.url import DatabaseUrl
 from archiver.times import format_time
@@ -61,6 +62,9 @@ class MysqlManager:
                 ("rows", f"about {_one(cursor, _ESTIMATE):,}"),
                 *_times(cursor),
             ]
+            if version == newest:
+                cursor.execute(ARCHIVERS)
+                lines += [(f"archiver {name}", alive(alive_ns)) for name, alive_ns in cursor.fetchall()]
         if len(self._url.nodes) > 1:
             lines += [(f"node {where(node)}", _state(node)) for node in self._url.nodes]
         return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from heapq import merge
@@ -9,11 +10,14 @@ from operator import attrgetter
 from typing import Any
 
 from archiver.sample import Dated, Sample
+from archiver.storage.migrations import migrations
 from archiver.storage.mysql.errors import store_errors
 from archiver.storage.mysql.metadata import history
 from archiver.storage.mysql.rows import COLUMNS, to_sample, unix
 from archiver.storage.mysql.schema import schema_version
 from archiver.storage.mysql.server import MysqlSession
+from archiver.storage.owner import lives
+from archiver.storage.series import bins_of, end_row, one_of
 from archiver.storage.store import Bin, StoreError
 from archiver.storage.url import DatabaseUrl
 
@@ -33,6 +37,16 @@ _WINDOW = f"""
     WHERE channel_id = %s AND smpl_time >= FROM_UNIXTIME(%s) AND smpl_time <= FROM_UNIXTIME(%s)
     ORDER BY smpl_time, nanosecs LIMIT %s"""
 
+_NAMES = """
+    SELECT COALESCE(pv, name) FROM channel
+    LEFT JOIN channel_owner ON channel_owner.channel_id = channel.channel_id"""
+
+_SERIES = """
+    SELECT channel_id, archiver_id FROM channel_owner WHERE pv = %s
+    UNION SELECT channel.channel_id, NULL FROM channel
+    LEFT JOIN channel_owner ON channel_owner.channel_id = channel.channel_id
+    WHERE name = %s AND archiver_id IS NULL"""
+
 _BINS = """
     SELECT bin_time, width, count, min_val, max_val, mean_val FROM sample_bin
     WHERE channel_id = %s AND bin_time <= %s AND bin_time >= COALESCE(
@@ -48,40 +62,75 @@ class MysqlReader:
         with ExitStack() as stack:
             stack.callback(self._session.close)
             self._cursor = stack.enter_context(self._session.transaction(_SNAPSHOT))
-            if not schema_version(self._cursor, self._session.where):
-                raise StoreError(f"{self._session.where}: this database is not an archive of rackioc")
-            self._channels: dict[str, int | None] = {}  # those of queries so far: an archive may have very many
+            version, place = schema_version(self._cursor, self._session.where), self._session.where
+            if not version:
+                raise StoreError(f"{place}: this database is not an archive of rackioc")
+            if version < migrations("mysql")[-1].number:
+                raise StoreError(f"{place}: its schema is version {version}, too old to be read: rackioc db migrate")
+            self._channels: dict[str, list[int]] = {}  # those of queries so far: an archive may have very many
+            self._ends_ns: dict[int, int] = {}
+            self._archivers = dict(self._rows("SELECT archiver_id, alive_time FROM archiver"))
+            self._opened_ns = time.time_ns()
             self._statuses = dict(self._rows("SELECT status_id, name FROM status"))
             self._stack = stack.pop_all()
 
     def names(self) -> Sequence[str]:
         """Return the names of all archived PVs, sorted."""
-        return [name for (name,) in self._rows("SELECT name FROM channel ORDER BY name")]
+        return sorted({name for (name,) in self._rows(_NAMES)})
 
     def metadata(self, pv: str) -> Sequence[Dated]:
-        """Return all metadata of a PV, the oldest first; the first hold from time 0 on."""
+        """Return all metadata of a PV, the oldest first."""
+        channels = self._series(pv)
         with store_errors(self._session.where):
-            return history(self._cursor, pv)
+            found = [dated for channel in channels for dated in history(self._cursor, channel)]
+        return sorted(found, key=attrgetter("since_ns"))
 
     def samples(self, pvs: Sequence[str], since_ns: int, until_ns: int) -> Iterator[Sample]:
         """Return samples in order of time, both ends included, led by each PV's newest before the window."""
-        streams = [self._samples(pv, since_ns // 1000, until_ns // 1000, len(pvs)) for pv in pvs]
+        streams = [self._of(pv, since_ns // 1000, until_ns // 1000, len(pvs)) for pv in pvs]
         return merge(*streams, key=attrgetter("time_ns"))
 
     def bins(self, pv: str, since_ns: int, until_ns: int) -> Sequence[Bin]:
         """Return the thinned bins of which a part lies in the window, the oldest first."""
-        channel = self._channel(pv)
-        bins = (Bin(*row) for row in self._rows(_BINS, channel, until_ns, channel, since_ns, since_ns))
-        return [each for each in bins if each.end_ns > since_ns]
+        return bins_of(self._bins(channel, since_ns, until_ns) for channel in self._series(pv))
 
     def close(self) -> None:
         """Close the connection."""
         with suppress(StoreError):
             self._stack.close()
 
-    def _samples(self, pv: str, since_us: int, until_us: int, streams: int) -> Iterator[Sample]:
+    def _bins(self, channel: int, since_ns: int, until_ns: int) -> Sequence[Bin]:
+        bins = (Bin(*row) for row in self._rows(_BINS, channel, until_ns, channel, since_ns, since_ns))
+        return [each for each in bins if each.end_ns > since_ns]
+
+    def _of(self, pv: str, since_us: int, until_us: int, streams: int) -> Iterator[Sample]:
+        """Return the samples of all series of a PV as one."""
+        series = self._series(pv)
+        rows = [self._samples(pv, channel, (since_us, until_us), streams * len(series)) for channel in series]
+        return rows[0] if len(rows) == 1 else one_of(rows, since_us * 1000)
+
+    def _samples(self, pv: str, channel: int, window_us: tuple[int, int], streams: int) -> Iterator[Sample]:
+        """Yield the samples of a channel, and a gap where its archiver died."""
+        end = self._dead(pv, channel, window_us[1])
+        if end is None or end.time_ns // 1000 > window_us[0]:
+            yield from self._stored(pv, channel, window_us, streams)
+        if end is not None:
+            yield end
+
+    def _dead(self, pv: str, channel: int, until_us: int) -> Sample | None:
+        """Return the gap of a channel whose archiver is dead, if it begins until a time."""
+        if channel not in self._ends_ns:
+            return None
+        newest_us = self._in_force(channel, until_us)
+        for *row, _ in self._rows(_WINDOW, channel, unix(newest_us), unix(newest_us), 1):
+            end = end_row(to_sample(pv, self._statuses, row), self._ends_ns[channel])
+            if end is not None and end.time_ns // 1000 <= until_us:
+                return end
+        return None
+
+    def _stored(self, pv: str, channel: int, window_us: tuple[int, int], streams: int) -> Iterator[Sample]:
         """Yield samples, read in steps: a connection streams one result only, and ends if that is not fetched."""
-        channel = self._channel(pv)
+        since_us, until_us = window_us
         start_us = self._in_force(channel, since_us)
         limit = max(1, FIRST_ROWS // streams)
         while rows := self._rows(_WINDOW, channel, unix(start_us), unix(until_us), limit):
@@ -93,13 +142,16 @@ class MysqlReader:
             size = sum(row[-1] for row in rows) / len(rows)
             limit = int(max(10, min(STEP_ROWS, STEP_BYTES / (size + 1)) / streams))
 
-    def _channel(self, pv: str) -> int | None:
+    def _series(self, pv: str) -> list[int]:
+        """Return the channels of a PV: nearly always one, or one of each archiver that keeps it."""
         if pv not in self._channels:
-            rows = self._rows("SELECT channel_id FROM channel WHERE name = %s", pv)
-            self._channels[pv] = rows[0][0] if rows else None
+            owners = dict(self._rows(_SERIES, pv, pv))
+            self._channels[pv] = sorted(owners)
+            owned = {channel: archiver for channel, archiver in owners.items() if archiver is not None}
+            self._ends_ns |= lives(self._archivers, owned, self._opened_ns)
         return self._channels[pv]
 
-    def _in_force(self, channel: int | None, since_us: int) -> int:
+    def _in_force(self, channel: int, since_us: int) -> int:
         """Return the time of the newest row before the window, else the window's begin."""
         ((time,),) = self._rows(_IN_FORCE, channel, unix(since_us))
         return since_us if time is None else int(time * 1_000_000)

@@ -14,6 +14,7 @@ from pymysql.cursors import Cursor
 
 from archiver.sample import Sample, Value
 from archiver.storage.columns import ARRAY, from_columns, to_columns
+from archiver.storage.owner import Owner
 from archiver.storage.store import Rejected
 
 # Rows and characters. The servers accept 16 MB by default; statements of more than 1 MB are no faster.
@@ -117,6 +118,81 @@ class MysqlIds:
     def reset(self) -> None:
         """Empty the cache: a transaction has failed."""
         self._ids = {}
+
+
+class MysqlChannels:
+    """The ids of an archiver's own channels by PV, cached; a new PV gets one, or one that belongs to nobody yet."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._ids: dict[str, int] = {}
+        self.archiver = 0
+
+    def begin(self, cursor: Cursor, place: str) -> int:
+        """Take the owner's name for this process; return its sign of life before. Raises Gone if another has it."""
+        cursor.execute("SELECT run, alive_time FROM archiver WHERE name = %s FOR UPDATE", (self._owner.name,))
+        run, alive_ns = cursor.fetchone() or ("", 0)
+        self._owner.check(run, alive_ns, place)
+        cursor.execute(
+            "INSERT INTO archiver (name, run, alive_time) VALUES (%s, %s, 0) ON DUPLICATE KEY UPDATE run = %s",
+            (*self._owner, self._owner.run),
+        )
+        cursor.execute("SELECT archiver_id FROM archiver WHERE name = %s", (self._owner.name,))
+        ((self.archiver,),) = cursor.fetchall()
+        return int(alive_ns)
+
+    def ensure(self, cursor: Cursor, pvs: Iterable[str]) -> Mapping[str, int]:
+        """Return the ids of all PVs of this archiver, of which those given are added if they are new."""
+        ids = self.ids(cursor)
+        if new := [pv for pv in pvs if pv not in ids]:
+            owners = self._owners(cursor, new)
+            names = [(pv, self._owner.series(pv) if owners.get(pv) else pv) for pv in new]
+            made = [(name,) for pv, name in names if pv not in owners or owners[pv]]
+            cursor.executemany("INSERT INTO channel (name) VALUES (%s)", made)
+            cursor.executemany(
+                "INSERT INTO channel_owner (channel_id, archiver_id, pv) SELECT channel_id, %s, %s FROM channel "
+                "WHERE name = %s",
+                [(self.archiver, *each) for each in names],
+            )
+            self.reset()
+        return self.ids(cursor)
+
+    def ids(self, cursor: Cursor) -> Mapping[str, int]:
+        """Return the ids of all PVs of this archiver."""
+        if not self._ids:
+            cursor.execute("SELECT pv, channel_id FROM channel_owner WHERE archiver_id = %s", (self.archiver,))
+            self._ids = {str(pv): int(number) for pv, number in cursor.fetchall()}
+        return self._ids
+
+    def shared(self, cursor: Cursor, pvs: Iterable[str]) -> set[str]:
+        """Return those of some PVs that other archivers keep, too."""
+        names = tuple(pvs)
+        cursor.execute("SELECT pv FROM channel_owner WHERE pv IN %s AND archiver_id <> %s", (names, self.archiver))
+        return {pv for (pv,) in cursor.fetchall()}
+
+    def live(self, cursor: Cursor, time_ns: int, place: str) -> None:
+        """Store the sign of life. Raises Gone if another process has the owner's name."""
+        update = "UPDATE archiver SET alive_time = %s WHERE name = %s AND run = %s"
+        if cursor.execute(update, (time_ns, *self._owner)) == 0:
+            raise self._owner.lost(place)
+
+    def end(self, cursor: Cursor) -> None:
+        """Give the owner's name free."""
+        cursor.execute("UPDATE archiver SET run = '' WHERE name = %s AND run = %s", self._owner)
+
+    def reset(self) -> None:
+        """Empty the cache: a transaction has failed."""
+        self._ids = {}
+
+    @staticmethod
+    def _owners(cursor: Cursor, names: Sequence[str]) -> dict[str, int | None]:
+        """Return the owner of each channel of some names, None if it has none."""
+        cursor.execute(
+            "SELECT name, archiver_id FROM channel LEFT JOIN channel_owner "
+            "ON channel_owner.channel_id = channel.channel_id WHERE name IN %s",
+            (tuple(names),),
+        )
+        return dict(cursor.fetchall())
 
 
 def insert_absent(table: str, columns: Sequence[str], key: int) -> str:

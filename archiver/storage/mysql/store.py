@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 
 from pymysql.cursors import Cursor
 
-from archiver.sample import Dated, Sample
+from archiver.sample import Dated, Gap, Sample
 from archiver.storage.migrations import migrations
 from archiver.storage.mysql import thinning
 from archiver.storage.mysql.metadata import MetadataTables
-from archiver.storage.mysql.rows import COLUMNS, MysqlIds, insert_absent, samples_as_sql, table_value, to_sample, unix
+from archiver.storage.mysql.rows import (
+    COLUMNS,
+    MysqlChannels,
+    MysqlIds,
+    insert_absent,
+    samples_as_sql,
+    table_value,
+    to_sample,
+    unix,
+)
 from archiver.storage.mysql.schema import migrate, schema_version
 from archiver.storage.mysql.server import MysqlSession
-from archiver.storage.store import TableRow
+from archiver.storage.owner import Owner
+from archiver.storage.store import StoreError, TableRow
 from archiver.storage.url import DatabaseUrl
 
 # Rows of one step of upkeep.
@@ -27,9 +37,27 @@ _ADD = """INSERT INTO sample (channel_id, smpl_time, nanosecs, severity_id, stat
 _KNOWN = " ON DUPLICATE KEY UPDATE channel_id = sample.channel_id"
 
 _NEWEST = f"""
-    SELECT sample.channel_id, {COLUMNS} FROM sample
+    SELECT channel.name, channel_owner.pv, {COLUMNS} FROM sample
     JOIN (SELECT channel_id, MAX(smpl_time) AS smpl_time FROM sample GROUP BY channel_id) AS newest
-        ON newest.channel_id = sample.channel_id AND newest.smpl_time = sample.smpl_time"""
+        ON newest.channel_id = sample.channel_id AND newest.smpl_time = sample.smpl_time
+    JOIN channel ON channel.channel_id = sample.channel_id
+    LEFT JOIN channel_owner ON channel_owner.channel_id = sample.channel_id
+    WHERE archiver_id <=> %s"""
+
+_NEWEST_VALUES = """
+    SELECT COALESCE(pv, name), (
+        SELECT FLOOR(UNIX_TIMESTAMP(smpl_time) * 1000000) FROM sample
+        WHERE sample.channel_id = channel.channel_id AND smpl_time <= FROM_UNIXTIME(%s)
+            AND status_id NOT IN (SELECT status_id FROM status WHERE name IN %s)
+        ORDER BY smpl_time DESC LIMIT 1)
+    FROM channel LEFT JOIN channel_owner ON channel_owner.channel_id = channel.channel_id
+    WHERE archiver_id IS NULL OR archiver_id = %s"""
+
+_LATEST = f"""
+    SELECT {COLUMNS} FROM sample WHERE channel_id = %s AND smpl_time >= COALESCE(
+        (SELECT MAX(smpl_time) FROM sample WHERE channel_id = %s AND smpl_time <= FROM_UNIXTIME(%s)),
+        FROM_UNIXTIME(0))
+    ORDER BY smpl_time"""
 
 _IN_FORCE = """
     SELECT FLOOR(UNIX_TIMESTAMP(MAX(smpl_time)) * 1000000) FROM sample
@@ -46,19 +74,21 @@ _EXPIRE_BINS = """
 class MysqlStore:
     """The writing side of an archive on MySQL servers (a ``Store``)."""
 
-    def __init__(self, url: DatabaseUrl) -> None:
+    def __init__(self, url: DatabaseUrl, owner: Owner) -> None:
         self._session = MysqlSession(url, writing=True)
+        self._channels = MysqlChannels(owner)
+        self._statuses = MysqlIds("status")
+        self._metadata_tables = MetadataTables()
         try:
             with self._session.transaction() as cursor:
                 version = schema_version(cursor, self._session.where)
             if version < migrations("mysql")[-1].number:
                 migrate(url)
+            with self._transaction() as cursor:
+                self.alive_ns = self._channels.begin(cursor, self._session.where)
         except BaseException:
-            self.close()
+            self._session.close()
             raise
-        self._channels = MysqlIds("channel")
-        self._statuses = MysqlIds("status")
-        self._metadata_tables = MetadataTables()
 
     def add(self, samples: Sequence[Sample]) -> None:
         """Store all the samples, or none, in one transaction."""
@@ -68,11 +98,14 @@ class MysqlStore:
             for values in samples_as_sql(cursor, samples, channels, statuses):
                 cursor.execute(f"{_ADD}{values}{_KNOWN}")
 
-    def add_metadata(self, metadata: Mapping[str, Dated]) -> None:
-        """Store the metadata of PVs that hold from a time on, in one transaction; known ones change nothing."""
+    def add_metadata(self, metadata: Mapping[str, Dated], *, keep_equal: bool = False) -> None:
+        """Store the metadata of PVs that hold from the time of a row on, in one transaction, in any order."""
         with self._transaction() as cursor:
             channels = self._channels.ensure(cursor, metadata)
-            self._metadata_tables.add(cursor, {channels[pv]: dated for pv, dated in metadata.items()})
+            numbered = {channels[pv]: dated for pv, dated in metadata.items()}
+            shared = self._channels.shared(cursor, metadata)  # what is read is what all series say
+            alike = {channels[pv] for pv in metadata if keep_equal or pv in shared}
+            self._metadata_tables.add(cursor, numbered, alike)
 
     def add_rows(self, rows: Sequence[TableRow]) -> None:
         """Store rows of tables that exist, all or none, in one transaction."""
@@ -84,14 +117,31 @@ class MysqlStore:
                 )
 
     def newest(self) -> Sequence[Sample]:
-        """Return the newest sample of each PV in the archive."""
+        """Return the newest sample of each PV of this archiver."""
+        return self._newest(self._channels.archiver)
+
+    def unowned(self) -> Sequence[Sample]:
+        """Return the newest sample of each PV that belongs to nobody yet: of an archive that had no owners."""
+        return self._newest(None)
+
+    def live(self, time_ns: int) -> None:
+        """Store the sign of life: all that was known until then is stored. Raises Gone if another has the name."""
         with self._transaction() as cursor:
-            names = {number: name for name, number in self._channels.ids(cursor).items()}
+            self._channels.live(cursor, time_ns, self._session.where)
+
+    def latest(self, pv: str, since_ns: int) -> Sequence[Sample]:
+        """Return this archiver's sample of a PV in force at a time, if there is one, and all later ones, in order."""
+        with self._transaction() as cursor:
             statuses = {number: name for name, number in self._statuses.ids(cursor).items()}
-            cursor.execute(_NEWEST)
-            return [
-                to_sample(names[channel], statuses, row) for channel, *row in cursor.fetchall() if channel in names
-            ]
+            channel = self._channels.ids(cursor).get(pv)
+            cursor.execute(_LATEST, (channel, channel, unix(since_ns // 1000)))
+            return [to_sample(pv, statuses, row) for row in cursor.fetchall()]
+
+    def newest_values(self, until_ns: int) -> Mapping[str, int]:
+        """Return the time (ns) of the newest row of each PV, up to a time, that marks no gap."""
+        with self._transaction() as cursor:
+            cursor.execute(_NEWEST_VALUES, (unix(until_ns // 1000), tuple(Gap), self._channels.archiver))
+            return {name: int(time_us) * 1000 for name, time_us in cursor.fetchall() if time_us is not None}
 
     def tidy(self) -> bool:
         """Return False: InnoDB needs no upkeep of ours."""
@@ -116,8 +166,16 @@ class MysqlStore:
             return channel is not None and thinning.step(cursor, channel, until_ns, width_ns)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, and give the owner's name free."""
+        with suppress(StoreError), self._transaction() as cursor:
+            self._channels.end(cursor)
         self._session.close()
+
+    def _newest(self, archiver: int | None) -> Sequence[Sample]:
+        with self._transaction() as cursor:
+            statuses = {number: name for name, number in self._statuses.ids(cursor).items()}
+            cursor.execute(_NEWEST, (archiver,))
+            return [to_sample(pv or name, statuses, row) for name, pv, *row in cursor.fetchall()]
 
     @contextmanager
     def _transaction(self) -> Iterator[Cursor]:

@@ -6,10 +6,12 @@ import logging
 import sqlite3
 import threading
 from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
 
-from archiver.storage.sqlite.file import file_name, store_errors
+from archiver.storage.sqlite.file import store_errors
+from archiver.storage.sqlite.place import Place
 from archiver.storage.store import StoreError
-from archiver.storage.url import DatabaseUrl
 
 # Seconds from one checkpoint to the next.
 PERIOD = 5.0
@@ -20,8 +22,8 @@ log = logging.getLogger(__name__)
 class Checkpoints:
     """A thread with a connection of its own. Its errors are logged for debugging: the writer reports them, too."""
 
-    def __init__(self, url: DatabaseUrl) -> None:
-        self._url = url
+    def __init__(self, place: Place) -> None:
+        self._place = place
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
         self._thread.start()
@@ -39,6 +41,8 @@ class Checkpoints:
                 log.debug("%s", error)
 
     def _move(self) -> None:
-        file = file_name(self._url)
-        with store_errors(file), closing(sqlite3.connect(file, timeout=1.0)) as connection:
+        file = self._place.file
+        self._place.check()
+        only_if_there = f"file:{quote(str(Path(file).absolute()))}?mode=rw"
+        with store_errors(file), closing(sqlite3.connect(only_if_there, timeout=1.0, uri=True)) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")

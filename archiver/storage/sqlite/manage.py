@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from archiver.storage.migrations import migrations
+from archiver.storage.owner import ARCHIVERS, alive
 from archiver.storage.sqlite import file
 from archiver.storage.url import DatabaseUrl
 from archiver.times import format_time
@@ -83,4 +84,5 @@ def _contents(connection: Connection) -> list[tuple[str, str]]:
         ("rows", f"{rows:,}" if rows <= COUNTED else f"more than {COUNTED:,}"),
         ("oldest row", "none" if oldest is None else format_time(oldest)),
         ("newest row", "none" if newest is None else format_time(newest)),
+        *((f"archiver {name}", alive(alive_ns)) for name, alive_ns in connection.exec_driver_sql(ARCHIVERS)),
     ]

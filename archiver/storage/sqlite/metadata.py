@@ -9,16 +9,21 @@ from sqlalchemy import Connection
 from archiver.sample import Dated, Metadata
 from archiver.storage.metadata import NUMERIC, from_numeric, from_words, to_numeric
 
+_KEY = ("channel_id", "since_time")
 
-def add_metadata(connection: Connection, channel: int, dated: Dated) -> None:
-    """Store metadata that hold from a time on, if they are new; the first ones hold from time 0 on."""
+
+def add_metadata(connection: Connection, channel: int, dated: Dated, *, keep_equal: bool) -> None:
+    """Store metadata that hold from a time on; those that equal the ones before only with ``keep_equal``."""
     known = history(connection, channel)
-    if known and known[-1].metadata == dated.metadata:
+    latest = known[-1] if known else None
+    newest = latest is None or latest.since_ns <= dated.since_ns
+    if newest and latest and latest.metadata == dated.metadata and not keep_equal:
         return
-    since_ns = dated.since_ns if known else 0
-    for table in ("num_metadata", "enum_metadata"):
-        connection.exec_driver_sql(f"DELETE FROM {table} WHERE channel_id = ?", (channel,))
-    for suffix, key in (("", (channel,)), ("_history", (channel, since_ns))):
+    keys = {"_history": (channel, dated.since_ns)} | ({"": (channel,)} if newest else {})
+    for suffix, key in keys.items():
+        where = " AND ".join(f"{name} = ?" for name in _KEY[: len(key)])
+        for table in ("num_metadata", "enum_metadata"):
+            connection.exec_driver_sql(f"DELETE FROM {table}{suffix} WHERE {where}", key)
         _write(connection, suffix, key, dated.metadata)
 
 
@@ -32,7 +37,7 @@ def history(connection: Connection, channel: int) -> list[Dated]:
 
 
 def _write(connection: Connection, suffix: str, key: tuple[int, ...], about: Metadata) -> None:
-    names = ("channel_id", "since_time")[: len(key)]
+    names = _KEY[: len(key)]
     if about.words:
         marks = ", ".join("?" * (len(key) + 2))
         insert = f"INSERT INTO enum_metadata{suffix} ({', '.join(names)}, enum_nbr, enum_val) VALUES ({marks})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from heapq import merge
@@ -12,6 +13,9 @@ from typing import Any
 
 from archiver.sample import Dated, Sample
 from archiver.storage.columns import from_columns
+from archiver.storage.migrations import migrations
+from archiver.storage.owner import lives
+from archiver.storage.series import bins_of, end_row, one_of
 from archiver.storage.sqlite.file import PART, connect_reader, file_name, schema_version, store_errors
 from archiver.storage.sqlite.metadata import history
 from archiver.storage.store import Bin, StoreError
@@ -36,6 +40,12 @@ _RECENT = f"""
     ORDER BY smpl_time, channel_id LIMIT ?"""
 _BOUNDARY = "SELECT coalesce(max(smpl_time), 0) FROM settled WHERE part = ?"
 
+_ONE = f"SELECT {_COLUMNS} FROM sample WHERE channel_id = ? AND smpl_time = ?"
+
+_CHANNELS = """
+    SELECT channel.channel_id, coalesce(pv, name), archiver_id FROM channel
+    LEFT JOIN channel_owner ON channel_owner.channel_id = channel.channel_id ORDER BY channel.channel_id"""
+
 _BINS = """
     SELECT bin_time, width, count, min_val, max_val, mean_val FROM sample_bin
     WHERE channel_id = ?1 AND bin_time <= ?3 AND bin_time >= coalesce(
@@ -59,8 +69,16 @@ class SqliteReader:
             undo.callback(self.close)
             self._check_version()
             undo.pop_all()
-        self._channels = {name: number for number, name in self._rows("SELECT channel_id, name FROM channel")}
-        self._names = {number: name for name, number in self._channels.items()}
+        self._names: dict[int, str] = {}
+        self._channels: dict[str, list[int]] = {}
+        owners: dict[int, int] = {}
+        for number, pv, archiver in self._rows(_CHANNELS):
+            self._names[number] = pv
+            self._channels.setdefault(pv, []).append(number)
+            if archiver is not None:
+                owners[number] = archiver
+        archivers = dict(self._pairs("SELECT archiver_id, alive_time FROM archiver"))
+        self._ends_ns = lives(archivers, owners, time.time_ns())
         self._statuses: dict[int, str] = {}
         self._streams = self._parts = 1
 
@@ -69,9 +87,10 @@ class SqliteReader:
         return sorted(self._channels)
 
     def metadata(self, pv: str) -> Sequence[Dated]:
-        """Return all metadata of a PV, the oldest first; the first hold from time 0 on."""
+        """Return all metadata of a PV, the oldest first."""
         with store_errors(self._file), self._connection.begin():
-            return history(self._connection, self._channels[pv])
+            found = [dated for channel in self._channels[pv] for dated in history(self._connection, channel)]
+        return sorted(found, key=attrgetter("since_ns"))
 
     def samples(self, pvs: Sequence[str], since_ns: int, until_ns: int) -> Iterator[Sample]:
         """Return samples in order of time, both ends included, led by each PV's newest before the window.
@@ -79,18 +98,29 @@ class SqliteReader:
         A PV's rows that have not settled come after those that have; they are read once for all PVs of a part.
         """
         parts: dict[int, list[int]] = {}
+        several = [self._channels[pv] for pv in pvs if len(self._channels[pv]) > 1]
         for pv in pvs:
-            channel = self._channels[pv]
-            parts.setdefault(channel // PART, []).append(channel)
-        self._streams, self._parts = len(pvs), len(parts)
+            channel, *others = self._channels[pv]
+            if not others:
+                parts.setdefault(channel // PART, []).append(channel)
+        self._streams = sum(len(self._channels[pv]) for pv in pvs)
+        self._parts = len(parts) + sum(map(len, several))
         sources = [
             each for part, channels in parts.items() for each in self._part(part, channels, since_ns, until_ns)
         ]
-        return chain(*sources) if len(pvs) == 1 else merge(*sources, key=attrgetter("time_ns"))
+        sources += [
+            one_of([self._one(channel, since_ns, until_ns) for channel in channels], since_ns) for channels in several
+        ]
+        # an archiver that is dead may be started while this is read: its rows come after the gap
+        alone = len(pvs) == 1 and not self._ends_ns
+        return chain(*sources) if alone else merge(*sources, key=attrgetter("time_ns"))
 
     def bins(self, pv: str, since_ns: int, until_ns: int) -> Sequence[Bin]:
         """Return the thinned bins of which a part lies in the window, the oldest first."""
-        bins = (Bin(*row) for row in self._rows(_BINS, self._channels[pv], since_ns, until_ns))
+        return bins_of(self._bins(channel, since_ns, until_ns) for channel in self._channels[pv])
+
+    def _bins(self, channel: int, since_ns: int, until_ns: int) -> Sequence[Bin]:
+        bins = (Bin(*row) for row in self._rows(_BINS, channel, since_ns, until_ns))
         return [each for each in bins if each.end_ns > since_ns]
 
     def close(self) -> None:
@@ -103,15 +133,38 @@ class SqliteReader:
             version = schema_version(self._connection, self._file)
         if not version:
             raise StoreError(f"{self._file} is an SQLite file, but not an archive of rackioc")
+        if version < migrations("sqlite")[-1].number:
+            raise StoreError(f"{self._file}: its schema is version {version}, too old to be read: rackioc db migrate")
 
     def _part(self, part: int, channels: Sequence[int], since_ns: int, until_ns: int) -> Iterator[Iterator[Sample]]:
-        (boundary_ns,) = next(self._rows(_BOUNDARY, part))
-        begins = self._in_force(part, channels, since_ns)
-        settled_ns = min(boundary_ns, until_ns)
-        yield from (self._settled(channel, begin, settled_ns) for channel, begin in begins.items())
-        begin_of = {self._names[channel]: begin for channel, begin in begins.items()}
-        recent = self._recent(part, channels, max(min(begins.values()), boundary_ns + 1), until_ns)
-        yield (sample for sample in recent if sample.time_ns >= begin_of[sample.pv])
+        ends = self._dead(part, channels, until_ns)
+        alive = [channel for channel in channels if channel not in ends or ends[channel].time_ns > since_ns]
+        if alive:
+            (boundary_ns,) = next(self._rows(_BOUNDARY, part))
+            begins = self._in_force(part, alive, since_ns)
+            settled_ns = min(boundary_ns, until_ns)
+            yield from (self._settled(channel, begin, settled_ns) for channel, begin in begins.items())
+            begin_of = {self._names[channel]: begin for channel, begin in begins.items()}
+            recent = self._recent(part, alive, max(min(begins.values()), boundary_ns + 1), until_ns)
+            yield (sample for sample in recent if sample.time_ns >= begin_of[sample.pv])
+        if ends:
+            yield iter(sorted(ends.values(), key=attrgetter("time_ns")))
+
+    def _one(self, channel: int, since_ns: int, until_ns: int) -> Iterator[Sample]:
+        """Return the samples of one channel, which is one of several of its PV."""
+        sources = self._part(channel // PART, [channel], since_ns, until_ns)
+        return merge(*sources, key=attrgetter("time_ns"))
+
+    def _dead(self, part: int, channels: Sequence[int], until_ns: int) -> dict[int, Sample]:
+        """Return a gap for each channel whose archiver is dead, from where it died, if that is in the window."""
+        dead = [channel for channel in channels if channel in self._ends_ns]
+        found = {}
+        for channel, newest_ns in self._in_force(part, dead, until_ns).items():
+            for newest in self._samples(list(self._rows(_ONE, channel, newest_ns))):
+                row = end_row(newest, self._ends_ns[channel])
+                if row is not None and row.time_ns <= until_ns:
+                    found[channel] = row
+        return found
 
     def _settled(self, channel: int, since_ns: int, until_ns: int) -> Iterator[Sample]:
         """Yield the settled rows of a channel, step by step."""
@@ -126,6 +179,7 @@ class SqliteReader:
     def _recent(self, part: int, channels: Sequence[int], since_ns: int, until_ns: int) -> Iterator[Sample]:
         """Yield the rows that have not settled, step by step; those that settle meanwhile are read where they are."""
         sql = _RECENT.format(", ".join(map(str, channels)))
+        channel_of = {self._names[channel]: channel for channel in channels}
         last, limit = (since_ns, -1), FIRST_ROWS
         while True:
             with store_errors(self._file), self._connection.begin():  # both of one state
@@ -134,7 +188,7 @@ class SqliteReader:
             if rows is None:
                 end_ns = min(boundary_ns, until_ns)
                 moved = merge(*(self._settled(each, last[0], end_ns) for each in channels), key=attrgetter("time_ns"))
-                yield from (each for each in moved if (each.time_ns, self._channels[each.pv]) > last)
+                yield from (each for each in moved if (each.time_ns, channel_of[each.pv]) > last)
                 last = (boundary_ns + 1, -1)
                 continue
             yield from self._samples(rows)

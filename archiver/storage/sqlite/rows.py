@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from archiver.sample import Sample
 from archiver.storage.columns import to_columns
+from archiver.storage.owner import Owner
 from archiver.storage.sqlite.file import PART
 
 
@@ -41,8 +42,83 @@ class SqliteIds:
         self.ids = {}
 
 
+class SqliteChannels:
+    """The ids of an archiver's own channels by PV, cached; a new PV gets one."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self.archiver = 0
+        self.ids: dict[str, int] = {}
+
+    def begin(self, connection: Connection, place: str) -> int:
+        """Take the owner's name for this process; return its sign of life before. Raises Gone if another has it.
+
+        A file has one archiver at a time: channels without an owner belong to this one.
+        """
+        known = "SELECT run, alive_time FROM archiver WHERE name = ?"
+        run, alive_ns = connection.exec_driver_sql(known, (self._owner.name,)).first() or ("", 0)
+        self._owner.check(run, alive_ns, place)
+        connection.exec_driver_sql(
+            "INSERT INTO archiver (name, run, alive_time) VALUES (?, ?, 0) "
+            "ON CONFLICT (name) DO UPDATE SET run = excluded.run",
+            self._owner,
+        )
+        number = "SELECT archiver_id FROM archiver WHERE name = ?"
+        self.archiver = int(connection.exec_driver_sql(number, (self._owner.name,)).scalar_one())
+        connection.exec_driver_sql(
+            "INSERT INTO channel_owner (channel_id, archiver_id, pv) SELECT channel_id, ?, name FROM channel "
+            "WHERE channel_id NOT IN (SELECT channel_id FROM channel_owner)",
+            (self.archiver,),
+        )
+        return int(alive_ns)
+
+    def ensure(self, connection: Connection, pvs: Iterable[str]) -> Mapping[str, int]:
+        """Return the ids of PVs, of which those given are added if they are new."""
+        if not self.ids:
+            self._read(connection)
+        if new := [pv for pv in sorted(pvs) if pv not in self.ids]:  # neighbours by name lie together
+            names = [(pv, self._name(connection, pv)) for pv in new]
+            connection.exec_driver_sql("INSERT INTO channel (name) VALUES (?)", [(name,) for _, name in names])
+            connection.exec_driver_sql(
+                "INSERT INTO channel_owner (channel_id, archiver_id, pv) SELECT channel_id, ?, ? FROM channel "
+                "WHERE name = ?",
+                [(self.archiver, *each) for each in names],
+            )
+            self._read(connection)
+        return self.ids
+
+    def shared(self, connection: Connection, pvs: Iterable[str]) -> set[str]:
+        """Return those of some PVs that other archivers keep, too."""
+        others = "SELECT 1 FROM channel_owner WHERE pv = ? AND archiver_id <> ?"
+        return {pv for pv in pvs if connection.exec_driver_sql(others, (pv, self.archiver)).scalar()}
+
+    def live(self, connection: Connection, time_ns: int, place: str) -> None:
+        """Store the sign of life. Raises Gone if another process has the owner's name."""
+        update = "UPDATE archiver SET alive_time = ? WHERE name = ? AND run = ?"
+        if connection.exec_driver_sql(update, (time_ns, *self._owner)).rowcount == 0:
+            raise self._owner.lost(place)
+
+    def end(self, connection: Connection) -> None:
+        """Give the owner's name free."""
+        connection.exec_driver_sql("UPDATE archiver SET run = '' WHERE name = ? AND run = ?", self._owner)
+
+    def reset(self) -> None:
+        """Empty the cache: a transaction has failed."""
+        self.ids = {}
+
+    def _name(self, connection: Connection, pv: str) -> str:
+        """Return the name of a new channel: the PV's, if no other archiver had it before."""
+        taken = connection.exec_driver_sql("SELECT 1 FROM channel WHERE name = ?", (pv,)).scalar()
+        return self._owner.series(pv) if taken else pv
+
+    def _read(self, connection: Connection) -> None:
+        own = "SELECT pv, channel_id FROM channel_owner WHERE archiver_id = ?"
+        rows = connection.exec_driver_sql(own, (self.archiver,))
+        self.ids = {pv: int(number) for pv, number in rows}
+
+
 def to_rows(
-    samples: Sequence[Sample], channel_ids: SqliteIds, status_ids: SqliteIds, settled_ns: Mapping[int, int]
+    samples: Sequence[Sample], channel_ids: SqliteChannels, status_ids: SqliteIds, settled_ns: Mapping[int, int]
 ) -> Rows:
     """Return samples as rows; ``settled_ns``: up to when each part has settled, earlier rows are late.
 

@@ -8,21 +8,24 @@ and what comes late is stored there at once, so that no sample is in both.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from operator import itemgetter
 
 from sqlalchemy import Connection
 
-from archiver.sample import Dated, Sample
+from archiver.sample import Dated, Gap, Sample
 from archiver.storage.columns import from_columns
+from archiver.storage.owner import Owner
 from archiver.storage.sqlite import upkeep
 from archiver.storage.sqlite.checkpoints import Checkpoints
 from archiver.storage.sqlite.file import PART, connect_writer, file_name, migrate, store_errors
 from archiver.storage.sqlite.metadata import add_metadata
-from archiver.storage.sqlite.rows import SqliteIds, to_rows
-from archiver.storage.store import TableRow
+from archiver.storage.sqlite.place import Place
+from archiver.storage.sqlite.rows import SqliteChannels, SqliteIds, to_rows
+from archiver.storage.store import Gone, StoreError, TableRow
 from archiver.storage.url import DatabaseUrl
 
 # Rows that may wait to be settled: the more, the less there is to write, and the more a reader has to scan.
@@ -31,6 +34,10 @@ SETTLE_ROWS = 1_000_000
 SETTLE_PERIOD = 600.0
 # Rows that settle in one transaction.
 STEP_ROWS = 120_000
+
+# Connections to files in whose place is another one with a log of its own: they stay open, for closing them would
+# remove that log.
+_ABANDONED: list[Connection] = []
 
 _COLUMNS = "channel_id, smpl_time, severity_id, status_id, num_val, float_val, str_val, datatype, array_val"
 _RECENT = "ON CONFLICT (part, smpl_time, channel_id) DO NOTHING"
@@ -53,9 +60,27 @@ _NEWEST = """
             FROM channel
             UNION ALL SELECT channel_id, max(smpl_time) FROM sample_recent GROUP BY channel_id)
         WHERE smpl_time IS NOT NULL GROUP BY channel_id)
-    SELECT channel.name, smpl_time, severity_id - 1, status.name, num_val, float_val, str_val, datatype, array_val
+    SELECT pv, smpl_time, severity_id - 1, status.name, num_val, float_val, str_val, datatype, array_val
     FROM sample JOIN newest USING (channel_id, smpl_time)
-    JOIN channel USING (channel_id) JOIN status USING (status_id)"""
+    JOIN channel_owner USING (channel_id) JOIN status USING (status_id) WHERE archiver_id = ?"""
+
+_NEWEST_VALUES = """
+    SELECT pv, max(smpl_time) FROM (
+        SELECT channel_id,
+               (SELECT smpl_time FROM sample_settled AS s
+                WHERE s.channel_id = channel.channel_id AND smpl_time <= ?1 AND status_id NOT IN ({gaps})
+                ORDER BY smpl_time DESC LIMIT 1) AS smpl_time
+        FROM channel
+        UNION ALL SELECT channel_id, max(smpl_time) FROM sample_recent
+        WHERE smpl_time <= ?1 AND status_id NOT IN ({gaps}) GROUP BY channel_id)
+    JOIN channel_owner USING (channel_id) WHERE smpl_time IS NOT NULL AND archiver_id = ?2 GROUP BY pv"""
+
+_LATEST = """
+    SELECT smpl_time, severity_id - 1, status.name, num_val, float_val, str_val, datatype, array_val
+    FROM sample JOIN status USING (status_id)
+    WHERE channel_id = ?1 AND smpl_time >= coalesce(
+        (SELECT max(smpl_time) FROM sample WHERE channel_id = ?1 AND smpl_time <= ?2), 0)
+    ORDER BY smpl_time"""
 
 _SETTLE = (
     f"INSERT INTO sample_settled ({_COLUMNS}) SELECT {_COLUMNS} FROM sample_recent "
@@ -69,20 +94,25 @@ _SETTLE = (
 class SqliteStore:
     """The writing side of an archive in an SQLite file (a ``Store``)."""
 
-    def __init__(self, url: DatabaseUrl) -> None:
+    def __init__(self, url: DatabaseUrl, owner: Owner) -> None:
         self._file = file_name(url)
+        self._channels = SqliteChannels(owner)
+        self._place = Place(self._file, owner)
         with store_errors(self._file), ExitStack() as undo:
+            undo.callback(self._place.release)
             self._connection = connect_writer(url)
             undo.callback(self._connection.engine.dispose)
             undo.callback(self._connection.close)
             migrate(self._connection, self._file)
+            self._place.opened()
             self._settled_ns = dict(self._pairs("SELECT part, smpl_time FROM settled"))
             rows = self._pairs("SELECT part, count(*) FROM sample_recent GROUP BY part")
             self._recent = sum(count for _, count in rows)
+            with self._connection.begin():
+                self.alive_ns = self._channels.begin(self._connection, self._file)
             undo.pop_all()
-        self._checkpoints = Checkpoints(url)
+        self._checkpoints = Checkpoints(self._place)
         self._last_part, self._settle_at = -1, time.monotonic() + SETTLE_PERIOD
-        self._channels = SqliteIds("channel")
         self._statuses = SqliteIds("status")
 
     def add(self, samples: Sequence[Sample]) -> None:
@@ -101,12 +131,13 @@ class SqliteStore:
             cursor.executemany(_ADD_LATE, sorted(rows.late, key=itemgetter(0, 1)))
         self._recent += len(rows.numbers) + len(rows.others)
 
-    def add_metadata(self, metadata: Mapping[str, Dated]) -> None:
-        """Store the metadata of PVs that hold from a time on, in one transaction; known ones change nothing."""
+    def add_metadata(self, metadata: Mapping[str, Dated], *, keep_equal: bool = False) -> None:
+        """Store the metadata of PVs that hold from the time of a row on, in one transaction, in any order."""
         with self._transaction() as connection:
             channels = self._channels.ensure(connection, metadata)
+            shared = self._channels.shared(connection, metadata)  # what is read is what all series say
             for pv, dated in metadata.items():
-                add_metadata(connection, channels[pv], dated)
+                add_metadata(connection, channels[pv], dated, keep_equal=keep_equal or pv in shared)
 
     def add_rows(self, rows: Sequence[TableRow]) -> None:
         """Store rows of tables that exist, all or none, in one transaction."""
@@ -123,13 +154,42 @@ class SqliteStore:
                 )
 
     def newest(self) -> Sequence[Sample]:
-        """Return the newest sample of each PV in the archive."""
+        """Return the newest sample of each PV of this archiver."""
         with self._transaction() as connection:
-            rows = connection.exec_driver_sql(_NEWEST)
+            rows = connection.exec_driver_sql(_NEWEST, (self._channels.archiver,))
             return [
                 Sample(pv, time_ns, from_columns(*columns), severity, status)
                 for pv, time_ns, severity, status, *columns in rows
             ]
+
+    def unowned(self) -> Sequence[Sample]:
+        """Return nothing: a file has one archiver at a time, to which belongs what has no owner."""
+        return []
+
+    def live(self, time_ns: int) -> None:
+        """Store the sign of life: all that was known until then is stored. Raises Gone if another has the name."""
+        with self._transaction() as connection:
+            self._channels.live(connection, time_ns, self._file)
+
+    def latest(self, pv: str, since_ns: int) -> Sequence[Sample]:
+        """Return this archiver's sample of a PV in force at a time, if there is one, and all later ones, in order."""
+        with self._transaction() as connection:
+            channel = self._channels.ensure(connection, ()).get(pv)
+            rows = connection.exec_driver_sql(_LATEST, (channel, since_ns))
+            return [
+                Sample(pv, time_ns, from_columns(*columns), severity, status)
+                for time_ns, severity, status, *columns in rows
+            ]
+
+    def newest_values(self, until_ns: int) -> Mapping[str, int]:
+        """Return the time (ns) of the newest row of each PV, up to a time, that marks no gap."""
+        with self._transaction() as connection:
+            archiver = self._channels.archiver
+            gaps = ", ".join(
+                str(number) for name, number in self._statuses.ensure(connection, Gap).items() if name in set(Gap)
+            )
+            rows = connection.exec_driver_sql(_NEWEST_VALUES.format(gaps=gaps), (until_ns, archiver))
+            return {name: int(time_ns) for name, time_ns in rows}
 
     def tidy(self) -> bool:
         """Settle the next part if many rows wait, and each part now and then; return True if many still wait."""
@@ -152,8 +212,25 @@ class SqliteStore:
             return upkeep.thin(connection, channel, until_ns, width_ns)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and give the owner's name free."""
         self._checkpoints.close()
+        try:
+            with suppress(StoreError), self._transaction() as connection:
+                self._channels.end(connection)
+            self._leave()
+        finally:
+            self._place.release()
+
+    def _leave(self) -> None:
+        """Close the connection. SQLite removes the log at that path then, whichever file it belongs to."""
+        try:
+            self._place.check()
+        except Gone:
+            with suppress(sqlite3.Error):
+                self._connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            if not self._place.remove_log():
+                _ABANDONED.append(self._connection)
+                return
         self._connection.close()
         self._connection.engine.dispose()
 
@@ -179,7 +256,7 @@ class SqliteStore:
     def _settled_channel(self, pv: str, until_ns: int) -> Iterator[tuple[Connection, int]]:
         """Begin a transaction, and return the channel's id; its rows up to ``until_ns`` are settled."""
         with self._transaction() as connection:
-            channel = self._channels.ensure(connection, [pv])[pv]
+            channel = self._channels.ensure(connection, ()).get(pv, 0)
         part = channel // PART
         if self._recent and until_ns > self._settled_ns.get(part, 0):
             self._settle(part, until_ns)
@@ -193,8 +270,10 @@ class SqliteStore:
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         try:
+            self._place.check()
             with store_errors(self._file), self._connection.begin():
                 yield self._connection
+            self._place.check()  # what was committed meanwhile is stored again, in the file that is there then
         except BaseException:
             # Ids that were cached in a transaction that failed are not in the database.
             self._channels.reset()

@@ -8,14 +8,15 @@ from sqlalchemy import Connection
 
 from archiver.sample import INVALID
 from archiver.storage import thinning
+from archiver.storage.sqlite.metadata import history
 from archiver.storage.thinning import ThinningRow, whole_bins
 
 # Rows of one step.
 STEP_ROWS = 5000
 
 _ROW = f"""
-    SELECT smpl_time,
-           CASE WHEN datatype IS NULL AND severity_id <> {INVALID + 1} THEN coalesce(num_val, float_val) END,
+    SELECT smpl_time, CASE WHEN severity_id <> {INVALID + 1} THEN num_val END,
+           CASE WHEN datatype IS NULL AND severity_id <> {INVALID + 1} THEN float_val END,
            severity_id || ' ' || status_id
     FROM sample_settled WHERE channel_id = ?"""
 
@@ -40,7 +41,7 @@ def thin(connection: Connection, channel: int, until_ns: int, width_ns: int) -> 
     begun = "SELECT until_time FROM thinned WHERE channel_id = ?"
     begin_ns = int(connection.exec_driver_sql(begun, (channel,)).scalar() or 0)
     end_ns = until_ns // width_ns * width_ns
-    if end_ns <= begin_ns or _has_words(connection, channel):
+    if end_ns <= begin_ns:
         return False
     rows, more = _next_bins(connection, channel, (begin_ns, end_ns), width_ns)
     if rows:
@@ -52,31 +53,27 @@ def thin(connection: Connection, channel: int, until_ns: int, width_ns: int) -> 
     return more
 
 
-def _has_words(connection: Connection, channel: int) -> bool:
-    """Return whether a PV has states: their numbers have no order, so they are not thinned."""
-    words = "SELECT 1 FROM enum_metadata WHERE channel_id = ? LIMIT 1"
-    return connection.exec_driver_sql(words, (channel,)).scalar() is not None
-
-
 def _next_bins(
     connection: Connection, channel: int, window_ns: tuple[int, int], width_ns: int
 ) -> tuple[Sequence[ThinningRow], bool]:
     """Return the rows of the first bins in the window, some thousand, and whether there are more after them."""
     window = f"{_ROW} AND smpl_time >= ? AND smpl_time < ? ORDER BY smpl_time"
+    metadata = history(connection, channel)
     found = connection.exec_driver_sql(f"{window} LIMIT {STEP_ROWS}", (channel, *window_ns)).all()
-    rows = [ThinningRow(*row) for row in found]
+    rows = [ThinningRow.of(tuple(row), metadata) for row in found]
     if len(rows) < STEP_ROWS:
         return rows, False
     if whole := whole_bins(rows, width_ns):
         return whole, True
     end_ns = (rows[0].time_ns // width_ns + 1) * width_ns  # a bin of more than a step: as a whole, or not at all
-    return [ThinningRow(*row) for row in connection.exec_driver_sql(window, (channel, rows[0].time_ns, end_ns))], True
+    found = connection.exec_driver_sql(window, (channel, rows[0].time_ns, end_ns)).all()
+    return [ThinningRow.of(tuple(row), metadata) for row in found], True
 
 
 def _thin(connection: Connection, channel: int, rows: Sequence[ThinningRow], width_ns: int) -> None:
     latest = f"{_ROW} AND smpl_time < ? ORDER BY smpl_time DESC LIMIT 1"
     before = connection.exec_driver_sql(latest, (channel, rows[0].time_ns)).first()
-    thinned = thinning.thin(rows, width_ns, ThinningRow(*before) if before else None)
+    thinned = thinning.thin(rows, width_ns, ThinningRow.of(tuple(before), ()) if before else None)
     if thinned.times_ns:
         delete = "DELETE FROM sample_settled WHERE channel_id = ? AND smpl_time = ?"
         connection.exec_driver_sql(delete, [(channel, each) for each in thinned.times_ns])

@@ -34,6 +34,36 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
         yield spool
 
 
+@pytest.mark.parametrize("change", ["set aside", "removed"])
+def test_a_number_is_never_given_again(spool: Spool, change: str) -> None:
+    """A batch that is stored is removed by its number, maybe from another file."""
+    first = spool.append(Batch([sample(1)]))
+    if change == "removed":
+        spool.path.unlink()
+    else:
+        spool.set_aside()
+    second = spool.append(Batch([sample(2)]))
+    assert second > first
+    spool.remove(first)
+    head = spool.head()
+    assert head is not None
+    assert (head.id, head.batch.samples) == (second, [sample(2)])
+
+
+def test_a_file_that_cannot_be_read_and_takes_the_place_of_the_spool_is_set_aside(spool: Spool) -> None:
+    first = spool.append(Batch([sample(1)]))
+    spool.path.unlink()
+    spool.path.write_bytes(b"not a database, and long enough to be taken for one" * 100)
+    assert spool.append(Batch([sample(2)])) > first
+    assert (spool.rows, spool.aside[0]) == (1, 1)
+
+
+def test_a_batch_of_the_version_before_is_read(spool: Spool) -> None:
+    about = [5, {"unit": "V"}]
+    data = zlib.compress(json.dumps([[sample(1)], [], {"A": about}]).encode())
+    assert Batch.load(data).metadata == [("A", Dated(5, Metadata("V")))]
+
+
 def test_a_batch_comes_back_as_it_was(spool: Spool) -> None:
     values: list[Value] = [
         1.0,
@@ -49,7 +79,7 @@ def test_a_batch_comes_back_as_it_was(spool: Spool) -> None:
     batch = Batch(
         [sample(number, value) for number, value in enumerate(values)],
         [TableRow("temperatures", ("DateTm", "tc1"), ("2026-11-21 16:00:00", None), 1)],
-        {"A": Dated(5, metadata), "B": Dated(6, Metadata(words=("Off", "On")))},
+        [("A", Dated(5, metadata)), ("B", Dated(6, Metadata(words=("Off", "On")))), ("A", Dated(7, Metadata("kV")))],
     )
     spool.append(batch)
     head = spool.head()

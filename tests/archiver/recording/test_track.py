@@ -13,7 +13,7 @@ from archiver.health import Cause
 from archiver.recording import track as module
 from archiver.recording.timeline import Timeline
 from archiver.recording.track import Rule, Track
-from archiver.sample import Dated, Metadata, Sample, Value
+from archiver.sample import Dated, Gap, Metadata, Sample, Value
 from archiver.settings import Policy, Quantity
 
 S = 10**9
@@ -116,6 +116,34 @@ def test_a_deadband_counts_from_the_row_before(
     assert [value for _, value in sink.rows] == stored
 
 
+@pytest.mark.parametrize("now", [3.0, 30.0])
+def test_updates_that_were_lost_are_a_gap_until_the_last_of_them(
+    make: Make, send: Send, sink: Recorder, clock: Clock, now: float
+) -> None:
+    track = make()
+    send(track, 1, 1.0)
+    clock.now = now
+    track.lost((BEGIN + 2) * S)
+    track.update(PvUpdate((BEGIN + 3) * S, 2.0, 0, "NO_ALARM"))
+    assert sink.rows == [(1, 1.0), (2, Gap.OVERRUN), (3, 2.0)]
+
+
+def test_updates_that_were_lost_hide_no_row_that_was_repeated_meanwhile(
+    make: Make, send: Send, sink: Recorder, clock: Clock
+) -> None:
+    """The value is known from when it came: in between others were lost."""
+    track = make(keep_alive="5s")
+    send(track, 1, 1.0)
+    clock.now = 10
+    track.tick(clock.now)
+    track.lost((BEGIN + 2) * S)
+    clock.now = 11
+    track.update(PvUpdate((BEGIN + 3) * S, 2.0, 0, "NO_ALARM"))
+    times, values = zip(*sorted(sink.rows), strict=True)
+    assert values == (1.0, Gap.OVERRUN, 1.0, Gap.OVERRUN, 2.0)
+    assert times == pytest.approx((1, 2, 10, 10, 11), abs=1e-3)
+
+
 def test_an_alarm_passes_every_filter(make: Make, send: Send, sink: Recorder) -> None:
     track = make(deadband=100, min_period="1h")
     for second, (value, severity) in enumerate([(1.0, 0), (1.1, 0), (1.2, 1), (1.3, 1), (1.4, 0)]):
@@ -200,7 +228,7 @@ def test_what_is_rejected_is_counted_by_cause_and_named_once(
         f"A: rejecting samples: {Cause.FUTURE}; further ones are only counted",
     ]
     send(track, 101, 7.0)
-    assert sink.rows == [(100, 5.0), (101, 7.0)]
+    assert [value for _, value in sink.rows] == [5.0, Gap.REJECTED_BACKWARDS, 7.0]
 
 
 def test_the_end_is_marked_where_something_was_archived(
@@ -215,7 +243,155 @@ def test_the_end_is_marked_where_something_was_archived(
     assert len(sink.samples) == 2
 
 
-def test_metadata_are_dated(make: Make, sink: Recorder, clock: Clock) -> None:
+def put(track: Track, stamp: float, value: Value, severity: int = 0) -> None:
+    """Let a track have a value with a stamp (s after BEGIN) without a move of the clocks."""
+    track.update(PvUpdate(int((BEGIN + stamp) * S), value, severity, "HIGH" if severity else "NO_ALARM"))
+
+
+def units(sink: Recorder) -> list[tuple[float, str]]:
+    return [(dated.since_ns / S - BEGIN, dated.metadata.unit) for _, dated in sink.described]
+
+
+def test_metadata_hold_from_the_row_that_came_with_them_by_its_stamp(
+    make: Make, sink: Recorder, clock: Clock
+) -> None:
+    """The IOC was started again with another unit 30 s before it was found."""
+    track = make()
+    track.metadata_changed(Metadata("kV"))
+    put(track, 0, 5.0)
+    clock.now = 10
+    track.disconnected()
+    clock.now = 70
+    track.connected()
+    track.metadata_changed(Metadata("mV"))
+    put(track, 40, 5.0)
+    assert sink.rows == [(0, 5.0), (10, "Disconnected"), (40, 5.0)]
+    assert units(sink) == [(0, "kV"), (40, "mV")]
+
+
+def test_metadata_of_a_value_in_force_hold_from_the_connection(make: Make, sink: Recorder, clock: Clock) -> None:
+    clock.now = 100
+    track = make()
+    track.disconnected()
+    clock.now = 200
+    track.connected()
+    track.metadata_changed(Metadata("V"))
+    put(track, 0, 5.0)
+    assert sink.rows == [(0, 5.0)]  # never seen before: since its own stamp
+    assert units(sink) == [(0, "V")]
+
+
+def test_metadata_that_change_alone_come_with_a_row_of_the_value_in_force(
+    make: Make, send: Send, sink: Recorder, clock: Clock
+) -> None:
+    track = make(deadband=1)
+    track.metadata_changed(Metadata("V"))
+    send(track, 0, 5.0)
+    send(track, 10, 5.5)
+    clock.now = 20
+    track.metadata_changed(Metadata("kV"))
+    clock.now = 20.5
+    track.tick(20.5)  # a value may still be coming with them
+    clock.now = 21
+    track.tick(21)
+    assert sink.rows == [(0, 5.0), (21, 5.5)]
+    assert units(sink) == [(0, "V"), (21, "kV")]
+
+
+def test_what_waits_when_metadata_change_is_stored_with_the_ones_before(
+    make: Make, send: Send, sink: Recorder, clock: Clock
+) -> None:
+    track = make(min_period="1h")
+    track.metadata_changed(Metadata("V"))
+    send(track, 0, 5.0)
+    send(track, 10, 6.0)
+    track.metadata_changed(Metadata("kV"))
+    send(track, 20, 7.0)
+    assert sink.rows == [(0, 5.0), (10, 6.0), (20, 7.0)]
+    assert units(sink) == [(0, "V"), (20, "kV")]
+
+
+def test_equal_stamps_with_another_value_or_alarm_are_all_stored(
+    make: Make, sink: Recorder, clock: Clock, rejected: Counter[str]
+) -> None:
+    """A device clock of whole seconds; only what says nothing new is dropped, and counted."""
     clock.now = 5
-    make().metadata_changed(Metadata("V"))
-    assert [(pv, dated.since_ns / S - BEGIN, dated.metadata.unit) for pv, dated in sink.described] == [("A", 5, "V")]
+    track = make()
+    for value, severity in ((10.0, 0), (70.0, 2), (70.0, 2), (70.0, 0), (float("nan"), 0), (float("nan"), 0)):
+        put(track, 4, value, severity)
+    assert [(sample.time_ns - (BEGIN + 4) * S, str(sample.value), sample.severity) for sample in sink.samples] == [
+        (0, "10.0", 0),
+        (1000, "70.0", 2),
+        (2000, "70.0", 0),
+        (3000, "nan", 0),
+    ]
+    assert (track.repeated, sum(rejected.values())) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("stamp", "gap"),
+    [
+        (50, Gap.REJECTED_BACKWARDS),
+        (1000, Gap.REJECTED_FUTURE),
+        (631_152_000 - BEGIN, Gap.REJECTED_EPOCH1990),
+    ],
+)
+def test_rejected_stamps_leave_a_mark_from_the_first_to_the_next_that_is_accepted(
+    make: Make, send: Send, sink: Recorder, clock: Clock, stamp: float, gap: Gap
+) -> None:
+    track = make(keep_alive="1m", deadband=1)
+    send(track, 100, 5.0)
+    for second in (101, 102, 200):
+        clock.now = second
+        put(track, stamp, 6.0)
+        track.tick(second)
+    send(track, 300, 5.0)
+    assert sink.rows == [(100, 5.0), (101, gap), (300, 5.0)]
+
+
+def test_what_waited_is_stored_before_the_mark_of_rejected_stamps(make: Make, send: Send, sink: Recorder) -> None:
+    track = make(min_period="1h")
+    send(track, 0, 5.0)
+    send(track, 10, 6.0)
+    put(track, -50, 7.0)
+    assert [value for _, value in sink.rows] == [5.0, 6.0, Gap.REJECTED_BACKWARDS]
+
+
+def test_a_loss_of_the_connection_during_rejected_stamps_is_one_gap(
+    make: Make, send: Send, sink: Recorder, clock: Clock
+) -> None:
+    track = make()
+    send(track, 100, 5.0)
+    put(track, 50, 6.0)
+    clock.now = 110
+    track.disconnected()
+    clock.now = 120
+    track.connected()
+    put(track, 50, 6.0)  # the IOC's clock is what it is: after a connection nothing is compared with it
+    assert [value for _, value in sink.rows] == [5.0, Gap.REJECTED_BACKWARDS, 6.0]
+    assert sink.rows[-1][0] == 120
+
+
+def test_old_metadata_still_hold_in_rows_of_the_archivers_clock_that_are_later(
+    make: Make, sink: Recorder, clock: Clock
+) -> None:
+    """The IOC's clock is 60 s behind; after a gap its unit changes."""
+    clock.now = 100
+    track = make()
+    track.metadata_changed(Metadata("V"))
+    put(track, 0, 1.0)
+    track.disconnected()
+    clock.now = 101
+    track.connected()
+    track.metadata_changed(Metadata("V"))
+    put(track, 0, 1.0)
+    track.metadata_changed(Metadata("kV"))
+    clock.now = 102
+    put(track, 42, 2.0)
+    found = [(round(second, 3), value) for second, value in sink.rows]
+    assert found == [(0, 1.0), (100, "Disconnected"), (101, 1.0), (42, 2.0), (101, 2.0)]
+    by_time = sorted(units(sink))
+    assert [unit for second, unit in by_time if second < 42][-1] == "V"
+    assert dict(by_time)[42] == "kV"
+    assert dict(by_time)[101] == "V"
+    assert by_time[-1][1] == "kV"

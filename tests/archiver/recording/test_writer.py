@@ -17,7 +17,7 @@ from archiver.recording.upkeep import Upkeep
 from archiver.recording.writer import Writer
 from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
 from archiver.settings import Policy
-from archiver.storage.store import Rejected, Store, StoreError, TableRow
+from archiver.storage.store import Gone, Rejected, Store, StoreError, TableRow
 
 TEMPERATURES = ("temperatures", ("DateTm", "tc1"))
 
@@ -27,6 +27,8 @@ class FlakyStore:
 
     def __init__(self) -> None:
         self.error = ""
+        self.alive_ns = 0
+        self.gone = False
         self.added: list[Sample] = []
         self.rows: list[TableRow] = []
         self.described: dict[str, Dated] = {}
@@ -44,13 +46,26 @@ class FlakyStore:
         self.rows.extend(rows)
         self._fail()
 
-    def add_metadata(self, metadata: Mapping[str, Dated]) -> None:
+    def add_metadata(self, metadata: Mapping[str, Dated], *, keep_equal: bool = False) -> None:
         if any(dated.metadata.unit == "poison" for dated in metadata.values()):
             raise Rejected("Data too long")
         self.described.update(metadata)
         self._fail()
 
     def newest(self) -> list[Sample]:
+        return []
+
+    def unowned(self) -> list[Sample]:
+        return []
+
+    def live(self, time_ns: int) -> None:
+        self._fail()
+        self.alive_ns = time_ns
+
+    def newest_values(self, until_ns: int) -> dict[str, int]:
+        return {}
+
+    def latest(self, pv: str, since_ns: int) -> list[Sample]:
         return []
 
     def tidy(self) -> bool:
@@ -66,6 +81,8 @@ class FlakyStore:
         pass
 
     def _fail(self) -> None:
+        if self.gone:
+            raise Gone("the file was removed")
         if self.error:
             raise StoreError(self.error)
 
@@ -303,3 +320,82 @@ def test_the_end_stores_the_rest_or_says_what_is_lost(
     spool._limit = 0
     with pytest.raises(StoreError, match="gone away; 1 samples are lost"):
         writer.close()
+
+
+def test_a_sign_of_life_comes_with_each_commit_and_without_one_after_a_while(
+    writer: Writer, queue: Queue, store: FlakyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cycle(writer)
+    first = store.alive_ns
+    assert time.time_ns() - first < 10**9
+    cycle(writer)
+    assert store.alive_ns == first
+    queue.add(sample(1))
+    cycle(writer)
+    second = store.alive_ns
+    assert second > first
+    monkeypatch.setattr(writer, "_live_at", time.monotonic())
+    cycle(writer)
+    assert store.alive_ns > second
+
+
+def test_no_sign_of_life_is_given_while_samples_wait_in_the_spool(
+    writer: Writer, queue: Queue, store: FlakyStore, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not in the database a reader does not know."""
+    cycle(writer)
+    alive_ns, store.error = store.alive_ns, "gone away"
+    for number in (1, 2):
+        queue.add(sample(number))
+        cycle(writer)
+    store.error = ""
+    queue.add(sample(3))
+    writer.cycle(time.monotonic())  # time for one of them
+    assert (spool.rows, store.alive_ns) == (2, alive_ns)
+    monkeypatch.setattr(writer, "_live_at", time.monotonic())
+    cycle(writer)
+    assert spool.rows == 0
+    assert store.alive_ns > alive_ns
+
+
+def test_no_sign_of_life_is_given_for_what_has_not_reached_the_queue(
+    queue: Queue, spool: Spool, store: FlakyStore
+) -> None:
+    oldest = time.time() - 20
+    writer = Writer(queue, spool, Upkeep(lambda pv: Policy()), lambda: store, lambda: oldest)
+    queue.add(sample(1))
+    cycle(writer)
+    assert store.added == [sample(1)]
+    assert store.alive_ns == int(oldest * 1e9)
+
+
+@pytest.mark.timeout(20)
+def test_many_samples_that_nobody_takes_hold_up_no_cycle(spool: Spool, store: FlakyStore) -> None:
+    queue, store.error = Queue(batch_size=1000), "gone away"
+    spool._floor = 1e18
+    writer = Writer(queue, spool, Upkeep(lambda pv: Policy()), lambda: store)
+    for number in range(100):
+        queue.add(sample(number))
+    cycle(writer)
+    assert len(queue) == 100
+    store.error = ""
+    cycle(writer)
+    assert store.added[-100:] == [sample(number) for number in range(100)]
+    assert len(queue) == 0
+
+
+def test_a_store_that_is_not_the_archive_any_more_is_opened_anew(
+    writer: Writer, queue: Queue, store: FlakyStore, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cycle(writer)
+    store.gone = True
+    queue.add(sample(1))
+    cycle(writer)
+    assert (spool.rows, writer.database.is_open, writer.database.state) == (1, False, "away")
+    store.gone = False
+    cycle(writer)
+    assert not writer.database.is_open  # not at once: the file may be being replaced
+    monkeypatch.setattr(writer.database, "_open_at", time.monotonic())
+    store.added.clear()
+    cycle(writer)
+    assert (store.added, spool.rows, writer.database.state) == ([sample(1)], 0, "ok")

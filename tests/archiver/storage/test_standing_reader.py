@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from archiver.sample import Sample
-from archiver.storage.database import open_reader, open_store
+from archiver.storage.database import open_reader
+from archiver.storage.owner import Owner
 from archiver.storage.sqlite import reader as reader_module
 from archiver.storage.sqlite.store import SqliteStore
 from archiver.storage.store import Store
@@ -27,7 +28,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(file: Path) -> Iterator[SqliteStore]:
-    with closing(SqliteStore(DatabaseUrl.parse(f"sqlite:///{file}"))) as store:
+    with closing(SqliteStore(DatabaseUrl.parse(f"sqlite:///{file}"), Owner.of("test"))) as store:
         yield store
 
 
@@ -80,13 +81,33 @@ def test_what_settles_while_it_is_read_is_read_once(
         assert [each.time_ns for each in found] == sorted(each.time_ns for each in found)
 
 
+def test_rows_of_several_archivers_that_settle_while_they_are_read_are_read_once(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has a channel of its own for the PV."""
+    monkeypatch.setattr(reader_module, "FIRST_ROWS", 7)
+    monkeypatch.setattr(reader_module, "STEP_ROWS", 7)
+    for name in ("one", "two"):
+        with closing(SqliteStore(DatabaseUrl.parse(f"sqlite:///{file}"), Owner.of(name))) as store:
+            store.add(rows(range(400), ["P0"]))
+    with (
+        closing(SqliteStore(DatabaseUrl.parse(f"sqlite:///{file}"), Owner.of("two"))) as store,
+        closing(open_reader(f"sqlite:///{file}")) as reader,
+    ):
+        found = []
+        for number, each in enumerate(reader.samples(["P0"], 0, START + 399 * S)):
+            found.append(each)
+            if number % 7 == 0:
+                store._settle(0, START + min(399, number + 20) * S)
+    assert found == rows(range(400), ["P0"])
+
+
 def test_a_status_that_is_new_is_read_by_a_reader_that_is_open(store: Store, file: Path) -> None:
     store.add(rows(range(3)))
     with closing(open_reader(f"sqlite:///{file}")) as reader:
         found = reader.samples(["P0"], 0, START + 10 * S)
         next(found)
         store.add([Sample("P0", START + 5 * S, 1.0, 2, "NEVER_SEEN")])
-        with closing(open_store(f"sqlite:///{file}")) as other:
-            other.add([Sample("P0", START + 6 * S, 1.0, 2, "LATER")])
+        store.add([Sample("P0", START + 6 * S, 1.0, 2, "LATER")])
         rest = list(reader.samples(["P0"], 0, START + 10 * S))
         assert [each.status for each in rest][-2:] == ["NEVER_SEEN", "LATER"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from archiver.history.query import MetadataHistory
 from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
 from archiver.storage.database import open_reader, open_store
 from archiver.storage.store import Bin, Reader, Rejected, Store, StoreError, TableRow
@@ -139,8 +140,67 @@ def test_what_is_known_of_a_pv_is_dated(store: Store, reader: OpenReader) -> Non
     store.add_metadata({"A": Dated(START, VOLTS), "B": Dated(START, SWITCH)})
     store.add_metadata({"A": Dated(later, SWITCH), "B": Dated(later, SWITCH)})
     store.add_metadata({"A": Dated(later + SECOND, VOLTS)})
-    assert list(reader().metadata("A")) == [Dated(0, VOLTS), Dated(later, SWITCH), Dated(later + SECOND, VOLTS)]
-    assert list(reader().metadata("B")) == [Dated(0, SWITCH)]
+    assert list(reader().metadata("A")) == [Dated(START, VOLTS), Dated(later, SWITCH), Dated(later + SECOND, VOLTS)]
+    assert list(reader().metadata("B")) == [Dated(START, SWITCH)]
+
+
+def test_metadata_may_come_in_any_order(store: Store, reader: OpenReader) -> None:
+    """Live batches are stored before those that wait in the spool; some come twice."""
+    first, second, third = (Dated(START + n * SECOND, about) for n, about in enumerate((VOLTS, SWITCH, VOLTS)))
+    store.add_metadata({"A": third}, keep_equal=True)
+    for dated in (first, second, first):
+        store.add_metadata({"A": dated}, keep_equal=True)
+    store.add_metadata({"A": Dated(START + 3 * SECOND, VOLTS)})
+    assert list(reader().metadata("A")) == [first, second, third]
+
+
+def test_metadata_hold_in_the_very_row_that_came_with_them(store: Store, reader: OpenReader) -> None:
+    row = Sample("A", START + 123_456_789, 1, 0, "NO_ALARM")
+    store.add_metadata({"A": Dated(START, VOLTS)})
+    store.add_metadata({"A": Dated(row.time_ns, SWITCH)})
+    store.add([row])
+    opened = reader()
+    (found,) = opened.samples(["A"], *ALL)
+    assert MetadataHistory({"A": opened.metadata("A")}).at("A", found.time_ns) == SWITCH
+
+
+def test_the_latest_rows_begin_with_the_one_in_force(store: Store) -> None:
+    rows = [sample(ms=ms) for ms in (10, 20, 30)]
+    store.add([*rows, sample("B", 15)])
+    assert list(store.latest("A", START + 25 * MS)) == rows[1:]
+    assert list(store.latest("A", START + 20 * MS)) == rows[1:]
+    assert list(store.latest("A", START)) == rows
+    assert list(store.latest("C", START)) == []
+
+
+def test_what_a_row_was_does_not_change_with_its_pv(store: Store, database: str) -> None:
+    """A number that is 2 is not the third word of the states that this PV had before."""
+    store.add_metadata({"A": Dated(START, Metadata(words=("Off", "On", "Trip")))})
+    store.add([sample(ms=ms, value=ms) for ms in (1, 2)])
+    store.add_metadata({"A": Dated(START + 10 * MS, VOLTS)})
+    store.add([sample(ms=ms, value=ms % 10) for ms in (11, 12)])
+    store.add_metadata({"A": Dated(START + 20 * MS, Metadata(words=("Ready",)))})
+    store.add([sample(ms=20, value=0), sample(ms=22, value=2)])
+    shown = read_table(database, "history", "value, unit", "time")
+    assert [(str(value), unit) for value, unit in shown] == [
+        ("On", ""), ("Trip", ""), ("1", "V"), ("2", "V"), ("Ready", ""), ("2", ""),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("states_first", [True, False])
+def test_states_stay_when_a_pv_is_a_number_now(store: Store, reader: OpenReader, states_first: bool) -> None:
+    """And numbers are thinned when it has states now."""
+    states = Metadata(words=("Off", "On"))
+    kinds = (states, VOLTS) if states_first else (VOLTS, states)
+    for second, about in enumerate(kinds):
+        store.add_metadata({"A": Dated(START + second * SECOND, about)})
+        store.add([sample(ms=second * 1000 + ms, value=ms % 2) for ms in range(100)])
+    store.add([sample(ms=5000)])
+    while store.thin("A", START + 3 * SECOND, SECOND):
+        pass
+    left = [each.time_ns // SECOND - START // SECOND for each in reader().samples(["A"], *ALL)]
+    kept = [left.count(0), left.count(1)]
+    assert kept == ([100, 3] if states_first else [3, 100])
 
 
 def test_another_store_knows_what_was_described(store: Store, database: str, reader: OpenReader) -> None:
@@ -176,7 +236,7 @@ def test_rows_of_other_tables_are_stored_once(store: Store, database: str, logge
     ]
     store.add_rows(rows)
     store.add_rows([*rows, TableRow(logger_table, columns, ("2026-11-20 14:00:00", 1, 9.9), 2)])
-    assert read_table(database, logger_table) == [(1, 1.5), (2, None)]
+    assert read_table(database, logger_table, "port, volts", "port") == [(1, 1.5), (2, None)]
     with pytest.raises(StoreError, match="missing"):
         store.add_rows([TableRow("missing", columns, rows[0].values, 2)])
 
@@ -193,12 +253,12 @@ def logger_table(store: Store, database: str) -> str:
     return "logger"
 
 
-def read_table(database: str, table: str) -> list[tuple[Any, ...]]:
+def read_table(database: str, table: str, columns: str, order: str) -> list[tuple[Any, ...]]:
     from sqlalchemy import create_engine
 
     engine = create_engine(database)
     with engine.connect() as connection:
-        found = [tuple(row) for row in connection.exec_driver_sql(f"SELECT port, volts FROM {table} ORDER BY port")]
+        found = [tuple(row) for row in connection.exec_driver_sql(f"SELECT {columns} FROM {table} ORDER BY {order}")]
     engine.dispose()
     return found
 

@@ -1,0 +1,86 @@
+"""The owners of an archive's channels: archivers with a name of their own, and a sign of life of each."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from typing import NamedTuple, Self
+
+from archiver.storage.store import Gone
+from archiver.times import format_time
+
+# An archiver shows that it lives with each commit, and after LIFE_PERIOD at the latest (s). Without that for
+# LIFE_PATIENCE it is dead: that allows for three missed ones, and for clocks of two computers that differ a little.
+LIFE_PERIOD = 10.0
+LIFE_PATIENCE_NS = 30 * 10**9
+
+
+# Name and sign of life of each archiver.
+ARCHIVERS = "SELECT name, alive_time FROM archiver ORDER BY name"
+
+
+class Owner(NamedTuple):
+    """An archiver: its name, which it keeps for ever, and the process that runs now."""
+
+    name: str
+    run: str
+
+    @classmethod
+    def of(cls, name: str) -> Self:
+        """Return this process as the archiver of a name."""
+        return cls(name, f"{socket.gethostname()} {os.getpid()} {time.time_ns()}")
+
+    def check(self, run: str, alive_ns: int, place: str) -> None:
+        """Raise Gone if the process that has the name in the database is not this one, and may still live."""
+        silent_ns = time.time_ns() - alive_ns
+        if run in {"", self.run} or silent_ns > LIFE_PATIENCE_NS or _has_ended(run):
+            return
+        host, pid, _ = run.split()
+        raise Gone(
+            f"{place}: an archiver named {self.name} runs already, pid {pid} on {host}: give one of the two another "
+            "archive.name"
+        )
+
+    def lost(self, place: str) -> Gone:
+        """Return the error of an archiver whose name another process has now."""
+        return Gone(f"{place}: another archiver named {self.name} has begun: give one of them another archive.name")
+
+    def series(self, pv: str) -> str:
+        """Return the name of a channel of a PV that another archiver keeps, too; no PV has a space in its name."""
+        return f"{pv} ({self.name})"
+
+
+def end_of_life(alive_ns: int, now_ns: int) -> int | None:
+    """Return after which time nothing is known from an archiver; None while it lives, or if it never gave a sign."""
+    return alive_ns if alive_ns and now_ns - alive_ns > LIFE_PATIENCE_NS else None
+
+
+def alive(alive_ns: int) -> str:
+    """Return the sign of life of an archiver for users."""
+    return f"alive at {format_time(alive_ns)}" if alive_ns else "gave no sign of life"
+
+
+def lives(archivers: Mapping[int, int], owners: Mapping[int, int], now_ns: int) -> dict[int, int]:
+    """Return the end of life of the owner of each channel whose owner is dead.
+
+    ``archivers``: archiver -> its sign of life; ``owners``: channel -> archiver.
+    """
+    ends = {number: end_of_life(alive_ns, now_ns) for number, alive_ns in archivers.items()}
+    found = {channel: ends[archiver] for channel, archiver in owners.items()}
+    return {channel: end_ns for channel, end_ns in found.items() if end_ns is not None}
+
+
+def _has_ended(run: str) -> bool:
+    """Return whether a process of this computer has ended; of others that is not known."""
+    host, pid, _ = run.split()
+    if host != socket.gethostname():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False

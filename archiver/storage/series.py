@@ -1,0 +1,72 @@
+"""The series of rows that several archivers keep of one PV, read as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from itertools import repeat
+from operator import itemgetter
+
+from archiver.sample import RESOLUTION_NS, Gap, Sample, gap_marker, is_gap
+from archiver.storage.store import Bin
+
+
+def one_of(streams: Sequence[Iterator[Sample]], since_ns: int) -> Iterator[Sample]:
+    """Yield the samples of a PV from several series of it, each in order of time and led by the one in force.
+
+    They are those of the first series that knows something; where that has a gap, those of another one that has none.
+    So a value is there once, and a gap only where nobody knew.
+    """
+    numbered = [zip(stream, repeat(number)) for number, stream in enumerate(streams)]
+    rows = merge(*numbered, key=lambda row: row[0].time_ns)
+    present: dict[int, Sample] = {}
+    leader, begun = None, False
+    for sample, number in rows:
+        if not begun and sample.time_ns > since_ns:
+            begun, leader = True, _knowing(present)
+            yield from _first(present, leader)
+        present[number] = sample
+        if not begun:
+            continue
+        if leader is None and not is_gap(sample):
+            leader = number
+        elif leader is None or number != leader:
+            continue
+        elif is_gap(sample) and (leader := _knowing(present)) is not None:
+            yield present[leader]._replace(time_ns=sample.time_ns)
+            continue
+        yield sample
+    if not begun:
+        yield from _first(present, _knowing(present))
+
+
+def bins_of(series: Iterable[Sequence[Bin]]) -> list[Bin]:
+    """Return the thinned bins of several series, of those that overlap the one of the first series."""
+    found: list[Bin] = []
+    for bins in series:
+        found += [each for each in bins if not any(_overlap(each, other) for other in found)]
+    return sorted(found, key=itemgetter(0))
+
+
+def end_row(newest: Sample, end_ns: int) -> Sample | None:
+    """Return the gap of an archiver that is dead since ``end_ns``, if its newest sample marks none."""
+    if is_gap(newest):
+        return None
+    time_ns = (max(end_ns, newest.time_ns) // RESOLUTION_NS + 1) * RESOLUTION_NS
+    return gap_marker(newest.pv, time_ns, Gap.ARCHIVE_OFF)
+
+
+def _knowing(present: dict[int, Sample]) -> int | None:
+    return min((number for number, sample in present.items() if not is_gap(sample)), default=None)
+
+
+def _first(present: dict[int, Sample], leader: int | None) -> Iterator[Sample]:
+    """Yield what is in force when the window begins: what the leader knows, else the gap that began last."""
+    if leader is not None:
+        yield present[leader]
+    elif present:
+        yield max(present.values(), key=lambda sample: sample.time_ns)
+
+
+def _overlap(one: Bin, other: Bin) -> bool:
+    return one.time_ns < other.time_ns + other.width_ns and other.time_ns < one.time_ns + one.width_ns

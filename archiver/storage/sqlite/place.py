@@ -1,0 +1,89 @@
+"""The place of an archive's file: that it is still the file that was opened, and that one archiver writes to it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from archiver.storage.owner import Owner
+from archiver.storage.store import Gone, StoreError
+
+# Device and number of a file; None if there is none.
+Identity = tuple[int, int] | None
+
+
+class Place:
+    """The path of an archive, locked for one archiver by a file beside it.
+
+    The archive itself cannot be locked: when a process closes another descriptor of it, the locks of SQLite are gone.
+    """
+
+    def __init__(self, file: str, owner: Owner) -> None:
+        """Lock the path. Raises StoreError if another archiver has locked it."""
+        self.file = file
+        self._opened: Identity = None
+        self._log: Identity = None
+        self._lock_path = Path(f"{file}.lock")
+        try:
+            self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise StoreError(
+                f"{self._lock_path} cannot be opened: {error.strerror} (is its directory there and writable?)"
+            ) from None
+        try:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            other = os.pread(self._lock, 1000, 0).decode(errors="replace").strip()
+            os.close(self._lock)
+            raise StoreError(
+                f"{file}: another archiver writes to this file ({other}): give each a file of its own, or a server"
+            ) from None
+        os.ftruncate(self._lock, 0)
+        host, pid, _ = owner.run.split()
+        os.pwrite(self._lock, f"{owner.name}, pid {pid} on {host}\n".encode(), 0)
+
+    def opened(self) -> None:
+        """Record the file that is there now as the one that was opened."""
+        self._opened = identity(self.file)
+        self._log = identity(f"{self.file}-wal")
+
+    def check(self) -> None:
+        """Raise Gone if the file that was opened is not at its path any more."""
+        present = identity(self.file)
+        if present is None:
+            raise Gone(
+                f"{self.file}: the file was removed or moved while the archiver wrote to it: put it back now, or a "
+                "new one is begun"
+            )
+        if present != self._opened:
+            raise Gone(f"{self.file}: another file has taken its place: the archiver goes on with that one")
+        if identity(self._lock_path) != _of(os.fstat(self._lock)):
+            raise Gone(f"{self._lock_path}: the lock of the archive was removed: the archiver locks it anew")
+
+    def remove_log(self) -> bool:
+        """Remove the log beside a path whose file is another one now; return whether there is none any more.
+
+        SQLite would take the log of the old file for that of the new one. One that came with the new one stays.
+        """
+        log = Path(f"{self.file}-wal")
+        if identity(self.file) != self._opened and identity(log) == self._log:
+            for suffix in ("-wal", "-shm"):
+                Path(f"{self.file}{suffix}").unlink(missing_ok=True)
+        return not log.exists()
+
+    def release(self) -> None:
+        """Release the lock; its file stays."""
+        os.close(self._lock)
+
+
+def identity(path: str | Path) -> Identity:
+    """Return what tells one file from another that has the same name later."""
+    try:
+        return _of(os.stat(path))
+    except OSError:
+        return None
+
+
+def _of(found: os.stat_result) -> Identity:
+    return found.st_dev, found.st_ino

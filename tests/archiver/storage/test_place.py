@@ -1,0 +1,153 @@
+"""The path of an SQLite archive: what happens to the file there, and who may write to it."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from archiver.sample import Sample
+from archiver.storage.database import open_reader, open_store
+from archiver.storage.sqlite import checkpoints
+from archiver.storage.store import Gone, Store, StoreError
+
+START = 1_800_000_000_000_000_000
+ALL = (0, 2**63 - 1)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "rack.sqlite"
+
+
+@pytest.fixture
+def store(file: Path) -> Iterator[Store]:
+    with closing(open_store(f"sqlite:///{file}", "LAB:rack")) as store:
+        store.add([sample(1)])
+        yield store
+
+
+def sample(number: int) -> Sample:
+    return Sample("A", START + number * 10**6, float(number), 0, "NO_ALARM")
+
+
+def read(file: Path) -> list[float]:
+    with closing(open_reader(f"sqlite:///{file}")) as reader:
+        return [each.value for each in reader.samples(["A"], *ALL) if isinstance(each.value, float)]
+
+
+def remove(file: Path) -> None:
+    file.unlink()
+
+
+def move(file: Path) -> None:
+    file.rename(file.with_name("moved.sqlite"))
+
+
+def replace(file: Path) -> None:
+    backup = file.with_name("backup.sqlite")
+    with closing(open_store(f"sqlite:///{backup}", "LAB:rack")) as store:
+        store.add([sample(100)])
+    backup.replace(file)
+
+
+@pytest.mark.parametrize("change", [remove, move, replace])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store: store.add([sample(2)]),
+        lambda store: store.newest(),
+        lambda store: store.live(START),
+        lambda store: store.expire("A", START),
+        lambda store: store.thin("A", START, 10**9),
+    ],
+)
+def test_a_file_that_is_another_one_is_told_by_every_call(
+    store: Store, file: Path, change: Callable[[Path], None], call: Callable[[Store], object]
+) -> None:
+    change(file)
+    with pytest.raises(Gone, match=r"rack\.sqlite: (the file was removed or moved|another file has taken its place)"):
+        call(store)
+
+
+def test_what_was_in_the_log_goes_where_the_file_went_and_not_into_the_new_one(file: Path) -> None:
+    store = open_store(f"sqlite:///{file}", "LAB:rack")
+    store.add([sample(number) for number in range(1000)])
+    replace_with = file.with_name("backup.sqlite")
+    with closing(open_store(f"sqlite:///{replace_with}", "LAB:rack")) as backup:
+        backup.add([sample(5000)])
+    file.rename(file.with_name("moved.sqlite"))
+    replace_with.replace(file)
+    store.close()
+    assert len(read(file.with_name("moved.sqlite"))) == 1000
+    assert read(file) == [5000.0]
+    with closing(open_store(f"sqlite:///{file}", "LAB:rack")) as again:
+        again.add([sample(6000)])
+    assert read(file) == [5000.0, 6000.0]
+
+
+def test_a_log_that_came_with_the_new_file_is_not_removed(file: Path, tmp_path: Path) -> None:
+    """A backup that was copied with its log: the log holds all that its file does not."""
+    store = open_store(f"sqlite:///{file}", "LAB:rack")
+    store.add([sample(1)])
+    other = tmp_path / "other.sqlite"
+    with closing(open_store(f"sqlite:///{other}", "LAB:rack")) as writer:
+        writer.add([sample(7), sample(8)])
+        for suffix in ("-wal", "-shm", ""):
+            shutil.copy(f"{other}{suffix}", tmp_path / f"copy{suffix}")
+    for suffix in ("-wal", "-shm", ""):
+        file.with_name(f"rack.sqlite{suffix}").rename(tmp_path / f"old{suffix}")
+        (tmp_path / f"copy{suffix}").rename(f"{file}{suffix}")
+    store.close()
+    assert read(file) == [7.0, 8.0]
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_checkpoints_create_no_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "PERIOD", 0.01)
+    with closing(open_store(f"sqlite:///{file}", "LAB:rack")) as store:
+        store.add([sample(1)])
+        file.unlink()
+        with pytest.raises(StoreError):
+            store._checkpoints._move()  # type: ignore[attr-defined]
+        monkeypatch.setattr(store._place, "check", lambda: None)  # type: ignore[attr-defined]
+        with pytest.raises(StoreError, match="unable to open database file"):
+            store._checkpoints._move()  # type: ignore[attr-defined]
+        assert not file.exists()
+
+
+HOLDER = """
+import sys
+from archiver.storage.database import open_store
+store = open_store(sys.argv[1], "LAB:other")
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_file_has_one_archiver_and_the_sentence_names_it(file: Path) -> None:
+    database = f"sqlite:///{file}"
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", HOLDER, database], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        sentence = rf"another archiver writes to this file \(LAB:other, pid {holder.pid} on .*\): give each a file"
+        with pytest.raises(StoreError, match=sentence):
+            open_store(database, "LAB:rack")
+        open_reader(database).close()
+        holder.kill()
+    open_store(database, "LAB:rack").close()
+
+
+def test_a_lock_that_was_removed_is_made_again(store: Store, file: Path) -> None:
+    file.with_name("rack.sqlite.lock").unlink()
+    with pytest.raises(Gone, match="the lock of the archive was removed"):
+        store.add([sample(2)])

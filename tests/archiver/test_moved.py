@@ -1,0 +1,81 @@
+"""Files that are removed, moved or replaced while the archiver runs: told, and nothing that came later is lost."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from archiver import health
+from archiver.history.query import MetadataHistory
+from archiver.storage.database import open_reader
+from tests.archiver.processes import Archiver, Ioc, Wait
+
+RECORDS = """
+record(calc, "T:Ticks") { field(CALC, "VAL+1") field(SCAN, ".1 second") field(PINI, "YES") }
+record(ai, "T:VMon") { field(VAL, "1.5") field(PINI, "YES") field(EGU, "kV") }
+"""
+
+
+def remove(file: Path, _: Path) -> None:
+    file.unlink()
+
+
+def move(file: Path, _: Path) -> None:
+    file.rename(file.with_name("moved.sqlite"))
+
+
+def restore(file: Path, backup: Path) -> None:
+    backup.replace(file)
+
+
+@pytest.mark.parametrize("change", [remove, move, restore])
+def test_an_archive_that_is_another_one_is_told_and_gone_on_with(
+    ioc: Ioc, archiver: Archiver, wait: Wait, tmp_path: Path, change: Callable[[Path, Path], None]
+) -> None:
+    """Also with what has not changed since."""
+    ioc.start(RECORDS)
+    archiver.start("T:Ticks", "T:VMon")
+    wait(lambda: len(archiver.rows("T:Ticks")) > 5 and archiver.values("T:VMon") == [1.5])
+    assert archiver.signal(signal.SIGTERM) == 0
+    backup = tmp_path / "backup.sqlite"
+    shutil.copy(archiver.file, backup)
+    archiver.start("T:Ticks", "T:VMon")
+    wait(lambda: archiver.values("T:VMon") == [1.5, "Archive_Off", 1.5])
+    change(archiver.file, backup)
+    wait(lambda: "samples wait in rack.spool" in archiver.log)
+    assert "the file was removed or moved" in archiver.log or "another file has taken its place" in archiver.log
+    kept = [1.5, "Archive_Off"] if change is restore else []
+    wait(lambda: archiver.file.exists() and archiver.values("T:VMon") == [*kept, 1.5])
+    assert "the database stores samples again" in archiver.log
+    ticks = archiver.values("T:Ticks")
+    wait(lambda: len(archiver.values("T:Ticks")) > len(ticks) + 5)
+    assert archiver.signal(signal.SIGTERM) == 0
+    numbers = [value for value in archiver.values("T:Ticks") if isinstance(value, float)]
+    later = [value for value in numbers if value > numbers[-1] - 30]
+    steps = [after - before for before, after in pairwise(later)]
+    assert set(steps) <= {0.0, 1.0}
+    assert steps.count(0.0) <= 1  # what was known when it was opened is stored again
+    with closing(open_reader(archiver.database)) as reader:
+        about = MetadataHistory({"T:VMon": reader.metadata("T:VMon")})
+        *_, shown = [each for each in reader.samples(["T:VMon"], 0, 2**63 - 1) if each.value == 1.5]
+        assert about.at("T:VMon", shown.time_ns).unit == "kV"
+
+
+@pytest.mark.parametrize("name", ["rack.spool", "rack.spool.status"])
+def test_spool_and_status_are_begun_anew_where_they_were_removed(
+    ioc: Ioc, archiver: Archiver, wait: Wait, tmp_path: Path, name: str
+) -> None:
+    ioc.start(RECORDS)
+    archiver.start("T:VMon")
+    wait(lambda: archiver.values("T:VMon") == [1.5])
+    (tmp_path / name).unlink()
+    wait((tmp_path / name).exists)
+    assert "removed or replaced" in archiver.log
+    status = tmp_path / "rack.spool.status"
+    wait(lambda: health.running(status) and (read := health.read(status)) is not None and read.age < 2)
