@@ -18,7 +18,7 @@ from drivers.base import Array, DeviceError, Point, Reading, Readings, Step, Val
 PUT_AGE = 10.0
 # Seconds after which who waits for a safe put hears that it is still pending
 PATIENCE = 5.0
-# Steps of scans between two of ordinary puts, if a scan is ready: puts have a third of a line that is too slow for all
+# Steps of scans between two of ordinary puts, if a scan is ready: puts have a third of a line that is never free
 SCAN_STEPS = 2
 # Seconds between two tries to carry out a safe put while the instrument does not show it
 REPEAT = 1.0
