@@ -16,12 +16,15 @@ from pathlib import Path
 from archiver.storage.store import StoreError
 
 # Bytes of the file, whatever its contents: a file of that size can be overwritten also when the disk is full.
-SIZE = 8192
+SIZE = 16_384
 # Seconds after which a written state no longer describes the archiver.
 STALE = 5.0
 
 # Characters that are kept of each text, so that a state always fits into SIZE.
 _LONGEST_TEXT = 500
+# Names of PVs in a state, and characters of each.
+NAMES = 20
+_LONGEST_NAME = 80
 # How often a lock or a whole state is tried for, and the seconds between two tries.
 _TRIES = 5
 _PAUSE = 0.02
@@ -44,10 +47,15 @@ class Health:
 
     time            seconds since 1970, UTC
     connected       connected PVs, of ``total``
-    queue           samples in memory
+    never           PVs that were searched for some seconds and have not been connected since the archiver's start
+    never_long      those of them that were searched for some minutes
+    never_names     the first NAMES of ``never``
+    queue, queue_bytes        samples in memory, also those that Channel Access has brought and nobody has looked at
     spool_rows, spool_bytes   samples that wait on disk, and the size of that file
     lag             age in seconds of the oldest sample that is not committed yet
     rejected        samples by ``Cause``
+    aside           batches and files of the spool that could not be read and that nobody has looked at
+    aside_rows      samples in these batches
     lost            samples for which there was no room (marked Overrun)
     disk_free       free bytes on the disk of the spool and of an SQLite archive; the smaller number
     database        "ok", "slow", "away" or "starting"
@@ -58,12 +66,18 @@ class Health:
     pid: int
     connected: int = 0
     total: int = 0
+    never: int = 0
+    never_long: int = 0
+    never_names: list[str] = field(default_factory=list)
     samples_per_second: float = 0.0
     queue: int = 0
+    queue_bytes: int = 0
     spool_rows: int = 0
     spool_bytes: int = 0
     lag: float = 0.0
     rejected: dict[str, int] = field(default_factory=dict)
+    aside: int = 0
+    aside_rows: int = 0
     lost: int = 0
     disk_free: float = 0.0
     database: str = "starting"
@@ -167,7 +181,12 @@ def _lock(file: int) -> bool:
 
 def _page(health: Health) -> bytes:
     """Return check sum and JSON: a reader may find a page that is half the new one and half the one before."""
-    short = replace(health, database=health.database[:_LONGEST_TEXT], last_error=health.last_error[:_LONGEST_TEXT])
+    short = replace(
+        health,
+        database=health.database[:_LONGEST_TEXT],
+        last_error=health.last_error[:_LONGEST_TEXT],
+        never_names=[name[:_LONGEST_NAME] for name in health.never_names[:NAMES]],
+    )
     text = json.dumps(asdict(short), ensure_ascii=False).encode(errors="replace").ljust(SIZE - 9)
     return b"%08x " % zlib.crc32(text) + text
 
@@ -175,4 +194,5 @@ def _page(health: Health) -> bytes:
 def _health(page: bytes) -> Health | None:
     if page[:8] != b"%08x" % zlib.crc32(page[9:]):
         return None
-    return Health(**json.loads(page[9:]))
+    fields = json.loads(page[9:])  # of another version there may be more
+    return Health(**{name: value for name, value in fields.items() if name in Health.__dataclass_fields__})

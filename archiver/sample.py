@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import struct
+import sys
+from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
 Array = tuple[float, ...]
-# Double; 32-bit integer or enum index; text; array of doubles.
-Value = float | int | str | Array
+# Double; 32-bit integer or enum index; text; array of doubles, as numbers or packed. What Channel Access brings is
+# packed: 8 bytes an element instead of 32. What is read from an archive is not.
+Value = float | int | str | Array | bytes
 
 # Alarm severities of EPICS, in the order of their numbers
 INVALID = 3
@@ -22,6 +27,20 @@ STATUSES = (
 
 # The least distance of two rows of a PV: MySQL stores microseconds.
 RESOLUTION_NS = 1000
+
+
+def pack(numbers: Iterable[float]) -> bytes:
+    """Return the number of elements (32 bits), then the doubles, all big-endian, as Phoebus reads them."""
+    doubles = array("d", iter(numbers))  # of bytes, too, the numbers: array would take them for doubles
+    if sys.byteorder == "little":
+        doubles.byteswap()
+    return struct.pack(">i", len(doubles)) + doubles.tobytes()
+
+
+def unpack(packed: bytes) -> Array:
+    """Return the numbers of a packed array."""
+    (length,) = struct.unpack_from(">i", packed)
+    return struct.unpack_from(f">{length}d", packed, 4)
 
 
 class Sample(NamedTuple):

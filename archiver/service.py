@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from threading import Event
 
+from archiver.ca.calls import Overflow
 from archiver.ca.client import Client
-from archiver.health import Cause, Health, StatusFile, disk_free
+from archiver.health import NAMES, Cause, Health, StatusFile, disk_free
 from archiver.loggers.tablelogger import table_loggers
 from archiver.loggers.tables import make_tables
+from archiver.recording.figures import FiguresFile, PvSink
 from archiver.recording.previous_run import end_previous_run
 from archiver.recording.queue import Queue
 from archiver.recording.spool import Spool, SpoolError
@@ -23,7 +27,7 @@ from archiver.recording.timeline import Timeline
 from archiver.recording.track import Rule, Track
 from archiver.recording.upkeep import Upkeep
 from archiver.recording.writer import Writer
-from archiver.settings import ArchiveSettings
+from archiver.settings import ArchiveSettings, is_glob, is_name
 from archiver.storage.database import open_store
 from archiver.storage.sqlite.file import file_name
 from archiver.storage.store import Store, StoreError
@@ -33,6 +37,12 @@ from archiver.units import size
 # Seconds of one ``Archiver.poll``, and from one check of all PVs and of the state to the next.
 POLL = 0.1
 TICK = 1.0
+
+# Seconds of a search in vain after which a PV is named in the status, and after which in the log and by an alarm.
+NEVER, NEVER_LONG = 10.0, 180.0
+
+# Seconds after which an entry with brackets is taken for a name although the IOC's list of PVs has not come.
+LIST_PATIENCE = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -77,30 +87,35 @@ class Archiver:
         if url.backend == "sqlite":
             self._paths.append(Path(file_name(url)))
         self._status_file = StatusFile(archive.status_file(config))
-        self._spool = Spool(archive.spool_file(config), size(archive.spool.limit), size(archive.spool.floor))
+        limit, floor = size(archive.spool.limit), size(archive.spool.floor)
+        self._spool = Spool(archive.spool_file(config), limit, floor)
         self._spool.run_ns = self._began_ns
         self._queue = Queue()
         self._writer = Writer(self._queue, self._spool, Upkeep(archive.policy), self._open_store)
-        self._client = Client()
+        self._overflow = Overflow(self._spool.path.absolute().parent, limit, floor)
+        self._client = Client(self._overflow)
         self._table_loggers = table_loggers(archive, prefix, self._client.get, self._queue.add_rows)
         self._tracks: dict[str, Track] = {}
         self._newest: dict[str, int] | None = None
-        self._rejected: Counter[str] = Counter()
+        self._sinks: dict[str, PvSink] = {}
+        self._figures_file = FiguresFile(archive.figures_file(config))
         self._next_tick = 0.0
+        self._without_list = time.monotonic() + LIST_PATIENCE
         self._stored = Rate()
         self._reported = ""
+        self._told_never = 0
 
     def start(self, pv_list: str) -> None:
         """Open the database, which knows where each PV's rows end, if it is there; then subscribe to the PVs."""
         self._writer.start()
-        names = [pattern for pattern in self._archive.pvs if not _is_glob(pattern)]
+        names = [pattern for pattern in self._archive.pvs if is_name(pattern)]
         self._subscribe(names)
         if len(names) < len(self._archive.pvs) or self._table_loggers:
             self._client.subscribe_text(pv_list, self._pv_list_changed)
 
     def poll(self) -> None:
         """Process events for POLL seconds, and what is due."""
-        self._client.poll(POLL)
+        self._client.poll(POLL, lambda: self._writer.has_room)
         for table_logger in self._table_loggers:
             table_logger.tick(time.time())
         now = time.monotonic()
@@ -110,10 +125,10 @@ class Archiver:
 
     def close(self) -> None:
         """Disconnect, mark every PV that was seen as not archived from now on, and store what is left."""
-        self._client.close()
+        self._client.close(lambda: self._writer.has_room)
         for track in self._tracks.values():
             track.end()
-        for cause, count in self._rejected.items():
+        for cause, count in self._rejected().items():
             log.warning("%d samples were rejected: %s", count, cause)
         try:
             self._writer.close()
@@ -121,6 +136,7 @@ class Archiver:
             self._status_file.write(self._health())
             self._status_file.close()
             self._spool.close()
+            self._overflow.close()
 
     def _open_store(self) -> Store:
         make_tables(self._archive)
@@ -137,13 +153,27 @@ class Archiver:
         names = text.split()
         for table_logger in self._table_loggers:
             table_logger.update_names(names)
+        self._without_list = math.inf
         self._subscribe(filter(self._archive.matches, names))
+        self._settle_brackets(names)
+
+    def _settle_brackets(self, names: Sequence[str]) -> None:
+        """Take each entry with brackets that fits none of the IOC's PVs for a name, and no longer if it fits one."""
+        for pattern in self._archive.pvs:
+            if not is_name(pattern) and not is_glob(pattern):
+                fits = pattern in names or any(fnmatchcase(name, pattern) for name in names)
+                if not fits:
+                    self._subscribe([pattern])
+                elif pattern not in names and pattern in self._client.never_connected():
+                    self._client.unsubscribe(pattern)
+                    del self._tracks[pattern], self._sinks[pattern]
 
     def _subscribe(self, pvs: Iterable[str]) -> None:
         for pv in pvs:
             if pv not in self._tracks:
                 rule = Rule.of(self._archive.policy(pv))
-                self._tracks[pv] = track = Track(pv, rule, self._queue, self._rejected, self._timeline(pv))
+                self._sinks[pv] = sink = PvSink(self._queue)
+                self._tracks[pv] = track = Track(pv, rule, sink, sink.rejected, self._timeline(pv))
                 self._client.subscribe(pv, track)
 
     def _timeline(self, pv: str) -> Timeline:
@@ -151,30 +181,66 @@ class Archiver:
         return Timeline(self._began_ns if self._newest is None else self._newest.get(pv, 0))
 
     def _tick(self, now: float) -> None:
+        if now >= self._without_list:
+            self._without_list = math.inf
+            self._settle_brackets([])
         for track in self._tracks.values():
             track.tick(now)
         self._queue.mark_overruns()
-        self._writer.guard()
+        self._writer.check()
         self._status_file.write(self._health())
+        self._figures_file.write(self._sinks, self._client.states())
+        self._tell_never_connected()
         report = f"{self._client.connected} of {self._client.total} PVs connected"
         if report != self._reported:
             log.info(report)
             self._reported = report
 
+    def _tell_never_connected(self) -> None:
+        """Log the PVs that were searched for some minutes in vain, when there are more of them."""
+        never = self._client.never_connected(NEVER_LONG)
+        if len(never) > self._told_never:
+            more = f" and {len(never) - NAMES} more" if len(never) > NAMES else ""
+            log.warning(
+                "%d PVs were not connected in %g s since the archiver's start: %s%s; are they spelled right, and "
+                "does their IOC run?",
+                len(never),
+                NEVER_LONG,
+                ", ".join(never[:NAMES]),
+                more,
+            )
+        self._told_never = len(never)
+
+    def _rejected(self) -> Counter[str]:
+        """Return how many samples of all PVs were rejected, by cause."""
+        total: Counter[str] = Counter()
+        for sink in self._sinks.values():
+            if sink.rejected:
+                total.update(sink.rejected)
+        return total
+
     def _health(self) -> Health:
-        writer, spool, oldest = self._writer, self._spool, self._writer.oldest
+        never = self._client.never_connected(NEVER)
+        writer, spool, waiting = self._writer, self._spool, self._client.waiting
+        oldest = min((each for each in (writer.oldest, waiting.oldest) if each is not None), default=None)
         return Health(
             time=time.time(),
             pid=os.getpid(),
             connected=self._client.connected,
             total=self._client.total,
+            never=len(never),
+            never_long=len(self._client.never_connected(NEVER_LONG)),
+            never_names=never[:NAMES],
             samples_per_second=self._stored.of(writer.stored),
-            queue=len(self._queue),
+            queue=len(self._queue) + len(waiting),
+            queue_bytes=self._queue.size + waiting.size,
             spool_rows=spool.rows,
             spool_bytes=spool.size,
             lag=0.0 if oldest is None else max(0.0, time.time() - oldest),
-            rejected={**self._rejected, Cause.DATABASE: writer.rejected},
-            lost=self._queue.lost,
+            rejected={**self._rejected(), Cause.DATABASE: writer.rejected},
+            aside=spool.aside[0],
+            aside_rows=spool.aside[1],
+            lost=self._queue.lost + waiting.lost,
             disk_free=min(disk_free(path) for path in self._paths),
             database=writer.database.state,
             last_error=writer.last_error,
@@ -194,7 +260,3 @@ class Rate:
         rate = (count - self._count) / max(now - self._at, 1e-3)
         self._count, self._at = count, now
         return rate
-
-
-def _is_glob(pattern: str) -> bool:
-    return any(wildcard in pattern for wildcard in "*?[")

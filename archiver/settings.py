@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -64,6 +65,9 @@ class Policy:
         """Return both policies as one: a key that this one leaves open is as in ``below``."""
         return Policy(**{key: getattr(below if getattr(self, key) is None else self, key) for key in _POLICY})
 
+
+# The name of a PV with elements of its array (WF.[0:3], WF.VAL[2]) or a filter (WF.{"arr":{"s":2}}) of EPICS 7.
+_ELEMENTS = re.compile(r"[^*?\[\]{}]+\.[A-Z0-9]*\$?(?:\[-?\d*(?::-?\d*){0,2}\]|\{.*\})")
 
 _POLICY = tuple(Policy.__dataclass_fields__)
 
@@ -164,14 +168,33 @@ class ArchiveSettings:
         spool = self.spool_file(config)
         return spool.with_name(f"{spool.name}.status")
 
+    def figures_file(self, config: Path) -> Path:
+        """Return the path of the file with the figures of each PV: beside the spool."""
+        spool = self.spool_file(config)
+        return spool.with_name(f"{spool.name}.pvs")
+
     def matches(self, pv: str) -> bool:
         """Return whether a PV is to be archived."""
-        return any(fnmatchcase(pv, pattern) for pattern in self.pvs)
+        return any(_fits(pv, pattern) for pattern in self.pvs)
 
     def policy(self, pv: str) -> Policy:
         """Return the policy of a PV: all that match it as one."""
-        matching = (policy for pattern, policy in self.policies.items() if fnmatchcase(pv, pattern))
+        matching = (policy for pattern, policy in self.policies.items() if _fits(pv, pattern))
         return reduce(lambda below, above: above.over(below), matching, Policy())
+
+
+def is_name(pattern: str) -> bool:
+    """Return whether an entry under ``pvs`` is the name of a PV and no glob; elements of an array are a name, too."""
+    return not set(pattern) & set("*?[") or _ELEMENTS.fullmatch(pattern) is not None
+
+
+def is_glob(pattern: str) -> bool:
+    """Return whether an entry is a glob and no name; one with brackets alone, such as ``T[12]``, may be either."""
+    return not is_name(pattern) and bool(set(pattern) & set("*?"))
+
+
+def _fits(pv: str, pattern: str) -> bool:
+    return pv == pattern or (not is_name(pattern) and fnmatchcase(pv, pattern))
 
 
 def deadband(text: Quantity) -> tuple[float, bool]:

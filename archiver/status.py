@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TextIO
 
 from archiver.health import STALE, Health, read, running
+from archiver.recording.figures import PERIOD, PvFigures, read_figures
+from archiver.times import format_time
 
 # Seconds after which a sample that waits for its commit is a problem.
 LATE = 10.0
@@ -37,12 +41,22 @@ def _problems(health: Health | None, is_running: bool, path: Path) -> Iterator[s
         return
     if health.age > STALE:
         yield f"the archiver (pid {health.pid}) has not reported for {health.age:.0f} s: it hangs, or is stopped"
+    if health.never:
+        yield (
+            f"{health.never} PVs were not connected since the archiver's start: {_names(health)}: are they spelled "
+            "right, and does their IOC run?"
+        )
     if health.database != "ok":
         yield f"the database is {health.database}"
     if health.lag >= LATE:
         yield f"a sample has waited for its commit for {health.lag:.0f} s"
     if health.spool_rows:
         yield f"{health.spool_rows} samples wait in the spool"
+    if health.aside:
+        yield (
+            f"{health.aside_rows} samples in {health.aside} batches or files of the spool could not be read, "
+            "and are set aside: look at them with rackioc spool"
+        )
     if health.lost:
         yield f"{health.lost} samples are lost: spool and memory were full (Overrun)"
     for cause, number in health.rejected.items():
@@ -54,9 +68,10 @@ def _show(health: Health, out: TextIO) -> None:
     rows = {
         "archiver": f"running, pid {health.pid}",
         "PVs": f"{health.connected} of {health.total} connected",
+        **({"never connected": f"{health.never}: {_names(health)}"} if health.never else {}),
         "samples": f"{health.samples_per_second:.1f} /s",
         "stored": f"{health.stored}",
-        "in memory": f"{health.queue}",
+        "in memory": f"{health.queue}, {_size(health.queue_bytes)}",
         "in the spool": f"{health.spool_rows}, {_size(health.spool_bytes)}",
         "write lag": f"{health.lag:.1f} s",
         "rejected": f"{sum(health.rejected.values())}",
@@ -68,6 +83,40 @@ def _show(health: Health, out: TextIO) -> None:
     width = max(map(len, rows))
     for label, value in rows.items():
         print(f"{label:<{width}}  {value}", file=out)
+
+
+def show_pvs(path: Path, glob: str, form: str, out: TextIO) -> list[str]:
+    """Print the figures of the PVs that fit a glob as ``table`` or ``json``; return a sentence for each problem."""
+    found = read_figures(path)
+    if found is None:
+        return [f"{path.absolute()}: there are no figures of PVs; they are written when the archiver runs"]
+    written, figures = found
+    chosen = [each for each in figures if each.pv == glob or fnmatchcase(each.pv, glob)]
+    if form == "json":
+        json.dump([each._asdict() for each in chosen], out, indent=1)
+        out.write("\n")
+    else:
+        _show_figures(chosen, out)
+    if not chosen:
+        return [f"none of the {len(figures)} PVs fits {glob}"]
+    age = abs(time.time() - written)
+    return [f"the figures are {age:.0f} s old: does the archiver run?"] if age > 3 * PERIOD else []
+
+
+def _show_figures(figures: Sequence[PvFigures], out: TextIO) -> None:
+    lines = [("pv", "state", "rows", "per_s", "last row", "rejected")]
+    for each in figures:
+        rejected = ", ".join(f"{number} {cause}" for cause, number in each.rejected.items() if number)
+        last = format_time(each.last_ns) if each.last_ns else "none"
+        lines.append((each.pv, each.state, str(each.rows), f"{each.rate:.3g}", last, rejected or "none"))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for cells in lines:
+        print("  ".join(map(str.ljust, cells, widths)).rstrip(), file=out)
+
+
+def _names(health: Health) -> str:
+    more = f" and {health.never - len(health.never_names)} more" if health.never > len(health.never_names) else ""
+    return ", ".join(health.never_names) + more
 
 
 def _size(number: float) -> str:

@@ -7,7 +7,7 @@ from importlib import import_module
 import typer
 
 COMMANDS = (
-    *("monitors", "fanout", "connect", "puts", "memory", "slow", "rack", "technix", "crate"),
+    *("monitors", "fanout", "connect", "puts", "memory", "slow", "unfair", "rack", "technix", "crate"),
     *("ingest", "archive", "query", "size"),
 )
 

@@ -64,6 +64,7 @@ ON_CHANGE = "Arrays are posted when they change (MPST and APST are 'On Change');
 LIMIT_OFF = "NaN takes a limit away; base makes it the most negative integer in integer records."
 ATTRIBUTE = "RTYP is not a field that can be put to; base lets a client try."
 AS_CHARACTERS = "A name with '$' is an array of characters in every type; base has exceptions."
+REFUSED = "A refused put shows at the setpoint, in WRITE and MINOR: many clients drop the status of a put."
 BLANK = "A number put to a text is written as a double is; base writes a FLOAT beyond 1e8 with one blank less."
 
 WRITABLE = {name for name, field in FIELDS.items() if field.live} | {"VAL", "DISP", "PROC", "ACKS", "ACKT"}
@@ -117,6 +118,7 @@ def _fields() -> Iterator[Explanation]:
 
 def _texts() -> Iterator[Explanation]:
     for name in OUTPUTS:
+        yield Explanation(f"put/{name}*/STRING/*", "after", REFUSED)
         for text in put.VALUES[libca.STRING]:
             if name != "stringout" and not _is_plain(text):
                 yield Explanation(f"put/{name}/STRING/{escape(repr(text))}/*", "*", TEXT_NUMBER)

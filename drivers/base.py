@@ -9,6 +9,7 @@ driver blocks and needs no locks.
     |-- NoReply          the instrument did not answer in time                         TIMEOUT alarm
     |-- BadReply         it replied, but not to what was asked                         READ alarm
     `-- Refused          a put that the instrument, a limit or the driver turned down  the put fails; no alarm
+        `-- NotShown     a put that makes things safe, sent and not shown yet          it is sent again; no alarm
 """
 
 from __future__ import annotations
@@ -181,6 +182,18 @@ class Wait:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class SafePut(Wait):
+    """A pause in a scan in which the port puts the safe value of a point, as if a client had asked for it.
+
+    name  of the point; what: what was found; why: what asks for the put, such as a key of the configuration
+    """
+
+    name: str = ""
+    what: str = ""
+    why: str = ""
+
+
 # What a scan or a put yields: what was read, or a pause
 Step = Readings | Wait
 
@@ -227,6 +240,10 @@ class Refused(DeviceError):
     status = Status.WRITE
 
 
+class NotShown(Refused):
+    """A put that makes things safe, was sent, and is not shown yet: nobody said no to it, and it is sent again."""
+
+
 # The keys that lead there, and a sentence: what is wrong and what is allowed
 ConfigFault = tuple[tuple[str, ...], str]
 
@@ -253,6 +270,8 @@ class Driver(ABC):
     discovers True when ``points`` are known only after ``connect``; name_size: the longest name they may then have
     longest_period  the instrument needs a question at least this often (seconds), or None
     longest_retry   the longest pause between two tries to connect (seconds)
+    longest_reply   seconds for which a reply is awaited: a value may become so much older while one does not come
+    reopens   True if the connection is to be opened anew when nothing good was heard over it for a while
     longest_call    seconds that one step of ``read`` or ``write`` may take before it counts as hanging
     example   a point to read and one to put, for the first steps of a user; None: the driver suggests nothing
     tables    the tables of the configuration's ``archive:`` section that such an instrument can fill
@@ -265,6 +284,7 @@ class Driver(ABC):
     name_size: ClassVar[int] = 0
     longest_period: ClassVar[float | None] = None
     longest_retry: ClassVar[float] = 5.0
+    longest_reply: ClassVar[float] = 0.0
     longest_call: ClassVar[float] = 2.0
     example: Example | None = None
     tables: ClassVar[frozenset[str]] = frozenset()
@@ -273,6 +293,11 @@ class Driver(ABC):
     def exploring(self) -> bool:
         """Return True while an instrument is still being asked what it has."""
         return False
+
+    @property
+    def reopens(self) -> bool:
+        """Return True if the connection is to be opened anew when nothing good was heard over it for a while."""
+        return True
 
     @property
     def unserved(self) -> Iterable[str]:

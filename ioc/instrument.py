@@ -25,6 +25,7 @@ from drivers.base import (
     RecordType,
     Refused,
     Severity,
+    Status,
     Value,
 )
 from ioc import dbd, faults, health
@@ -32,7 +33,8 @@ from ioc.block import Block, Blocks, Masks
 from ioc.configured import Configured
 from ioc.fields import ALARM_FIELDS, FIELDS
 from ioc.numbers import number_of, to_long
-from ioc.port import Ages, Link, Port, ScanState, Watch
+from ioc.port import Ages, ErrorLog, Link, Port, ScanState, Watch
+from ioc.port.newest import Newest
 from ioc.putcheck import STRING_SIZE
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Changes, Record, process_block
 from ioc.site import NAME_SIZE, Applied, Site
@@ -77,6 +79,7 @@ class Instrument:
         self._publisher = publisher
         self._log = logging.getLogger(f"rackioc.{name}")
         self._port: Port | None = None
+        self._newest = Newest(self._write, driver.undoes)
         self._points: dict[str, Point] = {}
         self._settings: dict[str, str] = {}
         self._readbacks: dict[str, tuple[object, ...]] = {}
@@ -88,6 +91,7 @@ class Instrument:
         self._link = Link.Connecting
         self._watch: Watch | None = None
         self._ages = Ages()
+        self._seen = ErrorLog(name)  # by the watch
         self._groups: dict[str, str] = {}
         self._configured = Configured(self._prefix, driver, site)
         for point in health.POINTS:
@@ -113,10 +117,11 @@ class Instrument:
 
     # ---- the way of a put ----
 
-    async def put(self, record: Record, value: Value | Array) -> None:
+    async def put(self, record: Record, value: Value | Array, callback: bool = True) -> bool:
         """Carry out a client's put; return when the instrument took it and it was read back. Raises the DeviceError.
 
-        A put that was not sent leaves the record's value and alarm as they were, and posts the value again.
+        A put that was not sent leaves the record's value and alarm as they were, and posts the value again. Without
+        ``callback`` a newer put may take the place of this one while it waits: then False is returned.
         """
         try:
             self._check_open(record)
@@ -126,14 +131,30 @@ class Instrument:
             if record.point.name == health.RETRY:
                 if checked:
                     await self._port.retry()
-                return
-            if checked != record.point.safe:
-                self._check_hang()
-            await self._port.write(record.point, checked, self._changes(record.point, checked))
+                return True
+            return await self._newest.put(record.point, checked, callback)
         except DeviceError as error:
             self._report(error)
-            self._publisher.post([(record, VALUE | LOG)])
+            self._publisher.post([(record, VALUE | LOG | self._tell_refused(record, error))])
             raise
+
+    def _tell_refused(self, record: Record, error: DeviceError) -> int:
+        """Show in a setting that the last put to it was not carried out, until one is; return the masks of that.
+
+        Many clients drop the status of a put. It is not the value that is doubted: MINOR, as base's device support
+        does it; an alarm of the value itself stays.
+        """
+        told = record.stat is Status.WRITE and record.sevr is Severity.MINOR
+        if not isinstance(error, Refused) or record.disp or (record.sevr and not told):
+            return 0
+        refused = Reading(None, Severity.MINOR, Status.WRITE, message=str(error)[:STRING_SIZE])
+        return record.process(refused, time.time())
+
+    async def _write(self, point: Point, value: Value) -> None:
+        if value != point.safe:
+            self._check_hang()
+        assert self._port is not None
+        await self._port.write(point, value, self._changes(point, value))
 
     def _changes(self, point: Point, value: Value) -> bool:
         """Return False if the instrument is known to have a value already."""
@@ -382,6 +403,7 @@ class Instrument:
             await asyncio.sleep(_WATCH_PERIOD)
             try:
                 self._tell_configured()
+                self._seen.sum_up()
                 watch.look(self._groups, self._link is Link.Up, time.monotonic())
             except Exception as error:  # who watches must not end
                 faults.log_once("the watch over", self.name, error)
@@ -398,14 +420,15 @@ class Instrument:
 
     def lost(self, error: DeviceError) -> None:
         """Show that the instrument hangs or is silent: old values must not stand as true."""
-        self._log.warning("%s", error)
+        self._seen.report("silence", error)
         self._invalidate(self._points, error)
         self._report(error)
         self._show_link()
 
     def back(self) -> None:
         """Show that the instrument answers again."""
-        self._log.info("%s answers again", self.name)
+        if self._seen.clear("silence"):
+            self._log.info("%s answers again", self.name)
         self._reset_commands()
         self._show_link()
 
@@ -415,7 +438,8 @@ class Instrument:
         self._publish(dict.fromkeys(names, bad), time.time())
         self._publish(self._summaries.readings(), time.time())
         if not told:
-            self._log.warning("%s", error)
+            self._seen.clear("old values")  # they were read since
+            self._seen.report("old values", error)
             self._report(error)
 
     def show_scans(self, state: ScanState) -> None:

@@ -151,7 +151,7 @@ class Record:
         self.scan = 0
         self._time = 0.0
         self._above = self._below = math.nan
-        self.monitors: tuple[Any, ...] = ()
+        self.monitors: Any = ()
         self._reading = _PLAIN
         self.point = point
         self.configure(point, unapplied)

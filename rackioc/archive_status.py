@@ -39,6 +39,7 @@ POINTS = (
     _point("Lag", _AI, "s", "age of oldest sample not committed", prec=1, high=10.0, hihi=60.0),
     # what only grows is a double: it outgrows 32 bits
     _point("Stored", _AI, "samples", "samples stored since its start"),
+    _point("SpoolAside", _LONG, "batches", "unreadable batches not looked at", high=1.0),
     _point("Lost", _AI, "samples", "samples without room (Overrun)", hihi=1.0),
     _point("Rejected", _AI, "samples", "samples rejected since its start", high=1.0),
     *(_point(name, _AI, "samples", desc) for name, (_, desc) in _CAUSES.items()),
@@ -81,10 +82,20 @@ class ArchiveStatus(Driver):
         """Do nothing: the file is open only while it is read."""
 
 
+def _connected(health: Health) -> Reading:
+    """Return how many PVs are connected: MINOR if some were searched for minutes, and never found."""
+    if not health.never_long:
+        return Reading(health.connected)
+    first = health.never_names[0] if health.never_names else ""
+    return Reading(
+        health.connected, Severity.MINOR, Status.STATE, message=f"{health.never_long} never connected: {first}"
+    )
+
+
 def _readings(health: Health) -> Readings:
     ok = health.database == "ok"
     return {
-        "Connected": health.connected,
+        "Connected": _connected(health),
         "Total": health.total,
         "SamplesRate": health.samples_per_second,
         "Queue": health.queue,
@@ -92,6 +103,7 @@ def _readings(health: Health) -> Readings:
         "SpoolSize": float(health.spool_bytes),
         "Lag": health.lag,
         "Stored": float(health.stored),
+        "SpoolAside": health.aside,
         "Lost": float(health.lost),
         "Rejected": float(sum(health.rejected.values())),
         **{name: float(health.rejected.get(cause, 0)) for name, (cause, _) in _CAUSES.items()},

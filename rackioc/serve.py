@@ -10,7 +10,7 @@ from typing import Any
 
 from drivers.base import Driver
 from ioc import status
-from ioc.ca import rivals
+from ioc.ca.network import rivals
 from ioc.ca.server import Server
 from ioc.instrument import Instrument
 from rackioc import archive_status

@@ -53,7 +53,7 @@ class SmallIoc:
         while self.server.port is None:
             await asyncio.sleep(0.01)
 
-    async def put(self, record: Record, value: Value | Array) -> None:
+    async def put(self, record: Record, value: Value | Array, callback: bool = True) -> None:
         """As an instrument would take it, with a limit."""
         checked = record.check_put(value)
         self.puts.append((record.point.name, checked))

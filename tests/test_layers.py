@@ -122,9 +122,9 @@ def test_the_ioc_knows_of_the_archiver_what_it_is_told_and_what_it_reports(file:
     assert modules == {BORDER[file]}
 
 
-def test_caproto_is_imported_by_the_filters_and_the_server_alone() -> None:
+def test_caproto_is_imported_by_the_server_alone() -> None:
     users = {file for file in product() if "caproto" in top(imports(file))}
-    assert users == {"ioc/ca/filters.py", "ioc/ca/server.py"}
+    assert users == {"ioc/ca/server.py"}
 
 
 def test_libca_is_imported_by_one_file_alone() -> None:

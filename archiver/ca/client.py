@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from archiver.ca import dbr, libca
+from archiver.ca.calls import LOST, CallQueue, Dropped, Overflow
 from archiver.ca.getter import Getter
 from archiver.ca.libca import ALARM, DISCONNECTED, LOG, NORMAL, NOT_CONNECTED, PROPERTY
 from archiver.ca.listener import PvListener, PvUpdate
@@ -20,10 +23,13 @@ log = logging.getLogger(__name__)
 
 
 class Client:
-    """The Channel Access client of one thread, which makes it and polls it: all callbacks are called by ``poll``."""
+    """The Channel Access client of one thread, which makes it and polls it: all callbacks are called by ``poll``.
 
-    def __init__(self) -> None:
-        self._context = libca.Context()
+    ``overflow``: where updates wait for which there is no room in memory.
+    """
+
+    def __init__(self, overflow: Overflow | None = None) -> None:
+        self._context = libca.Context(overflow)
         self._subscriptions: dict[str, _Subscription] = {}
         self._getter = Getter(self._context)
 
@@ -31,6 +37,11 @@ class Client:
     def connected(self) -> int:
         """Return how many of the subscribed PVs are connected and can be read."""
         return sum(pv.connected for pv in self._subscriptions.values())
+
+    @property
+    def waiting(self) -> CallQueue:
+        """Return the queue of what libca has brought and what has not been processed."""
+        return self._context.queue
 
     @property
     def total(self) -> int:
@@ -41,6 +52,20 @@ class Client:
         """Subscribe to a PV until ``close``. A PV that is subscribed to already keeps its listener."""
         if pv not in self._subscriptions:
             self._subscriptions[pv] = _Subscription(self._context, pv, listener)
+
+    def unsubscribe(self, pv: str) -> None:
+        """End the subscription to a PV; its listener is not called any more."""
+        if subscription := self._subscriptions.pop(pv, None):
+            subscription.close()
+
+    def states(self) -> dict[str, str]:
+        """Return whether each PV that is subscribed to is ``connected``, ``lost``, or was ``never`` connected."""
+        return {pv: each.state for pv, each in self._subscriptions.items()}
+
+    def never_connected(self, seconds: float = 0.0) -> list[str]:
+        """Return the PVs that have been searched for so long and not been connected once."""
+        since = time.monotonic() - seconds
+        return [pv for pv, each in self._subscriptions.items() if not each.known and each.since <= since]
 
     def subscribe_text(self, pv: str, changed: Callable[[str], None]) -> None:
         """Call ``changed`` with the whole of a long text (X:List.VAL$, an array of CHAR), now and when it changes."""
@@ -66,13 +91,13 @@ class Client:
         """
         self._getter.get(pvs, deliver, timeout)
 
-    def poll(self, seconds: float) -> None:
-        """Process events for so many seconds."""
-        self._context.poll(seconds)
+    def poll(self, seconds: float, has_room: Callable[[], bool] = lambda: True) -> None:
+        """Process events for so many seconds; what comes while ``has_room`` is false waits."""
+        self._context.poll(seconds, has_room)
 
-    def close(self) -> None:
-        """Disconnect; no callback is called any more."""
-        self._context.close()
+    def close(self, has_room: Callable[[], bool] = lambda: True) -> None:
+        """Process what has come, as soon as ``has_room`` is true, and disconnect; no callback is called any more."""
+        self._context.close(has_room)
 
 
 class _Subscription:
@@ -91,7 +116,18 @@ class _Subscription:
         self._metadata = Metadata()
         self._failed = False
         self.connected = False
+        self.known = False  # it was connected once
+        self.since = time.monotonic()
         self._channel = context.channel(pv, self._connection)
+
+    @property
+    def state(self) -> str:
+        """Return ``connected``, ``lost`` or ``never`` (connected)."""
+        return "connected" if self.connected else "lost" if self.known else "never"
+
+    def close(self) -> None:
+        """End the subscriptions and the search for the PV."""
+        self._channel.close()
 
     def _connection(self, native: int, size: int) -> None:
         self._disconnect()
@@ -125,7 +161,10 @@ class _Subscription:
         self._metadata = metadata
         self._listener.metadata_changed(metadata)
 
-    def _value(self, status: int, data: bytes) -> None:
+    def _value(self, status: int, data: Any) -> None:
+        if status == LOST:
+            self._lost(data)
+            return
         if status != NORMAL:
             self._fail(status)
             return
@@ -134,12 +173,19 @@ class _Subscription:
         if update := self._decode(data):
             self._listener.update(update)
 
+    def _lost(self, dropped: Dropped) -> None:
+        """Pass on that updates were dropped; the last of them is in force."""
+        if dropped.more:
+            self._listener.lost(dbr.stamp_ns(dropped.first))
+        self._value(NORMAL, dropped.last)
+
     def _connect(self) -> None:
-        self.connected = True
+        self.connected = self.known = True
         self._listener.connected()
 
     def _disconnect(self) -> None:
-        self._channel.unregister_handlers()
+        for dropped in self._channel.unregister_handlers():
+            self._lost(dropped)
         if self.connected:
             self.connected = False
             self._listener.disconnected()
@@ -181,6 +227,9 @@ class _Text:
     def update(self, update: PvUpdate) -> None:
         """Pass on the text."""
         self._changed(str(update.value))
+
+    def lost(self, since_ns: int) -> None:
+        """Do nothing: the last text follows."""
 
     def disconnected(self) -> None:
         """Do nothing: the last text holds until there is a new one."""

@@ -11,11 +11,14 @@ from math import isfinite
 from struct import Struct, iter_unpack
 
 from archiver.ca.listener import PvUpdate
-from archiver.sample import STATUSES, Metadata, Range, Value
+from archiver.sample import STATUSES, Metadata, Range, Value, pack
 
 # DBR_STRING to DBR_DOUBLE, and the first types of DBR_TIME_* and DBR_CTRL_* (db_access.h).
 STRING, SHORT, FLOAT, ENUM, CHAR, LONG, DOUBLE = TYPES = range(7)
 TIME, CTRL = 14, 28
+
+# The bytes of a text: no control characters but tab, line feed, form feed, carriage return and escape.
+_PLAIN = bytes(sorted({9, 10, 12, 13, 27, *range(32, 256)}))
 
 # From 1970 to 1990, where EPICS begins to count.
 EPICS_EPOCH_NS = 631_152_000 * 10**9
@@ -27,6 +30,7 @@ _VALUES = ("40s", "h", "f", "H", "B", "i", "d")
 _WIDTHS = (40, 2, 4, 2, 1, 4, 8)
 
 # Of DBR_TIME_*: status, severity, seconds and nanoseconds since 1990.
+_HEAD = Struct("=hhII")
 _TIME = tuple("=hhII" + padding for padding in ("", "2x", "", "2x", "3x", "", "4x"))
 
 # Of DBR_CTRL_*: precision where there is one, unit, and limits: display high and low, alarm high, warning high and
@@ -51,7 +55,7 @@ Decoder = Callable[[bytes], PvUpdate | None]
 
 
 def is_text(native: int, count: int) -> bool:
-    """Return whether a field of this type, with room for so many values, holds text; text has no metadata."""
+    """Return whether a field of this type, with room for so many values, may hold text; text has no metadata."""
     return native == STRING or (native == CHAR and count > 1)
 
 
@@ -61,8 +65,20 @@ def decoder(native: int, count: int) -> Decoder:
         unpack = Struct(_TIME[native] + _VALUES[native]).unpack
         return lambda data: _update(*unpack(data))
     head = Struct(_TIME[native])
-    read = _text if native == CHAR or count == 1 else _texts if native == STRING else _numbers(native)
+    read: Callable[[bytes], Value]
+    if native == CHAR:
+        read = _text_or_bytes
+    elif native == STRING:
+        read = _text if count == 1 else _texts
+    else:
+        read = _numbers(native)
     return lambda data: _update(*(*head.unpack_from(data), read(data[head.size :])))
+
+
+def stamp_ns(data: bytes) -> int:
+    """Return the time stamp (ns since 1970, UTC) of a TIME structure."""
+    _, _, seconds, nanoseconds = _HEAD.unpack_from(data)
+    return EPICS_EPOCH_NS + int(seconds) * 1_000_000_000 + int(nanoseconds)
 
 
 def metadata(native: int, data: bytes) -> Metadata:
@@ -91,7 +107,16 @@ def _update(status: int, severity: int, seconds: int, nanoseconds: int, value: V
 
 def _numbers(native: int) -> Callable[[bytes], Value]:
     number = Struct("=" + _VALUES[native])
-    return lambda data: tuple(float(value) for (value,) in number.iter_unpack(data))
+    return lambda data: pack(value for (value,) in number.iter_unpack(data))
+
+
+def _text_or_bytes(data: bytes) -> Value:
+    """Return the text of an array of characters; an array of numbers if it cannot be a text.
+
+    A text ends at its first zero byte and has no control characters. What follows the zero shows that it is not one.
+    """
+    text, _, rest = data.partition(b"\0")
+    return pack(data) if text.translate(None, _PLAIN) or rest.strip(b"\0") else _text(text)
 
 
 def _texts(data: bytes) -> str:

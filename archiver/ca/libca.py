@@ -1,7 +1,7 @@
 """libca, the Channel Access library of EPICS base, by ctypes: its callbacks become calls in the thread that polls.
 
 libca calls back from threads of its own, one for each server. There a callback only puts what came into a queue,
-which ``Context.poll`` empties: nothing is missed or merged while the polling thread is busy for some seconds.
+which ``Context.poll`` empties in slices: nothing is missed or merged while that thread is busy for some seconds.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from itertools import count
 from typing import Any
 
 from epicscorelibs.ca import cadef
 
+from archiver.ca.calls import CallQueue, Dropped, Overflow
 from archiver.ca.dbr import LAYOUT
 
 NORMAL, DISCONNECTED = cadef.ECA_NORMAL, cadef.ECA_DISCONN
@@ -26,20 +26,23 @@ LOG, ALARM, PROPERTY = cadef.DBE_LOG, cadef.DBE_ALARM, cadef.DBE_PROPERTY
 NOT_CONNECTED = cadef.TYPENOTCONN
 # Seconds, at most, from a callback to the call that it becomes.
 LATENCY = 0.05
+# Seconds, at most, of one slice of the calls that wait, and how many are taken from the queue at once.
+SLICE = 0.05
+AT_ONCE = 500
+# Of ca_pend_event: as short as it can be; 0 would be for ever.
+NO_WAIT = 1e-12
 # The number of the handler of libca's exceptions.
 EXCEPTION = 0
 
 log = logging.getLogger(__name__)
 message = cadef.ca_message
 
-# Called for a subscription or a get with an ECA status, and if that is NORMAL with a structure (see dbr.py).
-Handler = Callable[[int, bytes], None]
+# Called for a subscription or a get with an ECA status, and if that is NORMAL with a structure (see dbr.py); for a
+# subscription also with LOST and Dropped (see calls.py).
+Handler = Callable[[int, Any], None]
 
 # Called with a channel's state: the type of its field, or NOT_CONNECTED, and for how many values there is room.
 ConnectionHandler = Callable[[int, int], None]
-
-# The number of a handler, and its two arguments.
-CallQueue = deque[tuple[int, int, Any]]
 
 
 class _Event(ctypes.Structure):
@@ -82,17 +85,17 @@ _element_count = _function("ca_element_count", ctypes.c_ulong, _pointer)
 class Context:
     """A client context of libca. It belongs to the thread that makes it; close it before the interpreter ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, overflow: Overflow | None = None) -> None:
         # libca searches for an IOC that has long been away every 5 min only by default; 60 s is the least it allows.
         os.environ.setdefault("EPICS_CA_MAX_SEARCH_PERIOD", "60")
-        self._queue: CallQueue = deque()
+        self.queue = CallQueue(overflow=overflow)
         self._numbers = count(EXCEPTION + 1)
         self._handlers: dict[int, Callable[[int, Any], None]] = {EXCEPTION: self._exception}
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._exceptions: set[int] = set()
-        self._on_connection = cadef.connection_handler(_connection_callback(self._queue))
-        self._on_event = _event_handler(_event_callback(self._queue))
-        self._on_exception = cadef.exception_handler(_exception_callback(self._queue))
+        self._on_connection = cadef.connection_handler(_connection_callback(self.queue))
+        self._on_event = _event_handler(_event_callback(self.queue))
+        self._on_exception = cadef.exception_handler(_exception_callback(self.queue))
         cadef.ca_context_create(1)
         cadef.ca_add_exception_event(self._on_exception, None)
 
@@ -102,24 +105,31 @@ class Context:
         ``handler`` is called with each connection and disconnection.
         """
         chid = ctypes.c_void_p()
-        _create_channel(pv.encode(), self._on_connection, self.register(handler), 0, ctypes.byref(chid))
-        return ClientChannel(self, chid)
+        number = self.register(handler)
+        _create_channel(pv.encode(), self._on_connection, number, 0, ctypes.byref(chid))
+        return ClientChannel(self, chid, number)
 
     def call_later(self, seconds: float, call: Callable[[], None]) -> None:
         """Call a function once after so many seconds, in ``poll``."""
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), call))
 
-    def poll(self, seconds: float) -> None:
-        """Call the handlers and timers that are due, for so many seconds."""
+    def poll(self, seconds: float, has_room: Callable[[], bool] = lambda: True) -> None:
+        """Call the handlers and timers that are due, for so many seconds; no handlers while ``has_room`` is false."""
         end = time.monotonic() + seconds
         while (remaining := end - time.monotonic()) > 0:
-            cadef.ca_pend_event(min(LATENCY, remaining))
-            self._empty_queue()
+            busy = len(self.queue) and has_room()
+            cadef.ca_pend_event(NO_WAIT if busy else min(LATENCY, remaining))
+            self._handle_some(has_room)
             while self._timers and self._timers[0][0] <= time.monotonic():
                 heapq.heappop(self._timers)[2]()
 
-    def close(self) -> None:
-        """Disconnect all channels."""
+    def close(self, has_room: Callable[[], bool] = lambda: True) -> None:
+        """Handle what has come so far, as soon as there is room, and disconnect all channels."""
+        end = time.time()
+        while (oldest := self.queue.oldest) is not None and oldest <= end:
+            if not has_room():
+                time.sleep(LATENCY)
+            self._handle_some(has_room)
         cadef.ca_context_destroy()
 
     def register(self, handler: Callable[[int, Any], None]) -> int:
@@ -128,30 +138,34 @@ class Context:
         self._handlers[number] = handler
         return number
 
-    def unregister(self, number: int) -> None:
-        """Remove a handler; events that still come for it are discarded."""
+    def unregister(self, number: int) -> Dropped | None:
+        """Remove a handler; events that still come for it are discarded. Return what was dropped before."""
         self._handlers.pop(number, None)
+        return self.queue.end(number)
 
     def subscribe(self, chid: ctypes.c_void_p, number: int, dbr_type: int, size: int, mask: int) -> ctypes.c_void_p:
         """Call ca_create_subscription; an error is passed to the handler. Return the event id."""
         evid = ctypes.c_void_p()
+        if mask != PROPERTY:
+            self.queue.droppable.add(number)
         status = _create_subscription(dbr_type, size, chid, mask, self._on_event, number, ctypes.byref(evid))
         if status != NORMAL:
-            self._queue.append((number, status, b""))
+            self.queue.put(number, status, b"")
         return evid
 
     def get(self, chid: ctypes.c_void_p, number: int, dbr_type: int, size: int) -> None:
         """Call ca_array_get_callback; an error is passed to the handler."""
         status = _get(dbr_type, size, chid, self._on_event, number)
         if status != NORMAL:
-            self._queue.append((number, status, b""))
+            self.queue.put(number, status, b"")
 
-    def _empty_queue(self) -> None:
-        queue, handlers = self._queue, self._handlers
-        for _ in range(len(queue)):
-            number, first, second = queue.popleft()
-            if handler := handlers.get(number):
-                handler(first, second)
+    def _handle_some(self, has_room: Callable[[], bool]) -> None:
+        """Handle the calls that wait, but no longer than SLICE: there is other work, such as telling the state."""
+        handlers, end = self._handlers, time.monotonic() + SLICE
+        while has_room() and time.monotonic() < end and (calls := self.queue.take(AT_ONCE)):
+            for number, first, second, _ in calls:
+                if handler := handlers.get(number):
+                    handler(first, second)
 
     def _exception(self, status: int, context: str) -> None:
         if status not in self._exceptions:
@@ -162,8 +176,9 @@ class Context:
 class ClientChannel:
     """The channel of one PV (chid), with its subscriptions."""
 
-    def __init__(self, context: Context, chid: ctypes.c_void_p) -> None:
+    def __init__(self, context: Context, chid: ctypes.c_void_p, number: int) -> None:
         self._context = context
+        self._number = number
         self._chid = chid
         self._subscriptions: list[tuple[int, ctypes.c_void_p]] = []
 
@@ -183,10 +198,16 @@ class ClientChannel:
         evid = self._context.subscribe(self._chid, number, dbr_type, size, mask)
         self._subscriptions.append((number, evid))
 
-    def unregister_handlers(self) -> None:
-        """Discard the events of all subscriptions that there are."""
-        for number, _ in self._subscriptions:
-            self._context.unregister(number)
+    def close(self) -> None:
+        """Clear the channel with its subscriptions; no handler is called any more."""
+        self.unregister_handlers()
+        self._context.unregister(self._number)
+        cadef.ca_clear_channel(self._chid)
+
+    def unregister_handlers(self) -> list[Dropped]:
+        """Discard the events of all subscriptions that there are; return what was dropped of them before."""
+        ended = [self._context.unregister(number) for number, _ in self._subscriptions]
+        return [dropped for dropped in ended if dropped]
 
     def unsubscribe(self) -> None:
         """Clear all subscriptions. On a connected channel only: else libca could wait until the IOC comes back."""
@@ -198,14 +219,14 @@ class ClientChannel:
 
 
 def _event_callback(queue: CallQueue) -> Callable[[_Event], None]:
-    append, layout, string_at = queue.append, LAYOUT, ctypes.string_at
+    put, layout, string_at = queue.put, LAYOUT, ctypes.string_at
 
     def callback(event: _Event) -> None:
         if event.status == NORMAL:
             head, width = layout[event.type]
-            append((event.number, NORMAL, string_at(event.dbr, head + event.count * width)))
+            put(event.number, NORMAL, string_at(event.dbr, head + event.count * width))
         else:
-            append((event.number, event.status, b""))
+            put(event.number, event.status, b"")
 
     return callback
 
@@ -222,18 +243,18 @@ def _connection_callback(queue: CallQueue) -> Callable[[Any], None]:
         if connection.op == cadef.CA_OP_CONN_UP:
             if not hasattr(thread, "state"):
                 thread.state = ctypes.pythonapi.PyGILState_Ensure()
-            queue.append((number, _field_type(chid), _element_count(chid)))
+            queue.put(number, _field_type(chid), _element_count(chid))
         else:
             if hasattr(thread, "state"):
                 ctypes.pythonapi.PyGILState_Release(thread.state)
                 del thread.state
-            queue.append((number, NOT_CONNECTED, 0))
+            queue.put(number, NOT_CONNECTED, 0)
 
     return callback
 
 
 def _exception_callback(queue: CallQueue) -> Callable[[Any], None]:
     def callback(exception: Any) -> None:
-        queue.append((EXCEPTION, exception.stat, (exception.ctx or b"").decode(errors="replace")))
+        queue.put(EXCEPTION, exception.stat, (exception.ctx or b"").decode(errors="replace"))
 
     return callback

@@ -31,5 +31,8 @@ class PvListener(Protocol):
     def update(self, update: PvUpdate) -> None:
         """Handle a value that was posted for archivers or with a change of alarm (DBE_LOG | DBE_ALARM)."""
 
+    def lost(self, since_ns: int) -> None:
+        """Handle that updates were dropped, from a time stamp (ns since 1970) on; the last of them follows."""
+
     def disconnected(self) -> None:
         """Handle the loss of the connection; libca searches for the PV again."""

@@ -16,10 +16,11 @@ def history(
     """Return a table for each PV (names or globs): a structured array of time, value, severity and status.
 
     Times are as in ``rackioc history`` ("1h", "2026-11-20 14:00"), or a datetime; UTC where no offset is given. The
-    first row is the newest before ``since``, the value in force then. ``pandas.DataFrame(table)`` accepts a table.
+    first row is the newest before ``since``, the value in force then; without ``until`` the window ends now.
+    ``pandas.DataFrame(table)`` accepts a table. Warns of PVs that are not in the archive.
 
-    Raises HistoryError (archiver.history.query) if a PV is not in the archive, a text is not a time, or the database
-    cannot be read.
+    Raises HistoryError (archiver.history.query) if none of the PVs is in the archive, a text is not a time, or the
+    database cannot be read.
     """
     # numpy and the database, which the IOC's process does not need
     from archiver.history.arrays import tables  # noqa: PLC0415

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import numpy as np
 
 from archiver.history.query import Query, Window, open_query, time_of
 from archiver.history.rows import word
-from archiver.sample import SEVERITIES, Sample, is_gap
+from archiver.sample import INVALID, SEVERITIES, Sample
 
 Table = np.ndarray[Any, Any]
 COLUMNS = ("time", "value", "severity", "status")
@@ -23,7 +24,7 @@ _NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 @dataclass(slots=True)
 class _Series:
-    """The rows of one PV as they come; a value is None in a gap."""
+    """The rows of one PV as they come; a value that is not known (INVALID, or a gap) is None."""
 
     times_ns: array[int] = field(default_factory=lambda: array("q"))
     values: list[object] = field(default_factory=list)
@@ -51,12 +52,16 @@ class _Series:
 def tables(
     database: str, pvs: Sequence[str], since: str | datetime | None, until: str | datetime | None
 ) -> dict[str, Table]:
-    """Return a table for each PV: float64 values, NaN in gaps, or objects (words, texts, arrays), None in gaps.
+    """Return a table for each PV: float64 values, or objects (words, texts, arrays); NaN or None where not known.
 
-    Raises HistoryError.
+    Warns of PVs that are not in the archive. Raises HistoryError if none is.
     """
     now_ns = time.time_ns()
-    with open_query(database, pvs, Window(time_of(since, now_ns), time_of(until, now_ns))) as query:
+    until_ns = time_of(until, now_ns)
+    window = Window(time_of(since, now_ns), now_ns if until_ns is None else until_ns)
+    with open_query(database, pvs, window) as query:
+        for sentence in query.missing:
+            warnings.warn(sentence, stacklevel=3)
         return {pv: columns.table() for pv, columns in _read(query).items()}
 
 
@@ -68,7 +73,7 @@ def _read(query: Query) -> dict[str, _Series]:
 
 
 def _value(sample: Sample, words: tuple[str, ...]) -> object:
-    if is_gap(sample):
+    if sample.severity == INVALID:
         return None
     value = word(sample.value, words)
     return _NUMBERS.get(value, value) if isinstance(value, str) else value

@@ -1,84 +1,125 @@
-"""The output of ``--bin``: a line for each PV and bin of time that has samples."""
+"""The output of ``--bin``: a line for each PV and bin of time that has rows, or with ``--fill`` for each bin."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from archiver.history.formats import Cell, show_value
-from archiver.history.query import MetadataHistory, Query
-from archiver.history.rows import word
-from archiver.history.statistics import HistoryEvent, Statistics
-from archiver.sample import SEVERITIES, Sample
+from archiver.history.query import Query
+from archiver.history.rows import THINNED, known_value
+from archiver.history.statistics import HistoryEvent, InForce, Tally
+from archiver.sample import SEVERITIES
 from archiver.times import format_time
 
-COLUMNS = ("time", "pv", "count", "min", "max", "mean", "last", "unit", "severity")
+COLUMNS = (
+    *("time", "pv", "count", "min", "max", "mean", "std", "mean_rows", "last", "unit", "severity"),
+    *("invalid_s", "gap_s"),
+)
 
 
 class BinLine(NamedTuple):
-    """The samples of a PV in one bin.
+    """What was in force of a PV in one bin.
 
     time_ns    where the bin begins
-    last       its last value, or the word of a gap
-    severity   the worst
+    last       its last value, or why that is not known
     """
 
     time_ns: int
     pv: str
-    statistics: Statistics
+    tally: Tally
     last: Cell
     unit: str
-    severity: str
     precision: int
 
     def exact(self) -> tuple[Cell, ...]:
         """Return the cells with all digits."""
-        statistics = self.statistics
-        numbers = (statistics.minimum, statistics.maximum, statistics.mean)
-        return (format_time(self.time_ns), self.pv, statistics.count, *numbers, self.last, self.unit, self.severity)
+        tally = self.tally
+        numbers = (tally.minimum, tally.maximum, tally.time.mean, tally.time.deviation, tally.rows.mean, self.last)
+        lost = (tally.invalid_ns / 1e9, tally.gap_ns / 1e9)
+        return (format_time(self.time_ns), self.pv, tally.count, *numbers, self.unit, SEVERITIES[tally.worst], *lost)
 
     def shown(self) -> tuple[str, ...]:
         """Return the cells with the PV's precision."""
-        time, pv, count, *values, unit, severity = self.exact()
+        time, pv, count, *values, unit, severity, invalid, gap = self.exact()
         return (str(time), str(pv), str(count), *(show_value(each, self.precision) for each in values), str(unit),
-                str(severity))  # fmt: skip
+                str(severity), show_value(invalid, 0), show_value(gap, 0))  # fmt: skip
 
 
-@dataclass(slots=True)
-class _OpenBin:
-    """The bin of a PV that is being filled."""
-
-    statistics: Statistics = field(default_factory=Statistics)
-    last: Sample | None = None
-    worst: int = 0
-
-    def add(self, event: HistoryEvent) -> None:
-        self.statistics.add(event.aggregate)
-        if event.sample:
-            self.last, self.worst = event.sample, max(self.worst, event.sample.severity)
-
-    def close(self, time_ns: int, pv: str, history: MetadataHistory) -> BinLine:
-        metadata = history.at(pv, self.last.time_ns if self.last else time_ns)
-        last = word(self.last.value, metadata.words) if self.last else None
-        return BinLine(time_ns, pv, self.statistics, last, metadata.unit, SEVERITIES[self.worst], metadata.precision)
-
-
-def bin_lines(events: Iterable[HistoryEvent], query: Query, width_ns: int) -> Iterator[BinLine]:
+def bin_lines(events: Iterable[HistoryEvent], query: Query, width_ns: int, *, fill: bool) -> Iterator[BinLine]:
     """Yield the bins in order of time; they begin at multiples of their width since 1970 UTC.
 
-    The values in force at the begin of the window are in none of them.
+    The value in force when a bin begins has its part in it; what lies outside the window has none.
     """
-    begin_ns, bins = 0, dict[str, _OpenBin]()
+    bins = _Bins(query, width_ns, fill=fill)
     for event in events:
-        if event.time_ns < query.window.begin_ns:
-            continue
-        if event.time_ns >= begin_ns + width_ns:
-            yield from _close(begin_ns, bins, query)
-            begin_ns, bins = event.time_ns // width_ns * width_ns, {}
-        bins.setdefault(event.pv, _OpenBin()).add(event)
-    yield from _close(begin_ns, bins, query)
+        yield from bins.add(event)
+    yield from bins.end()
 
 
-def _close(begin_ns: int, bins: dict[str, _OpenBin], query: Query) -> Iterator[BinLine]:
-    return (bins[pv].close(begin_ns, pv, query.metadata) for pv in query.names if pv in bins)
+class _Bins:
+    """The bins of all PVs that are being filled: they begin at ``_begin_ns``, None before the first."""
+
+    def __init__(self, query: Query, width_ns: int, *, fill: bool) -> None:
+        self._query = query
+        self._width_ns = width_ns
+        self._fill = fill
+        self._since_ns = query.window.since_ns
+        self._begin_ns: int | None = None
+        self._open: dict[str, Tally] = {}
+        self._in_force: dict[str, InForce] = {}
+
+    def add(self, event: HistoryEvent) -> Iterator[BinLine]:
+        """Add an event; yield the bins that end before it."""
+        pv, time_ns = event.pv, event.time_ns
+        if time_ns < self._query.window.begin_ns:
+            if event.in_force:
+                self._in_force[pv] = event.in_force
+            return
+        yield from self._advance(time_ns)
+        if pv not in self._open:
+            begins = self._since_ns is not None or pv in self._in_force
+            self._open[pv] = self._tally(pv) if begins else Tally(time_ns)
+        self._open[pv].add(event)
+
+    def end(self) -> Iterator[BinLine]:
+        """Yield the bins up to the window's end."""
+        if self._fill and (self._begin_ns is not None or self._since_ns is not None):
+            yield from self._advance(self._query.window.until_ns - 1)
+        if self._begin_ns is not None:
+            yield from self._close(self._begin_ns)
+
+    def _advance(self, time_ns: int) -> Iterator[BinLine]:
+        """Begin the bin in which a time lies, unless a later one has begun."""
+        begin_ns = time_ns // self._width_ns * self._width_ns
+        if self._begin_ns is None:
+            first_ns = self._since_ns if self._fill and self._since_ns is not None else time_ns
+            self._begin_ns = first_ns // self._width_ns * self._width_ns
+        while self._begin_ns < begin_ns:
+            yield from self._close(self._begin_ns)
+            self._begin_ns = self._begin_ns + self._width_ns if self._fill else begin_ns
+
+    def _close(self, begin_ns: int) -> Iterator[BinLine]:
+        for pv in self._query.names:
+            tally = self._open.pop(pv, None)
+            if tally is None and self._fill and (self._since_ns is not None or pv in self._in_force):
+                tally = self._tally(pv)
+            if tally:
+                end_ns = min(begin_ns + self._width_ns, self._query.window.until_ns)
+                tally.hold(end_ns)
+                if tally.in_force:
+                    self._in_force[pv] = tally.in_force
+                yield self._line(begin_ns, end_ns, pv, tally)
+
+    def _tally(self, pv: str) -> Tally:
+        return Tally(max(self._begin_ns or 0, self._since_ns or 0), self._in_force.get(pv))
+
+    def _line(self, begin_ns: int, end_ns: int, pv: str, tally: Tally) -> BinLine:
+        row = tally.in_force
+        metadata = self._query.metadata.at(pv, row.sample.time_ns if row else begin_ns)
+        last: Cell = None
+        if row:
+            # rows after it may have been deleted
+            within = row.thinned and row.sample.time_ns < end_ns < row.thinned.end_ns
+            last = THINNED if within else known_value(row.sample, metadata.words)
+        return BinLine(begin_ns, pv, tally, last, metadata.unit, metadata.precision)

@@ -13,14 +13,19 @@ from archiver.history.curves import Picture, picture
 from archiver.history.formats import FORMATS, OutputLine
 from archiver.history.progress import with_progress
 from archiver.history.query import HistoryError, Query, Window, open_query, time_of
+from archiver.history.rows import HistoryRow
 from archiver.history.statistics import events
-from archiver.sample import Sample
+from archiver.sample import INVALID, Sample
+from archiver.storage.store import Bin
 from archiver.units import seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryOptions:
-    """The options of the command as they were given; the last five are views, of which at most one may be given."""
+    """The options of the command as they were given.
+
+    ``at``, ``stat``, ``bin``, ``plot`` and ``terminal`` are views, of which at most one may be given.
+    """
 
     pvs: Sequence[str]
     database: str
@@ -30,6 +35,7 @@ class HistoryOptions:
     at: str | None = None
     stat: bool = False
     bin: str | None = None
+    fill: bool = False
     plot: Path | None = None
     terminal: bool = False
 
@@ -46,6 +52,8 @@ class HistoryOptions:
             raise HistoryError(f"{' and '.join(views)} exclude each other: give one of them")
         if self.at is not None and (self.since or self.until):
             raise HistoryError("--at is one time, --since and --until are a window: give --at or the others")
+        if self.fill and self.bin is None:
+            raise HistoryError("--fill is for empty bins: give --bin with it")
         if self.form and (self.plot or self.terminal):
             raise HistoryError(f"--format is for rows and numbers: leave it out with {views[0]}")
         if self.form and self.form not in FORMATS:
@@ -58,9 +66,10 @@ class HistoryOptions:
     def window(self, now_ns: int) -> Window:
         """Return the window of the options. Raises HistoryError."""
         if self.at is not None:
-            moment = time_of(self.at, now_ns)
+            moment = time_of(self.at, now_ns) or 0
             return Window(moment, moment)
-        return Window(time_of(self.since, now_ns), time_of(self.until, now_ns))
+        until_ns = time_of(self.until, now_ns)
+        return Window(time_of(self.since, now_ns), now_ns if until_ns is None else until_ns)
 
     def width_ns(self) -> int:
         """Return the width of the bins, 0 without ``--bin``. Raises HistoryError."""
@@ -76,7 +85,7 @@ class HistoryOptions:
 def show_history(options: HistoryOptions, out: TextIO, err: TextIO) -> None:
     """Print or draw the history on ``out``; PVs without it and, on a terminal, the progress on ``err``.
 
-    Raises HistoryError.
+    Raises HistoryError; for PVs that are not in the archive when that of the others is printed.
     """
     options.check()
     now_ns, width_ns = time.time_ns(), options.width_ns()
@@ -86,29 +95,48 @@ def show_history(options: HistoryOptions, out: TextIO, err: TextIO) -> None:
         if err.isatty() and not (streams and out.isatty()):  # lines that scroll over the screen are progress enough
             samples = with_progress(samples, query.window, err)
         if options.plot or options.terminal:
-            _draw(options, picture(samples, query, now_ns), out, err)
+            _draw(options, picture(samples, query), out, err)
         elif options.at is not None:
-            _print(options, rows.COLUMNS, rows.rows(_in_force(samples, query, err), query.metadata), out)
+            _print(options, rows.COLUMNS, _in_force(samples, query, err), out)
         elif options.stat:
-            _print(options, summary.COLUMNS, summary.summaries(events(samples, query), query, now_ns), out)
+            _print(options, summary.COLUMNS, summary.summaries(events(samples, query), query), out)
         elif width_ns:
-            _print(options, bins.COLUMNS, bins.bin_lines(events(samples, query), query, width_ns), out)
+            lines = bins.bin_lines(events(samples, query), query, width_ns, fill=options.fill)
+            _print(options, bins.COLUMNS, lines, out)
         else:
             _print(options, rows.COLUMNS, rows.rows(samples, query.metadata), out)
+        if query.missing:
+            raise HistoryError("; ".join(query.missing))
 
 
 def _print(options: HistoryOptions, columns: Sequence[str], lines: Iterable[OutputLine], out: TextIO) -> None:
     FORMATS[options.form or "table"](columns, lines, out)
 
 
-def _in_force(samples: Iterable[Sample], query: Query, err: TextIO) -> Iterator[Sample]:
-    """Yield the newest sample of each PV, in the order in which the PVs were given."""
+def _in_force(samples: Iterable[Sample], query: Query, err: TextIO) -> Iterator[HistoryRow]:
+    """Yield the newest row of each PV, in the order in which the PVs were given."""
     newest = {sample.pv: sample for sample in samples}
     for pv in query.names:
-        if pv in newest:
-            yield newest[pv]
-        else:
+        if pv not in newest:
             print(f"{pv} has no value at that time: its first row is later", file=err)
+            continue
+        metadata = query.metadata.at(pv, newest[pv].time_ns)
+        thinned = _deleted_from(newest[pv], query)
+        yield rows.to_thinned_row(newest[pv], thinned, metadata) if thinned else rows.to_row(newest[pv], metadata)
+
+
+def _deleted_from(sample: Sample, query: Query) -> Bin | None:
+    """Return the thinned bin of which a row after ``sample`` may have been deleted that was in force.
+
+    None if none was: the last number of a bin is kept, and every row that is INVALID or marks a gap.
+    """
+    moment = query.window.until_ns
+    for thinned in query.bins(sample.pv):
+        if thinned.time_ns <= sample.time_ns < moment and sample.severity != INVALID:
+            rest = query.reader.samples([sample.pv], moment, thinned.end_ns - 1)
+            if any(each.time_ns > moment for each in rest):
+                return thinned
+    return None
 
 
 def _draw(options: HistoryOptions, drawing: Picture, out: TextIO, err: TextIO) -> None:

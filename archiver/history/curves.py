@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from archiver.history.query import Query
-from archiver.sample import Sample, is_gap
+from archiver.sample import INVALID, Sample
 
 NAN = float("nan")
 # The least width of a plot, for rows that are all at one time.
@@ -20,7 +20,10 @@ _NO_NUMBERS = {"NaN", "Infinity", "-Infinity"}
 
 @dataclass(slots=True)
 class Curve:
-    """The line of a PV: each value holds until the next time; NaN is a gap in the line."""
+    """The line of a PV: each value holds until the next time; NaN, where it is not known, is a gap in the line.
+
+    ``words`` are those of its states; a state without one has its number there.
+    """
 
     pv: str
     unit: str = ""
@@ -46,12 +49,12 @@ class Picture:
     left_out: Sequence[str]
 
 
-def picture(samples: Iterable[Sample], query: Query, now_ns: int) -> Picture:
+def picture(samples: Iterable[Sample], query: Query) -> Picture:
     """Return the contents of a plot of the samples.
 
     The value in force at the window's begin is drawn from there on, the last one up to its end.
     """
-    begin_ns, end_ns = query.window.begin_ns, min(query.window.end_ns, now_ns)
+    begin_ns, end_ns = query.window.begin_ns, query.window.until_ns
     curves = {pv: Curve(pv) for pv in query.names}
     left_out: dict[str, str] = {}
     for sample in samples:
@@ -61,12 +64,14 @@ def picture(samples: Iterable[Sample], query: Query, now_ns: int) -> Picture:
         else:
             curves[sample.pv].add(max(sample.time_ns, begin_ns), value, sample.severity)
     drawn = [curve for pv, curve in curves.items() if pv not in left_out and any(map(math.isfinite, curve.values))]
+    for pv in set(curves) - set(left_out) - {curve.pv for curve in drawn}:
+        left_out[pv] = f"{pv} is not in the plot: no value of it is known in the window"
     for curve in drawn:
         metadata = query.metadata.at(curve.pv, end_ns)
-        curve.unit, curve.words = metadata.unit, metadata.words
+        curve.unit = metadata.unit
+        curve.words = tuple(word.strip() or str(number) for number, word in enumerate(metadata.words))
     first_ns = query.window.since_ns or min((curve.times_ns[0] for curve in drawn), default=end_ns)
-    last_ns = max((curve.times_ns[-1] for curve in drawn), default=end_ns)
-    end_ns = max(end_ns, last_ns, first_ns + LEAST_NS)  # an IOC's clock may be ahead of ours
+    end_ns = max(end_ns, first_ns + LEAST_NS)
     for curve in drawn:
         curve.add(end_ns, curve.values[-1], 0)
     return Picture(first_ns, end_ns, list(_axes(drawn)), sorted(left_out.values()))
@@ -81,9 +86,11 @@ def _axes(curves: Iterable[Curve]) -> Iterator[list[Curve]]:
 
 def _number(sample: Sample) -> float | None:
     value = sample.value
+    if sample.severity == INVALID or value in _NO_NUMBERS:
+        return NAN
     if isinstance(value, int | float):
         return value if math.isfinite(value) else NAN
-    return NAN if is_gap(sample) or value in _NO_NUMBERS else None
+    return None
 
 
 def _kind(sample: Sample) -> str:

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from archiver.history.curves import Curve, Picture
 from archiver.sample import SEVERITIES
 
-# Of MINOR, MAJOR and INVALID, as EPICS displays have them.
-COLOURS = {1: "#e6a700", 2: "#d62728", 3: "#c800c8"}
+# Of MINOR and MAJOR, as EPICS displays have them; at INVALID the line is broken.
+COLOURS = {1: "#e6a700", 2: "#d62728"}
 
 
 def save(picture: Picture, file: Path) -> None:

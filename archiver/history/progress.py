@@ -20,7 +20,7 @@ PERIOD_S = 0.2
 
 def with_progress(samples: Iterator[Sample], window: Window, err: TextIO) -> Iterator[Sample]:
     """Yield the samples; if it takes longer than PATIENCE_S, show on ``err`` how much of the window has been read."""
-    begin_ns, end_ns = window.since_ns, min(window.end_ns, time.time_ns())
+    begin_ns, end_ns = window.since_ns, window.until_ns
     due = time.monotonic() + PATIENCE_S
     with ExitStack() as stack:
         bar = None

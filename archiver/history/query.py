@@ -16,8 +16,6 @@ from archiver.storage.database import open_reader
 from archiver.storage.store import Bin, Reader, StoreError
 from archiver.times import parse_time, to_ns
 
-# The latest time that 64 bits hold, in ns since 1970 UTC
-END_OF_TIME_NS = 2**63 - 1
 _UNKNOWN = (Dated(0, Metadata()),)
 
 
@@ -27,27 +25,22 @@ class HistoryError(Exception):
 
 @dataclass(frozen=True)
 class Window:
-    """A window of time, both ends included; None is open: from the first row on, or up to the newest.
+    """A window of time, both ends included; ``since_ns`` None is open: from the first row on.
 
     Raises HistoryError if it ends before it begins.
     """
 
-    since_ns: int | None = None
-    until_ns: int | None = None
+    since_ns: int | None
+    until_ns: int
 
     def __post_init__(self) -> None:
-        if self.end_ns < self.begin_ns:
+        if self.until_ns < self.begin_ns:
             raise HistoryError("the window ends before it begins: give an --until that is later than --since")
 
     @property
     def begin_ns(self) -> int:
         """Return the begin, 0 if it is open."""
         return self.since_ns or 0
-
-    @property
-    def end_ns(self) -> int:
-        """Return the end, END_OF_TIME_NS if it is open."""
-        return END_OF_TIME_NS if self.until_ns is None else self.until_ns
 
 
 class MetadataHistory:
@@ -66,29 +59,40 @@ class MetadataHistory:
 
 @dataclass(frozen=True)
 class Query:
-    """An open archive, the PVs and the window of a query, and the PVs' metadata."""
+    """An open archive, the PVs and the window of a query, and the PVs' metadata.
+
+    names      PVs that are in the archive
+    missing    a sentence for each name or glob that is not
+    """
 
     reader: Reader
     names: Sequence[str]
+    missing: Sequence[str]
     window: Window
     metadata: MetadataHistory
 
     def samples(self) -> Iterator[Sample]:
         """Yield the samples in order of time, led by each PV's newest before the window, in force at its begin."""
-        return self.reader.samples(self.names, self.window.begin_ns, self.window.end_ns)
+        return self.reader.samples(self.names, self.window.begin_ns, self.window.until_ns)
 
     def bins(self, pv: str) -> Sequence[Bin]:
-        """Return the bins of thinned stretches; a bin belongs to the window in which it begins."""
-        return self.reader.bins(pv, self.window.begin_ns, self.window.end_ns)
+        """Return the bins of thinned stretches of which a part lies in the window."""
+        return self.reader.bins(pv, self.window.begin_ns, self.window.until_ns)
 
 
 @contextmanager
 def open_query(database: str, pvs: Sequence[str], window: Window) -> Iterator[Query]:
-    """Open an archive for a query of PVs (names or globs), also while the archiver writes. Raises HistoryError."""
+    """Open an archive for a query of PVs (names or globs), also while the archiver writes.
+
+    Raises HistoryError, also if none of the PVs is in the archive.
+    """
     try:
         with closing(open_reader(database)) as reader:
-            names = _matching(pvs, reader.names())
-            yield Query(reader, names, window, MetadataHistory({pv: reader.metadata(pv) for pv in names}))
+            names, missing = _matching(pvs, reader.names())
+            if missing and not names:
+                raise HistoryError("; ".join(missing))
+            metadata = MetadataHistory({pv: reader.metadata(pv) for pv in names})
+            yield Query(reader, names, missing, window, metadata)
     except StoreError as error:
         raise HistoryError(str(error)) from error
 
@@ -103,14 +107,15 @@ def time_of(time: str | datetime | None, now_ns: int) -> int | None:
         raise HistoryError(str(error)) from None
 
 
-def _matching(pvs: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Return the archived names that are given as names or globs, each once. Raises HistoryError."""
+def _matching(pvs: Sequence[str], names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the archived names that names or globs stand for, each once, and a sentence for each without any."""
     found: dict[str, None] = {}
+    missing = []
     for pv in pvs:
         matches = [name for name in names if name == pv or fnmatchcase(name, pv)]
         if not matches:
             similar = get_close_matches(pv, names)
             hint = f"; did you mean {' or '.join(similar)}?" if similar else ""
-            raise HistoryError(f"{pv} is not in the archive{hint}")
+            missing.append(f"{pv} is not in the archive{hint}")
         found.update(dict.fromkeys(matches))
-    return list(found)
+    return list(found), missing

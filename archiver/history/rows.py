@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from archiver.history.formats import Cell, show_value
 from archiver.history.query import MetadataHistory
-from archiver.sample import SEVERITIES, Metadata, Sample, Value
+from archiver.sample import INVALID, SEVERITIES, Metadata, Sample, Value, is_gap
+from archiver.storage.store import Bin
 from archiver.times import format_time
 
 
@@ -31,6 +32,9 @@ class HistoryRow(NamedTuple):
         return (format_time(self.time_ns), self.pv, show_value(self.value, self.precision), *self[3:6])
 
 
+# Stands for a value that is no longer known, because its row was deleted by thinning
+THINNED = "thinned"
+
 COLUMNS = ("time", "pv", "value", "unit", "severity", "status")
 
 
@@ -52,6 +56,22 @@ def to_row(sample: Sample, metadata: Metadata) -> HistoryRow:
         sample.status,
         metadata.precision,
     )
+
+
+def to_thinned_row(sample: Sample, thinned: Bin, metadata: Metadata) -> HistoryRow:
+    """Return a row that says in which range the value was, in the thinned bin in which ``sample`` was stored.
+
+    Which of its numbers was in force is no longer known. Severity and status are, for their changes are kept.
+    """
+    text = f"{THINNED}: {thinned.minimum!r} to {thinned.maximum!r} in {thinned.width_ns / 1e9:g} s"
+    return to_row(sample, metadata)._replace(time_ns=thinned.time_ns, value=text)
+
+
+def known_value(sample: Sample, words: tuple[str, ...]) -> Value:
+    """Return a sample's value, or the word of its state; of a value that is not known the cause, or ``INVALID``."""
+    if sample.severity == INVALID and not is_gap(sample):
+        return SEVERITIES[INVALID]
+    return word(sample.value, words)
 
 
 def word(value: Value, words: tuple[str, ...]) -> Value:

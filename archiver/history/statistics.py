@@ -1,16 +1,16 @@
-"""Statistics of values: count, range, mean and deviation, also of thinned stretches of the archive."""
+"""Statistics of a PV's rows, and of the time for which each was in force, also of thinned stretches."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import merge
 from operator import attrgetter
 from typing import NamedTuple
 
 from archiver.history.query import MetadataHistory, Query
-from archiver.sample import Sample, is_gap
+from archiver.sample import INVALID, Sample, is_gap
 from archiver.storage.store import Bin
 
 
@@ -28,62 +28,149 @@ _NOTHING = Aggregate(0, 0, math.inf, -math.inf, 0.0)
 _WORD = Aggregate(1, 0, math.inf, -math.inf, 0.0)
 
 
+class InForce(NamedTuple):
+    """A row, which is in force until the next one.
+
+    number     its number; None if it is none, or if its value is not known (INVALID, or a gap)
+    thinned    the thinned bin in which it lies: of the time after it the bin's mean is all that is known
+    """
+
+    sample: Sample
+    number: float | None
+    thinned: Bin | None
+
+
 class HistoryEvent(NamedTuple):
-    """A sample, or None at the begin of a thinned bin, and what it adds to the statistics."""
+    """A row, or None at the begin of a thinned bin, and what it adds to the statistics of rows."""
 
     pv: str
     time_ns: int
-    sample: Sample | None
+    in_force: InForce | None
     aggregate: Aggregate
 
 
 @dataclass(slots=True)
-class Statistics:
-    """The statistics of aggregates. Their own spread is not known: ``deviation`` is that of their means."""
+class Moments:
+    """Mean and standard deviation of weighted numbers; both are finite whatever the numbers are."""
 
-    count: int = 0
-    minimum: float | None = None
-    maximum: float | None = None
-    _numbers: int = 0
+    _weight: float = 0.0
     _mean: float = 0.0
-    _squares: float = 0.0
+    _deviation: float = 0.0
 
-    def add(self, aggregate: Aggregate) -> None:
-        """Add an aggregate."""
-        self.count += aggregate.values
-        if not aggregate.numbers:
-            return
-        before, self._numbers = self._numbers, self._numbers + aggregate.numbers
-        delta, share = aggregate.mean - self._mean, aggregate.numbers / self._numbers
-        self._mean += delta * share
-        self._squares += delta * delta * share * before
-        self.minimum = aggregate.minimum if self.minimum is None else min(self.minimum, aggregate.minimum)
-        self.maximum = aggregate.maximum if self.maximum is None else max(self.maximum, aggregate.maximum)
+    def add(self, number: float, weight: float) -> None:
+        """Add a finite number; ``weight`` is more than 0."""
+        self._weight += weight
+        share = weight / self._weight
+        delta, width = number - self._mean, math.sqrt(share * (1 - share))
+        if math.isfinite(delta):
+            self._mean += delta * share
+            spread = delta * width
+        else:
+            spread = number * width - self._mean * width
+            self._mean = self._mean * (1 - share) + number * share
+        self._deviation = math.hypot(self._deviation * math.sqrt(1 - share), spread)
 
     @property
     def mean(self) -> float | None:
-        """Return the mean of all numbers, None if there is none."""
-        return self._mean if self._numbers else None
+        """Return the mean, None if there is no number."""
+        return self._mean if self._weight else None
 
     @property
     def deviation(self) -> float | None:
-        """Return the standard deviation of the numbers (divided by n), None if there is none."""
-        return math.sqrt(self._squares / self._numbers) if self._numbers else None
+        """Return the standard deviation (divided by the whole weight), None if there is no number."""
+        return self._deviation if self._weight else None
+
+
+@dataclass(slots=True)
+class Tally:
+    """The statistics of a PV over a stretch of time, from ``at_ns`` on, where ``in_force`` is in force already.
+
+    at_ns                 up to where time has been counted
+    count                 rows whose value is known
+    minimum, maximum      of these rows, and of what was in force
+    rows, time            mean and deviation of the rows, and over the time for which their numbers were in force
+    alarm_ns              how long the value was known, and in alarm
+    invalid_ns, gap_ns    how long it was INVALID, and in a gap (or before the first row ever)
+    worst                 the worst severity in force
+    """
+
+    at_ns: int
+    in_force: InForce | None = None
+    count: int = 0
+    minimum: float | None = None
+    maximum: float | None = None
+    rows: Moments = field(default_factory=Moments)
+    time: Moments = field(default_factory=Moments)
+    alarm_ns: int = 0
+    invalid_ns: int = 0
+    gap_ns: int = 0
+    worst: int = 0
+
+    def add(self, event: HistoryEvent) -> None:
+        """Add an event; of one before ``at_ns`` only that it is in force there."""
+        self.hold(event.time_ns)
+        if event.time_ns >= self.at_ns:
+            self._add_rows(event.aggregate)
+            if event.in_force:
+                self.worst = max(self.worst, event.in_force.sample.severity)
+        self.in_force = event.in_force or self.in_force
+
+    def hold(self, until_ns: int) -> None:
+        """Add the time up to ``until_ns``, for which the row in force has held."""
+        begin_ns, held_ns = self.at_ns, until_ns - self.at_ns
+        if held_ns <= 0:
+            return
+        self.at_ns = until_ns
+        row = self.in_force
+        severity = row.sample.severity if row else INVALID
+        self.worst = max(self.worst, severity)
+        if row is None or is_gap(row.sample):
+            self.gap_ns += held_ns
+        elif severity == INVALID:
+            self.invalid_ns += held_ns
+        else:
+            self.alarm_ns += held_ns if severity else 0
+            if row.number is not None:
+                self._weigh(row.number, row.thinned, begin_ns, until_ns)
+
+    def _weigh(self, number: float, thinned: Bin | None, begin_ns: int, until_ns: int) -> None:
+        """Add the time of a number; up to the end of a thinned bin that bin's mean stands for it."""
+        if thinned and begin_ns < thinned.end_ns:
+            end_ns = min(until_ns, thinned.end_ns)
+            self._weigh(thinned.mean, None, begin_ns, end_ns)
+            begin_ns = end_ns
+        if until_ns > begin_ns:
+            self.time.add(number, until_ns - begin_ns)
+            self._widen(number, number)
+
+    def _add_rows(self, aggregate: Aggregate) -> None:
+        self.count += aggregate.values
+        if aggregate.numbers:
+            self.rows.add(aggregate.mean, aggregate.numbers)
+            self._widen(aggregate.minimum, aggregate.maximum)
+
+    def _widen(self, low: float, high: float) -> None:
+        self.minimum = low if self.minimum is None else min(self.minimum, low)
+        self.maximum = high if self.maximum is None else max(self.maximum, high)
 
 
 def events(samples: Iterable[Sample], query: Query) -> Iterator[HistoryEvent]:
-    """Yield samples and thinned bins in order of time; the rows that a bin kept are not counted again."""
+    """Yield samples and thinned bins in order of time; the rows that a bin kept are not counted again.
+
+    A bin that began before the window is not counted, but the rows that it kept in the window are.
+    """
     bins = sorted(
         (_PvBin(pv, bin_.time_ns, bin_) for pv in query.names for bin_ in query.bins(pv)), key=attrgetter("time_ns")
     )
-    covered_ns = dict.fromkeys(query.names, 0)
+    newest: dict[str, Bin] = {}
     both: Iterator[Sample | _PvBin] = merge(bins, samples, key=attrgetter("time_ns"))
     for each in both:
-        if isinstance(each, _PvBin):
-            covered_ns[each.pv] = each.bin.time_ns + each.bin.width_ns
-            yield HistoryEvent(each.pv, each.time_ns, None, _of_bin(each.bin))
+        if isinstance(each, Sample):
+            yield _of_sample(each, query, newest.get(each.pv))
         else:
-            yield HistoryEvent(each.pv, each.time_ns, each, _of_sample(each, query.metadata, covered_ns[each.pv]))
+            newest[each.pv] = each.bin
+            if each.time_ns >= query.window.begin_ns:
+                yield HistoryEvent(each.pv, each.time_ns, None, _of_bin(each.bin))
 
 
 class _PvBin(NamedTuple):
@@ -98,12 +185,25 @@ def _of_bin(thinned: Bin) -> Aggregate:
     return Aggregate(thinned.count, thinned.count, thinned.minimum, thinned.maximum, thinned.mean)
 
 
-def _of_sample(sample: Sample, history: MetadataHistory, covered_ns: int) -> Aggregate:
+def _of_sample(sample: Sample, query: Query, newest: Bin | None) -> HistoryEvent:
+    thinned = newest if newest and sample.time_ns < newest.end_ns else None
+    number = _number(sample, query.metadata)
+    if sample.severity == INVALID:
+        aggregate = _NOTHING
+    elif number is None:
+        aggregate = _WORD
+    elif thinned and thinned.time_ns >= query.window.begin_ns:
+        aggregate = _NOTHING  # the bin has counted it
+    else:
+        aggregate = Aggregate(1, 1, number, number, number)
+    return HistoryEvent(sample.pv, sample.time_ns, InForce(sample, number, thinned), aggregate)
+
+
+def _number(sample: Sample, history: MetadataHistory) -> float | None:
+    """Return the number of a sample; None for a word or a text, and where the value is not known."""
     value = sample.value
-    if is_gap(sample):
-        return _NOTHING
-    if isinstance(value, str | tuple) or not math.isfinite(value):
-        return _WORD
+    if sample.severity == INVALID or not isinstance(value, float | int) or not math.isfinite(value):
+        return None
     if isinstance(value, int) and history.at(sample.pv, sample.time_ns).words:
-        return _WORD
-    return _NOTHING if sample.time_ns < covered_ns else Aggregate(1, 1, value, value, value)
+        return None
+    return value

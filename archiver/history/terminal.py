@@ -18,9 +18,9 @@ from archiver.times import format_time
 # Lines of each axis.
 HEIGHT = 16
 
-# Ticks of the time axis; colours of MINOR, MAJOR and INVALID, and of the PVs.
+# Ticks of the time axis; colours of MINOR and MAJOR, and of the PVs; at INVALID the line is broken.
 TICKS = 5
-COLOURS = {1: "orange", 2: "red", 3: "magenta"}
+COLOURS = {1: "orange", 2: "red"}
 LINES = ("blue+", "green", "cyan", "blue", "green+", "cyan+")
 # Seconds since the window's begin, and the value.
 XY = tuple[float, float]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from archiver.recording.spool import Batch
+from archiver.recording.batch import Batch
 from archiver.sample import Dated, Gap, Sample, gap_marker
 from archiver.storage.store import Rejected, Store, TableRow
 

@@ -1,61 +1,60 @@
-"""The spool, an SQLite file in which batches wait while the database is away, in order of arrival."""
+"""The spool, an SQLite file in which batches wait while the database is away, in order of arrival.
+
+What cannot be read is set aside: a batch in the table ``aside``, the whole file under another name (see ``aside``).
+"""
 
 from __future__ import annotations
 
-import json
+import logging
 import os
-import shutil
 import sqlite3
 import time
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from threading import RLock
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, TypeVar
 
-from archiver.sample import Dated, Metadata, Sample, Value
-from archiver.storage.store import TableRow
+from archiver.health import disk_free
+from archiver.recording.batch import UNREADABLE, Batch
 
-_SCHEMA = """
-    CREATE TABLE IF NOT EXISTS batch (
+# The version of the file: its tables, and what is in a batch. One of a newer program is not read.
+VERSION = 1
+
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS batch (
         id INTEGER PRIMARY KEY AUTOINCREMENT, spooled REAL NOT NULL, run INTEGER NOT NULL, count INTEGER NOT NULL,
-        data BLOB NOT NULL)"""
+        data BLOB NOT NULL)""",
+    # of a whole file data is NULL; seen: somebody has looked at it
+    """CREATE TABLE IF NOT EXISTS aside (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, since REAL NOT NULL, reason TEXT NOT NULL,
+        seen INTEGER NOT NULL DEFAULT 0, spooled REAL, run INTEGER, count INTEGER NOT NULL DEFAULT 0, data BLOB)""",
+    "SELECT id, spooled, run, count, data FROM batch LIMIT 0",
+    "SELECT id, since, reason, seen, spooled, run, count, data FROM aside LIMIT 0",
+    f"PRAGMA user_version = {VERSION}",
+)
+
+_BATCH = "SELECT id, run, CAST(data AS BLOB) FROM batch"
 
 # A journal that is kept needs no room to open: an archiver can start on a full disk with a spool that exists already.
 _PRAGMAS = ("auto_vacuum = FULL", "journal_mode = PERSIST", "synchronous = FULL", "busy_timeout = 5000")
+
+
+# Errors of SQLite that are of the file, and not of its surroundings: another error passes, these do not.
+_DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_NOTADB}
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class SpoolError(Exception):
     """The spool cannot be used, or has no room: a sentence for the operator. The batch was not stored."""
 
 
-@dataclass
-class Batch:
-    """The samples, rows of other tables, and metadata by PV, that are stored together."""
-
-    samples: list[Sample] = field(default_factory=list)
-    rows: list[TableRow] = field(default_factory=list)
-    metadata: dict[str, Dated] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.samples or self.rows or self.metadata)
-
-    def dump(self) -> bytes:
-        """Return the batch as compressed JSON."""
-        metadata = {pv: (dated.since_ns, asdict(dated.metadata)) for pv, dated in self.metadata.items()}
-        return zlib.compress(json.dumps([self.samples, self.rows, metadata]).encode(), level=1)
-
-    @classmethod
-    def load(cls, data: bytes) -> Self:
-        """Return the batch that was dumped. Raises zlib.error or ValueError."""
-        samples, rows, metadata = json.loads(zlib.decompress(data))
-        return cls(
-            [Sample(pv, time_ns, _value(value), *rest) for pv, time_ns, value, *rest in samples],
-            [TableRow(table, tuple(columns), tuple(values), key) for table, columns, values, key in rows],
-            {pv: Dated(since, Metadata(**_tuples(about))) for pv, (since, about) in metadata.items()},
-        )
+class SpoolDamaged(SpoolError):
+    """The file is not a spool of this version, or not whole."""
 
 
 class Spooled(NamedTuple):
@@ -71,6 +70,9 @@ class Spool:
     rows       how many samples and rows wait in it
     run_ns     when this run of the archiver began, until the end of the previous run is marked in the database; then
                0. It is stored with each batch.
+    oldest     when the oldest batch was spooled (seconds since 1970), None if the spool is empty
+    size       the size of the file in bytes
+    aside      how many batches and files were set aside and not looked at, and how many samples at least are in them
     """
 
     def __init__(self, path: Path, limit: float, floor: float) -> None:
@@ -80,102 +82,171 @@ class Spool:
         self._lock = RLock()
         self.rows = 0
         self.run_ns = 0
+        self.oldest: float | None = None
+        self.size = 0
+        self.aside = (0, 0)
+        self._data_version = 0
         self._open()
-        self._previous = int(self._value("SELECT coalesce(max(id), 0) FROM batch"))
+        self._previous = int(self._use(lambda: self._value("SELECT coalesce(max(id), 0) FROM batch")))
 
     def append(self, batch: Batch) -> int:
         """Store a batch; return the number under which it is removed later. Raises SpoolError if there is no room."""
-        with self._lock, self._spool_errors():
+        with self._lock:
             self._check_room(0)  # before the work
             data = batch.dump()
             self._check_room(len(data))
-            count = len(batch.samples) + len(batch.rows)
-            row = (time.time(), self.run_ns, count, data)
+            row = (time.time(), self.run_ns, len(batch.samples) + len(batch.rows), data)
             insert = "INSERT INTO batch (spooled, run, count, data) VALUES (?, ?, ?, ?)"
-            cursor = self._connection.execute(insert, row)
-            self.rows += count
-            return int(cursor.lastrowid or 0)
+            number = self._use(lambda: self._connection.execute(insert, row).lastrowid or 0)
+            self._use(self._count)
+            return number
 
     def head(self) -> Spooled | None:
-        """Return the oldest batch, None if the spool is empty. Raises SpoolError."""
-        with self._lock, self._spool_errors():
-            row = self._connection.execute("SELECT id, data FROM batch ORDER BY id LIMIT 1").fetchone()
-            return None if row is None else Spooled(row[0], Batch.load(row[1]))
+        """Return the oldest batch that can be read, None if there is none; others are set aside.
+
+        Raises SpoolError.
+        """
+        with self._lock:
+            oldest = f"{_BATCH} ORDER BY id LIMIT 1"
+            while row := self._use(lambda: self._connection.execute(oldest).fetchone()):
+                if batch := self._load(row):
+                    return Spooled(row[0], batch)
+            return None
 
     def leftover(self) -> Iterator[tuple[int, Batch]]:
         """Yield the batches of previous runs, the oldest first, each with its ``run_ns``. Raises SpoolError."""
-        with self._lock, self._spool_errors():
-            previous = "SELECT run, data FROM batch WHERE id <= ? ORDER BY id"
-            for run_ns, data in self._connection.execute(previous, (self._previous,)):
-                yield run_ns, Batch.load(data)
+        with self._lock:
+            row: tuple[Any, ...] = (0,)
+            following = f"{_BATCH} WHERE id > ? AND id <= ? ORDER BY id LIMIT 1"
+            while row := self._use(lambda: self._connection.execute(following, (row[0], self._previous)).fetchone()):
+                if batch := self._load(row):
+                    yield row[1], batch
 
     def remove(self, number: int) -> None:
         """Delete a batch that is in the database. Raises SpoolError."""
-        with self._lock, self._spool_errors():
-            self._connection.execute("DELETE FROM batch WHERE id = ?", (number,))
-            self.rows = int(self._value("SELECT coalesce(sum(count), 0) FROM batch"))
+        with self._lock:
+            self._use(lambda: self._connection.execute("DELETE FROM batch WHERE id = ?", (number,)))
+            self._use(self._count)
 
-    @property
-    def oldest(self) -> float | None:
-        """Return when the oldest batch was spooled (seconds since 1970), None if the spool is empty."""
-        with self._lock, self._spool_errors():
-            value: float | None = self._value("SELECT min(spooled) FROM batch")
-            return value
+    def refresh(self) -> None:
+        """Count again what waits, if another program has changed the file. Raises SpoolError."""
+        with self._lock:
+            if self._use(lambda: self._value("PRAGMA data_version")) != self._data_version:
+                self._use(self._count)
 
-    @property
-    def size(self) -> int:
-        """Return the size of the file in bytes."""
-        with self._lock, self._spool_errors():
-            return int(self._value("PRAGMA page_count")) * int(self._value("PRAGMA page_size"))
-
-    def set_aside(self) -> None:
+    def set_aside(self, reason: str = "it cannot be read") -> None:
         """Begin a new file; the old one is kept as ``.broken-<seconds since 1970>``. Raises SpoolError."""
         with self._lock, self._spool_errors():
             self._connection.close()
-            self.path.rename(self.path.with_name(f"{self.path.name}.broken-{int(time.time())}"))
-            self.path.with_name(f"{self.path.name}-journal").unlink(missing_ok=True)
-            self._open()
+            kept = next(each for each in self._broken_names() if not each.exists())
+            journal = self.path.with_name(f"{self.path.name}-journal")
+            if journal.exists():  # it belongs to the file, and may be what it takes to read it
+                journal.rename(kept.with_name(f"{kept.name}-journal"))
+            self.path.rename(kept)
+            self._prepare()
+            row = (time.time(), f"{kept.name}: {reason}")
+            self._connection.execute("INSERT INTO aside (since, reason) VALUES (?, ?)", row)
+            self._count()
+            log.error("%s is damaged, or of another version: %s; it is set aside as %s", self.path, reason, kept.name)
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
 
     def _open(self) -> None:
+        try:
+            with self._spool_errors():
+                self._prepare()
+        except SpoolDamaged as error:
+            self.set_aside(str(error.__cause__))
+
+    def _prepare(self) -> None:
+        self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        for pragma in _PRAGMAS:
+            self._connection.execute(f"PRAGMA {pragma}")
+        version = self._value("PRAGMA user_version")
+        if version > VERSION:
+            raise sqlite3.NotSupportedError(f"it is version {version} of a spool, this rackioc reads {VERSION}")
+        for statement in _SCHEMA:
+            self._connection.execute(statement)
+        self._count()
+
+    def _use(self, action: Callable[[], T]) -> T:
+        """Return what an action on the file returns; a damaged file is set aside, and it is done on a new one."""
+        try:
+            with self._spool_errors():
+                return action()
+        except SpoolDamaged as error:
+            self.set_aside(str(error.__cause__))
         with self._spool_errors():
-            self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-            for pragma in _PRAGMAS:
-                self._connection.execute(f"PRAGMA {pragma}")
-            self._connection.execute(_SCHEMA)
-            self.rows = int(self._value("SELECT coalesce(sum(count), 0) FROM batch"))
+            return action()
+
+    def _load(self, row: tuple[int, int, bytes]) -> Batch | None:
+        """Return the batch of a row; one that cannot be read is set aside, alone."""
+        number, _, data = row
+        try:
+            return Batch.load(data)
+        except UNREADABLE as error:
+            reason = f"{type(error).__name__}: {error}"
+        self._use(lambda: self._move_aside(number, reason))
+        return None
+
+    def _move_aside(self, number: int, reason: str) -> None:
+        move = """INSERT INTO aside (since, reason, spooled, run, count, data)
+            SELECT ?, ?, spooled, run, count, data FROM batch WHERE id = ?"""
+        with transaction(self._connection):
+            count = self._connection.execute("SELECT count FROM batch WHERE id = ?", (number,)).fetchone()[0]
+            self._connection.execute(move, (time.time(), reason, number))
+            self._connection.execute("DELETE FROM batch WHERE id = ?", (number,))
+        self._count()
+        log.error("%s: a batch of %d samples cannot be read: %s; it is set aside there", self.path, count, reason)
+
+    def _count(self) -> None:
+        self._data_version = self._value("PRAGMA data_version")
+        waiting = self._connection.execute("SELECT coalesce(sum(count), 0), min(spooled) FROM batch").fetchone()
+        self.rows, self.oldest = waiting
+        aside = "SELECT count(*), coalesce(sum(count), 0) FROM aside WHERE NOT seen"
+        self.aside = self._connection.execute(aside).fetchone()
+        self.size = int(self._value("PRAGMA page_count")) * int(self._value("PRAGMA page_size"))
 
     def _check_room(self, wanted: int) -> None:
         if self.size + wanted > self._limit:
             raise SpoolError(
                 f"{self.path}: the spool is full, at its limit of {self._limit / 1e6:g} MB (spool.limit)"
             )
-        free = shutil.disk_usage(self.path.parent).free
+        free = disk_free(self.path)
         if free - wanted < self._floor:
             raise SpoolError(
                 f"{self.path}: {free / 1e6:.0f} MB are free on the disk of the spool, and "
                 f"{self._floor / 1e6:g} MB are to stay free (spool.floor): free some disk space"
             )
 
+    def _broken_names(self) -> Iterator[Path]:
+        name = f"{self.path.name}.broken-{int(time.time())}"
+        return (self.path.with_name(f"{name}{suffix}") for suffix in chain([""], (f".{n}" for n in count(1))))
+
     def _value(self, sql: str) -> Any:
         return self._connection.execute(sql).fetchone()[0]
 
     @contextmanager
     def _spool_errors(self) -> Iterator[None]:
-        """Raise errors of SQLite, the disk and the contents as SpoolError."""
+        """Raise errors of SQLite and the disk as SpoolError, those of the file as SpoolDamaged."""
         try:
             yield
-        except (sqlite3.Error, zlib.error, ValueError, OSError) as error:
-            raise SpoolError(f"{os.fspath(self.path)}: the spool cannot be used: {error}") from error
+        except (sqlite3.Error, OSError) as error:
+            code = getattr(error, "sqlite_errorcode", None)
+            damaged = isinstance(error, sqlite3.NotSupportedError) or (code is not None and code & 0xFF in _DAMAGE)
+            kind = SpoolDamaged if damaged else SpoolError
+            raise kind(f"{os.fspath(self.path)}: the spool cannot be used: {error}") from error
 
 
-def _value(value: Any) -> Value:
-    """Return a value of a JSON document, in which tuples are lists."""
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _tuples(about: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in about.items()}
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit all that is done within, or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise

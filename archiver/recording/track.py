@@ -104,6 +104,10 @@ class Track:
         else:
             self._store(update)
 
+    def lost(self, since_ns: int) -> None:
+        """Store what waits, and a gap marker where updates were lost; the last of them follows."""
+        self._end(Gap.OVERRUN, min(since_ns, time.time_ns()))
+
     def disconnected(self) -> None:
         """Store what waits, and a gap marker."""
         self._end(Gap.DISCONNECTED)
@@ -125,11 +129,11 @@ class Track:
         """Return when the waiting update is stored: scans at full multiples, the same for all PVs."""
         return (self._stored_at // period + 1) * period if self._rule.scan else self._stored_at + period
 
-    def _end(self, gap: Gap) -> None:
+    def _end(self, gap: Gap, time_ns: int | None = None) -> None:
         if self._waiting:
             self._store(self._waiting)
         if not self._timeline.in_gap or gap is Gap.ARCHIVE_OFF:
-            self._sink.add(gap_marker(self._pv, self._timeline.gap(time.time_ns()), gap))
+            self._sink.add(gap_marker(self._pv, self._timeline.gap(time_ns or time.time_ns()), gap))
         self._stored = self._newest = None
 
     def _store(self, update: PvUpdate) -> None:

@@ -6,17 +6,21 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
+from archiver.recording.batch import Batch
 from archiver.recording.commit import commit
 from archiver.recording.database import PATIENCE, DatabaseLink
 from archiver.recording.queue import Queue
-from archiver.recording.spool import Batch, Spool, SpoolError
+from archiver.recording.spool import Spool, SpoolError
 from archiver.recording.upkeep import Upkeep
 from archiver.storage.store import Store, StoreError
 
 # Seconds from one commit to the next.
 COMMIT_PERIOD = 1.0
+# Seconds from one look of the guard at memory to the next.
+GUARD_PERIOD = 0.1
 # Seconds after which a batch that is being stored is spooled, too: its commit may never return.
 SLOW = 1.0
 
@@ -47,20 +51,22 @@ class Writer:
     spool_error  the present error of the spool, "" if it has none
     last_error   the last error of database or spool
 
-    Threads: the writer's own runs ``_run`` and alone calls the store. The thread of Channel Access fills the queue,
-    calls ``guard`` once a second, and ``close`` at the end. ``_lock`` is held while a batch leaves queue or current.
+    Threads: the writer's own runs ``_run`` and alone calls the store. A second one, the guard (``_watch``), spools
+    what waits too long. The thread of Channel Access fills the queue, calls ``check`` once a second, and ``close`` at
+    the end; it waits for no disk. ``_lock`` is held while a batch leaves queue or current.
 
     A batch is in one or two of these places until it is in the database; the writer moves it unless guard is named:
 
     from       to                   when
-    queue      current              each cycle (COMMIT_PERIOD)
+    queue      current              each cycle (COMMIT_PERIOD), batch by batch until the queue is empty
     queue      spool, by guard      the database is away, or the oldest sample has waited over SLOW + COMMIT_PERIOD
+    queue      spool, by guard      memory is half full
     current    database             its commit has returned; its copy in the spool, if any, is removed
     current    and spool, by guard  its commit has lasted over SLOW
     current    spool                its commit failed, or was not tried (see away), and it has no copy there
     current    queue                so, and the spool has no room: it is the oldest of the queue again
     spool      database             a cycle has time left: the oldest batch first; the current one is stored before it
-    spool      file set aside       the spool cannot be read
+    spool      set aside            it cannot be read: the batch alone, or the whole file
 
     A batch is sent again after an error, or if it was stored but cannot be removed from the spool before the archiver
     ends: the store adds a sample once, by PV and time. One that is in ``_removable`` is stored; it is only removed.
@@ -79,7 +85,7 @@ class Writer:
     Rejected      of some rows: they are counted in ``rejected``, the others are stored (see ``commit``)
     SpoolError    samples wait in the queue, which drops the newest when it is full; guard spools nothing of the queue
                   until the spool has stored or removed a batch
-    others        end the thread: ``guard`` raises StoreError, and the archiver ends
+    others        end the thread: ``check`` raises StoreError, and the archiver ends
     """
 
     def __init__(
@@ -98,6 +104,7 @@ class Writer:
         self._open_tried = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="writer")
+        self._guard = threading.Thread(target=self._watch, name="guard")
         self.database = DatabaseLink(open_store)
         self.spool_error = ""
         self.last_error = ""
@@ -107,23 +114,28 @@ class Writer:
     def start(self) -> None:
         """Start the thread; return when the store is open, or cannot be opened, or takes over PATIENCE."""
         self._thread.start()
+        self._guard.start()
         self._open_tried.wait(PATIENCE)
 
-    def guard(self) -> None:
-        """Spool what has waited too long, about once a second. Raises StoreError if the thread has ended."""
-        if not self._thread.is_alive():
+    @property
+    def has_room(self) -> bool:
+        """Return whether more may come; True also if the spool fails: the queue then drops what has no room."""
+        return not self._queue.crowded or bool(self.spool_error) or not self._guard.is_alive()
+
+    def check(self) -> None:
+        """Raise StoreError if a thread has ended."""
+        if not self._thread.is_alive() or not self._guard.is_alive():
             raise StoreError("the archiver's writer thread has ended by an internal error, logged above")
-        self._spool_waiting()
 
     def close(self) -> None:
         """Store or spool what is left. Raises StoreError if neither can be done."""
         self._stop.set()
-        while self._thread.is_alive():  # a supervisor may kill us while a commit does not return
-            self._thread.join(SLOW)
-            self._spool_waiting()
+        for thread in (self._thread, self._guard):
+            if thread.ident is not None:
+                thread.join()  # the guard goes on until then: a supervisor may kill us while a commit does not return
         self.database.close()
-        if rest := self._queue.drain():
-            self._keep(rest, time.time())
+        while (rest := self._queue.drain()) and self._keep(rest, time.time()):
+            pass
         if len(self._queue):
             raise StoreError(f"{self.database.error or self.spool_error}; {len(self._queue)} samples are lost")
 
@@ -139,8 +151,10 @@ class Writer:
         """Store what came; then, until a time of the monotonic clock, what waits in the spool, and upkeep."""
         if not self.database.is_open:
             self._call(self._open)
-        if current := self._begin():
+        while current := self._begin():
             self._store_or_keep(current)
+            if current.batch.size < self._queue.batch_size:
+                break  # the queue was empty
         while self.database.is_open and self._spool.rows and self._call(self._replay) and time.monotonic() < until:
             pass
         while self.database.healthy and self._call(self._step) and time.monotonic() < until:
@@ -155,16 +169,30 @@ class Writer:
             self._stop.wait(max(0.0, began + COMMIT_PERIOD - time.monotonic()))
         self.cycle(time.monotonic())  # the last: what came meanwhile
 
-    def _spool_waiting(self) -> None:
+    def _watch(self) -> None:
+        """Spool what waits too long, as long as the writer's thread runs."""
+        next_time = 0.0
+        while self._thread.is_alive():
+            if self._queue.crowded or time.monotonic() >= next_time:
+                next_time = time.monotonic() + SLOW
+                while self._spool_waiting():
+                    pass
+                with suppress(SpoolError):  # it is told when the spool is used
+                    self._spool.refresh()
+            self._thread.join(GUARD_PERIOD)
+
+    def _spool_waiting(self) -> bool:
+        """Spool one batch of what has waited too long; True if there was one."""
         slow = time.time() - SLOW
         with self._lock:
             current = self._current
             if current is not None and current.spooled is None and current.since < slow:
                 current.spooled = self._append_to_spool(current.batch)
             since = self._queue.oldest
-            away = not self.database.healthy
-            if since is not None and not self.spool_error and (away or since < slow - COMMIT_PERIOD):
-                self._keep(self._queue.drain(), since)
+            late = not self.database.healthy or self._queue.crowded
+            if since is None or self.spool_error or not (late or since < slow - COMMIT_PERIOD):
+                return False
+            return self._keep(self._queue.drain(), since)
 
     def _begin(self) -> _Current | None:
         """Make what the queue holds the current batch; None if it is empty."""
@@ -189,12 +217,13 @@ class Writer:
             if current.spooled is not None and stored:
                 self._remove(current.spooled)
 
-    def _keep(self, batch: Batch, oldest: float) -> None:
-        """Keep a batch until it can be stored: on disk, else in memory."""
+    def _keep(self, batch: Batch, oldest: float) -> bool:
+        """Keep a batch until it can be stored: on disk (True), else in memory."""
         if self._append_to_spool(batch) is None:
             self._queue.put_back(batch, oldest)
-        else:
-            self._queue.done(batch)
+            return False
+        self._queue.done(batch)
+        return True
 
     def _call(self, action: Callable[[], bool]) -> bool:
         """Return what the action returns, False if the database cannot do it; record which of both it was."""
@@ -220,8 +249,7 @@ class Writer:
         try:
             head = self._spool.head()
         except SpoolError as error:
-            log.error("%s; it is set aside, what was in it is not stored", error)
-            self._spool.set_aside()
+            self._record_spool(f"{error}; what waits in it is stored later")
             return False
         if head is None:
             return False

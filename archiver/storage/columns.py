@@ -6,7 +6,7 @@ import math
 import struct
 from typing import NamedTuple
 
-from archiver.sample import Array, Value
+from archiver.sample import Value, pack, unpack
 
 # The datatype of an array, in the column of that name.
 ARRAY = "d"
@@ -36,8 +36,9 @@ def to_columns(value: Value) -> Columns:
         return Columns(num_val=value)
     if isinstance(value, str):
         return Columns(str_val=value)
-    first = value[0] if value and math.isfinite(value[0]) else 0.0
-    return Columns(float_val=first, datatype=ARRAY, array_val=pack(value))
+    packed = value if isinstance(value, bytes) else pack(value)
+    first = struct.unpack_from(">d", packed, 4)[0] if len(packed) > 4 else 0.0
+    return Columns(float_val=first if math.isfinite(first) else 0.0, datatype=ARRAY, array_val=packed)
 
 
 def from_columns(
@@ -54,14 +55,3 @@ def from_columns(
         return num_val
     text = str_val or ""
     return _NUMBERS.get(text, text)
-
-
-def pack(array: Array) -> bytes:
-    """Return the number of elements (32 bits), then the doubles, all big-endian, as Phoebus reads them."""
-    return struct.pack(f">i{len(array)}d", len(array), *array)
-
-
-def unpack(packed: bytes) -> Array:
-    """Return the array of packed bytes."""
-    (length,) = struct.unpack_from(">i", packed)
-    return struct.unpack_from(f">{length}d", packed, 4)

@@ -38,6 +38,11 @@ class Bin(NamedTuple):
     maximum: float
     mean: float
 
+    @property
+    def end_ns(self) -> int:
+        """Return where the bin ends."""
+        return self.time_ns + self.width_ns
+
 
 class Store(Protocol):
     """The writing side of an archive. A sample may be added again: it is stored once, by PV and time.
@@ -69,8 +74,8 @@ class Store(Protocol):
     def thin(self, pv: str, until_ns: int, width_ns: int) -> bool:
         """Thin some bins that end before a time: keep the first, last, lowest and highest number of each.
 
-        The statistics of all the bin's numbers are kept as a ``Bin``. Changes of severity or status, gaps and what is
-        not a number stay. Returns True if more bins are left.
+        The statistics of all the bin's numbers are kept as a ``Bin``. Changes of severity or status, gaps, INVALID
+        values and what is not a number stay. Returns True if more bins are left.
         """
 
     def close(self) -> None:
@@ -78,9 +83,9 @@ class Store(Protocol):
 
 
 class Reader(Protocol):
-    """The reading side of an archive: its state when it was opened, also while a ``Store`` writes.
+    """The reading side of an archive, also while a ``Store`` writes: what was there when it was opened, or more.
 
-    All methods raise StoreError.
+    A reader that stands still holds up nobody. All methods raise StoreError.
     """
 
     def names(self) -> Sequence[str]:
@@ -93,7 +98,7 @@ class Reader(Protocol):
         """Yield samples in order of time, both ends included, led by each PV's newest before the window."""
 
     def bins(self, pv: str, since_ns: int, until_ns: int) -> Sequence[Bin]:
-        """Return the thinned bins that begin in the window, the oldest first."""
+        """Return the thinned bins of which a part lies in the window, the oldest first."""
 
     def close(self) -> None:
         """Close the connection."""

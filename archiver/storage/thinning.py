@@ -11,7 +11,7 @@ from archiver.storage.store import Bin
 
 
 class ThinningRow(NamedTuple):
-    """A row for thinning: ``number`` is None for texts, arrays and gaps; ``alarm`` differs if the alarm does."""
+    """A row for thinning: ``number`` is None for texts, arrays, INVALID and gaps; ``alarm`` is what is compared."""
 
     time_ns: int
     number: float | None

@@ -13,7 +13,10 @@ from archiver.storage.store import StoreError
 
 # What stands in every sentence about a URL
 ALLOWED = "allowed: sqlite:///FILE or mysql+pymysql://USER:PASSWORD@HOST[,HOST2]/NAME"
-_HOSTS = re.compile(r"(?P<before>\w+\+?\w*://(?:[^/@]*@)?)(?P<hosts>[^/?]+,[^/?]+)(?P<after>[/?].*)?")
+# User and password end at the first @, as SQLAlchemy has it: a comma before it parts no hosts.
+_HOSTS = re.compile(r"(?P<before>\w+\+?\w*://(?:[^:/@]*(?::[^@]*)?@)?)(?P<hosts>[^/?@]+,[^/?@]+)(?P<after>[/?].*)?")
+# Options of the driver that are passwords
+_SECRETS = ("password", "passwd")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class DatabaseUrl:
     @property
     def shown(self) -> str:
         """Return the URLs of all nodes without the password, for logs."""
-        return ", ".join(node.render_as_string(hide_password=True) for node in self.nodes)
+        return ", ".join(node.difference_update_query(_SECRETS).render_as_string() for node in self.nodes)
 
 
 def url_of(database: str) -> DatabaseUrl:
@@ -67,6 +70,8 @@ def _checked(text: str) -> URL:
         url = url.set(drivername=f"{url.drivername}+pymysql")
     if url.drivername not in {"sqlite", "sqlite+pysqlite", "mysql+pymysql", "mariadb+pymysql"}:
         raise ValueError(f"{url.drivername} is not known; {ALLOWED}")
+    if url.host is not None and (not url.host or set(url.host) & {"@", ","}):
+        raise ValueError(f"has an @ in user or password, or an empty host: write %40 for an @; {ALLOWED}")
     if url.database in {None, "", ":memory:"}:
         raise ValueError(f"names no {'file' if url.get_backend_name() == 'sqlite' else 'database'}; {ALLOWED}")
     return url

@@ -28,6 +28,19 @@ def _record(name: str, wanted: Load, index: int) -> str:
             return _text("ao", name, {"PREC": 3})
         case LoadKind.described:
             return _text("ai", name, {"INP": index, "PREC": 3, **load.described(index), **load.SEVERITIES})
+        case LoadKind.mixed:
+            return _mixed(name, load.MIXED[index] if index < len(load.MIXED) else "setpoint")
+
+
+def _mixed(name: str, kind: str) -> str:
+    match kind:
+        case "state":
+            return _text("mbbo", name, dict(zip(("ZRST", "ONST", "TWST", "THST"), load.WORDS, strict=True)))
+        case "array":
+            return _text("waveform", name, {"FTVL": "DOUBLE", "NELM": load.ARRAY})
+        case "text":  # an lsi of base has 32 kB at most
+            return _text("waveform", name, {"FTVL": "CHAR", "NELM": load.TEXT})
+    return _text("ao", name, {"PREC": 3})
 
 
 def _text(rtyp: str, name: str, fields: Mapping[str, object]) -> str:

@@ -26,7 +26,12 @@ class BenchDriver(Driver):
         self.points = tuple(_point(wanted.kind, index) for index in range(wanted.count))
         self._ramps = wanted.kind is LoadKind.ramp
         self._values = np.array([load.first_value(index) for index in range(wanted.count)], float)
-        names = [point.name for point in self.points if point.group]
+        names = [point.name for point in self.points if point.group and point.rtyp is RecordType.ai]
+        self._constant: Readings = (
+            {load.point(3): (1.5,) * load.ARRAY, load.point(4): "x" * load.TEXT}
+            if wanted.kind is LoadKind.mixed
+            else {}
+        )
         edges = np.linspace(0, len(names), BLOCKS + 1).astype(int)
         self._blocks = [(slice(begin, end), names[begin:end]) for begin, end in pairwise(edges) if end > begin]
 
@@ -40,6 +45,7 @@ class BenchDriver(Driver):
             self._values = (self._values + 1) % load.WRAP
         for part, names in self._blocks:
             yield dict(zip(names, self._values[part].tolist(), strict=True))
+        yield self._constant
 
     def write(self, point: Point, value: Value) -> Iterator[Step]:
         """Accept the value as it is."""
@@ -59,6 +65,19 @@ def _point(kind: LoadKind, index: int) -> Point:
             return Point(name=name, rtyp=RecordType.ao, prec=3)
         case LoadKind.described:
             return Point(name=name, rtyp=RecordType.ai, group="all", prec=3, **_lower(load.described(index)))
+        case LoadKind.mixed:
+            return _mixed(name, load.MIXED[index] if index < len(load.MIXED) else "setpoint")
+
+
+def _mixed(name: str, kind: str) -> Point:
+    match kind:
+        case "state":
+            return Point(name=name, rtyp=RecordType.mbbo, states=load.WORDS)
+        case "array":
+            return Point(name=name, rtyp=RecordType.waveform, group="all", nelm=load.ARRAY)
+        case "text":
+            return Point(name=name, rtyp=RecordType.lsi, group="all")
+    return Point(name=name, rtyp=RecordType.ao, prec=3)
 
 
 def _lower(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,17 +23,26 @@ SEVERITIES = {"HHSV": "MAJOR", "HSV": "MINOR", "LSV": "MINOR", "LLSV": "MAJOR"}
 DEADBANDS = {"MDEL": 0.5, "ADEL": 0.5}
 
 
+# Records of the kind "mixed": two setpoints, a state with words, an array, a text as long as the list of a large rack
+MIXED = ("setpoint", "flooded", "state", "array", "text")
+WORDS = ("Off", "On", "Tripped", "Ramping up")
+ARRAY = 5000
+TEXT = 400_000
+
+
 class LoadKind(StrEnum):
     """A kind of records.
 
     ramp       inputs that change at a rate, with LIMITS and DEADBANDS
     setpoint   outputs that accept a put at once
     described  inputs that do not change, each with the fields of ``described``
+    mixed      one record of each of ``MIXED``, the others setpoints
     """
 
     ramp = "ramp"
     setpoint = "setpoint"
     described = "described"
+    mixed = "mixed"
 
 
 @dataclass(frozen=True)

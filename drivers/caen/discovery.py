@@ -1,7 +1,7 @@
 """What is still to be asked of a board, or of the crate itself. A question stays on the list until it is answered.
 
-What the crate does not have is logged and left out; what it did not answer is asked again after 1, 2, 4 ... 32 s,
-while the rest is served.
+What was not answered, and what the crate says that it does not have, is asked again after 1, 2, 4 ... 32 s, while the
+rest is served: one stray code must not take a switch away. What it denies each time for a minute is left out.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from drivers.base import BadReply, DeviceError, NoReply
-from drivers.caen.formats import Number, Text, clean
-from drivers.caen.items import ChannelName, Command, Facts, Item, Variable
+from drivers.caen.formats import Number, Switch, Text, clean
+from drivers.caen.items import ChannelName, ChannelParameter, Command, Facts, Item, Variable
 from drivers.caen.questions import (
     Question,
     ask_parameter,
@@ -28,6 +28,7 @@ from drivers.caen.questions import (
 )
 from drivers.caen.replies import board_in, channel_names
 from drivers.caen.retry import Backoff
+from drivers.caen.roles import is_kill, is_switch
 from drivers.caen.session import BoardGone, Session, Unsupported
 
 if TYPE_CHECKING:
@@ -38,17 +39,27 @@ log = logging.getLogger(__name__)
 # What boards of one model told: (of a channel, list of parameters, parameter) -> what it is
 Twins = MutableMapping[tuple[bool, tuple[str, ...], str], Item]
 
+# How often the crate has to say that it does not have a thing before it is believed: for a minute
+_MOST_DENIALS = 7
 # Characters: caen-libs reads 12 bytes a name, one of them the terminating zero
 _NAME_SIZE = 11
 
 
 @dataclass(slots=True, eq=False)
 class _Task:
-    """A question, which records what it found when it has been answered."""
+    """A question, which records what it found when it has been answered.
+
+    what     what it is about, for who misses it; "" where many crates do not have it
+    kill     True for what switches off: it is asked for as long as it takes
+    denials  how often the crate said that it does not have it
+    """
 
     ask: Callable[[Session], Question[None]]
+    what: str = ""
+    kill: bool = False
     backoff: Backoff = field(default_factory=Backoff)
     failed: bool = False
+    denials: int = 0
 
 
 class Discovery:
@@ -75,13 +86,16 @@ class Discovery:
         self._kinds: dict[tuple[str, ...], list[Item]] = {}
         self._todo: deque[_Task] = deque()
         self._later: list[_Task] = []
+        self._denied: list[_Task] = []
         self._running: tuple[_Task, Question[None]] | None = None
         if board is None:
             self._todo += [_Task(self._list_properties), _Task(self._list_commands)]
         else:
             self.items.append(Facts(label=label_of(board.slot, None), slot=board.slot, board=board))
-            self._todo += [_Task(self._look), _Task(partial(self._list, channel=None))]
-            self._todo += [_Task(partial(self._list, channel=each)) for each in channels]
+            self._todo.append(_Task(self._look))
+            for each in (None, *channels):
+                what = f"the list of parameters of {label_of(board.slot, each)}"
+                self._todo.append(_Task(partial(self._list, channel=each), what))
             self._todo.append(_Task(self._ask_names))
 
     @property
@@ -99,6 +113,23 @@ class Discovery:
         """Return True if there is something to ask now."""
         return bool(self._todo) or not self.served or any(task.backoff.due for task in self._later)
 
+    @property
+    def missing(self) -> Sequence[str]:
+        """Return what the crate lists, and did not tell so far, or denies."""
+        return [task.what for task in (*self._later, *self._denied) if task.what]
+
+    @property
+    def denies(self) -> bool:
+        """Return True if there is something that the crate has denied each time."""
+        return bool(self._denied)
+
+    def ask_again(self) -> None:
+        """Ask once more for what the crate denied: it may have it in another session."""
+        for task in self._denied:
+            task.backoff = Backoff()
+        self._later += self._denied
+        self._denied.clear()
+
     def step(self, session: Session) -> bool:
         """Make the next call; return True if it was answered. Raises LinkDown."""
         if self._running is None:
@@ -110,8 +141,7 @@ class Discovery:
         except StopIteration:
             self._remove(task)
         except Unsupported as error:
-            log.warning("left out (no PVs are made of it): %s", error)
-            self._remove(task)
+            self._deny(task, error)
         except (BadReply, NoReply, BoardGone) as error:
             self._postpone(task, error)
             return False
@@ -138,6 +168,15 @@ class Discovery:
         task.failed = True
         task.backoff.failed()
         self._later.append(task)
+
+    def _deny(self, task: _Task, error: DeviceError) -> None:
+        """Ask again later for what the crate says that it does not have, or believe it."""
+        task.denials += 1
+        self._postpone(task, error)
+        if task.denials >= _MOST_DENIALS and not task.kill:
+            log.warning("left out (no PVs are made of it): %s", error)
+            self._later.remove(task)
+            self._denied.append(task)
 
     def _first(self, tasks: Sequence[_Task]) -> None:
         """Put tasks before all others."""
@@ -171,7 +210,7 @@ class Discovery:
         self.assumed += [item.label for item in copies]
         known = {item.label for item in copies}
         missing = [name for name in names if f"{label_of(slot, channel)}:{clean(name)}" not in known]
-        self._first([self._parameter(slot, channel, name, names, []) for name in missing])
+        self._first([self._parameter(slot, channel, name, names, alike) for name in missing])
 
     def _parameter(
         self, slot: int, channel: int | None, name: str, names: tuple[str, ...], found: list[Item]
@@ -179,16 +218,25 @@ class Discovery:
         key = channel is not None, names, name
 
         def ask(session: Session) -> Question[None]:
-            item = yield from self._like_twin(session, slot, channel, self._twins.get(key))
-            if item is None:
-                item = yield from ask_parameter(session, slot, channel, name)
-                self._twins[key] = item
-            else:
+            try:
+                item = yield from self._like_twin(session, slot, channel, self._twins.get(key))
+                if item is None:
+                    item = yield from ask_parameter(session, slot, channel, name)
+                    self._twins[key] = item
+                else:
+                    self.assumed.append(item.label)
+            except (BadReply, NoReply) as error:
+                if channel is None or not is_switch(name):
+                    raise
+                log.warning("served for an Off alone until it is answered: %s", error)
+                item = assumed_switch(slot, channel, name)
                 self.assumed.append(item.label)
-            found.append(item)
+            else:
+                if all(other.label.rsplit(":", 1)[1] != clean(name) for other in found):
+                    found.append(item)
             self.items.append(item)
 
-        return _Task(ask)
+        return _Task(ask, f"{label_of(slot, channel)}:{clean(name)}", is_kill(name))
 
     def _like_twin(
         self, session: Session, slot: int, channel: int | None, twin: Item | None
@@ -212,9 +260,8 @@ class Discovery:
         try:
             with session.asking(f"{label_of(slot, None)}: names", slot) as device:
                 channel_names(device, slot, self._channels)
-        except Unsupported as error:
-            log.debug("%s", error)
-            return
+        except Unsupported:
+            raise
         except BadReply as error:
             log.warning("%s", error)
         self.items += [
@@ -238,7 +285,7 @@ class Discovery:
             yield from ()
             self.items.append(ask_property(session, name))
 
-        return _Task(ask)
+        return _Task(ask, f"Sys:{clean(name)}")
 
     def _list_commands(self, session: Session) -> Question[None]:
         yield from ()
@@ -252,6 +299,18 @@ def probe(session: Session, slot: int) -> Board:
         board = board_in(device, slot)
     session.trust("presence", lambda device: board_in(device, slot))
     return board
+
+
+def assumed_switch(slot: int, channel: int, name: str) -> Item:
+    """Return a channel's switch of which the crate has not told anything: an Off is sent, all else waits."""
+    return ChannelParameter(
+        label=f"{label_of(slot, channel)}:{clean(name)}",
+        slot=slot,
+        channel=channel,
+        name=name,
+        format=Switch(("Off", "On")),
+        writable=True,
+    )
 
 
 def _of(item: Item, slot: int, channel: int | None) -> Item:

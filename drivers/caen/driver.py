@@ -16,7 +16,7 @@ from drivers.caen.board.section import Section
 from drivers.caen.board.unserved import unserved
 from drivers.caen.inventory import Inventory
 from drivers.caen.items import MONITOR, SETTINGS, Command, Variable, summary
-from drivers.caen.puts import execute, set_variable
+from drivers.caen.puts import Kills, execute, reaches, set_variable
 from drivers.caen.questions import label_of
 from drivers.caen.session import Session
 
@@ -54,6 +54,7 @@ class Caen(Driver):
         self._config = config
         self._session: Session | None = None
         self._inventory = Inventory(config)
+        self._kills = Kills()
         self._question: Iterator[Step] | None = None  # that was begun
         self._reading_time = 0.0  # s of the last monitor scan without the questions before it
 
@@ -79,8 +80,9 @@ class Caen(Driver):
 
     @property
     def unserved(self) -> Iterator[str]:
-        """Yield a sentence for each slot, channel and relative alarm that is configured and that no board has."""
-        return unserved(self._config, tuple(self._inventory.sections.values()))
+        """Yield a sentence for each thing that is configured or listed by the crate, and not served."""
+        sections = tuple(self._inventory.sections.values())
+        return chain(unserved(self._config, sections), self._inventory.missing)
 
     def close(self) -> None:
         """Log out, so that the crate does not count a session that nobody uses."""
@@ -125,8 +127,12 @@ class Caen(Driver):
         item = section.table.items.get(point.addr.label)
         if point.safe is not None and value == point.safe:
             item = item or point.addr
+            if isinstance(item, Variable) and item.safe is not None:  # the words may be others since
+                value = item.safe
         elif item is None or not section.present:
             raise Refused(f"{point.name}: not sent, {section.name} is gone, or no longer has it")
+        if self.energizes(point, value) and (kill := self._kills.over(item)):
+            raise Refused(f"{point.name}: not sent, {kill.label} is pending and would switch it off again")
         if isinstance(item, Variable):
             steps = set_variable(session, section, item, point.addr, value)
         else:
@@ -136,6 +142,11 @@ class Caen(Driver):
             for step in steps:
                 self._publish()
                 yield step
+            self._kills.end(item)
+        except DeviceError:
+            if point.safe == value and not item.switch:
+                self._kills.failed(item)
+            raise
         finally:
             self._publish()
 
@@ -143,12 +154,17 @@ class Caen(Driver):
         """Return True for switching a channel on."""
         return super().energizes(point, value) and point.addr.switch
 
+    def shown(self, point: Point, value: Value, readings: Readings) -> bool:
+        """Return True if readings show what makes a point safe: the switch; for a kill, all its channels' status."""
+        if point.addr.switch:
+            return super().shown(point, value, readings)
+        return self._kills.is_shown(point.addr, self._inventory.sections.values(), readings)
+
     def undoes(self, safe: Point, waiting: Point) -> bool:
         """Return True for what waits behind a kill of its channel, board or crate, and for the same switch."""
         if safe.name == waiting.name:
             return True
-        killed, other = safe.addr, waiting.addr
-        return not killed.switch and killed.slot in (None, other.slot) and killed.channel in (None, other.channel)
+        return not safe.addr.switch and reaches(safe.addr, waiting.addr)
 
     def _open_session(self) -> Session:
         if self._session is None:
@@ -229,7 +245,7 @@ class Caen(Driver):
     def _question_time(self) -> float:
         """Leave time to read what is served already; only what is not shown as true yet may make a scan longer."""
         metadata = [section.metadata for section in self._inventory.sections.values()]
-        if self.exploring or any(each.unit_unknown for each in metadata):
+        if self.exploring or any(each.unknown for each in metadata):
             return max(_DISCOVERY_TIME - self._reading_time, _ASSUMED_TIME)
         if any(each.assumed for each in metadata):
             return max(_ASSUMED_TIME - self._reading_time, _REFRESH_TIME)

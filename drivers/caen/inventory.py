@@ -31,12 +31,21 @@ class Inventory:
         self.sections: dict[int | None, Section] = {}
         self._config = config
         self._discoveries: dict[int | None, Discovery] = {}  # slot -> what is still to be asked of its board
+        self._denied: dict[int | None, Discovery] = {}  # slot -> what its board lists and denies
         self._twins: dict[Board, Twins] = {}  # board without slot and number -> what those of its model told
 
     @property
     def discovering(self) -> bool:
         """Return True while there are boards that have not been asked yet what they have."""
         return any(not discovery.served for discovery in self._discoveries.values())
+
+    @property
+    def missing(self) -> Iterator[str]:
+        """Yield a sentence for each thing that boards list, and did not tell so far, or deny."""
+        places = {**self._denied, **self._discoveries}
+        for what, labels in _by_name(each for place in tuple(places.values()) for each in place.missing):
+            more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+            yield f"no PVs are made of {what}{more}: the crate lists it, but does not tell what it is"
 
     def start(self, session: Session) -> None:
         """Find the boards after a login; those that are new or others than before are to be discovered.
@@ -51,6 +60,10 @@ class Inventory:
             section.present = False
         if crate := self.sections.get(None):
             crate.restore()
+        for place, denied in self._denied.items():
+            denied.ask_again()
+            self._discoveries.setdefault(place, denied)
+        self._denied.clear()
         self._discoveries[None] = Discovery(None, ())
         self.follow(session)
 
@@ -88,6 +101,7 @@ class Inventory:
             what = "no board" if board is None else f"another board, {board.model}"
             section.mark_gone(BoardGone(f"slot {slot}: the crate map has {what}"))
         if board is not None and discovery is None:
+            self._denied.pop(slot, None)
             self._discoveries[slot] = Discovery(board, self._channels(board), self._twins_of(board))
 
     def _twins_of(self, board: Board) -> Twins:
@@ -136,6 +150,8 @@ class Inventory:
             discovery.served = True
         if discovery.ready and discovery.done:
             self._discoveries.pop(slot, None)
+            if discovery.denies:
+                self._denied[slot] = discovery
 
     def correct(self, session: Session) -> Iterator[Step]:
         """Serve boards anew of which a parameter proved to be of another kind than was assumed. Raises LinkDown."""
@@ -156,6 +172,11 @@ class Inventory:
         slot = None if board is None else board.slot
         before = self.sections.get(slot)
         same = before is not None and before.board == board
+        if before is not None and same:  # what the crate has told since then stays told
+            gone = before.metadata.corrected
+            known = {label: item for label, item in before.table.items.items() if label not in gone}
+            items = [known.get(item.label, item) for item in items]
+            assumed = [label for label in assumed if label not in known or label in before.metadata.assumed]
         section = Section(self._config, board, items, assumed)
         section.probe = seen  # of before the questions: if the board was changed, the next check sees it
         if before is not None and same:
@@ -225,7 +246,16 @@ class Inventory:
             return True
         same = known.probe in (None, board)
         known.probe = board
-        return not same or (discovery is None and section is not None and not section.present)
+        back = section is not None and not section.present and section.board == (discovery or section).board
+        return not same or back
+
+
+def _by_name(labels: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the first of the labels that end alike, and all of them."""
+    found: dict[str, list[str]] = {}
+    for label in labels:
+        found.setdefault(label.rpartition(":")[2] if ":" in label else label, []).append(label)
+    return ((alike[0], alike) for alike in found.values())
 
 
 def _board(session: Session, slot: int) -> Board | None:

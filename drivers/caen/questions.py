@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from drivers.base import BadReply
 from drivers.caen import replies
 from drivers.caen.bits import board_bits, channel_bits
-from drivers.caen.formats import clean, parameter_format, property_format, unit_of
+from drivers.caen.formats import Choice, Switch, clean, parameter_format, property_format, unit_of
 from drivers.caen.items import BoardParameter, ChannelParameter, Command, Item, Property
 from drivers.caen.session import Session, Unsupported
 
@@ -123,6 +123,22 @@ def ask_exponent(session: Session, slot: int, channel: int | None, name: str) ->
     return prop.exp or 0
 
 
+def has_words(session: Session, slot: int, channel: int | None, name: str, form: Choice) -> Question[bool]:
+    """Ask for the word of 1 of a switch, or for those of a list: True if they are those of ``form``.
+
+    That the crate tells them tells the type, too. Raises DeviceError.
+    """
+    wanted = ("Onstate",) if isinstance(form, Switch) else ("Minval", "Maxval", "Enum")
+    try:
+        prop = yield from _properties(session, slot, channel, name, wanted)
+    except BadReply:  # it may be another kind of parameter
+        return False
+    now = parameter_format(prop)
+    if isinstance(form, Switch):
+        return isinstance(now, Switch) and prop.onstate is not None and now.words[1] == form.words[1]
+    return now == form
+
+
 # What is asked of a parameter of a type behind its type and mode
 _NUMBER = ("Unit", "Exp", "Minval", "Maxval", "Decimal")
 _ASKED = {"NUMERIC": _NUMBER, "ONOFF": ("Onstate", "Offstate"), "ENUM": ("Minval", "Maxval", "Enum")}
@@ -133,9 +149,9 @@ _NEEDED = {"Unit", "Exp"}
 def _properties(
     session: Session, slot: int, channel: int | None, name: str, wanted: Sequence[str] = ()
 ) -> Question[ParamProp]:
-    """Ask for type and mode of a parameter and what its type has, or for some properties of a number alone.
+    """Ask for type and mode of a parameter and what its type has, or for some properties alone.
 
-    What is not told is None.
+    What is not told is None. Some properties alone are taken to be those of the type that has them.
     """
     from caen_libs import caenhvwrapper as hv  # noqa: PLC0415  loads CAEN's C library
 
@@ -162,7 +178,8 @@ def _properties(
     for prop in wanted:
         found[prop] = yield from ask(prop)
     if wanted:
-        return _as_prop((hv.ParamType.NUMERIC, hv.ParamMode.RDONLY), found)  # type: ignore[attr-defined]
+        of_type = next(each for each, props in _ASKED.items() if wanted[0] in props and wanted[-1] in props)
+        return _as_prop((hv.ParamType[of_type], hv.ParamMode.RDONLY), found)  # type: ignore[attr-defined]
     kind = session.kinds.get((slot, channel, name))
     if kind is None:
         codes = (yield from ask("Type")), (yield from ask("Mode"))
@@ -176,6 +193,8 @@ def _properties(
     for prop in _ASKED.get(kind[0].name, ()):
         if prop != "Enum" or _count(found):
             found[prop] = yield from ask(prop)
+            if found[prop] is None and prop != "Decimal":  # one stray code must not change limits and words
+                found[prop] = yield from ask(prop)
     if kind[0].name == "NUMERIC" and session.system == "V8100":  # as caen-libs: the others do not have it
         found["Resol"] = yield from ask("Resol")
     return _as_prop(kind, found)

@@ -32,6 +32,8 @@ from drivers.se521.link import UsbLink
 from drivers.se521.means import Means
 
 CHANNELS = 4
+# Degrees C above which a value is no temperature: where the tables of type K end (IEC 60584-1)
+HOTTEST = 1372.0
 
 
 class SE521(Driver):
@@ -102,6 +104,9 @@ class SE521(Driver):
             return Reading(math.nan, Severity.INVALID, Status.UDF, message="the thermocouple is open")
         if celsius < self._config.coldest_c:
             message = f"{celsius:.1f} C is below coldest_c, {self._config.coldest_c:g} C"
+            return Reading(math.nan, Severity.INVALID, Status.HWLIMIT, message=message)
+        if celsius > HOTTEST:
+            message = f"{celsius:.1f} C is above {HOTTEST:g} C"
             return Reading(math.nan, Severity.INVALID, Status.HWLIMIT, message=message)
         return Reading(celsius)
 

@@ -78,6 +78,7 @@ class UsbLink:
                     self._out = endpoint
         if self._in is None:
             raise LinkDown("the USB device has no interrupt IN endpoint: it is not an SE521")
+        self._clear_halts()  # of an earlier session, or of the one that ended with them
 
     def close(self) -> None:
         """Release the interface and attach the kernel's driver again. Never raises.

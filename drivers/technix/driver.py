@@ -8,7 +8,6 @@ setpoints cannot be read from the generator: they are unknown until they have be
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -18,9 +17,11 @@ from drivers.base import (
     Driver,
     Example,
     NoReply,
+    NotShown,
     Point,
     Readings,
     Refused,
+    SafePut,
     Severity,
     Step,
     Value,
@@ -29,7 +30,7 @@ from drivers.base import (
 from drivers.technix.config import TechnixConfig
 from drivers.technix.line import LONGEST_READ, REPLY_TIMEOUT, Line
 from drivers.technix.loss import Loss
-from drivers.technix.points import BITS, HV, OFF_CMD, ON_CMD, points
+from drivers.technix.points import BITS, HV, LOCAL, OFF_CMD, ON_CMD, points
 from drivers.technix.setpoints import COMMANDS, Setpoints
 from drivers.technix.status import StatusByte
 from drivers.technix.switching import PAUSE, Switching
@@ -50,8 +51,9 @@ class Technix(Driver):
     Config = TechnixConfig
     scan: ClassVar[Mapping[str, float]] = MappingProxyType({"status": 0.25})
     longest_period: ClassVar[float | None] = 1.0
-    # With the time of a try, less than 4 s between two: soon enough for the watchdog where it is to be fed
+    # Soon enough for the watchdog where it is to be fed
     longest_retry: ClassVar[float] = 2.5
+    longest_reply: ClassVar[float] = REPLY_TIMEOUT + PAUSE
     longest_call: ClassVar[float] = PAUSE + LONGEST_READ
     example = Example("VMon", "VSet 30")
 
@@ -60,11 +62,16 @@ class Technix(Driver):
         self.points = tuple(points(self._setpoints.scales["VSet"], self._setpoints.scales["ISet"]))
         watchdog = Watchdog()
         self._line = Line(config.port, watchdog)
-        self._loss = Loss(self._line, config.on_loss == "keep")
+        self._keep = config.on_loss == "keep"
+        self._loss = Loss(self._line, self._keep)
         self._status = StatusByte(self._line, watchdog, self._setpoints, config.polarity == "negative")
         self._switching = Switching(self._line, self._status)
         self._trips = config.over_limit != "alarm"
-        self._excess = ""  # the output above its limit for which HV is being switched off
+
+    @property
+    def reopens(self) -> bool:
+        """Return False if the generator is to be kept on and would be without a question for too long meanwhile."""
+        return not self._keep or (self._line.quick and self._line.just_sent)
 
     def connect(self) -> Readings:
         """Open the line and ask for the status: the generator has no other identification. Raises DeviceError."""
@@ -90,8 +97,6 @@ class Technix(Driver):
         """
         self._loss.check()
         yield from self._switching.free()
-        if self._excess:
-            yield from self._end_excess()
         yield self._status.ask()
         wrong: DeviceError | None = None
         try:
@@ -103,9 +108,9 @@ class Technix(Driver):
             reading = self._setpoints.scales[setpoint].output(self._line.read(question))
             yield {name: reading}
             if self._trips and reading.severity is Severity.MAJOR:
-                self._excess = f"{name} is {reading.value:g}, {reading.message}"
-        if self._excess:
-            yield from self._end_excess()
+                excess = f"{name} is {reading.value:g}, {reading.message}"
+                wrong = DeviceError(f"{excess}: HV off is put (over_limit: off)")
+                yield SafePut(name="HV", what=excess, why="over_limit: off")
         if wrong is not None:
             raise wrong
 
@@ -139,8 +144,12 @@ class Technix(Driver):
         return super().energizes(point, value) and point.name != "Mode"
 
     def shown(self, point: Point, value: Value, readings: Readings) -> bool:
-        """Return True if the status shows it; HV off is not over while an HV on is left half given."""
-        return super().shown(point, value, readings) and not (point.name == "HV" and readings.get("OnCmd"))
+        """Return True if the status shows it; HV off is not over while an HV on is left half given.
+
+        In local mode it is: there HV on cannot be given (manual), and its first half is released after it.
+        """
+        half_on = point.name == "HV" and readings.get("OnCmd") and not readings.get("Mode_RBV")
+        return super().shown(point, value, readings) and not half_on
 
     def undoes(self, safe: Point, waiting: Point) -> bool:
         """Return True for puts that would switch on, or make ready to, after what makes things safe."""
@@ -161,6 +170,8 @@ class Technix(Driver):
         counts = scale.counts(value)
         # A strike seen only after the put would make the new setpoint unknown.
         yield from self._look_before(name)
+        if self._status.bits & LOCAL:
+            raise Refused(f"{name} was not sent: in local mode the front panel sets it (put Mode Remote first)")
         self._setpoints.forget(name, f"a put to {name} was not answered")
         self._line.ask(f"{COMMANDS[name]},{counts}")
         self._setpoints.store(name, counts)
@@ -200,7 +211,7 @@ class Technix(Driver):
         except (NoReply, BadReply) as error:
             raise type(error)(f"{name} {words[value]} was sent, its effect is unknown: {error}") from error
         if self._status.bits & mask != mask * value:
-            raise Refused(f"{name} {words[value]} was sent, but it stays {words[not value]}")
+            raise NotShown(f"{name} {words[value]} was sent, but it stays {words[not value]}")
 
     def _send_safe(self, name: str, value: int) -> Iterator[Step]:
         if name == "HV":
@@ -212,15 +223,3 @@ class Technix(Driver):
             self._switching.own_inhibition()
         self._line.await_reply(self._line.send(f"{_SWITCHES[name]},{value}"), REPLY_TIMEOUT)
         yield Wait()
-
-    def _end_excess(self) -> Iterator[Step]:
-        """Switch HV off for an output above its limit, as often as it takes; always raises DeviceError."""
-        excess = f"{self._excess}: HV off was sent (over_limit: off)"
-        with suppress(BadReply, NoReply, Refused):  # the release may be all that an earlier try lacks
-            yield from self._switching.tidy()
-        try:
-            yield from self._switching.off()
-        except DeviceError as error:
-            raise type(error)(f"{excess}, its effect is unknown: {error}") from error
-        self._excess = ""
-        raise DeviceError(excess)

@@ -27,6 +27,10 @@ DRAIN_TIME = 0.2
 LONGEST_REPLY = 64
 # Seconds after which a reply that has not come is taken for lost, unless other late ones keep coming
 LATEST = 3.5
+# Seconds that a question may be old whose reply still says how things are
+OLDEST = 2.0
+# Seconds within which the line must open, where it is to be opened anew while the generator is to be kept on
+QUICK = 0.25
 # Questions that may be without a reply at a time: more of them would queue up before a slow generator, whose replies
 # would come later and later
 MOST_LATE = 2
@@ -58,11 +62,15 @@ class Line:
 
     sent_at        when the last command was sent (monotonic s); None before the first
     understood_at  when a command was last answered in time; before the first time: when the first one was sent
+    quick          opening the line took no longer than ``QUICK``
+    switched       the last command sent to each switch: "HV" (P5 and P6 belong together), "P7", "P8"
     """
 
     def __init__(self, url: str, watchdog: Watchdog) -> None:
         self.sent_at: float | None = None
         self.understood_at: float | None = None
+        self.quick = True
+        self.switched: dict[str, str] = {}
         self._url = url
         self._watchdog = watchdog
         self._port: serial.Serial | None = None
@@ -71,14 +79,19 @@ class Line:
         self._in_step = True
         self._opened = False  # just now: then one question more may be asked, for somebody may have mended the line
         self._replied_at = 0.0  # when the last reply came, late or not
-        self._answers: dict[str, int] = {}  # to each question, as it was read last
+        # Question -> its last answers: the one that was read, and those since then that were not confirmed
+        self._answers: dict[str, list[int]] = {question: [] for question in _QUESTIONS}
+        self._late: set[str] = set()  # the kinds of commands ("P6") whose last reply came late
         self._asked_at = dict.fromkeys(_QUESTIONS, 0.0)
+        # Question -> when it was asked, for each time that it may still be answered, though other replies came since
+        self._open: dict[str, list[float]] = {question: [] for question in _QUESTIONS}
         self._received = b""  # of a reply that is not complete
 
     def open(self) -> None:
         """Open the line, unless it is open. Raises LinkDown."""
         if self._port is not None:
             return
+        began = time.monotonic()
         try:
             self._port = serial.serial_for_url(
                 self._url,
@@ -93,6 +106,7 @@ class Line:
         except _PORT_ERRORS as error:
             raise LinkDown(f"{self._url} cannot be opened: {_reason(error)}") from error
         self._opened = True
+        self.quick = time.monotonic() - began <= QUICK
 
     def close(self) -> None:
         """Close the line and send nothing. Never raises."""
@@ -107,10 +121,19 @@ class Line:
         Raises NoReply, BadReply, LinkDown. After one of these the next call first gets the line into step again: it
         asks something else, and all that arrives before the reply to that is late and discarded.
         """
+        skip = False
         if not self._in_step:
             self.drain()
-            self._exchange(self._probe(), skip=True)
-        return self._exchange(command)
+            probe = self._probe(command)
+            skip = probe == command
+            if not skip:
+                self._exchange(probe, skip=True)
+        return self._exchange(command, skip)
+
+    @property
+    def just_sent(self) -> bool:
+        """Return True if something was sent within the time of a reply, and a little more."""
+        return self.sent_at is not None and time.monotonic() - self.sent_at < 2 * REPLY_TIMEOUT
 
     def read(self, question: str) -> int:
         """Ask a question and return the number in its reply. Raises NoReply, BadReply, LinkDown.
@@ -120,17 +143,17 @@ class Line:
         more. A voltage or current moves with each reply, and is asked for again when it is shorter than the last.
         A digit that is another one, with parity off, cannot be found out.
         """
-        before = [self._answers[question]] if question in self._answers else []
+        answers = self._answers[question]
         latest = time.monotonic() + LONGEST_READ - LONGEST_QUESTION
         for _ in range(MOST_ANSWERS):
             number = self.ask(question)
             # Any of those before: a bit that comes and goes is no noise
-            if any(not _doubtful(question, each, number) for each in before):
-                self._answers[question] = number
+            confirmed = any(not _doubtful(question, each, number) for each in answers)
+            answers[:] = [number] if confirmed else [*answers[1 - MOST_ANSWERS :], number]
+            if confirmed:
                 return number
             if time.monotonic() > latest:
                 break
-            before.append(number)
         raise BadReply(f"{question} was answered with {number}, and not once more: noise, or it changes all the time")
 
     def send(self, command: str) -> Sent:
@@ -140,6 +163,8 @@ class Line:
             sent = Sent(command, time.monotonic())
             self._unanswered = [*filter(self._may_come, self._unanswered), sent]
             self.sent_at = sent.at
+            if command.startswith("P"):
+                self.switched["HV" if command[:2] in {"P5", "P6"} else command[:2]] = command
             if self.understood_at is None:
                 self.understood_at = sent.at
             port.write(command.encode("ascii") + b"\r")
@@ -155,6 +180,10 @@ class Line:
             self._understand(sent)
         return sent.number is not None
 
+    def slow(self, *kinds: str) -> bool:
+        """Return True if the last reply to one of these kinds of commands came late."""
+        return not self._late.isdisjoint(kinds)
+
     def silence(self, sent: Sent) -> float:
         """Return the seconds since a command was sent, or since a reply came after it: the generator may be slow."""
         return time.monotonic() - max(sent.at, self._replied_at)
@@ -167,8 +196,8 @@ class Line:
                 self._take(data)
         self._received = b""
 
-    def _probe(self) -> str:
-        """Return the question that was asked the longest time ago, if it and its reply cannot be mistaken.
+    def _probe(self, command: str) -> str:
+        """Return a question to get into step with: ``command``, or else the one asked the longest time ago.
 
         Its reply must not be one of those that may still come. Raises NoReply while too many may: then only time
         helps.
@@ -178,6 +207,8 @@ class Line:
         if len(late) >= most:
             raise NoReply("the last questions were not answered: late replies are awaited before the next")
         self._unanswered = [sent for sent in self._unanswered if self._may_come(sent)]
+        if command in {*_QUESTIONS} - late:
+            return command
         return min({*_QUESTIONS} - late, key=lambda question: (self._asked_at[question], question))
 
     def _may_come(self, sent: Sent) -> bool:
@@ -190,8 +221,9 @@ class Line:
         if stray:
             self.drain()
         sent = self.send(command)
-        if command in self._asked_at:
+        if command in self._open:
             self._asked_at[command] = sent.at
+            self._open[command] = [*(at for at in self._open[command] if sent.at - at < LATEST), sent.at]
         deadline = sent.at + REPLY_TIMEOUT
         while sent.number is None:
             line = self._receive(command, deadline)
@@ -231,13 +263,32 @@ class Line:
 
     def _match(self, line: bytes) -> None:
         """Give a reply to the oldest command that it fits; those sent before that one will not be answered."""
+        age = self._age(line)
         for place, sent in enumerate(self._unanswered):
             number = _number(sent.command, line)
-            if number is not None:
+            if number is not None and age <= OLDEST:
                 sent.number = number
                 self._replied_at = time.monotonic()
+                # Of a command that was sent again meanwhile it is not known which of the two this answers.
+                if all(other.command != sent.command for other in self._unanswered[place + 1 :]):
+                    late = self._replied_at - sent.at > REPLY_TIMEOUT + 2 * QUIET
+                    (self._late.add if late else self._late.discard)(sent.command[:2])
                 del self._unanswered[: place + 1]
                 return
+
+    def _age(self, line: bytes) -> float:
+        """Return the seconds since the question of a reply was asked: the oldest of its kind, if in doubt.
+
+        One that comes at once shows that those asked before are not to be answered any more.
+        """
+        now = time.monotonic()
+        for question, asked in self._open.items():
+            if asked and _number(question, line) is not None:
+                age = now - asked.pop(0)
+                if age <= OLDEST and asked and now - asked[-1] <= 2 * QUIET:
+                    asked.clear()
+                return age
+        return 0.0
 
     @contextmanager
     def _wire(self) -> Iterator[serial.Serial]:

@@ -37,8 +37,8 @@ class Setpoints:
         self._unknown_since[name] = why
 
     def forget_all(self, why: str) -> None:
-        """Make both unknown."""
-        for name in COMMANDS:
+        """Make those unknown that are known; the others stay unknown since what made them so."""
+        for name in tuple(self._counts):
             self.forget(name, why)
 
     def readings(self) -> dict[str, Value | Reading]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from drivers.base import Reading, Value
 from drivers.technix.line import Line
-from drivers.technix.points import BITS, FAULT, INTERLOCK, LOCAL
+from drivers.technix.points import BITS, FAULT, HV, INHIBIT, INTERLOCK, LOCAL
 from drivers.technix.setpoints import Setpoints
 from drivers.technix.watchdog import Watchdog
 
@@ -33,7 +33,7 @@ class StatusByte:
 
     def ask(self) -> dict[str, Value | Reading]:
         """Ask for the status byte; return all that it says as readings. Raises DeviceError."""
-        self.bits = self._line.read("E")
+        before, self.bits = self.bits, self._line.read("E")
         self.begun &= self.bits
         lapse = self._watchdog.lapse()
         local = bool(self.bits & LOCAL)
@@ -44,6 +44,10 @@ class StatusByte:
                 why = f"it went to local mode by itself, probably by its watchdog ({why})"
             else:
                 why = "it went to local mode, in which its front panel may change them"
+        elif local:
+            why = "it is in local mode, in which its front panel may change them"
+        elif fallen := self._fallen(before):
+            why = f"{fallen} went off by itself: it may have been without power"
         if why:
             self._setpoints.forget_all(why)
         self._told_local = self._told_local and not local
@@ -58,6 +62,14 @@ class StatusByte:
             LOCAL: "it is in local mode (put Mode Remote first)",
         }
         return [sentence for mask, sentence in obstacles.items() if self.bits & mask]
+
+    def _fallen(self, before: int) -> str:
+        """Return what went off though neither a put nor a fault is a reason: as after a loss of power."""
+        fallen = before & ~self.bits
+        if fallen & INHIBIT and self._line.switched.get("P8") != "P8,0":
+            return "inhibition"
+        off = self._line.switched.get("HV", "").startswith("P6") or self.bits & (FAULT | INTERLOCK)
+        return "HV" if fallen & HV and not off else ""
 
     def _readings(self) -> dict[str, Value | Reading]:
         bits: dict[str, Value | Reading] = {name: int(bool(self.bits & mask)) for name, (mask, *_) in BITS.items()}

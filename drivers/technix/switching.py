@@ -10,18 +10,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from drivers.base import BadReply, DeviceError, LinkDown, Refused, Step, Wait
-from drivers.technix.line import QUIET, REPLY_TIMEOUT, Line
-from drivers.technix.points import HV, INHIBIT, OFF_CMD, ON_CMD
+from drivers.base import BadReply, DeviceError, LinkDown, NotShown, Refused, Step, Wait
+from drivers.technix.line import QUIET, REPLY_TIMEOUT, Line, Sent
+from drivers.technix.points import HV, INHIBIT, LOCAL, OFF_CMD, ON_CMD
 from drivers.technix.status import StatusByte
 
 # Seconds between the reply to the first half of P5/P6 and the second half; the manual asks for 0.1
 PAUSE = 0.11
 # Seconds within which a status bit follows its command; assumed
 SETTLE = 0.5
-# Seconds without a reply after which the second half of HV off is sent all the same. The first serves a generator
-# whose replies are lost, the others one that is slow: a second half before its reply to the first has no effect
-PATIENCE = (REPLY_TIMEOUT, 1.5, 3.5)
+# Seconds without a reply after which the second half of HV off is sent all the same to a generator whose replies come
+# late: a second half before its reply to the first has no effect
+PATIENCE = 3.5
 # Seconds between two tries to complete what was left half done
 TIDY_PERIOD = 1.0
 
@@ -34,7 +34,7 @@ class Switching:
         self._status = status
         self._holder: Iterator[Step] | None = None
         self._ending = 0  # HV off is being carried out, by so many
-        self._tries = 0  # of HV off, since the status showed it last
+        self._second: Sent | None = None  # the second half of the last HV off
         self._inhibited = False  # by this process, to release an HV on
         self._tidied_at = 0.0
 
@@ -79,38 +79,46 @@ class Switching:
         self._ending += 1
         try:
             yield from self._exclusively(self.pulse_off())
+            if self._second is not None and self._second.number is None:
+                yield from self._repeat_second_half()
             yield from self.settled(HV | OFF_CMD, 0)
-            if self._status.bits & ON_CMD:
+            local = self._status.bits & LOCAL
+            if self._status.bits & ON_CMD and not local:
                 yield from self._exclusively(self._release_on())
-            if self._status.bits & (HV | OFF_CMD | ON_CMD):
-                raise Refused(f"HV Off was sent, but the generator does not show it (status {self._status.bits})")
-            self._tries = 0
+            if self._status.bits & (HV | OFF_CMD | (0 if local else ON_CMD)):
+                sentence = f"HV Off was sent, but the generator does not show it (status {self._status.bits})"
+                if local:
+                    sentence = f"{sentence}; it is in local mode: put Mode Remote, or press HV off on its front panel"
+                raise NotShown(sentence)
             if self._inhibited:
-                self._inhibited = False
-                self._line.ask("P8,0")
-                yield from self.settled(INHIBIT, 0)
+                yield from self._end_inhibition()
         finally:
             self._ending -= 1
 
     def pulse_off(self) -> Iterator[Step]:
         """Send the P6 pair, answered or not: it may arrive where no reply comes back.
 
-        The pause begins with the reply to the first half, for which it waits longer if the last try was in vain.
+        The pause begins with the reply to the first half, for which it waits longer if the replies come late.
         """
-        patience = PATIENCE[self._tries % len(PATIENCE)]
-        self._tries += 1
+        patience = PATIENCE if self._line.slow("P6", "E", "a1", "a2") else REPLY_TIMEOUT
         first = self._line.send("P6,1")
         while not self._line.await_reply(first, REPLY_TIMEOUT) and self._line.silence(first) < patience:
             yield Wait()
         time.sleep(PAUSE)
-        self._line.await_reply(self._line.send("P6,0"), REPLY_TIMEOUT)
+        self._second = self._line.send("P6,0")
+        self._line.await_reply(self._second, 2 * QUIET)
 
     def tidy(self) -> Iterator[Step]:
         """Complete what was left half done, at first sight in the status: an HV off of anybody, an own HV on.
 
-        An HV on of somebody else is not touched: its second half may switch HV on.
+        An HV on of somebody else is not touched: its second half may switch HV on. In local mode an own one is left
+        as well: there HV on cannot be given, and the front panel is in control.
         """
         now = time.monotonic()
+        if self._status.begun & ON_CMD and self._status.bits & LOCAL and not self._status.bits & OFF_CMD:
+            if self._inhibited:
+                yield from self._end_inhibition()
+            raise BadReply("HV on is left half given, and cannot be released in local mode: put Mode Remote")
         if self._ending or now - self._tidied_at < TIDY_PERIOD:
             return
         if self._status.bits & OFF_CMD:
@@ -122,6 +130,20 @@ class Switching:
         elif self._status.begun & ON_CMD or self._inhibited:
             self._tidied_at = now
             yield from self.off()
+
+    def _repeat_second_half(self) -> Iterator[Step]:
+        """Send the second half of HV off again at once, if the status shows that it was not heard."""
+        yield Wait()
+        yield self._status.ask()
+        if self._status.bits & OFF_CMD:
+            self._second = self._line.send("P6,0")
+            self._line.await_reply(self._second, 2 * QUIET)
+
+    def _end_inhibition(self) -> Iterator[Step]:
+        """End the inhibition under which an HV on was to be released."""
+        self._inhibited = False
+        self._line.ask("P8,0")
+        yield from self.settled(INHIBIT, 0)
 
     def _press_on(self) -> Iterator[Step]:
         try:

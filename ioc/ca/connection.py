@@ -1,8 +1,9 @@
 """The connection of one Channel Access client: bytes received, bytes to be sent, and clients that do not read.
 
 Messages are read where they lie and answered in one write; updates are packed once and appended to one list a
-connection. A client that does not read gets nothing more until it does, and then the newest value of each
-subscription: it loses what was in between, holds up nobody, and costs no memory.
+connection. What one client asks for in one go is done in turns (``turns.py``), between which the others have theirs.
+A client that does not read gets nothing more until it does, and then the newest value of each subscription: it loses
+what was in between, holds up nobody, and costs no memory.
 """
 
 from __future__ import annotations
@@ -10,27 +11,37 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections import OrderedDict, deque
+from collections.abc import Callable
 from typing import Protocol
 
 from ioc import faults
 from ioc.ca.message import INTERNAL, PROTOCOL_VERSION, VERSION, header
+from ioc.ca.turns import Budget, Turns
 
 log = logging.getLogger("rackioc.server")
 
 # Bytes that may wait in this process for a client to read, and bytes of answers after which it is not heard any more
 WAITING = 1 << 19
-ANSWERS_WAITING = 1 << 23
+ANSWERS_WAITING = 1 << 21
 
-# Where a client's bytes are received: read at once, so one place does for all. Not larger, for others want a turn
+# Seconds that a client which is cut has to take what was said to it before
+FAREWELL = 1.0
+
+# Where a client's bytes are received: read at once, so one place does for all
 _RECEIVED = bytearray(1 << 15)
 
 
 class RequestError(Exception):
-    """What a client sent is wrong: it is answered with an error, which has a status code (caerr.h)."""
+    """What a client sent is wrong: it is answered with an error, which has a status code (caerr.h).
 
-    def __init__(self, reason: str, status_code: int = INTERNAL) -> None:
+    ``told``: what EPICS base tells the client in words; "": the reason.
+    """
+
+    def __init__(self, reason: str, status_code: int = INTERNAL, told: str = "") -> None:
         super().__init__(reason)
         self.status_code = status_code
+        self.told = told or reason
 
 
 class BrokenProtocolError(RequestError):
@@ -40,11 +51,14 @@ class BrokenProtocolError(RequestError):
 class Receiver(Protocol):
     """Who answers what a client sends."""
 
-    def receive(self, data: bytes) -> int:
-        """Carry out the whole messages in ``data``; return how many bytes they were. Raises BrokenProtocolError."""
+    def receive(self, data: bytes, spent: Callable[[], bool], gone: bool) -> int:
+        """Carry out whole messages in ``data`` until ``spent``; return how many bytes they were.
 
-    def close(self) -> None:
-        """Forget the client: its connection is gone."""
+        ``gone``: the client hears no answer; only its puts are carried out. Raises BrokenProtocolError.
+        """
+
+    def close(self, spent: Callable[[], bool]) -> bool:
+        """Forget the client, whose connection is gone, until ``spent``; return True when that is done."""
 
 
 class Framed(Protocol):
@@ -62,21 +76,25 @@ class Connection(asyncio.BufferedProtocol):
 
     receiver  who answers what arrives; set before the connection is made
     out       messages that are sent with the next ``flush``
+    answers   what gives further answers, which had to wait for something
+    due       subscriptions of which the newest value has still to be sent
     blocked   True while nothing may be sent, because the client does not read or asked for it
-    missed     the updates that it misses while it is blocked
+    behind    True while updates must not overtake what is due: they become due themselves
     """
 
     transport: asyncio.Transport
     address: tuple[str, int]
     receiver: Receiver
 
-    def __init__(self) -> None:
+    def __init__(self, turns: Turns) -> None:
         self.out: list[bytes] = []
-        self.missed: dict[Framed, None] = {}
-        self.blocked = False
+        self.answers: deque[Callable[[], None]] = deque()
+        self.due: OrderedDict[Framed, None] = OrderedDict()
+        self.blocked = self.behind = False
+        self._turns = turns
         self._rest = b""
         self._held = self._full = False
-        self._reading = True
+        self._unread = self._lost = self._cut = self._waits_for_turn = False
 
     # ---- asyncio calls these ----
 
@@ -98,14 +116,19 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Read what was received."""
+        if self._cut:
+            return
         self._receive(self._rest + memoryview(_RECEIVED)[:nbytes])
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the client."""
-        self.receiver.close()
-        self.missed.clear()
+        """Forget the client, once the puts that it sent before it left are carried out."""
+        self._lost = True
+        self.answers.clear()
+        self.due.clear()
         self.out.clear()
-        self.blocked = True
+        self.blocked = self.behind = True
+        if not self._unread:
+            self._forget()
 
     def pause_writing(self) -> None:
         """Send nothing more: the client does not read."""
@@ -113,23 +136,23 @@ class Connection(asyncio.BufferedProtocol):
         self._block()
 
     def resume_writing(self) -> None:
-        """Send what was missed, and go on with what the client had sent meanwhile."""
+        """Send what became due meanwhile, and go on with what the client had sent."""
         self._full = False
         self._block()
-        if not self._reading:
-            self._reading = True
-            self._receive(self._rest)
-            if self._reading and not self.transport.is_closing():
-                self.transport.resume_reading()
+        self.want_turn()
 
     # ---- the server and the conversation call these ----
 
     def flush(self) -> None:
-        """Send what waits, in one write."""
+        """Send what is due, as much as one turn has room for, and what waits, in one write."""
+        if self.answers:
+            self._give_answers()
+        if self.due and not self.blocked:
+            self._frame_due()
         if self.out:
             data = b"".join(self.out)
             self.out.clear()
-            if self.transport.is_closing():
+            if self._cut or self.transport.is_closing():
                 return
             try:
                 self.transport.write(data)
@@ -138,54 +161,113 @@ class Connection(asyncio.BufferedProtocol):
                 self.transport.abort()
 
     def update(self, update: Framed) -> None:
-        """Send a subscriber the newest value, now or when it reads again."""
-        if self.blocked:
-            self.missed[update] = None
-            return
+        """Send a subscriber the newest value: with the next ``flush``, or as soon as the client takes it."""
+        self.due[update] = None
+
+    def begin(self, update: Framed) -> None:
+        """Send a subscriber its first value, in the order of the answers unless the client is behind."""
+        if self.behind:
+            self.due[update] = None
+        else:
+            self._frame(update)
+
+    def hold(self, updates: bool) -> None:
+        """Hold updates back (True), or send again the newest of those that were held back (False)."""
+        self._held = updates
+        self._block()
+
+    def want_turn(self) -> None:
+        """Go on in a turn to come."""
+        if not self._waits_for_turn:
+            self._waits_for_turn = True
+            self._turns.add(self.take_turn)
+
+    def take_turn(self) -> None:
+        """Go on with what the client sent, and with what is due to it."""
+        self._waits_for_turn = False
+        if self._unread and not self._answers_wait():
+            self._receive(self._rest)
+        elif not self._lost:
+            self.flush()
+            self._listen()
+
+    def drop(self, reason: str) -> None:
+        """Cut the connection, once the client has what was said before; it finds its way back if it is one."""
+        log.warning("client %s:%d is disconnected: %s", *self.address, reason)
+        self.answers.clear()
+        self.due.clear()
+        self.flush()  # what it did wrong
+        self._cut = True
+        self._block()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()  # what it still sends is not heard: with it unread, all would be lost
+        asyncio.get_running_loop().call_later(FAREWELL, self.transport.abort)
+
+    # ---- parts ----
+
+    def _receive(self, data: bytes) -> None:
+        """Carry out what the client sent, as much as one turn has room for, and answer it."""
+        self._rest, self._unread = b"", False
+        gone = self.transport.is_closing()
+        budget = Budget(self.out)
+        try:
+            self._rest = data[self.receiver.receive(data, budget.spent, gone) :]
+            self._unread = budget.spent()
+        except BrokenProtocolError as error:
+            if not gone:
+                self.drop(f"it violated the Channel Access protocol ({error})")
+        except Exception:
+            log.exception("internal error while answering client %s:%d; it is disconnected", *self.address)
+            self.transport.abort()
+        self.flush()
+        self._listen()
+
+    def _give_answers(self) -> None:
+        budget = Budget(self.out)
+        while self.answers and not budget.spent():
+            try:
+                self.answers.popleft()()
+            except Exception as error:
+                faults.log_once("a late answer", "a client", error)
+        if self.answers and not self._answers_wait():
+            self.want_turn()
+
+    def _frame_due(self) -> None:
+        budget = Budget(self.out)
+        while self.due and not budget.spent():
+            self._frame(self.due.popitem(last=False)[0])
+        self._block()
+
+    def _frame(self, update: Framed) -> None:
         try:
             self.out.append(update.frame())
         except Exception as error:  # a fault of one value must not cost anybody the others
             self.out.append(update.failed(error))
 
-    def hold(self, updates: bool) -> None:
-        """Hold updates back (True), or send again the newest of those that were held back (False)."""
-        self._held = updates
-        self.flush()
-        self._block()
-
-    def drop(self, reason: str) -> None:
-        """Cut the connection; the client finds its way back if it is one."""
-        log.warning("client %s:%d is disconnected: %s", *self.address, reason)
-        self.flush()  # what it did wrong
-        self.transport.abort()
-
-    def answers_wait(self) -> bool:
-        """Return True if the client does not take its answers: what else it sent is not read until it does."""
-        self.flush()
-        if self.transport.get_write_buffer_size() > ANSWERS_WAITING:
-            self._reading = False
+    def _listen(self) -> None:
+        """Hear the client while what it sent is carried out and it takes the answers."""
+        waits = self._answers_wait()
+        if self._unread or waits:
             self.transport.pause_reading()
-        return not self._reading
+        else:
+            self.transport.resume_reading()
+        if self._unread and not waits:
+            self.want_turn()
+        if self._lost and not self._unread:
+            self._forget()
 
-    def _receive(self, data: bytes) -> None:
-        try:
-            self._rest = data[self.receiver.receive(data) :]
-        except BrokenProtocolError as error:
-            self.drop(f"it violated the Channel Access protocol ({error})")
-            return
-        except Exception:
-            log.exception("internal error while answering client %s:%d; it is disconnected", *self.address)
-            self.transport.abort()
-            return
-        self.answers_wait()
+    def _forget(self) -> None:
+        if self.receiver.close(Budget(self.out).spent):
+            del self.receiver  # they hold each other
+        else:
+            self._turns.add(self._forget)
+
+    def _answers_wait(self) -> bool:
+        """Return True if the client does not take its answers: what else it sent is not read until it does."""
+        return not self.transport.is_closing() and self.transport.get_write_buffer_size() > ANSWERS_WAITING
 
     def _block(self) -> None:
-        blocked = self._held or self._full
-        if blocked == self.blocked:
-            return
-        self.blocked = blocked
-        if not blocked:
-            missed, self.missed = self.missed, {}
-            for update in missed:
-                self.update(update)
-            self.flush()
+        self.blocked = self._held or self._full or self._lost or self._cut
+        self.behind = self.blocked or bool(self.due)
+        if self.due and not self.blocked:
+            self.want_turn()

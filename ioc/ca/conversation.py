@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from ioc import faults
@@ -28,6 +29,7 @@ from ioc.ca.message import (
     HOST_NAME,
     INTERNAL,
     LARGE,
+    NO_MEMORY,
     NORMAL,
     NOT_FOUND,
     PUT_FAIL,
@@ -45,10 +47,10 @@ from ioc.ca.message import (
     reply,
     report,
 )
-from ioc.ca.puts import Puts
+from ioc.ca.puts import Line, Puts
 from ioc.ca.subscription import Channel, Subscription
 from ioc.ca.view import View
-from ioc.record import ALARM, LOG, PROPERTY, VALUE
+from ioc.record import ALARM, LOG, PROPERTY, VALUE, Record
 
 # No client has reason to send more at once: nothing that can be set is large
 LARGEST_MESSAGE = 1 << 16
@@ -56,8 +58,6 @@ LARGEST_MESSAGE = 1 << 16
 EVENTS = VALUE | LOG | ALARM | PROPERTY
 # Stands in an error message for a channel that is not known (rsrv, camessage.c)
 NO_CHANNEL = 0xFFFFFFFF
-# Bytes of an answer after which it is looked at whether the client takes its answers
-LARGE_ANSWER = 1 << 12
 
 # The lowest minor version and the highest priority of a client, and the most bytes of the names it gives itself and
 # its computer, with the NUL (caProto.h, camessage.c)
@@ -73,7 +73,9 @@ _FAULT = "internal error in rackioc, see its log"
 
 
 class ChannelSource(Protocol):
-    """Where channels come from (the server)."""
+    """Where channels come from (the server). ``left``: puts under way of clients that have left."""
+
+    left: dict[Record, Line]
 
     def find(self, name: bytes) -> View | None:
         """Return what a name stands for; None if it is not served."""
@@ -100,11 +102,14 @@ class Conversation:
         self._names = names
         self._next_sid = 1
         self._passing = 0
-        self._puts = Puts(connection.flush)
+        self._puts = Puts(connection.flush, names.left)
 
-    def receive(self, data: bytes) -> int:
-        """Carry out the whole messages in ``data``; return how many bytes they were. Raises BrokenProtocolError."""
-        end, out = len(data), self._connection.out
+    def receive(self, data: bytes, spent: Callable[[], bool], gone: bool) -> int:
+        """Carry out whole messages in ``data`` until ``spent``; return how many bytes they were.
+
+        ``gone``: the client hears no answer; only its puts are carried out. Raises BrokenProtocolError.
+        """
+        end = len(data)
         at = self._pass_by(0, end)
         while end - at >= HEADER.size:
             command, length, data_type, count, first, second = HEADER.unpack_from(data, at)
@@ -123,22 +128,30 @@ class Conversation:
                 if end - begin < length:
                     break
                 at = begin + length
-                handle(self, data_type, count, first, second, data[begin:at])
+                if not gone or command in _PUTS:
+                    handle(self, data_type, count, first, second, data[begin:at])
             except Exception as error:  # a fault of one message must not cost the client its other channels
                 self._answer_error((command, length, data_type, count, first, second), error)
                 if isinstance(error, BrokenProtocolError):
                     raise
-            if out and len(out[-1]) > LARGE_ANSWER and self._connection.answers_wait():
+            if spent():
                 break
         return at
 
-    def close(self) -> None:
-        """Give up the channels and subscriptions: the connection is gone."""
+    def close(self, spent: Callable[[], bool]) -> bool:
+        """Give up channels and subscriptions, for the connection is gone, until ``spent``; return True when done."""
         self._names.remove(self._connection)
-        for channel in self.channels.values():
-            for subscription in channel.subscriptions or ():
-                self._names.unsubscribe(subscription)
-        self.channels.clear()
+        self._puts.leave()
+        while self.channels:
+            sid, channel = self.channels.popitem()
+            while channel.subscriptions:
+                self._names.unsubscribe(channel.subscriptions.popitem()[1])
+                if spent():
+                    self.channels[sid] = channel
+                    return False
+            if spent():
+                break
+        return not self.channels
 
     def disconnect(self, record: object) -> None:
         """Disconnect the channels of a record that another one replaced: they have to be connected anew."""
@@ -159,7 +172,8 @@ class Conversation:
         if self.channels:
             raise RequestError("the name of a user or a computer came after the first channel; it is ignored")
         if b"\0" not in payload[:LONGEST_NAME]:
-            raise BrokenProtocolError("the name of a user or a computer is too long or has no end")
+            told = "bad (very long) host name"
+            raise BrokenProtocolError("the name of a user or a computer is too long or has no end", told=told)
 
     def _echo(self, data_type: int, count: int, first: int, second: int, payload: bytes) -> None:
         self._send(header(ECHO, len(payload), data_type, count, first, second), payload)
@@ -199,7 +213,7 @@ class Conversation:
             except Exception as error:
                 self._send(failure(READ_NOTIFY, dbr_type, most, ioid, view, error))
 
-        self._puts.then(channel, read)
+        self._behind(channel, read)
 
     def _read(self, dbr_type: int, count: int, sid: int, ioid: int, payload: bytes) -> None:
         """Answer as old clients want it: with the channel's number instead of a status, or with an error."""
@@ -215,27 +229,46 @@ class Conversation:
                 reason = f"no value in data type {dbr_type}: {view.record.name}"
                 self._send_error(GET_FAIL, reason, channel.cid, request)
 
-        self._puts.then(channel, read)
+        self._behind(channel, read)
 
     def _event_add(self, dbr_type: int, count: int, sid: int, number: int, payload: bytes) -> None:
         channel = self._usable(sid, dbr_type)
         if len(payload) < _MASK.size:
             raise BrokenProtocolError("subscription without a mask")
-        mask = _MASK.unpack_from(payload)[0] & EVENTS
+        asked = _MASK.unpack_from(payload)[0]
+        if not asked:
+            told = f"subscription install into record {channel.view.record.name} failed"
+            raise BrokenProtocolError("subscription to no event", NO_MEMORY, told)
+        mask = asked & EVENTS
         count = min(count, channel.view.most(dbr_type))
         subscription = Subscription(self._connection, channel.view, dbr_type, count, mask, number)
         if channel.subscriptions is None:
-            channel.subscriptions = []
-        channel.subscriptions.append(subscription)
-        self._names.subscribe(subscription)
-        self._connection.update(subscription)
+            channel.subscriptions = {}
+        elif number in channel.subscriptions:
+            self._unsubscribe(channel.subscriptions.pop(number))
+            channel.replaced += 1
+        channel.subscriptions[number] = subscription
+        if self._puts.under_way(channel.view.record):
+            self._behind(channel, partial(self._begin, channel, subscription))
+        else:
+            self._begin(channel, subscription)
+
+    def _begin(self, channel: Channel, subscription: Subscription) -> None:
+        """Send updates from now on, unless the subscription was ended meanwhile."""
+        if (channel.subscriptions or {}).get(subscription.id) is subscription:
+            self._names.subscribe(subscription)
+            self._connection.begin(subscription)
 
     def _event_cancel(self, data_type: int, count: int, sid: int, number: int, _payload: bytes) -> None:
-        subscriptions = self._channel(sid).subscriptions or []
-        subscription = next((each for each in subscriptions if each.id == number), None)
+        channel = self._channel(sid)
+        subscription = (channel.subscriptions or {}).pop(number, None)
+        if subscription is None and channel.replaced:
+            channel.replaced -= 1  # as many ends as beginnings, of which the last took the place of the others
+            self._send(header(EVENT_ADD, 0, data_type, count, sid, number))
+            return
         if subscription is None:
-            raise BrokenProtocolError("end of a subscription that the channel does not have", BAD_MONITOR)
-        subscriptions.remove(subscription)
+            name = channel.view.record.name
+            raise BrokenProtocolError("end of a subscription that the channel does not have", BAD_MONITOR, name)
         self._unsubscribe(subscription)
         self._send(header(EVENT_ADD, 0, data_type, count, sid, number))
 
@@ -249,7 +282,7 @@ class Conversation:
         def answer(status: int, _reason: str) -> None:
             self._send(header(WRITE_NOTIFY, 0, dbr_type, count, status, ioid))
 
-        self._puts.begin(self._usable(sid, dbr_type).view, dbr_type, count, payload, answer)
+        self._puts.begin(self._usable(sid, dbr_type).view, dbr_type, count, payload, answer, callback=True)
 
     def _write(self, dbr_type: int, count: int, sid: int, ioid: int, payload: bytes) -> None:
         channel = self._usable(sid, dbr_type)
@@ -258,11 +291,21 @@ class Conversation:
             if status != NORMAL:
                 self._send_error(status, reason, channel.cid, header(WRITE, len(payload), dbr_type, count, sid, ioid))
 
-        task = self._puts.begin(channel.view, dbr_type, count, payload, answer)
-        if task is not None:
-            channel.putting = task
+        self._puts.begin(channel.view, dbr_type, count, payload, answer, callback=False)
 
     # ---- parts ----
+
+    def _behind(self, channel: Channel, action: Callable[[], None]) -> None:
+        """Do what a client asks for when what it put to the same record before is done."""
+        if not self._puts.under_way(channel.view.record):
+            action()
+            return
+
+        def give() -> None:
+            self._connection.answers.append(action)
+            self._connection.want_turn()
+
+        self._puts.then(channel.view.record, give)
 
     def _send(self, *parts: bytes) -> None:
         self._connection.out += parts
@@ -278,7 +321,7 @@ class Conversation:
         channel = self.channels.get(first) if command in _OF_A_CHANNEL else None
         cid = channel.cid if channel else first if command == SEARCH else NO_CHANNEL
         if isinstance(error, RequestError):
-            self._send_error(error.status_code, str(error), cid, header(*request))
+            self._send_error(error.status_code, error.told, cid, header(*request))
             return
         faults.log_once(f"request {command}", channel.view.record.name if channel else "a client", error)
         if command == CREATE_CHAN:
@@ -301,28 +344,31 @@ class Conversation:
     def _channel(self, sid: int) -> Channel:
         channel = self.channels.get(sid)
         if channel is None:
-            raise BrokenProtocolError(f"unknown channel number {sid}")
+            raise BrokenProtocolError(f"unknown channel number {sid}", told="Bad Resource ID")
         return channel
 
     def _usable(self, sid: int, dbr_type: int) -> Channel:
         channel = self._channel(sid)
         if dbr_type > dbr.LAST_TYPE:
-            raise BrokenProtocolError(f"data type {dbr_type} does not exist", BAD_TYPE)
+            name = channel.view.record.name
+            raise BrokenProtocolError(f"data type {dbr_type} does not exist", BAD_TYPE, name)
         return channel
 
     def _remove(self, channel: Channel) -> None:
-        for subscription in channel.subscriptions or ():
-            self._unsubscribe(subscription)
+        while channel.subscriptions:
+            self._unsubscribe(channel.subscriptions.popitem()[1])
         del self.channels[channel.sid]
 
     def _unsubscribe(self, subscription: Subscription) -> None:
-        self._connection.missed.pop(subscription, None)
+        self._connection.due.pop(subscription, None)
         self._names.unsubscribe(subscription)
 
 
 _Handler = Callable[[Conversation, int, int, int, int, bytes], None]
 # Requests whose first parameter is the number of a channel here, as far as an error names it
 _OF_A_CHANNEL = {EVENT_ADD, EVENT_CANCEL, READ, READ_NOTIFY, WRITE, WRITE_NOTIFY}
+# What is carried out also for a client that has left
+_PUTS = {WRITE, WRITE_NOTIFY}
 _HANDLERS: dict[int, _Handler] = {
     VERSION: Conversation._version,
     EVENT_ADD: Conversation._event_add,
@@ -347,7 +393,9 @@ def _handler(command: int, length: int) -> _Handler:
     """Return what carries out a request. Raises BrokenProtocolError."""
     handle = _HANDLERS.get(command)
     if handle is None:
-        raise BrokenProtocolError(f"unknown command {command}")
+        told = "invalid (damaged?) request code from TCP"
+        raise BrokenProtocolError(f"unknown command {command}", told=told)
     if length % 8:
-        raise BrokenProtocolError(f"message of {length} bytes, which is no multiple of 8")
+        told = "CAS: Missaligned protocol rejected"
+        raise BrokenProtocolError(f"message of {length} bytes, which is no multiple of 8", told=told)
     return handle

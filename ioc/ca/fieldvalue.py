@@ -13,8 +13,8 @@ from ioc.fields import FIELDS
 from ioc.numbers import to_long
 from ioc.record import Record
 
-# Bytes of an lsi: the list of all records is long
-LONG_STRING_SIZE = 1 << 20
+# Bytes of an lsi: the least, which is enough for a sentence, and the most, for the list of all records is long
+SHORTEST_TEXT, LONGEST_TEXT = 256, 1 << 20
 
 # The DBR type in which Channel Access carries a field
 NATIVE = {
@@ -34,6 +34,11 @@ NATIVE = {
     "DEVICE": dbr.ENUM,
     **dict.fromkeys(dbd.LINKS, dbr.STRING),
 }
+
+
+def text_size(record: Record) -> int:
+    """Return the bytes that an lsi has room for, with the NUL: a power of two, as clients make room for as much."""
+    return min(max(SHORTEST_TEXT, 1 << len(record.val).bit_length()), LONGEST_TEXT)
 
 
 def _choice(record: Record, field: str, words: str) -> int:
@@ -67,7 +72,7 @@ _LIVE: Mapping[str, Callable[[Record], Any]] = {
     "SDEF": lambda record: bool(record.point.states),
     "MPST": lambda record: _choice(record, "MPST", "On Change"),
     "APST": lambda record: _choice(record, "APST", "On Change"),
-    "SIZV": lambda _: LONG_STRING_SIZE,
+    "SIZV": text_size,
     "LEN": lambda record: len(record.val) + 1,
 }
 

@@ -1,61 +1,53 @@
-"""Names with a channel filter (``PV.VAL{"dbnd":{"abs":5}}``, ``PV.VAL[0:3]``): read by caproto, applied to a view.
-
-This file and ``server.py`` are the only ones that import caproto.
-"""
+"""A view through channel filters: a piece of an array, the time in place of the value, updates left out."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-import caproto as ca
-
-from drivers.base import Array
-from ioc.ca.view import View
+from ioc.ca import dbr
+from ioc.ca.filterspec import Filters
+from ioc.ca.view import Values, View
 from ioc.record import ALARM, PROPERTY, beyond
 
-_MARKS = (b"{", b"[")
-_ALWAYS, _NEVER = {"unless"}, {"before", "first", "while", "last", "after"}
-
-
-def has_filter(name: bytes) -> bool:
-    """Return True for a name that asks for a filter."""
-    return any(mark in name for mark in _MARKS)
-
-
-def split(name: str) -> tuple[str, ca.ChannelFilter]:
-    """Return the name without its filter, and the filter; ValueError for one that makes no sense."""
-    try:
-        parts = ca.parse_record_field(name)
-        found = ca.parse_channel_filter(parts.modifiers.filter_)
-        _check(found)
-    except Exception as error:  # whatever a network sends: a name that nobody has
-        raise ValueError(f"{name}: {error}") from error
-    long_string = "$" if ca.RecordModifiers.long_string in parts.modifiers.modifiers else ""
-    return f"{parts.record}.{parts.field or 'VAL'}{long_string}", found
+# Digits of a time in seconds as text
+_PRECISION = 6
+_FORMATS = {"epics": "%Y-%m-%d %H:%M:%S.{:06.0f}", "iso": "%Y-%m-%dT%H:%M:%S.{:06.0f}%z"}
 
 
 class FilteredView(View):
-    """A view through a filter: a piece of an array (arr), the time of the update (ts), what leaves a deadband (dbnd).
+    """A view through filters. An alarm passes all that leave updates out, so that what is shown stays true."""
 
-    sync passes updates by the state of a server; this one has none, so only "unless" passes any.
-    """
-
-    __slots__ = ("_filter", "_whole")
+    __slots__ = ("_filters", "_told", "_whole")
 
     scalar_double = False
+    remembers = True
 
-    def __init__(self, whole: View, channel_filter: ca.ChannelFilter) -> None:
+    def __init__(self, whole: View, filters: Filters) -> None:
         self.record = whole.record
         self.owner = whole.owner
-        self.native = whole.native
         self._whole = whole
-        self._filter = channel_filter
+        self._filters = filters
+        ts = filters.ts or {}
+        # What of the time stamp takes the place of the value; "": nothing does
+        self._told = ts.get("num") or ts.get("str") or ""
+        self.native = dbr.STRING if "str" in ts else dbr.DOUBLE if self._told else whole.native
 
     @property
     def count(self) -> int:
         """Return the most elements that there can be."""
-        return self._whole.count
+        if self._told:
+            return 2 if self._told == "ts" else 1
+        return len(self._filters.arr.of(self._whole.count)) if self._cuts and self._filters.arr else self._whole.count
+
+    @property
+    def _cuts(self) -> bool:
+        return self._filters.arr is not None and self._whole.count > 1 and not self._told
+
+    @property
+    def padded(self) -> bool:  # type: ignore[override]
+        """Return True if zeros may follow what there is of the values: not in a piece, where they would be values."""
+        return not self._cuts
 
     @property
     def writable(self) -> bool:
@@ -67,31 +59,34 @@ class FilteredView(View):
         """Return the name of a field other than the value; "" for the value."""
         return self._whole.field_name
 
-    def values(self) -> Array:
-        """Return the values of now, with ``arr`` a piece of them."""
+    def values(self) -> Values:
+        """Return the values of now, or the piece of them, or their time."""
+        if self._told:
+            return self._time()
         values = self._whole.values()
-        arr = self._filter.arr
-        if arr is None:
+        if not self._cuts or self._filters.arr is None:
             return values
-        end = None if arr.e in {None, -1} else arr.e + 1
-        return values[arr.s : end : arr.i]
+        piece = self._filters.arr.of(len(values))
+        return values[piece.start : piece.stop : piece.step]
 
-    def values_for(self, dbr_type: int, count: int) -> Array:
+    def values_for(self, dbr_type: int, count: int) -> Values:
         """Return at most ``count`` values (0: all) to be sent as a DBR type."""
-        if self._filter.arr is None:
-            return self._whole.values_for(dbr_type, count)
-        return super().values_for(dbr_type, count)
+        if self._told or self._cuts:
+            return super().values_for(dbr_type, count)
+        return self._whole.values_for(dbr_type, count)
 
     def most(self, dbr_type: int) -> int:
         """Return the largest number of values that is sent as a DBR type."""
-        return self._whole.most(dbr_type)
+        return self.count if self._told else min(self.count, self._whole.most(dbr_type))
 
-    def put(self, values: Array) -> Any:
+    def put(self, values: Any, callback: bool) -> Any:
         """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
-        return self._whole.put(values)
+        return self._whole.put(values, callback)
 
     def text(self, value: Any) -> str:
         """Return one value as text."""
+        if self._told:
+            return value if isinstance(value, str) else dbr.text_of(value, _PRECISION)
         return self._whole.text(value)
 
     def properties(self) -> Any:
@@ -100,29 +95,47 @@ class FilteredView(View):
 
     def stamp(self) -> float:
         """Return the time stamp in seconds since 1970 UTC: with ``ts`` that of the update."""
-        return time.time() if self._filter.ts else self._whole.stamp()
+        now = self._filters.ts is not None and not self._told
+        return time.time() if now else self._whole.stamp()
 
-    def passes(self, last: Any, mask: int) -> bool:
-        """Return True if an update is to be sent: an alarm always; a value that left the deadband around the last."""
-        sync, dbnd = self._filter.sync, self._filter.dbnd
-        if sync is not None and sync.m in _NEVER:
-            return False
+    def passes(self, memory: dict[str, Any], mask: int) -> bool:
+        """Return True if an update is to be sent: the first and an alarm always, else what all filters let pass."""
+        filters = self._filters
+        lets = bool(mask & (ALARM | PROPERTY)) or "began" not in memory
+        memory["began"] = True
+        return all(
+            (
+                filters.dbnd is None or self._leaves(*filters.dbnd, memory, lets),
+                filters.utag is None or lets or filters.utag[1] == 0,
+                filters.dec is None or self._counted(filters.dec, memory, lets),
+            )
+        )
+
+    def _leaves(self, mode: str, band: float, memory: dict[str, Any], lets: bool) -> bool:
+        """Return True if the value has left the deadband around the last that was sent."""
         values = self.values()
-        if dbnd is None or mask & (ALARM | PROPERTY) or len(values) != 1 or isinstance(values[0], str) or not last:
+        if len(values) != 1 or isinstance(values[0], str):
             return True
-        band = dbnd.d if dbnd.m == "abs" else abs(last[0]) * dbnd.d / 100
-        return beyond(values[0], last[0], band)
+        last = memory.get("last")
+        width = band if mode == "abs" or last is None else abs(last) * band / 100
+        if not lets and not beyond(values[0], last, width):
+            return False
+        memory["last"] = values[0]
+        return True
 
+    def _counted(self, number: int, memory: dict[str, Any], lets: bool) -> bool:
+        """Return True for the first of ``number`` updates."""
+        count = memory.get("count", 0)
+        memory["count"] = (count + 1) % number
+        return lets or count == 0
 
-def _check(found: ca.ChannelFilter) -> None:
-    """Refuse what caproto accepts although it means nothing. Raises ValueError."""
-    if found.arr is not None:
-        for part in found.arr:
-            if part is not None and not isinstance(part, int):
-                raise ValueError(f"{part!r} is not an index")
-        if found.arr.i is not None and found.arr.i < 1:
-            raise ValueError("the step of the filter arr must be 1 or more")
-    if found.dbnd is not None and (found.dbnd.m not in {"abs", "rel"} or not found.dbnd.d >= 0):
-        raise ValueError("the filter dbnd needs abs or rel, with a deadband of 0 or more")
-    if found.sync is not None and found.sync.m not in _ALWAYS | _NEVER:
-        raise ValueError(f"{found.sync.m!r} is not a mode of the filter sync")
+    def _time(self) -> tuple[float | str, ...]:
+        """Return the time stamp in place of the value (ts.c)."""
+        ts, moment = self._filters.ts or {}, self._whole.stamp()
+        seconds, nanoseconds = dbr.stamp(moment)
+        if "str" in ts:
+            local = time.localtime(seconds + dbr.EPICS_EPOCH)
+            return (time.strftime(_FORMATS[ts["str"]], local).format(nanoseconds // 1000),)
+        whole = float(seconds + (dbr.EPICS_EPOCH if ts.get("epoch") == "unix" else 0))
+        told = {"sec": (whole,), "nsec": (float(nanoseconds),), "dbl": (whole + nanoseconds / 1e9,)}
+        return told.get(self._told, (whole, float(nanoseconds)))

@@ -41,8 +41,8 @@ class Frames:
         wanted = np.flatnonzero(masks[self._rows] & self._mask)
         if not len(wanted):
             return
-        if self._connection.blocked:
-            self._connection.missed.update((self._subscriptions[index], None) for index in wanted)
+        if self._connection.behind:
+            self._connection.due.update((self._subscriptions[index], None) for index in wanted)
             return
         everything = len(wanted) == len(self._rows)
         rows, frames = (self._rows, self._frames) if everything else (self._rows[wanted], self._frames[wanted])

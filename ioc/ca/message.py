@@ -22,7 +22,7 @@ CLIENT_NAME, HOST_NAME, ACCESS_RIGHTS, ECHO = 20, 21, 22, 23
 CREATE_CHAN_FAIL, SERVER_DISCONNECT = 26, 27
 
 # Status codes (caerr.h)
-NORMAL, TOO_LARGE, BAD_TYPE, INTERNAL, GET_FAIL, PUT_FAIL = 1, 72, 114, 142, 152, 160
+NORMAL, NO_MEMORY, TOO_LARGE, BAD_TYPE, INTERNAL, GET_FAIL, PUT_FAIL = 1, 48, 72, 114, 142, 152, 160
 BAD_COUNT, BAD_MONITOR, NO_WRITE_ACCESS = 176, 242, 376
 
 # What is sent of no values at all: libca takes an update without a byte for the end of its subscription
@@ -49,12 +49,15 @@ def split(datagram: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
 
 
 def reply(command: int, dbr_type: int, count: int, number: int, view: View, status: int = NORMAL) -> bytes:
-    """Return a message with a view's values; ``count`` 0: as many as there are; what is missing is zeros.
+    """Return a message with a view's values; ``count`` 0: as many as there are.
 
+    What is missing is zeros, as base sends them, but in a piece of an array, where it would be taken for values.
     Raises NotConvertible, and whatever is wrong with the value.
     """
     values = view.values_for(dbr_type, count)
     payload = dbr.encode(dbr_type, values, view)
+    if not view.padded:
+        count = len(values)
     if len(values) < count:
         payload = payload.ljust(dbr.fixed_size(dbr_type, count), b"\0")
     payload = payload or _NO_VALUES

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
 
 from drivers.base import Array, DeviceError
 from ioc import faults
 from ioc.ca import dbr
 from ioc.ca.message import BAD_COUNT, BAD_TYPE, NO_WRITE_ACCESS, NORMAL, PUT_FAIL
-from ioc.ca.subscription import Channel
 from ioc.ca.view import View
+from ioc.record import Record
 
-# Seconds that a read waits for the put without callback before it, so that ``caput`` shows the new value
+# Seconds without the end of a put after which what was sent behind it is answered all the same
 PUT_PATIENCE = 0.3
 
 Answer = Callable[[int, str], None]
@@ -27,49 +27,117 @@ class PutError(Exception):
         self.status_code = status_code
 
 
-class Puts:
-    """Puts under way; ``done`` is called after each answer that comes later than its request."""
+class Line:
+    """The puts of a client to one record that are under way, by number, and what was sent behind each of them."""
 
-    def __init__(self, done: Callable[[], None]) -> None:
+    def __init__(self) -> None:
+        self.puts: OrderedDict[int, list[Callable[[], None]]] = OrderedDict()
+        self._next = self._waiting = 0
+        self._late = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self) -> int:
+        """Add a put; return its number."""
+        self._next += 1
+        self.puts[self._next] = []
+        return self._next
+
+    def behind(self, action: Callable[[], None]) -> None:
+        """Do something when all puts of now are done, or when none has been for PUT_PATIENCE."""
+        if not self.puts or self._late:
+            action()
+            return
+        self.puts[next(reversed(self.puts))].append(action)
+        self._waiting += 1
+        if self._timer is None:
+            self._wait()
+
+    def done(self, number: int, replaced: bool) -> None:
+        """Note the end of a put; ``replaced``: a newer one took its place: what is behind it has to wait for that."""
+        actions = self.puts.pop(number)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._late = False
+        if waits_for := self._newer(number) if replaced else self._older(number):
+            self.puts[waits_for][:0] = actions
+        else:
+            self._do(actions)
+        if self._waiting:
+            self._wait()
+
+    def _newer(self, number: int) -> int | None:
+        return next((each for each in range(number + 1, self._next + 1) if each in self.puts), None)
+
+    def _older(self, number: int) -> int | None:
+        oldest = next(iter(self.puts), number)
+        return next((each for each in range(number - 1, oldest - 1, -1) if each in self.puts), None)
+
+    def _give_up(self) -> None:
+        self._timer, self._late = None, True
+        for number, actions in self.puts.items():
+            self.puts[number] = []
+            self._do(actions)
+
+    def _wait(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(PUT_PATIENCE, self._give_up)
+
+    def _do(self, actions: Iterable[Callable[[], None]]) -> None:
+        for action in actions:
+            self._waiting -= 1
+            action()
+
+
+class Puts:
+    """Puts of one client under way.
+
+    done  called after each answer that comes later than its request
+    left  the puts that clients had under way who have left: what others send comes behind them
+    """
+
+    def __init__(self, done: Callable[[], None], left: dict[Record, Line]) -> None:
         self._done = done
+        self._left = left
+        self._lines: dict[Record, Line] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin(
-        self, view: View, dbr_type: int, count: int, payload: bytes, answer: Answer
-    ) -> asyncio.Task[None] | None:
-        """Begin a put; ``answer`` gets a status and the reason, now (None is returned) or when the task ends."""
+    def begin(self, view: View, dbr_type: int, count: int, payload: bytes, answer: Answer, *, callback: bool) -> None:
+        """Begin a put; ``answer`` gets a status and the reason, now or when it has ended."""
         try:
-            waiting = _begin(view, dbr_type, count, payload)
+            waiting = _begin(view, dbr_type, count, payload, callback)
         except (DeviceError, PutError) as error:
             answer(getattr(error, "status_code", PUT_FAIL), str(error))
-            return None
+            return
         except Exception as error:
             answer(PUT_FAIL, _fault(view, error))
-            return None
+            return
         if waiting is None:
             answer(NORMAL, "")
-            return None
-        return self._create_task(self._finish(view, waiting, answer))
+            return
+        line = self._lines.setdefault(view.record, Line())
+        task = asyncio.get_running_loop().create_task(self._finish(view, waiting, answer, line, line.add()))
+        self._tasks.add(task)  # the event loop itself keeps no hold of it
+        task.add_done_callback(self._tasks.discard)
 
-    def then(self, channel: Channel, read: Callable[[], None]) -> None:
-        """Answer a read; not before the client's own put without callback is done, if that is soon."""
-        putting = channel.putting
-        if putting is None or putting.done():
-            read()
-        else:
-            self._create_task(self._wait(channel, putting, read))
+    def under_way(self, record: Record) -> bool:
+        """Return True if puts to a record are under way, of this client or of one that has left."""
+        return record in self._lines or record in self._left
 
-    async def _wait(self, channel: Channel, putting: asyncio.Task[None], read: Callable[[], None]) -> None:
-        await asyncio.wait([putting], timeout=PUT_PATIENCE)
-        if channel.putting is putting:
-            channel.putting = None
-        read()
-        self._done()
+    def then(self, record: Record, action: Callable[[], None]) -> None:
+        """Do something when the puts to a record that are ``under_way`` are done, if that is soon."""
+        (self._lines.get(record) or self._left[record]).behind(action)
 
-    async def _finish(self, view: View, waiting: Awaitable[None], answer: Answer) -> None:
+    def leave(self) -> None:
+        """Leave what is under way to the others: the client has left."""
+        self._left |= self._lines
+
+    async def _finish(
+        self, view: View, waiting: Awaitable[bool | None], answer: Answer, line: Line, number: int
+    ) -> None:
         """Wait for the instrument; a client that has left meanwhile is not answered, but its put is carried out."""
+        replaced = False
         try:
-            await waiting
+            replaced = await waiting is False
         except DeviceError as error:
             answer(PUT_FAIL, str(error))
         except asyncio.CancelledError:
@@ -78,17 +146,15 @@ class Puts:
             answer(PUT_FAIL, _fault(view, error))
         else:
             answer(NORMAL, "")
+        line.done(number, replaced)
+        if not line.puts:
+            for lines in (self._lines, self._left):
+                if lines.get(view.record) is line:
+                    del lines[view.record]
         self._done()
 
-    def _create_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task; the event loop itself keeps no hold of it."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
-
-def _begin(view: View, dbr_type: int, count: int, payload: bytes) -> Awaitable[None] | None:
+def _begin(view: View, dbr_type: int, count: int, payload: bytes, callback: bool) -> Awaitable[bool | None] | None:
     name = view.record.name
     if dbr_type in {dbr.PUT_ACKT, dbr.PUT_ACKS}:
         (value,) = _decoded(name, dbr.ENUM, 1, payload)
@@ -100,7 +166,7 @@ def _begin(view: View, dbr_type: int, count: int, payload: bytes) -> Awaitable[N
         raise PutError(BAD_TYPE, f"{name} cannot be written with data type {dbr_type}")
     if not 0 < count <= max(view.count, 1):
         raise PutError(BAD_COUNT, f"{name} takes {view.count} values at most, not {count}")
-    return view.put(_decoded(name, dbr_type, count, payload))
+    return view.put(_decoded(name, dbr_type, count, payload), callback)
 
 
 def _fault(view: View, error: Exception) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import caproto as ca
 import numpy as np
@@ -20,11 +20,16 @@ from caproto.asyncio.utils import _create_udp_socket
 
 from ioc import faults
 from ioc.block import Block, Masks
-from ioc.ca import dbr, environment, frames, search
+from ioc.ca import dbr, frames, garbage
 from ioc.ca.connection import Connection
 from ioc.ca.conversation import Conversation
-from ioc.ca.filters import FilteredView, has_filter, split
+from ioc.ca.filters import FilteredView
+from ioc.ca.filterspec import has_filter, split
+from ioc.ca.message import HEADER, SEARCH
+from ioc.ca.network import environment, search
+from ioc.ca.puts import Line
 from ioc.ca.subscription import Subscription
+from ioc.ca.turns import Turns
 from ioc.ca.view import Owner, View, view_of
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Changes, Record
 
@@ -43,6 +48,8 @@ class Server:
         environment.fill()
         self.clients: dict[Connection, Conversation] = {}
         self._values: dict[bytes, View] = {}
+        self.turns = Turns()
+        self.left: dict[Record, Line] = {}
         self._field_monitors: dict[Record, dict[Subscription, None]] = {}
         self._context = _Context(self)
 
@@ -93,7 +100,7 @@ class Server:
         for subscription in self._field_monitors.get(record, ()):
             if subscription.view.field_name == name:
                 subscription.look()
-                if subscription.mask & mask:
+                if subscription.mask & mask and subscription.passes(mask):
                     subscription.connection.update(subscription)
         self._flush()
 
@@ -101,11 +108,13 @@ class Server:
 
     async def run(self) -> None:
         """Serve until cancelled. OSError when no port can be had."""
+        keeping = asyncio.create_task(garbage.keep())
         try:
             await self._context.run()
         except ca.CaprotoRuntimeError as error:
             raise OSError(f"the Channel Access server cannot start: {error}") from error
         finally:
+            keeping.cancel()
             for connection in tuple(self.clients):
                 connection.transport.abort()
 
@@ -167,17 +176,23 @@ class Server:
         return self.find(name) is not None
 
     def search_answer(self, cid: int) -> bytes:
-        """Return the answer to a search for a name that is served."""
-        return search.found(self._context.port, cid)
+        """Return the answer to a search over TCP for a name that is served: without the version, as base's."""
+        return HEADER.pack(SEARCH, 0, self._context.port, 0, search.ANYWHERE, cid)
 
     def subscribe(self, subscription: Subscription) -> None:
         """Send updates to this subscription from now on."""
         record = subscription.view.record
-        subscription.look()
+        if subscription.view.remembers:
+            subscription.look()
+            subscription.passes(VALUE)  # the first value
         if subscription.view.field_name:
             self._field_monitors.setdefault(record, {})[subscription] = None
-        else:
-            self._set_monitors(record, (*record.monitors, subscription))
+            return
+        if not record.monitors:
+            record.monitors = []
+        subscription.place = len(record.monitors)
+        record.monitors.append(subscription)
+        _rearrange(record)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Send no updates to it any more."""
@@ -187,14 +202,14 @@ class Server:
             monitors.pop(subscription, None)
             if not monitors:
                 self._field_monitors.pop(record, None)
-        elif subscription in record.monitors:
-            place = record.monitors.index(subscription)
-            self._set_monitors(record, record.monitors[:place] + record.monitors[place + 1 :])
-
-    def _set_monitors(self, record: Record, monitors: tuple[Subscription, ...]) -> None:
-        record.monitors = monitors
-        if record.block is not None:
-            record.block.monitors = None
+            return
+        if subscription.place < 0:
+            return
+        last = record.monitors.pop()
+        if last is not subscription:
+            last.place = subscription.place
+            record.monitors[last.place] = last
+        _rearrange(record)
 
     def remove(self, connection: Connection) -> None:
         """Forget a client that has left."""
@@ -202,11 +217,11 @@ class Server:
 
     def _find_filtered(self, name: bytes) -> View | None:
         try:
-            plain, channel_filter = split(name.decode("latin-1"))
-        except ValueError:
+            plain, filters = split(name.decode("latin-1"))
+        except (ValueError, OverflowError):
             return None
         whole = self.find(plain.encode("latin-1"))
-        return None if whole is None else FilteredView(whole, channel_filter)
+        return None if whole is None else FilteredView(whole, filters)
 
     def _send(self, changes: Changes) -> None:
         fields, pack = self._field_monitors, dbr.time_double
@@ -217,9 +232,7 @@ class Server:
                 if not subscription.mask & mask:
                     continue
                 connection = subscription.connection
-                if connection.blocked:
-                    connection.missed[subscription] = None
-                elif subscription.fast:
+                if subscription.fast and not connection.behind:
                     if payload is None:
                         try:
                             if record.time != moment:
@@ -237,7 +250,8 @@ class Server:
 
     def _flush(self) -> None:
         for connection in self.clients:
-            connection.flush()
+            if connection.out or connection.due:
+                connection.flush()
 
     def _post_fields(self, record: Record, mask: int) -> None:
         """Send fields: DBE_PROPERTY concerns all; an alarm those that show it, as they change (recGblResetAlarms)."""
@@ -246,7 +260,7 @@ class Server:
             field = subscription.view.field_name
             if mask & ALARM and field in _ALARM_FIELDS:
                 wanted |= _ALARM_FIELDS[field] if subscription.look() else 0
-            if subscription.mask & wanted:
+            if subscription.mask & wanted and subscription.passes(mask):
                 subscription.connection.update(subscription)
 
 
@@ -263,7 +277,7 @@ class _Context(caproto_server.Context):  # type: ignore[misc]
 
     async def server_accept_loop(self, sock: socket.socket) -> None:
         def accepted() -> Connection:
-            connection = Connection()
+            connection = Connection(self._server.turns)
             conversation = Conversation(connection, self._server)
             connection.receiver = conversation
             self._server.clients[connection] = conversation
@@ -294,13 +308,19 @@ class _Context(caproto_server.Context):  # type: ignore[misc]
         broadcasts = [broadcast for address, broadcast in environment.broadcasts() if address == interface]
         for address in (interface, *broadcasts):
             self.udp_socks[address] = search.Searches(
-                _create_udp_socket(), address, self.ca_server_port, self._answer
+                _create_udp_socket(), address, self.ca_server_port, self._answers
             )
 
-    def _answer(self, datagram: bytes, sender: tuple[str, int]) -> bytes:
+    def _answers(self, datagram: bytes, sender: tuple[str, int]) -> Iterator[bytes]:
         if sender[0] in self.ignore_addresses:
-            return b""
-        return search.answer(datagram, self._server.serves, self.port)
+            return iter(())
+        return search.answers(datagram, self._server.serves, self.port)
+
+
+def _rearrange(record: Record) -> None:
+    """Let the block of a record find its subscriptions anew."""
+    if record.block is not None:
+        record.block.monitors = None
 
 
 def _briefly() -> Callable[[logging.LogRecord], bool]:

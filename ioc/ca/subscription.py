@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from ioc import faults
@@ -13,22 +12,32 @@ from ioc.ca.view import View
 
 
 class Channel:
-    """A name that a client is connected to, under the number ``sid`` here and ``cid`` there."""
+    """A name that a client is connected to, under the number ``sid`` here and ``cid`` there.
 
-    __slots__ = ("cid", "putting", "sid", "subscriptions", "view")
+    ``replaced``: subscriptions in whose place another of the same number came, and that were not ended yet.
+    """
+
+    __slots__ = ("cid", "replaced", "sid", "subscriptions", "view")
 
     def __init__(self, sid: int, cid: int, view: View) -> None:
         self.sid = sid
         self.cid = cid
         self.view = view
-        self.subscriptions: list[Subscription] | None = None
-        self.putting: asyncio.Task[None] | None = None
+        self.replaced = 0
+        self.subscriptions: dict[int, Subscription] | None = None
+
+
+# What the filters of a view that has none remember
+_NOTHING: dict[str, Any] = {}
 
 
 class Subscription:
-    """A client's wish to get updates. ``fast`` ones, nearly all, want a double with its time, after ``head``."""
+    """A client's wish to get updates. ``fast`` ones, nearly all, want a double with its time, after ``head``.
 
-    __slots__ = ("connection", "count", "dbr", "fast", "head", "id", "last", "mask", "view")
+    ``place`` belongs to the server: where it stands among the subscriptions of its record; -1: nowhere yet.
+    """
+
+    __slots__ = ("connection", "count", "dbr", "fast", "head", "id", "last", "mask", "memory", "place", "view")
 
     def __init__(self, connection: Connection, view: View, dbr_type: int, count: int, mask: int, number: int) -> None:
         self.connection = connection
@@ -38,19 +47,21 @@ class Subscription:
         self.mask = mask
         self.id = number
         self.last: Any = ()
+        self.memory: dict[str, Any] = {} if view.remembers else _NOTHING
+        self.place = -1
         self.fast = dbr_type == dbr.TIME_DOUBLE and count <= 1 and view.scalar_double
         self.head = HEADER.pack(EVENT_ADD, dbr.TIME_DOUBLE_SIZE, dbr_type, 1, NORMAL, number) if self.fast else b""
 
     def passes(self, mask: int) -> bool:
         """Return True if a change is to be sent, as far as a filter is concerned; one that fails lets it pass."""
+        if not self.view.remembers:
+            return True
         try:
-            if not self.view.passes(self.last, mask):
-                return False
-            self.last = self.view.values()
+            return self.view.passes(self.memory, mask)
         except Exception as error:
             faults.log_once("the filter", self.view.record.name, error)
-            self.last = ()
-        return True
+            self.memory.clear()
+            return True
 
     def look(self) -> bool:
         """Take the value of now for the last one; return True if it is another, or if that cannot be told."""

@@ -13,7 +13,7 @@ from drivers.base import Array, Point, RecordType, Refused, Severity, Value
 from ioc import dbd
 from ioc.ca import dbr
 from ioc.ca.dbr import Properties
-from ioc.ca.fieldvalue import LONG_STRING_SIZE, NATIVE, field_value
+from ioc.ca.fieldvalue import NATIVE, field_value, text_size
 from ioc.fields import FIELDS
 from ioc.record import Record
 
@@ -74,6 +74,9 @@ _OWN_RANGES: Mapping[str, Callable[[Point], tuple[float, float]]] = {
     "BUSY": lambda _: (1, 0),
 }
 
+# What a view shows: values, or characters
+Values = Array | bytes
+
 # What any client may change at run time, besides the site's settings
 _SWITCHES = frozenset({"DISP", "PROC", "ACKS", "ACKT"})
 
@@ -81,8 +84,11 @@ _SWITCHES = frozenset({"DISP", "PROC", "ACKS", "ACKT"})
 class Owner(Protocol):
     """Who carries out what a client puts (an instrument)."""
 
-    def put(self, record: Record, value: Value | Array) -> Awaitable[None]:
-        """Carry out a put to the value. Raises Refused and the other DeviceErrors."""
+    def put(self, record: Record, value: Value | Array, callback: bool = True) -> Awaitable[bool | None]:
+        """Carry out a put to the value; return False if a newer one took its place: one without ``callback``.
+
+        Raises the DeviceError.
+        """
 
     def set_field(self, record: Record, name: str, value: Value) -> Awaitable[None] | None:
         """Carry out a put to a field; return what to wait for if it takes time. Raises Refused."""
@@ -92,9 +98,16 @@ class Owner(Protocol):
 
 
 class View:
-    """A record's value (``native``: its DBR type)."""
+    """A record's value (``native``: its DBR type).
+
+    ``remembers``: whether an update depends on what the subscriber got last; ``padded``: whether zeros follow where
+    there are fewer values than a client wants.
+    """
 
     __slots__ = ("native", "owner", "record")
+
+    remembers = False
+    padded = True
 
     def __init__(self, record: Record, owner: Owner) -> None:
         self.record = record
@@ -122,7 +135,7 @@ class View:
         """Return True if clients may write: announced to them, so that screens show what can be set."""
         return self.record.point.rtyp.writable
 
-    def values(self) -> Array:
+    def values(self) -> Values:
         """Return the values of now, one or more."""
         val = self.record.val
         return val if type(val) is tuple else (val,)
@@ -131,20 +144,20 @@ class View:
         """Return the largest number of values that is sent as a DBR type."""
         return self.count
 
-    def passes(self, last: Any, mask: int) -> bool:
-        """Return True if a change is to be sent to a subscriber who got ``last`` (a filter may hold it back)."""
+    def passes(self, memory: dict[str, Any], mask: int) -> bool:
+        """Return True if a change is to be sent to the subscriber with this ``memory``: a filter may leave it out."""
         return True
 
-    def values_for(self, dbr_type: int, count: int) -> Array:
+    def values_for(self, dbr_type: int, count: int) -> Values:
         """Return at most ``count`` values (0: all) to be sent as a DBR type."""
         values = self.values()
         return values[:count] if count else values
 
-    def put(self, values: Array) -> Awaitable[None] | None:
+    def put(self, values: Array, callback: bool) -> Awaitable[bool | None] | None:
         """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
         if self.native == dbr.STRING:
-            return self.owner.put(self.record, _text_put(values, _NO_PRECISION))
-        return self.owner.put(self.record, values[0] if len(values) == 1 else values)
+            return self.owner.put(self.record, _text_put(values, _NO_PRECISION), callback)
+        return self.owner.put(self.record, values[0] if len(values) == 1 else values, callback)
 
     def text(self, value: Any) -> str:
         """Return one value as text."""
@@ -193,6 +206,7 @@ class FieldView(View):
     __slots__ = ("field",)
 
     scalar_double = False
+    remembers = True
 
     def __init__(self, record: Record, owner: Owner, field: dbd.FieldType) -> None:
         self.record = record
@@ -215,7 +229,7 @@ class FieldView(View):
         """Return the values of now."""
         return (field_value(self.record, self.field),)
 
-    def put(self, values: Array) -> Awaitable[None] | None:
+    def put(self, values: Array, callback: bool) -> Awaitable[bool | None] | None:
         """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
         if len(values) > 1 and self.native != dbr.STRING:
             raise Refused(f"one value is expected, not {len(values)}; not set: {self.record.name}.{self.field.name}")
@@ -275,19 +289,23 @@ class TextView(View):
         self._size = size
 
     @property
+    def remembers(self) -> bool:  # type: ignore[override]
+        """Return True if an update depends on what the subscriber got last."""
+        return self.whole.remembers
+
+    @property
     def count(self) -> int:
-        """Return the most elements that there can be."""
-        return self._size
+        """Return the most elements that there can be; of a value, as many as it has room for now."""
+        return self._size or text_size(self.record)
 
     @property
     def writable(self) -> bool:
         """Return True if clients may write."""
         return self.whole.writable
 
-    def values(self) -> Array:
-        """Return the values of now."""
-        text = str(self.whole.values()[0]).encode("latin-1", "replace")
-        return (*text[: self.count - 1], 0)
+    def values(self) -> bytes:
+        """Return the characters of now, with a NUL at the end."""
+        return str(self.whole.values()[0]).encode("latin-1", "replace")[: self.count - 1] + b"\0"
 
     @property
     def field_name(self) -> str:
@@ -298,14 +316,15 @@ class TextView(View):
         """Return the size for characters, 40 for other types: a million numbers as text would be 40 MB."""
         return self.count if dbr_type % 7 == dbr.CHAR else min(self.count, dbr.STRING_SIZE)
 
-    def values_for(self, dbr_type: int, count: int) -> Array:
+    def values_for(self, dbr_type: int, count: int) -> Values:
         """Return at most ``count`` values; of characters, a piece ends with a NUL too."""
-        values = super().values_for(dbr_type, min(count, self.most(dbr_type)) or self.most(dbr_type))
-        return (*values[:-1], 0) if dbr_type % 7 == dbr.CHAR and values else values
+        most = self.most(dbr_type)
+        values = self.values()[: min(count, most) or most]
+        return values[:-1] + b"\0" if dbr_type % 7 == dbr.CHAR else values
 
-    def put(self, values: Array) -> Awaitable[None] | None:
+    def put(self, values: Array, callback: bool) -> Awaitable[bool | None] | None:
         """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
-        return self.whole.put(values)
+        return self.whole.put(values, callback)
 
     def text(self, value: Any) -> str:
         """Return one value as text."""
@@ -319,7 +338,7 @@ class TextView(View):
 def view_of(value: View, field: str) -> View:
     """Return the view of a field ("", "VAL", "HIHI", "DESC$" ...) beside a record's value. Raises KeyError."""
     name = field.removesuffix("$") or "VAL"
-    view, length = value, _text_size(value.record)
+    view, length = value, 0 if value.record.point.rtyp is RecordType.lsi else dbr.STRING_SIZE
     if name != "VAL":
         kind = dbd.fields(value.record.point.rtyp.name)[name]
         view, length = FieldView(value.record, value.owner, kind), kind.size
@@ -328,10 +347,6 @@ def view_of(value: View, field: str) -> View:
     if view.native != dbr.STRING or view.count > 1:
         raise KeyError(field)
     return TextView(view, length)
-
-
-def _text_size(record: Record) -> int:
-    return LONG_STRING_SIZE if record.point.rtyp is RecordType.lsi else dbr.STRING_SIZE
 
 
 def _state(rtyp: RecordType, states: tuple[str, ...], value: int) -> str:

@@ -5,7 +5,7 @@ listener  what happens on a port, and who is told
 putqueue  what is put next, and what makes things safe and is pending
 scan      when a scan group is due, and how groups share the line
 rereads   requests to read a group now
-errorlog  errors in the log, each once
+errorlog  errors in the log, each once, or summed up
 watch     hangs, silence, old values, by a clock that no scan can hold up
 ages      what was not read for too long to be true
 """
@@ -13,8 +13,9 @@ ages      what was not read for too long to be true
 from __future__ import annotations
 
 from ioc.port.ages import Ages
+from ioc.port.errorlog import ErrorLog
 from ioc.port.listener import Link
 from ioc.port.port import Port
 from ioc.port.watch import ScanState, Watch
 
-__all__ = ["Ages", "Link", "Port", "ScanState", "Watch"]
+__all__ = ["Ages", "ErrorLog", "Link", "Port", "ScanState", "Watch"]

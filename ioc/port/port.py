@@ -23,10 +23,12 @@ from drivers.base import (
     Driver,
     LinkDown,
     NoReply,
+    NotShown,
     Point,
     Reading,
     Readings,
     Refused,
+    SafePut,
     Severity,
     Step,
     Value,
@@ -40,8 +42,6 @@ from ioc.port.scan import Scan, Schedule
 
 # Seconds after a loss before the first try to connect again; each further pause is twice as long
 FIRST_RETRY = 1.0
-# The longest pause in seconds while a put that makes things safe is pending
-LONGEST_SAFE_RETRY = 5.0
 # Seconds that a connection must have lasted before the pauses are short again
 STEADY = 10.0
 # Seconds without any good answer after which the connection is opened anew
@@ -76,7 +76,7 @@ class Port:
         self._loop = asyncio.get_running_loop()
         self._wake = threading.Condition()
         self._puts = PutQueue(self._wake, driver.undoes)
-        self._schedule = Schedule(periods)
+        self._schedule = Schedule(periods, driver.longest_reply)
         self.scans = tuple(self._schedule.scans)
         self._read: dict[str, list[Readings]] = {}
         self._errors = ErrorLog(name)
@@ -192,13 +192,12 @@ class Port:
 
     def _turn(self) -> None:
         now = time.monotonic()
+        self._errors.sum_up()
         for reread in self._rereads.unscheduled:
             reread.scheduled = True
             self._schedule.make_due(now, reread.group)
         for undone in self._puts.take_undone():
-            undone.steps = None
-            reason = f"{undone.words}: given up under way, because a put that makes it safe came later"
-            self._put_failed(undone, NoReply(reason))
+            self._give_up(undone)
         if self._retries:
             if self._up:
                 self._disconnect(LinkDown(f"{self._name} is connecting again, as asked by a put to Retry"))
@@ -231,9 +230,8 @@ class Port:
     # ---- the connection ----
 
     def _next_try(self) -> float:
-        """Return when to connect next: soon after a put that makes things safe, at its first try."""
-        fresh = any(not put.tried for put in self._puts.pending)
-        return min(self._retry_at, self._tried_at + FIRST_RETRY) if fresh else self._retry_at
+        """Return when to connect next: at once for a put that makes things safe and was not tried yet."""
+        return 0.0 if any(not put.tried for put in self._puts.pending) else self._retry_at
 
     def _connect(self) -> None:
         self._tried_at = time.monotonic()
@@ -244,7 +242,8 @@ class Port:
         except DeviceError as error:
             self._disconnect(error)
             return
-        self._log.info("%s: connected", self._name)
+        if not self._errors.comes_and_goes(""):
+            self._log.info("%s: connected", self._name)
         with self._wake:
             self._up = True
         self.heard = self._connected_at = time.monotonic()
@@ -268,15 +267,16 @@ class Port:
 
     def _disconnect(self, error: DeviceError) -> None:
         self._errors.report("", error)
+        # From one try to the next, however long it takes to open the connection
+        began = time.monotonic() if self._up else self._tried_at
         with self._wake:
             self._up, self._error = False, error
         self._notify(self._listener.link, Link.Down, error)  # before anything that may take its time
         self._refuse_all(error)
         self._answer(self._rereads.take(), error)
         self._close_driver()
-        pending = self._puts.pending
-        longest = min(LONGEST_SAFE_RETRY, self._driver.longest_retry) if pending else self._driver.longest_retry
-        self._retry_at = time.monotonic() + min(self._retry_after, longest)
+        pause = FIRST_RETRY if self._puts.pending else min(self._retry_after, self._driver.longest_retry)
+        self._retry_at = max(began + pause, time.monotonic() + min(FIRST_RETRY, pause))
         self._retry_after = min(2 * self._retry_after, self._driver.longest_retry)
 
     def _refuse_all(self, error: DeviceError) -> None:
@@ -329,6 +329,8 @@ class Port:
             self._scan_done(scan, now)
         elif isinstance(step, Wait):
             scan.stepped(now, now - began, step.seconds, heard=False)
+            if isinstance(step, SafePut):
+                self._make_safe(step)
         else:
             scan.stepped(now, now - began, heard=_heard(step))
             self._read[scan.group].append(step)
@@ -339,7 +341,7 @@ class Port:
         yield from self._driver.read(group)
 
     def _scan_done(self, scan: Scan, now: float) -> None:
-        if self._silent_for(GIVE_UP):
+        if self._given_up():
             self._scan_failed(scan, LinkDown(f"{self._name}: no good answer for {GIVE_UP:g} s"))
             return
         self._end(scan, None)
@@ -351,15 +353,16 @@ class Port:
 
     def _scan_failed(self, scan: Scan, error: DeviceError) -> None:
         self._end(scan, error)
-        if isinstance(error, LinkDown) or self._silent_for(GIVE_UP):
+        if isinstance(error, LinkDown) or self._given_up():
             self._disconnect(error)
             return
         self._errors.report(scan.group, error)
         read = frozenset(name for block in self._read[scan.group] for name in block)
         self._notify(self._listener.failed, scan.group, read, error)
 
-    def _silent_for(self, seconds: float) -> bool:
-        return time.monotonic() - self.heard > max(seconds, 2 * self.silence)
+    def _given_up(self) -> bool:
+        """Return True if nothing good was heard for so long that the connection is to be opened anew."""
+        return self._driver.reopens and time.monotonic() - self.heard > max(GIVE_UP, 2 * self.silence)
 
     def _end(self, scan: Scan, error: DeviceError | None) -> None:
         scan.end(time.monotonic(), complete=error is None)
@@ -376,6 +379,7 @@ class Port:
             self._complete(put, Refused(f"{put.point.name}: not sent, it waited for more than {PUT_AGE:g} s"))
             return
         put.tried = True
+        put.began = put.began if put.steps else now
         steps = put.steps = put.steps or self._put_steps(put)
         try:
             while (step := self._call(lambda: next(steps, None))) is not None:
@@ -408,21 +412,42 @@ class Port:
         if put.safe:
             put.error, put.broke = error, isinstance(error, LinkDown)
             self._errors.report(put.point.name, error)
-            self._puts.repeat(put, time.monotonic() + REPEAT)
-            if isinstance(error, Refused):
+            self._puts.repeat(put, put.began + REPEAT)
+            if isinstance(error, Refused) and not isinstance(error, NotShown):
                 self._complete(put, error)
             return
         self._puts.end(put)
         self._complete(put, error)
-        if isinstance(error, Refused) or not put.changes or not self._driver.energizes(put.point, put.value):
+        if not isinstance(error, Refused) and put.changes and self._driver.energizes(put.point, put.value):
+            self._follow(put.point, f"{put.words} has failed", str(error))
+
+    def _give_up(self, put: Put) -> None:
+        """End a switch under way that a put which makes things safe has undone: its outcome is not known."""
+        put.steps = None
+        reason = f"{put.words}: given up under way, because a put that makes it safe came later"
+        error = NoReply(reason)
+        if not self.is_pending(put.point):
+            self._put_failed(put, error)
             return
-        assert put.point.safe is not None
-        safe = Put(put.point, put.point.safe, time.monotonic())
-        what, remedy = put.words, safe.words
-        self._log.warning("%s: %s has failed: %s follows (%s)", self._name, what, remedy, error)
+        self._log.info("%s: %s", self._name, reason)
+        self._notify(self._listener.unknown, put.point, error)
+        self._puts.end(put)
+        self._complete(put, error)
+
+    def _make_safe(self, wish: SafePut) -> None:
+        """Put the safe value of a point for a driver, unless that is pending."""
+        point = next(each for each in self._driver.points if each.name == wish.name)
+        if not self.is_pending(point):
+            self._follow(point, wish.what, wish.why)
+
+    def _follow(self, point: Point, what: str, why: str) -> None:
+        """Put the safe value of a point: ``what`` has happened."""
+        assert point.safe is not None
+        safe = Put(point, point.safe, time.monotonic())
+        self._log.warning("%s: %s; %s follows by itself (%s)", self._name, what, safe.words, why)
         for other in self._puts.add(safe):
-            self._complete(other, Refused(f"{other.point.name}: not sent, because {what} has failed"))
-        self._notify(self._listener.pending, put.point)
+            self._complete(other, Refused(f"{other.point.name}: not sent, because {what}"))
+        self._notify(self._listener.pending, point)
 
     def _end_put(self, put: Put, error: DeviceError | None) -> None:
         self._puts.end(put)

@@ -18,9 +18,9 @@ from drivers.base import Array, DeviceError, Point, Reading, Readings, Step, Val
 PUT_AGE = 10.0
 # Seconds after which who waits for a safe put hears that it is still pending
 PATIENCE = 5.0
-# Steps of scans between two of ordinary puts, if a scan is ready: puts have a third of a line that is never free
+# Steps of scans between two of ordinary puts, if a scan is ready: puts have a third of a line too slow for all
 SCAN_STEPS = 2
-# Seconds between two tries to carry out a safe put while the instrument does not show it
+# Seconds from the start of a try to carry out a safe put to that of the next, while the instrument does not show it
 REPEAT = 1.0
 
 
@@ -31,7 +31,7 @@ class Put:
     waiting   who waits for its end; nobody does for a safe put that follows a failed one
     changes   False if the instrument had the value already
     steps     what the driver does of it; None before it was begun
-    resume    when the next step may be done, or a safe put be tried again
+    resume    when the next step may be done, or a safe put be tried again; began: when the last try did
     tried     it was sent, or may have been; broke: its last try ended with the connection
     readings  what the instrument said in the course of it
     error     of its last try
@@ -44,6 +44,7 @@ class Put:
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
     steps: Iterator[Step] | None = None
     resume: float = 0.0
+    began: float = 0.0
     tried: bool = False
     broke: bool = False
     readings: dict[str, Value | Array | Reading] = field(default_factory=dict)

@@ -29,8 +29,9 @@ class Scan:
     late         the last scan began later, or lasted longer, than its period
     share        of the line that it had, to compare with that of other groups
     groups       that share the line
-    longest_age  of a value that still counts as true: two periods, or two scans where the line allows no more,
-                 as long as they take when all groups are read at the same time
+    reply        for which a reply may be awaited that does not come
+    longest_age  of a value that still counts as true: two periods; or one, and such a reply; or two scans where the
+                 line allows no more, as long as they take when all groups are read at the same time
     """
 
     group: str
@@ -41,6 +42,7 @@ class Scan:
     took: float = 0.0
     late: bool = False
     groups: int = 1
+    reply: float = 0.0
     longest_age: float = 0.0
     steps: Iterator[Step] | None = None
     share: float = 0.0
@@ -49,7 +51,7 @@ class Scan:
     _needs: deque[float] = field(default_factory=lambda: deque(maxlen=_MEMORY))
 
     def __post_init__(self) -> None:
-        self.longest_age = 2 * self.period
+        self.longest_age = self._age_of(0.0)
 
     @property
     def active(self) -> bool:
@@ -89,8 +91,7 @@ class Scan:
         self.share += seconds
         if heard:
             self._used += min(seconds, _LONGEST_STEP)
-            need = max(self._used, *self._needs) if self._needs else self._used
-            self.longest_age = 2 * max(self.period, self.groups * need)
+            self.longest_age = self._age_of(max(self._used, *self._needs) if self._needs else self._used)
 
     def end(self, now: float, complete: bool = True) -> None:
         """End a scan: all was read (``complete``), or it failed."""
@@ -99,14 +100,19 @@ class Scan:
         self.late = self.late or self.took > self.period
         if complete:
             self._needs.append(self._used)
-            self.longest_age = 2 * max(self.period, self.groups * max(self._needs))
+            self.longest_age = self._age_of(max(self._needs))
+
+    def _age_of(self, need: float) -> float:
+        """Return the longest age where a scan needs the line for ``need`` seconds."""
+        return max(2 * self.period, self.period + self.reply, 2 * self.groups * need)
 
 
 class Schedule:
     """The scan groups of one instrument in order of importance; ``now`` is a monotonic time in seconds."""
 
-    def __init__(self, periods: Mapping[str, float]) -> None:
-        self.scans = [Scan(group, period, 0.0, groups=len(periods)) for group, period in periods.items()]
+    def __init__(self, periods: Mapping[str, float], reply: float = 0.0) -> None:
+        groups = len(periods)
+        self.scans = [Scan(group, period, 0.0, groups=groups, reply=reply) for group, period in periods.items()]
         self._share = 0.0  # that the scan stepped last had before
 
     def restart(self, now: float) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from archiver import status as archiver_status
 from archiver.history.command import HistoryOptions, show_history
+from archiver.times import format_time
 from rackioc import supervisor
 from rackioc.cli.command import ConfigPath, archive_of, command, start_log
 from rackioc.config.load import load
@@ -52,16 +53,49 @@ def archive(config: ConfigPath, parent: Annotated[int, typer.Option(hidden=True)
 
 @command(app, "status")
 def status(
-    config: ConfigPath, form: Annotated[Report, typer.Option("--format", help="How to print.")] = Report.table
+    config: ConfigPath,
+    glob: Annotated[str | None, typer.Argument(metavar="[GLOB]", help="With --pvs: of these alone.")] = None,
+    pvs: Annotated[bool, typer.Option("--pvs", help="Rows, rate, last row, refused samples of each PV.")] = False,
+    form: Annotated[Report, typer.Option("--format", help="How to print.")] = Report.table,
 ) -> None:
     """Print the state of a configuration's archiver; exit code 1 if it is not running, or if something is wrong.
 
     Run it where the archiver was started: the path of its status file is relative to that directory.
     """
-    problems = archiver_status.show_status(archive_of(load(config)).status_file(config), form.value, sys.stdout)
+    if glob is not None and not pvs:
+        raise typer.BadParameter("a glob of PVs needs --pvs", param_hint="GLOB")
+    archive = archive_of(load(config))
+    if pvs:
+        problems = archiver_status.show_pvs(archive.figures_file(config), glob or "*", form.value, sys.stdout)
+    else:
+        problems = archiver_status.show_status(archive.status_file(config), form.value, sys.stdout)
     for sentence in problems:
         typer.echo(sentence, err=True)
     raise typer.Exit(1 if problems else 0)
+
+
+@command(app, "spool")
+def spool(
+    config: ConfigPath,
+    again: Annotated[bool, typer.Option("--again", help="Bring in again what was set aside.")] = False,
+) -> None:
+    """List what the archiver has set aside of its spool because it could not be read, or bring it in again.
+
+    Run it where the archiver was started. What was listed is no trouble of `rackioc status` any more.
+    """
+    from archiver.recording import aside
+
+    path = archive_of(load(config)).spool_file(config)
+    if again:
+        typer.echo(f"{aside.bring_in(path)} samples were brought in again; the archiver stores them when it runs")
+        return
+    found = aside.look(path)
+    for each in found:
+        when = "" if each.since is None else f", since {format_time(int(each.since * 1e9))}"
+        samples = "" if each.samples is None else f", {each.samples} samples"
+        typer.echo(f"{each.name}{when}{samples}: {each.reason}")
+    if not found:
+        typer.echo("nothing is set aside")
 
 
 @command(db_app, "init")
@@ -106,8 +140,9 @@ def history(
     since: Annotated[str | None, typer.Option(help="1h, 30m, 2d ago, or a time: '2026-11-20 14:00' (UTC).")] = None,
     until: Annotated[str | None, typer.Option(help="As --since; left out: now.")] = None,
     at: Annotated[str | None, typer.Option(help="The value in force at that time (as --since, or now).")] = None,
-    stat: Annotated[bool, typer.Option("--stat", help="Count, range, mean, std, time in alarm of each PV.")] = False,
+    stat: Annotated[bool, typer.Option("--stat", help="Count, range, mean over time, alarm, loss.")] = False,
     bin_: Annotated[str | None, typer.Option("--bin", help="Count, range, mean of each 60s, 5m, 1h, ...")] = None,
+    fill: Annotated[bool, typer.Option("--fill", help="With --bin: bins without rows, too.")] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw a picture.")] = None,
     terminal: Annotated[bool, typer.Option("--terminal", help="Draw in the terminal.")] = False,
     form: Annotated[HistoryForm | None, typer.Option("--format", help="How to print; left out: table.")] = None,
@@ -120,6 +155,6 @@ def history(
         database = settings.database if settings else database
     options = HistoryOptions(
         pvs=pvs, database=database, since=since, until=until, form=form and form.value,
-        at=at, stat=stat, bin=bin_, plot=plot, terminal=terminal,
+        at=at, stat=stat, bin=bin_, fill=fill, plot=plot, terminal=terminal,
     )  # fmt: skip
     show_history(options, sys.stdout, sys.stderr)

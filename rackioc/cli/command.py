@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from archiver.history.query import HistoryError
+from archiver.recording.spool import SpoolError
 from archiver.settings import ArchiveSettings
 from archiver.storage.store import StoreError
 from rackioc.config.config import Config, ConfigError
@@ -58,7 +59,7 @@ def guarded(action: Callable[..., Any]) -> Callable[..., Any]:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more, as with head
             raise typer.Exit(1) from None
-        except (OSError, HistoryError, StoreError, CommandError) as error:
+        except (OSError, HistoryError, StoreError, SpoolError, CommandError) as error:
             typer.echo(f"rackioc: {error}", err=True)
             raise typer.Exit(1) from None
 

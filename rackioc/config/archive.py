@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from archiver.settings import ArchiveSettings
-from ioc.site import is_glob
+from archiver.settings import ArchiveSettings, is_glob, is_name
 from rackioc.config import schema
 from rackioc.config.instruments import driver_class, driver_names
 from rackioc.config.names import RecordNames
@@ -30,7 +29,7 @@ def read_archive(
         if is_glob(pattern):
             names.check_matches(pattern, ("archive", "pvs", index))
     for pattern in map(str, as_mapping(keys.get("policies"))):
-        if is_glob(pattern) and not any(fnmatchcase(name, pattern) for name in pvs if not is_glob(name)):
+        if is_glob(pattern) and not any(fnmatchcase(name, pattern) for name in pvs if is_name(name)):
             names.check_matches(pattern, ("archive", "policies", pattern))
     for section in _TABLES:
         _check_instrument(section, as_mapping(keys.get(section)), instruments, file)

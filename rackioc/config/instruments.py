@@ -87,7 +87,7 @@ def _longest_period(kind: type[Driver], scan: dict[Any, Any], group: str) -> flo
     """Return the longest period of a scan group: one group must ask the instrument as often as it needs it."""
     if kind.longest_period is None:
         return math.inf
-    others = [period for name, period in {**kind.scan, **scan}.items() if name != group]
+    others = [period for name, period in {**kind.scan, **scan}.items() if name in kind.scan and name != group]
     asked = any(isinstance(period, int | float) and period <= kind.longest_period for period in others)
     return math.inf if asked else kind.longest_period
 

@@ -99,7 +99,10 @@ def _note(schema: type, also: tuple[str, ...], path: Key, found: list[Any], key:
 def _sentence(error: Any) -> str:
     if error["type"] == "literal_error":
         expected = error["ctx"]["expected"]
-        return f"must be one of {expected.replace(' or ', ', ')}" if " or " in expected else f"must be {expected}"
+        words = expected.replace(" or ", ", ")
+        # YAML reads the words off and on as False and True: where these are allowed, so are the words.
+        words = words.replace(", False", "").replace(", True", "")
+        return f"must be one of {words}" if words != expected else f"must be {expected}"
     return str(_WORDS.get(error["type"], error["msg"]))
 
 

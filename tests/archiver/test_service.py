@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import re
 import signal
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from archiver import service
+from archiver.health import read
+from archiver.settings import ArchiveSettings
+from archiver.status import show_pvs, show_status
 from archiver.storage.database import open_reader
+from drivers.base import Reading, Severity, Status
+from rackioc.archive_status import ArchiveStatus
 from tests.archiver.processes import Archiver, Ioc, Wait
 
 VOLTAGE = """
@@ -81,6 +92,114 @@ def test_every_scalar_type_and_its_metadata(ioc: Ioc, archiver: Archiver, wait: 
     with closing(open_reader(archiver.database)) as reader:
         assert [sample.value for sample in reader.samples(["T:Wave"], 0, 2**63 - 1)] == [()]
     assert "6 of 6 PVs connected" in archiver.log
+
+
+BRACKETS = """
+record(ai, "T:CH[3]") { field(VAL, "3") field(PINI, "YES") }
+record(ai, "T:V1") { field(VAL, "1") field(PINI, "YES") }
+record(ai, "T:V2") { field(VAL, "2") field(PINI, "YES") }
+record(waveform, "T:WF") { field(FTVL, "DOUBLE") field(NELM, "10") field(PINI, "YES") field(INP, [1.5, -2, 7, 8]) }
+record(waveform, "T:Bytes") { field(FTVL, "UCHAR") field(NELM, "5") field(PINI, "YES") field(INP, [1, 0, 255, 0, 9]) }
+"""
+
+
+def test_names_with_brackets_elements_of_arrays_and_bytes(ioc: Ioc, archiver: Archiver, wait: Wait) -> None:
+    ioc.start(BRACKETS + PV_LIST)
+    ioc.put("T:PVS", "T:V1\nT:V2\nT:WF")
+    archiver.start("T:CH[3]", "T:V[12]", "T:WF.[1:2]", "T:WF", "T:Bytes", policies={"T:WF.[1:2]": {"scan": "0.2s"}})
+    pvs = ["T:CH[3]", "T:V1", "T:V2", "T:WF.[1:2]", "T:WF", "T:Bytes"]
+    wait(lambda: all(archiver.rows(pv) for pv in pvs))
+    with closing(open_reader(archiver.database)) as reader:
+        assert reader.names() == sorted(pvs)
+        values = [[sample.value for sample in reader.samples([pv], 0, 2**63 - 1)] for pv in pvs]
+    wave, some, all_bytes = (1.5, -2.0, 7.0, 8.0), (-2.0, 7.0), (1.0, 0.0, 255.0, 0.0, 9.0)
+    assert values == [[3.0], [1.0], [2.0], [some], [wave], [all_bytes]]
+    wait(lambda: "6 of 6 PVs connected" in archiver.log)
+
+
+def test_a_name_with_brackets_needs_no_list_of_pvs(ioc: Ioc, archiver: Archiver, wait: Wait) -> None:
+    ioc.start(BRACKETS)
+    archiver.start("T:CH[3]")
+    wait(lambda: archiver.values("T:CH[3]") == [3.0])
+
+
+def test_it_starts_with_a_spool_that_a_power_cut_has_emptied(
+    ioc: Ioc, archiver: Archiver, wait: Wait, tmp_path: Path
+) -> None:
+    (tmp_path / "rack.spool").write_bytes(bytes(100_000))
+    ioc.start(VOLTAGE)
+    archiver.start("T:VMon")
+    wait(lambda: archiver.values("T:VMon") == [1.5])
+    assert "file is not a database; it is set aside as rack.spool.broken-" in archiver.log
+    health = read(tmp_path / "rack.spool.status")
+    assert health is not None
+    assert health.aside == 1
+
+
+def test_a_pv_that_was_never_connected_is_named(ioc: Ioc, archiver: Archiver, wait: Wait, tmp_path: Path) -> None:
+    ioc.start(VOLTAGE + STATES)
+    typos = [f"T:Typo{number}" for number in range(25)]
+    archiver.start("T:VMon", "T:Count", *typos)
+    file = tmp_path / "rack.spool.status"
+    wait(lambda: (health := read(file)) and health.never == 25)
+    out = io.StringIO()
+    (problem,) = show_status(file, "table", out)
+    assert problem.startswith("25 PVs were not connected since the archiver's start: T:Typo0, T:Typo1, ")
+    assert "T:Typo19 and 5 more: are they spelled right" in problem
+    assert "2 of 27 connected" in out.getvalue()
+    assert "never connected  25: T:Typo0" in out.getvalue()
+
+
+def test_the_figures_of_each_pv(ioc: Ioc, archiver: Archiver, wait: Wait, tmp_path: Path) -> None:
+    ioc.start(VOLTAGE + STATES + TICKS)
+    archiver.start("T:VMon", "T:Count", "T:Typo", "T:Ticks")
+    figures = tmp_path / "rack.spool.pvs"
+
+    def shown(glob: str) -> list[list[str]]:
+        out = io.StringIO()
+        show_pvs(figures, glob, "table", out)
+        return [re.split("  +", line) for line in out.getvalue().splitlines()[1:]]
+
+    wait(lambda: len(shown("*")) == 4 and int(shown("T:Ticks")[0][2]) > 20)
+    count, ticks, typo = (shown(pv)[0] for pv in ("T:Count", "T:Ticks", "T:Typo"))
+    assert (count[1:3], typo[1:]) == (["connected", "1"], ["never", "0", "0", "none", "none"])
+    assert float(ticks[3]) == pytest.approx(10, rel=0.5)
+    assert ticks[4][:10] == time.strftime("%Y-%m-%d", time.gmtime())
+    assert [row[0] for row in shown("T:T*")] == ["T:Typo", "T:Ticks"]
+    assert show_pvs(figures, "X*", "json", io.StringIO()) == ["none of the 4 PVs fits X*"]
+    (problem,) = show_pvs(tmp_path / "other.pvs", "*", "table", io.StringIO())
+    assert "there are no figures of PVs" in problem
+
+
+def test_after_minutes_in_vain_the_log_and_an_alarm_say_so(
+    ioc: Ioc, wait: Wait, tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    for name, value in environment.items():
+        if name.startswith("EPICS_CA_"):
+            monkeypatch.setenv(name, value)
+        elif name.startswith("EPICS_CAS_"):
+            monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(service, "NEVER", 1.0)
+    monkeypatch.setattr(service, "NEVER_LONG", 3.0)
+    monkeypatch.chdir(tmp_path)
+    ioc.start(VOLTAGE)
+    settings = ArchiveSettings(database="sqlite:///rack.sqlite", pvs=("T:VMon", "T:Typo"))
+    stop = threading.Event()
+    archiver = threading.Thread(target=service.run, args=(settings, Path("rack.yaml"), "T:PVS", "T:", stop))
+    archiver.start()
+    try:
+        file = tmp_path / "rack.spool.status"
+        wait(lambda: (health := read(file)) and health.never_long and health.connected)
+        *_, readings = ArchiveStatus(file).read("status")
+        assert isinstance(readings, dict)
+        assert readings["Connected"] == Reading(1, Severity.MINOR, Status.STATE, message="1 never connected: T:Typo")
+        wait(lambda: "1 PVs were not connected in 3 s since the archiver's start: T:Typo; are they" in caplog.text)
+        time.sleep(2.5)
+        assert caplog.text.count("T:Typo") == 1
+    finally:
+        stop.set()
+        archiver.join()
 
 
 def test_a_lost_ioc_is_a_gap_that_heals(ioc: Ioc, archiver: Archiver, wait: Wait) -> None:

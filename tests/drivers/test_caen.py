@@ -915,6 +915,7 @@ def test_a_put_sets_one_channel_and_reads_it_back(caen: Caen, crate: CrateFake) 
     calls(crate)
     assert put(caen, "S02:C01:V0Set", 1234.5) == {"S02:C01:V0Set_RBV": 1234.5}
     assert [call for call in calls(crate) if "Prop" not in call] == [
+        "GetChParam 2 [1] V0Set 1750 -> 0",
         "SetChParam 2 [1] V0Set 1234.5 -> 0",
         "GetChParam 2 [1] V0Set 1234.5 -> 0",
     ]

@@ -17,6 +17,8 @@ from sim.caen.header import Code, Mode, PropertyType, Type, Unit, status_bits
 from sim.caen.parameters import Param, Property
 from tests.drivers.crate_run import CrateRun, crate_run
 
+# With these a crate says that it does not have a thing: PARAMPROPNOTFOUND, PARAMNOTFOUND, FUNCTIONNOTAVAILABLE, ...
+DENIALS = [Code.PARAMPROPNOTFOUND, Code.PARAMNOTFOUND, Code.PROPNOTFOUND, Code.NOTYETIMPLEMENTED, 27]
 CODES = [Code.SYSERR, Code.READERR, Code.TIMEERR, Code.SLOTNOTPRES, 6, 20, 23, -5, Code.SOCKETERROR, 0x5A5A]
 FUNCTIONS = [
     *("GetCrateMap", "TestBdPresence", "GetSysPropList", "GetSysPropInfo", "GetSysProp", "GetExecCommList"),
@@ -76,7 +78,7 @@ def is_complete(run: CrateRun, everything: set[str]) -> bool:
 # ---- faults ----
 
 
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("code", [*CODES, *DENIALS])
 def test_all_is_served_in_the_end_whichever_call_failed_once(
     monkeypatch: pytest.MonkeyPatch, everything: set[str], code: int
 ) -> None:
@@ -91,7 +93,7 @@ def test_all_is_served_in_the_end_whichever_call_failed_once(
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-@pytest.mark.parametrize("code", [Code.READERR, Code.TIMEERR, Code.SLOTNOTPRES, 0x5A5A])
+@pytest.mark.parametrize("code", [Code.READERR, Code.TIMEERR, Code.SLOTNOTPRES, 0x5A5A, Code.PARAMNOTFOUND])
 def test_all_is_served_in_the_end_whichever_function_failed_for_a_time(
     run: CrateRun, everything: set[str], function: str, code: int
 ) -> None:
@@ -100,6 +102,60 @@ def test_all_is_served_in_the_end_whichever_function_failed_for_a_time(
     assert fault.hits
     run.fake.faults.clear()
     assert run.until(lambda: is_complete(run, everything), most=100) < 70
+
+
+@pytest.mark.parametrize("code", [Code.PARAMNOTFOUND, Code.PARAMPROPNOTFOUND, 27])
+@pytest.mark.parametrize("name", ["V0Set", "Pw", "Temp"])
+def test_what_is_listed_and_denied_is_told_and_in_the_end_not_asked_any_more(
+    run: CrateRun, everything: set[str], name: str, code: int
+) -> None:
+    fault = run.fault(slot=1, name=name, code=code)
+    run.until(lambda: bool(run.driver.points) and not run.driver.exploring)
+    run.run(3)
+    missing = {each for each in everything if each.startswith("S01:") and f":{name}" in each}
+    told = list(run.driver.unserved)
+    if name == "Pw":  # an Off goes all the same
+        assert missing <= names(run)
+        assert told == []
+        return
+    assert names(run) == everything - missing
+    (sentence,) = told
+    assert sentence.startswith("no PVs are made of S01:")
+    assert name in sentence
+    run.run(100)
+    hits = fault.hits
+    run.run(100)
+    assert fault.hits == hits
+    assert hits < 25
+    assert list(run.driver.unserved) == told
+    run.fake.faults.clear()
+    run.fake.unplug()  # it is asked again in the next session
+    run.run(3)
+    run.fake.plug()
+    assert run.until(lambda: is_complete(run, everything), most=60) < 50
+    assert list(run.driver.unserved) == []
+
+
+@pytest.mark.parametrize("code", [Code.PARAMNOTFOUND, Code.READERR, Code.TIMEERR])
+def test_an_off_is_sent_though_the_crate_does_not_tell_what_the_switch_is(run: CrateRun, code: int) -> None:
+    run.fault(function="GetChParamProp", slot=1, name="Pw", code=code, left=3)
+    run.until(lambda: "S01:C00:Pw" in names(run))
+    assert "S01:C00:Pw_RBV" in run.invalid_names()
+    run.fake.faults.clear()
+    run.put("S01:C00:Pw", 0)
+    assert not run.fake.model.channel(1, 0).on
+    run.settle()
+    assert run.valid("S01:C00:Pw_RBV")
+
+
+def test_a_board_with_an_open_question_is_served_again_when_it_is_back(run: CrateRun) -> None:
+    run.fault(function="GetChParamProp", slot=1, name="V0Set", code=Code.READERR)
+    run.until(lambda: bool(run.driver.points) and not run.driver.exploring)
+    run.run(5)
+    run.fake.do_pull(1)
+    run.run(3)
+    run.fake.do_insert(1)
+    assert run.until(lambda: run.valid("S01:C00:VMon"), most=60) < 25
 
 
 @pytest.mark.parametrize("function", ["GetBdParamInfo", "GetChParamInfo", "GetChParamProp", "GetBdParamProp"])
@@ -381,7 +437,7 @@ def test_a_parameter_that_differs_on_a_channel_with_the_same_list_is_served_as_i
         assert not run.invalid_names()
 
 
-def test_the_exponents_of_all_channels_are_asked_before_anything_is_asked_in_full(
+def test_exponents_and_the_words_of_switches_are_asked_before_anything_is_asked_in_full(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with crate_run(monkeypatch, alike) as run:
@@ -389,9 +445,9 @@ def test_the_exponents_of_all_channels_are_asked_before_anything_is_asked_in_ful
         calls = [line.split()[1:] for line in run.fake.transactions if "GetChParamProp" in line]
         asked = [(where, name, prop) for _, where, name, prop, *_ in calls]
     others = [each for each in asked if each[0] != "1.0"]
-    numbers = ["IMon", "I0Set", "VMon", "V0Set"]
+    first = [("IMon", "Exp"), ("I0Set", "Exp"), ("Pw", "Onstate"), ("VMon", "Exp"), ("V0Set", "Exp")]
     channels = ["1.1", "1.2", "1.3"]
-    assert others[:12] == [(where, name, "Exp") for name in numbers for where in channels]
+    assert others[:15] == [(where, *each) for each in first for where in channels]
     for where in channels:  # in the end each is asked in full
         assert {name for at, name, prop in others if at == where and prop == "Type"} == {p.name for p in PLAIN}
 

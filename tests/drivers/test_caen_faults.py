@@ -72,7 +72,7 @@ def test_a_put_that_is_read_back_brings_a_silent_board_back_at_once(run: CrateRu
     run.run(60)
     run.fake.faults.clear()
     run.put("S02:C00:V0Set", 55)
-    assert run.until(lambda: not run.invalid_names("S02") - FACTS) < 3
+    assert run.until(lambda: not run.invalid_names("S02") - FACTS) < 4
 
 
 @pytest.mark.parametrize("code", [Code.READERR, 23, Code.PARAMNOTFOUND])

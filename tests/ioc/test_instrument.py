@@ -32,6 +32,7 @@ from ioc.site import Site
 from tests.ioc.bench import Bench, Rig, Run
 
 FINE = ("NO_ALARM", "NO_ALARM")
+REFUSED = ("WRITE", "MINOR")
 
 
 def test_readings_become_records_and_a_setting_follows_its_readback(run: Run) -> None:
@@ -88,16 +89,17 @@ def test_a_late_old_readback_does_not_flip_the_setting_back(
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 100.5, -1.0, "much"])
-def test_a_refused_put_reaches_no_instrument_and_leaves_value_and_alarm(run: Run, value: Value) -> None:
+def test_a_refused_put_reaches_no_instrument_leaves_the_value_and_is_told(run: Run, value: Value) -> None:
     async def scenario(rig: Rig) -> None:
         rig.posts.clear()
         with pytest.raises(Refused) as refusal:
             await rig.put("Set", value)
-        assert rig.state("Set") == (10.0, *FINE)
+        assert rig.state("Set") == (10.0, *REFUSED)
+        assert rig.record("Set").amsg == str(refusal.value)[:39]
         assert not [entry for entry in rig.driver.log if isinstance(entry, tuple)]
         assert rig.record("Error").val == str(refusal.value)
         assert rig.record("ErrorCount").val == 1
-        assert ("Set", 3, 10.0, "NO_ALARM") in rig.posts  # the value in force, posted again
+        assert ("Set", 7, 10.0, "WRITE") in rig.posts  # the value in force, posted again
 
     run(scenario)
 
@@ -107,8 +109,43 @@ def test_a_put_that_the_instrument_refuses_fails_with_its_sentence(run: Run) -> 
         rig.driver.write_error = Refused("the crate says OUTOFRANGE")
         with pytest.raises(Refused, match="OUTOFRANGE"):
             await rig.put("Set", 42.0)
-        assert rig.state("Set") == (10.0, *FINE)
+        assert rig.state("Set") == (10.0, *REFUSED)
         assert rig.record("Error").val == "the crate says OUTOFRANGE"
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_a_refusal_is_told_until_the_next_good_put_and_by_the_last_sentence(run: Run, same: bool) -> None:
+    async def scenario(rig: Rig) -> None:
+        for value in (100.5, -1.0):
+            with pytest.raises(Refused) as refusal:
+                await rig.put("Set", value)
+            assert rig.record("Set").amsg == str(refusal.value)[:39]
+        scans = rig.driver.log.count("slow")
+        await rig.until(lambda: rig.driver.log.count("slow") > scans + 3)
+        assert rig.state("Set") == (10.0, *REFUSED)  # a scan does not end it
+        assert rig.state("Set_RBV") == (10.0, *FINE)
+        await rig.put("Set", 10.0 if same else 20.0)
+        assert rig.state("Set") == (10.0 if same else 20.0, *FINE)
+        assert rig.record("Set").amsg == ""
+
+    run(scenario)
+
+
+def test_a_refusal_hides_no_other_alarm_and_a_lock_gives_none(run: Run) -> None:
+    async def scenario(rig: Rig) -> None:
+        record = rig.record("Set")
+        record.disp = True
+        with pytest.raises(Refused, match="locked"):
+            await rig.put("Set", 20.0)
+        assert rig.state("Set") == (10.0, *FINE)
+        record.disp = False
+        for severity in (Severity.MAJOR, Severity.INVALID):
+            record.process(Reading(None, severity, Status.SOFT), 0.0)
+            with pytest.raises(Refused):
+                await rig.put("Set", 1e9)
+            assert rig.state("Set")[1:] == ("SOFT", severity.name)
 
     run(scenario)
 
@@ -271,7 +308,7 @@ def test_a_failed_scan_makes_its_group_invalid_keeps_the_values_and_heals(
     run(scenario)
 
 
-def test_an_error_whose_words_change_is_logged_once_until_all_is_well(
+def test_an_error_whose_words_change_or_that_comes_again_is_logged_once(
     run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario(rig: Rig) -> None:
@@ -284,7 +321,7 @@ def test_an_error_whose_words_change_is_logged_once_until_all_is_well(
 
     caplog.set_level(logging.WARNING)
     run(scenario)
-    assert caplog.text.count("was not answered") == 2
+    assert caplog.text.count("was not answered") == 1
 
 
 def test_a_setting_is_invalid_with_its_readback(run: Run) -> None:

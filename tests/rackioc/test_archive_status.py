@@ -84,8 +84,8 @@ def test_the_archiver_is_shown_as_it_tells(shown: Shown, status_file: StatusFile
     shown.until("Connected", 3)
     expected = {
         "Running": 1, "Total": 4, "SamplesRate": 12.5, "Queue": 7, "SpoolRows": 0, "SpoolSize": 4096, "Lag": 0.5,
-        "Lost": 0, "Rejected": 3, "Rejected:Future": 2, "Rejected:Database": 1, "Rejected:Backwards": 0,
-        "Rejected:Epoch1990": 0, "DiskFree": 5e9, "Database": "ok", "Stored": 2**40,
+        "SpoolAside": 0, "Lost": 0, "Rejected": 3, "Rejected:Future": 2, "Rejected:Database": 1,
+        "Rejected:Backwards": 0, "Rejected:Epoch1990": 0, "DiskFree": 5e9, "Database": "ok", "Stored": 2**40,
     }  # fmt: skip
     assert {name: shown.value(name) for name in expected} == expected
     assert shown.text("LastError") == "x" * 100

@@ -16,6 +16,10 @@ import pytest
 from typer.testing import CliRunner
 
 from archiver.health import Cause, Health, StatusFile
+from archiver.recording.batch import Batch
+from archiver.recording.spool import Spool
+from archiver.sample import Sample
+from archiver.storage.database import open_store
 from bench.rig.loopback import free_port
 from rackioc import banner
 from rackioc.cli import app
@@ -52,8 +56,8 @@ def run(*arguments: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     "command",
     [
-        "run", "ioc", "archive", "check", "convert", "pvs", "status", "db init", "db migrate", "db status", "history",
-        "sim demo", "sim run", "sim fault",
+        "run", "ioc", "archive", "check", "convert", "pvs", "status", "spool", "db init", "db migrate", "db status",
+        "history", "sim demo", "sim run", "sim fault",
     ],
 )  # fmt: skip
 def test_each_command_explains_itself(command: str) -> None:
@@ -124,6 +128,16 @@ def test_a_history_that_is_not_there_is_code_1_and_makes_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_pv_that_is_not_archived_is_named_after_the_others_and_is_code_1(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/rack.sqlite"
+    with closing(open_store(database)) as store:
+        store.add([Sample("LAB:A", 1_700_000_000 * 10**9, -3, 0, "NO_ALARM")])
+    code, text = run("history", "LAB:B", "LAB:A", "--format", "csv", "--database", database)
+    assert code == 1
+    assert "LAB:A,-3,,NO_ALARM" in text
+    assert "rackioc: LAB:B is not in the archive; did you mean LAB:A?" in text
+
+
 def test_views_of_a_history_that_exclude_each_other_are_one_sentence() -> None:
     code, text = run("history", "X", "--at", "1h", "--stat", "--bin", "60s", "--plot", "x.png", "--terminal")
     assert code == 1
@@ -192,7 +206,7 @@ def test_an_archiver_that_is_well_is_told_in_aligned_lines_and_code_0(archived: 
     lines = dict(line.split("  ", 1) for line in text.splitlines())
     assert {label.strip(): value.strip() for label, value in lines.items()} == {
         "archiver": "running, pid 4711", "PVs": "2903 of 2904 connected", "samples": "0.0 /s", "stored": "5",
-        "in memory": "0", "in the spool": "0, 12.3 kB", "write lag": "0.0 s", "rejected": "0", "lost": "0",
+        "in memory": "0, 0 B", "in the spool": "0, 12.3 kB", "write lag": "0.0 s", "rejected": "0", "lost": "0",
         "disk free": "6.25 GB", "database": "ok", "last error": "none",
     }  # fmt: skip
     assert len({len(line) - len(line.split("  ", 1)[1].lstrip()) for line in text.splitlines()}) == 1
@@ -248,7 +262,7 @@ def test_the_archivers_state_as_json(archived: str, capsys: pytest.CaptureFixtur
     assert told["troubles"] == ["3 samples are lost: spool and memory were full (Overrun)"]
 
 
-@pytest.mark.parametrize("command", ["archive", "status", "db init", "db migrate", "db status"])
+@pytest.mark.parametrize("command", ["archive", "status", "spool", "db init", "db migrate", "db status"])
 def test_what_needs_an_archive_says_that_there_is_none(config: str, command: str) -> None:
     code, text = run(*command.split(), config)
     assert code == 2
@@ -279,6 +293,52 @@ def test_a_database_server_that_is_away_does_not_spoil_a_good_configuration(arch
     assert "archive: " in text
     assert "samples wait in the spool" in text
     assert "geheim42" not in text
+
+
+def test_a_pv_that_was_never_connected_is_named_and_is_code_1(archived: str) -> None:
+    with closing(StatusFile(Path("rack.spool.status"))) as status_file:
+        names = [f"LAB:TYPO{number}" for number in range(20)]
+        status_file.write(healthy(never=23, never_names=names))
+        code, text = run("status", archived)
+    assert code == 1
+    assert "23 PVs were not connected since the archiver's start: LAB:TYPO0, LAB:TYPO1, " in text
+    assert "LAB:TYPO19 and 3 more" in text
+
+
+def test_the_figures_of_pvs_are_shown_by_glob(archived: str) -> None:
+    assert run("status", archived, "--pvs")[0] == 1
+    rejected = {"time stamps going backwards": 2}
+    figures = [["LAB:A", "connected", 7, 0.5, 1_700_000_000 * 10**9, rejected], ["LAB:B", "never", 0, 0.0, 0, {}]]
+    Path("rack.spool.pvs").write_text(json.dumps([time.time(), figures]))
+    code, text = run("status", archived, "--pvs", "*:A")
+    assert code == 0
+    lines = [line.split() for line in text.splitlines()]
+    assert lines[1][:5] == ["LAB:A", "connected", "7", "0.5", "2023-11-14T22:13:20.000000000Z"]
+    assert "2 time stamps going backwards" in text
+    assert "LAB:B" in run("status", archived, "--pvs")[1]
+    assert json.loads(run("status", archived, "--pvs", "--format", "json")[1])[1]["state"] == "never"
+    code, text = run("status", archived, "LAB:A")
+    assert (code, "a glob of PVs needs --pvs" in text) == (2, True)
+
+
+def test_what_was_set_aside_of_the_spool_is_listed_and_brought_in_again(archived: str) -> None:
+    code, text = run("spool", archived)
+    assert (code, "there is no spool" in text) == (1, True)
+    path = Path("rack.spool")
+    path.write_bytes(b"no spool" * 1000)
+    with closing(Spool(path, 1e9, 0)) as spool:
+        spool.append(Batch([Sample("LAB:A", 1_700_000_000 * 10**9, 1.0, 0, "NO_ALARM")]))
+        spool._connection.execute("UPDATE batch SET data = CAST(x'00' || data AS BLOB)")
+        assert spool.head() is None
+        code, text = run("spool", archived)
+        assert code == 0
+        assert "batch 2, since 20" in text
+        assert ", 1 samples: error: Error -3 while decompressing" in text
+        assert "rack.spool.broken-" in text
+        assert "file is not a database" in text
+        spool._connection.execute("UPDATE aside SET data = CAST(substr(data, 2) AS BLOB)")
+        assert "1 samples were brought in again" in run("spool", archived, "--again")[1]
+        assert spool.head() is not None
 
 
 def test_a_database_that_cannot_be_made_is_code_1(archived: str) -> None:

@@ -17,6 +17,7 @@ from archiver.settings import Policy, SpoolSettings, ThinSettings
 from drivers.base import Driver, DriverConfig, Point, RecordType, Severity
 from ioc.fields import FIELDS
 from rackioc import banner
+from rackioc.config import schema
 from rackioc.config.config import ConfigError
 from rackioc.config.load import load
 
@@ -242,6 +243,7 @@ WRONG = [
     ("voltage_kv: 60", "voltage_kw: 60", 18, "instruments.GEN.limits.voltage_kw", "allowed: voltage_kv, current_ma"),
     ("polarity: negative", "polarity: left", 19, "instruments.GEN.polarity", "'positive', 'negative'"),
     ("{status: 0.5}", "{status: 7}", 20, "instruments.GEN.scan.status", "7 s is not a period"),
+    ("{status: 0.5}", "{status: 7, fast: 1}", 20, "instruments.GEN.scan.status", "7 s is not a period"),
     ("{status: 0.5}", "{fast: 0.5}", 20, "instruments.GEN.scan.fast", "unknown scan group; allowed: status"),
     ("HSV: MINOR", "HSV: LOUD", 22, "records.LAB:HV1:S04:C*:IMon.HSV", "allowed: NO_ALARM, MINOR, MAJOR, INVALID"),
     ("HYST: 0.1", "HYSTERESIS: 0.1", 22, "records.LAB:HV1:S04:C*:IMon.HYSTERESIS", "unknown record field; allowed"),
@@ -448,3 +450,9 @@ def test_one_scan_group_must_ask_a_crate_as_often_as_it_keeps_a_session(
     found = faults(path)
     assert [key_of(fault) for fault in found] == [f"instruments.HV1.scan.{group}" for group in wrong]
     assert all("is not a period for it; allowed: from 0.02 s to 10 s" in fault for fault in found)
+
+
+def test_a_choice_is_told_in_the_words_of_the_file() -> None:
+    assert schema._sentence({"type": "literal_error", "ctx": {"expected": "'alarm', 'off' or False"}}) == (
+        "must be one of 'alarm', 'off'"
+    )

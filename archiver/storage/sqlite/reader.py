@@ -19,22 +19,36 @@ from archiver.storage.url import DatabaseUrl
 
 _COLUMNS = "channel_id, smpl_time, severity_id, status_id, float_val, num_val, str_val, datatype, array_val"
 
+# Rows of the first step, of all PVs together: few, so that they come at once.
+FIRST_ROWS = 100
+
+# Rows and bytes in memory, of all PVs together, at most.
+STEP_ROWS, STEP_BYTES = 100_000, 30_000_000
+
 _SETTLED = f"""
     SELECT {_COLUMNS} FROM sample_settled
-    WHERE channel_id = ? AND smpl_time >= ? AND smpl_time <= ? ORDER BY smpl_time"""
+    WHERE channel_id = ? AND smpl_time >= ? AND smpl_time <= ? ORDER BY smpl_time LIMIT ?"""
 
 # The unary plus keeps SQLite from scanning the part once for each channel.
 _RECENT = f"""
     SELECT {_COLUMNS} FROM sample_recent
-    WHERE part = ? AND smpl_time >= ? AND smpl_time <= ? AND +channel_id IN ({{}}) ORDER BY smpl_time"""
+    WHERE part = ? AND (smpl_time, channel_id) > (?, ?) AND smpl_time <= ? AND +channel_id IN ({{}})
+    ORDER BY smpl_time, channel_id LIMIT ?"""
+_BOUNDARY = "SELECT coalesce(max(smpl_time), 0) FROM settled WHERE part = ?"
 
 _BINS = """
     SELECT bin_time, width, count, min_val, max_val, mean_val FROM sample_bin
-    WHERE channel_id = ? AND bin_time >= ? AND bin_time <= ? ORDER BY bin_time"""
+    WHERE channel_id = ?1 AND bin_time <= ?3 AND bin_time >= coalesce(
+        (SELECT max(bin_time) FROM sample_bin WHERE channel_id = ?1 AND bin_time <= ?2), ?2)
+    ORDER BY bin_time"""
 
 
 class SqliteReader:
-    """The reading side of an archive in an SQLite file (a ``Reader``)."""
+    """The reading side of an archive in an SQLite file (a ``Reader``).
+
+    It reads in steps, each in a transaction of its own: one that stays open keeps SQLite from reusing its log, which
+    grows with all that is written meanwhile. Rows may settle between two steps (see ``_recent``).
+    """
 
     def __init__(self, url: DatabaseUrl) -> None:
         self._file = file_name(url)
@@ -48,6 +62,7 @@ class SqliteReader:
         self._channels = {name: number for number, name in self._rows("SELECT channel_id, name FROM channel")}
         self._names = {number: name for name, number in self._channels.items()}
         self._statuses: dict[int, str] = {}
+        self._streams = self._parts = 1
 
     def names(self) -> Sequence[str]:
         """Return the names of all archived PVs, sorted."""
@@ -55,7 +70,7 @@ class SqliteReader:
 
     def metadata(self, pv: str) -> Sequence[Dated]:
         """Return all metadata of a PV, the oldest first; the first hold from time 0 on."""
-        with store_errors(self._file):
+        with store_errors(self._file), self._connection.begin():
             return history(self._connection, self._channels[pv])
 
     def samples(self, pvs: Sequence[str], since_ns: int, until_ns: int) -> Iterator[Sample]:
@@ -63,19 +78,20 @@ class SqliteReader:
 
         A PV's rows that have not settled come after those that have; they are read once for all PVs of a part.
         """
-        self._statuses = dict(self._pairs("SELECT status_id, name FROM status"))
         parts: dict[int, list[int]] = {}
         for pv in pvs:
             channel = self._channels[pv]
             parts.setdefault(channel // PART, []).append(channel)
+        self._streams, self._parts = len(pvs), len(parts)
         sources = [
             each for part, channels in parts.items() for each in self._part(part, channels, since_ns, until_ns)
         ]
         return chain(*sources) if len(pvs) == 1 else merge(*sources, key=attrgetter("time_ns"))
 
     def bins(self, pv: str, since_ns: int, until_ns: int) -> Sequence[Bin]:
-        """Return the thinned bins that begin in the window, the oldest first."""
-        return [Bin(*row) for row in self._rows(_BINS, self._channels[pv], since_ns, until_ns)]
+        """Return the thinned bins of which a part lies in the window, the oldest first."""
+        bins = (Bin(*row) for row in self._rows(_BINS, self._channels[pv], since_ns, until_ns))
+        return [each for each in bins if each.end_ns > since_ns]
 
     def close(self) -> None:
         """Close the file."""
@@ -83,17 +99,49 @@ class SqliteReader:
         self._connection.engine.dispose()
 
     def _check_version(self) -> None:
-        version = schema_version(self._connection, self._file)
+        with self._connection.begin():
+            version = schema_version(self._connection, self._file)
         if not version:
             raise StoreError(f"{self._file} is an SQLite file, but not an archive of rackioc")
 
     def _part(self, part: int, channels: Sequence[int], since_ns: int, until_ns: int) -> Iterator[Iterator[Sample]]:
+        (boundary_ns,) = next(self._rows(_BOUNDARY, part))
         begins = self._in_force(part, channels, since_ns)
-        yield from (self._samples(_SETTLED, channel, begin, until_ns) for channel, begin in begins.items())
+        settled_ns = min(boundary_ns, until_ns)
+        yield from (self._settled(channel, begin, settled_ns) for channel, begin in begins.items())
         begin_of = {self._names[channel]: begin for channel, begin in begins.items()}
-        sql = _RECENT.format(", ".join(map(str, channels)))
-        recent = self._samples(sql, part, min(begins.values()), until_ns)
+        recent = self._recent(part, channels, max(min(begins.values()), boundary_ns + 1), until_ns)
         yield (sample for sample in recent if sample.time_ns >= begin_of[sample.pv])
+
+    def _settled(self, channel: int, since_ns: int, until_ns: int) -> Iterator[Sample]:
+        """Yield the settled rows of a channel, step by step."""
+        limit = max(1, FIRST_ROWS // self._streams)
+        while rows := list(self._rows(_SETTLED, channel, since_ns, until_ns, limit)):
+            yield from self._samples(rows)
+            if len(rows) < limit:
+                return
+            since_ns = rows[-1][1] + 1
+            limit = _next_limit(rows, self._streams)
+
+    def _recent(self, part: int, channels: Sequence[int], since_ns: int, until_ns: int) -> Iterator[Sample]:
+        """Yield the rows that have not settled, step by step; those that settle meanwhile are read where they are."""
+        sql = _RECENT.format(", ".join(map(str, channels)))
+        last, limit = (since_ns, -1), FIRST_ROWS
+        while True:
+            with store_errors(self._file), self._connection.begin():  # both of one state
+                (boundary_ns,) = next(self._rows(_BOUNDARY, part))
+                rows = list(self._rows(sql, part, *last, until_ns, limit)) if boundary_ns < last[0] else None
+            if rows is None:
+                end_ns = min(boundary_ns, until_ns)
+                moved = merge(*(self._settled(each, last[0], end_ns) for each in channels), key=attrgetter("time_ns"))
+                yield from (each for each in moved if (each.time_ns, self._channels[each.pv]) > last)
+                last = (boundary_ns + 1, -1)
+                continue
+            yield from self._samples(rows)
+            if len(rows) < limit:
+                return
+            last = (rows[-1][1], rows[-1][0])
+            limit = _next_limit(rows, 2 * self._parts)
 
     def _in_force(self, part: int, channels: Sequence[int], since_ns: int) -> dict[int, int]:
         """Return the time of each channel's newest row before the window, else the window's begin."""
@@ -107,9 +155,11 @@ class SqliteReader:
                 found[channel] = next(self._rows(settled, channel, since_ns))[0] or since_ns
         return {channel: found[channel] for channel in channels}
 
-    def _samples(self, sql: str, *values: int) -> Iterator[Sample]:
+    def _samples(self, rows: Sequence[Sequence[Any]]) -> Iterator[Sample]:
         names, statuses = self._names, self._statuses
-        for channel, time_ns, severity, status, number, *others in self._rows(sql, *values):
+        if not statuses.keys() >= {row[3] for row in rows}:  # a status that came after the last step
+            statuses = self._statuses = dict(self._pairs("SELECT status_id, name FROM status"))
+        for channel, time_ns, severity, status, number, *others in rows:
             plain = number is not None and others[2] is None
             value = number if plain else from_columns(others[0], number, *others[1:])
             yield Sample(names[channel], time_ns, value, severity - 1, statuses[status])
@@ -121,3 +171,9 @@ class SqliteReader:
         """Yield rows of the driver itself: those of SQLAlchemy would cost as much again."""
         with store_errors(self._file):
             yield from self._connection.connection.cursor().execute(sql, values)
+
+
+def _next_limit(rows: Sequence[Sequence[Any]], streams: int) -> int:
+    """Return how many rows the next step of one of several streams has, after the size of those of the last one."""
+    size = sum(len(row[-1]) for row in rows if row[-1]) / len(rows) + 250
+    return max(10, int(min(STEP_ROWS, STEP_BYTES / size) / streams))

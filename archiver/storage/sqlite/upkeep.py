@@ -6,14 +6,16 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from archiver.sample import INVALID
 from archiver.storage import thinning
 from archiver.storage.thinning import ThinningRow, whole_bins
 
 # Rows of one step.
 STEP_ROWS = 5000
 
-_ROW = """
-    SELECT smpl_time, CASE WHEN datatype IS NULL THEN coalesce(num_val, float_val) END,
+_ROW = f"""
+    SELECT smpl_time,
+           CASE WHEN datatype IS NULL AND severity_id <> {INVALID + 1} THEN coalesce(num_val, float_val) END,
            severity_id || ' ' || status_id
     FROM sample_settled WHERE channel_id = ?"""
 

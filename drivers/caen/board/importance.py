@@ -1,4 +1,7 @@
-"""Which parameter is asked about first: measured currents before all else, for they are not shown without a unit."""
+"""Which parameter is asked about first: measured currents before all else, for they are not shown without a unit.
+
+Switches come next: they are not shown before their words are known.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,17 @@ from itertools import chain
 from drivers.caen.items import Variable
 
 # Ranks of importance
-_RANKS = 4
+_RANKS = 5
 
 
 def importance(variable: Variable) -> int:
-    """Return the rank of questions about a parameter, the lowest first: currents, and of these what is measured."""
-    return 2 * (not variable.current) + variable.writable
+    """Return the rank of questions about a parameter, the lowest first: currents, switches, others.
+
+    Of each but switches, what is measured comes before what is set.
+    """
+    if variable.switch:
+        return 2
+    return (0 if variable.current else 3) + variable.writable
 
 
 class ByImportance:

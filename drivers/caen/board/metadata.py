@@ -1,4 +1,4 @@
-"""Units and limits of a board's parameters, which move with other settings and have to be asked for again."""
+"""Units, limits and words of a board's parameters, which are assumed, or move: they have to be asked for (again)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import replace
 from drivers.base import BadReply
 from drivers.caen.board.importance import ByImportance, importance
 from drivers.caen.board.points import PointTable
-from drivers.caen.formats import Number
+from drivers.caen.formats import Choice, Number
 from drivers.caen.items import Item, Variable
-from drivers.caen.questions import Question, ask_exponent, ask_parameter, ask_unit
+from drivers.caen.questions import Question, ask_exponent, ask_parameter, ask_unit, has_words
 from drivers.caen.retry import Backoff
 from drivers.caen.session import Session
 
@@ -22,10 +22,11 @@ class ParameterMetadata:
     A label stays in its list until the crate has answered; what is marked again meanwhile is asked again.
 
     stale         labels of parameters that may have got other limits or units
-    unconfirmed   labels of numbers whose unit alone is asked: of those that are assumed, and of currents again after
-                  a reconnect, and in turn
+    unconfirmed   labels of numbers whose unit alone is asked, and of choices of which one word is: of those that are
+                  assumed, and of currents again after a reconnect, and in turn
     assumed       labels of parameters about which the crate was not asked yet
-    unit_unknown  labels of the currents that are in one of these lists, or whose channel may have got another range
+    unknown       labels of what means nothing yet: currents that are in one of these lists, or whose channel may have
+                  got another range, and switches whose words are assumed
     corrected     label -> item that was assumed, and is of another kind
     failing       True when the last question was asked in vain
     """
@@ -33,11 +34,11 @@ class ParameterMetadata:
     def __init__(self, table: PointTable, assumed: Iterable[str]) -> None:
         self._table = table
         variables = [label for label in assumed if isinstance(table.items.get(label), Variable)]
-        numbers = [label for label in variables if isinstance(table.variable(label).format, Number)]
+        quick = [label for label in variables if isinstance(table.variable(label).format, Number | Choice)]
         self.stale = ByImportance(self._importance)
         self.assumed = ByImportance(self._importance, variables)
-        self.unconfirmed = ByImportance(self._importance, numbers)
-        self.unit_unknown = {label for label in self.assumed if table.variable(label).current}
+        self.unconfirmed = ByImportance(self._importance, quick)
+        self.unknown = {label for label in self.assumed if _is_void(table.variable(label))}
         self.corrected: dict[str, Item] = {}
         self.failing = False
         self._postponed: dict[str, Backoff] = {}  # asked in vain
@@ -49,13 +50,13 @@ class ParameterMetadata:
         related = (item for item in self._table.variables() if setting.channel in (None, item.channel))
         volatile = [item for item in related if item.volatile]
         if setting.range:
-            self.unit_unknown.update(item.label for item in volatile if item.current)
+            self.unknown.update(item.label for item in volatile if item.current)
         self._mark(self.stale, volatile)
 
     def doubt_units(self, channel: int | None = None) -> None:
         """Mark the currents of a channel (None: of all), whose range may have been changed while it was not read."""
         currents = [item for item in self._table.variables() if item.current and channel in (None, item.channel)]
-        self.unit_unknown.update(item.label for item in currents)
+        self.unknown.update(item.label for item in currents)
         self._mark(self.unconfirmed, currents)
         self.ask_postponed()
 
@@ -76,7 +77,7 @@ class ParameterMetadata:
         return self._next(self.stale)
 
     def next_unit(self) -> Variable | None:
-        """Return the number whose unit is to be asked next."""
+        """Return the number or choice whose unit or word is to be asked next."""
         return self._next(self.unconfirmed)
 
     def next_assumed(self) -> Variable | None:
@@ -114,8 +115,8 @@ class ParameterMetadata:
         It is the same object as before if the unit alone was asked, and has not changed.
         """
         label, mark = variable.label, self._marks[variable.label]
-        unit_alone = label in self.unconfirmed and label not in self.stale
-        if unit_alone and (yield from self._has_its_unit(session, variable)):
+        quick = label in self.unconfirmed and label not in self.stale
+        if quick and (yield from self._is_confirmed(session, variable)):
             if self._marks[label] == mark:
                 self._answered(label, self.unconfirmed)
             now = variable
@@ -141,17 +142,19 @@ class ParameterMetadata:
         mine: set[str] = {item.label for item in self._table.variables()} - other.corrected.keys()
         for labels, others in ((self.stale, other.stale), (self.unconfirmed, other.unconfirmed)):
             labels.update(label for label in others if label in mine)
-        self.unit_unknown |= other.unit_unknown & mine
+        self.unknown |= other.unknown & mine
 
     def _answered(self, label: str, *lists: ByImportance) -> None:
         for labels in lists:
             labels.discard(label)
-        self.unit_unknown.discard(label)
+        self.unknown.discard(label)
         self._postponed.pop(label, None)
 
-    def _has_its_unit(self, session: Session, variable: Variable) -> Question[bool]:
+    def _is_confirmed(self, session: Session, variable: Variable) -> Question[bool]:
+        """Ask for what tells in one or two calls that a parameter is what it was, or was assumed to be."""
         assert variable.slot is not None
-        assert isinstance(variable.format, Number)
+        if isinstance(variable.format, Choice):
+            return (yield from has_words(session, variable.slot, variable.channel, variable.name, variable.format))
         where = variable.slot, variable.channel, variable.name
         if variable.label in self.assumed:
             # Another channel of the same list told the unit: a factor of 1000 is what may differ. The rest is asked
@@ -176,6 +179,11 @@ class ParameterMetadata:
         now = _with_limits(now, self._table.variable(variable.label))
         self._table.replace(now)
         return now
+
+
+def _is_void(variable: Variable) -> bool:
+    """Return True for what is not shown while it is assumed: a factor of 1000, or On for Off, may be wrong."""
+    return variable.current or variable.switch
 
 
 def _with_limits(now: Variable, before: Variable) -> Variable:

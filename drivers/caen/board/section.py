@@ -53,6 +53,7 @@ class Section:
     doubts    settings that are to be read again
     tried_at  when a call failed last (monotonic s)
     switched_off  channels that were switched off, and come down
+    rounded   label -> value that was put, and the step that the unit took instead
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Section:
         self._alarms = SetpointAlarms(config.relative_alarms, self.table.variables(), self._rest)
         self.doubts = Doubts(self.table)
         self.switched_off: set[int | None] = set()
+        self.rounded: dict[str, tuple[Any, Any]] = {}
         self.values = Values(self.table, self.metadata, self._alarms, self.doubts)
         self._confirmation = Confirmation(self.values)
         self._renew()
@@ -170,7 +172,7 @@ class Section:
     def _read_present(self, session: Session, batch: ReadBatch) -> Iterator[Step]:
         done: set[str] = set()
         read: set[str] = set()
-        if batch.good and self.metadata.unit_unknown.issuperset(batch.good):  # what it is cannot be told anyway
+        if batch.good and self.metadata.unknown.issuperset(batch.good):  # what it is cannot be told anyway
             done.update(batch.good)
             yield self.values.invalidate(batch.good, Status.UDF)
         while self.present and (labels := self._next_call(session, batch, done)):
@@ -219,7 +221,7 @@ class Section:
         Settings whose units are what they were are read behind that in the same scan, many in one call.
         """
         question, before = self.metadata.ask(session, variable), variable
-        read_it = variable.label in self.metadata.stale or variable.label in self.metadata.unit_unknown
+        read_it = variable.label in self.metadata.stale or variable.label in self.metadata.unknown
         began = monotonic()
         try:
             while True:
@@ -229,7 +231,7 @@ class Section:
                     variable = end.value
                     break
                 yield {}
-            if read_it and variable.writable and variable.readable:
+            if read_it and variable.writable and variable.readable and variable.group != MONITOR:
                 if variable is before:
                     self.doubts.labels[variable.label] = None
                     yield {}

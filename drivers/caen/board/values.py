@@ -75,7 +75,7 @@ class Values:
         self._alarms.record(variables, raws)
         if isinstance(variables[0], ChannelName):
             self._table.rename({variable.channel: str(raw) for variable, raw in zip(variables, raws, strict=True)})
-        if self._unplugged or self._metadata.unit_unknown or doubted:
+        if self._unplugged or self._metadata.unknown or doubted:
             for variable in variables:
                 readings.update(self._void_readings(variable, doubted))
             # A setting is not left to the next scan of its group: its range is known by the next monitor scan
@@ -138,7 +138,7 @@ class Values:
         if variable.channel in self._unplugged and isinstance(variable.format, Number):
             # Nothing is connected there, but the crate goes on returning numbers.
             return invalid(variable.shown, Status.COMM)
-        if variable.label not in self._metadata.unit_unknown and variable.label not in doubted:
+        if variable.label not in self._metadata.unknown and variable.label not in doubted:
             return {}
         self._alarms.discard(variable)
         return invalid(variable.shown, Status.UDF)

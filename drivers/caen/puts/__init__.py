@@ -1,6 +1,8 @@
 """How a put is carried out: sent, read back until the crate shows it, and judged.
 
 put       the steps of a put
+limits    what is asked before it is sent
+kills     kills that are not known to be carried out
 outcome   what a result code, and a value that was read back, say of it
 
 Each call to the crate is a step of its own, and each wait is one: meanwhile the crate is scanned, and other puts are
@@ -9,6 +11,7 @@ carried out. A put that switches off asks for nothing first, and waits behind tw
 
 from __future__ import annotations
 
+from drivers.caen.puts.kills import Kills, reaches
 from drivers.caen.puts.put import execute, set_variable
 
-__all__ = ["execute", "set_variable"]
+__all__ = ["Kills", "execute", "reaches", "set_variable"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from drivers.base import DeviceError
 from drivers.caen.formats import Number, Raw
@@ -28,6 +29,17 @@ def is_refusal(error: DeviceError) -> bool:
     """Return True if a put that failed was certainly not carried out."""
     code = getattr(error.__cause__, "code", None)
     return isinstance(error, BoardGone) or getattr(code, "name", "") in _REFUSALS
+
+
+def is_taken(item: Variable, asked: Raw, got: Raw, before: Raw | None) -> bool:
+    """Return True if the crate has what was asked.
+
+    A number that is the one of ``before`` has to be it to the last digit shown: it may be that nothing was done.
+    """
+    form = item.format
+    if not isinstance(form, Number) or got != before:
+        return form.agrees(asked, got)
+    return replace(form, resolution=1.0).agrees(asked, got)
 
 
 def is_rounded(item: Variable, asked: Raw, got: Raw, ceilings: Iterable[float]) -> bool:

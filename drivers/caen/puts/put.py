@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
 
 from drivers.base import BadReply, DeviceError, LinkDown, NoReply, Readings, Refused, Step, Value, Wait
 from drivers.caen.board.section import Section
-from drivers.caen.formats import Number, Raw
+from drivers.caen.formats import Choice, Number, Raw
 from drivers.caen.items import Command, Property, Variable
-from drivers.caen.puts.outcome import is_refusal, is_rounded
+from drivers.caen.puts.limits import Steps, ask_limits, ask_words, is_same_unit, paused
+from drivers.caen.puts.outcome import is_refusal, is_rounded, is_taken
 from drivers.caen.puts.target import Target
-from drivers.caen.questions import Question
 from drivers.caen.roles import is_voltage_limit
 from drivers.caen.session import BoardGone, Session
 
@@ -22,11 +21,6 @@ from drivers.caen.session import BoardGone, Session
 _READ_BACK_AFTER = (0.005, 0.045, 0.1, 0.15, 0.25, 0.4)
 # Time-outs of the reading-back of one put: each may hold the line for a second
 _MOST_TIMEOUTS = 2
-# How often a parameter is asked for its limits and unit while other settings of its channel move them
-_MOST_QUESTIONS = 5
-
-_Result = TypeVar("_Result")
-_Steps = Generator[Step, None, _Result]
 
 
 def execute(session: Session, command: Command, value: Value) -> Iterator[Step]:
@@ -49,57 +43,32 @@ def set_variable(session: Session, section: Section, item: Variable, meant: Vari
 
     ``item`` is the variable as the section knows it, ``meant`` as it was when the value was put: its unit counts.
     """
-    if isinstance(item.format, Number) and not isinstance(item, Property):
-        item = yield from _ask_limits(session, section, item, meant)
+    target = Target(session, section, item)
+    before: Raw | None = target.newest
+    if isinstance(item.format, Number):
+        before = yield from _read_before(target)
+        if not isinstance(item, Property):
+            item = yield from ask_limits(target, meant)
+    elif isinstance(item.format, Choice) and value != item.safe:
+        item = yield from ask_words(target, meant, value)
     try:
         raw = item.format.raw(value)
     except Refused as error:
         raise Refused(f"{item.label}: {error}") from None
-    yield from _Put(Target(session, section, item), value, raw).carry_out()
+    yield from _Put(Target(session, section, item), value, raw, before).carry_out()
 
 
-def _ask_limits(session: Session, section: Section, item: Variable, meant: Variable) -> _Steps[Variable]:
-    """Return the parameter as it is now. Raises Refused where that cannot be told: nothing was sent."""
-    for _ in range(_MOST_QUESTIONS):
-        try:
-            for each in section.values.ranges_of(item) if item.current else ():
-                yield section.fetch(session, [each])
-                yield Wait()
-            moves = _moves(section, item)
-            now = yield from _paused(section.metadata.question(session, item))
-        except LinkDown:
-            raise
-        except DeviceError as error:
-            raise Refused(f"{item.label}: not sent, for it was asked for its limits in vain: {error}") from error
-        if _moves(section, item) == moves:
-            return _check_unit(now, meant)
-    raise Refused(f"{item.label}: not sent, other settings move its limits and unit all the time; put it again")
-
-
-def _moves(section: Section, item: Variable) -> tuple[int, int]:
-    """Return what differs when a put, or a change that was seen, may have moved limits and unit of a parameter."""
-    return section.doubts.sent(item.channel), section.metadata.marks(item.label)
-
-
-def _paused(question: Question[_Result]) -> _Steps[_Result]:
-    """Ask, with a pause between two calls."""
-    while True:
-        try:
-            next(question)
-        except StopIteration as end:
-            result: _Result = end.value
-            return result
-        yield Wait()
-
-
-def _check_unit(now: Variable, meant: Variable) -> Variable:
-    """Return the parameter if its unit is still the one that was ``meant``: 5 uA are not sent as 5 mA."""
-    before, after = meant.format.fields()["egu"], now.format.fields()["egu"]
-    if before != after:
-        raise Refused(
-            f"{now.label}: not sent, its unit has changed from {before} to {after}; put it again in {after}"
-        )
-    return now
+def _read_before(target: Target) -> Steps[Raw | None]:
+    """Return what the crate has before a put, for a value that is near to it proves nothing; None: not known."""
+    if not target.item.readable:
+        return None
+    try:
+        before, readings = target.read_back()
+    except (BadReply, NoReply, BoardGone):
+        return None
+    yield readings
+    yield Wait()
+    return before
 
 
 @dataclass(slots=True)
@@ -107,21 +76,28 @@ class _Put:
     """One put to a variable: ``value`` as the client put it, ``raw`` as it goes over the wire.
 
     before  value that the crate had, as last read; bits_before: of its channel's status; None: not known
+    range   of a current, as last read before it was sent
+    by_status  True for an Off whose words are not known
     got     value read back last; None: it could not be read
     """
 
     target: Target
     value: Value
     raw: Raw
-    before: Raw | None = None
+    before: Raw | None
     bits_before: set[str] | None = None
+    range: tuple[Raw, ...] | None = None
+    by_status: bool = False
     got: Raw | None = None
 
     def carry_out(self) -> Iterator[Step]:
         """Send the value, and read back until the crate shows it."""
         item = self.target.item
-        self.before, self.bits_before = self.target.newest, self.target.bits()
+        self.bits_before, self.range = self.target.bits(), self.target.range_state
         failure = self._send()
+        if item.switch and item.label in self.target.section.metadata.assumed:
+            failure = yield from self._ask_words_of_off(failure)
+            item = self.target.item
         if failure is not None and is_refusal(failure):
             yield from self._read_once(failure)
         elif item.readable:
@@ -148,6 +124,26 @@ class _Put:
             return error
         return None
 
+    def _ask_words_of_off(self, failure: DeviceError | None) -> Steps[DeviceError | None]:
+        """Ask whether what was sent as an Off is one, for that was assumed; if it is not, send it once more.
+
+        It went first, for the crate may not answer. Return what the crate said against it.
+        """
+        yield Wait()
+        try:
+            now = yield from paused(self.target.section.metadata.question(self.target.session, self.target.item))
+        except LinkDown:
+            raise
+        except DeviceError:
+            self.by_status = True
+            return failure
+        self.target = replace(self.target, item=now)
+        self.by_status = now.safe is None
+        if now.safe is None or now.format.raw(now.safe) == self.raw:
+            return failure
+        self.value, self.raw = now.safe, now.format.raw(now.safe)
+        return self._send()
+
     def _read_once(self, failure: DeviceError) -> Iterator[Step]:
         """Read what the crate has after it refused a put, which is good all the same if it has the value."""
         if self.target.item.readable:
@@ -155,7 +151,7 @@ class _Put:
             with suppress(BadReply, NoReply, BoardGone):
                 self.got, readings = self.target.read_back()
                 yield readings
-                if self.target.item.format.agrees(self.raw, self.got):
+                if self._is_taken() and (yield from self._has_its_unit()):
                     return
         raise Refused(str(failure)) from failure
 
@@ -174,12 +170,17 @@ class _Put:
             last, self.got = self.got, None
             try:
                 self.got, readings = self.target.read_back()
+                same = yield from self._has_its_unit()
             except (BadReply, NoReply, BoardGone) as trouble:
                 error, timeouts = trouble, timeouts + isinstance(trouble, NoReply)
                 if timeouts == _MOST_TIMEOUTS or isinstance(trouble, BoardGone):
                     break
                 continue
-            shown = self._is_shown(last)
+            if not same:
+                error = self._in_another_unit()
+                yield self.target.invalidate(error)
+                raise error
+            shown = self._is_shown(last) and (yield from self._shows_off())
             if shown or failure is None:
                 yield readings
             if shown or (failure is None and (yield from self._is_under_way())):
@@ -189,22 +190,52 @@ class _Put:
             yield self.target.invalidate(error)
             raise failure or error
         yield readings
-        if not self._is_rounded():
+        if self.by_status or not self._is_rounded():
             form = self.target.item.format
             what = str(failure or self.target.item.label)
             raise Refused(f"{what}: {form.text(self.raw)} was sent, but the crate reads back {form.text(self.got)}")
 
+    def _has_its_unit(self) -> Steps[bool]:
+        """Return True if a current still has the unit in which it was sent. Raises DeviceError."""
+        return (yield from is_same_unit(self.target, self.target.item, self.range))
+
+    def _in_another_unit(self) -> BadReply:
+        """Return the sentence for a current whose unit may have moved when it arrived; it is read soon."""
+        label = self.target.item.label
+        return BadReply(f"{label}: sent, but its range was changed at the same time; look at it and put it again")
+
     def _is_shown(self, last: Raw | None) -> bool:
         """Return True if the crate shows the value, or twice another one that it has rounded it to."""
-        if self.target.item.format.agrees(self.raw, self.got):
+        return self._is_taken() or (self.got == last and self._is_rounded())
+
+    def _shows_off(self) -> Steps[bool]:
+        """Return True if the status shows an Off whose words are not known: the switch itself proves nothing."""
+        if not self.by_status:
             return True
-        return self.got == last and self.got != self.before and self._is_rounded()
+        yield Wait()
+        try:
+            bits, readings = self.target.read_bits()
+        except (BadReply, NoReply, BoardGone):
+            return False
+        yield readings
+        return bits is not None and "ON" not in bits
+
+    def _is_taken(self) -> bool:
+        assert self.got is not None
+        return is_taken(self.target.item, self.raw, self.got, self.before)
 
     def _is_rounded(self) -> bool:
+        """Return True if the unit took a step near to the value, now or at the last put of the same value."""
         assert self.got is not None
-        return is_rounded(self.target.item, self.raw, self.got, self.target.ceilings())
+        step, rounded = (self.raw, self.got), self.target.section.rounded
+        if self.got == self.before or self.before is None:
+            return rounded.get(self.target.item.label) == step
+        if not is_rounded(self.target.item, *step, self.target.ceilings()):
+            return False
+        rounded[self.target.item.label] = step
+        return True
 
-    def _is_under_way(self) -> _Steps[bool]:
+    def _is_under_way(self) -> Steps[bool]:
         """Return True if a channel ramps to what its switch was put to, which does not show it until it is there.
 
         The switch of a desktop unit is the bit ON of its status, which stays until the channel is down. A channel
@@ -222,7 +253,7 @@ class _Put:
             return False
         yield readings
         known = self.bits_before is not None and ramp not in self.bits_before
-        if ramp not in bits or not (known or item.channel in section.switched_off):
+        if bits is None or ramp not in bits or not (known or item.channel in section.switched_off):
             return False
         if off:
             section.switched_off.add(item.channel)

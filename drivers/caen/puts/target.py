@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,16 @@ class Target:
         value: Raw | None = self.section.values.newest(self.item.label)
         return value
 
+    @property
+    def ranges(self) -> Sequence[Variable]:
+        """Return the settings that choose the range of a current and can be read."""
+        return self.section.values.ranges_of(self.item) if self.item.current else ()
+
+    @property
+    def range_state(self) -> tuple[Raw, ...] | None:
+        """Return these ranges as last read; None where one cannot be read."""
+        return self.section.values.range_state(self.item)
+
     def read_back(self, item: Variable | None = None) -> tuple[Raw, Readings]:
         """Read the variable (or another one of the section): the value and the readings. Raises DeviceError."""
         item = item or self.item
@@ -47,11 +57,11 @@ class Target:
         word: Any = None if status is None else self.section.values.newest(status.label)
         return None if status is None or word is None else _names(status, word)
 
-    def read_bits(self) -> tuple[set[str], Readings]:
-        """Read the channel's status: the bits that are set and the readings. Raises DeviceError."""
+    def read_bits(self) -> tuple[set[str] | None, Readings]:
+        """Read the channel's status: its bits that are set (None: no status), the readings. Raises DeviceError."""
         status = self._status()
         if status is None:
-            return set(), {}
+            return None, {}
         word, readings = self.read_back(status)
         return _names(status, word), readings
 

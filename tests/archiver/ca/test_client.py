@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,9 +13,10 @@ from typing import TypeVar, overload
 
 import pytest
 
+from archiver.ca import dbr
 from archiver.ca.client import Client
 from archiver.ca.listener import PvUpdate
-from archiver.sample import Metadata, Value
+from archiver.sample import Metadata, Value, pack, unpack
 from tests.archiver.processes import Ioc, Wait
 
 VOLTAGE = """
@@ -75,6 +77,9 @@ class Recorder:
     def update(self, update: PvUpdate) -> None:
         self._record(update.value)
         self.updates.append(update)
+
+    def lost(self, since_ns: int) -> None:
+        self._record(f"lost since {since_ns}")
 
     def disconnected(self) -> None:
         self._record("lost")
@@ -192,7 +197,8 @@ def test_arrays(ioc: Ioc, client: Polled, wait: Wait) -> None:
     names = ["T:Double", "T:Long", "T:Shorts", "T:Enums", "T:Strings", "T:Text", "T:Empty"]
     recorders = client.subscribe(*names)
     wait(lambda: all(recorder.updates for recorder in recorders))
-    assert [recorder.updates[0].value for recorder in recorders] == [
+    values = [recorder.updates[0].value for recorder in recorders]
+    assert [unpack(each) if isinstance(each, bytes) else each for each in values] == [
         (1.5, -2.0),
         (70000.0, -7.0),
         (1.0, 2.0, 3.0),
@@ -201,9 +207,35 @@ def test_arrays(ioc: Ioc, client: Polled, wait: Wait) -> None:
         "x" * 3000,
         (),
     ]
-    values = recorders[1].updates[0].value
-    assert isinstance(values, tuple)
-    assert values[0].__class__ is float
+    assert isinstance(values[1], bytes)
+
+
+def test_elements_of_an_array_are_a_pv(ioc: Ioc, client: Polled, wait: Wait) -> None:
+    ioc.start(ARRAYS)
+    some, one = client.subscribe("T:Shorts.[0:1]", "T:Shorts.VAL[2]")
+    wait(lambda: some.updates and one.updates)
+    assert (some.updates[0].value, one.updates[0].value) == (pack([1, 2]), 3)
+
+
+BYTES = [
+    (b"anode\0", "anode"),
+    (b"anode\0\0\0\0", "anode"),
+    (b"an\tode 20 \xb0C\r\n", "an\tode 20 \N{DEGREE SIGN}C\r\n"),
+    ("Spannung \N{GREEK SMALL LETTER MU}V".encode(), "Spannung \N{GREEK SMALL LETTER MU}V"),
+    (b"\0\0\0", ""),
+    (b"\0\x05", (0.0, 5.0)),
+    (b"PNG\0\x01\0\0", (80.0, 78.0, 71.0, 0.0, 1.0, 0.0, 0.0)),
+    (b"\x01\x02\xff", (1.0, 2.0, 255.0)),
+    (b"\x7f\0\xff\0", (127.0, 0.0, 255.0, 0.0)),
+]
+
+
+@pytest.mark.parametrize(("data", "expected"), BYTES)
+def test_an_array_of_bytes_is_a_text_only_if_it_can_be_one(data: bytes, expected: Value) -> None:
+    head = struct.pack("=hhII3x", 0, 0, 10**9, 0)
+    update = dbr.decoder(dbr.CHAR, 20)(head + data)
+    assert update is not None
+    assert (unpack(update.value) if isinstance(update.value, bytes) else update.value) == expected
 
 
 def test_no_update_of_a_burst_is_merged_even_while_nobody_polls(ioc: Ioc, client: Polled, wait: Wait) -> None:
@@ -295,7 +327,7 @@ def test_reading_is_fresh_and_leaves_out_what_does_not_answer(ioc: Ioc, client: 
     assert {pv: update.value for pv, update in answers[0].items()} == {
         "T:VMon": 1.5,
         "T:Count": 0,
-        "T:Double": (1.5, -2.0),
+        "T:Double": pack([1.5, -2]),
     }
     ioc.put("T:VMon", 1.75)  # within the archive deadband
     asked = time.monotonic()

@@ -47,6 +47,10 @@ def asked(database: str, pvs: list[str], **options: Any) -> list[dict[str, Any]]
     return lines
 
 
+def near(*numbers: float) -> list[Any]:
+    return [pytest.approx(number, rel=1e-6) for number in numbers]
+
+
 def minute(number: int) -> str:
     return f"2023-11-14 23:{number:02d}"
 
@@ -54,18 +58,19 @@ def minute(number: int) -> str:
 def test_numbers_of_a_window(database: str) -> None:
     values = [1.5, 2.5, 4.0, -1.0]
     add(database, "V", Metadata("kV", 2), *((60 * n, value, 0) for n, value in enumerate([99.0, *values, 77.0])))
-    (line,) = asked(database, ["V"], stat=True, since="2023-11-14 23:00:30", until="2023-11-14 23:04:30")
+    (line,) = asked(database, ["V"], stat=True, since=minute(1), until=minute(5))
     assert line == {
-        "pv": "V", "unit": "kV", "count": 4, "min": -1.0, "max": 4.0,
+        "pv": "V", "unit": "kV", "count": 5, "min": -1.0, "max": 77.0,
         "mean": pytest.approx(statistics.fmean(values)), "std": pytest.approx(statistics.pstdev(values)),
-        "alarm_s": 0.0, "alarm_percent": 0.0, "gap_s": 0.0,
+        "mean_rows": pytest.approx(statistics.fmean([*values, 77.0])),
+        "alarm_s": 0.0, "alarm_percent": 0.0, "invalid_s": 0.0, "gap_s": 0.0,
     }  # fmt: skip
 
 
-def test_the_value_in_force_at_the_begin_is_in_alarm_but_not_counted(database: str) -> None:
+def test_the_value_in_force_at_the_begin_is_in_alarm_and_in_the_range_but_not_counted(database: str) -> None:
     add(database, "V", Metadata("kV"), (0, 5.0, 2), (120, 1.0, 0), (180, 2.0, 1), (240, 1.0, 0))
     (line,) = asked(database, ["V"], stat=True, since=minute(1), until=minute(11))
-    assert (line["count"], line["max"]) == (3, 2.0)
+    assert (line["count"], line["max"], line["mean_rows"]) == (3, 5.0, pytest.approx(4 / 3))
     assert (line["alarm_s"], line["alarm_percent"], line["gap_s"]) == (120.0, 20.0, 0.0)
 
 
@@ -105,10 +110,22 @@ def test_bins_begin_at_multiples_of_their_width_and_empty_ones_are_left_out(data
     add(database, "HV", Metadata(words=("Off", "On")), (0, 0, 0), (70, 1, 1), (250, Gap.ARCHIVE_OFF, 3))
     lines = asked(database, ["V", "HV"], bin="60s", since="2023-11-14 23:00:30")
     assert [tuple(line.values()) for line in lines] == [
-        ("2023-11-14T23:01:00.000000000Z", "V", 3, 1.0, 6.0, 3.0, 6.0, "kV", "MAJOR"),
-        ("2023-11-14T23:01:00.000000000Z", "HV", 1, None, None, None, "On", "", "MINOR"),
-        ("2023-11-14T23:04:00.000000000Z", "V", 1, 5.0, 5.0, 5.0, 5.0, "kV", "NO_ALARM"),
-        ("2023-11-14T23:04:00.000000000Z", "HV", 0, None, None, None, "Archive_Off", "", "INVALID"),
+        (
+            "2023-11-14T23:01:00.000000000Z",
+            "V",
+            3,
+            1.0,
+            6.0,
+            *near(1.5152542, 0.5326027, 3.0),
+            6.0,
+            "kV",
+            "INVALID",
+            0,
+            1,
+        ),
+        ("2023-11-14T23:01:00.000000000Z", "HV", 1, *[None] * 5, "On", "", "MINOR", 0, 0),
+        ("2023-11-14T23:04:00.000000000Z", "V", 1, 5.0, 5.0, 5.0, 0.0, 5.0, 5.0, "kV", "NO_ALARM", 0, 0),
+        ("2023-11-14T23:04:00.000000000Z", "HV", 0, *[None] * 5, "Archive_Off", "", "INVALID", 0, 50),
     ]
     assert [line["count"] for line in asked(database, ["V"], bin="1h")] == [4]
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from archiver.recording.queue import Queue
-from archiver.sample import Gap, Sample, gap_marker
+from archiver.recording.queue import BATCH_SIZE, SAMPLE_SIZE, Queue
+from archiver.sample import Gap, Sample, Value, gap_marker, pack
 
 
 def sample(number: int, pv: str = "A") -> Sample:
@@ -30,7 +30,7 @@ def test_what_is_put_back_is_the_oldest_again() -> None:
 
 
 def test_when_memory_is_full_the_loss_is_counted_and_marked_and_the_last_value_kept() -> None:
-    queue = Queue(limit=5)
+    queue = Queue(limit=5 * SAMPLE_SIZE)
     for number in range(1, 10):
         queue.add(sample(number))
     queue.add(sample(7, "B"))
@@ -44,7 +44,7 @@ def test_when_memory_is_full_the_loss_is_counted_and_marked_and_the_last_value_k
 
 
 def test_what_is_being_stored_fills_memory_too() -> None:
-    queue = Queue(limit=2)
+    queue = Queue(limit=2 * SAMPLE_SIZE)
     for number in range(2):
         queue.add(sample(number))
     batch = queue.drain()
@@ -54,3 +54,40 @@ def test_what_is_being_stored_fills_memory_too() -> None:
     queue.put_back(batch, since=5.0)
     queue.mark_overruns()
     assert queue.drain() == batch
+
+
+def test_the_limit_is_of_bytes_and_not_of_samples() -> None:
+    queue = Queue(limit=10_000_000)
+    wave = pack([0.0] * 100_000)
+    values: list[Value] = [wave, "x" * 40, 1.0, 7, (1.0,) * 1000]
+    for number in range(200):
+        queue.add(Sample("A", number, values[number % 5], 0, "NO_ALARM"))
+    assert queue.size < 11_000_000
+    assert queue.lost > 100
+    batch = queue.drain()
+    queue.done(batch)
+    assert (queue.size, len(queue)) == (0, 0)
+
+
+def test_a_batch_has_a_size_and_all_of_them_are_all_that_came() -> None:
+    queue = Queue()
+    samples = [Sample("A", number, pack([float(number)] * 100_000), 0, "NO_ALARM") for number in range(100)]
+    for each in samples:
+        queue.add(each)
+    found: list[Sample] = []
+    while batch := queue.drain():
+        assert batch.size < BATCH_SIZE + 1_000_000
+        assert len(queue) == 100 - len(found)
+        found += batch.samples
+        queue.done(batch)
+    assert found == samples
+    assert queue.size == 0
+
+
+def test_what_is_put_back_is_counted_once() -> None:
+    queue = Queue()
+    queue.add(sample(1))
+    for _ in range(5):
+        batch = queue.drain()
+        queue.put_back(batch, since=5.0)
+    assert (queue.size, len(queue)) == (SAMPLE_SIZE, 1)

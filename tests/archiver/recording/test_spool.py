@@ -1,18 +1,24 @@
 from __future__ import annotations
 
+import json
 import math
 import os
+import random
 import signal
+import sqlite3
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from archiver.recording.spool import Batch, Spool, SpoolError
-from archiver.sample import Dated, Metadata, Sample, Value
+from archiver.recording import aside
+from archiver.recording.batch import Batch
+from archiver.recording.spool import Spool, SpoolError
+from archiver.sample import Dated, Metadata, Sample, Value, pack
 from archiver.storage.store import TableRow
 
 GB = 1e9
@@ -29,7 +35,16 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 
 def test_a_batch_comes_back_as_it_was(spool: Spool) -> None:
-    values: list[Value] = [1.0, 7, "text \N{GREEK SMALL LETTER MU}\ud800", (1.0, math.inf), math.inf, (), -0.0]
+    values: list[Value] = [
+        1.0,
+        7,
+        "text \N{GREEK SMALL LETTER MU}\ud800",
+        (1.0, math.inf),
+        math.inf,
+        (),
+        -0.0,
+        pack([1, 2]),
+    ]
     metadata = Metadata("V", 3, (0.0, None), (None, 80.0), (None, 90.0))
     batch = Batch(
         [sample(number, value) for number, value in enumerate(values)],
@@ -41,7 +56,7 @@ def test_a_batch_comes_back_as_it_was(spool: Spool) -> None:
     assert head is not None
     back = head.batch
     assert back == batch
-    assert [type(each.value) for each in back.samples] == [float, int, str, tuple, float, tuple, float]
+    assert [type(each.value) for each in back.samples] == [float, int, str, tuple, float, tuple, float, bytes]
 
 
 def test_batches_leave_in_the_order_in_which_they_came_also_after_a_restart(spool: Spool, tmp_path: Path) -> None:
@@ -94,19 +109,160 @@ def test_some_of_the_disk_stays_free(tmp_path: Path) -> None:
         spool.append(Batch([sample(1)]))
 
 
-def test_a_file_that_cannot_be_read_is_put_aside(tmp_path: Path) -> None:
-    with closing(Spool(tmp_path / "rack.spool", GB, 0)) as spool:
+def changed(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def filled(path: Path) -> bytes:
+    with closing(Spool(path, GB, 0)) as spool:
+        for number in range(19):
+            spool.append(Batch([sample(number, "x" * 3000)]))
+    return path.read_bytes()
+
+
+def drained(spool: Spool) -> list[int]:
+    found = []
+    while head := spool.head():
+        found += [each.time_ns for each in head.batch.samples]
+        spool.remove(head.id)
+    return found
+
+
+def damage(path: Path, kind: str) -> None:
+    whole = filled(path)
+    if kind == "newer version":
+        changed(path, "PRAGMA user_version = 99")
+    elif kind == "other columns":
+        changed(path, "ALTER TABLE batch RENAME COLUMN data TO payload")
+    else:
+        path.write_bytes(
+            {
+                "random": os.urandom(len(whole)),
+                "zeros": bytes(len(whole)),
+                "no page is whole": whole[:100] + os.urandom(len(whole) - 100),
+                "text": b"spool" * 1000,
+            }[kind]
+        )
+
+
+DAMAGE = ["random", "zeros", "no page is whole", "text", "newer version", "other columns"]
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_file_that_is_no_spool_is_put_aside_and_told_and_a_new_one_begun(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    path = tmp_path / "rack.spool"
+    damage(path, kind)
+    before = path.read_bytes()
+    with closing(Spool(path, GB, 0)) as spool:
+        (kept,) = (each for each in tmp_path.glob("rack.spool.broken-*") if not each.name.endswith("-journal"))
+        assert kept.stat().st_size == len(before)
+        assert (spool.rows, spool.aside) == (0, (1, 0))
         spool.append(Batch([sample(1)]))
-        spool._connection.execute("UPDATE batch SET data = x'00'")
-        with pytest.raises(SpoolError, match="the spool cannot be used"):
-            spool.head()
-        spool.set_aside()
-        assert spool.rows == 0
+        assert drained(spool) == [1]
+    assert f"it is set aside as {kept.name}" in caplog.text
+    with closing(Spool(path, GB, 0)) as again:
+        assert again.aside == (1, 0)  # until somebody looks
+        (found,) = aside.look(path)
+        assert (found.name, found.samples) == (kept.name, None)
+        again.refresh()
+        assert again.aside == (0, 0)
+
+
+@pytest.mark.parametrize("kind", ["random", "zeros"])
+def test_a_file_that_is_damaged_while_it_is_used_stops_nothing(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "rack.spool"
+    with closing(Spool(path, GB, 0)) as spool:
+        spool.append(Batch([sample(1)]))
+        size = path.stat().st_size
+        path.write_bytes(os.urandom(size) if kind == "random" else bytes(size))
         spool.append(Batch([sample(2)]))
-        head = spool.head()
-        assert head is not None
-        assert head.batch.samples == [sample(2)]
-    assert len(list(tmp_path.glob("rack.spool.broken-*"))) == 1
+        assert spool.aside == (1, 0)
+        assert (drained(spool), spool.rows, spool.oldest) == ([2], 0, None)
+
+
+BAD = [
+    b"",
+    b"\0" * 50,
+    random.Random(1).randbytes(50),
+    zlib.compress(b"{"),
+    zlib.compress(b"[1, 2]"),
+    zlib.compress(b"[[[1]], [], {}]"),
+]
+OTHER_VERSION = [
+    [[["A", 5, 1.0, 0, "NO_ALARM", "a new field"]], [], {}],
+    [[["A", 5, 1.0, 0, None]], [], {}],
+    [[["A", 5, 1.0, 7, "NO_ALARM"]], [], {}],
+    [[["A", 5, {"float32": "AAAA"}, 0, "NO_ALARM"]], [], {}],
+    [[], [["temperatures", ["DateTm"], [1]]], {}],
+    [[], [], {"A": [0, {"unit": "V", "colour": "red"}]}],
+    {"samples": []},
+]
+
+
+BAD += [zlib.compress(json.dumps(each).encode()) for each in OTHER_VERSION]
+
+
+@pytest.mark.parametrize("data", BAD, ids=range(len(BAD)))
+def test_one_bad_batch_is_put_aside_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture, data: bytes) -> None:
+    path = tmp_path / "rack.spool"
+    filled(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE batch SET data = ?, count = 40 WHERE id = 8", (data,))
+    with closing(Spool(path, GB, 0)) as spool:
+        assert len(list(spool.leftover())) == 18
+        assert drained(spool) == [*range(7), *range(8, 19)]
+        assert (spool.rows, spool.aside) == (0, (1, 40))
+    assert "a batch of 40 samples cannot be read" in caplog.text
+    assert not list(tmp_path.glob("*.broken-*"))
+
+
+def test_what_was_put_aside_is_brought_in_again(tmp_path: Path) -> None:
+    """By a program that can read it, also while the archiver runs."""
+    path = tmp_path / "rack.spool"
+    filled(path)
+    changed(path, "UPDATE batch SET data = CAST(x'00' || data AS BLOB) WHERE id IN (3, 5)")
+    with closing(Spool(path, GB, 0)) as spool:
+        assert len(drained(spool)) == 17
+        assert [(each.name, each.samples) for each in aside.look(path)] == [("batch 1", 1), ("batch 2", 1)]
+        assert aside.bring_in(path) == 2
+        spool.refresh()
+        assert spool.rows == 2
+        assert (drained(spool), spool.aside) == ([], (2, 2))  # it still cannot be read
+        changed(path, "UPDATE aside SET data = CAST(substr(data, 2) AS BLOB)")
+        assert aside.bring_in(path) == 2
+        spool.refresh()
+        assert (drained(spool), spool.aside, aside.look(path)) == ([2, 4], (0, 0), [])
+
+
+def test_a_file_that_can_be_read_now_is_brought_in_again(tmp_path: Path) -> None:
+    path = tmp_path / "rack.spool"
+    damage(path, "newer version")
+    with closing(Spool(path, GB, 0)) as spool:
+        assert aside.bring_in(path) == 19
+        spool.refresh()
+        assert drained(spool) == list(range(19))
+    assert not list(tmp_path.glob("*.broken-*"))
+    with pytest.raises(SpoolError, match="there is no spool: was the archiver started in another directory"):
+        aside.look(tmp_path / "other.spool")
+
+
+def test_a_spool_of_the_version_before_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "rack.spool"
+    filled(path)
+    changed(path, "DROP TABLE aside", "PRAGMA user_version = 0")
+    with closing(Spool(path, GB, 0)) as spool:
+        assert drained(spool) == list(range(19))
+
+
+def test_a_disk_that_cannot_be_read_puts_nothing_aside(tmp_path: Path) -> None:
+    (tmp_path / "rack.spool").mkdir()
+    with pytest.raises(SpoolError, match="unable to open database file"):
+        Spool(tmp_path / "rack.spool", GB, 0)
+    assert [each.name for each in tmp_path.iterdir()] == ["rack.spool"]
 
 
 FILLER = """

@@ -211,17 +211,65 @@ def test_a_commit_that_does_not_return_leaves_nothing_in_memory_alone(
         deadline = time.monotonic() + 10
         while spool.rows < 1 and time.monotonic() < deadline:
             time.sleep(0.1)
-            writer.guard()
+            writer.check()
         queue.add(sample(2))
         while spool.rows < 2 and time.monotonic() < deadline:
             time.sleep(0.1)
-            writer.guard()
+            writer.check()
         assert spool.rows == 2
     finally:
         store.blocked.set()
         writer.close()
     assert sorted(set(store.added)) == [sample(1), sample(2)]
     assert spool.rows == 0
+
+
+def test_a_backlog_goes_to_the_spool_before_memory_is_full(
+    writer: Writer, queue: Queue, store: FlakyStore, spool: Spool
+) -> None:
+    """The database hangs, and more comes than memory holds: nothing is lost while the disk has room."""
+    queue._limit, queue.batch_size = 2_000_000, 250_000
+    store.blocked.clear()
+    writer.start()
+    most = 0
+    try:
+        for number in range(60_000):
+            while not writer.has_room:
+                time.sleep(0.01)
+            queue.add(sample(number))
+            most = max(most, queue.size)
+        store.blocked.set()
+        deadline = time.monotonic() + 20
+        while (spool.rows or len(queue)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        store.blocked.set()
+        writer.close()
+    assert most < 1_600_000
+    assert (queue.lost, spool.rows, len(queue)) == (0, 0, 0)
+    assert sorted({each.time_ns for each in store.added}) == list(range(60_000))
+
+
+def test_where_the_spool_fails_too_more_comes_and_is_counted_as_lost(
+    writer: Writer, queue: Queue, store: FlakyStore, spool: Spool
+) -> None:
+    queue._limit, queue.batch_size = 500_000, 125_000
+    spool._limit = 0
+    store.blocked.clear()
+    writer.start()
+    try:
+        for number in range(5000):
+            deadline = time.monotonic() + 10
+            while not writer.has_room:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            queue.add(sample(number))
+        assert queue.lost > 2000
+    finally:
+        store.blocked.set()
+        spool._limit = 1e9
+        writer.close()
+    assert store.added[0] == sample(0)
 
 
 def test_an_end_that_a_commit_holds_up_leaves_all_on_disk(

@@ -15,8 +15,10 @@ from tests.campaign.rules.verdict import MACHINE, Finding
 AFTER, NO_ANSWER = 0.3, 15.0
 # Seconds in which what a good put asked for has to show
 SETTLE = 1.0
-# Seconds in which an Off is obeyed once it can be, and the same after a crate was lost: back-off and login
-OBEYED, OBEYED_AFTER_LOSS = 5.0, 36.0
+# Seconds in which an Off is obeyed once it can be
+OBEYED = 5.0
+# The same after a lost link: back-off and login of a crate; the pause in which a generator's watchdog is not fed
+OBEYED_AFTER_LOSS = {"caen": 36.0, "technix": 7.0}
 # Seconds after which an Off that waits has to be shown as waiting
 SHOWN_PENDING = 2.0
 # Limits of the campaign's generator, in steps of its converter
@@ -208,8 +210,8 @@ def _followed(recording: Recording, states: States, put: Put, since: float, safe
         if obeyed is None:
             continue
         until = min((other.asked for other in recording.puts if _undoes(other, put, key)), default=recording.end)
-        lost = recording.drivers[instrument] == "caen" and _was_lost(recording, states, instrument, since)
-        allowed = MACHINE + (OBEYED_AFTER_LOSS if lost else OBEYED)
+        after_loss = OBEYED_AFTER_LOSS.get(recording.drivers[instrument], OBEYED)
+        allowed = MACHINE + (after_loss if _was_lost(recording, states, instrument, since) else OBEYED)
         yield Off(key, heard, until, obeyed, allowed + recording.delay(since, since + allowed))
 
 

@@ -380,14 +380,15 @@ def test_no_step_of_a_put_takes_more_than_two_calls(run: CrateRun) -> None:
 
 
 def test_a_unit_that_another_put_moves_meanwhile_is_asked_again(run: CrateRun) -> None:
+    count_calls(run)
     putting = steps(run, "S02:C00:I0Set", 20.0)
-    for _ in range(3):
+    while not any("I0Set Exp" in line for line in run.fake.transactions):
         next(putting)
     run.put("S02:C00:RUp", 20.0)
     count_calls(run)
     list(putting)
-    exponents = [line for line in run.fake.transactions if "I0Set Exp" in line]
-    assert len(exponents) == 1
+    asked = [line for line in run.fake.transactions if "I0Set Unit" in line]
+    assert len(asked) == 1
     assert channel(run).values["I0Set"] == 20.0
 
 

@@ -287,7 +287,7 @@ def test_the_class_that_the_configuration_loads_has_its_config() -> None:
 
 @pytest.mark.parametrize(
     ("tenths", "celsius"),
-    [(320, 0.0), (2120, 100.0), (-400, -40.0), (778, 25.4444), (32767, 1802.61), (-2000, -128.889)],
+    [(320, 0.0), (2120, 100.0), (-400, -40.0), (778, 25.4444), (25016, 1372.0), (-2000, -128.889)],
 )
 def test_temperatures_are_signed_tenths_of_fahrenheit(
     driver: SE521, bus: Backend, tenths: int, celsius: float
@@ -333,6 +333,19 @@ def test_a_value_below_200_below_zero_fahrenheit_is_no_number_and_says_so(
     assert readings["T3"].value == pytest.approx(-128.889, abs=0.001)
     assert (readings["T4"].status, readings["T4:Open"]) == (Status.UDF, 1)
     assert "open" in readings["T4"].message
+
+
+@pytest.mark.parametrize("tenths", [25_017, 32_767])
+def test_a_value_above_the_range_of_type_k_is_no_number_and_says_so(driver: SE521, bus: Backend, tenths: int) -> None:
+    bus.script = reading(1, (tenths, 320, 24_916, 320))
+    readings = scan(driver)
+    assert is_invalid(readings["T1"])
+    assert is_invalid(readings["T1:Mean"])
+    assert readings["T1"].status is Status.HWLIMIT
+    assert "above 1372 C" in readings["T1"].message
+    assert readings["T1:Open"].severity is Severity.INVALID
+    assert readings["T2"].value == 0
+    assert readings["T3"].value == pytest.approx(1366.4, abs=0.1)
 
 
 def test_a_cryogenic_site_gets_the_number(bus: Backend) -> None:

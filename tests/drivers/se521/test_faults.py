@@ -18,6 +18,7 @@ import usb.core
 
 from drivers.base import DeviceError, LinkDown, NoReply, Reading, Severity
 from drivers.se521 import SE521, SE521Config, link
+from drivers.se521.link import UsbLink
 from sim.se521.descriptors import IN, OUT, Attached
 from sim.se521.fake import ThermometerFake, packets
 from sim.se521.thermometer import Thermometer, identification, temperatures
@@ -227,6 +228,30 @@ def test_an_endpoint_that_has_stalled_is_cleared_and_asked_again(plug: Plug, end
     for _ in range(2):
         logger.halted = set(endpoints)
         assert scan(driver)["T1:Mean"].severity is Severity.NO_ALARM
+    driver.close()
+
+
+def test_a_stall_of_an_earlier_session_costs_nothing(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = Logger()
+    bus = plug(logger)
+    logger.halted = {IN, OUT}
+    cleared: list[int] = []
+    clear = bus.clear_halt
+
+    def clear_halt(handle: Any, endpoint: int) -> None:
+        cleared.append(endpoint)
+        clear(handle, endpoint)
+
+    monkeypatch.setattr(bus, "clear_halt", clear_halt)
+    ask = UsbLink._exchange
+
+    def exchange(link: UsbLink, command: bytes, counts: tuple[int, ...]) -> list[bytes]:
+        assert cleared == [IN, OUT]
+        return ask(link, command, counts)
+
+    monkeypatch.setattr(UsbLink, "_exchange", exchange)
+    driver = SE521(SE521Config())
+    driver.connect()
     driver.close()
 
 

@@ -98,7 +98,9 @@ WAITS = {
     "QUIET": (line, switching),
     "DRAIN_TIME": (line,),
     "LATEST": (line,),
+    "QUICK": (line,),
     "SETTLE": (switching,),
+    "PATIENCE": (switching,),
     "TIDY_PERIOD": (switching,),
     "LOSS": (loss,),
     "IN_VAIN": (loss,),
@@ -106,6 +108,7 @@ WAITS = {
     "LAPSE": (watchdog,),
     "REPEAT": (port,),
     "FIRST_RETRY": (port,),
+    "GIVE_UP": (port,),
 }
 
 
@@ -115,5 +118,4 @@ def hurry(monkeypatch: pytest.MonkeyPatch, factor: float = 0.2) -> None:
         for module in modules:
             monkeypatch.setattr(module, name, factor * getattr(module, name))
     monkeypatch.setattr(port, "PATIENCE", 0.5)
-    monkeypatch.setattr(switching, "PATIENCE", tuple(factor * each for each in switching.PATIENCE))
     monkeypatch.setattr(Technix, "longest_retry", factor * Technix.longest_retry)

@@ -10,8 +10,10 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+import serial
 from _pytest.mark.structures import ParameterSet
 
 from drivers.base import DeviceError, Step, Wait
@@ -234,6 +236,61 @@ def test_a_generator_that_is_to_be_kept_on_is_asked_often_enough_though_not_unde
 
 
 @pytest.mark.alone
+@pytest.mark.parametrize("opening", [0.3, 0.7])
+def test_a_generator_that_is_to_be_kept_on_is_asked_often_enough_however_long_its_line_takes_to_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opening: float
+) -> None:
+    hurry(monkeypatch)
+    serial_for_url = serial.serial_for_url
+
+    def slowly(*args: Any, **keys: Any) -> Any:
+        time.sleep(opening)
+        return serial_for_url(*args, **keys)
+
+    monkeypatch.setattr(serial, "serial_for_url", slowly)
+
+    async def story(rack: Rack) -> None:
+        await switch_on(rack)
+        lost = time.monotonic()
+        rack.far.faults["mute"] = True
+        await asyncio.sleep(6.0)
+        assert max(gaps(rack.far, lost)) < 0.8
+        assert rack.far.on
+        rack.far.faults.clear()
+        await rack.until(rack.valid)
+        assert rack.far.strikes == 0
+
+    with far_end(tmp_path, watchdog=1.0) as far:
+        tell(story, far, replace(CONFIG, on_loss="keep"))
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("late", [0.1, 1.0, 2.5])
+def test_an_off_for_a_line_that_is_gone_is_tried_at_once_and_every_second(far: Far, late: float) -> None:
+    async def story(rack: Rack) -> None:
+        await switch_on(rack)
+        far.unplug()
+        await rack.until(lambda: rack.record("Conn").val == 0)
+        await asyncio.sleep(late)
+        tries: list[float] = []
+        blind = rack.driver.write_blind
+
+        def write_blind(*args: Any) -> None:
+            tries.append(time.monotonic())
+            blind(*args)
+
+        rack.driver.write_blind = write_blind  # type: ignore[method-assign, assignment]
+        began = time.monotonic()
+        await rack.put("HV", 0)
+        assert tries[0] - began < 0.2
+        assert max(after - before for before, after in pairwise(tries)) < 1.3
+        far.plug()
+        await rack.until(lambda: not rack.pending())
+
+    tell(story, far)
+
+
+@pytest.mark.alone
 def test_an_off_goes_out_at_once_while_nothing_is_asked_and_is_repeated_more_slowly_than_the_watchdog(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,7 +410,7 @@ def test_an_output_above_its_limit_is_switched_off_where_that_is_asked_for(far: 
         await rack.until(lambda: not far.on)
         assert set(far.commands(before)) == {"P6,1", "P6,0"}
         await rack.until(lambda: "VMon is 80" in str(rack.record("Error").val))
-        assert "above the limit of 60 kV: HV off was sent (over_limit: off)" in str(rack.record("Error").val)
+        assert "above the limit of 60 kV: HV off is put (over_limit: off)" in str(rack.record("Error").val)
         await rack.until(lambda: rack.record("VMon").sevr.name == "NO_ALARM")
 
     tell(story, far, replace(CONFIG, over_limit=False))

@@ -113,7 +113,6 @@ PLACES = {
     "alarm": (View, "alarm"),
     "stamp": (View, "stamp"),
     "properties": (View, "properties"),
-    "passes": (View, "passes"),
     "encode": (dbr, "encode"),
     "frame": (Subscription, "frame"),
 }
@@ -176,7 +175,7 @@ def test_a_fault_of_one_value_costs_nobody_else_anything(
         until(lambda: float(seen[-1]) == 20)
         statuses = {own.read(sid, dtype)[0] for dtype in TYPES}
         assert statuses <= {NORMAL, GET_FAIL}
-        assert (GET_FAIL in statuses) == (place not in {"frame", "passes"})
+        assert (GET_FAIL in statuses) == (place != "frame")
         own.request(READ, dbr.STRING, 1, sid, 8)
         while own.message()[0] not in {READ, ERROR}:
             pass

@@ -22,7 +22,6 @@ from typing import Any
 import psutil
 import pytest
 
-from ioc.ca import search
 from ioc.ca.conversation import LARGEST_MESSAGE
 from ioc.ca.message import (
     CLEAR_CHANNEL,
@@ -44,6 +43,7 @@ from ioc.ca.message import (
     WRITE,
     WRITE_NOTIFY,
 )
+from ioc.ca.network import search
 from tests.small_ioc import Raw, SmallIoc, until
 from tests.small_ioc import search as ask
 
@@ -432,7 +432,7 @@ def test_an_answer_to_a_search_names_only_what_was_asked_for(small_ioc: SmallIoc
     """The function behind the port, in bulk: it never fails, and its answers are well formed."""
 
     async def answers(data: list[bytes]) -> list[bytes]:
-        return [search.answer(each, small_ioc.server.serves, 5064) for each in data]
+        return [search.answer(search.answers(each, small_ioc.server.serves, 5064)) for each in data]
 
     for number, dice, size in batches(ANSWERS, 100):
         with told(number, data := [datagram(dice, small_ioc.prefix) for _ in range(size)]):

@@ -30,6 +30,7 @@ from ioc.ca.message import (
     HOST_NAME,
     INTERNAL,
     LARGE,
+    NO_MEMORY,
     NORMAL,
     NOT_FOUND,
     READ,
@@ -100,6 +101,7 @@ ENDS: dict[str, tuple[Callable[[int], bytes], int, int]] = {
     "subscription to no channel": (lambda sid: frame(EVENT_ADD, MASK, 6, 1, sid + 9, 2), INTERNAL, NONE),
     "subscription of no type": (lambda sid: frame(EVENT_ADD, MASK, 39, 1, sid, 2), BAD_TYPE, CID),
     "subscription without a mask": (lambda sid: frame(EVENT_ADD, bytes(8), 6, 1, sid, 2), INTERNAL, CID),
+    "subscription to no event": (lambda sid: frame(EVENT_ADD, bytes(16), 6, 1, sid, 2), NO_MEMORY, CID),
     "end of no subscription": (lambda sid: frame(EVENT_CANCEL, b"", 6, 1, sid, 2), BAD_MONITOR, CID),
     "end of a subscription of no channel": (lambda sid: frame(EVENT_CANCEL, b"", 6, 1, sid + 9, 1), INTERNAL, NONE),
     "end of no channel": (lambda sid: frame(CLEAR_CHANNEL, b"", 0, 0, sid + 9, CID), INTERNAL, NONE),
@@ -120,6 +122,63 @@ def test_where_base_ends_the_connection_the_client_is_told_why_and_no_other_is_h
         own.is_cut_off()
         other.is_served(small_ioc)
     assert "Traceback" not in caplog.text
+
+
+# What base says in the error (camessage.c), where it says more than the name of the record
+WORDS = {
+    "unknown command": "invalid (damaged?) request code from TCP",
+    "payload of no whole words": "CAS: Missaligned protocol rejected",
+    "end of no channel": "Bad Resource ID",
+    "read of no type": "{prefix}ai",
+    "end of no subscription": "{prefix}ai",
+    "subscription to no event": "subscription install into record {prefix}ai failed",
+}
+
+
+@pytest.mark.parametrize("case", WORDS)
+def test_the_error_before_a_cut_has_bases_words_and_comes_after_all_good_answers(
+    small_ioc: SmallIoc, case: str
+) -> None:
+    with Client(small_ioc) as own:
+        good = b"".join(frame(READ_NOTIFY, b"", 6, 1, own.sid, number) for number in range(500))
+        own.say(good + ENDS[case][0](own.sid) + good)
+        for number in range(500):
+            assert own.answer(READ_NOTIFY, number)[0] == NORMAL
+        while (message := own.message())[0] != ERROR:
+            pass
+        assert message[1][16:].partition(b"\0")[0].decode() == WORDS[case].format(prefix=small_ioc.prefix)
+        own.is_cut_off()
+
+
+def test_a_subscription_takes_the_place_of_one_of_its_number_and_both_may_be_ended(small_ioc: SmallIoc) -> None:
+    """As a client subscribes anew that does not know whether its first message came."""
+    with Client(small_ioc) as own:
+        own.say(2 * frame(EVENT_ADD, MASK, 6, 1, own.sid, 1))
+        for _ in range(2):
+            own.answer(EVENT_ADD, 1)
+        value = next(_numbers)
+        small_ioc.read("ai", value)
+        assert own.number(own.answer(EVENT_ADD, 1)[1]) == value
+        own.say(frame(READ_NOTIFY, b"", 6, 1, own.sid, 9))
+        assert own.message()[0] == READ_NOTIFY  # one update, not three
+        own.say(3 * frame(EVENT_CANCEL, b"", 6, 1, own.sid, 1))
+        for _ in range(3):
+            assert own.answer(EVENT_ADD, 1)[1] == b""
+        small_ioc.read("ai", next(_numbers))
+        own.say(frame(READ_NOTIFY, b"", 6, 1, own.sid, 9))
+        assert own.message()[0] == READ_NOTIFY
+        own.say(frame(EVENT_CANCEL, b"", 6, 1, own.sid, 1))
+        own.error(BAD_MONITOR)
+        own.is_cut_off()
+
+
+@pytest.mark.parametrize("reply", [5, 10])
+def test_a_search_by_tcp_is_answered_without_a_version(small_ioc: SmallIoc, reply: int) -> None:
+    with Client(small_ioc) as own:
+        own.say(frame(SEARCH, padded(small_ioc.prefix + "ai"), reply, 13, 77, 77))
+        command, body, port, count, first, second = own.message()
+        assert (command, body, port, count) == (SEARCH, b"", small_ioc.server.port, 0)
+        assert (first, second) == (NONE, 77)
 
 
 # What is sent, and the command, the number and the status (or first parameter) of the answer; None: there is none

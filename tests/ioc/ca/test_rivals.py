@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from ioc.ca import rivals
+from ioc.ca.network import rivals
 from tests.small_ioc import SmallIoc
 
 
@@ -34,10 +34,10 @@ def test_a_name_server_that_speaks_for_the_dead_is_no_rival() -> None:
         unused.bind(("127.0.0.1", 0))  # bound, not listening: a connection is refused
 
         def tell() -> None:
-            from ioc.ca.search import answer
+            from ioc.ca.network.search import answer, answers
 
             datagram, asker = teller.recvfrom(65536)
-            teller.sendto(answer(datagram, lambda name: True, unused.getsockname()[1]), asker)
+            teller.sendto(answer(answers(datagram, lambda name: True, unused.getsockname()[1])), asker)
 
         threading.Thread(target=tell, daemon=True).start()
         asyncio.run(rivals.refuse(["GONE:PV"], teller.getsockname()[1]))

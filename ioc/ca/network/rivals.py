@@ -11,8 +11,8 @@ import socket
 import time
 from collections.abc import Iterable, Sequence
 
-from ioc.ca.environment import broadcasts
 from ioc.ca.message import HEADER, PROTOCOL_VERSION, SEARCH, VERSION, split
+from ioc.ca.network.environment import broadcasts
 
 # Seconds after which the question is asked again (a datagram may get lost), and after which nobody has answered
 AGAIN, ENOUGH = 0.1, 0.3

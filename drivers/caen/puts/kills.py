@@ -1,0 +1,74 @@
+"""Kills that were sent and are not known to be carried out: what shows them, and what they forbid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from drivers.base import Reading, Readings, Severity
+from drivers.caen.board.section import Section
+from drivers.caen.items import Item, Variable
+
+
+@dataclass(slots=True)
+class _Kill:
+    """A kill that was sent; ``off``: labels of the status words that have shown their channel off since."""
+
+    item: Item
+    off: set[str] = field(default_factory=set)
+
+
+class Kills:
+    """The kills that are repeated, for nothing has shown them yet.
+
+    A kill has no readback. It is shown when each channel in its reach has been seen off since it was sent, whatever
+    others have switched on later.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[str, _Kill] = {}
+
+    def failed(self, item: Item) -> None:
+        """Note a kill that was sent, and of which it is not known whether it was carried out."""
+        self._open.setdefault(item.label, _Kill(item))
+
+    def end(self, item: Item) -> None:
+        """Forget a kill that was carried out, or given up."""
+        self._open.pop(item.label, None)
+
+    def over(self, switch: Item) -> Item | None:
+        """Return a kill that would switch a channel off again."""
+        return next((kill.item for kill in self._open.values() if reaches(kill.item, switch)), None)
+
+    def is_shown(self, item: Item, sections: Iterable[Section], readings: Readings) -> bool:
+        """Take what was read; return True if all channels in reach were seen off since the kill was sent."""
+        kill = self._open.get(item.label)
+        if kill is None:
+            return False
+        words = [word for section in sections if section.present for word in _words(section) if reaches(item, word)]
+        kill.off.update(word.label for word in words if _is_off(word, readings))
+        if not words or not kill.off.issuperset(word.label for word in words):
+            return False
+        self.end(item)
+        return True
+
+
+def reaches(kill: Item, other: Item) -> bool:
+    """Return True if a kill acts on the channel of another item."""
+    return kill.slot in (None, other.slot) and kill.channel in (None, other.channel)
+
+
+def _words(section: Section) -> Iterator[Variable]:
+    """Yield the status words that tell whether a channel is on."""
+    for item in section.table.variables():
+        if item.readable and any(name == "ON" for _, name in item.format.bits):
+            yield item
+
+
+def _is_off(word: Variable, readings: Readings) -> bool:
+    reading = readings.get(word.readback)
+    if isinstance(reading, Reading):
+        if reading.severity is Severity.INVALID:
+            return False
+        reading = reading.value
+    return isinstance(reading, int) and not any(reading >> bit & 1 for bit, name in word.format.bits if name == "ON")

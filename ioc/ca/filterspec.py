@@ -1,0 +1,230 @@
+"""Names with a channel filter (``PV.VAL{"dbnd":{"abs":5}}``, ``PV.VAL[0:3]``), read as EPICS base 7.0.8 reads them.
+
+The filters and their keys are those of base (dbChannel.c; arr.c, dbnd.c, decimate.c, ts.c, utag.c of its filters).
+sync is refused: base does so for a state that it does not have, and this server has none.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_MARKS = (b"{", b"[")
+_SLICE = re.compile(r"\[(-?\d*)(?::(-?\d*))?(?::(-?\d*))?\]")
+# JSON5: what may stand between its parts, and the parts themselves
+_SPACE = re.compile(r"(?:\s|//[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)
+_NUMBER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|Infinity|NaN|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
+_TEXT = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'", re.DOTALL)
+_WORD = re.compile(r"[A-Za-z_$][\w$]*")
+_WORDS = {"true": True, "false": False, "null": None}
+# Objects within objects; the filters need two
+_DEEPEST = 4
+
+_DBND_MODES = ("abs", "rel")
+_TS = {"num": ("dbl", "sec", "nsec", "ts"), "str": ("epics", "iso"), "epoch": ("epics", "unix")}
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A piece of an array; a negative index counts from the end."""
+
+    start: int = 0
+    step: int = 1
+    end: int = -1
+
+    def of(self, count: int) -> range:
+        """Return the indices that it has in an array of ``count`` elements (wrapArrayIndices)."""
+        start = max(self.start + count if self.start < 0 else self.start, 0)
+        end = max(self.end + count if self.end < 0 else self.end, 0)
+        return range(min(start, count), min(end, count - 1) + 1, max(self.step, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a name asks for; None: not.
+
+    arr   the piece of the array
+    dbnd  ("abs" or "rel", deadband): what leaves it around the last is sent
+    dec   of so many updates one is sent
+    ts    the time of now as the stamp ({}), or the stamp as the value (``num`` or ``str``, and ``epoch``)
+    utag  (mask, value) that the user's tag must have
+    """
+
+    arr: Slice | None = None
+    dbnd: tuple[str, float] | None = None
+    dec: int | None = None
+    ts: Mapping[str, str] | None = None
+    utag: tuple[int, int] | None = None
+
+
+def has_filter(name: bytes) -> bool:
+    """Return True for a name that asks for a filter."""
+    return any(mark in name for mark in _MARKS)
+
+
+def split(name: str) -> tuple[str, Filters]:
+    """Return the name without its filters, and the filters. Raises ValueError for what base refuses."""
+    at = min(place for mark in ("[", "{") if (place := name.find(mark)) >= 0)
+    plain, rest = name[:at], name[at:]
+    if "." not in plain:
+        raise ValueError("a filter comes after a field")
+    found: dict[str, Any] = {}
+    if rest.startswith("["):
+        match = _SLICE.match(rest)
+        if match is None or match[0] == "[]":
+            raise ValueError("no indices between brackets")
+        found["arr"] = _slice(*match.groups())
+        rest = rest[match.end() :]
+    if rest:
+        reader = _Reader(rest)
+        filters = reader.value(0)
+        if not isinstance(filters, dict) or reader.left():
+            raise ValueError("no JSON value")
+        for key, arguments in filters.items():
+            if key not in _FILTERS or not isinstance(arguments, dict):
+                raise ValueError(f"{key} is no filter")
+            found[key] = _FILTERS[key](arguments)
+    return plain, Filters(**found)
+
+
+def _slice(first: str, second: str | None, third: str | None) -> Slice:
+    """Return the slice of ``[index]``, ``[start:end]`` or ``[start:step:end]``, each with base's defaults."""
+    if second is None:
+        return Slice(int(first), 1, int(first))
+    step, end = ("", second) if third is None else (second, third)
+    return Slice(int(first or 0), int(step or 1), int(end or -1))
+
+
+def _arr(arguments: Mapping[str, Any]) -> Slice:
+    _known(arguments, "s", "i", "e")
+    return Slice(*(int(_number(arguments.get(key, other))) for key, other in (("s", 0), ("i", 1), ("e", -1))))
+
+
+def _dbnd(arguments: Mapping[str, Any]) -> tuple[str, float]:
+    """Return mode and deadband; the last of the keys that tell it counts."""
+    _known(arguments, "d", "m", *_DBND_MODES)
+    mode, band = "abs", 0.0
+    for key, given in arguments.items():
+        if key == "m":
+            if given not in (*_DBND_MODES, 0, 1):
+                raise ValueError(f"{given!r} is no value of the filter")
+            mode = given if isinstance(given, str) else _DBND_MODES[given]
+        else:
+            band = _number(given)
+            mode = mode if key == "d" else key
+    return mode, band
+
+
+def _dec(arguments: Mapping[str, Any]) -> int:
+    _known(arguments, "n")
+    given = arguments.get("n")
+    if type(given) is not int or given < 1:
+        raise ValueError(f"{given!r} is no value of the filter")
+    return given
+
+
+def _ts(arguments: Mapping[str, Any]) -> Mapping[str, str]:
+    for key, given in arguments.items():
+        if key not in _TS or given not in _TS[key]:
+            raise ValueError(f"{given!r} is no value of the filter")
+    return arguments
+
+
+def _utag(arguments: Mapping[str, Any]) -> tuple[int, int]:
+    _known(arguments, "M", "V")
+    return int(_number(arguments.get("M", -1))), int(_number(arguments.get("V", 0)))
+
+
+_FILTERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "arr": _arr,
+    "dbnd": _dbnd,
+    "dec": _dec,
+    "ts": _ts,
+    "utag": _utag,
+}
+
+
+def _known(arguments: Mapping[str, Any], *keys: str) -> None:
+    if unknown := arguments.keys() - set(keys):
+        raise ValueError(f"{unknown} are no keys of the filter")
+
+
+def _number(given: Any) -> float:
+    """Return a number, also from a text, as base converts it. Raises ValueError."""
+    if isinstance(given, str):
+        given = float(given)
+    if not isinstance(given, int | float) or math.isnan(given):
+        raise ValueError(f"{given!r} is no value of the filter")
+    return given
+
+
+class _Reader:
+    """JSON5, as far as names need it: objects, numbers, texts, words. Whatever else comes is a ValueError."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+
+    def left(self) -> str:
+        """Return what was not read, without space."""
+        self._skip()
+        return self._text[self._at :]
+
+    def value(self, depth: int) -> Any:
+        """Read a value."""
+        if self._take("{"):
+            return self._object(depth + 1)
+        if (match := self._match(_NUMBER)) is not None:
+            return _parsed(match[0])
+        if (match := self._match(_TEXT)) is not None:
+            return match[1] if match[1] is not None else match[2]
+        if (match := self._match(_WORD)) is not None and match[0] in _WORDS:
+            return _WORDS[match[0]]
+        raise ValueError("no JSON value")
+
+    def _object(self, depth: int) -> dict[str, Any]:
+        if depth > _DEEPEST:
+            raise ValueError("no JSON value")
+        found: dict[str, Any] = {}
+        while not self._take("}"):
+            match = self._match(_TEXT) or self._match(_WORD)
+            if match is None:
+                raise ValueError("no JSON value")
+            key = next((group for group in match.groups() if group is not None), match[0])
+            if not self._take(":"):
+                raise ValueError("no JSON value")
+            found[key] = self.value(depth)
+            if not self._take(","):
+                if not self._take("}"):
+                    raise ValueError("no JSON value")
+                break
+        return found
+
+    def _take(self, mark: str) -> bool:
+        self._skip()
+        found = self._text.startswith(mark, self._at)
+        self._at += found
+        return found
+
+    def _match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        self._skip()
+        match = pattern.match(self._text, self._at)
+        if match is not None:
+            self._at = match.end()
+        return match
+
+    def _skip(self) -> None:
+        match = _SPACE.match(self._text, self._at)
+        assert match is not None  # it matches nothing, too
+        self._at = match.end()
+
+
+def _parsed(text: str) -> float | int:
+    sign = -1 if text.startswith("-") else 1
+    digits = text.lstrip("+-")
+    if digits[:2] in {"0x", "0X"}:
+        return sign * int(digits, 16)
+    return sign * int(digits) if digits.isdecimal() else sign * float(digits)

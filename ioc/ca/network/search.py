@@ -1,0 +1,112 @@
+"""Answering searches for names: with the server's port."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from time import perf_counter
+
+from ioc import faults
+from ioc.ca.message import HEADER, PROTOCOL_VERSION, SEARCH, VERSION, split
+
+log = logging.getLogger("rackioc.server")
+
+# Seconds of searches before others get their turn, bytes that may wait meanwhile, and bytes of one datagram
+_AT_ONCE = 0.002
+_BUFFER = 1 << 22
+_LARGEST_DATAGRAM = 1 << 16
+# "At the address that this datagram came from"
+ANYWHERE = 0xFFFFFFFF
+_VERSION = struct.Struct(">H6x")
+
+Address = tuple[str, int]
+
+
+def found(port: int, cid: int) -> bytes:
+    """Return the answer for a name that is served."""
+    return HEADER.pack(SEARCH, _VERSION.size, port, 0, ANYWHERE, cid) + _VERSION.pack(PROTOCOL_VERSION)
+
+
+def answers(datagram: bytes, known: Callable[[bytes], bool], port: int) -> Iterator[bytes]:
+    """Yield the answer to each message of a datagram, empty where it does not concern this server.
+
+    The client's sequence number is echoed: libca takes answers without it for old ones and searches far more slowly.
+    What is not understood is passed over; a network carries all kinds of things to a well-known port.
+    """
+    for command, data_type, first, _, payload in split(datagram):
+        if command == VERSION:
+            yield HEADER.pack(VERSION, 0, data_type, PROTOCOL_VERSION, first, 0)
+        elif command == SEARCH and known(payload.partition(b"\0")[0]):
+            yield found(port, first)
+        else:
+            yield b""
+
+
+def answer(parts: Iterable[bytes]) -> bytes:
+    """Return the datagram to send back; empty when there is no answer but the version."""
+    head = b""
+    rest = []
+    for part in parts:
+        if len(part) == HEADER.size:  # a version, the last of which counts
+            head = part
+        else:
+            rest.append(part)
+    together = b"".join(rest)
+    return together and head + together
+
+
+class Searches:
+    """A UDP socket on which searches arrive, many in a row: they are read and answered until there are none."""
+
+    def __init__(
+        self, udp: socket.socket, address: str, port: int, answers: Callable[[bytes, Address], Iterator[bytes]]
+    ) -> None:
+        self._answers = answers
+        self._begun: tuple[Iterator[bytes], Address] | None = None
+        self._parts: list[bytes] = []
+        self._socket = udp
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        self._socket.bind((address, port))
+        asyncio.get_running_loop().add_reader(self._socket, self._read)
+
+    def close(self) -> None:
+        """Hear no more searches."""
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._socket.close()
+
+    def _read(self) -> None:
+        if self._begun is None:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        until = perf_counter() + _AT_ONCE
+        try:
+            while perf_counter() < until:
+                self._answer_some(until)
+        except BlockingIOError:
+            return
+        except OSError as error:  # an unreachable client's ICMP answer, for one: the next one is another's
+            log.debug("search: %s", error)
+        except Exception as error:
+            faults.log_once("the answer to a search", "the server", error)
+            self._begun = None
+        if self._begun is not None:  # of what is still in the socket the loop knows
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _answer_some(self, until: float) -> None:
+        """Go on with the datagram that was begun, or with the next."""
+        if self._begun is None:
+            datagram, sender = self._socket.recvfrom(_LARGEST_DATAGRAM)
+            self._begun, self._parts = (self._answers(datagram, sender), sender), []
+        parts, sender = self._begun
+        for part in parts:
+            self._parts.append(part)
+            if perf_counter() > until:
+                return
+        self._begun = None
+        if together := answer(self._parts):
+            self._socket.sendto(together, sender)

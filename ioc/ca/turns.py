@@ -1,0 +1,57 @@
+"""Turns of the event loop: what one client may take of one, and which of those that have more to do is next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter
+
+# Seconds and bytes to be sent that one client may take of a turn: for its requests, and again for its updates.
+# Another client waits for two such turns at most, the one in progress and the next
+SECONDS = 0.001
+BYTES = 1 << 16
+
+
+class Budget:
+    """What may still be done in a turn; ``out`` is where the bytes to be sent gather."""
+
+    def __init__(self, out: list[bytes]) -> None:
+        self._out = out
+        self._until = perf_counter() + SECONDS
+        self._left = BYTES
+        self._counted = len(out)
+
+    def spent(self) -> bool:
+        """Return True if the rest is for a later turn."""
+        out, counted = self._out, self._counted
+        if len(out) != counted:
+            self._counted = len(out)
+            self._left -= sum(map(len, out[counted:]))
+        return self._left <= 0 or perf_counter() > self._until
+
+
+class Turns:
+    """What is to be gone on with: one after the other, each in a turn of the loop in which all else has its own."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._called = False
+
+    def add(self, turn: Callable[[], None]) -> None:
+        """Call ``turn`` once, after those that were added before."""
+        self._waiting.append(turn)
+        self._call()
+
+    def _call(self) -> None:
+        if self._waiting and not self._called:
+            self._called = True
+            asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        self._called = False
+        turn = self._waiting.popleft()
+        try:
+            turn()
+        finally:
+            self._call()

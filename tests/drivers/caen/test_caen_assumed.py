@@ -1,0 +1,140 @@
+"""What is assumed of a channel is not shown as true where it matters, and asked before a put depends on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from drivers.base import DeviceError, Readings, Refused
+from sim.caen.channel import Channel
+from sim.caen.crate import Board, Crate
+from sim.caen.header import Code, Type, status_bits
+from sim.caen.parameters import Param, Value
+from tests.drivers.caen.test_caen_put_truth import outcome
+from tests.drivers.crate_run import CrateRun, crate_run
+from tests.drivers.test_caen_discovery import board
+
+PW = "S01:C02:Pw"
+
+
+class Reversed(Channel):
+    """A channel whose switch has its words the other way round, as a list or as a switch."""
+
+    def get(self, name: str) -> Value:
+        """Return the value of a parameter."""
+        return int(not self.on) if name == "Pw" else super().get(name)
+
+    def put(self, name: str, value: Value) -> None:
+        """Set a parameter."""
+        super().put(name, not value if name == "Pw" else value)
+
+
+def reversed_crate(system: str) -> Crate:
+    """A board of four channels, the third of which is odd."""
+    made: Board = board(1, 4)
+    odd = Reversed(made.channels[2].params.values(), status_bits(system), seed=2)
+    odd.params["Pw"] = replace(odd.params["Pw"], onstate="Off", offstate="On")
+    odd.values["V0Set"] = 1000.0
+    odd.on, odd.volts = True, 1000.0
+    made.channels[2] = odd
+    return Crate(system, {1: made}, [])
+
+
+class Truth(CrateRun):
+    """A run that compares the switch, where it is shown as true, with the channel's."""
+
+    wrong: list[str]
+
+    def odd(self) -> Channel:
+        """Return the odd channel."""
+        return self.fake.model.channel(1, 2)
+
+    def _take(self, block: Readings) -> None:
+        super()._take(block)
+        words: Any = next((point.states for point in self.driver.points if point.name == f"{PW}_RBV"), None)
+        shown = self.log.get(f"{PW}_RBV", [(0, None)])[-1][1]
+        read = f"{PW}_RBV" in block and shown is not None
+        if read and words[shown].lower() != ("on" if self.odd().on else "off"):
+            self.wrong.append(f"{self.clock.now:.2f} {words[shown]}")
+
+    def served(self, calls: int) -> None:
+        """Scan until the switch is served, and some calls more."""
+        self.until(lambda: any(point.name == PW for point in self.driver.points))
+        end = len(self.fake.transactions) + calls
+        self.until(lambda: len(self.fake.transactions) >= end or not self._open_questions())
+
+    def word(self, text: str) -> int:
+        """Return the index of a word of the switch as it is served."""
+        words = next(point.states for point in self.driver.points if point.name == PW)
+        return [word.lower() for word in words].index(text)
+
+
+@pytest.fixture(params=["switch", "list"])
+def run(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Truth]:
+    with crate_run(monkeypatch, reversed_crate) as run:
+        run.__class__ = Truth
+        assert isinstance(run, Truth)
+        run.wrong = []
+        if request.param == "list":
+            run.odd().params["Pw"] = Param(name="Pw", type=Type.ENUM, enum=("ON", "OFF"), maxval=1)
+        yield run
+        assert run.wrong == []
+
+
+@pytest.mark.parametrize("calls", [*range(0, 40, 3), 200, 1000])
+def test_a_switch_with_other_words_is_never_shown_as_the_others_and_an_off_is_an_off(run: Truth, calls: int) -> None:
+    run.served(calls)
+    error = outcome(run, PW, run.word("off"))
+    if error is not None:  # another kind of switch: it is repeated with the words that were learned
+        assert not run.odd().on or not run.valid(f"{PW}_RBV")
+        run.run(1.5)
+        assert outcome(run, PW, run.word("off")) is None
+    assert not run.odd().on
+    run.run(3)
+    assert run.valid(f"{PW}_RBV")
+    assert outcome(run, PW, run.word("on")) is None
+    assert run.odd().on
+    run.run(3)
+
+
+@pytest.mark.parametrize("calls", [*range(0, 40, 3), 200])
+def test_an_on_is_sent_only_with_the_words_of_its_channel(run: Truth, calls: int) -> None:
+    run.odd().switch(False)
+    run.odd().volts = 0.0
+    run.served(calls)
+    error = outcome(run, PW, run.word("on"))
+    assert run.odd().on == (error is None)
+    assert error is None or isinstance(error, Refused)
+    run.run(3)
+
+
+@pytest.mark.parametrize("code", [Code.READERR, Code.TIMEERR, Code.PARAMPROPNOTFOUND, Code.PARAMNOTFOUND])
+def test_an_off_whose_words_cannot_be_asked_is_good_only_if_the_status_shows_it(
+    monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    with crate_run(monkeypatch, reversed_crate) as run:
+        fault = run.fault(function="GetChParamProp", slot=1, name="Pw", code=code)
+        fault.channel = 2
+        run.served = Truth.served.__get__(run)  # type: ignore[attr-defined]
+        run.until(lambda: any(point.name == PW for point in run.driver.points))
+        run.run(20)
+        assert not run.valid(f"{PW}_RBV")
+        assert isinstance(outcome(run, PW, 0), DeviceError)  # sent, and the channel is on
+        assert not run.valid(f"{PW}_RBV")
+        assert isinstance(outcome(run, PW, 1), Refused)  # not known: nothing is sent
+        run.fake.faults.clear()
+        run.until(lambda: run.valid(f"{PW}_RBV"), most=60)
+
+
+def test_an_off_with_the_words_that_were_assumed_goes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with crate_run(monkeypatch, reversed_crate) as run:
+        run.until(lambda: any(point.name == "S01:C03:Pw" for point in run.driver.points))
+        run.fake.transactions.clear()
+        assert outcome(run, "S01:C03:Pw", 0) is None
+        first, second = (line.split()[1:] for line in list(run.fake.transactions)[:2])
+        assert first[-3:] == ["Type", "->", "0"]  # caen-libs itself asks it
+        assert second[0] == "SetChParam"
+        assert not run.fake.model.channel(1, 3).on

@@ -1,0 +1,151 @@
+"""When the setpoints of a generator are not known: what its front panel or a loss of power may have made of them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from drivers.base import Refused
+from tests.drivers.technix.far import Far
+from tests.drivers.technix.rack import Rack, far_end, tell
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> Iterator[Far]:
+    with far_end(tmp_path) as made:
+        yield made
+
+
+def press_local(far: Far) -> None:
+    far.on, far.local = False, True
+
+
+def cycle_power(far: Far) -> None:
+    far.on = far.inhibited = False
+    far.set.update(d1=0, d2=0)
+
+
+def cycle_power_into_local(far: Far) -> None:
+    press_local(far)
+    cycle_power(far)
+
+
+async def check_unknown(rack: Rack) -> None:
+    assert not rack.valid("VSet_RBV")
+    assert not rack.valid("ISet_RBV")
+    error = await rack.put("HV", 1)
+    assert isinstance(error, Refused)
+    assert "VSet is unknown since" in str(error)
+    assert not rack.far.on
+    assert "P5,1" not in rack.far.commands()[-1:]
+
+
+@pytest.mark.parametrize("by_panel", [True, False])
+def test_a_setpoint_is_not_set_in_local_mode_and_unknown_after_it(far: Far, by_panel: bool) -> None:
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        if by_panel:
+            press_local(far)
+        else:
+            assert await rack.put("Mode", 1) is None
+        await rack.until(lambda: rack.record("Mode_RBV").val == 1)
+        before = len(far.heard)
+        for name, value in (("ISet", 10), ("VSet", 40)):
+            error = await rack.put(name, value)
+            assert isinstance(error, Refused)
+            assert "in local mode the front panel sets it (put Mode Remote first)" in str(error)
+            assert not rack.valid(f"{name}_RBV")
+        assert far.commands(before) == []
+        far.set["d1"] = 4000  # 97.7 kV, at a limit of 60
+        assert await rack.put("Mode", 0) is None
+        await check_unknown(rack)
+        await rack.ready()
+        assert await rack.put("HV", 1) is None
+
+    tell(story, far)
+
+
+def test_local_mode_between_the_look_and_the_put_leaves_the_setpoint_unknown(far: Far) -> None:
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        carry_out = far._carry_out
+
+        def panel(command: str) -> str | None:
+            if command.startswith("d1"):
+                press_local(far)
+            return carry_out(command)
+
+        far._carry_out = panel  # type: ignore[method-assign]
+        await rack.put("VSet", 30)
+        await rack.until(lambda: rack.record("Mode_RBV").val == 1)
+        assert not rack.valid("VSet_RBV")
+        assert await rack.put("Mode", 0) is None
+        await check_unknown(rack)
+
+    tell(story, far)
+
+
+@pytest.mark.parametrize("put", [("HV", 1), ("Inhibit", 1)])
+@pytest.mark.parametrize("event", [cycle_power, cycle_power_into_local])
+def test_a_loss_of_power_that_the_status_shows_makes_the_setpoints_unknown(
+    far: Far, put: tuple[str, int], event: Callable[[Far], None]
+) -> None:
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        assert await rack.put(*put) is None
+        assert rack.valid("VSet_RBV")
+        event(far)
+        await rack.until(lambda: rack.record(f"{put[0]}_RBV").val == 0)
+        await rack.put("Mode", 0)
+        await check_unknown(rack)
+
+    tell(story, far)
+
+
+@pytest.mark.parametrize("end", ["off", "interlock", "inhibition"])
+def test_what_goes_off_for_a_known_reason_leaves_the_setpoints_known(far: Far, end: str) -> None:
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        for name, value in (("Inhibit", 1), ("HV", 1)):
+            assert await rack.put(name, value) is None
+        if end == "interlock":
+            far.open_interlock()
+            await rack.until(lambda: rack.record("Interlock").val == 1)
+        else:
+            assert await rack.put("HV" if end == "off" else "Inhibit", 0) is None
+        assert rack.valid("VSet_RBV", "ISet_RBV")
+
+    tell(story, far)
+
+
+@pytest.mark.parametrize("late", [2.5, 3.0, 3.4])
+def test_a_status_that_comes_late_while_other_replies_do_not_is_never_shown(far: Far, late: float) -> None:
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        handle = far._handle
+
+        def overtaken(command: str) -> None:
+            if command != "E":
+                handle(command)
+                return
+            far.heard.append((time.monotonic(), command))
+            far._fed = time.monotonic()
+            threading.Timer(late, far._answer, [f"E{far.status}"]).start()
+
+        far._handle = overtaken  # type: ignore[method-assign]
+        far.open_interlock()
+        await rack.until(lambda: not rack.valid("Interlock"))
+        began = time.monotonic()
+        far.interlock_open = far.fault = False
+        shown = 0
+        while time.monotonic() < began + 8:
+            await asyncio.sleep(0.01)
+            shown += rack.valid("Interlock") and rack.record("Interlock").val == 1
+        assert shown == 0
+
+    tell(story, far)

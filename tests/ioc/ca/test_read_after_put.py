@@ -1,0 +1,179 @@
+"""What a client sends behind its put sees the put: a get, a first update, with callback or without."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from drivers.base import Refused
+from ioc.ca import dbr
+from ioc.ca.message import EVENT_ADD, EVENT_CANCEL, READ_NOTIFY, WRITE, WRITE_NOTIFY
+from ioc.ca.puts import PUT_PATIENCE
+from tests.ioc.ca.live import LiveIoc
+from tests.ioc.ca.test_fuzz import frame
+from tests.small_ioc import HEADER, Raw, until
+
+MASK = struct.pack(">12xHH", 5, 0)
+
+
+@pytest.fixture(scope="module")
+def ioc() -> Iterator[LiveIoc]:
+    """A server with an instrument."""
+    ioc = LiveIoc()
+    yield ioc
+    ioc.close()
+
+
+@pytest.fixture(autouse=True)
+def well(ioc: LiveIoc) -> Iterator[None]:
+    """The instrument takes all."""
+    yield
+    ioc.driver.gate.set()
+    ioc.driver.write_error = None
+
+
+def put(sid: int, value: float, command: int = WRITE, number: int = 3) -> bytes:
+    return frame(command, struct.pack(">d", value), dbr.DOUBLE, 1, sid, number)
+
+
+def get(sid: int, number: int) -> bytes:
+    return frame(READ_NOTIFY, b"", dbr.DOUBLE, 1, sid, number)
+
+
+@pytest.mark.parametrize("name", ["PS:Own", "PS:Set", "PS:Set_RBV"])
+@pytest.mark.parametrize("command", [WRITE, WRITE_NOTIFY])
+def test_puts_without_waiting_are_updates_in_order_and_each_once(ioc: LiveIoc, command: int, name: str) -> None:
+    with Raw(ioc) as raw:
+        setpoint = name.removesuffix("_RBV")
+        target = raw.create(setpoint)
+        raw.say(put(target, 0.0, WRITE_NOTIFY, 99))
+        raw.answer(WRITE_NOTIFY, 99)
+        sid = raw.create(name)
+        raw.subscribe(sid, 1)
+        raw.update()
+        with Raw(ioc) as other:
+            target = other.create(setpoint)
+            for value in range(1, 7):
+                other.say(put(target, float(value), command))
+                time.sleep(0.001)
+            seen: list[float] = []
+            while not seen or seen[-1] != 6.0:
+                seen.append(raw.number(raw.update()))
+        time.sleep(0.2)
+        raw.say(get(sid, 7))
+        after = raw.message()
+        assert after[0] == READ_NOTIFY  # no update more
+        assert seen == sorted(set(seen))
+
+
+def subscribe(sid: int, number: int) -> bytes:
+    return frame(EVENT_ADD, MASK, dbr.DOUBLE, 1, sid, number)
+
+
+def settle(raw: Raw, sid: int, value: float = 0.0) -> None:
+    """Put, and wait until it is done."""
+    raw.say(put(sid, value, WRITE_NOTIFY, 99))
+    raw.answer(WRITE_NOTIFY, 99)
+
+
+@pytest.mark.parametrize("times", [1, 2, 50, 1000])
+@pytest.mark.parametrize("command", [WRITE, WRITE_NOTIFY])
+@pytest.mark.parametrize("behind", ["get", "subscription", "get by another channel"])
+def test_what_is_sent_behind_a_put_shows_it(ioc: LiveIoc, behind: str, command: int, times: int) -> None:
+    with Raw(ioc) as raw:
+        sid, other = raw.create("PS:Own", 1), raw.create("PS:Own.VAL", 2)
+        settle(raw, sid)
+        messages = b"".join(put(sid, float(value), command) for value in range(1, times + 1))
+        reading = {"get": get(sid, 8), "subscription": subscribe(sid, 8), "get by another channel": get(other, 8)}
+        raw.say(messages + reading[behind])
+        _, body, _ = raw.answer(EVENT_ADD if behind == "subscription" else READ_NOTIFY, 8)
+        assert raw.number(body) == times
+
+
+def test_a_get_behind_each_put_shows_it_or_a_newer_one(ioc: LiveIoc) -> None:
+    with Raw(ioc) as raw:
+        sid = raw.create("PS:Own")
+        settle(raw, sid)
+        raw.say(b"".join(put(sid, float(value)) + get(sid, 1000 + value) for value in range(1, 200)))
+        for value in range(1, 200):
+            _, body, _ = raw.answer(READ_NOTIFY, 1000 + value)
+            assert raw.number(body) >= value
+
+
+@pytest.mark.parametrize("command", [WRITE, WRITE_NOTIFY])
+@pytest.mark.parametrize("refused", ["by its limits", "by the instrument"])
+def test_behind_a_put_that_is_refused_comes_the_old_value(ioc: LiveIoc, refused: str, command: int) -> None:
+    with Raw(ioc) as raw:
+        sid = raw.create("PS:Own")
+        settle(raw, sid, 5.0)
+        if refused == "by the instrument":
+            ioc.driver.write_error = Refused("no")
+        raw.say(put(sid, 1e9 if refused == "by its limits" else 6.0, command) + get(sid, 8))
+        assert raw.number(raw.answer(READ_NOTIFY, 8)[1]) == 5.0
+
+
+def test_a_get_of_another_client_sees_the_put_of_one_that_has_left(ioc: LiveIoc) -> None:
+    for value in range(1, 30):
+        with Raw(ioc) as raw:
+            sid = raw.create("PS:Own")
+            raw.say(put(sid, float(value)) + HEADER.pack(12, 0, 0, 0, sid, 1))
+            while raw.message()[0] != 12:
+                pass
+        with Raw(ioc) as raw:
+            sid = raw.create("PS:Own")
+            raw.say(get(sid, 8))
+            assert raw.number(raw.answer(READ_NOTIFY, 8)[1]) == value
+
+
+def test_a_get_behind_a_slow_put_waits_no_longer_than_it_is_patient_and_holds_up_no_other_request(
+    ioc: LiveIoc,
+) -> None:
+    with Raw(ioc) as raw:
+        sid, mon = raw.create("PS:Own", 1), raw.create("PS:Mon", 2)
+        settle(raw, sid, 5.0)
+        ioc.driver.gate.clear()
+        began = time.monotonic()
+        raw.say(put(sid, 6.0) + get(sid, 8) + get(mon, 9))
+        numbers: list[tuple[int, float]] = []
+        while len(numbers) < 2:
+            command, body, *_, number = raw.message()
+            if command == READ_NOTIFY:
+                numbers.append((number, raw.number(body)))
+        assert numbers == [(9, 1.0), (8, 5.0)]
+        assert 0.9 * PUT_PATIENCE < time.monotonic() - began < 5 * PUT_PATIENCE
+        began = time.monotonic()
+        raw.say(get(sid, 10))
+        raw.answer(READ_NOTIFY, 10)
+        assert time.monotonic() - began < PUT_PATIENCE
+        ioc.driver.gate.set()
+        settle(raw, sid)
+
+
+def test_a_subscription_that_ends_before_its_put_is_done_sends_nothing(ioc: LiveIoc) -> None:
+    with Raw(ioc) as raw:
+        sid = raw.create("PS:Own", 1)
+        settle(raw, sid, 5.0)
+        ioc.driver.gate.clear()
+        raw.say(put(sid, 6.0) + subscribe(sid, 8) + frame(EVENT_CANCEL, b"", dbr.DOUBLE, 1, sid, 8))
+        assert raw.answer(EVENT_ADD, 8)[1] == b""
+        ioc.driver.gate.set()
+        settle(raw, sid, 7.0)
+        raw.say(get(sid, 9))
+        assert raw.message()[0] == READ_NOTIFY
+    until(lambda: not ioc.instrument.records["Own"].monitors)
+
+
+def test_floods_of_gets_behind_a_put_are_answered_in_turns(ioc: LiveIoc) -> None:
+    ioc.read("lsi", "x" * 100_000)
+    with Raw(ioc) as raw, Raw(ioc) as other:
+        sid, ai = raw.create("PS:Own", 1), other.create("ai", 2)
+        ioc.driver.gate.clear()
+        raw.say(put(sid, 6.0) + b"".join(get(sid, number) for number in range(1500)))
+        other.say(get(ai, 1))
+        other.answer(READ_NOTIFY, 1)
+        ioc.driver.gate.set()
+        assert [raw.answer(READ_NOTIFY, number)[0] for number in range(1500)] == [1] * 1500
+    assert not ioc.server.left

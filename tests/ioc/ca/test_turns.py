@@ -1,0 +1,193 @@
+"""What one client asks for in one go is done in turns, between which the others have theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from ioc.ca import dbr
+from ioc.ca.connection import ANSWERS_WAITING
+from ioc.ca.message import CREATE_CHAN, EVENT_ADD, EVENT_CANCEL, EVENTS_OFF, EVENTS_ON, READ_NOTIFY, SEARCH, WRITE
+from ioc.ca.view import TextView, Values, View
+from tests.ioc.ca.test_fuzz import frame, padded
+from tests.small_ioc import HEADER, Raw, SmallIoc, until
+
+MASK = struct.pack(">12xHH", 5, 0)
+CTRL_ENUM, CTRL_DOUBLE = 31, 34
+LONG_TEXT = "\n".join(f"RACK:HV:S{slot:02}:C{channel:02}:VMon" for slot in range(99) for channel in range(150))
+# Seconds for another client's get, on a computer that is busy
+SOON = 0.25
+
+
+@pytest.fixture(autouse=True)
+def values(small_ioc: SmallIoc) -> None:
+    """A long text, an array and a state."""
+    small_ioc.read("lsi", LONG_TEXT)
+    small_ioc.read("wave", (1.0,) * 6)
+    small_ioc.read("mbbi", 1)
+    small_ioc.read("ai", 1.0)
+
+
+@pytest.fixture
+def other(small_ioc: SmallIoc) -> Iterator[Raw]:
+    """Another client, with a channel."""
+    with Raw(small_ioc) as other:
+        other.sid = other.create("long")  # type: ignore[attr-defined]
+        yield other
+
+
+def longest_get(other: Raw, seconds: float = 1.0) -> float:
+    """Seconds of the other client's slowest get."""
+    longest, end = 0.0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        began = time.monotonic()
+        other.say(frame(READ_NOTIFY, b"", dbr.LONG, 1, other.sid, 9))  # type: ignore[attr-defined]
+        other.answer(READ_NOTIFY, 9)
+        longest = max(longest, time.monotonic() - began)
+    return longest
+
+
+def reads(name: str, dtype: int, count: int, times: int) -> Callable[[Raw], bytes]:
+    return lambda raw: times * frame(READ_NOTIFY, b"", dtype, count, raw.create(name), 8)
+
+
+def subscriptions(name: str, dtype: int, count: int) -> Callable[[Raw], bytes]:
+    def messages(raw: Raw) -> bytes:
+        sid = raw.create(name)
+        return b"".join(frame(EVENT_ADD, MASK, dtype, 0, sid, number) for number in range(count))
+
+    return messages
+
+
+# What a foul client sends
+FLOODS: dict[str, Callable[[Raw], bytes]] = {
+    "long texts": reads("lsi.VAL$", dbr.CHAR, 0, 1500),
+    "long texts of the announced length": reads("lsi.VAL$", dbr.CHAR, 1 << 20, 1500),
+    "arrays": reads("wave", CTRL_DOUBLE, 0, 1500),
+    "words": reads("mbbi", CTRL_ENUM, 1, 1500),
+    "channels": lambda raw: b"".join(
+        frame(CREATE_CHAN, padded(raw._ioc.prefix + "ai"), first=cid, second=13) for cid in range(10_000)
+    ),
+    "filters": lambda raw: b"".join(
+        frame(CREATE_CHAN, padded(raw._ioc.prefix + 'ai.VAL{"dbnd":{"abs":1}}'), first=cid, second=13)
+        for cid in range(5000)
+    ),
+    "subscriptions to a number": subscriptions("ai", dbr.TIME_DOUBLE, 10_000),
+    "subscriptions to words": subscriptions("mbbi", CTRL_ENUM, 10_000),
+    "subscriptions to a long text": subscriptions("lsi.VAL$", dbr.CHAR, 2000),
+    "on and off": lambda raw: (
+        subscriptions("mbbi", CTRL_ENUM, 500)(raw) + 2000 * (frame(EVENTS_OFF) + frame(EVENTS_ON))
+    ),
+    "searches": lambda raw: 5000 * frame(SEARCH, padded(raw._ioc.prefix + "ai"), 10, 13, 9, 9),
+}
+
+
+@pytest.mark.parametrize("reading", [False, True], ids=["never reads", "reads"])
+@pytest.mark.parametrize("flood", FLOODS)
+def test_whatever_a_client_sends_another_is_answered_soon(
+    small_ioc: SmallIoc, other: Raw, flood: str, reading: bool
+) -> None:
+    with Raw(small_ioc) as foul:
+        data = FLOODS[flood](foul)
+        foul._socket.setblocking(False)
+        longest, end = 0.0, time.monotonic() + 0.4
+        while time.monotonic() < end:
+            with suppress(BlockingIOError):
+                data = data[foul._socket.send(data) :] if data else data
+            with suppress(BlockingIOError):
+                while reading and foul._socket.recv(1 << 20):
+                    pass
+            small_ioc.read("mbbi", int(end * 1000) % 3)
+            longest = max(longest, longest_get(other, 0.005))
+        assert foul.client.transport.get_write_buffer_size() < 2 * ANSWERS_WAITING
+    assert max(longest, longest_get(other, 0.1)) < SOON  # and when it leaves
+
+
+def test_datagrams_of_thousands_of_names_hold_nobody_up(small_ioc: SmallIoc, other: Raw) -> None:
+    message = frame(SEARCH, padded(small_ioc.prefix + 'ai.VAL{"dbnd":{"abs":1}}'), 5, 13, 9, 9)
+    datagram = message * (65_000 // len(message))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        for _ in range(20):
+            udp.sendto(datagram, ("127.0.0.1", small_ioc.server.search_port))
+        assert longest_get(other) < SOON
+
+
+def test_a_client_that_has_left_is_not_answered_but_its_puts_are_carried_out(
+    small_ioc: SmallIoc, other: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered: list[View] = []
+    before = TextView.values_for
+
+    def values_for(view: TextView, dbr_type: int, count: int) -> Values:
+        answered.append(view)
+        return before(view, dbr_type, count)
+
+    monkeypatch.setattr(TextView, "values_for", values_for)
+    small_ioc.puts.clear()
+    load = small_ioc.server.load
+    foul = Raw(small_ioc)
+    lsi, ao = foul.create("lsi.VAL$", 1), foul.create("ao", 2)
+    reads = 1200 * frame(READ_NOTIFY, b"", dbr.CHAR, 0, lsi, 8)
+
+    async def hold() -> None:
+        foul._socket.sendall(reads + frame(WRITE, struct.pack(">d", 5.0), dbr.DOUBLE, 1, ao, 3))
+        foul._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await asyncio.sleep(0)  # what was sent is read
+        await asyncio.sleep(0)
+        foul._socket.close()
+
+    small_ioc.do(hold())
+    until(lambda: small_ioc.puts == [("ao", 5.0)])
+    until(lambda: small_ioc.server.load == load)
+    assert len(answered) < 600
+
+
+def test_answers_that_come_in_turns_are_all_there_and_in_order(small_ioc: SmallIoc) -> None:
+    with Raw(small_ioc) as raw:
+        text, ai = raw.create("lsi.VAL$", 1), raw.create("ai", 2)
+        raw.say(
+            b"".join(
+                frame(READ_NOTIFY, b"", dbr.CHAR, 0, text, number) + frame(READ_NOTIFY, b"", 6, 1, ai, 1000 + number)
+                for number in range(50)
+            )
+        )
+        numbers = [raw.message()[5] for _ in range(100)]
+        assert numbers == [each for number in range(50) for each in (number, 1000 + number)]
+
+
+def test_updates_beyond_a_turn_come_all_the_same(small_ioc: SmallIoc) -> None:
+    with Raw(small_ioc) as raw:
+        sid = raw.create("mbbi")
+        raw.say(b"".join(frame(EVENT_ADD, MASK, CTRL_ENUM, 1, sid, number) for number in range(2000)))
+        for _ in range(2000):
+            raw.update()
+        small_ioc.read("mbbi", 2)
+        seen: dict[int, int] = {}
+        while len(seen) < 2000:
+            command, body, *_, number = raw.message()
+            assert command == EVENT_ADD
+            seen[number] = struct.unpack_from(">H", body, 422)[0]
+        assert set(seen.values()) == {2}
+
+
+def test_subscriptions_to_one_record_end_in_any_order_and_the_others_go_on(small_ioc: SmallIoc) -> None:
+    with Raw(small_ioc) as raw:
+        sid = raw.create("ai")
+        numbers = list(range(100))
+        raw.say(b"".join(frame(EVENT_ADD, MASK, 6, 1, sid, number) for number in numbers))
+        ended = [0, 99, 50, 98, *range(10, 40, 3)]
+        raw.say(b"".join(frame(EVENT_CANCEL, b"", 6, 1, sid, number) for number in ended))
+        for _ in range(len(numbers) + len(ended)):
+            raw.message()
+        small_ioc.read("ai", 77.0)
+        left = {raw.message()[5] for _ in range(len(numbers) - len(ended))}
+        assert left == set(numbers) - set(ended)
+        raw.say(HEADER.pack(12, 0, 0, 0, sid, 1))
+        assert raw.message()[0] == 12
+    assert not small_ioc.records["ai"].monitors
