@@ -101,6 +101,8 @@ class Caen(Driver):
         """
         session = self._open_session()
         replies = session.replies
+        if group == MONITOR:
+            session.allowance.begin()
         first = self._first(session) if group == MONITOR else self._inventory.check(session)
         for block in chain(first, self._batches(session, group)):
             if session.map_changed:
@@ -199,6 +201,10 @@ class Caen(Driver):
                 left -= monotonic() - before
         if group == MONITOR:
             self._reading_time = monotonic() - began
+        # Last of all, for it may have to be waited for; the board that failed last waits for the others
+        for section in sorted(sections.values(), key=lambda section: section.tried_at):
+            if sections[section.slot] is section:
+                yield from section.retry(session, group)
 
     # ---- what is asked a little at a time ----
 

@@ -426,8 +426,8 @@ def test_a_bad_channel_does_not_cost_a_call_for_each_channel_for_ever(
         assert readings["S02:C05:VMon"] == INVALID_READ
         assert isinstance(readings["S02:C04:VMon"], float)
         costs.append(len(reads(calls(crate))) - usual)
-    assert max(costs) <= 4
-    assert sum(costs) <= 4 * 6
+    assert max(costs) <= 5  # the last one is tried again in the scan in which it was found
+    assert sum(costs) <= 5 * 7
     rack.command("HV1 badchannel 2 5 0")
     clock.now += 32
     for _ in range(2):
@@ -766,9 +766,11 @@ def test_not_present_of_a_slot_costs_that_slot_only(caen: Caen, monkeypatch: pyt
         return read(self, slot, channels, name)
 
     monkeypatch.setattr(hv.Device, "get_ch_param", failing)
-    readings = scan(caen)
-    assert readings["S02:C00:VMon"] == INVALID_COMM
-    assert readings["S04:C00:VMon"] != INVALID_COMM
+    for _ in range(3):
+        readings = scan(caen)
+    assert readings["S02:C00:VMon"] == INVALID_READ
+    assert not isinstance(readings["S04:C00:VMon"], Reading)
+    assert not isinstance(readings["S02:Temp"], Reading)
 
 
 def test_all_boards_pulled_is_not_a_lost_link(caen: Caen, rack: Rack) -> None:

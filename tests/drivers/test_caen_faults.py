@@ -63,7 +63,7 @@ def test_a_board_that_answers_again_is_soon_shown_again(
     run.fault(function=function, slot=2, code=code, delay=0.5 if code == Code.TIMEERR else 0.0)
     run.run(seconds)
     run.fake.faults.clear()
-    assert run.until(lambda: not run.invalid_names("S02") - FACTS) < 4
+    assert run.until(lambda: not run.invalid_names("S02") - FACTS) < 4.5
     assert run.logins == 1
 
 
@@ -111,6 +111,91 @@ def test_one_channel_that_times_out_costs_its_neighbours_some_seconds(run: Crate
     assert run.share_invalid("S02:C04", 30) < 0.02
     assert run.share_invalid("S04", 30) == 0
     assert run.logins == 1
+
+
+# ---- faults that come and go ----
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("code", "delay"), [(Code.READERR, 0.0), (Code.TIMEERR, 1.0)])
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"function": ""},
+        {"function": "GetChParam"},
+        {"function": "GetChParam", "channel": 1},
+        {"function": "GetChParam", "name": "VMon"},
+        {"function": "GetChParam", "name": "VMon", "channel": 1},
+    ],
+)
+def test_short_faults_heal_as_soon_as_the_first_when_all_was_well_between_them(
+    run: CrateRun, place: dict[str, Any], code: int, delay: float
+) -> None:
+    healed = []
+    for _ in range(7):
+        run.fault(slot=2, code=code, delay=delay, **place)
+        run.run(2.5)
+        run.fake.faults.clear()
+        healed.append(run.until(lambda: not run.invalid_names("S0") - FACTS))
+        run.run(20)
+    assert max(healed) < 4.5
+    assert run.logins == 1
+
+
+@pytest.mark.parametrize("start", [0.0, 0.6])
+@pytest.mark.parametrize("seconds", [0.3, 1.3, 2.1])
+def test_a_line_that_was_dead_for_a_moment_is_soon_well(run: CrateRun, start: float, seconds: float) -> None:
+    for _ in range(3):
+        run.run(start)
+        run.fault(code=Code.TIMEERR, delay=1.0)
+        run.run(seconds)
+        run.fake.faults.clear()
+        assert run.until(lambda: run._up and not run.invalid_names("S0") - FACTS) < 4
+        run.run(13)
+
+
+# ---- time-outs of a second each ----
+
+TWELVE = {2: tuple(range(12)), 4: (0, 1), 8: (0, 1)}
+
+
+@pytest.mark.parametrize("channel", [0, 5, 11])
+@pytest.mark.parametrize("name", ["", "Status", "VMon", "Pw", "V0Set"])
+def test_a_channel_that_times_out_costs_its_neighbours_three_seconds_at_most(
+    monkeypatch: pytest.MonkeyPatch, name: str, channel: int
+) -> None:
+    with crate_run(monkeypatch, channels=TWELVE) as run:
+        run.settle()
+        run.fault(function="GetChParam", slot=2, channel=channel, name=name, code=Code.TIMEERR, delay=1.0)
+        invalid: Counter[str] = Counter()
+        run.run(60, lambda: invalid.update(run.invalid_names("S0")))
+        own = f"S02:C{channel:02d}"
+        others = {
+            each: count / 4 for each, count in invalid.items() if not each.startswith(own) and "Array" not in each
+        }
+        assert max((others[each] for each in others if each.startswith("S02")), default=0) <= 3.0
+        assert max((others[each] for each in others if not each.startswith("S02")), default=0) <= 1.5
+        if name:
+            spoiled = {each for each in invalid if each.startswith(own) and invalid[each] / 4 > 4}
+            assert all(each.startswith(f"{own}:{name}") for each in spoiled)
+        assert run.logins == 1
+        run.fake.faults.clear()
+        assert run.until(lambda: not run.invalid_names("S0") - FACTS) < 33
+
+
+@pytest.mark.parametrize("name", ["Status", "VMon"])
+def test_a_parameter_that_times_out_costs_the_others_of_its_board_a_moment(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with crate_run(monkeypatch, channels=TWELVE) as run:
+        run.settle()
+        run.fault(function="GetChParam", slot=2, name=name, code=Code.TIMEERR, delay=1.0)
+        invalid: Counter[str] = Counter()
+        run.run(60, lambda: invalid.update(run.invalid_names("S0")))
+        measured = {point.name for point in run.driver.points if point.group == "monitor"}
+        others = {each: invalid[each] / 4 for each in measured & invalid.keys() if f":{name}" not in each}
+        assert max(others.values(), default=0) <= 4.0
+        assert run.logins == 1
 
 
 # ---- what sounds like a board that is gone ----

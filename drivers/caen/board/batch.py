@@ -14,8 +14,9 @@ from drivers.caen.retry import Backoff
 STATUS, PLAIN, CURRENTS, RANGES = range(4)
 
 
-# Failures in a row after which a variable is taken to be bad for all channels: one bad channel has a good half
-_MOST_FAILURES = 6
+# Failures in a row after which a variable is taken to be bad for all channels: one bad channel has a good half, and
+# with time-outs, after which channels are read one by one, from both ends, two channels have timed out
+_MOST_FAILURES, _MOST_TIMEOUTS = 6, 4
 
 
 @dataclass(slots=True, eq=False)
@@ -42,8 +43,9 @@ class Part:
 class ReadBatch:
     """The same variable of several channels: one call, which fails as a whole for one bad channel.
 
-    When it fails it is halved until the bad ones are found. Each of them is then read by itself, after 1, 2, 4 ... 32
-    s; one that comes and goes keeps its last wait.
+    When it fails it is halved until the bad ones are found; when it times out, its variables are read one by one, for
+    calls that are answered are quick, and no more than one is waited for. Each bad one is then read by itself, after
+    1, 2, 4 ... 32 s; one that comes and goes keeps its last wait, until it has been well for 10 s.
 
     of_board  True for what the board has once, and not for each channel
     """
@@ -70,9 +72,13 @@ class ReadBatch:
         """Return True while some were left out that were not tried without the others yet."""
         return any(not part.tries for part in self.parts)
 
+    def to_search(self) -> Part | None:
+        """Return the next part of which it is not known yet whether it is to blame."""
+        return next((part for part in self.parts if not part.tries), None)
+
     def due(self) -> Part | None:
-        """Return the next part whose time has come."""
-        return next((part for part in self.parts if part.backoff.due), None)
+        """Return the next part that failed before and whose time has come."""
+        return next((part for part in self.parts if part.tries and part.backoff.due), None)
 
     def failed(self, labels: Sequence[str], status: Status, suspects: Collection[str], silent: bool) -> bool:
         """Leave these variables out; return True if it is news that one of them, or all, cannot be read.
@@ -81,22 +87,36 @@ class ReadBatch:
         nothing of the board was answered lately.
         """
         self._failures += 1
+        timed_out = status is Status.TIMEOUT
+        hopeless = silent or self._failures >= (_MOST_TIMEOUTS if timed_out else _MOST_FAILURES)
         part = next((part for part in self.parts if set(labels) <= set(part.labels)), None)
-        if part is not None and (part.whole or len(part.labels) == 1):
+        if (
+            part is not None
+            and (part.whole or len(part.labels) == 1)
+            and (part.tries or not (hopeless and timed_out))
+        ):
             part.status = status
             part.tries += 1
             part.backoff.failed()
+            if timed_out and not part.whole:  # the others are read in the common call, before it is searched on
+                self.parts = [each for each in self.parts if each.tries]
             return part.tries == 1 and not part.whole
         if part is not None:
             self.parts.remove(part)
-        if silent or self._failures >= _MOST_FAILURES:
+        if hopeless:
             self.parts = [self._part(self.labels, status, whole=True)]
+            self.parts[0].tries = 1
             self.parts[0].backoff.failed()
             return True
         if len(labels) == 1:
             self.parts.append(self._part(tuple(labels), status))
             return self.failed(labels, status, suspects, silent)
-        self.parts += [self._part(each, status) for each in _divided(tuple(labels), suspects)]
+        if timed_out:
+            ordered = labels if self._failures == 1 else labels[::-1]
+            singles = sorted(ordered, key=lambda label: label not in suspects)
+            self.parts += [self._part((label,), status) for label in singles]
+        else:
+            self.parts += [self._part(each, status) for each in _divided(tuple(labels), suspects)]
         return False
 
     def answered(self, labels: Sequence[str]) -> list[str]:
@@ -108,6 +128,7 @@ class ReadBatch:
         for part in tuple(self.parts):
             if here := set(part.labels) & set(labels):
                 self.parts.remove(part)
+                part.backoff.answered()
                 back += [label for label in part.labels if label in here and part.tries]
                 if rest := tuple(label for label in part.labels if label not in here):
                     self.parts.append(self._part(rest, part.status))
@@ -116,11 +137,11 @@ class ReadBatch:
     def leave_out(self, label: str, status: Status) -> None:
         """Leave out a variable whose channel cannot be read otherwise: it is tried by itself before it does harm.
 
-        The halves in which it was searched for are read in the common call again.
+        The parts in which it was searched for are read in the common call again.
         """
-        if any(label in part.labels and (part.whole or len(part.labels) == 1) for part in self.parts):
+        if any(label in part.labels and part.tries for part in self.parts):
             return
-        self.parts = [part for part in self.parts if part.whole or len(part.labels) == 1]
+        self.parts = [part for part in self.parts if part.tries]
         part = self._part((label,), status)
         part.tries = 1
         part.backoff.failed()

@@ -35,6 +35,10 @@ class Confirmation:
         ranges = [self._values.range_state(variable) for variable in variables]
         self._held.setdefault(group, {})[variables[0].label] = _Held(variables, raws, ranges)
 
+    def discard(self, group: str) -> None:
+        """Discard what is held of a group: nothing confirms it any more."""
+        self._held.pop(group, None)
+
     def release(self, group: str) -> Iterator[tuple[Sequence[Variable], Readings]]:
         """Yield what is held of a group as readings: INVALID where the range is not the one of before."""
         for held in self._held.pop(group, {}).values():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,7 @@ class Section:
     events    what happens, in one line a scan
     batches   what is read in one call each
     doubts    settings that are to be read again
+    tried_at  when a call failed last (monotonic s)
     switched_off  channels that were switched off, and come down
     rounded   label -> value that was put, and the step that the unit took instead
     """
@@ -99,8 +101,10 @@ class Section:
 
     def _renew(self) -> None:
         self._failures = 0
-        self._knock_at = 0.0
+        self.tried_at = 0.0
+        self._heard: set[int | None] = set()  # channels of which something was answered since a batch timed out first
         self._overdue = set()
+        self._ahead: set[ReadBatch] = set()  # of other groups, read in the monitor scan in progress
         self._void = False  # True when all that was read of a board that is gone has been told to be INVALID
         self.batches: tuple[ReadBatch, ...] = tuple(batches(each for each in self.table.variables() if each.readable))
         self._last_ranges = {batch.group: batch for batch in self.batches if batch.order == RANGES}
@@ -148,6 +152,7 @@ class Section:
         for batch in self.batches if group == MONITOR else ():
             if batch.group != MONITOR and (batch in self._overdue or batch.undecided) and session.allowance.free:
                 self._overdue.discard(batch)
+                self._ahead.add(batch)
                 yield batch
 
     def read(self, session: Session, batch: ReadBatch) -> Iterator[Step]:
@@ -165,18 +170,50 @@ class Section:
                 yield self._all_gone()
 
     def _read_present(self, session: Session, batch: ReadBatch) -> Iterator[Step]:
-        self._knock()
+        done: set[str] = set()
+        read: set[str] = set()
         if batch.good and self.metadata.unknown.issuperset(batch.good):  # what it is cannot be told anyway
+            done.update(batch.good)
             yield self.values.invalidate(batch.good, Status.UDF)
-        elif batch.good and (not self.in_trouble or session.allowance.free):
-            yield self._read_some(session, batch, batch.good)
-        while self.present and session.allowance.free and (part := batch.due()):
-            yield self._read_some(session, batch, part.next_labels())
+        while self.present and (labels := self._next_call(session, batch, done)):
+            done.update(labels)
+            step = self._read_some(session, batch, labels)
+            if step is not UNHEARD:
+                read.update(labels)
+            yield step
         for part in batch.parts if self.present else ():
-            yield self.values.invalidate(part.labels, part.status)
+            if part.tries:
+                yield self.values.invalidate(part.labels, part.status)
+        # A range that was not read may have moved: it must not confirm the currents before it
+        if self.present and batch.order == RANGES:
+            bad = {label for part in batch.parts if part.tries for label in part.labels}
+            if unread := [label for label in batch.labels if label not in read | bad]:
+                yield self.values.invalidate(unread, Status.READ)
         if self.present and batch is self._last_ranges.get(batch.group):
             for variables, readings in self._confirmation.release(batch.group):
                 yield self._with_alarms(session, variables, readings)
+
+    def _next_call(self, session: Session, batch: ReadBatch, done: Collection[str]) -> Sequence[str]:
+        """Return what to read of a batch next: all that was good before, then parts until the bad ones are found."""
+        good = tuple(label for label in batch.good if label not in done)
+        if good and (not self.in_trouble or session.allowance.free):
+            return good
+        part = batch.to_search() if session.allowance.free else None
+        return () if part is None else part.labels
+
+    def retry(self, session: Session, group: str) -> Iterator[Step]:
+        """Try again what could not be read in a scan and whose time has come. Raises LinkDown."""
+        self._knock()
+        ahead = set(self._ahead) if group == MONITOR else set()
+        self._ahead -= ahead
+        # What failed least first, for there may be time for one alone
+        for batch in sorted(self.batches, key=lambda batch: max((part.tries for part in batch.parts), default=0)):
+            if batch.group != group and batch not in ahead:
+                continue
+            while self.present and session.allowance.free and (part := batch.due() or batch.to_search()):
+                yield self._read_some(session, batch, part.next_labels(), again=True)
+            if batch in ahead and batch.due():  # there was no time left
+                self._overdue.add(batch)
 
     def refresh(self, session: Session, variable: Variable) -> Iterator[Step]:
         """Ask for limits and unit of a parameter that is marked, and for the value of a setting. Raises LinkDown.
@@ -216,6 +253,7 @@ class Section:
             yield self.fetch(session, settings)
             return
         hold = f"{settings[0].name} by itself"
+        self._confirmation.discard(hold)  # of a time when the ranges could not be read
         self._confirmation.hold(hold, settings, self._ask(session, settings))
         for family in _families(ranges.values()):
             yield self.fetch(session, family)
@@ -236,14 +274,20 @@ class Section:
         readings |= self.values.decode([setting], [raw], () if certain else (setting.label,))
         return raw, readings
 
-    def _read_some(self, session: Session, batch: ReadBatch, labels: Sequence[str]) -> Step:
-        """Read in one call; when that fails the batch says what to try next. Raises LinkDown."""
+    def _read_some(self, session: Session, batch: ReadBatch, labels: Sequence[str], again: bool = False) -> Step:
+        """Read in one call; when that fails the batch says what to try next. Raises LinkDown.
+
+        ``again`` is True behind the scan's ranges: currents take theirs along.
+        """
         variables = [self.table.variable(label) for label in labels]
         began = monotonic()
+        readings: Readings
         try:
-            if batch.order == CURRENTS:
+            if again and batch.order == CURRENTS:
+                readings = dict(chain.from_iterable(each.items() for each in self.read_setting(session, variables)))
+            elif batch.order == CURRENTS:
                 self._confirmation.hold(batch.group, variables, self._ask(session, variables))
-                readings: Readings = {}
+                readings = {}
             else:
                 readings = self._with_alarms(session, variables, self.fetch(session, variables))
         except BoardGone as error:
@@ -252,6 +296,7 @@ class Section:
             self._failed(batch, labels, error)
             session.allowance.spend(monotonic() - began)
             return UNHEARD
+        self._heard.update(variable.channel for variable in variables)
         back = batch.answered(labels)
         self.events.add(f"{label} can be read again" for label in back)
         if back or self._failures >= _SILENCE:
@@ -268,7 +313,7 @@ class Section:
     def _knock(self) -> None:
         """Let one parameter of a board that is silent be tried before its time, the one whose turn it is."""
         parts = [part for board in (True, False) for batch in self._silent(board=board) for part in batch.parts]
-        if parts and monotonic() >= self._knock_at:
+        if parts and monotonic() >= self.tried_at + _KNOCK:
             min(parts, key=lambda part: part.backoff.at).backoff.hurry()
 
     def _hurry(self) -> None:
@@ -283,27 +328,34 @@ class Section:
 
     def _failed(self, batch: ReadBatch, labels: Sequence[str], error: DeviceError) -> None:
         """Leave out what failed: the parameter of a channel, or the channel, or all of the board."""
-        self._knock_at = monotonic() + _KNOCK
-        if labels == batch.good:
+        self.tried_at = monotonic()
+        timed_out = error.status is Status.TIMEOUT
+        if batch.good and set(labels) <= set(batch.good):
             self._failures += _TIMEOUT_WEIGHT if isinstance(error, NoReply) else 1
+            if timed_out and not batch.parts:
+                self._heard.clear()
         bad = self._bad_channels()
         suspects = [label for label in batch.labels if self.table.variable(label).channel in bad]
         if batch.failed(labels, error.status, suspects, self._failures >= _SILENCE):
             self.events.add([str(error)])
-            # A channel that has to be waited for is given up at once, another one when two parameters have failed
-            self._give_up_channels(error.status, 0 if isinstance(error, NoReply) else 1)
+            bad = self._bad_channels()
+            lost = {channel for channel, count in bad.items() if channel is not None and count > 1}
+            # A channel that has to be waited for is given up at once, unless something else of it is answered
+            channel = self.table.variable(labels[0]).channel
+            if timed_out and channel in bad and channel is not None and channel not in self._heard:
+                lost.add(channel)
+            self._give_up(lost, error.status)
 
     def _bad_channels(self) -> Counter[int | None]:
         """Return the channels that cannot be read, each with the number of its parameters."""
         single = (part for batch in self.batches for part in batch.parts if part.tries and not part.whole)
         return Counter(self.table.variable(part.labels[0]).channel for part in single)
 
-    def _give_up_channels(self, status: Status, most: int) -> None:
-        """Leave a channel with more than ``most`` bad parameters out of all calls before it spoils them."""
-        bad = {channel for channel, count in self._bad_channels().items() if channel is not None and count > most}
-        for batch in self.batches if bad else ():
+    def _give_up(self, channels: Collection[int | None], status: Status) -> None:
+        """Leave channels out of all calls before they spoil them."""
+        for batch in self.batches if channels else ():
             for label in batch.labels:
-                if self.table.variable(label).channel in bad:
+                if self.table.variable(label).channel in channels:
                     batch.leave_out(label, status)
 
     def _all_gone(self) -> Readings:
@@ -338,6 +390,7 @@ class Section:
         session.trust(kind, again)
         if kind == "value" and self._silent(board=first.channel is None):
             self._hurry()
+            session.allowance.renew()
         return raws
 
 
