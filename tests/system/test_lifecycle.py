@@ -72,6 +72,7 @@ def test_a_signal_stops_it_in_order_with_the_last_samples_committed(racks: Racks
     ioc = racks.start(ALL, archive=ARCHIVE)
     up(ioc, ca, "HV1", "TC1", "GEN")
     until(lambda: ioc.archived("GEN:VSet"))
+    ca.put(ioc("GEN:Mode"), "Remote")
     ca.put(ioc("GEN:VSet"), 12.5)
     time.sleep(0.1)
     child = archiver(ioc)
@@ -205,6 +206,7 @@ def test_history_prints_what_is_archived(racks: Racks, ca: Client) -> None:
     ioc = racks.start({"GEN": GENERATOR}, archive=ARCHIVE)
     up(ioc, ca, "GEN")
     until(lambda: ioc.archived("GEN:VSet"))
+    ca.put(ioc("GEN:Mode"), "Remote")
     ca.put(ioc("GEN:VSet"), 7)
     until(lambda: len(ioc.archived("GEN:VSet")) > 1)
     command = [sys.executable, "-P", "-m", "rackioc", "history", ioc("GEN:V*"), "--since", "1h", "--format"]
