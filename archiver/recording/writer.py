@@ -152,9 +152,8 @@ class Writer:
         if not self.database.is_open:
             self._call(self._open)
         while current := self._begin():
-            self._store_or_keep(current)
-            if current.batch.size < self._queue.batch_size:
-                break  # the queue was empty
+            if not self._store_or_keep(current) or current.batch.size < self._queue.batch_size:
+                break  # nobody takes it, or the queue was empty
         while self.database.is_open and self._spool.rows and self._call(self._replay) and time.monotonic() < until:
             pass
         while self.database.healthy and self._call(self._step) and time.monotonic() < until:
@@ -203,19 +202,22 @@ class Writer:
             self._current = _Current(batch, now, oldest) if batch else None
             return self._current
 
-    def _store_or_keep(self, current: _Current) -> None:
-        """Commit the current batch, else keep it; see ``away`` above for when it is not tried."""
+    def _store_or_keep(self, current: _Current) -> bool:
+        """Commit the current batch, else keep it; False if it is in the queue again.
+
+        See ``away`` above for when it is not tried.
+        """
         batch = current.batch
         may_work = self.database.healthy or (self.database.is_open and not self._spool.rows)
         stored = may_work and self._call(lambda: self._commit(batch))
         with self._lock:
             self._current = None
             if current.spooled is None and not stored:
-                self._keep(batch, current.oldest)
-                return
+                return self._keep(batch, current.oldest)
             self._queue.done(batch)
             if current.spooled is not None and stored:
                 self._remove(current.spooled)
+            return True
 
     def _keep(self, batch: Batch, oldest: float) -> bool:
         """Keep a batch until it can be stored: on disk (True), else in memory."""

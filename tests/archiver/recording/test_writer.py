@@ -303,3 +303,17 @@ def test_the_end_stores_the_rest_or_says_what_is_lost(
     spool._limit = 0
     with pytest.raises(StoreError, match="gone away; 1 samples are lost"):
         writer.close()
+
+
+def test_many_samples_that_nobody_takes_hold_up_no_cycle(spool: Spool, store: FlakyStore) -> None:
+    queue, store.error = Queue(batch_size=1000), "gone away"
+    spool._floor = 1e18
+    writer = Writer(queue, spool, Upkeep(lambda pv: Policy()), lambda: store)
+    for number in range(100):
+        queue.add(sample(number))
+    cycle(writer)
+    assert len(queue) == 100
+    store.error = ""
+    cycle(writer)
+    assert store.added[-100:] == [sample(number) for number in range(100)]
+    assert len(queue) == 0
