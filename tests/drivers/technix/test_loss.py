@@ -115,6 +115,7 @@ def test_an_on_whose_answers_come_late_ends_as_off_while_they_still_do(far: Far,
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_an_off_gets_to_a_generator_whose_answers_come_late_by_seconds(far: Far) -> None:
     async def story(rack: Rack) -> None:
         await switch_on(rack)
