@@ -63,7 +63,7 @@ class Writer:
     from       to                   when
     queue      current              each cycle (COMMIT_PERIOD), batch by batch until the queue is empty
     queue      spool, by guard      the database is away, or the oldest sample has waited over SLOW + COMMIT_PERIOD
-    queue      spool, by guard      memory is half full
+    queue      spool, by guard      memory is half full, or the commit of current has lasted over SLOW
     current    database             its commit has returned; its copy in the spool, if any, is removed
     current    and spool, by guard  its commit has lasted over SLOW
     current    spool                its commit failed, or was not tried (see away), and it has no copy there
@@ -200,7 +200,8 @@ class Writer:
             if current is not None and current.spooled is None and current.since < slow:
                 current.spooled = self._append_to_spool(current.batch)
             since = self._queue.oldest
-            late = not self.database.healthy or self._queue.crowded
+            stuck = current is not None and current.spooled is not None
+            late = stuck or not self.database.healthy or self._queue.crowded
             if since is None or self.spool_error or not (late or since < slow - COMMIT_PERIOD):
                 return False
             return self._keep(self._queue.drain(), since)

@@ -67,7 +67,8 @@ BITS: dict[str, tuple[Severity, str]] = {
 
 # The bit of a channel behind which there is nothing
 UNPLUGGED = "UNPLUGG"
-_SWITCHES = {"ON"}
+# Bits that say that a channel is on
+SWITCHES = {"ON"}
 # Bits that say that a channel ramps
 RAMPS = {"UP", "DOWN"}
 # Bits that mean nothing while a channel ramps: it is below or above its setting because of that. A current that is
@@ -127,7 +128,7 @@ def judge(word: int, bits: Collection[tuple[int, str]]) -> Verdict:
 
 def words_of(name: str) -> tuple[str, str]:
     """Return the state words of a bit."""
-    return ("Off", "On") if name in _SWITCHES else ("No", "Yes")
+    return ("Off", "On") if name in SWITCHES else ("No", "Yes")
 
 
 def channel_bits(system: SystemType) -> tuple[tuple[int, str], ...]:

@@ -14,14 +14,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from drivers.base import BadReply, DeviceError, NoReply
-from drivers.caen.formats import Number, Switch, Text, clean
+from drivers.caen.formats import Choice, Number, Switch, Text, clean
 from drivers.caen.items import ChannelName, ChannelParameter, Command, Facts, Item, Variable
 from drivers.caen.questions import (
     Question,
+    ask_exponent,
     ask_parameter,
     ask_property,
-    ask_unit,
     command_names,
+    has_words,
     label_of,
     parameter_names,
     property_names,
@@ -66,8 +67,8 @@ class Discovery:
     """The questions to a board (None: to the crate itself).
 
     Each channel is asked for its own list, for one board can have channels of several kinds. What its parameters
-    are is asked of the first channel with each list, and assumed to be the same with the others. Limits and digits
-    of a number are assumed to be those of the same parameter in ``twins`` if its unit is the same, too.
+    are is asked of the first channel with each list, and assumed to be the same with the others. What else
+    a number or choice is, is assumed to be that of the same parameter in ``twins`` if its exponent, or its word, is.
 
     items     what was found
     assumed   labels of items about which the crate was not asked
@@ -187,6 +188,8 @@ class Discovery:
     def _look(self, session: Session) -> Question[None]:
         assert self.board is not None
         yield from ()
+        if self.probe is not None:  # it has answered already
+            return
         try:
             self.probe = probe(session, self.board.slot)
         except Unsupported as error:
@@ -241,14 +244,19 @@ class Discovery:
     def _like_twin(
         self, session: Session, slot: int, channel: int | None, twin: Item | None
     ) -> Question[Item | None]:
-        """Return a number like that of a board of the same model, if its unit is the same."""
-        if not isinstance(twin, Variable) or not isinstance(twin.format, Number):
+        """Return a number or choice like that of a board of the same model, if its exponent or word is the same."""
+        if not isinstance(twin, Variable):
+            return None
+        if isinstance(twin.format, Choice):
+            alike = yield from has_words(session, slot, channel, twin.name, twin.format)
+            return _of(twin, slot, channel) if alike else None
+        if not isinstance(twin.format, Number):
             return None
         try:
-            unit = yield from ask_unit(session, slot, channel, twin.name)
+            exponent = yield from ask_exponent(session, slot, channel, twin.name)
         except BadReply:  # it may be another kind of parameter
             return None
-        return _of(twin, slot, channel) if unit == (twin.format.egu, twin.format.exponent) else None
+        return _of(twin, slot, channel) if exponent == twin.format.exponent else None
 
     def _ask_names(self, session: Session) -> Question[None]:
         """Ask for the channels' names, unless there are none; those that cannot be read now are served as well."""

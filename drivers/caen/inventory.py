@@ -181,11 +181,14 @@ class Inventory:
         section.probe = seen  # of before the questions: if the board was changed, the next check sees it
         if before is not None and same:
             section.metadata.inherit(before.metadata)
+        names = []
         for step in section.read_names(session):  # the points are made with them, so they have no records yet
+            names.append(step)
             yield step if isinstance(step, Wait) else {}
         self.sections[slot] = section
         log.info("%s has %d points", section.name, len(section.table.points))
         yield section.facts()
+        yield from (step for step in names if not isinstance(step, Wait))
         for batch in section.first_batches():
             yield from section.read(session, batch)
 

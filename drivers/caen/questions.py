@@ -56,16 +56,6 @@ _VARIABLES: dict[str, Callable[[], Any]] = {
 }
 
 
-def finish(question: Question[_Result]) -> _Result:
-    """Return the answer, after as many calls as it takes. Raises DeviceError."""
-    while True:
-        try:
-            next(question)
-        except StopIteration as end:
-            result: _Result = end.value
-            return result
-
-
 def label_of(slot: int, channel: int | None) -> str:
     """Return what the names of a channel's (None: a board's) points begin with."""
     return f"S{slot:02d}" if channel is None else f"S{slot:02d}:C{channel:02d}"

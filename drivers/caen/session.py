@@ -46,7 +46,7 @@ _TIMEOUT_WEIGHT = 2
 # What must work if the crate answers at all, in the order in which it is asked: calls that disturb nothing first
 _WITNESSES = ("property", "presence", "name", "value", "map")
 # Seconds after which no other of them is asked: each may take a time-out, and values count as true for two seconds
-_PATIENCE = 1.5
+_PATIENCE = 1.0
 
 
 class BoardGone(DeviceError):
@@ -140,11 +140,11 @@ class Session:
         may all calls of one kind.
         """
         until = monotonic() + _PATIENCE
-        for witness in self._others():
+        for number, witness in enumerate(self._others()):
             if self._answers(witness) is None:
                 self._answered()
                 return
-            if monotonic() >= until:
+            if number > 0 and monotonic() >= until:
                 break
         raise LinkDown(f"{self._host} does not answer any more; {doubt or 'all calls of the last scan failed'}")
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from drivers.base import Point, Refused, Value
-from ioc.port.putqueue import PUT_AGE
+from ioc.port.putqueue import check_age
 
 # Puts to one point that may be in the port at the same time: those with callback, and any that come after one
 AT_ONCE = {True: 16, False: 1}
@@ -83,9 +83,11 @@ class Newest:
         line.append(waiting)
         if not await waiting.turn:
             return False
-        if time.monotonic() - asked > PUT_AGE:
+        try:
+            check_age(point, asked)
+        except Refused:
             self._done(point.name)
-            raise Refused(f"{point.name}: not sent, it waited for more than {PUT_AGE:g} s")
+            raise
         return True
 
     def _done(self, name: str) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from drivers.base import Array, DeviceError, Point, Reading, Readings, Step, Value
+from drivers.base import Array, DeviceError, Point, Reading, Readings, Refused, Step, Value
 
 # A put that has waited for more than this many seconds is refused: who asked for it has given up
 PUT_AGE = 10.0
@@ -207,6 +208,12 @@ class PutQueue:
                 if put.steps is not None:
                     self.repeat(put, now)
             return begun
+
+
+def check_age(point: Point, asked: float) -> None:
+    """Raise Refused for a put that was asked for (monotonic s) too long ago."""
+    if time.monotonic() - asked > PUT_AGE:
+        raise Refused(f"{point.name}: not sent, it waited for more than {PUT_AGE:g} s")
 
 
 def word_of(point: Point, value: Value) -> str:

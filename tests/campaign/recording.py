@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from sim.events import Event, Scalar
+from tests.campaign.faults import RESET
 from tests.campaign.plan import Case
 
 # Seconds that one call of a scan takes, about
@@ -100,11 +101,15 @@ class Recording:
         return runs[index] if index >= 0 else None
 
     def quiet(self, instrument: str) -> Iterator[Span]:
-        """Yield the spans in which nothing was done to an instrument, and nothing had to heal."""
+        """Yield the spans in which nothing was done to an instrument, and nothing had to heal.
+
+        What resets an instrument for a case switches it off by itself, as a loss of power does.
+        """
         since = None
         for run in self.runs.get(instrument, []):
-            if since is not None and run.faulted > since:
-                yield since, run.faulted
+            until = run.began if RESET[run.case.driver] else run.faulted
+            if since is not None and until > since:
+                yield since, until
             since = run.ended if run.settled else None
 
     def shown(self, name: str) -> Iterator[tuple[Span, Update]]:

@@ -467,13 +467,13 @@ def two_alike(system: str) -> Crate:
     return Crate(system, {1: board(1, 2), 2: board(2, 2)}, [])
 
 
-def test_numbers_of_a_second_board_of_a_model_are_asked_for_their_unit_alone_and_in_full_later(
+def test_numbers_of_a_second_board_of_a_model_are_asked_for_their_exponent_alone_and_in_full_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with crate_run(monkeypatch, two_alike) as run:
         run.until(lambda: run.driver.points != () and not run.driver.exploring)
         asked = [line.split()[2:5] for line in run.fake.transactions if "GetChParamProp" in line]
-        assert [prop for where, name, prop in asked if (where, name) == ("2.0", "V0Set")][:2] == ["Unit", "Exp"]
+        assert [prop for where, name, prop in asked if (where, name) == ("2.0", "V0Set")][:2] == ["Exp", "Type"]
         assert ["2.0", "V0Set", "Maxval"] not in asked
         assert ["2.0", "Pw", "Onstate"] in asked
         run.settle()

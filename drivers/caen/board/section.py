@@ -131,14 +131,16 @@ class Section:
 
     def read_names(self, session: Session) -> Iterator[Step]:
         """Read the channels' names, for the descriptions. Raises LinkDown."""
-        for batch in self.batches:
-            if isinstance(self.table.items[batch.labels[0]], ChannelName):
-                yield from self.read(session, batch)
+        for batch in filter(self._has_names, self.batches):
+            yield from self.read(session, batch)
 
     def first_batches(self) -> Iterator[ReadBatch]:
-        """Yield the batches in the order of a first reading: ranges also before all else."""
+        """Yield the batches in the order of a first reading, behind the names: ranges also before all else."""
         yield from self._last_ranges.values()
-        yield from self.batches
+        yield from (batch for batch in self.batches if not self._has_names(batch))
+
+    def _has_names(self, batch: ReadBatch) -> bool:
+        return isinstance(self.table.items[batch.labels[0]], ChannelName)
 
     def due(self, session: Session, group: str) -> Iterator[ReadBatch]:
         """Yield what a scan of a group reads; that of the monitor group also settings that do not wait for theirs.
@@ -172,7 +174,7 @@ class Section:
     def _read_present(self, session: Session, batch: ReadBatch) -> Iterator[Step]:
         done: set[str] = set()
         read: set[str] = set()
-        if batch.good and self.metadata.unknown.issuperset(batch.good):  # what it is cannot be told anyway
+        if self._means_nothing(batch.good):
             done.update(batch.good)
             yield self.values.invalidate(batch.good, Status.UDF)
         while self.present and (labels := self._next_call(session, batch, done)):
@@ -192,6 +194,11 @@ class Section:
         if self.present and batch is self._last_ranges.get(batch.group):
             for variables, readings in self._confirmation.release(batch.group):
                 yield self._with_alarms(session, variables, readings)
+
+    def _means_nothing(self, labels: Sequence[str]) -> bool:
+        """Return True for currents none of which has a unit yet; of a switch its channel's status may tell enough."""
+        unknown = self.metadata.unknown
+        return bool(labels) and unknown.issuperset(labels) and not self.table.variable(labels[0]).switch
 
     def _next_call(self, session: Session, batch: ReadBatch, done: Collection[str]) -> Sequence[str]:
         """Return what to read of a batch next: all that was good before, then parts until the bad ones are found."""

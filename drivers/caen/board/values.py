@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from drivers.base import Array, Reading, Readings, Severity, Status, Value
+from drivers.caen.bits import SWITCHES
 from drivers.caen.board.arrays import ChannelArray
 from drivers.caen.board.doubts import Doubts
 from drivers.caen.board.metadata import ParameterMetadata
@@ -33,6 +34,7 @@ class Values:
         self._unplugged: set[int | None] = set()
         self._array_of = {label: array for array in table.arrays for label in array.labels}
         self._ranges = [item for item in table.variables() if item.range and item.readable]
+        self._words = {item.channel: item for item in table.variables() if item.status and item.readable}
         self._range: dict[str, Any] = {}  # label of a range -> as last read
         self._unread: set[str] = set()  # labels of ranges that could not be read the last time
 
@@ -138,10 +140,25 @@ class Values:
         if variable.channel in self._unplugged and isinstance(variable.format, Number):
             # Nothing is connected there, but the crate goes on returning numbers.
             return invalid(variable.shown, Status.COMM)
+        if variable.switch and self._status_agrees(variable):
+            self._metadata.unknown.discard(variable.label)
         if variable.label not in self._metadata.unknown and variable.label not in doubted:
             return {}
         self._alarms.discard(variable)
         return invalid(variable.shown, Status.UDF)
+
+    def _status_agrees(self, switch: Variable) -> bool:
+        """Return True if the channel's status says that it is what the switch says, and nothing else.
+
+        Then 0 and 1 mean what was assumed. A channel that ramps or has tripped does not tell what its switch is.
+        """
+        word = self._words.get(switch.channel)
+        status, position = (None, None) if word is None else (self.newest(word.label), self.newest(switch.label))
+        if word is None or status is None or position is None or switch.safe is None:
+            return False
+        on = sum(1 << bit for bit, name in word.format.bits if name in SWITCHES)
+        is_off = switch.format.reading(position) == switch.safe
+        return on != 0 and int(status) & 0xFFFFFFFF == (0 if is_off else on)
 
 
 def invalid(names: Iterable[str], status: Status) -> Readings:

@@ -212,13 +212,18 @@ class _Put:
         """Return True if the status shows an Off whose words are not known: the switch itself proves nothing."""
         if not self.by_status:
             return True
+        bits = yield from self._read_status()
+        return bits is not None and "ON" not in bits
+
+    def _read_status(self) -> Steps[set[str] | None]:
+        """Return the bits that are set in the channel's status; None where it cannot be read."""
         yield Wait()
         try:
             bits, readings = self.target.read_bits()
         except (BadReply, NoReply, BoardGone):
-            return False
+            return None
         yield readings
-        return bits is not None and "ON" not in bits
+        return bits
 
     def _is_taken(self) -> bool:
         assert self.got is not None
@@ -246,12 +251,7 @@ class _Put:
             return False
         off = self.value == item.safe
         ramp = "DOWN" if off else "UP"
-        yield Wait()
-        try:
-            bits, readings = self.target.read_bits()
-        except (BadReply, NoReply, BoardGone):
-            return False
-        yield readings
+        bits = yield from self._read_status()
         known = self.bits_before is not None and ramp not in self.bits_before
         if bits is None or ramp not in bits or not (known or item.channel in section.switched_off):
             return False

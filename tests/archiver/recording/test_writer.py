@@ -369,7 +369,6 @@ def test_no_sign_of_life_is_given_for_what_has_not_reached_the_queue(
     assert store.alive_ns == int(oldest * 1e9)
 
 
-@pytest.mark.timeout(20)
 def test_many_samples_that_nobody_takes_hold_up_no_cycle(spool: Spool, store: FlakyStore) -> None:
     queue, store.error = Queue(batch_size=1000), "gone away"
     spool._floor = 1e18

@@ -111,6 +111,37 @@ def test_an_on_is_sent_only_with_the_words_of_its_channel(run: Truth, calls: int
     run.run(3)
 
 
+def plain_crate(system: str) -> Crate:
+    """A board of four channels, three of which were never asked for a word."""
+    made: Board = board(1, 4)
+    for channel in made.channels:
+        channel.values["V0Set"] = 1000.0
+        channel.on, channel.volts = True, 1000.0
+    return Crate(system, {1: made}, [])
+
+
+@pytest.mark.parametrize("state", ["on", "off", "ramps up", "ramps down", "tripped"])
+def test_a_switch_whose_words_cannot_be_asked_is_shown_where_the_status_says_the_same_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    with crate_run(monkeypatch, plain_crate) as run:
+        channel = run.fake.model.channel(1, 2)
+        if state == "tripped":
+            channel.trip()
+        elif state == "ramps up":
+            channel.volts, channel.values["RUp"] = 0.0, 1.0
+        elif state in {"ramps down", "off"}:
+            channel.switch(False)
+            channel.volts, channel.values["RDWn"] = 0.0 if state == "off" else 1000.0, 1.0
+        run.fault(function="GetChParamProp", slot=1, name="Pw", code=Code.READERR).channel = 2
+        run.until(lambda: any(point.name == PW for point in run.driver.points))
+        run.run(2)
+        assert run.valid("S01:C02:Status")
+        assert run.valid(f"{PW}_RBV") == (state in {"on", "off"})
+        shown = run.values[f"{PW}_RBV"]
+        assert not run.valid(f"{PW}_RBV") or shown == int(channel.on)
+
+
 @pytest.mark.parametrize("code", [Code.READERR, Code.TIMEERR, Code.PARAMPROPNOTFOUND, Code.PARAMNOTFOUND])
 def test_an_off_whose_words_cannot_be_asked_is_good_only_if_the_status_shows_it(
     monkeypatch: pytest.MonkeyPatch, code: int

@@ -62,6 +62,14 @@ class Rack:
         for name, value in (("ISet", 10), ("VSet", 40)):
             assert await self.put(name, value) is None
 
+    async def regulate_current(self) -> None:
+        """Switch HV on with the current regulated, and a load that keeps the voltage at 50 kV, below its limit."""
+        await self.until(self.valid)
+        for name, value in (("VSet", 40), ("ISet", 10)):
+            assert await self.put(name, value) is None
+        self.far.megohm = 5.0
+        assert await self.put("HV", 1) is None
+
     def pending(self) -> bool:
         return any(self.record(name).val for name in ("HV:OffPending", "Inhibit:OnPending", "Mode:LocalPending"))
 

@@ -115,6 +115,7 @@ def test_an_on_whose_answers_come_late_ends_as_off_while_they_still_do(far: Far,
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_an_off_gets_to_a_generator_whose_answers_come_late_by_seconds(far: Far) -> None:
     async def story(rack: Rack) -> None:
         await switch_on(rack)
@@ -395,11 +396,7 @@ def test_an_output_above_its_limit_is_major_whatever_is_regulated(far: Far) -> N
 @pytest.mark.parametrize("lost", [0, 1, 2, 6])
 def test_an_output_above_its_limit_is_switched_off_where_that_is_asked_for(far: Far, lost: int) -> None:
     async def story(rack: Rack) -> None:
-        await rack.until(rack.valid)
-        for name, value in (("VSet", 40), ("ISet", 10)):
-            assert await rack.put(name, value) is None
-        far.megohm = 5.0
-        assert await rack.put("HV", 1) is None
+        await rack.regulate_current()
         assert far.on
         await rack.until(lambda: rack.record("VMon").val > 49)
         before = len(far.heard)
@@ -421,11 +418,7 @@ def test_an_output_above_its_limit_is_switched_off_where_only_the_answers_to_tha
     far: Far, late: float
 ) -> None:
     async def story(rack: Rack) -> None:
-        await rack.until(rack.valid)
-        for name, value in (("VSet", 40), ("ISet", 10)):
-            assert await rack.put(name, value) is None
-        far.megohm = 5.0
-        assert await rack.put("HV", 1) is None
+        await rack.regulate_current()
         far.faults["late P6"] = late
         far.megohm = 8.0
         began = time.monotonic()

@@ -140,11 +140,7 @@ def test_an_off_for_an_output_above_its_limit_is_pending_and_measured_between(
     far: Far, caplog: pytest.LogCaptureFixture, times: int
 ) -> None:
     async def story(rack: Rack) -> None:
-        await rack.until(rack.valid)
-        for name, value in (("VSet", 40), ("ISet", 10)):
-            assert await rack.put(name, value) is None
-        far.megohm = 5.0
-        assert await rack.put("HV", 1) is None
+        await rack.regulate_current()
         await rack.until(lambda: rack.record("VMon").val > 49)
         drop_first(far, "P6,1", times)
         far.megohm = 8.0

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from drivers.base import BadReply, DeviceError, Refused
-from ioc.port import newest
+from ioc.port import putqueue
 from tests.ioc.bench import Rig, Run
 
 
@@ -139,7 +139,7 @@ def test_the_newest_is_carried_out_after_one_that_failed(run: Run) -> None:
 
 
 def test_a_put_that_waited_too_long_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(newest, "PUT_AGE", 0.05)
+    monkeypatch.setattr(putqueue, "PUT_AGE", 0.05)
 
     async def scenario(rig: Rig) -> None:
         under_way = await busy(rig)
