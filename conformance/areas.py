@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.cases import access, alarm, deadband, fieldput, fields, get, monitor, put
+from conformance.cases import access, alarm, deadband, fieldput, fields, filters, flight, get, monitor, put
 from conformance.points import FENCE
 from drivers.base import Point, RecordType
 
@@ -15,6 +15,8 @@ MODULES = (
     monitor,
     alarm,
     deadband,
+    filters,
+    flight,
 )
 NAMES = tuple(module.__name__.rpartition(".")[2] for module in MODULES)
 

@@ -147,6 +147,28 @@ class CaClient:
         )
         return str(answer["status"])
 
+    def put_in_flight(self, channel: CaChannel, dbr: int, values: Sequence[Any], *, wait: bool) -> list[Any]:
+        """Put single values one behind the other; returns the status of each, in the order in which they came.
+
+        With ``wait`` as ca_array_put_callback, else what the server reported against them until a get was answered.
+        """
+        self._alive(channel)
+        endings: list[Aspects] = []
+        tokens = [self._register(endings.append) for _ in values] if wait else []
+        self._refusals.clear()
+        for number, value in enumerate(values):
+            buffer = libca.encode(dbr, [value])
+            if wait:
+                lib.ca_array_put_callback(dbr, 1, channel.chid, buffer, self._functions[0], tokens[number])
+            else:
+                lib.ca_array_put(dbr, 1, channel.chid, buffer)
+        lib.ca_flush_io()
+        if wait:
+            self._until(lambda: len(endings) == len(values))
+            return [ending["status"] for ending in endings]
+        self.get(channel, libca.STRING)
+        return list(self._refusals)
+
     def drive(self, point: str, value: object) -> None:
         """Let the instrument report a value of the input ``point`` (see points.driven)."""
         self._prepare(f"{point}:Src", libca.STRING, value if isinstance(value, str) else repr(value))

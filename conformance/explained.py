@@ -65,6 +65,10 @@ LIMIT_OFF = "NaN takes a limit away; base makes it the most negative integer in 
 ATTRIBUTE = "RTYP is not a field that can be put to; base lets a client try."
 AS_CHARACTERS = "A name with '$' is an array of characters in every type; base has exceptions."
 REFUSED = "A refused put shows at the setpoint, in WRITE and MINOR: many clients drop the status of a put."
+NO_PADDING = (
+    "A piece of an array is as long as what there is of it; base fills it up with zeros, which are no values."
+)
+ALARMS_PASS = "A change of alarm passes all filters that leave updates out, so that what is shown stays true."
 BLANK = "A number put to a text is written as a double is; base writes a FLOAT beyond 1e8 with one blank less."
 
 WRITABLE = {name for name, field in FIELDS.items() if field.live} | {"VAL", "DISP", "PROC", "ACKS", "ACKT"}
@@ -183,6 +187,14 @@ def _others() -> Iterator[Explanation]:
     yield Explanation("put/stringout/FLOAT/*", "after", BLANK)
 
 
+def _filters() -> Iterator[Explanation]:
+    yield Explanation("filters/*/announced", "access", READ_ONLY)
+    for aspect in ("count", "value"):
+        yield Explanation("filters/waveform_*/of */count *", aspect, NO_PADDING)
+    for name in ("ai", "longin", "mbbi", "waveform_DOUBLE"):
+        yield from (Explanation(f'filters/{name}/*"{key}":*', "events", ALARMS_PASS) for key in ("dec", "utag"))
+
+
 EXPLAINED: tuple[Explanation, ...] = (
     *_inputs(),
     *_puts(),
@@ -190,4 +202,5 @@ EXPLAINED: tuple[Explanation, ...] = (
     *_texts(),
     *_read_only_fields(),
     *_others(),
+    *_filters(),
 )

@@ -118,7 +118,7 @@ class FilteredView(View):
             return True
         last = memory.get("last")
         width = band if mode == "abs" or last is None else abs(last) * band / 100
-        if not lets and not beyond(values[0], last, width):
+        if not lets and last is not None and not beyond(values[0], last, width):
             return False
         memory["last"] = values[0]
         return True

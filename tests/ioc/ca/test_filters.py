@@ -33,6 +33,22 @@ def test_a_deadband_filter_passes_what_leaves_the_band(small_ioc: SmallIoc, ca: 
     until(lambda: [float(value) for value in updates] == [0.0, 6.0, 20.0])
 
 
+@pytest.mark.parametrize("lengths", [(0, 1, 0, 1), (3, 1, 1), (1, 4, 1)])
+def test_a_deadband_filter_of_an_array_holds_where_it_has_one_element(
+    small_ioc: SmallIoc, ca: Client, caplog: pytest.LogCaptureFixture, lengths: tuple[int, ...]
+) -> None:
+    """As in base: all other lengths pass."""
+    small_ioc.read("wave", (0.0,) * lengths[0])
+    updates = ca.monitor(filtered(small_ioc, "wave", dbnd={"abs": 5.0}))
+    plain = ca.monitor(small_ioc.prefix + "wave")
+    until(lambda: updates and plain)
+    for number, length in enumerate(lengths[1:], 1):
+        small_ioc.read("wave", (10.0 * number,) * length)
+        until(lambda number=number: len(plain) > number)  # type: ignore[misc]
+    until(lambda: np.size(updates[-1]) == lengths[-1] and np.ravel(updates[-1])[0] == 10.0 * (len(lengths) - 1))
+    assert "internal error" not in caplog.text
+
+
 def test_an_array_filter_cuts_a_piece_out(small_ioc: SmallIoc, ca: Client) -> None:
     small_ioc.read("wave", (1.0, 2.0, 3.0, 4.0))
     assert list(ca.get(filtered(small_ioc, "wave", arr={"s": 1, "e": 2}))) == [2.0, 3.0]
