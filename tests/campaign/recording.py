@@ -97,7 +97,7 @@ class Recording:
     def run_at(self, instrument: str, moment: float) -> CaseRun | None:
         """Return the case that was run then."""
         runs = self.runs.get(instrument, [])
-        index = bisect.bisect_right([run.began for run in runs], moment) - 1
+        index = bisect.bisect_right(runs, moment, key=lambda run: run.began) - 1
         return runs[index] if index >= 0 else None
 
     def quiet(self, instrument: str) -> Iterator[Span]:
@@ -122,7 +122,7 @@ class Recording:
     def shown_at(self, name: str, moment: float) -> Update | None:
         """Return what a PV showed at a moment."""
         updates = self.updates.get(name, [])
-        index = bisect.bisect_right([update.at for update in updates], moment) - 1
+        index = bisect.bisect_right(updates, moment, key=lambda update: update.at) - 1
         return updates[index] if index >= 0 else None
 
     def valid(self, instrument: str) -> frozenset[str]:
