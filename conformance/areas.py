@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.cases import access, alarm, deadband, fieldput, fields, filters, flight, get, monitor, put
+from conformance.cases import access, alarm, behaviour, deadband, fieldput, fields, filters, flight, get, monitor, put
 from conformance.points import FENCE
 from drivers.base import Point, RecordType
 
@@ -17,6 +17,7 @@ MODULES = (
     deadband,
     filters,
     flight,
+    behaviour,
 )
 NAMES = tuple(module.__name__.rpartition(".")[2] for module in MODULES)
 

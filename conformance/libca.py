@@ -98,6 +98,7 @@ for _name, _result, _arguments in (
     ("ca_context_create", c.c_int, (c.c_int,)),
     ("ca_context_destroy", None, ()),
     ("ca_flush_io", c.c_int, ()),
+    ("ca_pend_io", c.c_int, (c.c_double,)),
     ("ca_add_exception_event", c.c_int, (EXCEPTION_FUNC, c.c_void_p)),
     ("ca_create_channel", c.c_int, (c.c_char_p, CONNECTION_FUNC, c.c_void_p, c.c_uint, c.POINTER(c.c_void_p))),
     ("ca_puser", c.c_void_p, (c.c_void_p,)),
