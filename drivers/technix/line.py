@@ -217,6 +217,10 @@ class Line:
         return self.silence(sent) < LATEST
 
     def _exchange(self, command: str, skip: bool = False) -> int:
+        now = time.monotonic()
+        # Its answer could be taken for that of the one before, which says how things were: so each time, without end
+        if any(OLDEST - REPLY_TIMEOUT < now - at < LATEST for at in self._open.get(command, ())):
+            raise NoReply(f"{command} is not asked yet: a late reply to the one before may still come")
         with self._wire() as port:
             stray = port.in_waiting
         if stray:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from drivers.base import Refused
+from drivers.base import DeviceError, Refused
+from drivers.technix import line
+from drivers.technix.watchdog import Watchdog
 from tests.drivers.technix.far import Far
 from tests.drivers.technix.rack import Rack, far_end, tell
 
@@ -149,3 +151,26 @@ def test_a_status_that_comes_late_while_other_replies_do_not_is_never_shown(far:
         assert shown == 0
 
     tell(story, far)
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("pause", [0.2, 0.34, 0.44, 0.52, 0.64, 0.8])
+def test_a_question_whose_answer_was_lost_once_is_answered_again_however_seldom_it_is_asked(
+    far: Far, monkeypatch: pytest.MonkeyPatch, pause: float
+) -> None:
+    """An answer must not count as that to the question before, which counts as that to the one before, and so on."""
+    for name, seconds in (("REPLY_TIMEOUT", 0.1), ("OLDEST", 0.4), ("LATEST", 0.7)):
+        monkeypatch.setattr(line, name, seconds)
+    wire = line.Line(str(far.link), Watchdog())
+    wire.open()
+    assert wire.ask("E") == far.status
+    far.faults["lost"] = 1
+    outcomes = []
+    for _ in range(6):
+        try:
+            outcomes.append(wire.ask("E") == far.status)
+        except DeviceError:
+            outcomes.append(False)
+        time.sleep(pause)
+    wire.close()
+    assert outcomes[-2:] == [True, True]
