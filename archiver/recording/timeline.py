@@ -132,9 +132,14 @@ class Timeline:
         return self._date(now_ns) if ahead else None  # the clock has been set back
 
     def _gap_ns(self, known_ns: int) -> int:
-        """Return where the gap begins that ends at a time; if its row is later, by a clock that was wrong, there."""
+        """Return where the gap begins that ends at a time; if its row is later, by a clock that was wrong, there.
+
+        Rows before the newest value's mark none: whether they are still remembered changes nothing.
+        """
         before = bisect_right(self.dated_ns, max(known_ns, _next(self.stamped_ns)))
-        return self.dated_ns[before - 1] if before else known_ns if self.dated_ns else 0
+        if before and self.dated_ns[before - 1] > self.stamped_ns:
+            return self.dated_ns[before - 1]
+        return known_ns if before < len(self.dated_ns) else 0
 
     def _date(self, time_ns: int) -> int:
         """Return the time of a row by the archiver's clock: later than the rows that clock has reached."""

@@ -172,10 +172,11 @@ class Model:
         return [row.sample.time_ns for row in self.rows if row.dated and not row.over] + self.ghosts
 
     def _gap_ns(self, known_ns: int) -> int:
-        if not self._dated():
+        later = [row for row in self._dated() if row > self._stamped_ns()]
+        if not later:
             return 0
         until_ns = max(known_ns, after(self._stamped_ns()))
-        return max((row for row in self._dated() if row <= until_ns), default=known_ns)
+        return max((row for row in later if row <= until_ns), default=known_ns)
 
 
 def time_of(row: ModelRow) -> int:

@@ -77,6 +77,15 @@ def test_a_gap_of_a_clock_that_was_ahead_moves_no_value() -> None:
     assert timeline.again(NOW + HOUR + S) is None
 
 
+@pytest.mark.parametrize("earlier", [(), (NOW - HOUR,)], ids=["forgotten", "remembered"])
+def test_a_gap_of_a_clock_that_was_ahead_ends_where_the_value_came(earlier: tuple[int, ...]) -> None:
+    """Whether rows before the newest value are still remembered changes nothing."""
+    timeline = valid(NOW - 60 * S)
+    timeline.mark(NOW + HOUR, Gap.REJECTED_EPOCH1990)
+    timeline.dated_ns[:0] = earlier
+    assert timeline.admit(NOW - 30 * S, NOW, connected_ns=NOW - 2 * HOUR) == NOW
+
+
 def test_a_gap_is_repeated_after_a_row_of_a_clock_that_was_ahead() -> None:
     timeline = lost(NOW + HOUR)
     timeline.admit(NOW, NOW, connected_ns=NOW)
