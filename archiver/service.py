@@ -188,8 +188,8 @@ class Archiver:
     def _timeline(self, pv: str) -> Timeline:
         """Return where a PV's rows end; without a database to ask, it is the begin of this run."""
         if self._ends is None:
-            return Timeline.after([self._began_ns])
-        return Timeline.after(*self._ends.get(pv, End([], 0)))
+            return Timeline.after(*End([self._began_ns], in_force_ns=self._began_ns))
+        return Timeline.after(*self._ends.get(pv, End()))
 
     def _tick(self, now: float) -> None:
         if now >= self._without_list:

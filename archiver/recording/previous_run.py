@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from archiver.recording.spool import Spool, SpoolError
@@ -17,12 +17,14 @@ log = logging.getLogger(__name__)
 class End(NamedTuple):
     """The last rows of a PV when a run begins; times in ns.
 
-    rows_ns     the newest row that is not later, and all later ones: the clock was ahead once
-    value_ns    the newest that is not later and marks no gap, 0 if there is none
+    rows_ns       the newest row that is not later, and all later ones: the clock was ahead once
+    value_ns      the newest that is not later and marks no gap, 0 if there is none
+    in_force_ns   the newest that is not later, 0 if all are
     """
 
-    rows_ns: list[int]
-    value_ns: int
+    rows_ns: Sequence[int] = ()
+    value_ns: int = 0
+    in_force_ns: int = 0
 
 
 def end_previous_run(store: Store, spool: Spool, began_ns: int) -> dict[str, End]:
@@ -111,13 +113,12 @@ class _Ends:
 
     def of_each(self) -> dict[str, End]:
         """Return where the rows of each PV end."""
-        rows = {pv: [sample] for pv, sample in self._in_force.items()}
-        for pv, later in self._later.items():
-            rows.setdefault(pv, []).extend(later)
-        return {
-            pv: End(sorted({sample.time_ns for sample in each}), self._values_ns.get(pv, 0))
-            for pv, each in rows.items()
-        }
+        return {pv: self._of(pv) for pv in self._newest}
+
+    def _of(self, pv: str) -> End:
+        in_force_ns = self._in_force[pv].time_ns if pv in self._in_force else 0
+        rows_ns = {in_force_ns, *(sample.time_ns for sample in self._later.get(pv, []))} - {0}
+        return End(sorted(rows_ns), self._values_ns.get(pv, 0), in_force_ns)
 
 
 def _next(time_ns: int) -> int:

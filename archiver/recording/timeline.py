@@ -54,7 +54,7 @@ class Timeline:
     stamped_ns  the newest row at an IOC's stamp; the next such row is later
     stamp_ns    the stamp of the newest value
     held        whether its row is not at its stamp, but where a gap ended
-    shown_ns    the row written last: it says what is known, unless ``again`` has to repeat it
+    shown_ns    the row written last: it says what is known, unless ``again`` has to repeat it; 0 before the first
     """
 
     dated_ns: list[int] = field(default_factory=list)
@@ -65,14 +65,16 @@ class Timeline:
     shown_ns: int = 0
 
     @classmethod
-    def after(cls, rows_ns: Iterable[int], value_ns: int = 0) -> Timeline:
+    def after(cls, rows_ns: Iterable[int], value_ns: int = 0, in_force_ns: int = 0) -> Timeline:
         """Return the timeline of a PV with rows of previous runs, at least the newest one, which marks a gap.
 
-        ``value_ns``: the newest of them that marks none.
+        ``value_ns``: the newest of them that marks none. ``in_force_ns``: the one in force when the run begins, 0 if
+        all are later, by a clock that was ahead: nothing says then what is known, and nothing needs to be marked.
         """
-        rows = sorted(rows_ns)[-AHEAD:]
+        rows = sorted(rows_ns)
+        del rows[1:-AHEAD]
         # a gap may be right after that value
-        return cls(rows, stamped_ns=_next(value_ns) if value_ns else 0, shown_ns=rows[0] if rows else 0)
+        return cls(rows, stamped_ns=_next(value_ns) if value_ns else 0, shown_ns=in_force_ns)
 
     def check(self, stamp_ns: int, now_ns: int) -> None:
         """Raise BadStamp if a value that came at ``now_ns`` cannot have that stamp."""
@@ -130,9 +132,14 @@ class Timeline:
         return self._date(now_ns) if ahead else None  # the clock has been set back
 
     def _gap_ns(self, known_ns: int) -> int:
-        """Return where the gap begins that ends at a time; if its row is later, by a clock that was wrong, there."""
+        """Return where the gap begins that ends at a time; if its row is later, by a clock that was wrong, there.
+
+        Rows before the newest value's mark none: whether they are still remembered changes nothing.
+        """
         before = bisect_right(self.dated_ns, max(known_ns, _next(self.stamped_ns)))
-        return self.dated_ns[before - 1] if before else known_ns if self.dated_ns else 0
+        if before and self.dated_ns[before - 1] > self.stamped_ns:
+            return self.dated_ns[before - 1]
+        return known_ns if before < len(self.dated_ns) else 0
 
     def _date(self, time_ns: int) -> int:
         """Return the time of a row by the archiver's clock: later than the rows that clock has reached."""

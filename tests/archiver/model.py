@@ -122,7 +122,7 @@ class Model:
         self.gap, self.newest, self.coming, self.about = Gap.ARCHIVE_OFF, None, None, Metadata()
         values = [row.sample.time_ns for row in self.rows if time_of(row) <= now_ns and not is_gap(row.sample)]
         self.connected_ns, self.old_ns = 0, after(max(values)) if values else 0
-        self.shown_ns = max((time for time in self._dated() if time <= now_ns), default=min(self._dated(), default=0))
+        self.shown_ns = max((time for time in self._dated() if time <= now_ns), default=0)
 
     def in_force(self, time_ns: int) -> ModelRow | None:
         """Return the row that says what is known at a time."""
@@ -172,10 +172,11 @@ class Model:
         return [row.sample.time_ns for row in self.rows if row.dated and not row.over] + self.ghosts
 
     def _gap_ns(self, known_ns: int) -> int:
-        if not self._dated():
+        later = [row for row in self._dated() if row > self._stamped_ns()]
+        if not later:
             return 0
         until_ns = max(known_ns, after(self._stamped_ns()))
-        return max((row for row in self._dated() if row <= until_ns), default=known_ns)
+        return max((row for row in later if row <= until_ns), default=known_ns)
 
 
 def time_of(row: ModelRow) -> int:

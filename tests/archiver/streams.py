@@ -303,7 +303,7 @@ class Stream:
         self._writer = Writer(self._queue, self._spool, Upkeep(lambda pv: Policy()), lambda: self._store)
         rule, rejected = Rule.of(Policy(keep_alive="1w")), Counter[str]()
         self._tracks = {
-            name: Track(name, rule, self._queue, rejected, Timeline.after(*ends.get(name, End([], 0))))
+            name: Track(name, rule, self._queue, rejected, Timeline.after(*ends.get(name, End())))
             for name in self.models
         }
         self._begin_models(began_ns)

@@ -75,7 +75,7 @@ def test_spool_and_status_are_begun_anew_where_they_were_removed(
     archiver.start("T:VMon")
     wait(lambda: archiver.values("T:VMon") == [1.5])
     (tmp_path / name).unlink()
-    wait((tmp_path / name).exists)
-    assert "removed or replaced" in archiver.log
+    wait(lambda: "removed or replaced" in archiver.log)
+    assert (tmp_path / name).exists()
     status = tmp_path / "rack.spool.status"
     wait(lambda: health.running(status) and (read := health.read(status)) is not None and read.age < 2)

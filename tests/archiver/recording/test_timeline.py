@@ -20,7 +20,7 @@ def valid(stamp_ns: int) -> Timeline:
 
 def lost(*rows_ns: int) -> Timeline:
     """The timeline of a PV whose rows of earlier runs end with a gap."""
-    return Timeline.after(rows_ns)
+    return Timeline.after(rows_ns, in_force_ns=max((row_ns for row_ns in rows_ns if row_ns <= NOW), default=0))
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,15 @@ def test_a_gap_of_a_clock_that_was_ahead_moves_no_value() -> None:
     assert timeline.again(NOW + HOUR + S) is None
 
 
+@pytest.mark.parametrize("earlier", [(), (NOW - HOUR,)], ids=["forgotten", "remembered"])
+def test_a_gap_of_a_clock_that_was_ahead_ends_where_the_value_came(earlier: tuple[int, ...]) -> None:
+    """Whether rows before the newest value are still remembered changes nothing."""
+    timeline = valid(NOW - 60 * S)
+    timeline.mark(NOW + HOUR, Gap.REJECTED_EPOCH1990)
+    timeline.dated_ns[:0] = earlier
+    assert timeline.admit(NOW - 30 * S, NOW, connected_ns=NOW - 2 * HOUR) == NOW
+
+
 def test_a_gap_is_repeated_after_a_row_of_a_clock_that_was_ahead() -> None:
     timeline = lost(NOW + HOUR)
     timeline.admit(NOW, NOW, connected_ns=NOW)
@@ -84,6 +93,26 @@ def test_a_gap_is_repeated_after_a_row_of_a_clock_that_was_ahead() -> None:
     assert timeline.again(NOW + 2 * S) is None
     assert timeline.again(NOW + HOUR + S) == NOW + HOUR + US
     assert timeline.gap is Gap.DISCONNECTED
+
+
+@pytest.mark.parametrize("in_force", [(), (NOW - HOUR,), (NOW,)])
+@pytest.mark.parametrize("ahead", [1, 2, 3000])
+def test_before_its_first_value_a_run_marks_nothing_but_rows_that_its_clock_reaches(
+    in_force: tuple[int, ...], ahead: int
+) -> None:
+    """What is in force when a run begins marks a gap, or there is nothing: neither has to be said again."""
+    timeline = lost(*in_force, *(NOW + HOUR + number * S for number in range(ahead)))
+    for now in (NOW, NOW + S, NOW + 60 * S):
+        assert timeline.again(now) is None
+    nearest = next(row for row in timeline.dated_ns if row > NOW)
+    assert timeline.again(nearest + 1) == nearest + US
+    assert timeline.gap is Gap.ARCHIVE_OFF
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 3000])
+def test_a_clock_that_is_set_back_before_the_row_in_force_marks_what_is_known(ahead: int) -> None:
+    timeline = lost(NOW, *(NOW + HOUR + number * S for number in range(ahead)))
+    assert timeline.again(NOW - 60 * S) == NOW - 60 * S
 
 
 def test_no_two_rows_share_a_microsecond() -> None:
