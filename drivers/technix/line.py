@@ -41,7 +41,6 @@ LONGEST_QUESTION = DRAIN_TIME + WRITE_TIMEOUT + REPLY_TIMEOUT + 2 * QUIET
 LONGEST_READ = 2 * LONGEST_QUESTION
 
 _QUESTIONS = ("E", "a1", "a2")
-_SWITCHES = ("P5,0", "P5,1", "P6,0", "P6,1", "P7,0", "P7,1", "P8,0", "P8,1")
 
 
 @dataclass(slots=True, eq=False)
@@ -79,7 +78,7 @@ class Line:
         self._unanswered: list[Sent] = []
         self._in_step = True
         self._opened = False  # just now: then one question more may be asked, for somebody may have mended the line
-        self._replied_at = 0.0  # when the last reply came, late or not, known to what or not
+        self._replied_at = 0.0  # when the last reply came, late or not
         # Question -> its last answers: the one that was read, and those since then that were not confirmed
         self._answers: dict[str, list[int]] = {question: [] for question in _QUESTIONS}
         self._late: set[str] = set()  # the kinds of commands ("P6") whose last reply came late
@@ -268,13 +267,12 @@ class Line:
 
     def _match(self, line: bytes) -> None:
         """Give a reply to the oldest command that it fits; those sent before that one will not be answered."""
-        if any(_number(command, line) is not None for command in (*_QUESTIONS, *_SWITCHES)):
-            self._replied_at = time.monotonic()
         age = self._age(line)
         for place, sent in enumerate(self._unanswered):
             number = _number(sent.command, line)
             if number is not None and age <= OLDEST:
                 sent.number = number
+                self._replied_at = time.monotonic()
                 # Of a command that was sent again meanwhile it is not known which of the two this answers.
                 if all(other.command != sent.command for other in self._unanswered[place + 1 :]):
                     late = self._replied_at - sent.at > REPLY_TIMEOUT + 2 * QUIET

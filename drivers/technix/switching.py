@@ -22,8 +22,6 @@ SETTLE = 0.5
 # Seconds without a reply after which the second half of HV off is sent all the same to a generator whose replies come
 # late: a second half before its reply to the first has no effect
 PATIENCE = 3.5
-# Tries without any reply in time after which the generator may be as slow as that
-TRIES = 2
 # Seconds between two tries to complete what was left half done
 TIDY_PERIOD = 1.0
 
@@ -38,8 +36,6 @@ class Switching:
         self._ending = 0  # HV off is being carried out, by so many
         self._second: Sent | None = None  # the second half of the last HV off
         self._inhibited = False  # by this process, to release an HV on
-        # When the generator was understood last (monotonic s), and the first halves of HV off sent since then
-        self._in_vain: tuple[float | None, int] = (None, 0)
         self._tidied_at = 0.0
 
     def reset(self) -> None:
@@ -102,13 +98,9 @@ class Switching:
     def pulse_off(self) -> Iterator[Step]:
         """Send the P6 pair, answered or not: it may arrive where no reply comes back.
 
-        The pause begins with the reply to the first half, for which it waits longer if the replies come late, or may
-        do: none came in time since some tries.
+        The pause begins with the reply to the first half, for which it waits longer if the replies come late.
         """
-        understood, tries = self._in_vain
-        self._in_vain = (self._line.understood_at, 1 + tries if understood == self._line.understood_at else 1)
-        slow = self._line.slow("P6", "E", "a1", "a2") or self._in_vain[1] > TRIES
-        patience = PATIENCE if slow else REPLY_TIMEOUT
+        patience = PATIENCE if self._line.slow("P6", "E", "a1", "a2") else REPLY_TIMEOUT
         first = self._line.send("P6,1")
         while not self._line.await_reply(first, REPLY_TIMEOUT) and self._line.silence(first) < patience:
             yield Wait()

