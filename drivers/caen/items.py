@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from drivers.base import Point, Reading, RecordType, Refused, Severity, Value
 from drivers.caen.bits import UNPLUGGED, meaningless, severity_of, text_of, words_of
 from drivers.caen.formats import CA_TEXT, Choice, Format, Number, Raw, Switch
-from drivers.caen.replies import channel_names
+from drivers.caen.replies import channel_names, has_functions
 from drivers.caen.roles import is_kill, is_range, is_switch, note, off_state
 
 if TYPE_CHECKING:
@@ -206,7 +206,10 @@ class ChannelParameter(Variable):
         """Set the parameter of this channel. Raises Refused for a text."""
         if isinstance(raw, str):  # up to 3.3 at least set_ch_param fails on text
             raise Refused(f"{self.label}: not sent, caen-libs cannot set a channel's parameter to a text")
-        device.set_ch_param(self.slot, [self.channel], self.name, raw)
+        if self.safe is not None and has_functions():
+            device.set_switch(self.slot, self.channel, self.name, int(raw))  # type: ignore[attr-defined]
+        else:
+            device.set_ch_param(self.slot, [self.channel], self.name, raw)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -78,6 +78,17 @@ class RepeatingDevice:
             raise
         return True
 
+    def set_switch(self, slot: int, channel: int, name: str, raw: int) -> None:
+        """Set a channel's ONOFF, BINARY or ENUM (all are int, CAENHVWrapper.h) in one call of the library.
+
+        ``Device.set_ch_param`` asks for the parameter's type before: where that is not answered, no Off would go out.
+        """
+        from caen_libs.caenhvwrapper import lib  # noqa: PLC0415  open_device has imported it before
+
+        channels, values = (ct.c_ushort * 1)(channel), (ct.c_int * 1)(raw)
+        set_parameter = self._repeating(lib.set_ch_param)
+        set_parameter(self._device.handle, slot, name.encode("ascii"), 1, channels, ct.byref(values))
+
     def _repeating(self, function: Callable[..., Any]) -> Callable[..., Any]:
         from caen_libs.caenhvwrapper import Error  # noqa: PLC0415  open_device has imported it before
 

@@ -37,6 +37,7 @@ class Values:
         self._words = {item.channel: item for item in table.variables() if item.status and item.readable}
         self._range: dict[str, Any] = {}  # label of a range -> as last read
         self._unread: set[str] = set()  # labels of ranges that could not be read the last time
+        self._lost: set[str] = set()  # labels of status words that could not be read the last time
 
     def begin(self, labels: Sequence[str]) -> None:
         """Begin a new scan of the array in which these variables are."""
@@ -68,6 +69,8 @@ class Values:
         self._doubts.read(variable.label for variable in variables)
         if variables[0].range:
             self._record_ranges(variables, raws)
+        if variables[0].status:
+            self._lost.difference_update(variable.label for variable in variables)
         readings: dict[str, Value | Array | Reading] = {}
         for variable, raw in zip(variables, raws, strict=True):
             cached = self._cache.get(variable.label)
@@ -98,6 +101,8 @@ class Values:
             self._alarms.discard(variable)
             if variable.range:
                 self._unread.add(label)
+            if variable.status:
+                self._lost.add(label)
             if array := self._array_of.get(label):
                 array.set_invalid(variable, status)
                 readings |= _complete(array)
@@ -140,9 +145,9 @@ class Values:
         if variable.channel in self._unplugged and isinstance(variable.format, Number):
             # Nothing is connected there, but the crate goes on returning numbers.
             return invalid(variable.shown, Status.COMM)
-        if variable.switch and self._status_agrees(variable):
-            self._metadata.unknown.discard(variable.label)
         if variable.label not in self._metadata.unknown and variable.label not in doubted:
+            return {}
+        if variable.switch and self._status_agrees(variable):
             return {}
         self._alarms.discard(variable)
         return invalid(variable.shown, Status.UDF)
@@ -150,11 +155,12 @@ class Values:
     def _status_agrees(self, switch: Variable) -> bool:
         """Return True if the channel's status says that it is what the switch says, and nothing else.
 
-        Then 0 and 1 mean what was assumed. A channel that ramps or has tripped does not tell what its switch is.
+        Then the word that was assumed is true. A channel that ramps or has tripped does not tell what its switch is,
+        nor does a status that could not be read the last time.
         """
         word = self._words.get(switch.channel)
         status, position = (None, None) if word is None else (self.newest(word.label), self.newest(switch.label))
-        if word is None or status is None or position is None or switch.safe is None:
+        if word is None or word.label in self._lost or status is None or position is None or switch.safe is None:
             return False
         on = sum(1 << bit for bit, name in word.format.bits if name in SWITCHES)
         is_off = switch.format.reading(position) == switch.safe

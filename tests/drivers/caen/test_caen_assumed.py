@@ -160,12 +160,41 @@ def test_an_off_whose_words_cannot_be_asked_is_good_only_if_the_status_shows_it(
         run.until(lambda: run.valid(f"{PW}_RBV"), most=60)
 
 
+@pytest.mark.parametrize("code", [Code.READERR, Code.TIMEERR, Code.SYSERR, Code.PARAMPROPNOTFOUND])
+@pytest.mark.parametrize("prop", ["", "Type", "Mode"])
+@pytest.mark.parametrize("settled", [False, True])
+def test_an_off_goes_out_whatever_the_crate_does_not_tell_of_the_switch(
+    monkeypatch: pytest.MonkeyPatch, settled: bool, prop: str, code: int
+) -> None:
+    """caen-libs asks for a parameter's type before it sets it for the first time, and again after each login."""
+    with crate_run(monkeypatch, plain_crate) as run:
+        run.until(lambda: any(point.name == PW for point in run.driver.points))
+        if settled:
+            run.settle()
+        run.fault(function="GetChParamProp", slot=1, name="Pw", prop=prop, code=code).channel = 2
+        run.fake.transactions.clear()
+        outcome(run, PW, 0)
+        assert run.fake.transactions[0].split()[1] == "SetChParam"
+        assert not run.fake.model.channel(1, 2).on
+
+
+def test_a_switch_is_valid_no_longer_than_the_status_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    with crate_run(monkeypatch, plain_crate) as run:
+        run.fault(function="GetChParamProp", slot=1, name="Pw", code=Code.READERR).channel = 2
+        run.until(lambda: run.valid(f"{PW}_RBV"))
+        run.fake.model.channel(1, 2).trip()
+        run.until(lambda: not run.valid(f"{PW}_RBV"), most=3)
+        run.fake.model.channel(1, 2).tripped = False
+        run.fake.model.channel(1, 2).switch(True)
+        run.until(lambda: run.valid(f"{PW}_RBV"), most=30)
+        run.fault(function="GetChParam", slot=1, name="Status", code=Code.READERR)
+        run.until(lambda: not run.valid("S01:C02:Status") and not run.valid(f"{PW}_RBV"), most=5)
+
+
 def test_an_off_with_the_words_that_were_assumed_goes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with crate_run(monkeypatch, reversed_crate) as run:
         run.until(lambda: any(point.name == "S01:C03:Pw" for point in run.driver.points))
         run.fake.transactions.clear()
         assert outcome(run, "S01:C03:Pw", 0) is None
-        first, second = (line.split()[1:] for line in list(run.fake.transactions)[:2])
-        assert first[-3:] == ["Type", "->", "0"]  # caen-libs itself asks it
-        assert second[0] == "SetChParam"
+        assert run.fake.transactions[0].split()[1] == "SetChParam"
         assert not run.fake.model.channel(1, 3).on
