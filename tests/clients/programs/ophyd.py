@@ -1,0 +1,61 @@
+"""The program of ophyd, with its default control layer (pyepics)."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from ophyd import EpicsSignal, EpicsSignalRO
+
+from tests.clients.programs import lines
+
+
+@cache
+def signal(name: str) -> EpicsSignal:
+    """Return a connected signal."""
+    made = EpicsSignal(name, name="signal", put_complete=True, string=is_text(name))
+    made.wait_for_connection(timeout=10)
+    return made
+
+
+class Ophyd:
+    """Signals whose put waits for completion."""
+
+    def __init__(self) -> None:
+        self._monitored: list[EpicsSignalRO] = []
+
+    def get(self, name: str) -> dict[str, Any]:
+        value = signal(name).get()
+        described = signal(name).describe()["signal"]
+        return lines.told(
+            value,
+            signal(name).alarm_severity,
+            units=described["units"] or "",
+            lower=described["lower_ctrl_limit"],
+            upper=described["upper_ctrl_limit"],
+            words=described.get("enum_strs", ()),
+        )
+
+    def put(self, name: str, value: Any) -> None:
+        """``set`` gives a status, which succeeds however the put ended."""
+        signal(name).set(value).wait(10)
+
+    def monitor(self, *names: str) -> None:
+        for name in names:
+            made = EpicsSignalRO(name, name=name, auto_monitor=True, string=is_text(name))
+            made.subscribe(take)
+            self._monitored.append(made)
+
+
+def is_text(name: str) -> bool:
+    """Return whether a PV is better read as a text; ophyd wants to be told."""
+    return name.endswith(("$", ":Pw"))
+
+
+def take(value: Any, obj: EpicsSignalRO, **_: Any) -> None:
+    """Hand on an update."""
+    lines.update(obj.pvname, value, obj.alarm_severity)
+
+
+if __name__ == "__main__":
+    lines.listen(Ophyd())
