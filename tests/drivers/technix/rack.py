@@ -57,10 +57,16 @@ class Rack:
         return time.monotonic() - began
 
     async def ready(self) -> None:
-        """Bring the generator, in remote mode, to where HV On is allowed."""
-        await self.until(self.valid)
+        """Bring the generator, in remote mode, to where HV On is allowed.
+
+        On a busy machine a reply can come after the shortened waits: then it is put again.
+        """
         for name, value in (("ISet", 10), ("VSet", 40)):
-            assert await self.put(name, value) is None
+            for _ in range(5):
+                await self.until(self.valid)
+                if (error := await self.put(name, value)) is None:
+                    break
+            assert error is None
 
     async def regulate_current(self) -> None:
         """Switch HV on with the current regulated, and a load that keeps the voltage at 50 kV, below its limit."""
