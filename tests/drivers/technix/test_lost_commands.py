@@ -108,8 +108,9 @@ def test_who_puts_what_does_not_show_hears_after_five_seconds_why(far: Far) -> N
 
 @pytest.mark.slow
 @pytest.mark.alone
-@pytest.mark.parametrize("part", [0.3, 0.5])
-def test_an_off_gets_through_where_many_commands_are_lost(far: Far, part: float) -> None:
+@pytest.mark.parametrize(("part", "half", "most"), [(0.3, 2.5, 4.5), (0.5, 4.0, 8.0)])
+def test_an_off_gets_through_where_many_commands_are_lost(far: Far, part: float, half: float, most: float) -> None:
+    """Both halves of a try arrive with (1 - part) ** 2: of 0.5 lost half need three tries or more, of 1.3 s each."""
     took: list[float] = []
     chance = random.Random(1)
     losing = [False]
@@ -130,8 +131,8 @@ def test_an_off_gets_through_where_many_commands_are_lost(far: Far, part: float)
             await put
 
     tell(story, far)
-    assert median(took) < 2.5, took
-    assert sorted(took)[-3] < 4.5, took
+    assert median(took) < half, took
+    assert sorted(took)[-3] < most, took
 
 
 @pytest.mark.alone
