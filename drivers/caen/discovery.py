@@ -18,11 +18,10 @@ from drivers.caen.formats import Choice, Number, Switch, Text, clean
 from drivers.caen.items import ChannelName, ChannelParameter, Command, Facts, Item, Variable
 from drivers.caen.questions import (
     Question,
-    ask_exponent,
     ask_parameter,
     ask_property,
     command_names,
-    has_words,
+    is_like,
     label_of,
     parameter_names,
     property_names,
@@ -245,18 +244,10 @@ class Discovery:
         self, session: Session, slot: int, channel: int | None, twin: Item | None
     ) -> Question[Item | None]:
         """Return a number or choice like that of a board of the same model, if its exponent or word is the same."""
-        if not isinstance(twin, Variable):
+        if not isinstance(twin, Variable) or not isinstance(twin.format, Number | Choice):
             return None
-        if isinstance(twin.format, Choice):
-            alike = yield from has_words(session, slot, channel, twin.name, twin.format)
-            return _of(twin, slot, channel) if alike else None
-        if not isinstance(twin.format, Number):
-            return None
-        try:
-            exponent = yield from ask_exponent(session, slot, channel, twin.name)
-        except BadReply:  # it may be another kind of parameter
-            return None
-        return _of(twin, slot, channel) if exponent == twin.format.exponent else None
+        alike = yield from is_like(session, slot, channel, twin.name, twin.format)
+        return _of(twin, slot, channel) if alike else None
 
     def _ask_names(self, session: Session) -> Question[None]:
         """Ask for the channels' names, unless there are none; those that cannot be read now are served as well."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from drivers.base import BadReply
 from drivers.caen import replies
 from drivers.caen.bits import board_bits, channel_bits
-from drivers.caen.formats import Choice, Switch, clean, parameter_format, property_format, unit_of
+from drivers.caen.formats import Choice, Number, Switch, clean, parameter_format, property_format, unit_of
 from drivers.caen.items import BoardParameter, ChannelParameter, Command, Item, Property
 from drivers.caen.session import Session, Unsupported
 
@@ -127,6 +127,20 @@ def has_words(session: Session, slot: int, channel: int | None, name: str, form:
     if isinstance(form, Switch):
         return isinstance(now, Switch) and prop.onstate is not None and now.words[1] == form.words[1]
     return now == form
+
+
+def is_like(session: Session, slot: int, channel: int | None, name: str, form: Number | Choice) -> Question[bool]:
+    """Ask what may differ of two parameters of one name, in one call or few: the exponent, or words (``has_words``).
+
+    Another parameter told ``form``. Raises DeviceError.
+    """
+    if isinstance(form, Choice):
+        return (yield from has_words(session, slot, channel, name, form))
+    try:
+        exponent = yield from ask_exponent(session, slot, channel, name)
+    except BadReply:  # it may be another kind of parameter
+        return False
+    return exponent == form.exponent
 
 
 # What is asked of a parameter of a type behind its type and mode

@@ -11,7 +11,7 @@ from drivers.caen.board.importance import ByImportance, importance
 from drivers.caen.board.points import PointTable
 from drivers.caen.formats import Choice, Number
 from drivers.caen.items import Item, Variable
-from drivers.caen.questions import Question, ask_exponent, ask_parameter, ask_unit, has_words
+from drivers.caen.questions import Question, ask_parameter, ask_unit, is_like
 from drivers.caen.retry import Backoff
 from drivers.caen.session import Session
 
@@ -153,21 +153,14 @@ class ParameterMetadata:
     def _is_confirmed(self, session: Session, variable: Variable) -> Question[bool]:
         """Ask for what tells in one or two calls that a parameter is what it was, or was assumed to be."""
         assert variable.slot is not None
-        if isinstance(variable.format, Choice):
-            return (yield from has_words(session, variable.slot, variable.channel, variable.name, variable.format))
         where = variable.slot, variable.channel, variable.name
-        if variable.label in self.assumed:
-            # Another channel of the same list told the unit: a factor of 1000 is what may differ. The rest is asked
-            # later
-            try:
-                exponent = yield from ask_exponent(session, *where)
-            except BadReply:  # it may be another kind of parameter
-                return False
-            egu = None
-        else:
-            egu, exponent = yield from ask_unit(session, *where)
+        form = self._table.variable(variable.label).format
+        if isinstance(form, Choice) or (isinstance(form, Number) and variable.label in self.assumed):
+            # Another channel of the same list told the rest, which is asked later
+            return (yield from is_like(session, *where, form))
+        unit = yield from ask_unit(session, *where)
         now = self._table.variable(variable.label).format
-        return isinstance(now, Number) and exponent == now.exponent and egu in {None, now.egu}
+        return isinstance(now, Number) and unit == (now.egu, now.exponent)
 
     def _ask(self, session: Session, variable: Variable) -> Question[Variable]:
         assert variable.slot is not None
