@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from drivers.base import Point, Refused, Value
-from ioc.port.putqueue import check_age
+from ioc.port.putqueue import refusal_of
 
 # Puts to one point that may be in the port at the same time: those with callback, and any that come after one
 AT_ONCE = {True: 16, False: 1}
@@ -83,11 +83,9 @@ class Newest:
         line.append(waiting)
         if not await waiting.turn:
             return False
-        try:
-            check_age(point, asked)
-        except Refused:
+        if error := refusal_of(point, asked):
             self._done(point.name)
-            raise
+            raise error
         return True
 
     def _done(self, name: str) -> None:

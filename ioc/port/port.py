@@ -36,7 +36,7 @@ from drivers.base import (
 )
 from ioc.port.errorlog import ErrorLog
 from ioc.port.listener import Link, Listener
-from ioc.port.putqueue import PATIENCE, REPEAT, Put, PutQueue, check_age
+from ioc.port.putqueue import PATIENCE, REPEAT, Put, PutQueue, refusal_of
 from ioc.port.rereads import Reread, Rereads
 from ioc.port.scan import Scan, Schedule
 
@@ -373,13 +373,10 @@ class Port:
 
     def _step_put(self, put: Put) -> None:
         """Carry out a put to its next pause."""
-        if put.steps is None and not put.safe:
-            try:
-                check_age(put.point, put.asked)
-            except Refused as error:
-                self._puts.end(put)
-                self._complete(put, error)
-                return
+        if put.steps is None and not put.safe and (refusal := refusal_of(put.point, put.asked)):
+            self._puts.end(put)
+            self._complete(put, refusal)
+            return
         put.tried = True
         put.began = put.began if put.steps else time.monotonic()
         steps = put.steps = put.steps or self._put_steps(put)

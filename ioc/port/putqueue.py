@@ -210,10 +210,11 @@ class PutQueue:
             return begun
 
 
-def check_age(point: Point, asked: float) -> None:
-    """Raise Refused for a put that was asked for (monotonic s) too long ago."""
-    if time.monotonic() - asked > PUT_AGE:
-        raise Refused(f"{point.name}: not sent, it waited for more than {PUT_AGE:g} s")
+def refusal_of(point: Point, asked: float) -> Refused | None:
+    """Return the error of a put that was asked for (monotonic s) too long ago; None while it may be sent."""
+    if time.monotonic() - asked <= PUT_AGE:
+        return None
+    return Refused(f"{point.name}: not sent, it waited for more than {PUT_AGE:g} s")
 
 
 def word_of(point: Point, value: Value) -> str:
