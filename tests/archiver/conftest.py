@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from archiver.recording import track
 from bench.rig import loopback
 from tests.archiver.mariadb import (  # noqa: F401 - fixtures
     cluster,
@@ -18,6 +19,23 @@ from tests.archiver.mariadb import (  # noqa: F401 - fixtures
     shared_server,
 )
 from tests.archiver.processes import Archiver, Ioc, Wait
+from tests.archiver.streams import Clocks
+
+
+@pytest.fixture(params=["sqlite", "mysql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty archive, on each kind of database."""
+    if request.param == "mysql":
+        return str(request.getfixturevalue("mysql_database"))
+    return f"sqlite:///{tmp_path}/rack.sqlite"
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    """The clocks of a track, which the test sets."""
+    clocks = Clocks()
+    monkeypatch.setattr(track, "time", clocks)
+    return clocks
 
 
 @pytest.fixture

@@ -10,26 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from archiver.recording import track
 from tests.archiver.streams import Clocks, Stream
 
 # Streams of one test, and things that happen in each
 STREAMS, STEPS = int(os.environ.get("RACKIOC_STREAMS", "100")), 60
 SEED = int(os.environ.get("RACKIOC_SEED", "0"))
-
-
-@pytest.fixture
-def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
-    clocks = Clocks()
-    monkeypatch.setattr(track, "time", clocks)
-    return clocks
-
-
-@pytest.fixture(params=["sqlite", "mysql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "mysql":
-        return str(request.getfixturevalue("mysql_database"))
-    return f"sqlite:///{tmp_path}/rack.sqlite"
 
 
 @pytest.mark.timeout(600)

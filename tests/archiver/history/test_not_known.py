@@ -8,7 +8,6 @@ import math
 import re
 from contextlib import closing
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,13 +24,6 @@ from archiver.storage.database import open_store
 
 S = 10**9
 T0 = 1_700_002_800 * S  # 2023-11-14 23:00 UTC
-
-
-@pytest.fixture(params=["sqlite", "mysql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "mysql":
-        return str(request.getfixturevalue("mysql_database"))
-    return f"sqlite:///{tmp_path}/rack.sqlite"
 
 
 def row(at: float, value: float | int | str, severity: int = 0, pv: str = "V") -> Sample:

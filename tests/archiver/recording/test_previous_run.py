@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from archiver.ca.listener import PvUpdate
-from archiver.recording import track as module
 from archiver.recording.batch import Batch
 from archiver.recording.previous_run import End, end_previous_run
 from archiver.recording.spool import Spool
@@ -24,13 +23,6 @@ from tests.archiver.streams import Clocks
 
 S = 10**9
 US = 1000
-
-
-@pytest.fixture
-def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
-    clocks = Clocks()
-    monkeypatch.setattr(module, "time", clocks)
-    return clocks
 
 
 @pytest.fixture

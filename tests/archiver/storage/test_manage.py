@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import make_url
@@ -13,13 +12,6 @@ from archiver.storage.store import StoreError
 from bench.rig.mariadb import Server
 
 START = 1_800_000_000_000_000_000
-
-
-@pytest.fixture(params=["sqlite", "mysql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "mysql":
-        return str(request.getfixturevalue("mysql_database"))
-    return f"sqlite:///{tmp_path}/rack.sqlite"
 
 
 def test_init_makes_an_archive_and_does_it_no_harm_later(database: str) -> None:

@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 import pytest
 
@@ -23,13 +22,6 @@ ALL = (0, 2**63 - 1)
 START = time.time_ns() // SECOND * SECOND - 3600 * SECOND
 
 Open = Callable[[str], Store]
-
-
-@pytest.fixture(params=["sqlite", "mysql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "mysql":
-        return str(request.getfixturevalue("mysql_database"))
-    return f"sqlite:///{tmp_path}/rack.sqlite"
 
 
 @pytest.fixture

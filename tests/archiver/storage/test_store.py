@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,13 +21,6 @@ VOLTS = Metadata("V", 3, (0.0, 100.0), (None, 80.0), (None, 90.0))
 SWITCH = Metadata(words=("Off", "On", ""))
 
 OpenReader = Callable[[], Reader]
-
-
-@pytest.fixture(params=["sqlite", "mysql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "mysql":
-        return str(request.getfixturevalue("mysql_database"))
-    return f"sqlite:///{tmp_path}/rack.sqlite"
 
 
 @pytest.fixture
