@@ -4,6 +4,7 @@ ca         Channel Access by libca
 recording  from updates to rows, and from the queue through the spool into the database
 storage    the databases: SQLite, MySQL and MariaDB
 history    reading: rows, statistics, plots, arrays
+keeping    for years: backup, check, copy, salvage, renaming, export
 loggers    the tables of the two former loggers
 
 For notebooks: ``archiver.history(database, pvs, since, until)``.

@@ -59,6 +59,7 @@ class Health:
     repeated        samples that said nothing new: value, alarm and time stamp of the one before
     lost            samples for which there was no room (marked Overrun)
     disk_free       free bytes on the disk of the spool and of an SQLite archive; the smaller number
+    days_left       how long the disk of the database lasts if the archive grows as in the last day; None: not known
     database        "ok", "slow", "away" or "starting"
     stored          committed rows
     """
@@ -82,6 +83,7 @@ class Health:
     repeated: int = 0
     lost: int = 0
     disk_free: float = 0.0
+    days_left: float | None = None
     database: str = "starting"
     last_error: str = ""
     stored: int = 0

@@ -65,6 +65,7 @@ class Gap(StrEnum):
     REJECTED_BACKWARDS = "Rejected_Backwards"
     REJECTED_EPOCH1990 = "Rejected_Epoch1990"
     REJECTED_FUTURE = "Rejected_Future"
+    DAMAGED = "Damaged"
 
 
 _GAPS = frozenset(Gap)

@@ -32,7 +32,7 @@ from archiver.storage.database import open_store
 from archiver.storage.sqlite.file import file_name
 from archiver.storage.store import Store, StoreError
 from archiver.storage.url import DatabaseUrl
-from archiver.units import size
+from archiver.units import counted, size
 
 # Seconds of one ``Archiver.poll``, and from one check of all PVs and of the state to the next.
 POLL = 0.1
@@ -48,11 +48,12 @@ log = logging.getLogger(__name__)
 
 
 def main(archive: ArchiveSettings, config: Path, pv_list: str, prefix: str) -> int:
-    """Archive until SIGINT or SIGTERM; return the exit code: 1 if it cannot begin, or loses samples at its end."""
+    """Archive until SIGINT, SIGTERM or SIGHUP; return the exit code: 1 if it cannot begin, or loses samples."""
     gc.set_threshold(100_000, 50, 50)  # samples are many, and no cycles: looking for these takes as long as storing
     stop = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, lambda *_: stop.set())
     try:
         run(archive, config, pv_list, prefix, stop)
     except (StoreError, SpoolError) as error:
@@ -134,7 +135,7 @@ class Archiver:
         for track in self._tracks.values():
             track.end()
         for cause, count in self._rejected().items():
-            log.warning("%d samples were rejected: %s", count, cause)
+            log.warning("%s rejected; cause: %s", counted(count, "sample"), cause)
         try:
             self._writer.close()
         finally:
@@ -217,9 +218,9 @@ class Archiver:
         if len(never) > self._told_never:
             more = f" and {len(never) - NAMES} more" if len(never) > NAMES else ""
             log.warning(
-                "%d PVs were not connected in %g s since the archiver's start: %s%s; are they spelled right, and "
-                "does their IOC run?",
-                len(never),
+                "%s not connected in %g s since the archiver's start: %s%s; check the spelling, and whether the IOC "
+                "runs",
+                counted(len(never), "PV"),
                 NEVER_LONG,
                 ", ".join(never[:NAMES]),
                 more,
@@ -258,6 +259,7 @@ class Archiver:
             repeated=sum(track.repeated for track in self._tracks.values()),
             lost=self._queue.lost + waiting.lost,
             disk_free=min(disk_free(path) for path in self._paths),
+            days_left=writer.growth.days_left,
             database=writer.database.state,
             last_error=writer.last_error,
             stored=writer.stored,

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import reduce
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from archiver.storage.url import DatabaseUrl
 from archiver.units import seconds, size
 
 # Of the column in which it is kept (db/mysql/0003_owners.sql).
 LONGEST_NAME = 100
+
+# The keep_alive of a PV whose policies give none.
+KEEP_ALIVE = "1h"
 
 # A duration, a size or a deadband, with its unit or as a plain number.
 Quantity = str | float | int
@@ -38,7 +41,8 @@ class ThinSettings:
 class Policy:
     """The settings of how a PV is stored: every update, or with ``scan: 60s`` the newest value at each full period.
 
-    deadband: ``0.5`` in the PV's unit, or ``2%`` of the row before; min_period: at most one row in that time;
+    deadband: ``0.5`` in the PV's unit, ``2%`` of the row before, or ``1 digit`` of the last that it shows;
+    min_period: at most one row in that time;
     keep_alive: a row at least that often; keep: rows older than that are deleted, but for the last one; thin: see
     ``ThinSettings``. A key that is None has its value from the policies before.
     """
@@ -208,17 +212,28 @@ def _fits(pv: str, pattern: str) -> bool:
     return pv == pattern or (not is_name(pattern) and fnmatchcase(pv, pattern))
 
 
-def deadband(text: Quantity) -> tuple[float, bool]:
-    """Return the deadband, and whether it is relative: ``2%`` is (0.02, True). Raises ValueError."""
-    number = str(text).strip()
-    relative = number.endswith("%")
+class Deadband(NamedTuple):
+    """A deadband: a width, and of what it is: ``unit``, ``value`` (then it is a fraction) or ``digit``."""
+
+    width: float
+    of: Literal["unit", "value", "digit"]
+
+
+def deadband(text: Quantity) -> Deadband:
+    """Return the deadband of ``0.5``, ``2%`` or ``1 digit``. Raises ValueError."""
+    match = re.fullmatch(r"(.*?)\s*(%|digits?)?", str(text).strip())
+    number, suffix = match.groups() if match else ("", None)
     try:
-        value = float(number.removesuffix("%"))
+        value = float(number)
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf"):
-        raise ValueError(f"{text!r} is not a deadband: write 0.5 (in the PV's unit) or 2% (of its value)")
-    return (value / 100 if relative else value), relative
+        raise ValueError(
+            f"{text!r} is not a deadband: write 0.5 (in the PV's unit), 2% (of its value) or 1 digit (its last one)"
+        )
+    if suffix == "%":
+        return Deadband(value / 100, "value")
+    return Deadband(value, "digit" if suffix else "unit")
 
 
 def _whole_seconds(text: Quantity) -> float:

@@ -13,9 +13,12 @@ from typing import TextIO
 from archiver.health import STALE, Health, read, running
 from archiver.recording.figures import PERIOD, PvFigures, read_figures
 from archiver.times import format_time
+from archiver.units import counted
 
 # Seconds after which a sample that waits for its commit is a problem.
 LATE = 10.0
+# Days for which the disk lasts that are a problem, and that are told as a number.
+FEW_DAYS, TEN_YEARS = 14.0, 3652.5
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -43,25 +46,30 @@ def _problems(health: Health | None, is_running: bool, path: Path) -> Iterator[s
         yield f"the archiver (pid {health.pid}) has not reported for {health.age:.0f} s: it hangs, or is stopped"
     if health.never:
         yield (
-            f"{health.never} PVs were not connected since the archiver's start: {_names(health)}: are they spelled "
-            "right, and does their IOC run?"
+            f"{counted(health.never, 'PV')} not connected since the archiver's start: {_names(health)}: check the "
+            "spelling, and whether the IOC runs"
         )
     if health.database != "ok":
         yield f"the database is {health.database}"
     if health.lag >= LATE:
         yield f"a sample has waited for its commit for {health.lag:.0f} s"
     if health.spool_rows:
-        yield f"{health.spool_rows} samples wait in the spool"
+        yield f"{counted(health.spool_rows, 'sample')} in the spool, not in the database yet"
     if health.aside:
         yield (
-            f"{health.aside_rows} samples in {health.aside} batches or files of the spool could not be read, "
-            "and are set aside: look at them with rackioc spool"
+            f"{counted(health.aside_rows, 'sample')} of the spool could not be read, and set aside as batches or "
+            f"files ({health.aside}): look at them with rackioc spool"
+        )
+    if health.days_left is not None and health.days_left < FEW_DAYS:
+        yield (
+            f"the disk of the database is full in {health.days_left:.1f} days if the archive grows as in the last "
+            "day: keep less (archive.policies), or give it more disk"
         )
     if health.lost:
-        yield f"{health.lost} samples are lost: spool and memory were full (Overrun)"
+        yield f"{counted(health.lost, 'sample')} lost: spool and memory were full (Overrun)"
     for cause, number in health.rejected.items():
         if number:
-            yield f"{number} samples were rejected: {cause}"
+            yield f"{counted(number, 'sample')} rejected; cause: {cause}"
 
 
 def _show(health: Health, out: TextIO) -> None:
@@ -78,6 +86,7 @@ def _show(health: Health, out: TextIO) -> None:
         "repeated": f"{health.repeated}",
         "lost": f"{health.lost}",
         "disk free": _size(health.disk_free),
+        "days left": _days(health.days_left),
         "database": health.database,
         "last error": health.last_error or "none",
     }
@@ -113,6 +122,12 @@ def _show_figures(figures: Sequence[PvFigures], out: TextIO) -> None:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for cells in lines:
         print("  ".join(map(str.ljust, cells, widths)).rstrip(), file=out)
+
+
+def _days(number: float | None) -> str:
+    if number is None:
+        return "not known"
+    return "more than 10 years" if number > TEN_YEARS else f"{number:.3g}"
 
 
 def _names(health: Health) -> str:

@@ -44,6 +44,19 @@ def format_time(time_ns: int) -> str:
     return f"{_minute(minutes)}{nanoseconds // 10**9:02d}.{nanoseconds % 10**9:09d}Z"
 
 
+def show_time(time_ns: int, *, utc: bool) -> str:
+    """Return a time for users, to the millisecond: local time with its offset from UTC, or UTC with a Z.
+
+    An offset of whole hours is written without minutes; ``parse_time`` reads all of them.
+    """
+    seconds, nanoseconds = divmod(time_ns, 10**9)
+    moment = datetime.fromtimestamp(seconds, UTC)
+    if not utc:
+        moment = moment.astimezone()
+    offset = "Z" if utc else moment.isoformat()[-6:].removesuffix(":00")
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{nanoseconds // 10**6:03d}{offset}"
+
+
 @lru_cache(maxsize=8)
 def _minute(minutes: int) -> str:
     """Return the text of a minute; cached, for it is the slow part of a row, and rows come in order of time."""

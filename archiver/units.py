@@ -1,4 +1,4 @@
-"""Durations and sizes as they are written in a configuration."""
+"""Durations and sizes as they are written in a configuration, and numbers of things as they are told."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ def seconds(text: str | float) -> float:
 def size(text: str | float) -> float:
     """Return the bytes of ``500MB``, ``2GB``, or of a plain number. Raises ValueError."""
     return _quantity(text, _BYTES, "B", "a size: write 500MB or 2GB")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words: ``1 sample``, ``2,000 samples``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _quantity(text: str | float, factors: dict[str, float] | dict[str, int], default: str, wanted: str) -> float:

@@ -8,7 +8,8 @@ import typer
 
 COMMANDS = (
     *("monitors", "fanout", "connect", "puts", "memory", "slow", "unfair", "rack", "technix", "crate"),
-    *("ingest", "archive", "query", "size"),
+    *("ingest", "archive", "query", "size", "keeping.summaries", "keeping.backlog", "keeping.retention"),
+    *("web.retrieval", "web.live"),
 )
 
 
@@ -16,7 +17,7 @@ def main() -> None:
     """Print what can be measured; each command has --help."""
     for name in COMMANDS:
         text = import_module(f"bench.{name}").__doc__ or ""
-        typer.echo(f"python -m bench.{name:10} {text.strip()}")
+        typer.echo(f"python -m bench.{name:17} {text.strip()}")
 
 
 if __name__ == "__main__":

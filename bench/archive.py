@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +18,10 @@ from bench.rig import contest, servers
 from bench.rig.client import Circuit, collect
 from bench.rig.contest import Count, Seconds
 from bench.rig.load import Load, LoadKind
-from bench.rig.servers import RACKIOC, Failed, PeerServer, serve
+from bench.rig.servers import RACKIOC, PeerServer, serve
 from bench.rig.table import Column, Figures
 from bench.rig.updates import Updates
 
-# Seconds until the archive has a row of each PV
-START = 120.0
 # Seconds from then on to the measurement
 SETTLE = 2.0
 # Seconds between two looks into the archive: not in step with the IOC's seconds
@@ -48,7 +45,6 @@ COLUMNS = (
     Column("ioc", "IOC, cores", 3),
 )
 GOAL = "rows as many as posted, none lost; archiver < 0.5 core, memory constant, longest lag < 2 s"
-CONFIG = "prefix: 'ARCHIVE:'\ninstruments: {{}}\narchive:\n  database: {url}\n  pvs:\n{pvs}"
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ def _run(load: Load, seconds: float) -> Figures:
     with (
         serve(RACKIOC, load) as ioc,
         tempfile.TemporaryDirectory() as folder,
-        _archiver(ioc, load, Path(folder)) as pid,
+        servers.archiver(ioc, load, Path(folder), lambda: _missing(Path(folder), load)) as pid,
         closing(_reader(Path(folder))) as reader,
         Circuit(ioc.port) as circuit,
     ):
@@ -87,20 +83,10 @@ def _run(load: Load, seconds: float) -> Figures:
         return _measure(ioc, pid, circuit, reader, seconds)
 
 
-@contextmanager
-def _archiver(ioc: PeerServer, load: Load, folder: Path) -> Iterator[int]:
-    """Yield the id of the process ``rackioc archive``, once it has stored all PVs."""
-    pvs = "".join(f"    - {name}\n" for name in load.names)
-    (folder / "rack.yaml").write_text(CONFIG.format(url="sqlite:///rack.sqlite", pvs=pvs))
-    command = [sys.executable, "-P", "-m", "rackioc", "archive", "rack.yaml"]
-    with servers.launch(command, str(folder), dict(ioc.environment)) as (process, log):
-        deadline = time.monotonic() + START
-        while _stored(folder) < load.count:
-            if process.poll() is not None or time.monotonic() > deadline:
-                stored = f"the archiver stored {_stored(folder):,} PVs, not {load.count:,}"
-                raise Failed(f"{stored}; its log: {log.read_text(errors='replace')[-500:]}")
-            time.sleep(0.5)
-        yield process.pid
+def _missing(folder: Path, load: Load) -> str:
+    """Return what the archive lacks before the measurement may begin."""
+    stored = _stored(folder)
+    return "" if stored >= load.count else f"the archiver stored {stored:,} PVs, not {load.count:,}"
 
 
 def _reader(folder: Path) -> sqlite3.Connection:

@@ -105,9 +105,10 @@ class _Stopwatch:
 class TimedWriter:
     """A writer, and the time stamp of the scan that it stores next."""
 
-    def __init__(self, writer: byhand.BulkWriter, begin_ns: int) -> None:
+    def __init__(self, writer: byhand.BulkWriter, begin_ns: int, spacing_ns: int = SECOND_NS) -> None:
         self.writer = writer
-        self._next_ns = begin_ns + SECOND_NS
+        self._spacing_ns = spacing_ns
+        self._next_ns = begin_ns + spacing_ns
         self.round(1, Random(0))  # opens the database, gives numbers to names
 
     def round(self, scans: int, numbers: Random) -> Figures:
@@ -115,7 +116,7 @@ class TimedWriter:
         queueing, seconds, settled = 0.0, [], self._settling
         for _ in range(scans):
             samples = scan(self._next_ns, numbers)
-            self._next_ns += SECOND_NS
+            self._next_ns += self._spacing_ns
             begin = time.perf_counter()
             self.writer.prepare(samples)
             taken = time.perf_counter()

@@ -18,7 +18,7 @@ def main(
     areas: Annotated[list[str] | None, typer.Argument(help=f"only these: {', '.join(NAMES)}")] = None,
     brief: Annotated[bool, typer.Option(help="Show differences that are alike in one line.")] = False,
     itself: Annotated[bool, typer.Option(help="Compare base with base: shows what is not repeatable.")] = False,
-    markdown: Annotated[bool, typer.Option(help="Write the page docs/conformance.md.")] = False,
+    markdown: Annotated[bool, typer.Option(help="Write the page docs/reference/conformance.md.")] = False,
 ) -> None:
     """Make the same libca calls to the C softIoc and to rackioc, and show what differs.
 

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from conformance.cases import access, alarm, behaviour, deadband, fieldput, fields, filters, flight, get, monitor, put
+from conformance.cases import (
+    access,
+    alarm,
+    behaviour,
+    deadband,
+    errors,
+    fieldput,
+    fields,
+    filters,
+    flight,
+    get,
+    monitor,
+    put,
+)
 from conformance.points import FENCE
 from drivers.base import Point, RecordType
 
@@ -18,6 +31,7 @@ MODULES = (
     filters,
     flight,
     behaviour,
+    errors,
 )
 NAMES = tuple(module.__name__.rpartition(".")[2] for module in MODULES)
 

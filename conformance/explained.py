@@ -71,6 +71,25 @@ NO_PADDING = (
 ALARMS_PASS = "A change of alarm passes all filters that leave updates out, so that what is shown stays true."
 BLANK = "A number put to a text is written as a double is; base writes a FLOAT beyond 1e8 with one blank less."
 
+TOLD_WHY = (
+    "The error of a refused put or of a failed read says why, with the status that fits; base names the record only."
+)
+TOLD_BEFORE_CUT = (
+    "A client is told which of its messages ends the connection, also where base cuts it without a word."
+)
+NO_MORE = "A read sends as many values as there are, also an old one without a count; base adds zeros, or sends none."
+WRONG_COUNT = (
+    "A put of no value, or of more than there can be or were sent, is refused; base takes what lies in its memory."
+)
+LARGE_PUT = "A message of more than 64 kB is refused: nothing that can be put is as long."
+NO_VERSION = (
+    "A client that does not tell its version is served, and may use long headers in any; base calls it too old."
+)
+STRANGE_SEARCH = "What of a datagram is not understood is passed over, and a search of any version is answered."
+NO_NAME = "A channel without a name is answered with CREATE_CH_FAIL; base does not answer."
+BEHIND_PUTS = "A read waits for the puts before it; a put is answered also when its channel was cleared meanwhile."
+RUBBISH = "A subscription to STSACK_STRING gets its value and alarm; base sends what lies in its memory."
+
 WRITABLE = {name for name, field in FIELDS.items() if field.live} | {"VAL", "DISP", "PROC", "ACKS", "ACKT"}
 INPUTS = ("ai", "bi", "mbbi", "longin", "stringin", "waveform_DOUBLE", "waveform_LONG", "waveform_STRING")
 WHOLE_RECORDS = ("longout", "bo", "mbbo")
@@ -195,6 +214,32 @@ def _filters() -> Iterator[Explanation]:
         yield from (Explanation(f'filters/{name}/*"{key}":*', "events", ALARMS_PASS) for key in ("dec", "utag"))
 
 
+def _errors() -> Iterator[Explanation]:
+    for request in ("READ", "READ_NOTIFY", "EVENT_ADD"):
+        for aspect in ("answers", "updates"):
+            yield Explanation(f"errors/count */{request}", aspect, NO_MORE)
+    for request in ("READ_NOTIFY", "WRITE_NOTIFY", "EVENT_ADD"):
+        for dbr in (39, 100, 0xFFFF):
+            yield Explanation(f"errors/type {dbr}/{request}", "answers", TOLD_BEFORE_CUT)
+    for case in (
+        "type 3[56]/READ",
+        "type 3[78]/WRITE",
+        "type 3[478]/WRITE_NOTIFY",
+        "write of a text that is no number",
+    ):
+        yield Explanation(f"errors/{case}", "*", TOLD_WHY)
+    for case in ("count */WRITE", "count */WRITE_NOTIFY", "type 34/WRITE", "write of too few bytes"):
+        yield Explanation(f"errors/{case}", "*", WRONG_COUNT)
+    for case in ("version/None", "version/[4-8]", "before a channel/text"):
+        yield Explanation(f"errors/{case}", "*", NO_VERSION)
+    for case in ("version [0-3]", "search without a version", "behind an *", "of no whole words"):
+        yield Explanation(f"errors/datagram/{case}", "answers", STRANGE_SEARCH)
+    yield Explanation("errors/100 kB", "answers", LARGE_PUT)
+    yield Explanation("errors/channel without a payload", "answers", NO_NAME)
+    yield Explanation("errors/cleared with a read and a put under way", "*", BEHIND_PUTS)
+    yield Explanation("errors/type 37/EVENT_ADD", "updates", RUBBISH)
+
+
 EXPLAINED: tuple[Explanation, ...] = (
     *_inputs(),
     *_puts(),
@@ -203,4 +248,5 @@ EXPLAINED: tuple[Explanation, ...] = (
     *_read_only_fields(),
     *_others(),
     *_filters(),
+    *_errors(),
 )

@@ -25,10 +25,11 @@ def lines(comparison: Comparison, *, brief: bool) -> Iterator[str]:
 
 
 def markdown(comparison: Comparison) -> Iterator[str]:
-    """Yield the lines of docs/conformance.md."""
+    """Yield the lines of docs/reference/conformance.md."""
     yield "# Conformance with EPICS base\n"
     yield "`python -m conformance` starts the C softIoc of epicscorelibs and a rackioc server with the same records,"
-    yield "makes the same libca calls to both, and compares all that comes back. This page is its output.\n"
+    yield "makes the same libca calls to both, sends both what libca never would, and compares all that comes back."
+    yield "This page is its output.\n"
     yield "| area | cases | with a difference | of them explained |"
     yield "| --- | ---: | ---: | ---: |"
     yield from (f"| {area} | {cases} | {bad} | {explained} |" for area, cases, bad, explained in _areas(comparison))

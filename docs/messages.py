@@ -1,4 +1,4 @@
-"""The maker of docs/messages.md: each sentence of the code that an operator can meet, with its cause and what to do.
+"""The maker of docs/reference/messages.md: each sentence that an operator can meet, its cause and what to do.
 
 The sentences are read from the code, so the page has all of them and no other; cause and remedy are in messages.yaml,
 under the sentence. ``python -m docs.messages`` writes the page and names what has no cause and remedy yet, or what
@@ -18,10 +18,10 @@ import yaml
 
 from docs.sentences import ROOT, Reader
 
-PAGE = Path(__file__).with_name("messages.md")
+PAGE = Path(__file__).parent / "reference" / "messages.md"
 REMEDIES = Path(__file__).with_name("messages.yaml")
 
-ROOMS = ("drivers", "ioc", "archiver", "rackioc", "sim")
+ROOMS = ("drivers", "ioc", "archiver", "rackioc", "sim", "web")
 CONFIGURATION = "Configuration"
 _INSTRUMENT = "in the record `Error` of the instrument, at the client that put, and in the log"
 # What a fake answers to the driver is met by no person
@@ -46,6 +46,8 @@ PLACES = {
     "archiver/storage/url.py": (CONFIGURATION, ""),
     "archiver/history": ("History", "from `rackioc history` and `archiver.history`"),
     "archiver/times.py": ("History", ""),
+    "web": ("Web server", "in its log, and in a browser or a program that asks it"),
+    "web/settings.py": (CONFIGURATION, ""),
     "sim": ("Simulation", "from `rackioc sim`, and as the answer of `rackioc sim fault`"),
     "rackioc/cli/simulation.py": ("Simulation", ""),
     "sim/se521/usb_bus.py": _WIRE,
@@ -135,8 +137,12 @@ def _heading(file: Path, root: Path) -> str:
 
 
 def main() -> int:
-    """Write the page; return 1 if a message has no cause and remedy, or messages.yaml has one too many."""
-    remedies = read_remedies()
+    """Write the page; return 1 if a message has no cause and remedy, or messages.yaml has one too many or a fault."""
+    try:
+        remedies = read_remedies()
+    except yaml.YAMLError as error:
+        print(f"{REMEDIES.name} is not YAML (a text with a colon needs quotes): {error}", file=sys.stderr)
+        return 1
     PAGE.write_text(page(remedies), encoding="utf-8")
     for text in missing(remedies):
         print(f"no cause and remedy in {REMEDIES.name}: {text}", file=sys.stderr)

@@ -14,6 +14,7 @@ driver blocks and needs no locks.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -194,6 +195,15 @@ class SafePut(Wait):
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Energizes(Wait):
+    """A pause in a put that is about to let high voltage out where none is, or where it is going away.
+
+    The readback may have its value all the same, as that of a channel that ramps down. If the put fails, the safe
+    value follows.
+    """
+
+
 # What a scan or a put yields: what was read, or a pause
 Step = Readings | Wait
 
@@ -253,6 +263,16 @@ class DriverConfig:
 
     The fields' type hints are the schema; ``faults`` checks the rest.
     """
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Return the key that says where the instrument is, and where that is, in words for the operator.
+
+        No two instruments may be at the same place. Here a serial line under its real name, if there is a ``port``;
+        ("", "") for none.
+        """
+        port = getattr(self, "port", "")
+        return ("port", port if "://" in port else os.path.realpath(port)) if port else ("", "")
 
     def faults(self) -> Iterable[ConfigFault]:
         """Yield what is wrong beyond the types, with the keys below the instrument."""
@@ -338,12 +358,14 @@ class Driver(ABC):
     def close(self) -> None:
         """Close the connection; may be called at any time and more than once. Never raises, never writes a value."""
 
-    def write_blind(self, point: Point, value: Value) -> None:
+    def write_blind(self, point: Point, value: Value) -> Iterator[Step]:
         """Send a put that makes things safe while there is no connection: open what it needs, expect no answer.
 
-        Called before each try to connect, as long as such a put waits. Raises DeviceError when it cannot be sent,
-        as here: most instruments take nothing before they are connected.
+        Called before each try to connect, as long as such a put waits. What it yields says nothing, but another put
+        that makes things safe may be sent then. Raises DeviceError when it cannot be sent, as here: most instruments
+        take nothing before they are connected.
         """
+        yield from ()
         raise LinkDown(f"{point.name}: cannot be sent without a connection")
 
     def energizes(self, point: Point, value: Value) -> bool:

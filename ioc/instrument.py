@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from typing import Protocol
 
@@ -25,7 +26,6 @@ from drivers.base import (
     RecordType,
     Refused,
     Severity,
-    Status,
     Value,
 )
 from ioc import dbd, faults, health
@@ -34,6 +34,7 @@ from ioc.configured import Configured
 from ioc.fields import ALARM_FIELDS, FIELDS
 from ioc.numbers import number_of, to_long
 from ioc.port import Ages, ErrorLog, Link, Port, ScanState, Watch
+from ioc.port.ended import Ended, fail, succeed
 from ioc.port.newest import Newest
 from ioc.putcheck import STRING_SIZE
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Changes, Record, process_block
@@ -45,6 +46,9 @@ _WHOLE = {RecordType.longin, RecordType.longout}
 
 # Seconds between two looks at the age of the values, and whether the instrument answers
 _WATCH_PERIOD = 0.1
+
+# Seconds that a stop gives to telling the ends of puts: the clients have them at once, but for a call that hangs
+_TELL = 1.0
 
 # base's menu of scan rates (menuScan)
 _PASSIVE, _IO_INTR = 0, 2
@@ -80,6 +84,7 @@ class Instrument:
         self._log = logging.getLogger(f"rackioc.{name}")
         self._port: Port | None = None
         self._newest = Newest(self._write, driver.undoes)
+        self._ends: set[Ended] = set()  # of the puts that are under way
         self._points: dict[str, Point] = {}
         self._settings: dict[str, str] = {}
         self._readbacks: dict[str, tuple[object, ...]] = {}
@@ -109,57 +114,83 @@ class Instrument:
         self._watch = Watch(self.name, self._port, self._ages, self)
         self._watching = asyncio.create_task(self._look(self._watch))
 
-    async def close(self) -> None:
-        """Close the connection after the transaction in progress; nothing is written."""
+    async def stop(self) -> None:
+        """Refuse ordinary puts from now on; return when what makes things safe and is pending was carried out.
+
+        Until ``close`` what is shown stays true, and an Off is carried out: clients are still served. Returns after
+        some seconds also where that could not be done. All who wait for a put are told its end.
+        """
         if self._port is not None:
-            self._watching.cancel()
+            await self._port.stop()
+        await self._all_told()
+
+    async def close(self) -> None:
+        """Close the connection, after what makes things safe and is pending; who waits for a put is told its end."""
+        if self._port is not None:
             await self._port.close()
+            self._watching.cancel()
+        await self._all_told()
+
+    async def _all_told(self) -> None:
+        if self._ends:
+            await asyncio.wait(self._ends, timeout=_TELL)
 
     # ---- the way of a put ----
 
-    async def put(self, record: Record, value: Value | Array, callback: bool = True) -> bool:
-        """Carry out a client's put; return when the instrument took it and it was read back. Raises the DeviceError.
+    def put(self, record: Record, value: Value | Array, callback: bool = True) -> Awaitable[object]:
+        """Carry out a client's put; return its end: when the instrument took it and it was read back.
 
-        A put that was not sent leaves the record's value and alarm as they were, and posts the value again. Without
-        ``callback`` a newer put may take the place of this one while it waits: then False is returned.
+        Raises the DeviceError, at once or in the end. A put that was not sent leaves the record's value and alarm as
+        they were, and posts the value again. Without ``callback`` a newer put may take the place of this one while it
+        waits: then it ends with the end of that one.
         """
+        asked = time.monotonic()
         try:
-            self._check_open(record)
-            checked = record.check_put(value)
-            if self._port is None:
-                raise LinkDown(f"{self.name} is not started")
-            if record.point.name == health.RETRY:
-                if checked:
-                    await self._port.retry()
-                return True
-            return await self._newest.put(record.point, checked, callback)
+            ended = self._begin_put(record, value, callback, asked)
         except DeviceError as error:
-            self._report(error)
-            self._publisher.post([(record, VALUE | LOG | self._tell_refused(record, error))])
+            self._put_failed(record, asked, error)
             raise
+        self._ends.add(ended)
+        ended.tells(partial(self._put_ended, record, asked))
+        return ended
 
-    def _tell_refused(self, record: Record, error: DeviceError) -> int:
-        """Show in a setting that the last put to it was not carried out, until one is; return the masks of that.
+    def _begin_put(self, record: Record, value: Value | Array, callback: bool, asked: float) -> Ended:
+        self._check_open(record)
+        checked = record.check_put(value)
+        if self._port is None:
+            raise LinkDown(f"{self.name} is not started")
+        if record.point.name != health.RETRY:
+            return self._newest.put(record.point, checked, callback, asked)
+        return self._port.retry() if checked else _done()
 
-        Many clients drop the status of a put. It is not the value that is doubted: MINOR, as base's device support
-        does it; an alarm of the value itself stays.
-        """
-        told = record.stat is Status.WRITE and record.sevr is Severity.MINOR
-        if not isinstance(error, Refused) or record.disp or (record.sevr and not told):
-            return 0
-        refused = Reading(None, Severity.MINOR, Status.WRITE, message=str(error)[:STRING_SIZE])
-        return record.process(refused, time.time())
+    def _put_ended(self, record: Record, asked: float, ended: Ended) -> None:
+        self._ends.discard(ended)
+        error = None if ended.cancelled() else ended.exception()
+        if isinstance(error, DeviceError):
+            self._put_failed(record, asked, error)
 
-    async def _write(self, point: Point, value: Value) -> None:
-        if value != point.safe:
-            self._check_hang()
+    def _put_failed(self, record: Record, asked: float, error: DeviceError) -> None:
+        self._report(error)
+        told = isinstance(error, Refused) and not record.disp
+        mask = record.refuse(asked, str(error), time.time()) if told else 0
+        self._publisher.post([(record, VALUE | LOG | mask)])
+
+    def _write(self, point: Point, value: Value, asked: float, ended: Ended) -> None:
+        """Queue a put in the port; end it with what stopped it, so that others that wait have their turn."""
         assert self._port is not None
-        await self._port.write(point, value, self._changes(point, value))
+        try:
+            if value != point.safe:
+                self._check_hang()
+            self._port.write(point, value, asked, ended, self._changes(point, value))
+        except Exception as error:
+            fail(ended, error)
 
     def _changes(self, point: Point, value: Value) -> bool:
-        """Return False if the instrument is known to have a value already."""
+        """Return False if the instrument is known to have a value already, and was not told to have another one."""
         readback = self.records.get(point.follows or "")
-        return readback is None or readback.sevr is Severity.INVALID or bool(readback.val != value)
+        if readback is None or readback.sevr is Severity.INVALID:
+            return True
+        return bool(readback.val != value or self.records[point.name].val != value)
 
     def set_field(self, record: Record, name: str, value: Value) -> Awaitable[None] | None:
         """Carry out a client's put to a field: how the record checks and shows its value, or PROC, which reads it."""
@@ -261,11 +292,17 @@ class Instrument:
         if self._watch is not None:
             self._watch.show_scans(self._groups, time.monotonic())
 
-    def done(self, point: Point, value: Value, readings: Readings) -> None:
+    def done(self, point: Point, value: Value, readings: Readings, asked: float) -> None:
         """Show in a setting what the instrument took, also if its readback is the one of before."""
         record = self.records.get(point.name)
-        if record is not None and point.name not in readings:
-            self._process([(record, _reading(readings.get(point.follows or "", value)))], time.time())
+        if record is None:
+            return
+        now = time.time()
+        mask = record.take(asked, now)
+        if point.name not in readings:
+            mask |= record.process(_reading(readings.get(point.follows or "", value)), now)
+        if mask:
+            self._publisher.post([(record, mask)])
 
     def unknown(self, point: Point, error: DeviceError) -> None:
         """Make a setting INVALID of which it is not known what a failed put made of it, until it is read."""
@@ -445,6 +482,13 @@ class Instrument:
     def show_scans(self, state: ScanState) -> None:
         """Show how long scans take, and how many were missed."""
         self._show_health(health.scans(state))
+
+
+def _done() -> Ended:
+    """Return the end of what needs nothing."""
+    ended = Ended()
+    succeed(ended)
+    return ended
 
 
 def _number(value: Value) -> float:

@@ -103,12 +103,14 @@ class Record:
         "_above",
         "_adel",
         "_alst",
+        "_asked",
         "_below",
         "_doubt",
         "_limit",
         "_mdel",
         "_mlst",
         "_reading",
+        "_refused",
         "_same",
         "_time",
         "_val",
@@ -153,6 +155,8 @@ class Record:
         self._above = self._below = math.nan
         self.monitors: Any = ()
         self._reading = _PLAIN
+        self._asked = -math.inf
+        self._refused: str | None = None
         self.point = point
         self.configure(point, unapplied)
 
@@ -212,6 +216,28 @@ class Record:
         """Check the present value anew, after a limit was changed; return the masks as ``process`` does."""
         return self.process(replace(self._reading, value=None, time=None), now)
 
+    def refuse(self, asked: float, reason: str, now: float) -> int:
+        """Show that a put asked for at ``asked`` (monotonic s) was refused, until a later one is taken.
+
+        Many clients drop the status of a put. It is not the value that is doubted: MINOR, as base's device support
+        does it; an alarm of the value itself goes before. Return the masks as ``process`` does.
+        """
+        return self._judge(asked, reason[: putcheck.STRING_SIZE], now)
+
+    def take(self, asked: float, now: float) -> int:
+        """Note that a put asked for at ``asked`` was carried out; return the masks as ``process`` does."""
+        return self._judge(asked, None, now)
+
+    def _judge(self, asked: float, refused: str | None, now: float) -> int:
+        """Note what became of a put, if none that was asked for later has ended before it."""
+        if asked < self._asked:
+            return 0
+        self._asked = asked
+        if refused == self._refused:
+            return 0
+        self._refused = refused
+        return self.check_alarms(now)
+
     def check_put(self, value: Value | Array) -> Value:
         """Return a put in the record's own type. Raises Refused with the reason: limits refuse, they never clamp."""
         checked = putcheck.check(self.name, self.point, value)
@@ -252,6 +278,8 @@ class Record:
             status, severity, message = self._doubt.status, self._doubt.severity, self._doubt.message
         if reading.severity >= severity and reading.severity:
             status, severity, message = reading.status, reading.severity, reading.message
+        if self._refused is not None and not severity:
+            status, severity, message = Status.WRITE, Severity.MINOR, self._refused
         mask = 0
         if status != self.stat or severity != self.sevr or message != self.amsg:
             self.stat, self.sevr, self.amsg = status, severity, message
@@ -262,7 +290,7 @@ class Record:
             mask |= self._deadbands()
         plain = reading.limits and not reading.severity
         self._reading = _PLAIN if plain else reading
-        self._cache_limits(plain=plain and self._doubt is None)
+        self._cache_limits(plain=plain and self._doubt is None and self._refused is None)
         return mask
 
     def _alarm(self) -> tuple[Status, Severity]:

@@ -6,19 +6,20 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from typing import ClassVar, Protocol
 
 import psutil
 
-from drivers.base import Driver, Point, Readings, RecordType, Refused, Step, Value
+from drivers.base import Driver, Point, Reading, Readings, RecordType, Refused, Severity, Status, Step, Value
 
 NAME = "IOC"
 PV_LIST = "PVList"
+SITE_FILE = "SiteFile"
 
 _AI, _LONG, _TEXT = RecordType.ai, RecordType.longin, RecordType.stringin
-POINTS = tuple(
+_FIGURES = tuple(
     Point(name=name, rtyp=rtyp, group="status", egu=egu, desc=desc)
     for name, rtyp, egu, desc in (
         ("HEARTBEAT", _LONG, "s", "counts once a second"),
@@ -44,6 +45,13 @@ POINTS = tuple(
         (PV_LIST, RecordType.lsi, "", "names of all records, by line: .VAL$"),
     )
 )
+POINTS = (
+    *_FIGURES,
+    Point(
+        name=SITE_FILE, rtyp=RecordType.bi, group="status", desc="fields that clients set are kept",
+        states=("Kept", "Lost at restart"),
+    ),
+)  # fmt: skip
 
 
 class Served(Protocol):
@@ -59,13 +67,17 @@ class Served(Protocol):
 
 
 class IocStatus(Driver):
-    """What the process and its server report of themselves; nothing can be set."""
+    """What the process and its server report of themselves; nothing can be set.
+
+    ``site_file_trouble`` returns why fields that clients set are not kept over a restart, "" if they are.
+    """
 
     scan: ClassVar[Mapping[str, float]] = {"status": 1.0}
 
-    def __init__(self, server: Served) -> None:
+    def __init__(self, server: Served, site_file_trouble: Callable[[], str] = lambda: "") -> None:
         self.points = POINTS
         self._server = server
+        self._site_file_trouble = site_file_trouble
         self._process = psutil.Process()
         self._started = time.time()
         self._beat = 0
@@ -107,7 +119,12 @@ class IocStatus(Driver):
             "CA_CONN_CNT": channels,
             "RECORD_CNT": records,
             PV_LIST: self._pv_list(records),
+            SITE_FILE: self._site_file(),
         }
+
+    def _site_file(self) -> Reading:
+        trouble = self._site_file_trouble()
+        return Reading(1, Severity.MINOR, Status.WRITE, message=trouble) if trouble else Reading(0)
 
     def _pv_list(self, records: int) -> str:
         if records != self._listed:

@@ -20,8 +20,9 @@ _BASES = frozenset(
 )
 # An exponent that no prefix stands for, as the CAEN driver writes it: "1e-5 A"
 _POWER = re.compile(r"1e(-?\d+) (\S+)")
-# Atomic, so that a number without a unit is not split into one with
-_QUANTITY = re.compile(r"((?>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))\s*(\S.*)")
+# Atomic, so that a number without a unit is not split into one with; and none of what looks like a number as a whole
+# ("1_000", "1:30")
+_QUANTITY = re.compile(r"((?>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))(?![_:])\s*(\S.*)")
 
 # What may be written, for sentences
 KNOWN = f"{', '.join(sorted(_BASES))}, each with {', '.join(filter(None, _PREFIXES))} or none before it"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -11,6 +13,8 @@ from drivers.base import Driver, NoReply, Point, Reading, Readings, RecordType, 
 
 NAME = "ARCH"
 RUNNING = "Running"
+# Seconds in which an archiver that is started with the IOC comes up
+STARTING = 5.0
 
 _CAUSES = {
     "Rejected:Backwards": (Cause.BACKWARDS, "stamps going backwards"),
@@ -44,6 +48,7 @@ POINTS = (
     _point("Rejected", _AI, "samples", "samples rejected since its start", high=1.0),
     *(_point(name, _AI, "samples", desc) for name, (_, desc) in _CAUSES.items()),
     _point("DiskFree", _AI, "byte", "free disk for spool and database", low=1e9, lolo=0.5e9),
+    _point("DaysLeft", _AI, "d", "until its disk is full; NaN: not known", prec=1, low=14.0, lolo=3.0),
     _point("Database", RecordType.stringin, "", "state of the database"),
     _point("LastError", RecordType.lsi, "", "last error, whole text: .VAL$"),
 )  # fmt: skip
@@ -57,17 +62,30 @@ class ArchiveStatus(Driver):
     def __init__(self, path: Path) -> None:
         self.points = POINTS
         self._path = path
+        # Monotonic time; None: not connected yet; 0: it has run
+        self._starts_until: float | None = None
 
     def connect(self) -> Readings:
-        """Do nothing: the file is opened with each reading, for the archiver may create it later."""
+        """Begin to wait for the archiver, once; the file is opened with each reading, for it may be created later."""
+        if self._starts_until is None:
+            self._starts_until = time.monotonic() + STARTING
         return {}
 
     def read(self, group: str) -> Iterator[Step]:
-        """Yield whether the archiver runs, then the rest. Raises NoReply if it does not run, or does not report."""
+        """Yield whether the archiver runs, then the rest. Raises NoReply if it does not run, or does not report.
+
+        While it may still be starting, what it tells is not known, and that is no error.
+        """
         health = read(self._path)
         is_running = running(self._path)
         fresh = health is not None and health.age <= STALE
         yield {RUNNING: int(is_running and fresh)}
+        if is_running and fresh:
+            self._starts_until = 0.0
+        elif time.monotonic() < (self._starts_until or 0.0):
+            unknown = Reading(None, Severity.INVALID, Status.UDF, message="the archiver is starting")
+            yield {point.name: unknown for point in POINTS if point.name != RUNNING}
+            return
         if health is None or not is_running:
             raise NoReply(f"the archiver is not running (no process holds {self._path})")
         if not fresh:
@@ -92,6 +110,13 @@ def _connected(health: Health) -> Reading:
     )
 
 
+def _days_left(health: Health) -> Reading:
+    """Return how many days the disk lasts: INVALID where it is not known."""
+    if health.days_left is None:
+        return Reading(math.nan, Severity.INVALID, Status.UDF, message="not known (yet)")
+    return Reading(health.days_left)
+
+
 def _readings(health: Health) -> Readings:
     ok = health.database == "ok"
     return {
@@ -108,6 +133,7 @@ def _readings(health: Health) -> Readings:
         "Rejected": float(sum(health.rejected.values())),
         **{name: float(health.rejected.get(cause, 0)) for name, (cause, _) in _CAUSES.items()},
         "DiskFree": health.disk_free,
+        "DaysLeft": _days_left(health),
         "Database": health.database[:39] if ok else Reading(health.database[:39], Severity.MINOR, Status.STATE),
         "LastError": health.last_error,
     }

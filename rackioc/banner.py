@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from archiver.settings import ArchiveSettings
 from rackioc.config.config import Config
 
 
@@ -16,19 +18,26 @@ def text(config: Config, control_path: Path) -> str:
     examples = {each.name: each.driver.example for each in config.instruments}
     read = [f"{config.prefix}{name}:{each.read}" for name, each in examples.items() if each is not None]
     put = [f"{config.prefix}{name}:{each.put}" for name, each in examples.items() if each is not None and each.put]
+    page = [] if config.web is None else [f"Web page:   {config.web.url}"]
     lines = [
         f"rackioc {version('rackioc')} serves simulated instruments as {config.prefix}*: {', '.join(names)}",
-        "Try in another shell, with EPICS base or with what is installed here:",
-        *(f"  caget {name}      {own}/caproto-get {name}" for name in read),
-        *(f"  camonitor {name}      {own}/caproto-monitor {name}" for name in read[-1:]),
-        *(f"  caput -c {words}      {own}/caproto-put --notify {words}" for words in put),
-        f"All names:  {own}/caproto-get -t -S '{config.pv_list}'",
+        *page,
+        "Try in another shell (or caget, camonitor, caput -c of EPICS base):",
+        *(f"  {own}/rackioc get {name}" for name in read),
+        *(f"  {own}/rackioc monitor {name}" for name in read[-1:]),
+        *(f"  {own}/rackioc put {words}" for words in put),
+        f"All names:  {own}/rackioc get -t '{config.pv_list}'",
         f"Faults:     {own}/rackioc sim fault {next(iter(names), '')} help --control-path {control_path}",
     ]
     if config.archive is not None:
         since = f"--since 10m --config {config.path}"
         lines += [
-            f"Archive:    {config.archive.shown} in {Path.cwd()}",
-            *(f"History:    {own}/rackioc history '{name}' {since}" for name in read[:1]),
+            f"Archive:    {config.archive.shown}",
+            f"History:    {own}/rackioc history '{_kept(config.archive, read)}' {since}",
         ]
     return "\n".join(["", *lines, "Stop with Ctrl+C.", ""])
+
+
+def _kept(archive: ArchiveSettings, names: Sequence[str]) -> str:
+    """Return the first of the names that the archive keeps, or else the first thing that it keeps."""
+    return next((name for name in names if archive.matches(name)), next(iter(archive.pvs), "*"))

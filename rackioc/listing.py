@@ -1,16 +1,20 @@
-"""The list of a configuration's PVs, for ``rackioc pvs``."""
+"""The list of a configuration's PVs, for ``rackioc pvs`` and for the files that are made from it."""
 
 from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
 from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
 
+from archiver.units import seconds
 from drivers.base import DeviceError, Driver, Point
+from exports.rack import ARCHIVER, IOC, Instrument, Pv, Rack
 from ioc import health, status
 from rackioc import archive_status
 from rackioc.config.config import Config
@@ -27,46 +31,78 @@ class Row:
     description: str
 
 
-def rows(config: Config) -> tuple[list[Row], list[str]]:
+def rack(config: Config) -> tuple[Rack, list[str]]:
     """Return the PVs, and a sentence for each instrument that had to be asked and did not answer.
 
     Instruments that say themselves what they have are connected to, read and closed; nothing is written.
     """
-    found: list[Row] = []
+    found = []
     silent = []
     for each in config.instruments:
-        points = each.driver.points
+        complete = True
         if each.driver.discovers:
             try:
-                points = _ask(each.driver)
+                _ask(each.driver)
             except DeviceError as error:
-                silent.append(f"{each.name}: {error}; only the PVs that it always has are listed")
-        found += _rows(config, each.name, points)
-    found += _rows(config, status.NAME, status.POINTS)
+                silent.append(f"{each.name}: {error}; only the PVs that are known by now are listed")
+                complete = False
+        kind = type(each.driver).__module__.split(".")[1]
+        periods = {**each.driver.scan, **each.periods}
+        found.append(_instrument(config, each.name, kind, each.driver.points, periods, complete))
+    own = {status.NAME: (IOC, status.POINTS, status.IocStatus.scan)}
     if config.archive is not None:
-        found += _rows(config, archive_status.NAME, archive_status.POINTS)
-    return found, silent
+        own[archive_status.NAME] = (ARCHIVER, archive_status.POINTS, archive_status.ArchiveStatus.scan)
+    found += [_instrument(config, name, *each) for name, each in own.items()]
+    return Rack(config.path.name, version("rackioc"), config.prefix, tuple(found)), silent
 
 
-def _ask(driver: Driver) -> tuple[Point, ...]:
+def _ask(driver: Driver) -> None:
+    """Let an instrument be asked until its points are known. Raises DeviceError; those known by then remain."""
     try:
         driver.connect()
         while driver.exploring:
             for _ in driver.read(next(iter(driver.scan))):
                 pass
-        return driver.points
     finally:
         driver.close()
 
 
-def _rows(config: Config, instrument: str, points: tuple[Point, ...]) -> list[Row]:
-    rows = []
+def _instrument(
+    config: Config,
+    name: str,
+    kind: str,
+    points: tuple[Point, ...],
+    periods: Mapping[str, float],
+    complete: bool = True,
+) -> Instrument:
+    prefix = f"{config.prefix}{name}:"
+    pvs = []
     for point in health.with_health(points):
-        name = f"{config.prefix}{instrument}:{point.name}"
-        here = config.site.apply(name, point).point
-        access = "read/write" if here.rtyp.writable else "read"
-        rows.append(Row(name, here.rtyp.name, here.egu, access, here.desc))
-    return rows
+        pv = f"{prefix}{point.name}"
+        here = config.site.apply(pv, point).point
+        archived = config.archive is not None and config.archive.matches(pv)
+        sampled = _sampled(config, pv) if archived else None
+        pvs.append(Pv(pv, here, periods.get(point.group), point in health.POINTS, archived, sampled))
+    return Instrument(name, kind, prefix, tuple(pvs), complete)
+
+
+def _sampled(config: Config, pv: str) -> float | None:
+    scan = None if config.archive is None else config.archive.policy(pv).scan
+    return None if scan is None else seconds(scan)
+
+
+def rows(found: Rack) -> list[Row]:
+    """Return the PVs as they are listed."""
+    return [
+        Row(
+            pv.name,
+            pv.point.rtyp.name,
+            pv.point.egu,
+            "read/write" if pv.point.rtyp.writable else "read",
+            pv.point.desc,
+        )
+        for pv in found.pvs
+    ]
 
 
 def write(found: list[Row], form: str, out: TextIO) -> None:
@@ -80,8 +116,9 @@ def write(found: list[Row], form: str, out: TextIO) -> None:
         writer.writerow(names)
         writer.writerows([getattr(row, name) for name in names] for row in found)
     else:
-        table = Table(*names, box=None)
+        table = Table(*names, box=None, pad_edge=False)
         for row in found:
             table.add_row(*(getattr(row, name) for name in names))
         width = None if out.isatty() else 200
-        Console(file=out, width=width, markup=False).print(table)
+        # names are printed as they are: rich makes a picture of ":ON:" and a colour of "[red]"
+        Console(file=out, width=width, markup=False, emoji=False).print(table)

@@ -24,17 +24,20 @@ log = logging.getLogger("rackioc")
 async def serve(
     config: Config, beside: Callable[[list[str]], Coroutine[Any, Any, None]] | None = None, *, force: bool = False
 ) -> None:
-    """Serve a configuration until SIGINT or SIGTERM. OSError if another server has its names, unless ``force``.
+    """Serve a configuration until SIGINT, SIGTERM or SIGHUP.
 
-    Nothing is written to an instrument, neither at start nor at stop. ``beside(addresses)`` runs while clients can
-    connect (``addresses``: see ``Server.addresses``) and is cancelled, and waited for, before the instruments close.
+    Raises OSError if another server has its names, unless ``force``.
+
+    Nothing is written to an instrument at start; at stop only what makes it safe, if that was put, or follows a put
+    that was not carried out to its end. ``beside(addresses)`` runs while clients can connect (``addresses``: see
+    ``Server.addresses``) and is cancelled, and waited for, before they are cut off and the instruments close.
     """
     stop = _signals()
     server = Server()
     site_file = _restore(config)
     instruments = [
         (Instrument(name, config.prefix, driver, config.site, server), periods)
-        for name, driver, periods in _all(config, server)
+        for name, driver, periods in _all(config, server, site_file)
     ]
     if not force:
         await rivals.refuse(server.names, server.search_port)
@@ -42,6 +45,13 @@ async def serve(
     tasks = [serving, asyncio.create_task(stop.wait())]
     try:
         port = await _bound(server, serving)
+        if port != server.search_port:
+            log.warning(
+                "TCP port %d is in use, by %s; serving on port %d instead, which clients find by their searches",
+                server.search_port,
+                await asyncio.to_thread(rivals.holder, server.search_port),
+                port,
+            )
         for instrument, periods in instruments:
             instrument.start(periods)
         log.info("serving %d records on TCP port %d", len(server.names), port)
@@ -51,18 +61,20 @@ async def serve(
         for task in done:
             task.result()
     finally:
+        # While clients are served an Off is carried out, and what they are shown is true
+        await asyncio.gather(*(instrument.stop() for instrument, _ in instruments))
         await _cancel(tasks[1:])
-        await asyncio.gather(*(instrument.close() for instrument, _ in instruments))
         await _cancel([serving])
+        await asyncio.gather(*(instrument.close() for instrument, _ in instruments))
         site_file.close()
         log.info("stopped")
 
 
-def _all(config: Config, server: Server) -> Iterator[tuple[str, Driver, Mapping[str, float]]]:
+def _all(config: Config, server: Server, site_file: SiteFile) -> Iterator[tuple[str, Driver, Mapping[str, float]]]:
     """Return the instruments as configured, and those of rackioc itself."""
     for each in config.instruments:
         yield each.name, each.driver, each.periods
-    yield status.NAME, status.IocStatus(server), {}
+    yield status.NAME, status.IocStatus(server, lambda: site_file.trouble), {}
     if config.archive is not None:
         path = config.archive.status_file(config.path)
         yield archive_status.NAME, archive_status.ArchiveStatus(path), {}
@@ -75,14 +87,17 @@ def _restore(config: Config) -> SiteFile:
         raise ConfigError(config.site_file, faults)
     site_file = SiteFile(config.site_file, kept)
     config.site.restore(kept, site_file.changed)
+    site_file.start()
     return site_file
 
 
 def _signals() -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # what nohup has it ignore is ignored
+        if signal.getsignal(number) is not signal.SIG_IGN or number is not signal.SIGHUP:
+            loop.add_signal_handler(number, stop.set)
     return stop
 
 

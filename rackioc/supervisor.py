@@ -1,4 +1,4 @@
-"""The archiver as a second process, so that a slow disk or database cannot touch the high voltage."""
+"""The processes beside the IOC: a slow disk, a slow database or a thousand browsers cannot touch the high voltage."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import NamedTuple
 
 log = logging.getLogger("rackioc")
 
@@ -26,24 +27,34 @@ STOP_PATIENCE = 15.0
 _PR_SET_PDEATHSIG = 1
 
 
-async def supervise_archiver(path: Path, addresses: Sequence[str]) -> None:
-    """Keep ``rackioc archive`` running until cancelled.
+class Child(NamedTuple):
+    """A process beside the IOC: its name in the log, and the command of rackioc that it runs."""
 
-    ``addresses``: where the IOC listens when that is not everywhere; the archiver's name search is sent there, too.
+    name: str
+    command: str
+
+
+ARCHIVER, WEB_SERVER = Child("archiver", "archive"), Child("web server", "web")
+
+
+async def supervise(child: Child, path: Path, addresses: Sequence[str]) -> None:
+    """Keep a child running until cancelled; ``path`` is the configuration.
+
+    ``addresses``: where the IOC listens when that is not everywhere; the child's name search is sent there, too.
     """
     environment = dict(os.environ)
     search = environment.get("EPICS_CA_ADDR_LIST", "").split()
     environment["EPICS_CA_ADDR_LIST"] = " ".join([*search, *(each for each in addresses if each not in search)])
     if own_code := _path_to_this_code():
         environment["PYTHONPATH"] = os.pathsep.join([own_code, *filter(None, [environment.get("PYTHONPATH")])])
-    command = [sys.executable, "-P", "-m", "rackioc", "archive", str(path), "--parent", str(os.getpid())]
+    command = [sys.executable, "-P", "-m", "rackioc", child.command, str(path), "--parent", str(os.getpid())]
     pause = FIRST_RESTART
     while True:
         began = asyncio.get_running_loop().time()
-        code = await _run(command, environment)
+        code = await _run(child.name, command, environment)
         if asyncio.get_running_loop().time() - began > WELL:
             pause = FIRST_RESTART
-        log.error("the archiver ended with code %d; starting it again in %g s", code, pause)
+        log.error("the %s ended with code %d; starting it again in %g s", child.name, code, pause)
         await asyncio.sleep(pause)
         pause = min(2 * pause, LAST_RESTART)
 
@@ -60,12 +71,12 @@ def _path_to_this_code() -> str:
     return "" if found and found.origin == str(here / "__init__.py") else str(here.parent)
 
 
-async def _run(command: list[str], environment: Mapping[str, str]) -> int:
-    # a session of its own: Ctrl+C reaches the IOC alone, which then stops the archiver in order
+async def _run(name: str, command: list[str], environment: Mapping[str, str]) -> int:
+    # a session of its own: Ctrl+C reaches the IOC alone, which then stops the child in order
     try:
         process = await asyncio.create_subprocess_exec(*command, env=environment, start_new_session=True)
     except OSError as error:
-        log.error("the archiver cannot be started: %s", error)
+        log.error("the %s cannot be started: %s", name, error)
         return 1
     try:
         return await process.wait()
@@ -74,7 +85,7 @@ async def _run(command: list[str], environment: Mapping[str, str]) -> int:
         try:
             await asyncio.wait_for(process.wait(), STOP_PATIENCE)
         except TimeoutError:
-            log.error("the archiver has not stopped within %g s and was killed", STOP_PATIENCE)
+            log.error("the %s has not stopped within %g s and was killed", name, STOP_PATIENCE)
             process.kill()
             await process.wait()
         raise
@@ -84,4 +95,4 @@ def end_with(parent: int) -> None:
     """Ask the kernel for a SIGTERM when the process ``parent`` ends (Linux), however it ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
-        raise SystemExit("the IOC that started this archiver is gone")
+        raise SystemExit("the IOC that started this process is gone")

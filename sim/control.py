@@ -2,7 +2,7 @@
 
 INSTRUMENT COMMAND [args]   ->   ok [text]   or   error sentence
 list                             the instruments
-help, INSTRUMENT help            the commands
+help, INSTRUMENT help            the commands, one a line
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ from sim.fake import CommandError, Fake
 
 
 def send(path: str, line: str) -> str:
-    """Send one line to the control channel and return the text after ``ok``. Raises CommandError after ``error``."""
+    """Send one line to the control channel and return the text after ``ok``, which may have several lines.
+
+    Raises CommandError after ``error``.
+    """
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         with connection.makefile("rw", encoding="utf-8") as stream:
             stream.write(line + "\n")
             stream.flush()
-            verdict, _, text = stream.readline().rstrip("\n").partition(" ")
+            connection.shutdown(socket.SHUT_WR)  # no further line follows: the answer ends where the stream does
+            verdict, _, text = stream.read().rstrip("\n").partition(" ")
     if verdict != "ok":
         raise CommandError(text or "the control channel closed without an answer")
     return text
@@ -76,10 +80,15 @@ class Control:
         self.path = path
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         if _listens(path):
-            raise RuntimeError(f"another simulation uses {path}: stop it first, or choose another control path")
+            raise RuntimeError(
+                f"another simulation uses {path}: stop it first, or give this one another --control-path"
+            )
         with suppress(FileNotFoundError):
             os.unlink(path)  # left behind by a process that was killed
-        self._server = _Server(path, _Handler)
+        try:
+            self._server = _Server(path, _Handler)
+        except OSError as error:
+            raise RuntimeError(f"{path} cannot be the control channel: {error.strerror or error}") from error
         self._server.commander = Commander(fakes)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="control", daemon=True)
         self._thread.start()

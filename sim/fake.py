@@ -175,10 +175,10 @@ class Fake(ABC, Generic[M]):
                 self.look()
 
     def do_help(self) -> str:
-        """Return all commands."""
+        """Return all commands, one a line."""
         names = sorted(name for name in dir(self) if name.startswith("do_"))
         commands = [(name[3:].replace("_", "-"), getattr(self, name)) for name in names]
-        return " ".join(f"{_usage(name, command)}: {inspect.getdoc(command)}" for name, command in commands)
+        return "\n".join(f"{_usage(name, command)}: {_first_line(command)}" for name, command in commands)
 
     def do_plug(self) -> None:
         """Plug the cable in."""
@@ -250,6 +250,10 @@ def _convert(command: Callable[..., str | None], words: list[str]) -> list[Any]:
     signature = inspect.signature(command, eval_str=True)
     bound = signature.bind(*words)
     return [signature.parameters[name].annotation(word) for name, word in bound.arguments.items()]
+
+
+def _first_line(command: Callable[..., Any]) -> str:
+    return (inspect.getdoc(command) or "").partition("\n")[0]
 
 
 def _usage(name: str, command: Callable[..., str | None]) -> str:

@@ -53,6 +53,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=[item for others in parts.values() for item in others])
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which tests were run again because they failed, and which code blocks of the documents were not run."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.section(f"run again, for it failed: {report.nodeid}")
+        terminalreporter.line(report.longreprtext)
+    reports = [each for kind in ("passed", "failed") for each in terminalreporter.stats.get(kind, [])]
+    results = [value for each in reports for name, value in each.user_properties if name == "blocks"]
+    if results:
+        left_out = [reason for _, reasons in results for reason in reasons]
+        ran = sum(ran for ran, _ in results)
+        terminalreporter.section(f"documents: {ran} blocks run, {len(left_out)} left out")
+        for reason in sorted(left_out):
+            terminalreporter.line(reason)
+
+
 @pytest.fixture(scope="session")
 def ca() -> Client:
     """A Channel Access client."""

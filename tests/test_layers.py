@@ -19,14 +19,34 @@ ROOMS = {path.relative_to(ROOT).parts[0] for path in ROOT.glob("[a-z]*/**/*.py")
 # What the stores of all dialects share
 BESIDE_A_DIALECT = {
     f"archiver.storage.{name}"
-    for name in ("columns", "metadata", "migrations", "owner", "series", "store", "thinning", "url")
+    for name in (
+        *(
+            "binning",
+            "columns",
+            "metadata",
+            "migrations",
+            "owner",
+            "series",
+            "store",
+            "summarizer",
+            "summary",
+        ),
+        *("thinning", "transfer", "url"),
+    )
 }
 
 # Room, or folder of a room -> all that it may import of the project besides itself
 ALLOWED: dict[str, set[str]] = {
     "archiver": {"db"},
     "archiver/ca": {"archiver.sample"},
-    "archiver/history": {"archiver.sample", "archiver.storage", "archiver.times", "archiver.units"},
+    "archiver/history": {
+        "archiver.blocks",
+        "archiver.sample",
+        "archiver.storage",
+        "archiver.times",
+        "archiver.units",
+    },
+    "archiver/keeping": {"archiver.history", "archiver.sample", "archiver.storage", "archiver.times"},
     "archiver/loggers": {
         *("archiver.ca.listener", "archiver.sample", "archiver.settings", "archiver.storage", "archiver.units"),
     },
@@ -34,20 +54,25 @@ ALLOWED: dict[str, set[str]] = {
         *("archiver.ca.listener", "archiver.health", "archiver.sample", "archiver.settings", "archiver.storage"),
         "archiver.units",
     },
-    "archiver/storage": {"archiver.sample", "archiver.times", "db"},
-    "archiver/storage/mysql": {"archiver.sample", "archiver.times", *BESIDE_A_DIALECT},
-    "archiver/storage/sqlite": {"archiver.sample", "archiver.times", *BESIDE_A_DIALECT},
+    "archiver/storage": {"archiver.blocks", "archiver.sample", "archiver.times", "db"},
+    "archiver/storage/mysql": {"archiver.blocks", "archiver.sample", "archiver.times", *BESIDE_A_DIALECT},
+    "archiver/storage/sqlite": {"archiver.blocks", "archiver.sample", "archiver.times", *BESIDE_A_DIALECT},
     "bench": {"archiver", "drivers", "ioc", "sim"},
     "conformance": {"bench.rig", "drivers", "ioc"},
     "db": set(),
     "docs": set(),
     "drivers": set(),
+    "exports": {"drivers.base"},
     "ioc": {"drivers.base"},
     "ioc/ca": {"drivers.base", "ioc"},
     "ioc/port": {"drivers.base"},
-    "rackioc": {"archiver", "drivers", "ioc", "sim"},
+    "rackioc": {"archiver", "drivers", "exports", "ioc", "sim", "web"},
     "sim": set(),
-    "tests": {"archiver", "bench.rig", "docs", "drivers", "ioc", "rackioc", "sim"},
+    "tests": {"archiver", "bench.rig", "docs", "drivers", "exports", "ioc", "rackioc", "sim", "web"},
+    "web": {
+        *("archiver.blocks", "archiver.ca", "archiver.history", "archiver.sample", "archiver.storage"),
+        *("archiver.times", "archiver.units"),
+    },
 }
 # File that runs in the IOC's process -> all that it may import of the archiver, which loads libca and databases
 BORDER = {
@@ -55,6 +80,8 @@ BORDER = {
     "rackioc/config/archive.py": "archiver.settings",
     "rackioc/config/config.py": "archiver.settings",
 }
+# ... and of the web server, which loads a web framework
+SETTINGS_ALONE = ("rackioc/config/config.py", "rackioc/config/load.py")
 # Folders whose files may not be imported by the files that lie beside them
 ABOVE = ("ioc/ca", "rackioc/cli")
 MOST_FILES = 15
@@ -121,6 +148,12 @@ def test_what_stands_above_its_neighbours_is_not_imported_by_them(folder: str) -
 def test_the_ioc_knows_of_the_archiver_what_it_is_told_and_what_it_reports(file: str) -> None:
     modules = {".".join(name.split(".")[:2]) for name in imports(file) if name.startswith("archiver.")}
     assert modules == {BORDER[file]}
+
+
+@pytest.mark.parametrize("file", SETTINGS_ALONE)
+def test_the_ioc_knows_of_the_web_server_its_settings_alone(file: str) -> None:
+    assert {name.rsplit(".", 1)[0] for name in imports(file) if name.startswith("web.")} == {"web.settings"}
+    assert top(imports("web/settings.py")) <= sys.stdlib_module_names
 
 
 def test_caproto_is_imported_by_the_server_alone() -> None:

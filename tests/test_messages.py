@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 from docs import messages
 from docs.sentences import Reader
 
-ADDING = (Path(__file__).parents[1] / "docs" / "adding-an-instrument.md").read_text(encoding="utf-8")
+ADDING = (Path(__file__).parents[1] / "docs" / "tutorials" / "adding-an-instrument.md").read_text(encoding="utf-8")
 
 
 def test_each_message_of_the_code_has_a_cause_and_a_remedy() -> None:
@@ -114,6 +115,17 @@ def test_a_new_driver_gets_a_heading_from_its_docstring_and_is_registered_nowher
     page = messages.page(entry, tmp_path)
     assert "## An invented vacuum gauge with one setpoint relay\n" in page
     assert [each.text for each in messages.messages(tmp_path) if each.text in entry] == list(entry)
+
+
+def test_a_cause_with_a_colon_and_no_quotes_is_told_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(messages, "REMEDIES", tmp_path / "messages.yaml")
+    messages.REMEDIES.write_text("no answer:\n  cause: It is off: switch it on.\n", encoding="utf-8")
+    assert messages.main() == 1
+    told = capsys.readouterr().err
+    assert told.startswith("messages.yaml is not YAML (a text with a colon needs quotes): ")
+    assert "line 2" in told
 
 
 def test_a_driver_without_a_docstring_is_headed_by_its_name(tmp_path: Path) -> None:

@@ -181,6 +181,7 @@ class _Subscription:
 
     def _connect(self) -> None:
         self.connected = self.known = True
+        log.debug("%s is connected", self._pv)
         self._listener.connected()
 
     def _disconnect(self) -> None:
@@ -188,6 +189,7 @@ class _Subscription:
             self._lost(dropped)
         if self.connected:
             self.connected = False
+            log.debug("%s is disconnected", self._pv)
             self._listener.disconnected()
 
     def _fail(self, status: int) -> None:

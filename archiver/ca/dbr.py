@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import isfinite
 from struct import Struct, iter_unpack
+from typing import TypeVar
 
 from archiver.ca.listener import PvUpdate
 from archiver.sample import STATUSES, Metadata, Range, Value, pack
@@ -50,6 +51,8 @@ LAYOUT = {
     **{CTRL + native: (head.size, _WIDTHS[native]) for native, head in _CTRL.items()},
 }
 
+T = TypeVar("T")
+
 # Decodes a TIME structure; None for a record that was never processed: it has no value.
 Decoder = Callable[[bytes], PvUpdate | None]
 
@@ -59,11 +62,20 @@ def is_text(native: int, count: int) -> bool:
     return native == STRING or (native == CHAR and count > 1)
 
 
+def update(native: int, count: int, data: bytes) -> PvUpdate:
+    """Return what a TIME structure says, also that of a record that was never processed."""
+    return _decoder(native, count, _any_update)(data)
+
+
 def decoder(native: int, count: int) -> Decoder:
     """Return the decoder for a field of this type, with room for so many values."""
+    return _decoder(native, count, _update)
+
+
+def _decoder(native: int, count: int, make: Callable[..., T]) -> Callable[[bytes], T]:
     if count == 1 and native != STRING:
         unpack = Struct(_TIME[native] + _VALUES[native]).unpack
-        return lambda data: _update(*unpack(data))
+        return lambda data: make(*unpack(data))
     head = Struct(_TIME[native])
     read: Callable[[bytes], Value]
     if native == CHAR:
@@ -72,7 +84,7 @@ def decoder(native: int, count: int) -> Decoder:
         read = _text if count == 1 else _texts
     else:
         read = _numbers(native)
-    return lambda data: _update(*(*head.unpack_from(data), read(data[head.size :])))
+    return lambda data: make(*(*head.unpack_from(data), read(data[head.size :])))
 
 
 def stamp_ns(data: bytes) -> int:
@@ -101,6 +113,10 @@ def metadata(native: int, data: bytes) -> Metadata:
 def _update(status: int, severity: int, seconds: int, nanoseconds: int, value: Value) -> PvUpdate | None:
     if status == UDF and not seconds:
         return None
+    return _any_update(status, severity, seconds, nanoseconds, value)
+
+
+def _any_update(status: int, severity: int, seconds: int, nanoseconds: int, value: Value) -> PvUpdate:
     word = STATUSES[status] if 0 <= status < len(STATUSES) else str(status)
     return PvUpdate(EPICS_EPOCH_NS + seconds * 1_000_000_000 + nanoseconds, value, severity, word)
 

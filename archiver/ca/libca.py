@@ -22,7 +22,7 @@ from archiver.ca.calls import CallQueue, Dropped, Overflow
 from archiver.ca.dbr import LAYOUT
 
 NORMAL, DISCONNECTED = cadef.ECA_NORMAL, cadef.ECA_DISCONN
-LOG, ALARM, PROPERTY = cadef.DBE_LOG, cadef.DBE_ALARM, cadef.DBE_PROPERTY
+VALUE, LOG, ALARM, PROPERTY = cadef.DBE_VALUE, cadef.DBE_LOG, cadef.DBE_ALARM, cadef.DBE_PROPERTY
 NOT_CONNECTED = cadef.TYPENOTCONN
 # Seconds, at most, from a callback to the call that it becomes.
 LATENCY = 0.05
@@ -44,6 +44,9 @@ Handler = Callable[[int, Any], None]
 # Called with a channel's state: the type of its field, or NOT_CONNECTED, and for how many values there is room.
 ConnectionHandler = Callable[[int, int], None]
 
+# Called with whether the server lets us read a PV, and write to it.
+AccessHandler = Callable[[int, int], None]
+
 
 class _Event(ctypes.Structure):
     """The structure event_handler_args of cadef.h, with a number for its user pointer: cheaper, and cannot dangle."""
@@ -59,6 +62,15 @@ class _Event(ctypes.Structure):
 
 
 _event_handler = ctypes.CFUNCTYPE(None, _Event)
+
+
+class _Access(ctypes.Structure):
+    """The structure access_rights_handler_args of cadef.h: bit 0 of the rights is to read, bit 1 to write."""
+
+    _fields_ = (("chid", ctypes.c_void_p), ("rights", ctypes.c_uint))
+
+
+_access_handler = ctypes.CFUNCTYPE(None, _Access)
 
 
 def _function(name: str, returns: Any, *arguments: Any) -> Any:
@@ -77,6 +89,11 @@ _create_subscription = _function(
     "ca_create_subscription", _int, _long, _number, _pointer, _long, _event_handler, _number, _pointer
 )
 _get = _function("ca_array_get_callback", _int, _long, _number, _pointer, _event_handler, _number)
+_put = _function("ca_array_put_callback", _int, _long, _number, _pointer, ctypes.c_char_p, _event_handler, _number)
+_host_name = _function("ca_host_name", ctypes.c_char_p, _pointer)
+_read_access = _function("ca_read_access", ctypes.c_uint, _pointer)
+_write_access = _function("ca_write_access", ctypes.c_uint, _pointer)
+_replace_access_handler = _function("ca_replace_access_rights_event", _int, _pointer, _access_handler)
 _user = _function("ca_puser", _number, _pointer)
 _field_type = _function("ca_field_type", ctypes.c_short, _pointer)
 _element_count = _function("ca_element_count", ctypes.c_ulong, _pointer)
@@ -95,6 +112,9 @@ class Context:
         self._exceptions: set[int] = set()
         self._on_connection = cadef.connection_handler(_connection_callback(self.queue))
         self._on_event = _event_handler(_event_callback(self.queue))
+        self._on_put = _event_handler(lambda event: self.queue.put(event.number, event.status, b""))
+        self._access_numbers: dict[int, int] = {}
+        self._on_access = _access_handler(_access_callback(self.queue, self._access_numbers))
         self._on_exception = cadef.exception_handler(_exception_callback(self.queue))
         cadef.ca_context_create(1)
         cadef.ca_add_exception_event(self._on_exception, None)
@@ -153,9 +173,27 @@ class Context:
             self.queue.put(number, status, b"")
         return evid
 
+    def watch_access(self, chid: ctypes.c_void_p, handler: AccessHandler) -> int:
+        """Call ca_replace_access_rights_event, once a channel. Return the handler's number."""
+        number = self.register(handler)
+        self._access_numbers[chid.value or 0] = number
+        _replace_access_handler(chid, self._on_access)
+        return number
+
+    def unwatch_access(self, chid: ctypes.c_void_p, number: int) -> None:
+        """Forget who is told of the access rights of a channel that is to be cleared."""
+        self._access_numbers.pop(chid.value or 0, None)
+        self.unregister(number)
+
     def get(self, chid: ctypes.c_void_p, number: int, dbr_type: int, size: int) -> None:
         """Call ca_array_get_callback; an error is passed to the handler."""
         status = _get(dbr_type, size, chid, self._on_event, number)
+        if status != NORMAL:
+            self.queue.put(number, status, b"")
+
+    def put(self, chid: ctypes.c_void_p, number: int, dbr_type: int, size: int, data: bytes) -> None:
+        """Call ca_array_put_callback; an error is passed to the handler."""
+        status = _put(dbr_type, size, chid, data, self._on_put, number)
         if status != NORMAL:
             self.queue.put(number, status, b"")
 
@@ -181,16 +219,39 @@ class ClientChannel:
         self._number = number
         self._chid = chid
         self._subscriptions: list[tuple[int, ctypes.c_void_p]] = []
+        self._access_number: int | None = None
+
+    @property
+    def host(self) -> str:
+        """Return the address and port of the server that the channel is connected to."""
+        return bytes(_host_name(self._chid)).decode(errors="replace")
+
+    @property
+    def access(self) -> tuple[bool, bool]:
+        """Return whether the server lets us read the PV, and write to it."""
+        return bool(_read_access(self._chid)), bool(_write_access(self._chid))
+
+    def watch_access(self, handler: AccessHandler) -> None:
+        """Call a handler with the access rights, now if they are known, and when they change."""
+        self._access_number = self._context.watch_access(self._chid, handler)
 
     def get(self, dbr_type: int, size: int, handler: Handler) -> None:
         """Read the PV; the handler is called once. ``size``: how many values, 0 for all that there are."""
+        self._context.get(self._chid, self._once(handler), dbr_type, size)
+
+    def put(self, dbr_type: int, size: int, data: bytes, handler: Handler) -> None:
+        """Write ``size`` values to the PV; the handler is called once, when the server has processed the put."""
+        self._context.put(self._chid, self._once(handler), dbr_type, size, data)
+
+    def _once(self, handler: Handler) -> int:
+        """Return the number of a handler that is called once."""
 
         def receive(status: int, data: bytes) -> None:
             self._context.unregister(number)
             handler(status, data)
 
         number = self._context.register(receive)
-        self._context.get(self._chid, number, dbr_type, size)
+        return number
 
     def subscribe(self, dbr_type: int, size: int, mask: int, handler: Handler) -> None:
         """Subscribe to the PV with an event mask; the handler is called with each update."""
@@ -202,6 +263,8 @@ class ClientChannel:
         """Clear the channel with its subscriptions; no handler is called any more."""
         self.unregister_handlers()
         self._context.unregister(self._number)
+        if self._access_number is not None:
+            self._context.unwatch_access(self._chid, self._access_number)
         cadef.ca_clear_channel(self._chid)
 
     def unregister_handlers(self) -> list[Dropped]:
@@ -227,6 +290,14 @@ def _event_callback(queue: CallQueue) -> Callable[[_Event], None]:
             put(event.number, NORMAL, string_at(event.dbr, head + event.count * width))
         else:
             put(event.number, event.status, b"")
+
+    return callback
+
+
+def _access_callback(queue: CallQueue, numbers: dict[int, int]) -> Callable[[_Access], None]:
+    def callback(access: _Access) -> None:
+        if number := numbers.get(access.chid):
+            queue.put(number, access.rights & 1, access.rights >> 1 & 1)
 
     return callback
 

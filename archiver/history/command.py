@@ -11,19 +11,25 @@ from typing import TextIO
 from archiver.history import bins, rows, summary
 from archiver.history.curves import Picture, picture
 from archiver.history.formats import FORMATS, OutputLine
+from archiver.history.narrow import narrow, narrow_columns
 from archiver.history.progress import with_progress
-from archiver.history.query import HistoryError, Query, Window, open_query, time_of
+from archiver.history.query import HistoryError, HistoryUsageError, Query, Window, open_query, time_of
 from archiver.history.rows import HistoryRow
+from archiver.history.segments import Plan, drawn_width
 from archiver.history.statistics import events
 from archiver.sample import INVALID, Sample
 from archiver.storage.store import Bin
 from archiver.units import seconds
+
+# Points of a plot, about; where there are more rows, summaries are drawn.
+POINTS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryOptions:
     """The options of the command as they were given.
 
+    ``utc``: print times on a terminal in UTC, too, not in local time.
     ``at``, ``stat``, ``bin``, ``plot`` and ``terminal`` are views, of which at most one may be given.
     """
 
@@ -38,6 +44,7 @@ class HistoryOptions:
     fill: bool = False
     plot: Path | None = None
     terminal: bool = False
+    utc: bool = False
 
     def views(self) -> list[str]:
         """Return the options given that show something other than the rows."""
@@ -46,25 +53,25 @@ class HistoryOptions:
         return [f"--{name}" for name, value in asked.items() if value is not None]
 
     def check(self) -> None:
-        """Raise HistoryError for options that do not go together, before anything is read."""
+        """Raise HistoryUsageError for options that do not go together, before anything is read."""
         views = self.views()
         if len(views) > 1:
-            raise HistoryError(f"{' and '.join(views)} exclude each other: give one of them")
+            raise HistoryUsageError(f"{' and '.join(views)} exclude each other: give one of them")
         if self.at is not None and (self.since or self.until):
-            raise HistoryError("--at is one time, --since and --until are a window: give --at or the others")
+            raise HistoryUsageError("--at is one time, --since and --until are a window: give --at or the others")
         if self.fill and self.bin is None:
-            raise HistoryError("--fill is for empty bins: give --bin with it")
+            raise HistoryUsageError("--fill is for empty bins: give --bin with it")
         if self.form and (self.plot or self.terminal):
-            raise HistoryError(f"--format is for rows and numbers: leave it out with {views[0]}")
+            raise HistoryUsageError(f"--format is for rows and numbers: leave it out with {views[0]}")
         if self.form and self.form not in FORMATS:
-            raise HistoryError(f"{self.form!r} is not a format: choose one of {', '.join(FORMATS)}")
+            raise HistoryUsageError(f"{self.form!r} is not a format: choose one of {', '.join(FORMATS)}")
         if self.plot and self.plot.suffix.lower() != ".png":
-            raise HistoryError(f"{self.plot}: the picture is a PNG file: give it a name that ends in .png")
+            raise HistoryUsageError(f"{self.plot}: the picture is a PNG file: give it a name that ends in .png")
         if self.plot and not self.plot.parent.is_dir():
-            raise HistoryError(f"{self.plot}: there is no directory {self.plot.parent}")
+            raise HistoryUsageError(f"{self.plot}: there is no directory {self.plot.parent}")
 
     def window(self, now_ns: int) -> Window:
-        """Return the window of the options. Raises HistoryError."""
+        """Return the window of the options. Raises HistoryUsageError."""
         if self.at is not None:
             moment = time_of(self.at, now_ns) or 0
             return Window(moment, moment)
@@ -72,13 +79,13 @@ class HistoryOptions:
         return Window(time_of(self.since, now_ns), now_ns if until_ns is None else until_ns)
 
     def width_ns(self) -> int:
-        """Return the width of the bins, 0 without ``--bin``. Raises HistoryError."""
+        """Return the width of the bins, 0 without ``--bin``. Raises HistoryUsageError."""
         try:
             width_ns = round(seconds(self.bin or 0) * 1e9)
         except ValueError as error:
-            raise HistoryError(f"--bin: {error}") from None
+            raise HistoryUsageError(f"--bin: {error}") from None
         if self.bin is not None and not width_ns:
-            raise HistoryError("--bin must be longer than 0")
+            raise HistoryUsageError("--bin must be longer than 0")
         return width_ns
 
 
@@ -90,27 +97,33 @@ def show_history(options: HistoryOptions, out: TextIO, err: TextIO) -> None:
     options.check()
     now_ns, width_ns = time.time_ns(), options.width_ns()
     with open_query(options.database, options.pvs, options.window(now_ns)) as query:
-        samples = query.samples()
         streams = options.views() in ([], ["--bin"])
-        if err.isatty() and not (streams and out.isatty()):  # lines that scroll over the screen are progress enough
-            samples = with_progress(samples, query.window, err)
+        # lines that scroll over the screen are progress enough
+        progress = err if err.isatty() and not (streams and out.isatty()) else None
         if options.plot or options.terminal:
-            _draw(options, picture(samples, query), out, err)
-        elif options.at is not None:
-            _print(options, rows.COLUMNS, _in_force(samples, query, err), out)
-        elif options.stat:
-            _print(options, summary.COLUMNS, summary.summaries(events(samples, query), query), out)
-        elif width_ns:
-            lines = bins.bin_lines(events(samples, query), query, width_ns, fill=options.fill)
-            _print(options, bins.COLUMNS, lines, out)
+            drawn_ns = drawn_width(query, POINTS)
+            items = Plan(query, drawn_ns).items() if drawn_ns else query.samples()
+            _draw(options, picture(with_progress(items, query.window, progress), query, drawn_ns), out, err)
+        elif options.stat or width_ns:
+            plan = Plan(query, width_ns)
+            found = events(with_progress(plan.items(), query.window, progress), query, plan)
+            if options.stat:
+                _print(options, summary.COLUMNS, summary.summaries(found, query), out)
+            else:
+                _print(options, bins.COLUMNS, bins.bin_lines(found, query, width_ns, fill=options.fill), out)
         else:
-            _print(options, rows.COLUMNS, rows.rows(samples, query.metadata), out)
+            samples = with_progress(query.samples(), query.window, progress)
+            lines = rows.rows(samples, query.metadata) if options.at is None else _in_force(samples, query, err)
+            _print(options, rows.COLUMNS, lines, out)
         if query.missing:
             raise HistoryError("; ".join(query.missing))
 
 
 def _print(options: HistoryOptions, columns: Sequence[str], lines: Iterable[OutputLine], out: TextIO) -> None:
-    FORMATS[options.form or "table"](columns, lines, out)
+    form = options.form or "table"
+    if form == "table" and out.isatty():
+        columns, lines = narrow_columns(columns), narrow(columns, lines, utc=options.utc)
+    FORMATS[form](columns, lines, out)
 
 
 def _in_force(samples: Iterable[Sample], query: Query, err: TextIO) -> Iterator[HistoryRow]:

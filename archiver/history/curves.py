@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from archiver.history.query import Query
 from archiver.sample import INVALID, Sample
+from archiver.storage.summary import Summary, SummaryBin
 
 NAN = float("nan")
 # The least width of a plot, for rows that are all at one time.
@@ -49,32 +50,73 @@ class Picture:
     left_out: Sequence[str]
 
 
-def picture(samples: Iterable[Sample], query: Query) -> Picture:
-    """Return the contents of a plot of the samples.
+class _Drawn:
+    """Summaries of a PV as points of its curve: of each bin of a width lowest, highest and last number.
+
+    Where some time of the bin is not known, the line is broken in it.
+    """
+
+    def __init__(self, curve: Curve, width_ns: int) -> None:
+        self._curve = curve
+        self._width_ns = width_ns
+        self._open: list[SummaryBin] = []
+
+    def add(self, each: SummaryBin) -> None:
+        """Add a summary; those of one bin become points together."""
+        if self._open and each.time_ns // self._width_ns != self._open[0].time_ns // self._width_ns:
+            self.close()
+        self._open.append(each)
+
+    def close(self) -> None:
+        """Draw the bin that is being filled."""
+        if not self._open:
+            return
+        begin_ns, last = self._open[0].time_ns, self._open[-1]
+        lows = [each.minimum for each in self._open if each.minimum is not None]
+        highs = [each.maximum for each in self._open if each.maximum is not None]
+        severity = max(each.known_severity_id for each in self._open) - 1
+        points = [(low, severity) for low in (min(lows), max(highs))] if lows else []
+        if any(each.invalid_ns or each.gap_ns for each in self._open):
+            points.append((NAN, INVALID))
+        points.append((NAN if last.last is None else last.last, last.last_severity_id - 1))
+        for number, point in enumerate(points):
+            self._curve.add(begin_ns + (last.end_ns - begin_ns) * number // len(points), *point)
+        self._open = []
+
+
+def picture(items: Iterable[Sample | Summary], query: Query, drawn_ns: int = 0) -> Picture:
+    """Return the contents of a plot of samples, and of summaries in bins of ``drawn_ns``.
 
     The value in force at the window's begin is drawn from there on, the last one up to its end.
     """
     begin_ns, end_ns = query.window.begin_ns, query.window.until_ns
     curves = {pv: Curve(pv) for pv in query.names}
+    drawn = {pv: _Drawn(curve, drawn_ns) for pv, curve in curves.items()}
     left_out: dict[str, str] = {}
-    for sample in samples:
+    for sample in items:
+        if isinstance(sample, Summary):
+            drawn[sample.pv].add(sample.bin)
+            continue
+        drawn[sample.pv].close()
         value = _number(sample)
         if value is None:
             left_out[sample.pv] = f"{sample.pv} is not in the plot: it holds {_kind(sample)}, which no line can show"
         else:
             curves[sample.pv].add(max(sample.time_ns, begin_ns), value, sample.severity)
-    drawn = [curve for pv, curve in curves.items() if pv not in left_out and any(map(math.isfinite, curve.values))]
-    for pv in set(curves) - set(left_out) - {curve.pv for curve in drawn}:
+    for each in drawn.values():
+        each.close()
+    shown = [curve for pv, curve in curves.items() if pv not in left_out and any(map(math.isfinite, curve.values))]
+    for pv in set(curves) - set(left_out) - {curve.pv for curve in shown}:
         left_out[pv] = f"{pv} is not in the plot: no value of it is known in the window"
-    for curve in drawn:
+    for curve in shown:
         metadata = query.metadata.at(curve.pv, end_ns)
         curve.unit = metadata.unit
         curve.words = tuple(word.strip() or str(number) for number, word in enumerate(metadata.words))
-    first_ns = query.window.since_ns or min((curve.times_ns[0] for curve in drawn), default=end_ns)
+    first_ns = query.window.since_ns or min((curve.times_ns[0] for curve in shown), default=end_ns)
     end_ns = max(end_ns, first_ns + LEAST_NS)
-    for curve in drawn:
+    for curve in shown:
         curve.add(end_ns, curve.values[-1], 0)
-    return Picture(first_ns, end_ns, list(_axes(drawn)), sorted(left_out.values()))
+    return Picture(first_ns, end_ns, list(_axes(shown)), sorted(left_out.values()))
 
 
 def _axes(curves: Iterable[Curve]) -> Iterator[list[Curve]]:

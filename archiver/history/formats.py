@@ -79,19 +79,21 @@ def show_value(value: Cell, precision: int) -> str:
     """Return a value with so many decimals; with 7 digits for PREC 0, which records have that define none."""
     if value is None:
         return ""
-    if isinstance(value, float):
+    if isinstance(value, float) and math.isfinite(value):
         return f"{value:.{precision}f}" if precision > 0 else f"{value:.7g}"
     if isinstance(value, tuple):
         more = f" ... ({len(value)} values)" if len(value) > 3 else ""
         return " ".join(show_value(each, precision) for each in value[:3]) + more
-    return str(value).translate(_ESCAPES)
+    return str(_plain(value)).translate(_ESCAPES)
 
 
 def _flat(cells: Sequence[Cell]) -> Sequence[Cell]:
-    """Return the cells, arrays as json. The test is short, for few lines have an array, and each is tested."""
-    if tuple not in map(type, cells):
-        return cells
-    return [_ENCODE(_plain(cell)) if isinstance(cell, tuple) else cell for cell in cells]
+    """Return the cells, arrays as json, NaN as everywhere. The tests are short, for each line is tested."""
+    if tuple in map(type, cells):
+        return [_ENCODE(_plain(cell)) if isinstance(cell, tuple) else cell for cell in cells]
+    if any(type(cell) is float and cell - cell != 0 for cell in cells):
+        return [_word_or(cell) if isinstance(cell, float) else cell for cell in cells]
+    return cells
 
 
 def _text(cell: Cell) -> str:
@@ -101,7 +103,7 @@ def _text(cell: Cell) -> str:
 
 
 def _plain(cell: Cell) -> Cell | list[float | str]:
-    """Return a cell for json, which has no NaN: it is a text then, in arrays as among single values."""
+    """Return a cell with the words NaN, Infinity and -Infinity, which json has no numbers for, as texts."""
     if isinstance(cell, tuple):
         return [_word_or(number) for number in cell]
     return _word_or(cell) if isinstance(cell, float) else cell

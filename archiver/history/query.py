@@ -14,6 +14,7 @@ from operator import attrgetter
 from archiver.sample import Dated, Metadata, Sample
 from archiver.storage.database import open_reader
 from archiver.storage.store import Bin, Reader, StoreError
+from archiver.storage.url import DatabaseUrl
 from archiver.times import parse_time, to_ns
 
 _UNKNOWN = (Dated(0, Metadata()),)
@@ -23,11 +24,15 @@ class HistoryError(Exception):
     """The query cannot be answered: a sentence for the user."""
 
 
+class HistoryUsageError(HistoryError):
+    """The query was not asked in a way that has an answer: wrong times, or options that exclude each other."""
+
+
 @dataclass(frozen=True)
 class Window:
     """A window of time, both ends included; ``since_ns`` None is open: from the first row on.
 
-    Raises HistoryError if it ends before it begins.
+    Raises HistoryUsageError if it ends before it begins.
     """
 
     since_ns: int | None
@@ -35,7 +40,7 @@ class Window:
 
     def __post_init__(self) -> None:
         if self.until_ns < self.begin_ns:
-            raise HistoryError("the window ends before it begins: give an --until that is later than --since")
+            raise HistoryUsageError("the window ends before it begins: give an --until that is later than --since")
 
     @property
     def begin_ns(self) -> int:
@@ -86,6 +91,8 @@ def open_query(database: str, pvs: Sequence[str], window: Window) -> Iterator[Qu
 
     Raises HistoryError, also if none of the PVs is in the archive.
     """
+    for error in DatabaseUrl.faults(database):
+        raise HistoryUsageError(f"the archive's database {error}")
     try:
         with closing(open_reader(database)) as reader:
             names, missing = _matching(pvs, reader.names())
@@ -98,13 +105,13 @@ def open_query(database: str, pvs: Sequence[str], window: Window) -> Iterator[Qu
 
 
 def time_of(time: str | datetime | None, now_ns: int) -> int | None:
-    """Return the nanoseconds since 1970 UTC of a time. Raises HistoryError if a text is not a time."""
+    """Return the nanoseconds since 1970 UTC of a time. Raises HistoryUsageError if a text is not a time."""
     if isinstance(time, datetime):
         return to_ns(time)
     try:
         return None if time is None else parse_time(time, now_ns)
     except ValueError as error:
-        raise HistoryError(str(error)) from None
+        raise HistoryUsageError(str(error)) from None
 
 
 def _matching(pvs: Sequence[str], names: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -10,8 +10,10 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from archiver.history.query import MetadataHistory, Query
+from archiver.history.segments import Plan
 from archiver.sample import INVALID, Sample, is_gap
 from archiver.storage.store import Bin
+from archiver.storage.summary import Summary, SummaryBin
 
 
 class Aggregate(NamedTuple):
@@ -41,12 +43,16 @@ class InForce(NamedTuple):
 
 
 class HistoryEvent(NamedTuple):
-    """A row, or None at the begin of a thinned bin, and what it adds to the statistics of rows."""
+    """A row, or None at the begin of a thinned bin, and what it adds to the statistics of rows.
+
+    summary    what stands for all rows of a bin, of which ``in_force`` is the last
+    """
 
     pv: str
     time_ns: int
     in_force: InForce | None
     aggregate: Aggregate
+    summary: SummaryBin | None = None
 
 
 @dataclass(slots=True)
@@ -57,8 +63,8 @@ class Moments:
     _mean: float = 0.0
     _deviation: float = 0.0
 
-    def add(self, number: float, weight: float) -> None:
-        """Add a finite number; ``weight`` is more than 0."""
+    def add(self, number: float, weight: float, deviation: float = 0.0) -> None:
+        """Add a finite number, or the mean of some with their deviation; ``weight`` is more than 0."""
         self._weight += weight
         share = weight / self._weight
         delta, width = number - self._mean, math.sqrt(share * (1 - share))
@@ -68,7 +74,8 @@ class Moments:
         else:
             spread = number * width - self._mean * width
             self._mean = self._mean * (1 - share) + number * share
-        self._deviation = math.hypot(self._deviation * math.sqrt(1 - share), spread)
+        within = math.hypot(self._deviation * math.sqrt(1 - share), deviation * math.sqrt(share))
+        self._deviation = math.hypot(within, spread)
 
     @property
     def mean(self) -> float | None:
@@ -109,7 +116,9 @@ class Tally:
     def add(self, event: HistoryEvent) -> None:
         """Add an event; of one before ``at_ns`` only that it is in force there."""
         self.hold(event.time_ns)
-        if event.time_ns >= self.at_ns:
+        if event.summary:
+            self._add_summary(event.summary)
+        elif event.time_ns >= self.at_ns:
             self._add_rows(event.aggregate)
             if event.in_force:
                 self.worst = max(self.worst, event.in_force.sample.severity)
@@ -143,6 +152,21 @@ class Tally:
             self.time.add(number, until_ns - begin_ns)
             self._widen(number, number)
 
+    def _add_summary(self, each: SummaryBin) -> None:
+        """Add a whole bin; it begins at ``at_ns``."""
+        self.at_ns = each.end_ns
+        self.count += each.count
+        if each.mean_rows is not None:
+            self.rows.add(each.mean_rows, each.count)
+        if each.mean is not None and each.deviation is not None:
+            self.time.add(each.mean, each.known_ns, each.deviation)
+        if each.minimum is not None and each.maximum is not None:
+            self._widen(each.minimum, each.maximum)
+        self.alarm_ns += each.alarm_ns
+        self.invalid_ns += each.invalid_ns
+        self.gap_ns += each.gap_ns
+        self.worst = max(self.worst, each.severity_id - 1)
+
     def _add_rows(self, aggregate: Aggregate) -> None:
         self.count += aggregate.values
         if aggregate.numbers:
@@ -154,19 +178,22 @@ class Tally:
         self.maximum = high if self.maximum is None else max(self.maximum, high)
 
 
-def events(samples: Iterable[Sample], query: Query) -> Iterator[HistoryEvent]:
-    """Yield samples and thinned bins in order of time; the rows that a bin kept are not counted again.
+def events(items: Iterable[Sample | Summary], query: Query, plan: Plan) -> Iterator[HistoryEvent]:
+    """Yield the items of a plan and thinned bins in order of time; the rows that a bin kept are not counted again.
 
     A bin that began before the window is not counted, but the rows that it kept in the window are.
     """
     bins = sorted(
-        (_PvBin(pv, bin_.time_ns, bin_) for pv in query.names for bin_ in query.bins(pv)), key=attrgetter("time_ns")
+        (_PvBin(pv, bin_.time_ns, bin_) for pv in query.names for bin_ in plan.bins(pv)), key=attrgetter("time_ns")
     )
     newest: dict[str, Bin] = {}
-    both: Iterator[Sample | _PvBin] = merge(bins, samples, key=attrgetter("time_ns"))
+    both: Iterator[Sample | Summary | _PvBin] = merge(bins, items, key=attrgetter("time_ns"))
     for each in both:
         if isinstance(each, Sample):
             yield _of_sample(each, query, newest.get(each.pv))
+        elif isinstance(each, Summary):
+            in_force = InForce(each.last, each.bin.last, None)
+            yield HistoryEvent(each.pv, each.time_ns, in_force, _NOTHING, each.bin)
         else:
             newest[each.pv] = each.bin
             if each.time_ns >= query.window.begin_ns:

@@ -79,7 +79,7 @@ def _files(spool: Path) -> list[Path]:
 @contextmanager
 def _opened(spool: Path) -> Iterator[sqlite3.Connection]:
     if not spool.is_file():
-        raise SpoolError(f"{spool}: there is no spool: was the archiver started in another directory?")
+        raise SpoolError(f"{spool}: there is no spool: has the archiver run, with this state_directory?")
     try:
         with closing(sqlite3.connect(spool, isolation_level=None, timeout=5)) as connection:
             yield connection

@@ -10,6 +10,7 @@ from archiver.recording.spool import Spool, SpoolError
 from archiver.recording.timeline import FUTURE_NS
 from archiver.sample import RESOLUTION_NS, Gap, Sample, gap_marker, is_gap
 from archiver.storage.store import Store
+from archiver.units import counted
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,9 @@ def end_previous_run(store: Store, spool: Spool, began_ns: int) -> dict[str, End
     if marks:
         count = len({mark.pv for mark in marks})
         log.warning(
-            "the previous run of the archiver was killed: %d PVs marked %s at its end", count, Gap.ARCHIVE_OFF
+            "the previous run of the archiver was killed: %s marked %s at its end",
+            counted(count, "PV"),
+            Gap.ARCHIVE_OFF,
         )
         store.add(marks)
     spool.run_ns = 0

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from archiver.health import disk_free, same_file
 from archiver.recording.batch import UNREADABLE, Batch
+from archiver.units import counted
 
 # The version of the file: its tables, and what is in a batch. One of a newer program is not read.
 VERSION = 1
@@ -186,7 +187,9 @@ class Spool:
         if same_file(self.path, self._opened):
             return
         log.error(
-            "%s: the spool was removed or replaced; %d samples that waited in it are not stored", self.path, self.rows
+            "%s: the spool was removed or replaced; not stored of what waited in it: %s",
+            self.path,
+            counted(self.rows, "sample"),
         )
         self._connection.close()
         self._prepare()
@@ -220,7 +223,9 @@ class Spool:
             self._connection.execute(move, (time.time(), reason, number))
             self._connection.execute("DELETE FROM batch WHERE id = ?", (number,))
         self._count()
-        log.error("%s: a batch of %d samples cannot be read: %s; it is set aside there", self.path, count, reason)
+        log.error(
+            "%s: a batch of %s cannot be read: %s; it is set aside there", self.path, counted(count, "sample"), reason
+        )
 
     def _count(self) -> None:
         self._data_version = self._value("PRAGMA data_version")

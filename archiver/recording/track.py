@@ -13,11 +13,9 @@ from archiver.health import Cause
 from archiver.recording.metadata_dates import MetadataDates
 from archiver.recording.timeline import GAPS, BadStamp, Timeline
 from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
-from archiver.settings import Policy, deadband
+from archiver.settings import KEEP_ALIVE, Deadband, Policy, deadband
 from archiver.units import seconds
 
-# The keep_alive of a PV whose policies give none.
-KEEP_ALIVE = "1h"
 # Seconds that metadata wait for the value that comes with them; without one the value in force is stored again.
 SETTLE = 1.0
 
@@ -41,27 +39,30 @@ class Rule:
     scan: float
     min_period: float
     keep_alive: float
-    deadband: float
-    relative: bool
+    deadband: Deadband
 
     @classmethod
     def of(cls, policy: Policy) -> Self:
         """Return the rule of a policy, with the defaults of what it leaves open."""
-        width, relative = deadband(policy.deadband or 0)
         return cls(
             scan=seconds(policy.scan or 0),
             min_period=seconds(policy.min_period or 0),
             keep_alive=seconds(policy.keep_alive or KEEP_ALIVE),
-            deadband=width,
-            relative=relative,
+            deadband=deadband(policy.deadband or 0),
         )
 
-    def within_deadband(self, value: Value, stored: Value) -> bool:
-        """Return whether a value differs by less than the deadband from the stored one; False without a deadband."""
-        if not self.deadband or not isinstance(value, float | int) or not isinstance(stored, float | int):
+    def within_deadband(self, value: Value, stored: Value, precision: int) -> bool:
+        """Return whether a value differs by less than the deadband from the stored one; False without a deadband.
+
+        A deadband of a digit holds back a change by one, which is 0.1 or nearly: by less than one and a half. A PV
+        whose precision is 0 says nothing about its digits: many define none.
+        """
+        width, of = self.deadband
+        if not width or not isinstance(value, float | int) or not isinstance(stored, float | int):
             return False
-        width = self.deadband * abs(stored) if self.relative else self.deadband
-        return abs(value - stored) < width
+        if of == "digit":
+            return precision > 0 and abs(value - stored) < (width + 0.5) * 10.0**-precision
+        return abs(value - stored) < (width * abs(stored) if of == "value" else width)
 
 
 class Track:
@@ -120,12 +121,16 @@ class Track:
             self._waiting = update
         elif update.severity != stored.severity or update.status != stored.status:
             self._store(update, now_ns)
-        elif self._rule.within_deadband(update.value, stored.value):
+        elif self._rule.within_deadband(update.value, stored.value, self._precision):
             self._waiting = None
         elif self._rule.min_period and time.monotonic() < self._stored_at + self._rule.min_period:
             self._waiting = update
         else:
             self._store(update, now_ns)
+
+    @property
+    def _precision(self) -> int:
+        return self._metadata.precision if self._metadata else 0
 
     def lost(self, since_ns: int) -> None:
         """Store what waits, and a gap marker where updates were lost; the last of them follows."""
@@ -146,14 +151,16 @@ class Track:
             self._end(Gap.ARCHIVE_OFF, time.time_ns())
 
     def renew(self, timeline: Timeline) -> None:
-        """Go on in another archive, with its rows of this PV: what is known now is stored there, too."""
+        """Go on in another archive, with its rows of this PV: what is known now is stored there, too.
+
+        It stands where it would have been stored there, not at the present time: a newer value may be on its way.
+        """
         known, gap = self._newest if self._timeline.gap is None else None, self._timeline.gap
-        timeline.stamped_ns = max(timeline.stamped_ns, self._timeline.stamped_ns)
         self._timeline, self._dates = timeline, MetadataDates(timeline.dated_ns)
         if known:
-            timeline.gap, timeline.stamp_ns = None, known.stamp_ns
             self._coming = self._coming or self._metadata
-            self._write(timeline.repeat(time.time_ns()), known)
+            since_ns = max(known.stamp_ns, self._connected_ns)
+            self._write(timeline.admit(known.stamp_ns, time.time_ns(), since_ns), known)
         elif gap is not None:
             timeline.gap = gap
 

@@ -1,4 +1,4 @@
-"""The upkeep of the archive: old rows are deleted and thinned, PV by PV, one small step at a time."""
+"""The upkeep of the archive, one small step at a time: old rows go by months where they can, else PV by PV."""
 
 from __future__ import annotations
 
@@ -33,10 +33,14 @@ class Upkeep:
         return False
 
     def _steps(self, store: Store) -> Iterator[None]:
-        for pv in [newest.pv for newest in store.newest()]:
-            policy = self._policy(pv)
-            if policy.keep is not None:
-                while store.expire(pv, _before(seconds(policy.keep))):
+        policies = {newest.pv: self._policy(newest.pv) for newest in store.newest()}
+        keep = {pv: seconds(policy.keep) for pv, policy in policies.items() if policy.keep is not None}
+        while store.expire_months({pv: _before(age) for pv, age in keep.items()}):
+            yield
+        yield
+        for pv, policy in policies.items():
+            if pv in keep:
+                while store.expire(pv, _before(keep[pv])):
                     yield
                 yield
             if policy.thin is not None:
@@ -44,6 +48,8 @@ class Upkeep:
                 while store.thin(pv, _before(seconds(policy.thin.after)), width_ns):
                     yield
                 yield
+        while store.shrink():
+            yield
 
 
 def _before(age: float) -> int:

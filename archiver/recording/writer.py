@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from archiver.recording.batch import Batch
 from archiver.recording.commit import commit
 from archiver.recording.database import PATIENCE, DatabaseLink
+from archiver.recording.growth import Growth
 from archiver.recording.queue import Queue
 from archiver.recording.spool import Spool, SpoolError
 from archiver.recording.upkeep import Upkeep
 from archiver.storage.owner import LIFE_PERIOD
 from archiver.storage.store import Gone, Store, StoreError
+from archiver.units import counted
 
 # Seconds from one commit to the next.
 COMMIT_PERIOD = 1.0
@@ -53,6 +55,7 @@ class Writer:
     rejected     those of them that the database rejected
     spool_error  the present error of the spool, "" if it has none
     last_error   the last error of database or spool
+    growth       how long the disk lasts
 
     Threads: the writer's own runs ``_run`` and alone calls the store. A second one, the guard (``_watch``), spools
     what waits too long. The thread of Channel Access fills the queue, calls ``check`` once a second, and ``close`` at
@@ -115,6 +118,7 @@ class Writer:
         self.database = DatabaseLink(open_store)
         self.spool_error = ""
         self.last_error = ""
+        self.growth = Growth()
         self.stored = 0
         self.rejected = 0
 
@@ -144,7 +148,8 @@ class Writer:
         while (rest := self._queue.drain()) and self._keep(rest, time.time()):
             pass
         if len(self._queue):
-            raise StoreError(f"{self.database.error or self.spool_error}; {len(self._queue)} samples are lost")
+            lost = counted(len(self._queue), "sample")
+            raise StoreError(f"{self.database.error or self.spool_error}; lost with it: {lost}")
 
     @property
     def oldest(self) -> float | None:
@@ -275,6 +280,7 @@ class Writer:
 
     def _step(self) -> bool:
         store = self.database.store
+        self.growth.look(store)
         return store.tidy() or self._upkeep.step(store)
 
     def _replay(self) -> bool:
@@ -303,8 +309,13 @@ class Writer:
         return True
 
     def _commit(self, batch: Batch) -> bool:
+        began, count = time.monotonic(), len(batch.samples) + len(batch.rows)
         self.rejected += commit(batch, self.database.store, earlier_wait=self._spool.rows > 0)
-        self.stored += len(batch.samples) + len(batch.rows)
+        self.stored += count
+        took, waiting = time.monotonic() - began, (len(self._queue), self._spool.rows)
+        log.debug(
+            "%s committed in %.3f s; waiting in memory: %d, in the spool: %d", counted(count, "row"), took, *waiting
+        )
         return True
 
     def _append_to_spool(self, batch: Batch) -> int | None:
@@ -315,6 +326,7 @@ class Writer:
             self._record_spool(f"{error}; samples wait in memory")
             return None
         self._record_spool("")
+        log.debug("%s put into the spool", counted(len(batch.samples) + len(batch.rows), "row"))
         return number
 
     def _record_database(self, error: str) -> None:

@@ -51,7 +51,14 @@ def from_columns(
     """Return the value of the columns; the text ``NaN`` is the number, also if a PV of texts once held that word."""
     if float_val is not None:
         return unpack(array_val) if datatype == ARRAY and array_val is not None else float_val
-    if num_val is not None:
-        return num_val
-    text = str_val or ""
+    return of_stored(num_val if num_val is not None else str_val)
+
+
+def of_stored(stored: float | str | bytes | None) -> Value:
+    """Return the value of the one column that is set: of an array that is ``array_val``."""
+    if isinstance(stored, bytes):
+        return unpack(stored)
+    if isinstance(stored, float | int):
+        return stored
+    text = stored or ""
     return _NUMBERS.get(text, text)

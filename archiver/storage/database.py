@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from archiver.storage.owner import Owner
 from archiver.storage.store import Reader, Store
+from archiver.storage.transfer.contract import Source, Target
 from archiver.storage.url import DatabaseUrl, url_of
 
 
@@ -28,14 +29,40 @@ def open_store(database: str, name: str = "rackioc") -> Store:
 
 def open_reader(database: str) -> Reader:
     """Return what reads the archive. Raises StoreError."""
+    from archiver.storage.renamed import with_renames  # noqa: PLC0415 - its numpy takes long to load
+
     url = url_of(database)
     if url.backend == "mysql":
         from archiver.storage.mysql.reader import MysqlReader  # noqa: PLC0415
 
-        return MysqlReader(url)
+        return with_renames(MysqlReader(url))
     from archiver.storage.sqlite.reader import SqliteReader  # noqa: PLC0415
 
-    return SqliteReader(url)
+    return with_renames(SqliteReader(url))
+
+
+def open_source(database: str) -> Source:
+    """Return what reads the rows of an archive as they are, for a copy. Raises StoreError."""
+    url = url_of(database)
+    if url.backend == "mysql":
+        from archiver.storage.mysql.source import MysqlSource  # noqa: PLC0415
+
+        return MysqlSource(url)
+    from archiver.storage.sqlite.source import SqliteSource  # noqa: PLC0415
+
+    return SqliteSource(url)
+
+
+def open_target(database: str) -> Target:
+    """Return what takes the rows of another archive. Raises StoreError; an archiver that writes to a file is told."""
+    url = url_of(database)
+    if url.backend == "mysql":
+        from archiver.storage.mysql.target import MysqlTarget  # noqa: PLC0415
+
+        return MysqlTarget(url)
+    from archiver.storage.sqlite.target import SqliteTarget  # noqa: PLC0415
+
+    return SqliteTarget(url)
 
 
 def connect(url: DatabaseUrl) -> AbstractContextManager[Connection]:

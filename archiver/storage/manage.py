@@ -20,6 +20,12 @@ class Manager(Protocol):
     def migrate(self) -> None:
         """Create the database if it does not exist, and migrate its tables to the newest version."""
 
+    def compact(self) -> None:
+        """Write all anew, without the free space within it."""
+
+    def size(self) -> float:
+        """Return the bytes on disk."""
+
     def status(self) -> Lines:
         """Return what describes the archive: place, server, version, size, rows, times."""
 
@@ -31,16 +37,30 @@ def init(database: str) -> None:
 
 def migrate(database: str) -> None:
     """Migrate an archive to the newest version. Raises StoreError, also if there is none."""
-    manager = _existing(database)
+    manager = existing(database)
     manager.migrate()
 
 
 def status(database: str) -> Lines:
     """Return what describes the archive. Raises StoreError, also if there is none."""
-    return _existing(database).status()
+    return existing(database).status()
 
 
-def _existing(database: str) -> Manager:
+def exists(database: str) -> bool:
+    """Return whether there is an archive, of whatever version. Raises StoreError."""
+    return bool(_manager(database).version())
+
+
+def compact(database: str) -> tuple[float, float]:
+    """Give free space within the archive back to the disk; return its bytes before and after. Raises StoreError."""
+    manager = existing(database)
+    before = manager.size()
+    manager.compact()
+    return before, manager.size()
+
+
+def existing(database: str) -> Manager:
+    """Return an archive, of whatever version. Raises StoreError if there is none."""
     manager = _manager(database)
     if not manager.version():
         raise StoreError(f"{url_of(database).shown}: there is no archive of rackioc; create it with rackioc db init")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from archiver.sample import Dated, Sample, Value
+from archiver.storage.summary import Summary
+
+if TYPE_CHECKING:  # its numpy takes long to load, and every command loads this
+    from archiver.blocks import Block, SummaryColumns
 
 
 class StoreError(Exception):
@@ -46,6 +50,25 @@ class Bin(NamedTuple):
     def end_ns(self) -> int:
         """Return where the bin ends."""
         return self.time_ns + self.width_ns
+
+
+# The renames of an archive, in order of time
+RENAMES = "SELECT old_pv, new_pv, since_time FROM renamed ORDER BY since_time, old_pv"
+
+
+class Rename(NamedTuple):
+    """A name that a PV has no longer: from ``since_ns`` on it is ``new``."""
+
+    old: str
+    new: str
+    since_ns: int
+
+
+class Space(NamedTuple):
+    """Bytes that the rows of an archive use, and that are free for more of them."""
+
+    used: float
+    free: float
 
 
 class Store(Protocol):
@@ -104,6 +127,19 @@ class Store(Protocol):
         values and what is not a number stay. Returns True if more bins are left.
         """
 
+    def expire_months(self, before_ns: Mapping[str, int]) -> bool:
+        """Drop a month in which nobody keeps more than the row in force then; return True if more may follow.
+
+        ``before_ns``: of each PV of this archiver that keeps not all, the time before which it keeps nothing. Where
+        rows do not lie apart by month, or not all in a month are to go, ``expire`` deletes them.
+        """
+
+    def shrink(self) -> bool:
+        """Give some of the free space within the archive back to the disk; return True if more is to be given."""
+
+    def space(self) -> Space | None:
+        """Return what the archive uses and what is free; None where that cannot be known."""
+
     def close(self) -> None:
         """Close the connection."""
 
@@ -125,8 +161,23 @@ class Reader(Protocol):
     def samples(self, pvs: Sequence[str], since_ns: int, until_ns: int) -> Iterator[Sample]:
         """Yield samples in order of time, both ends included, led by each PV's newest before the window."""
 
+    def blocks(self, pv: str, since_ns: int, until_ns: int) -> Iterator[Block]:
+        """Yield the samples of one PV, as ``samples`` does, in columns."""
+
     def bins(self, pv: str, since_ns: int, until_ns: int) -> Sequence[Bin]:
         """Return the thinned bins of which a part lies in the window, the oldest first."""
+
+    def renames(self) -> Sequence[Rename]:
+        """Return the renames of PVs, each old name once."""
+
+    def summarized(self, pv: str) -> Sequence[tuple[int, int]]:
+        """Return from when until when summaries were made of what lies between (ns), the oldest first."""
+
+    def summaries(self, pv: str, width_ns: int, since_ns: int, until_ns: int) -> Iterator[Summary]:
+        """Yield the summaries of one width that begin in the window, its end not included; none where no row is."""
+
+    def summary_columns(self, pv: str, width_ns: int, since_ns: int, until_ns: int) -> Iterator[SummaryColumns]:
+        """Yield the same in columns."""
 
     def close(self) -> None:
         """Close the connection."""

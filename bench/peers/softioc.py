@@ -6,7 +6,7 @@ import tempfile
 import threading
 from collections.abc import Mapping
 
-from epicscorelibs.ioc import start_ioc
+from epicscorelibs.ioc import dbCore, start_ioc
 
 from bench.rig import load
 from bench.rig.load import Load, LoadKind
@@ -30,6 +30,10 @@ def _record(name: str, wanted: Load, index: int) -> str:
             return _text("ai", name, {"INP": index, "PREC": 3, **load.described(index), **load.SEVERITIES})
         case LoadKind.mixed:
             return _mixed(name, load.MIXED[index] if index < len(load.MIXED) else "setpoint")
+        case LoadKind.arrays:
+            always = {"SCAN": "10 second", "MPST": "Always", "APST": "Always"}
+            source = "" if index == 0 else f"{wanted.names[0]} NPP"  # the first one is put: it is too long for a file
+            return _text("waveform", name, {"FTVL": "DOUBLE", "NELM": load.LARGE_ARRAY, "INP": source, **always})
 
 
 def _mixed(name: str, kind: str) -> str:
@@ -40,6 +44,8 @@ def _mixed(name: str, kind: str) -> str:
             return _text("waveform", name, {"FTVL": "DOUBLE", "NELM": load.ARRAY})
         case "text":  # an lsi of base has 32 kB at most
             return _text("waveform", name, {"FTVL": "CHAR", "NELM": load.TEXT})
+        case "alarmed":
+            return _text("ao", name, load.ALARMED)
     return _text("ao", name, {"PREC": 3})
 
 
@@ -55,4 +61,7 @@ if __name__ == "__main__":
         file.write(database(wanted))
         file.flush()
         start_ioc(database=file.name)
+    if wanted.kind is LoadKind.arrays:
+        numbers = str([each * 0.618034 % 10 for each in range(load.LARGE_ARRAY)])  # nothing that is easily packed
+        dbCore.dbpf(wanted.names[0].encode(), numbers.encode())
     threading.Event().wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from random import Random
 import typer
 
 from archiver.sample import Sample
+from archiver.storage import summarizer
 from archiver.storage.database import open_reader, open_store
 from archiver.storage.sqlite.file import PART
 from archiver.storage.sqlite.store import SETTLE_ROWS
@@ -74,10 +76,26 @@ def filled_archive(databases: SqliteFiles | MariadbDatabases, rows: int) -> str:
         typer.echo(f"filling {rows:,} rows", err=True)
         databases.create(name)
         open_store(url).close()
-        fill = _fill_sqlite if databases.kind is Backend.sqlite else _fill_mariadb
-        fill(url, _series(rows))
+        fill(databases, url, _series(rows))
         _add_recent(url)
     return url
+
+
+def fill(databases: SqliteFiles | MariadbDatabases, url: str, series: Iterator[Series]) -> None:
+    """Fill an empty archive with generated rows, in the order of the channels."""
+    (_fill_sqlite if databases.kind is Backend.sqlite else _fill_mariadb)(url, series)
+
+
+def summarize(url: str) -> float:
+    """Make the summaries of the first PV of an archive that has none; return the seconds."""
+    summarizer.PAUSE = 0.0
+    with closing(open_store(url)) as store:
+        store.add([Sample(NAMES[0], END_NS + DAY_NS // 24, 1.0, 0, "NO_ALARM")])  # the PV is this archiver's now
+        store.live(END_NS + DAY_NS)
+        begin = time.perf_counter()
+        while store.tidy():
+            pass
+        return time.perf_counter() - begin
 
 
 def scan(time_ns: int, numbers: Random) -> list[Sample]:

@@ -57,6 +57,7 @@ class CaCommand(IntEnum):
     WRITE_NOTIFY = 19
     CLIENT_NAME = 20
     HOST_NAME = 21
+    ECHO = 23
     CREATE_CH_FAIL = 26
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.rig import load
 from bench.rig.load import Load, LoadKind
-from drivers.base import Driver, Point, Readings, RecordType, Step, Value
+from drivers.base import Driver, Point, Readings, RecordType, Severity, Step, Value
 
 # A scan comes in as many blocks as a full rack has crate slots
 BLOCKS = 16
@@ -67,6 +67,8 @@ def _point(kind: LoadKind, index: int) -> Point:
             return Point(name=name, rtyp=RecordType.ai, group="all", prec=3, **_lower(load.described(index)))
         case LoadKind.mixed:
             return _mixed(name, load.MIXED[index] if index < len(load.MIXED) else "setpoint")
+        case LoadKind.arrays:
+            raise ValueError("arrays are served by softIoc alone")
 
 
 def _mixed(name: str, kind: str) -> Point:
@@ -77,6 +79,8 @@ def _mixed(name: str, kind: str) -> Point:
             return Point(name=name, rtyp=RecordType.waveform, group="all", nelm=load.ARRAY)
         case "text":
             return Point(name=name, rtyp=RecordType.lsi, group="all")
+        case "alarmed":
+            return Point(name=name, rtyp=RecordType.ao, hihi=load.ALARMED["HIHI"], hhsv=Severity.MAJOR)
     return Point(name=name, rtyp=RecordType.ao, prec=3)
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 PREFIX = "B:"
 INSTRUMENT = "R"
@@ -23,10 +24,13 @@ SEVERITIES = {"HHSV": "MAJOR", "HSV": "MINOR", "LSV": "MINOR", "LLSV": "MAJOR"}
 DEADBANDS = {"MDEL": 0.5, "ADEL": 0.5}
 
 
-# Records of the kind "mixed": two setpoints, a state with words, an array, a text as long as the list of a large rack
-MIXED = ("setpoint", "flooded", "state", "array", "text")
+# Records of the kind "mixed": two setpoints, a state with words, an array, a text as long as the list of a large
+# rack, a setpoint whose alarm comes and goes with its value
+MIXED = ("setpoint", "flooded", "state", "array", "text", "alarmed")
+ALARMED: dict[str, Any] = {"HIHI": 2, "HHSV": "MAJOR"}
 WORDS = ("Off", "On", "Tripped", "Ramping up")
 ARRAY = 5000
+LARGE_ARRAY = 100_000
 TEXT = 400_000
 
 
@@ -37,12 +41,14 @@ class LoadKind(StrEnum):
     setpoint   outputs that accept a put at once
     described  inputs that do not change, each with the fields of ``described``
     mixed      one record of each of ``MIXED``, the others setpoints
+    arrays     LARGE_ARRAY doubles each, which are posted every 10 s
     """
 
     ramp = "ramp"
     setpoint = "setpoint"
     described = "described"
     mixed = "mixed"
+    arrays = "arrays"
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class Server:
             self._run(
                 program("mariadb-install-db"), "--no-defaults", f"--datadir={directory}/data", "--skip-test-db",
                 "--auth-root-authentication-method=normal",
+                f"--tmpdir={directory}",  # in /tmp two that are made at the same time may take each other's files
             )  # fmt: skip
 
     @property

@@ -27,6 +27,10 @@ STOP = 20.0
 # Seconds until a server must serve; caproto takes 2 ms for a record with fields
 START = 180.0
 
+# Seconds until an archiver must have begun
+ARCHIVER_START = 120.0
+_CONFIG = "prefix: 'ARCHIVE:'\ninstruments: {{}}\narchive:\n  database: sqlite:///rack.sqlite\n  pvs:\n{pvs}"
+
 
 class NotAvailable(Exception):
     """A peer or a tool that is not available here; the text is the reason."""
@@ -106,6 +110,24 @@ def launch(command: list[str], folder: str, own: dict[str, str]) -> Iterator[tup
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
+
+
+@contextmanager
+def archiver(ioc: PeerServer, load: Load, folder: Path, missing: Callable[[], str]) -> Iterator[int]:
+    """Yield the id of a process ``rackioc archive`` that writes into ``folder``, once ``missing`` returns nothing.
+
+    Raises Failed with what is missing.
+    """
+    pvs = "".join(f"    - {name}\n" for name in load.names)
+    (folder / "rack.yaml").write_text(_CONFIG.format(pvs=pvs))
+    command = [sys.executable, "-P", "-m", "rackioc", "archive", "rack.yaml"]
+    with launch(command, str(folder), dict(ioc.environment)) as (process, log):
+        deadline = time.monotonic() + ARCHIVER_START
+        while what := missing():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise Failed(f"{what}; its log: {log.read_text(errors='replace')[-500:]}")
+            time.sleep(0.5)
+        yield process.pid
 
 
 def _wait(process: subprocess.Popen[str], log: Path, pattern: str) -> re.Match[str]:

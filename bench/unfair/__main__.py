@@ -73,6 +73,8 @@ def measure(peer: Peer, kind: str, count: int, seconds: float) -> Figures:
             if process.stdout.readline() != "begun\n":
                 raise Failed("the foul client did not begin")
             taken = _gets(circuit, channel, seconds + AFTERWARDS)
+            if process.poll():
+                raise Failed("the foul client failed: what it was to send did not arrive")
             process.kill()
     taken.sort()
     return {

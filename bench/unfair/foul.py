@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import struct
@@ -12,13 +13,21 @@ from dataclasses import dataclass
 
 from bench.rig.client import HEADER, MINOR_VERSION, CaCommand
 from bench.rig.load import ARRAY, MIXED, TEXT, Load, LoadKind
+from ioc.ca.message import header
 
-DBR_CHAR, DBR_DOUBLE, DBR_TIME_DOUBLE, DBR_CTRL_DOUBLE, DBR_GR_ENUM, DBR_CTRL_ENUM = 4, 6, 20, 34, 24, 31
+DBR_STRING, DBR_CHAR, DBR_DOUBLE, DBR_TIME_DOUBLE = 0, 4, 6, 20
+DBR_CTRL_DOUBLE, DBR_GR_ENUM, DBR_CTRL_ENUM = 34, 24, 31
 WRITE = 4
 NAMES = dict(zip(MIXED, Load(LoadKind.mixed, len(MIXED)).names, strict=True))
+# Fields of a record that are subscribed to
+FIELDS = ("SEVR", "STAT", "AMSG", "HIHI")
 MASK = struct.pack(">12xHxx", 5)
+# A filter that lets no change pass
+FILTER = '.VAL{"dbnd":{"abs":1e9}}'
 # Seconds between the puts that make subscribers get updates
 PULSE = 0.1
+# Puts in one go and the seconds between two such, where updates are left out by filters
+VOLLEY, PAUSE = 20, 0.002
 
 
 class Foul:
@@ -32,7 +41,7 @@ class Foul:
         self._socket.setblocking(False)
 
     def _greet(self) -> None:
-        """Create a channel of each kind; its number on the server is told in the order of creation."""
+        """Create a channel of each kind, and of the fields that are watched."""
         self._socket.sendall(HEADER.pack(CaCommand.VERSION, 0, 0, MINOR_VERSION, 0, 0))
         self.sids = {}
         for cid, (kind, name) in enumerate(NAMES.items()):
@@ -42,6 +51,10 @@ class Foul:
                 if command == CaCommand.CREATE_CHAN:
                     self.sids[kind] = sid
                     break
+        others = {field: f"{NAMES['alarmed']}.{field}" for field in FIELDS} | {"filtered": NAMES["flooded"] + FILTER}
+        for cid, (key, name) in enumerate(others.items(), len(NAMES)):
+            self._socket.sendall(create(name, cid))
+            self.sids[key] = self._created()[1]
 
     def _created(self) -> tuple[int, int]:
         while True:
@@ -93,7 +106,7 @@ def read(kind: str, dbr: int, count: int) -> Callable[[Foul, int], Iterator[byte
     """Return a burst of reads."""
 
     def messages(foul: Foul, number: int) -> Iterator[bytes]:
-        yield number * HEADER.pack(CaCommand.READ_NOTIFY, 0, dbr, count, foul.sids[kind], 1)
+        yield number * header(CaCommand.READ_NOTIFY, 0, dbr, count, foul.sids[kind], 1)
 
     return messages
 
@@ -124,11 +137,66 @@ def subscriptions(kind: str, dbr: int) -> Callable[[Foul, int], Iterator[bytes]]
         sid = foul.sids[kind]
         head = (CaCommand.EVENT_ADD, len(MASK), dbr, 1, sid)
         yield b"".join(HEADER.pack(*head, each) + MASK for each in range(number))
-        for value in range(1000):
-            yield HEADER.pack(WRITE, 8, DBR_DOUBLE, 1, sid, 1) + struct.pack(">d", value % 4)
-            foul.read(PULSE)
+        yield from pulses(foul, sid)
 
     return messages
+
+
+def fields(*names: str, put: str) -> Callable[[Foul, int], Iterator[bytes]]:
+    """Return many subscriptions to fields of one record, which change with what is then put to it."""
+
+    def messages(foul: Foul, number: int) -> Iterator[bytes]:
+        sids = [foul.sids[name] for name in names]
+        head = (CaCommand.EVENT_ADD, len(MASK), DBR_STRING, 1)
+        yield b"".join(HEADER.pack(*head, sids[each % len(sids)], each) + MASK for each in range(number))
+        yield from pulses(foul, foul.sids[put])
+
+    return messages
+
+
+def pulses(foul: Foul, sid: int) -> Iterator[bytes]:
+    """Yield puts that let a record change over and over."""
+    for value in range(1000):
+        yield HEADER.pack(WRITE, 8, DBR_DOUBLE, 1, sid, 1) + struct.pack(">d", value % 4)
+        foul.read(PULSE)
+
+
+def filtered(foul: Foul, number: int) -> Iterator[bytes]:
+    """Yield many subscriptions that get no update, and floods of puts to their record."""
+    head = (CaCommand.EVENT_ADD, len(MASK), DBR_TIME_DOUBLE, 1, foul.sids["filtered"])
+    yield b"".join(HEADER.pack(*head, each) + MASK for each in range(number))
+    put = HEADER.pack(CaCommand.WRITE_NOTIFY, 8, DBR_DOUBLE, 1, foul.sids["flooded"], 1)
+    for begin in range(0, VOLLEY * 10_000, VOLLEY):
+        yield b"".join(put + struct.pack(">d", value) for value in range(begin, begin + VOLLEY))
+        foul.read(PAUSE)
+
+
+def nothing(_: Foul, __: int) -> Iterator[bytes]:
+    """Yield nothing: it connects, creates its channels, and leaves."""
+    yield b""
+
+
+def echoes(_: Foul, number: int) -> Iterator[bytes]:
+    """Yield long echoes."""
+    yield (number // 50) * (HEADER.pack(CaCommand.ECHO, 0xFFF0, 0, 0, 0, 0) + bytes(0xFFF0))
+
+
+def drip(foul: Foul, number: int) -> Iterator[bytes]:
+    """Yield reads byte by byte."""
+    yield from (
+        bytes([each]) for each in number * HEADER.pack(CaCommand.READ_NOTIFY, 0, 6, 1, foul.sids["flooded"], 1)
+    )
+
+
+def searches(_foul: Foul, number: int) -> Iterator[bytes]:
+    """Send searches for names with filters, names of nobody, and nonsense, over UDP; yield nothing."""
+    text = (NAMES["flooded"] + '.VAL{"dbnd":{"abs":1}}').encode()
+    search = HEADER.pack(CaCommand.SEARCH, 48, 5, MINOR_VERSION, 1, 1)
+    datagram = 20 * (search + text.ljust(48, b"\0") + search + b"nobody".ljust(48, b"\0")) + bytes(range(100))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        for _ in range(number):
+            udp.sendto(datagram, ("127.0.0.1", int(os.environ["EPICS_CA_SERVER_PORT"])))
+    yield b""
 
 
 def garbage(_: Foul, number: int) -> Iterator[bytes]:
@@ -159,9 +227,18 @@ FOULS = {
     "subscriptions": Kind(subscriptions("flooded", DBR_TIME_DOUBLE)),
     "subscriptions-words": Kind(subscriptions("state", DBR_CTRL_ENUM)),
     "subscriptions-unread": Kind(subscriptions("state", DBR_CTRL_ENUM), reads=False),
+    "subscriptions-sevr": Kind(fields("SEVR", put="alarmed")),
+    "subscriptions-alarm": Kind(fields("SEVR", "STAT", "AMSG", put="alarmed")),
+    "subscriptions-filtered": Kind(filtered),
+    "subscriptions-limit": Kind(fields("HIHI", put="HIHI")),
     "puts": Kind(put(WRITE)),
     "puts-callback": Kind(put(CaCommand.WRITE_NOTIFY)),
     "malformed": Kind(garbage),
+    "connects": Kind(nothing, reset=False),
+    "echoes": Kind(echoes),
+    "echoes-unread": Kind(echoes, reads=False),
+    "drip": Kind(drip),
+    "searches": Kind(searches),
 }
 
 

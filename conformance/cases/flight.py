@@ -22,6 +22,9 @@ SERIES: dict[str, tuple[Any, ...]] = {
     "back and forth": (1, 2, 1, 2, 1),
     "one": (3,),
 }
+# Records of which base keeps no value with an update (dbEvent.c: texts, and fields with SPC_DBADDR): where it is slow
+# to send them it sends the value of then, once for each that was put
+OF_NOW = {RecordType.mbbo, RecordType.stringout}
 STATES: dict[str, tuple[Any, ...]] = {"back and forth": (1, 0, 1, 0, 1), "equal": (1, 1, 1), "one": (1,)}
 
 
@@ -58,10 +61,16 @@ def _series(
             "puts": endings,
             "get behind": behind,
             "last": [seen[-1:], logged[-1:]],
-            # base sends the text of now, once for each that was put
-            **({"in order": [_in_order(seen, put), _in_order(logged, put)]} if rtyp.states or rtyp.numeric else {}),
+            "only what was put": [_put(seen, put), _put(logged, put)],
+            **({} if rtyp in OF_NOW else {"in order": [_in_order(seen, put), _in_order(logged, put)]}),
         },
     )
+
+
+def _put(events: Sequence[Aspects], values: Sequence[Any]) -> bool:
+    """Return True if the events show nothing but values that were put, and are no more than those."""
+    shown = [str(_number(event["value"])) for event in events]
+    return len(shown) <= len(values) and {str(value) for value in values}.issuperset(shown)
 
 
 def _in_order(events: Sequence[Aspects], values: Sequence[Any]) -> bool:

@@ -52,10 +52,10 @@ class RelativeAlarms:
 class Alarms:
     """When the limits of the records of measured values hold.
 
-    when  "always"; or "on": only while their channel is on and at rest. YAML 1.1 reads ``on`` as True
+    when  "always"; or "on": only while their channel is on and at rest
     """
 
-    when: Literal["always", "on", True] = "always"
+    when: Literal["always", "on"] = "always"
 
     @property
     def at_rest_only(self) -> bool:
@@ -83,6 +83,11 @@ class Config(DriverConfig):
     channels: dict[int, Literal["ALL"] | tuple[int, ...]] | None = None
     relative_alarms: RelativeAlarms = RelativeAlarms()
     alarms: Alarms = Alarms()
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Return the key ``host`` and the crate: two logins would take two of its few sessions."""
+        return "host", f"{self.link} {self.host.lower()}"
 
     def faults(self) -> Iterable[ConfigFault]:
         """Yield what is wrong beyond the types."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from drivers.base import BadReply, DeviceError, NoReply
 from drivers.caen.formats import Choice, Number, Switch, Text, clean
 from drivers.caen.items import ChannelName, ChannelParameter, Command, Facts, Item, Variable
+from drivers.caen.model import Model
 from drivers.caen.questions import (
     Question,
     ask_parameter,
@@ -36,11 +37,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What boards of one model told: (of a channel, list of parameters, parameter) -> what it is
-Twins = MutableMapping[tuple[bool, tuple[str, ...], str], Item]
-
 # How often the crate has to say that it does not have a thing before it is believed: for a minute
 _MOST_DENIALS = 7
+# Seconds after which the lists are asked that were taken to be those of another board: by then a crate of 16 boards
+# of 48 channels has told all that is needed to show its values
+_LISTS_AFTER = 25.0
 # Characters: caen-libs reads 12 bytes a name, one of them the terminating zero
 _NAME_SIZE = 11
 
@@ -66,23 +67,26 @@ class Discovery:
     """The questions to a board (None: to the crate itself).
 
     Each channel is asked for its own list, for one board can have channels of several kinds. What its parameters
-    are is asked of the first channel with each list, and assumed to be the same with the others. What else
-    a number or choice is, is assumed to be that of the same parameter in ``twins`` if its exponent, or its word, is.
+    are is asked of the first channel with each list, and assumed to be the same with the others. Of a board whose
+    ``model`` has been asked already, the lists are assumed to be that one's, and asked later; a number or choice is
+    assumed to be what it is there if its exponent, or its word, is.
 
+    mistaken  True when a list was not that of the model: all is to be asked again, without it
     items     what was found
     assumed   labels of items about which the crate was not asked
     served    True when PVs have been made of what was found; whoever makes them sets it
     probe     how the board answered before the first question; None: not asked, or no answer
     """
 
-    def __init__(self, board: Board | None, channels: Sequence[int], twins: Twins | None = None) -> None:
+    def __init__(self, board: Board | None, channels: Sequence[int], model: Model | None = None) -> None:
         self.board = board
+        self.mistaken = False
         self.items: list[Item] = []
         self.assumed: list[str] = []
         self.probe: Board | None = None
         self.served = False
         self._channels = channels
-        self._twins: Twins = {} if twins is None else twins
+        self._model = model or Model()
         self._kinds: dict[tuple[str, ...], list[Item]] = {}
         self._todo: deque[_Task] = deque()
         self._later: list[_Task] = []
@@ -195,11 +199,18 @@ class Discovery:
             log.debug("%s", error)
 
     def _list(self, session: Session, channel: int | None) -> Question[None]:
-        """Ask for the parameters of a channel, or (None) of the board."""
+        """Ask for the parameters of a channel, or (None) of the board, or take those of a like board."""
         assert self.board is not None
         yield from ()
         slot = self.board.slot
-        names = tuple(dict.fromkeys(parameter_names(session, slot, channel)))
+        if channel in self._model.lists:
+            names = self._model.lists[channel]
+            confirmation = _Task(partial(self._confirm_list, channel=channel, names=names))
+            confirmation.backoff.delay(_LISTS_AFTER)
+            self._later.append(confirmation)
+        else:
+            names = _distinct_names(session, slot, channel)
+            self._model.lists[channel] = names
         alike = self._kinds.get(names)
         if channel is None or alike is None:
             found: list[Item] = []
@@ -214,6 +225,11 @@ class Discovery:
         missing = [name for name in names if f"{label_of(slot, channel)}:{clean(name)}" not in known]
         self._first([self._parameter(slot, channel, name, names, alike) for name in missing])
 
+    def _confirm_list(self, session: Session, channel: int | None, names: tuple[str, ...]) -> Question[None]:
+        assert self.board is not None
+        yield from ()
+        self.mistaken = self.mistaken or _distinct_names(session, self.board.slot, channel) != names
+
     def _parameter(
         self, slot: int, channel: int | None, name: str, names: tuple[str, ...], found: list[Item]
     ) -> _Task:
@@ -221,10 +237,10 @@ class Discovery:
 
         def ask(session: Session) -> Question[None]:
             try:
-                item = yield from self._like_twin(session, slot, channel, self._twins.get(key))
+                item = yield from self._like_twin(session, slot, channel, self._model.items.get(key))
                 if item is None:
                     item = yield from ask_parameter(session, slot, channel, name)
-                    self._twins[key] = item
+                    self._model.items[key] = item
                 else:
                     self.assumed.append(item.label)
             except (BadReply, NoReply) as error:
@@ -290,6 +306,10 @@ class Discovery:
         yield from ()
         names = command_names(session)
         self.items += [Command(label=f"Cmd:{clean(name)}", name=name) for name in names if name]
+
+
+def _distinct_names(session: Session, slot: int, channel: int | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(parameter_names(session, slot, channel)))
 
 
 def probe(session: Session, slot: int) -> Board:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from drivers.base import BadReply, NoReply, Step, Wait
 from drivers.caen.board.section import Section
 from drivers.caen.config import Config
-from drivers.caen.discovery import Discovery, Twins, probe
+from drivers.caen.discovery import Discovery, probe
 from drivers.caen.items import Item
+from drivers.caen.model import Model
 from drivers.caen.session import UNHEARD, BoardGone, Session, Unsupported
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Inventory:
         self._config = config
         self._discoveries: dict[int | None, Discovery] = {}  # slot -> what is still to be asked of its board
         self._denied: dict[int | None, Discovery] = {}  # slot -> what its board lists and denies
-        self._twins: dict[Board, Twins] = {}  # board without slot and number -> what those of its model told
+        self._models: dict[Board, Model] = {}  # board without slot and number -> what those of its model told
 
     @property
     def discovering(self) -> bool:
@@ -64,6 +65,7 @@ class Inventory:
             denied.ask_again()
             self._discoveries.setdefault(place, denied)
         self._denied.clear()
+        self._models.clear()
         self._discoveries[None] = Discovery(None, ())
         self.follow(session)
 
@@ -102,13 +104,13 @@ class Inventory:
             section.mark_gone(BoardGone(f"slot {slot}: the crate map has {what}"))
         if board is not None and discovery is None:
             self._denied.pop(slot, None)
-            self._discoveries[slot] = Discovery(board, self._channels(board), self._twins_of(board))
+            self._discoveries[slot] = Discovery(board, self._channels(board), self._model_of(board))
 
-    def _twins_of(self, board: Board) -> Twins:
+    def _model_of(self, board: Board) -> Model:
         """Return what boards of the same model told that were asked together with this one."""
-        if not self._discoveries:
-            self._twins.clear()
-        return self._twins.setdefault(replace(board, slot=0, serial_number=0), {})
+        if not self.discovering:
+            self._models.clear()
+        return self._models.setdefault(replace(board, slot=0, serial_number=0), Model())
 
     def _channels(self, board: Board) -> Sequence[int]:
         if missing := self._config.missing(board.slot, board.n_channel):
@@ -143,6 +145,11 @@ class Inventory:
             session.allowance.spend(monotonic() - began)
         if self._discoveries.get(slot) is not discovery:
             return  # the board was changed meanwhile
+        if discovery.mistaken:
+            assert discovery.board is not None
+            log.info("%s: slot %d has other parameters than a like board; all is asked", self._config.host, slot)
+            self._discoveries[slot] = Discovery(discovery.board, self._channels(discovery.board))
+            return
         if discovery.ready and (not discovery.served or len(discovery.items) > known):
             section = self.sections.get(slot)
             if section is None or section.board != discovery.board or not section.table.has(discovery.items):
@@ -173,7 +180,9 @@ class Inventory:
         before = self.sections.get(slot)
         same = before is not None and before.board == board
         if before is not None and same:  # what the crate has told since then stays told
-            gone = before.metadata.corrected
+            # but not what was assumed before, and was asked meanwhile
+            assumed = list(assumed)
+            gone = before.metadata.corrected.keys() | (set(before.metadata.assumed) - set(assumed))
             known = {label: item for label, item in before.table.items.items() if label not in gone}
             items = [known.get(item.label, item) for item in items]
             assumed = [label for label in assumed if label not in known or label in before.metadata.assumed]

@@ -40,6 +40,10 @@ class Backoff:
         self.at = now + self._wait
         self._wait = min(2 * self._wait, _LONGEST_WAIT)
 
+    def delay(self, seconds: float) -> None:
+        """Wait that long before the first try."""
+        self.at = monotonic() + seconds
+
     def answered(self) -> None:
         """Note that it is answered from now on."""
         self._good_since = monotonic()

@@ -34,6 +34,14 @@ class SE521Config(DriverConfig):
     mean: int = 20
     coldest_c: float = COLDEST
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Return the first key that distinguishes the logger ("driver" if none does), and all of them."""
+        key = next(
+            (key for key in ("serial", "usb_port", "bus", "address") if getattr(self, key) is not None), "driver"
+        )
+        return key, f"SE521{self.wanted}"
+
     def faults(self) -> Iterable[ConfigFault]:
         """Yield the keys that are out of range, or contradict each other."""
         if not 1 <= self.mean <= 3600:

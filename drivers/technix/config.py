@@ -6,8 +6,12 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import parse_qsl, urlsplit
 
 from drivers.base import ConfigFault, DriverConfig
+
+# Kind of URL -> what may stand behind ``?`` (pyserial's manual, "URL handlers")
+_OPTIONS = {"socket": {"logging"}, "rfc2217": {"logging", "ign_set_control", "poll_modem", "timeout"}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +36,7 @@ class TechnixConfig(DriverConfig):
 
     port        a serial device, ``socket://host:port`` (raw TCP) or ``rfc2217://host:port``
     on_loss     what becomes of HV when the generator is not understood: its watchdog ends it, or is kept from that
-    over_limit  what follows an output above its limit: an alarm, or HV off besides (YAML reads ``off`` as False)
+    over_limit  what follows an output above its limit: an alarm, or HV off besides
     """
 
     port: str
@@ -40,12 +44,12 @@ class TechnixConfig(DriverConfig):
     limits: Limits = Limits()
     polarity: Literal["positive", "negative"] = "positive"
     on_loss: Literal["trip", "keep"] = "trip"
-    over_limit: Literal["alarm", "off", False] = "alarm"
+    over_limit: Literal["alarm", "off"] = "alarm"
 
     def faults(self) -> Iterable[ConfigFault]:
         """Yield the keys whose numbers make no sense."""
-        if not self.port:
-            yield ("port",), "is empty; it must be a serial device, socket://host:port or rfc2217://host:port"
+        if fault := _port_fault(self.port):
+            yield ("port",), f"{fault}; it must be a serial device, socket://host:port or rfc2217://host:port"
         for key in ("voltage_kv", "current_ma"):
             full_scale, limit = getattr(self.full_scale, key), getattr(self.limits, key)
             if not _positive(full_scale):
@@ -56,6 +60,35 @@ class TechnixConfig(DriverConfig):
                 yield ("limits", key), f"is {limit:g}; it must be a finite number above 0"
             elif limit > full_scale:
                 yield ("limits", key), f"is {limit:g}, above the full scale of {full_scale:g}"
+
+
+def _port_fault(port: str) -> str | None:
+    """Return what is wrong with a port; None if nothing is, as far as that can be told without it."""
+    if not port:
+        return "is empty"
+    if "://" not in port:
+        return None
+    parts = urlsplit(port)
+    options = _OPTIONS.get(parts.scheme)
+    if options is None:
+        return f"is a URL of the kind {parts.scheme}://"
+    try:
+        number = parts.port
+    except ValueError:
+        number = None
+    if not parts.hostname or not number:
+        return f"is {port!r}, which has no host, or no port from 1 to 65535, or one that is not a number"
+    for option, value in parse_qsl(parts.query, keep_blank_values=True):
+        if option not in options or (option == "timeout" and not _is_number(value)):
+            return f"is {port!r}, whose {option}={value} pyserial does not understand"
+    return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return _positive(float(text))
+    except ValueError:
+        return False
 
 
 def _positive(number: float) -> bool:

@@ -129,15 +129,14 @@ class Technix(Driver):
         else:
             yield from self._switch(name, int(value))
 
-    def write_blind(self, point: Point, value: Value) -> None:
+    def write_blind(self, point: Point, value: Value) -> Iterator[Step]:
         """Send HV off, inhibition or local mode over a line that is opened for it, and expect no answer.
 
         Raises LinkDown where there is no line, or while nothing may be sent (``loss``).
         """
         self._loss.check_blind(point.name)
         self._line.open()
-        for _ in self._send_safe(point.name, int(value)):
-            pass
+        yield from self._send_safe(point.name, int(value))
 
     def energizes(self, point: Point, value: Value) -> bool:
         """Return True for HV on and for Inhibit off: remote mode by itself lets nothing out."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import serial
 
 from drivers.base import BadReply, LinkDown, NoReply
+from drivers.technix import tcp
 from drivers.technix.points import TOP
 from drivers.technix.watchdog import Watchdog
 
@@ -39,6 +40,9 @@ MOST_ANSWERS = 3
 # The longest that a question takes, and ``read``: getting into step, and the question itself, or once more (seconds)
 LONGEST_QUESTION = DRAIN_TIME + WRITE_TIMEOUT + REPLY_TIMEOUT + 2 * QUIET
 LONGEST_READ = 2 * LONGEST_QUESTION
+
+# TCP connections of which the far end may not know that they are over, at most
+MOST_ENDS = 3
 
 _QUESTIONS = ("E", "a1", "a2")
 
@@ -86,12 +90,18 @@ class Line:
         # Question -> when it was asked, for each time that it may still be answered, though other replies came since
         self._open: dict[str, list[float]] = {question: [] for question in _QUESTIONS}
         self._received = b""  # of a reply that is not complete
+        # Where the last TCP connections ended, of which the far end may not know that they are over
+        self._ends: list[tcp.Ends] = []
+        self._tries = 0  # to open the line since the last reply
 
     def open(self) -> None:
         """Open the line, unless it is open. Raises LinkDown."""
         if self._port is not None:
             return
         began = time.monotonic()
+        self._tries += 1
+        if self._tries % 2 == 0:  # not at each: to a far end that knows nothing of them it is one connection more
+            self._ends = [ends for ends in self._ends if not tcp.knock(ends)]
         try:
             self._port = serial.serial_for_url(
                 self._url,
@@ -105,6 +115,8 @@ class Line:
             )
         except _PORT_ERRORS as error:
             raise LinkDown(f"{self._url} cannot be opened: {_reason(error)}") from error
+        if here := tcp.limit_delivery(self._port):
+            self._ends = [*self._ends, here][-MOST_ENDS:]
         self._opened = True
         self.quick = time.monotonic() - began <= QUICK
 
@@ -184,6 +196,10 @@ class Line:
         """Return True if the last reply to one of these kinds of commands came late."""
         return not self._late.isdisjoint(kinds)
 
+    def is_awaited(self, sent: Sent, seconds: float) -> bool:
+        """Return True while a reply may come after such a silence; not if a later command was answered already."""
+        return sent in self._unanswered and self.silence(sent) < seconds
+
     def silence(self, sent: Sent) -> float:
         """Return the seconds since a command was sent, or since a reply came after it: the generator may be slow."""
         return time.monotonic() - max(sent.at, self._replied_at)
@@ -240,6 +256,8 @@ class Line:
     def _understand(self, sent: Sent) -> None:
         """Note that the line is in step, and what that says about the generator if the reply came in time."""
         self._in_step = True
+        del self._ends[:-1]
+        self._tries = 0
         now = time.monotonic()
         if now - sent.at <= REPLY_TIMEOUT + 2 * QUIET:
             self.understood_at = now
@@ -270,15 +288,19 @@ class Line:
         age = self._age(line)
         for place, sent in enumerate(self._unanswered):
             number = _number(sent.command, line)
-            if number is not None and age <= OLDEST:
+            if number is None:
+                continue
+            self._replied_at = time.monotonic()
+            if age > OLDEST:  # it says nothing but that replies come late
+                self._late.add(sent.command[:2])
+            else:
                 sent.number = number
-                self._replied_at = time.monotonic()
                 # Of a command that was sent again meanwhile it is not known which of the two this answers.
                 if all(other.command != sent.command for other in self._unanswered[place + 1 :]):
                     late = self._replied_at - sent.at > REPLY_TIMEOUT + 2 * QUIET
                     (self._late.add if late else self._late.discard)(sent.command[:2])
-                del self._unanswered[: place + 1]
-                return
+            del self._unanswered[: place + 1]
+            return
 
     def _age(self, line: bytes) -> float:
         """Return the seconds since the question of a reply was asked: the oldest of its kind, if in doubt.
@@ -312,6 +334,8 @@ def _doubtful(question: str, before: int, number: int) -> bool:
 
 def _number(command: str, line: bytes) -> int | None:
     """Return the number that a reply appends to its command, 0 if it has none; None if it is another's reply."""
+    if command.startswith("P") and line.endswith(command.encode("ascii")):  # noise before an echo says nothing
+        return 0
     echo, tail = line[: len(command)], line[len(command) :]
     if echo != command.encode("ascii"):
         return None

@@ -22,6 +22,8 @@ SETTLE = 0.5
 # Seconds without a reply after which the second half of HV off is sent all the same to a generator whose replies come
 # late: a second half before its reply to the first has no effect
 PATIENCE = 3.5
+# While nothing is understood at all, one HV off in so many waits as long: replies may be late without a sign of it
+PATIENT_ONE = 3
 # Seconds between two tries to complete what was left half done
 TIDY_PERIOD = 1.0
 
@@ -35,6 +37,8 @@ class Switching:
         self._holder: Iterator[Step] | None = None
         self._ending = 0  # HV off is being carried out, by so many
         self._second: Sent | None = None  # the second half of the last HV off
+        self._half_off = False  # the line went down within HV off
+        self._unheard: list[float] = []  # when HV offs were sent since anything was understood (monotonic s)
         self._inhibited = False  # by this process, to release an HV on
         self._tidied_at = 0.0
 
@@ -100,13 +104,31 @@ class Switching:
 
         The pause begins with the reply to the first half, for which it waits longer if the replies come late.
         """
-        patience = PATIENCE if self._line.slow("P6", "E", "a1", "a2") else REPLY_TIMEOUT
-        first = self._line.send("P6,1")
-        while not self._line.await_reply(first, REPLY_TIMEOUT) and self._line.silence(first) < patience:
+        if self._half_off:  # a peer that closes the line at each command gets the second half, too
+            release = self._line.send("P6,0")
+            self._half_off = False  # now: if the line goes down again, the next try begins with the first half
+            self._line.await_reply(release, REPLY_TIMEOUT)
             yield Wait()
-        time.sleep(PAUSE)
-        self._second = self._line.send("P6,0")
+            time.sleep(PAUSE)
+        patience = self._patience()
+        self._half_off = True
+        first = self._line.send("P6,1")
+        try:
+            while not self._line.await_reply(first, REPLY_TIMEOUT) and self._line.is_awaited(first, patience):
+                yield Wait()
+        finally:  # also where it is given up, at a stop: no half is left behind
+            time.sleep(PAUSE)
+            self._second = self._line.send("P6,0")
+        self._half_off = False
         self._line.await_reply(self._second, 2 * QUIET)
+
+    def _patience(self) -> float:
+        """Return the seconds without a reply that the first half of HV off waits for its own."""
+        now, understood = time.monotonic(), self._line.understood_at
+        self._unheard = [at for at in self._unheard if understood is None or at > understood]
+        self._unheard.append(now)
+        late = self._line.slow("P6", "E", "a1", "a2") or len(self._unheard) % PATIENT_ONE == 0
+        return PATIENCE if late else REPLY_TIMEOUT
 
     def tidy(self) -> Iterator[Step]:
         """Complete what was left half done, at first sight in the status: an HV off of anybody, an own HV on.

@@ -13,13 +13,16 @@ import logging
 import socket
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from ioc import faults
 from ioc.ca.message import INTERNAL, PROTOCOL_VERSION, VERSION, header
+from ioc.ca.network.seldom import Seldom
 from ioc.ca.turns import Budget, Turns
 
 log = logging.getLogger("rackioc.server")
+# Who comes and goes, which RACKIOC_LOG=DEBUG shows
+clients = logging.getLogger("rackioc.clients")
 
 # Bytes that may wait in this process for a client to read, and bytes of answers after which it is not heard any more
 WAITING = 1 << 19
@@ -35,13 +38,13 @@ _RECEIVED = bytearray(1 << 15)
 class RequestError(Exception):
     """What a client sent is wrong: it is answered with an error, which has a status code (caerr.h).
 
-    ``told``: what EPICS base tells the client in words; "": the reason.
+    ``told``: what EPICS base tells the client in words; "": the reason; None: nothing.
     """
 
-    def __init__(self, reason: str, status_code: int = INTERNAL, told: str = "") -> None:
+    def __init__(self, reason: str, status_code: int = INTERNAL, told: str | None = "") -> None:
         super().__init__(reason)
         self.status_code = status_code
-        self.told = told or reason
+        self.told = reason if told == "" else told
 
 
 class BrokenProtocolError(RequestError):
@@ -64,8 +67,8 @@ class Receiver(Protocol):
 class Framed(Protocol):
     """What a client subscribed to."""
 
-    def frame(self) -> bytes:
-        """Return the whole message with the value of now."""
+    def frame(self, packed: dict[Any, bytes]) -> bytes:
+        """Return the whole message with the value of now; ``packed``: what others of this moment have in common."""
 
     def failed(self, error: Exception) -> bytes:
         """Return the whole message that tells the client that the value of now cannot be had."""
@@ -74,6 +77,7 @@ class Framed(Protocol):
 class Connection(asyncio.BufferedProtocol):
     """One TCP connection of a client.
 
+    address   where the client is: host and port
     receiver  who answers what arrives; set before the connection is made
     out       messages that are sent with the next ``flush``
     answers   what gives further answers, which had to wait for something
@@ -83,10 +87,11 @@ class Connection(asyncio.BufferedProtocol):
     """
 
     transport: asyncio.Transport
-    address: tuple[str, int]
     receiver: Receiver
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, address: tuple[str, int], told: Seldom) -> None:
+        self.address = address
+        self._log = told
         self.out: list[bytes] = []
         self.answers: deque[Callable[[], None]] = deque()
         self.due: OrderedDict[Framed, None] = OrderedDict()
@@ -94,7 +99,7 @@ class Connection(asyncio.BufferedProtocol):
         self._turns = turns
         self._rest = b""
         self._held = self._full = False
-        self._unread = self._lost = self._cut = self._waits_for_turn = False
+        self._unread = self._lost = self._cut = self._waits_for_turn = self._owes = False
 
     # ---- asyncio calls these ----
 
@@ -106,7 +111,7 @@ class Connection(asyncio.BufferedProtocol):
         connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self.address = transport.get_extra_info("peername")[:2]
+        clients.debug("client %s:%d has connected", *self.address)
         self.out.append(header(VERSION, 0, 0, PROTOCOL_VERSION, 0, 0))
         self.flush()
 
@@ -123,6 +128,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client, once the puts that it sent before it left are carried out."""
         self._lost = True
+        clients.debug("client %s:%d has left: %s", *self.address, exc or "it closed the connection")
         self.answers.clear()
         self.due.clear()
         self.out.clear()
@@ -144,10 +150,13 @@ class Connection(asyncio.BufferedProtocol):
     # ---- the server and the conversation call these ----
 
     def flush(self) -> None:
-        """Send what is due, as much as one turn has room for, and what waits, in one write."""
+        """Send what is due, as much as one turn has room for, and what waits, in one write.
+
+        What is more than that waits for the client's own turn: it must not take that of who tells of a change.
+        """
         if self.answers:
             self._give_answers()
-        if self.due and not self.blocked:
+        if self.due and not self.blocked and not self._owes:
             self._frame_due()
         if self.out:
             data = b"".join(self.out)
@@ -165,11 +174,9 @@ class Connection(asyncio.BufferedProtocol):
         self.due[update] = None
 
     def begin(self, update: Framed) -> None:
-        """Send a subscriber its first value, in the order of the answers unless the client is behind."""
-        if self.behind:
-            self.due[update] = None
-        else:
-            self._frame(update)
+        """Send a subscriber its first value: behind the answers of this turn, if it is not ended before."""
+        self.due[update] = None
+        self.behind = True
 
     def hold(self, updates: bool) -> None:
         """Hold updates back (True), or send again the newest of those that were held back (False)."""
@@ -184,7 +191,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def take_turn(self) -> None:
         """Go on with what the client sent, and with what is due to it."""
-        self._waits_for_turn = False
+        self._waits_for_turn = self._owes = False
         if self._unread and not self._answers_wait():
             self._receive(self._rest)
         elif not self._lost:
@@ -193,7 +200,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def drop(self, reason: str) -> None:
         """Cut the connection, once the client has what was said before; it finds its way back if it is one."""
-        log.warning("client %s:%d is disconnected: %s", *self.address, reason)
+        host, port = self.address
+        self._log.warning("client %s:%d is disconnected: %s", host, port, reason, kind=f"clients at {host}")
         self.answers.clear()
         self.due.clear()
         self.flush()  # what it did wrong
@@ -229,20 +237,20 @@ class Connection(asyncio.BufferedProtocol):
                 self.answers.popleft()()
             except Exception as error:
                 faults.log_once("a late answer", "a client", error)
-        if self.answers and not self._answers_wait():
+        if self.answers and not self._answers_lie():
             self.want_turn()
 
     def _frame_due(self) -> None:
-        budget = Budget(self.out)
-        while self.due and not budget.spent():
-            self._frame(self.due.popitem(last=False)[0])
+        budget, due, out = Budget(self.out), self.due, self.out
+        packed: dict[Any, bytes] = {}
+        while due and not budget.spent():
+            update, _ = due.popitem(last=False)
+            try:
+                out.append(update.frame(packed))
+            except Exception as error:  # a fault of one value must not cost anybody the others
+                out.append(update.failed(error))
+        self._owes = bool(due)
         self._block()
-
-    def _frame(self, update: Framed) -> None:
-        try:
-            self.out.append(update.frame())
-        except Exception as error:  # a fault of one value must not cost anybody the others
-            self.out.append(update.failed(error))
 
     def _listen(self) -> None:
         """Hear the client while what it sent is carried out and it takes the answers."""
@@ -263,7 +271,11 @@ class Connection(asyncio.BufferedProtocol):
             self._turns.add(self._forget)
 
     def _answers_wait(self) -> bool:
-        """Return True if the client does not take its answers: what else it sent is not read until it does."""
+        """Return True if answers are to be given or taken first: what else the client sent is not read before."""
+        return not self.transport.is_closing() and (bool(self.answers) or self._answers_lie())
+
+    def _answers_lie(self) -> bool:
+        """Return True if the client does not take its answers."""
         return not self.transport.is_closing() and self.transport.get_write_buffer_size() > ANSWERS_WAITING
 
     def _block(self) -> None:

@@ -54,8 +54,11 @@ from ioc.record import ALARM, LOG, PROPERTY, VALUE, Record
 
 # No client has reason to send more at once: nothing that can be set is large
 LARGEST_MESSAGE = 1 << 16
-# The events that a subscription can ask for (caeventmask.h): what else is set in its mask means nothing
+# The events that a subscription can ask for (caeventmask.h), and all that base keeps of its mask
 EVENTS = VALUE | LOG | ALARM | PROPERTY
+KNOWN_EVENTS = 0xFF
+# Channels of a client, and its subscriptions: each takes some hundred bytes, and a full rack has 12,000 PVs
+MOST = 200_000
 # Stands in an error message for a channel that is not known (rsrv, camessage.c)
 NO_CHANNEL = 0xFFFFFFFF
 
@@ -101,6 +104,7 @@ class Conversation:
         self._connection = connection
         self._names = names
         self._next_sid = 1
+        self._subscribed = 0
         self._passing = 0
         self._puts = Puts(connection.flush, names.left)
 
@@ -120,7 +124,9 @@ class Conversation:
                 length, count = LARGE.unpack_from(data, begin)
                 begin += LARGE.size
             try:
-                handle = _handler(command, length)
+                handle = _HANDLERS.get(command)
+                if handle is None or length % 8:
+                    raise _not_understood(command, length)
                 if length > LARGEST_MESSAGE:
                     self._passing = length
                     at = self._pass_by(begin, end)
@@ -163,17 +169,26 @@ class Conversation:
     # ---- messages ----
 
     def _version(self, priority: int, version: int, _first: int, _second: int, _payload: bytes) -> None:
-        """Look only whether it can be: no answer depends on the version (all since 2001 get the same)."""
-        if version < OLDEST_VERSION or priority > HIGHEST_PRIORITY:
-            raise BrokenProtocolError(f"version {version} or priority {priority} that no client has")
+        """Look only whether it can be: no answer depends on the version (all since 2001 get the same).
 
-    def _name(self, _type: int, _count: int, _first: int, _second: int, payload: bytes) -> None:
+        Base tells one that is too old nothing before the cut.
+        """
+        if version < OLDEST_VERSION or priority > HIGHEST_PRIORITY:
+            raise BrokenProtocolError(f"version {version} or priority {priority} that no client has", told=None)
+
+    def _user(self, _type: int, _count: int, _first: int, _second: int, payload: bytes) -> None:
+        self._name("user", "a very long user name was specified", payload)
+
+    def _computer(self, _type: int, _count: int, _first: int, _second: int, payload: bytes) -> None:
+        self._name("host", "bad (very long) host name", payload)
+
+    def _name(self, whose: str, told: str, payload: bytes) -> None:
         """Look only whether it can be: no answer depends on who asks."""
         if self.channels:
-            raise RequestError("the name of a user or a computer came after the first channel; it is ignored")
+            ignored = f"attempts to use protocol to set {whose} name after creating first channel ignored by server"
+            raise RequestError(f"the {whose} name came after the first channel", told=ignored)
         if b"\0" not in payload[:LONGEST_NAME]:
-            told = "bad (very long) host name"
-            raise BrokenProtocolError("the name of a user or a computer is too long or has no end", told=told)
+            raise BrokenProtocolError(f"the {whose} name is too long or has no end", told=told)
 
     def _echo(self, data_type: int, count: int, first: int, second: int, payload: bytes) -> None:
         self._send(header(ECHO, len(payload), data_type, count, first, second), payload)
@@ -192,9 +207,11 @@ class Conversation:
         if view is None:
             self._send(header(CREATE_CHAN_FAIL, 0, 0, 0, cid, 0))
             return
+        if len(self.channels) >= MOST:
+            raise BrokenProtocolError(f"more than {MOST} channels", NO_MEMORY, view.record.name)
         sid = self._next_sid
         rights = HEADER.pack(ACCESS_RIGHTS, 0, 0, 0, cid, 3 if view.writable else 1)
-        self._send(rights, header(CREATE_CHAN, 0, view.native, view.count, cid, sid))
+        self._send(rights + header(CREATE_CHAN, 0, view.native, view.count, cid, sid))
         self.channels[sid] = Channel(sid, cid, view)
         self._next_sid += 1
 
@@ -236,28 +253,35 @@ class Conversation:
         if len(payload) < _MASK.size:
             raise BrokenProtocolError("subscription without a mask")
         asked = _MASK.unpack_from(payload)[0]
-        if not asked:
+        if not asked & KNOWN_EVENTS:
             told = f"subscription install into record {channel.view.record.name} failed"
             raise BrokenProtocolError("subscription to no event", NO_MEMORY, told)
-        mask = asked & EVENTS
-        count = min(count, channel.view.most(dbr_type))
-        subscription = Subscription(self._connection, channel.view, dbr_type, count, mask, number)
+        view = channel.view
+        if self._subscribed >= MOST:
+            raise BrokenProtocolError(f"more than {MOST} subscriptions", NO_MEMORY, view.record.name)
+        count = min(count, view.most(dbr_type)) if count > 1 else count
+        subscription = Subscription(self._connection, view, dbr_type, count, asked & EVENTS, number)
         if channel.subscriptions is None:
             channel.subscriptions = {}
         elif number in channel.subscriptions:
             self._unsubscribe(channel.subscriptions.pop(number))
             channel.replaced += 1
         channel.subscriptions[number] = subscription
-        if self._puts.under_way(channel.view.record):
-            self._behind(channel, partial(self._begin, channel, subscription))
+        self._subscribed += 1
+        if self._connection.answers or self._puts.under_way(view.record):
+            self._behind(channel, partial(self._begin_late, channel, subscription))
         else:
-            self._begin(channel, subscription)
+            self._begin(subscription)
 
-    def _begin(self, channel: Channel, subscription: Subscription) -> None:
+    def _begin(self, subscription: Subscription) -> None:
+        """Send updates from now on."""
+        self._names.subscribe(subscription)
+        self._connection.begin(subscription)
+
+    def _begin_late(self, channel: Channel, subscription: Subscription) -> None:
         """Send updates from now on, unless the subscription was ended meanwhile."""
         if (channel.subscriptions or {}).get(subscription.id) is subscription:
-            self._names.subscribe(subscription)
-            self._connection.begin(subscription)
+            self._begin(subscription)
 
     def _event_cancel(self, data_type: int, count: int, sid: int, number: int, _payload: bytes) -> None:
         channel = self._channel(sid)
@@ -270,7 +294,8 @@ class Conversation:
             name = channel.view.record.name
             raise BrokenProtocolError("end of a subscription that the channel does not have", BAD_MONITOR, name)
         self._unsubscribe(subscription)
-        self._send(header(EVENT_ADD, 0, data_type, count, sid, number))
+        # what it was begun with, whatever the end says
+        self._send(header(EVENT_ADD, 0, subscription.dbr, subscription.count, sid, number))
 
     def _events_on(self, _type: int, _count: int, _first: int, _second: int, _payload: bytes) -> None:
         self._connection.hold(updates=False)
@@ -282,6 +307,8 @@ class Conversation:
         def answer(status: int, _reason: str) -> None:
             self._send(header(WRITE_NOTIFY, 0, dbr_type, count, status, ioid))
 
+        if dbr_type > dbr.LAST_TYPE:
+            answer(BAD_TYPE, "")  # before the cut
         self._puts.begin(self._usable(sid, dbr_type).view, dbr_type, count, payload, answer, callback=True)
 
     def _write(self, dbr_type: int, count: int, sid: int, ioid: int, payload: bytes) -> None:
@@ -296,16 +323,18 @@ class Conversation:
     # ---- parts ----
 
     def _behind(self, channel: Channel, action: Callable[[], None]) -> None:
-        """Do what a client asks for when what it put to the same record before is done."""
-        if not self._puts.under_way(channel.view.record):
-            action()
-            return
+        """Do what a client asks for when what it put to the same record before is done, behind what had to wait."""
 
         def give() -> None:
             self._connection.answers.append(action)
             self._connection.want_turn()
 
-        self._puts.then(channel.view.record, give)
+        if self._puts.under_way(channel.view.record):
+            self._puts.then(channel.view.record, give)
+        elif self._connection.answers:
+            give()
+        else:
+            action()
 
     def _send(self, *parts: bytes) -> None:
         self._connection.out += parts
@@ -321,7 +350,8 @@ class Conversation:
         channel = self.channels.get(first) if command in _OF_A_CHANNEL else None
         cid = channel.cid if channel else first if command == SEARCH else NO_CHANNEL
         if isinstance(error, RequestError):
-            self._send_error(error.status_code, error.told, cid, header(*request))
+            if error.told is not None:
+                self._send_error(error.status_code, error.told, cid, header(*request))
             return
         faults.log_once(f"request {command}", channel.view.record.name if channel else "a client", error)
         if command == CREATE_CHAN:
@@ -348,9 +378,9 @@ class Conversation:
         return channel
 
     def _usable(self, sid: int, dbr_type: int) -> Channel:
-        channel = self._channel(sid)
-        if dbr_type > dbr.LAST_TYPE:
-            name = channel.view.record.name
+        channel = self.channels.get(sid)
+        if channel is None or dbr_type > dbr.LAST_TYPE:
+            name = self._channel(sid).view.record.name
             raise BrokenProtocolError(f"data type {dbr_type} does not exist", BAD_TYPE, name)
         return channel
 
@@ -360,6 +390,7 @@ class Conversation:
         del self.channels[channel.sid]
 
     def _unsubscribe(self, subscription: Subscription) -> None:
+        self._subscribed -= 1
         self._connection.due.pop(subscription, None)
         self._names.unsubscribe(subscription)
 
@@ -383,19 +414,16 @@ _HANDLERS: dict[int, _Handler] = {
     READ_NOTIFY: Conversation._read_notify,
     CREATE_CHAN: Conversation._create,
     WRITE_NOTIFY: Conversation._write_notify,
-    CLIENT_NAME: Conversation._name,
-    HOST_NAME: Conversation._name,
+    CLIENT_NAME: Conversation._user,
+    HOST_NAME: Conversation._computer,
     ECHO: Conversation._echo,
 }
 
 
-def _handler(command: int, length: int) -> _Handler:
-    """Return what carries out a request. Raises BrokenProtocolError."""
-    handle = _HANDLERS.get(command)
-    if handle is None:
+def _not_understood(command: int, length: int) -> BrokenProtocolError:
+    """Return the error of a message that is none: of an unknown command, or not of whole words."""
+    if command not in _HANDLERS:
         told = "invalid (damaged?) request code from TCP"
-        raise BrokenProtocolError(f"unknown command {command}", told=told)
-    if length % 8:
-        told = "CAS: Missaligned protocol rejected"
-        raise BrokenProtocolError(f"message of {length} bytes, which is no multiple of 8", told=told)
-    return handle
+        return BrokenProtocolError(f"unknown command {command}", told=told)
+    told = "CAS: Missaligned protocol rejected"
+    return BrokenProtocolError(f"message of {length} bytes, which is no multiple of 8", told=told)

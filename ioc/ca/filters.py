@@ -18,14 +18,15 @@ _FORMATS = {"epics": "%Y-%m-%d %H:%M:%S.{:06.0f}", "iso": "%Y-%m-%dT%H:%M:%S.{:0
 class FilteredView(View):
     """A view through filters. An alarm passes all that leave updates out, so that what is shown stays true."""
 
-    __slots__ = ("_filters", "_told", "_whole")
+    __slots__ = ("_filters", "_told", "_whole", "field_name")
 
-    scalar_double = False
     remembers = True
 
     def __init__(self, whole: View, filters: Filters) -> None:
         self.record = whole.record
         self.owner = whole.owner
+        self.field_name = whole.field_name
+        self.scalar_double = False
         self._whole = whole
         self._filters = filters
         ts = filters.ts or {}
@@ -53,11 +54,6 @@ class FilteredView(View):
     def writable(self) -> bool:
         """Return True if clients may write."""
         return self._whole.writable
-
-    @property
-    def field_name(self) -> str:
-        """Return the name of a field other than the value; "" for the value."""
-        return self._whole.field_name
 
     def values(self) -> Values:
         """Return the values of now, or the piece of them, or their time."""

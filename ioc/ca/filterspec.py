@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +17,23 @@ _MARKS = (b"{", b"[")
 _SLICE = re.compile(r"\[(-?\d*)(?::(-?\d*))?(?::(-?\d*))?\]")
 # JSON5: what may stand between its parts, and the parts themselves
 _SPACE = re.compile(r"(?:\s|//[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)
-_NUMBER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|Infinity|NaN|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
+_NUMBER = re.compile(
+    r"[+-]?(?:0[xX][0-9a-fA-F]+|Infinity|(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)|NaN", re.ASCII
+)
 _TEXT = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _WORD = re.compile(r"[A-Za-z_$][\w$]*")
 _WORDS = {"true": True, "false": False, "null": None}
+# What strtod and strtol read of a text: what follows the number is not looked at
+_DOUBLE = re.compile(
+    r"\s*([+-]?(?:(0x(?:[\da-f]+\.?[\da-f]*|\.[\da-f]+)(?:p[+-]?\d+)?)|inf|nan|(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?))",
+    re.ASCII | re.IGNORECASE,
+)
+_ZERO = re.compile(r"[+-]?(?:0x[0.]*(?:p.*)?|[0.]*(?:e.*)?)")
+_INTEGER = re.compile(r"\s*([+-]?)(?:0x([\da-f]+)|0([0-7]*)|([1-9]\d*))", re.ASCII | re.IGNORECASE)
 # Objects within objects; the filters need two
 _DEEPEST = 4
+# Characters; reading those of a name as long as a message can be would hold up all clients
+_LONGEST = 1000
 
 _DBND_MODES = ("abs", "rel")
 _TS = {"num": ("dbl", "sec", "nsec", "ts"), "str": ("epics", "iso"), "epoch": ("epics", "unix")}
@@ -69,6 +81,8 @@ def split(name: str) -> tuple[str, Filters]:
     """Return the name without its filters, and the filters. Raises ValueError for what base refuses."""
     at = min(place for mark in ("[", "{") if (place := name.find(mark)) >= 0)
     plain, rest = name[:at], name[at:]
+    if len(rest) > _LONGEST:
+        raise ValueError(f"a filter of more than {_LONGEST} characters")
     if "." not in plain:
         raise ValueError("a filter comes after a field")
     found: dict[str, Any] = {}
@@ -100,7 +114,7 @@ def _slice(first: str, second: str | None, third: str | None) -> Slice:
 
 def _arr(arguments: Mapping[str, Any]) -> Slice:
     _known(arguments, "s", "i", "e")
-    return Slice(*(int(_number(arguments.get(key, other))) for key, other in (("s", 0), ("i", 1), ("e", -1))))
+    return Slice(*(_integer(arguments.get(key, other)) for key, other in (("s", 0), ("i", 1), ("e", -1))))
 
 
 def _dbnd(arguments: Mapping[str, Any]) -> tuple[str, float]:
@@ -109,11 +123,11 @@ def _dbnd(arguments: Mapping[str, Any]) -> tuple[str, float]:
     mode, band = "abs", 0.0
     for key, given in arguments.items():
         if key == "m":
-            if given not in (*_DBND_MODES, 0, 1):
+            if type(given) not in {int, str} or given not in (*_DBND_MODES, 0, 1):
                 raise ValueError(f"{given!r} is no value of the filter")
             mode = given if isinstance(given, str) else _DBND_MODES[given]
         else:
-            band = _number(given)
+            band = _double(given)
             mode = mode if key == "d" else key
     return mode, band
 
@@ -121,7 +135,7 @@ def _dbnd(arguments: Mapping[str, Any]) -> tuple[str, float]:
 def _dec(arguments: Mapping[str, Any]) -> int:
     _known(arguments, "n")
     given = arguments.get("n")
-    if type(given) is not int or given < 1:
+    if type(given) is not int or _in_32_bits(given) < 1:
         raise ValueError(f"{given!r} is no value of the filter")
     return given
 
@@ -135,7 +149,7 @@ def _ts(arguments: Mapping[str, Any]) -> Mapping[str, str]:
 
 def _utag(arguments: Mapping[str, Any]) -> tuple[int, int]:
     _known(arguments, "M", "V")
-    return int(_number(arguments.get("M", -1))), int(_number(arguments.get("V", 0)))
+    return _integer(arguments.get("M", -1)), _integer(arguments.get("V", 0))
 
 
 _FILTERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
@@ -152,11 +166,40 @@ def _known(arguments: Mapping[str, Any], *keys: str) -> None:
         raise ValueError(f"{unknown} are no keys of the filter")
 
 
-def _number(given: Any) -> float:
-    """Return a number, also from a text, as base converts it. Raises ValueError."""
+def _double(given: Any) -> float:
+    """Return a number, also from a text, as base converts it; it may be infinite or NaN. Raises ValueError."""
     if isinstance(given, str):
-        given = float(given)
-    if not isinstance(given, int | float) or math.isnan(given):
+        match = _DOUBLE.match(given)
+        if match is None:
+            raise ValueError(f"{given!r} is no value of the filter")
+        text = match[1].lower()
+        number = float.fromhex(text) if match[2] else float(text)
+        tiny = abs(number) < sys.float_info.min and not _ZERO.fullmatch(text)
+        if tiny or (math.isinf(number) and "inf" not in text):
+            raise ValueError(f"{given!r} is no value of the filter")
+        return number
+    if isinstance(given, int):
+        return _in_32_bits(given)
+    if not isinstance(given, float):
+        raise ValueError(f"{given!r} is no value of the filter")
+    return given
+
+
+def _integer(given: Any) -> int:
+    """Return a whole number, also from a text, as base converts it. Raises ValueError; OverflowError of infinity."""
+    if not isinstance(given, str):
+        return _in_32_bits(int(_double(given)))
+    match = _INTEGER.match(given)
+    if match is None:
+        raise ValueError(f"{given!r} is no value of the filter")
+    sign, hexadecimal, octal, decimal = match.groups()
+    number = int(hexadecimal, 16) if hexadecimal else int(decimal or 0) if octal is None else int(octal or "0", 8)
+    return _in_32_bits(-number if sign == "-" else number)
+
+
+def _in_32_bits(given: int) -> int:
+    """Return a number that base can hold in the integer to which it converts all (epicsInt32)."""
+    if not -(2**31) <= given < 2**31:
         raise ValueError(f"{given!r} is no value of the filter")
     return given
 
@@ -222,9 +265,15 @@ class _Reader:
         self._at = match.end()
 
 
-def _parsed(text: str) -> float | int:
-    sign = -1 if text.startswith("-") else 1
-    digits = text.lstrip("+-")
+def _parsed(given: str) -> float | int:
+    """Return a number. Raises ValueError for one that is too large for a double."""
+    sign = -1 if given.startswith("-") else 1
+    digits = given.lstrip("+-")
     if digits[:2] in {"0x", "0X"}:
         return sign * int(digits, 16)
-    return sign * int(digits) if digits.isdecimal() else sign * float(digits)
+    if digits.isdecimal():
+        return sign * int(digits)
+    number = float(digits)
+    if math.isinf(number) and digits != "Infinity":
+        raise ValueError(f"{given!r} is no value of the filter")
+    return sign * number

@@ -36,15 +36,15 @@ def header(command: int, size: int, data_type: int, count: int, first: int, seco
     return HEADER.pack(command, 0xFFFF, data_type, 0, first, second) + LARGE.pack(size, count)
 
 
-def split(datagram: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
-    """Return the whole messages in a datagram: (command, data type, first and second parameter, payload)."""
+def split(datagram: bytes) -> Iterator[tuple[int, int, int, int, int, bytes]]:
+    """Return the whole messages in a datagram: (command, data type, count, first and second parameter, payload)."""
     at, end = 0, len(datagram)
     while end - at >= HEADER.size:
-        command, size, data_type, _, first, second = HEADER.unpack_from(datagram, at)
+        command, size, data_type, count, first, second = HEADER.unpack_from(datagram, at)
         at += HEADER.size
         if end - at < size:
             return
-        yield command, data_type, first, second, datagram[at : at + size]
+        yield command, data_type, count, first, second, datagram[at : at + size]
         at += size
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 from drivers.base import Array, DeviceError
 from ioc import faults
 from ioc.ca import dbr
 from ioc.ca.message import BAD_COUNT, BAD_TYPE, NO_WRITE_ACCESS, NORMAL, PUT_FAIL
 from ioc.ca.view import View
+from ioc.port.ended import Ended
 from ioc.record import Record
 
 # Seconds without the end of a put after which what was sent behind it is answered all the same
@@ -59,14 +61,15 @@ class Line:
             self._timer.cancel()
             self._timer = None
         self._late = False
-        if waits_for := self._newer(number) if replaced else self._older(number):
+        if waits_for := self.newer(number) if replaced else self._older(number):
             self.puts[waits_for][:0] = actions
         else:
             self._do(actions)
         if self._waiting:
             self._wait()
 
-    def _newer(self, number: int) -> int | None:
+    def newer(self, number: int) -> int | None:
+        """Return the number of the put after another one, if that is under way."""
         return next((each for each in range(number + 1, self._next + 1) if each in self.puts), None)
 
     def _older(self, number: int) -> int | None:
@@ -99,25 +102,31 @@ class Puts:
         self._done = done
         self._left = left
         self._lines: dict[Record, Line] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._ends: set[asyncio.Future[object]] = set()
 
     def begin(self, view: View, dbr_type: int, count: int, payload: bytes, answer: Answer, *, callback: bool) -> None:
         """Begin a put; ``answer`` gets a status and the reason, now or when it has ended."""
         try:
             waiting = _begin(view, dbr_type, count, payload, callback)
+            ended = None if waiting is None else asyncio.ensure_future(waiting)
         except (DeviceError, PutError) as error:
             answer(getattr(error, "status_code", PUT_FAIL), str(error))
             return
         except Exception as error:
             answer(PUT_FAIL, _fault(view, error))
             return
-        if waiting is None:
+        if ended is None:
             answer(NORMAL, "")
             return
-        line = self._lines.setdefault(view.record, Line())
-        task = asyncio.get_running_loop().create_task(self._finish(view, waiting, answer, line, line.add()))
-        self._tasks.add(task)  # the event loop itself keeps no hold of it
-        task.add_done_callback(self._tasks.discard)
+        line = self._lines.get(view.record)
+        if line is None:
+            line = self._lines[view.record] = Line()
+        self._ends.add(ended)  # the event loop itself keeps no hold of it
+        finish = partial(self._finish, view, answer, line, line.add())
+        if isinstance(ended, Ended):
+            ended.tells(finish)
+        else:
+            ended.add_done_callback(finish)
 
     def under_way(self, record: Record) -> bool:
         """Return True if puts to a record are under way, of this client or of one that has left."""
@@ -131,13 +140,12 @@ class Puts:
         """Leave what is under way to the others: the client has left."""
         self._left |= self._lines
 
-    async def _finish(
-        self, view: View, waiting: Awaitable[bool | None], answer: Answer, line: Line, number: int
-    ) -> None:
-        """Wait for the instrument; a client that has left meanwhile is not answered, but its put is carried out."""
-        replaced = False
+    def _finish(self, view: View, answer: Answer, line: Line, number: int, ended: asyncio.Future[object]) -> None:
+        """Answer a put that has ended; that of a client which has left meanwhile was carried out, too."""
+        self._ends.discard(ended)
+        successor: object = None
         try:
-            replaced = await waiting is False
+            successor = ended.result()
         except DeviceError as error:
             answer(PUT_FAIL, str(error))
         except asyncio.CancelledError:
@@ -146,15 +154,35 @@ class Puts:
             answer(PUT_FAIL, _fault(view, error))
         else:
             answer(NORMAL, "")
+        self._end(view.record, answer, line, number, successor)
+
+    def _end(self, record: Record, answer: Answer, line: Line, number: int, successor: object) -> None:
+        """Note the end of a put; what is behind it waits for the one that took its place, whoever's that is."""
+        replaced = isinstance(successor, asyncio.Future)
+        if isinstance(successor, asyncio.Future) and not line.newer(number):
+            successor.add_done_callback(partial(self._follow, record, answer, line, line.add()))
         line.done(number, replaced)
         if not line.puts:
             for lines in (self._lines, self._left):
-                if lines.get(view.record) is line:
-                    del lines[view.record]
+                if lines.get(record) is line:
+                    del lines[record]
         self._done()
 
+    def _follow(
+        self, record: Record, answer: Answer, line: Line, number: int, successor: asyncio.Future[object]
+    ) -> None:
+        """Note the end of another client's put, which stands in a line for one whose place it took.
 
-def _begin(view: View, dbr_type: int, count: int, payload: bytes, callback: bool) -> Awaitable[bool | None] | None:
+        If that failed, the one before it is not carried out, as in EPICS base; there nobody is told.
+        """
+        given_up = successor.cancelled()
+        error = None if given_up else successor.exception()
+        if given_up or error:
+            answer(PUT_FAIL, f"not carried out, a newer put took its place and failed: {error or record.name}")
+        self._end(record, answer, line, number, None if given_up or error else successor.result())
+
+
+def _begin(view: View, dbr_type: int, count: int, payload: bytes, callback: bool) -> Awaitable[object] | None:
     name = view.record.name
     if dbr_type in {dbr.PUT_ACKT, dbr.PUT_ACKS}:
         (value,) = _decoded(name, dbr.ENUM, 1, payload)

@@ -20,25 +20,29 @@ from caproto.asyncio.utils import _create_udp_socket
 
 from ioc import faults
 from ioc.block import Block, Masks
-from ioc.ca import dbr, frames, garbage
+from ioc.ca import dbr, garbage
 from ioc.ca.connection import Connection
 from ioc.ca.conversation import Conversation
 from ioc.ca.filters import FilteredView
 from ioc.ca.filterspec import has_filter, split
 from ioc.ca.message import HEADER, SEARCH
 from ioc.ca.network import environment, search
+from ioc.ca.network.accept import Door
+from ioc.ca.network.seldom import Seldom
 from ioc.ca.puts import Line
 from ioc.ca.subscription import Subscription
 from ioc.ca.turns import Turns
+from ioc.ca.updates import crowd, frames
+from ioc.ca.updates.fields import FieldMonitors
 from ioc.ca.view import Owner, View, view_of
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Changes, Record
 
 log = logging.getLogger("rackioc.server")
 
+# Lines of the log about clients of one computer that are cut off, in a minute
+_LINES = 10
 # Seconds after which beacons are tried again when they failed (EPICS_CAS_BEACON_PERIOD)
 _BEACON_PAUSE = 15.0
-# Fields that change with an alarm, and the masks that this concerns
-_ALARM_FIELDS = {"SEVR": VALUE, "ACKS": VALUE, "STAT": VALUE | ALARM, "AMSG": VALUE | ALARM}
 
 
 class Server:
@@ -49,9 +53,13 @@ class Server:
         self.clients: dict[Connection, Conversation] = {}
         self._values: dict[bytes, View] = {}
         self.turns = Turns()
+        self.told = Seldom(_LINES)
         self.left: dict[Record, Line] = {}
-        self._field_monitors: dict[Record, dict[Subscription, None]] = {}
-        self._context = _Context(self)
+        self.field_monitors = FieldMonitors()
+        try:
+            self._context = _Context(self)
+        except ca.CaprotoError as error:  # a variable that it cannot read
+            raise environment.EnvironmentFault(str(error)) from error
 
     # ---- for the instruments ----
 
@@ -87,21 +95,17 @@ class Server:
                 faults.log_once("the updates of the block", block.records[0].name, error)
                 each.send_alone(masks)
         for row, subscription in others:
-            if subscription.mask & masks[row] and subscription.passes(int(masks[row])):
-                subscription.connection.update(subscription)
-        if self._field_monitors:
+            if subscription.mask & masks[row]:
+                mask = int(masks[row])
+                subscription.tell(mask, mask)
+        if self.field_monitors:
             for row in np.flatnonzero(masks & ALARM):
-                if block.records[row] in self._field_monitors:
-                    self._post_fields(block.records[row], int(masks[row]))
+                self.field_monitors.post_changed(block.records[row], int(masks[row]))
         self._flush()
 
     def post_field(self, record: Record, name: str, mask: int = VALUE | LOG) -> None:
         """Send a field that was set to the clients that subscribed to it."""
-        for subscription in self._field_monitors.get(record, ()):
-            if subscription.view.field_name == name:
-                subscription.look()
-                if subscription.mask & mask and subscription.passes(mask):
-                    subscription.connection.update(subscription)
+        self.field_monitors.post(record, name, mask)
         self._flush()
 
     # ---- for the process ----
@@ -149,6 +153,9 @@ class Server:
 
     def find(self, name: bytes) -> View | None:
         """Return what a name stands for; None if it is not served, or a fault lets nobody know."""
+        value = self._values.get(name)
+        if value is not None:
+            return value
         try:
             return self._find(name)
         except Exception as error:
@@ -157,9 +164,6 @@ class Server:
             return None
 
     def _find(self, name: bytes) -> View | None:
-        value = self._values.get(name)
-        if value is not None:
-            return value
         if has_filter(name):
             return self._find_filtered(name)
         record, dot, field = name.partition(b".")
@@ -173,7 +177,7 @@ class Server:
 
     def serves(self, name: bytes) -> bool:
         """Return True if a name is served."""
-        return self.find(name) is not None
+        return name in self._values or self.find(name) is not None
 
     def search_answer(self, cid: int) -> bytes:
         """Return the answer to a search over TCP for a name that is served: without the version, as base's."""
@@ -183,33 +187,24 @@ class Server:
         """Send updates to this subscription from now on."""
         record = subscription.view.record
         if subscription.view.remembers:
-            subscription.look()
             subscription.passes(VALUE)  # the first value
         if subscription.view.field_name:
-            self._field_monitors.setdefault(record, {})[subscription] = None
+            self.field_monitors.add(subscription)
             return
         if not record.monitors:
             record.monitors = []
-        subscription.place = len(record.monitors)
-        record.monitors.append(subscription)
+        crowd.join(record.monitors, subscription)
         _rearrange(record)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Send no updates to it any more."""
         record = subscription.view.record
         if subscription.view.field_name:
-            monitors = self._field_monitors.get(record, {})
-            monitors.pop(subscription, None)
-            if not monitors:
-                self._field_monitors.pop(record, None)
+            self.field_monitors.remove(subscription)
             return
-        if subscription.place < 0:
-            return
-        last = record.monitors.pop()
-        if last is not subscription:
-            last.place = subscription.place
-            record.monitors[last.place] = last
-        _rearrange(record)
+        if subscription.place >= 0:
+            crowd.leave(record.monitors, subscription)
+            _rearrange(record)
 
     def remove(self, connection: Connection) -> None:
         """Forget a client that has left."""
@@ -224,7 +219,7 @@ class Server:
         return None if whole is None else FilteredView(whole, filters)
 
     def _send(self, changes: Changes) -> None:
-        fields, pack = self._field_monitors, dbr.time_double
+        fields, pack = self.field_monitors, dbr.time_double
         moment = seconds = nanoseconds = -1.0
         for record, mask in changes:
             payload = None
@@ -243,25 +238,15 @@ class Server:
                             connection.update(subscription)
                             continue
                     connection.out.append(subscription.head + payload)
-                elif subscription.passes(mask):
-                    connection.update(subscription)
-            if fields and record in fields and mask & (ALARM | PROPERTY):
-                self._post_fields(record, mask)
+                else:
+                    subscription.tell(mask, mask)
+            if mask & (ALARM | PROPERTY) and record in fields:
+                fields.post_changed(record, mask)
 
     def _flush(self) -> None:
         for connection in self.clients:
             if connection.out or connection.due:
                 connection.flush()
-
-    def _post_fields(self, record: Record, mask: int) -> None:
-        """Send fields: DBE_PROPERTY concerns all; an alarm those that show it, as they change (recGblResetAlarms)."""
-        for subscription in self._field_monitors[record]:
-            wanted = mask & PROPERTY
-            field = subscription.view.field_name
-            if mask & ALARM and field in _ALARM_FIELDS:
-                wanted |= _ALARM_FIELDS[field] if subscription.look() else 0
-            if subscription.mask & wanted and subscription.passes(mask):
-                subscription.connection.update(subscription)
 
 
 class _Context(caproto_server.Context):  # type: ignore[misc]
@@ -276,19 +261,14 @@ class _Context(caproto_server.Context):  # type: ignore[misc]
         self._server = server
 
     async def server_accept_loop(self, sock: socket.socket) -> None:
-        def accepted() -> Connection:
-            connection = Connection(self._server.turns)
+        def accepted(address: tuple[str, int]) -> Connection:
+            connection = Connection(self._server.turns, address, self._server.told)
             conversation = Conversation(connection, self._server)
             connection.receiver = conversation
             self._server.clients[connection] = conversation
             return connection
 
-        loop = asyncio.get_running_loop()
-        listener = await loop.create_server(accepted, sock=sock, backlog=512)
-        try:
-            await loop.create_future()  # until cancelled
-        finally:
-            listener.close()
+        await Door(sock, accepted, lambda: len(self._server.clients)).run()
 
     async def broadcast_beacon_loop(self) -> None:
         """Beacons that leave the address open: caproto would give that of the last interface to all."""

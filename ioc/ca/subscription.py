@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 from ioc import faults
@@ -27,6 +28,8 @@ class Channel:
         self.subscriptions: dict[int, Subscription] | None = None
 
 
+# Where the number of a subscription stands in a message
+_NUMBER, _ID = 12, struct.Struct(">I")
 # What the filters of a view that has none remember
 _NOTHING: dict[str, Any] = {}
 
@@ -34,10 +37,24 @@ _NOTHING: dict[str, Any] = {}
 class Subscription:
     """A client's wish to get updates. ``fast`` ones, nearly all, want a double with its time, after ``head``.
 
-    ``place`` belongs to the server: where it stands among the subscriptions of its record; -1: nowhere yet.
+    ``place`` belongs to the server: where it stands among the subscriptions of its record; -1: nowhere yet. So do
+    ``crowd``, the many of one client that it stands among, and ``seen``, the last change there that it was sent.
     """
 
-    __slots__ = ("connection", "count", "dbr", "fast", "head", "id", "last", "mask", "memory", "place", "view")
+    __slots__ = (
+        "connection",
+        "count",
+        "crowd",
+        "dbr",
+        "fast",
+        "head",
+        "id",
+        "mask",
+        "memory",
+        "place",
+        "seen",
+        "view",
+    )
 
     def __init__(self, connection: Connection, view: View, dbr_type: int, count: int, mask: int, number: int) -> None:
         self.connection = connection
@@ -46,9 +63,10 @@ class Subscription:
         self.count = count
         self.mask = mask
         self.id = number
-        self.last: Any = ()
         self.memory: dict[str, Any] = {} if view.remembers else _NOTHING
         self.place = -1
+        self.crowd: Any = None
+        self.seen = 0
         self.fast = dbr_type == dbr.TIME_DOUBLE and count <= 1 and view.scalar_double
         self.head = HEADER.pack(EVENT_ADD, dbr.TIME_DOUBLE_SIZE, dbr_type, 1, NORMAL, number) if self.fast else b""
 
@@ -63,23 +81,26 @@ class Subscription:
             self.memory.clear()
             return True
 
-    def look(self) -> bool:
-        """Take the value of now for the last one; return True if it is another, or if that cannot be told."""
-        before = self.last
-        try:
-            self.last = self.view.values()
-            return bool(self.last != before)
-        except Exception as error:
-            faults.log_once("the value", self.view.record.name, error)
-            self.last = ()
-            return True
+    def tell(self, wanted: int, mask: int) -> None:
+        """Send a change of ``mask``, if a filter lets it pass, to who subscribed to one of ``wanted``."""
+        if self.passes(mask):
+            self.connection.update(self)
 
-    def frame(self) -> bytes:
-        """Return the whole message with what the view shows now."""
+    def frame(self, packed: dict[Any, bytes]) -> bytes:
+        """Return the whole message with what the view shows now.
+
+        Thousands may subscribe to one view: ``packed`` keeps, for this moment, what their messages have in common.
+        """
+        if self.crowd is not None:
+            self.seen = self.crowd.now
         if self.fast:
             record = self.view.record
             return self.head + dbr.time_double(record.stat, record.sevr, *dbr.stamp(record.time), record.val)
-        return reply(EVENT_ADD, self.dbr, self.count, self.id, self.view)
+        key = self.view, self.dbr, self.count
+        common = packed.get(key)
+        if common is None:
+            common = packed[key] = reply(EVENT_ADD, self.dbr, self.count, 0, self.view)
+        return common[:_NUMBER] + _ID.pack(self.id) + common[_NUMBER + _ID.size :]
 
     def failed(self, error: Exception) -> bytes:
         """Return the whole message that tells the client that the value of now cannot be had."""

@@ -24,10 +24,10 @@ class Budget:
 
     def spent(self) -> bool:
         """Return True if the rest is for a later turn."""
-        out, counted = self._out, self._counted
-        if len(out) != counted:
-            self._counted = len(out)
-            self._left -= sum(map(len, out[counted:]))
+        out = self._out
+        while self._counted < len(out):
+            self._left -= len(out[self._counted])
+            self._counted += 1
         return self._left <= 0 or perf_counter() > self._until
 
 

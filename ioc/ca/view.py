@@ -84,7 +84,7 @@ _SWITCHES = frozenset({"DISP", "PROC", "ACKS", "ACKT"})
 class Owner(Protocol):
     """Who carries out what a client puts (an instrument)."""
 
-    def put(self, record: Record, value: Value | Array, callback: bool = True) -> Awaitable[bool | None]:
+    def put(self, record: Record, value: Value | Array, callback: bool = True) -> Awaitable[object]:
         """Carry out a put to the value; return False if a newer one took its place: one without ``callback``.
 
         Raises the DeviceError.
@@ -100,12 +100,14 @@ class Owner(Protocol):
 class View:
     """A record's value (``native``: its DBR type).
 
-    ``remembers``: whether an update depends on what the subscriber got last; ``padded``: whether zeros follow where
-    there are fewer values than a client wants.
+    ``field_name``: the name of a field other than the value; "" for the value. ``scalar_double``: whether it is the
+    value of an ai or ao; an array of one double is still an array. ``remembers``: whether an update depends on what
+    the subscriber got last; ``padded``: whether zeros follow where there are fewer values than a client wants.
     """
 
-    __slots__ = ("native", "owner", "record")
+    __slots__ = ("native", "owner", "record", "scalar_double")
 
+    field_name = ""
     remembers = False
     padded = True
 
@@ -114,21 +116,12 @@ class View:
         self.owner = owner
         point = record.point
         self.native = _VALUE_NATIVE.get(point.rtyp, NATIVE[point.ftvl])
+        self.scalar_double = self.native == dbr.DOUBLE and point.rtyp is not RecordType.waveform
 
     @property
     def count(self) -> int:
         """Return the most elements that there can be."""
         return self.record.point.nelm
-
-    @property
-    def field_name(self) -> str:
-        """Return the name of a field other than the value; "" for the value."""
-        return ""
-
-    @property
-    def scalar_double(self) -> bool:
-        """Return True for the value of an ai or ao; an array of one double is still an array."""
-        return self.native == dbr.DOUBLE and self.record.point.rtyp is not RecordType.waveform
 
     @property
     def writable(self) -> bool:
@@ -153,7 +146,7 @@ class View:
         values = self.values()
         return values[:count] if count else values
 
-    def put(self, values: Array, callback: bool) -> Awaitable[bool | None] | None:
+    def put(self, values: Array, callback: bool) -> Awaitable[object] | None:
         """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
         if self.native == dbr.STRING:
             return self.owner.put(self.record, _text_put(values, _NO_PRECISION), callback)
@@ -203,16 +196,15 @@ class View:
 class FieldView(View):
     """A field of a record other than its value."""
 
-    __slots__ = ("field",)
-
-    scalar_double = False
-    remembers = True
+    __slots__ = ("field", "field_name")
 
     def __init__(self, record: Record, owner: Owner, field: dbd.FieldType) -> None:
         self.record = record
         self.owner = owner
         self.field = field
+        self.field_name = field.name
         self.native = NATIVE[field.dbf]
+        self.scalar_double = False
 
     @property
     def count(self) -> int:
@@ -229,7 +221,7 @@ class FieldView(View):
         """Return the values of now."""
         return (field_value(self.record, self.field),)
 
-    def put(self, values: Array, callback: bool) -> Awaitable[bool | None] | None:
+    def put(self, values: Array, callback: bool) -> Awaitable[object] | None:
         """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
         if len(values) > 1 and self.native != dbr.STRING:
             raise Refused(f"one value is expected, not {len(values)}; not set: {self.record.name}.{self.field.name}")
@@ -245,11 +237,6 @@ class FieldView(View):
         if self.field.dbf in {"DOUBLE", "FLOAT"}:
             return dbr.text_of(value, self._text_precision())
         return str(value)
-
-    @property
-    def field_name(self) -> str:
-        """Return the name of a field other than the value; "" for the value."""
-        return self.field.name
 
     def properties(self) -> Properties:
         """Return units, limits and words."""
@@ -277,21 +264,16 @@ class FieldView(View):
 class TextView(View):
     """A text as an array of characters (``PV.VAL$``, ``PV.DESC$``): longer than the 39 of a string."""
 
-    __slots__ = ("_size", "whole")
-
-    scalar_double = False
+    __slots__ = ("_size", "field_name", "whole")
 
     def __init__(self, whole: View, size: int) -> None:
         self.record = whole.record
         self.owner = whole.owner
         self.whole = whole
+        self.field_name = whole.field_name
         self.native = dbr.CHAR
+        self.scalar_double = False
         self._size = size
-
-    @property
-    def remembers(self) -> bool:  # type: ignore[override]
-        """Return True if an update depends on what the subscriber got last."""
-        return self.whole.remembers
 
     @property
     def count(self) -> int:
@@ -307,11 +289,6 @@ class TextView(View):
         """Return the characters of now, with a NUL at the end."""
         return str(self.whole.values()[0]).encode("latin-1", "replace")[: self.count - 1] + b"\0"
 
-    @property
-    def field_name(self) -> str:
-        """Return the name of a field other than the value; "" for the value."""
-        return self.whole.field_name
-
     def most(self, dbr_type: int) -> int:
         """Return the size for characters, 40 for other types: a million numbers as text would be 40 MB."""
         return self.count if dbr_type % 7 == dbr.CHAR else min(self.count, dbr.STRING_SIZE)
@@ -322,7 +299,7 @@ class TextView(View):
         values = self.values()[: min(count, most) or most]
         return values[:-1] + b"\0" if dbr_type % 7 == dbr.CHAR else values
 
-    def put(self, values: Array, callback: bool) -> Awaitable[bool | None] | None:
+    def put(self, values: Array, callback: bool) -> Awaitable[object] | None:
         """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
         return self.whole.put(values, callback)
 

@@ -34,8 +34,11 @@ class Listener(Protocol):
     def scanned(self, group: str) -> None:
         """Handle the end of a scan, good or bad."""
 
-    def done(self, point: Point, value: Value, readings: Readings) -> None:
-        """Handle the end of a put that was carried out; ``readings`` is what the instrument said in its course."""
+    def done(self, point: Point, value: Value, readings: Readings, asked: float) -> None:
+        """Handle the end of a put that was carried out.
+
+        ``readings`` is what the instrument said in its course; ``asked`` when it was asked for (monotonic s).
+        """
 
     def unknown(self, point: Point, error: DeviceError) -> None:
         """Handle a put that failed, of which it is not known what it did."""

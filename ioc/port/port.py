@@ -14,13 +14,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from typing import TypeVar
 
 from drivers.base import (
-    BadReply,
     DeviceError,
     Driver,
+    Energizes,
     LinkDown,
     NoReply,
     NotShown,
@@ -34,8 +32,11 @@ from drivers.base import (
     Value,
     Wait,
 )
+from ioc.port.calls import Calls
+from ioc.port.ended import Ended, fail, succeed
 from ioc.port.errorlog import ErrorLog
 from ioc.port.listener import Link, Listener
+from ioc.port.outbox import Outbox
 from ioc.port.putqueue import PATIENCE, REPEAT, Put, PutQueue, refusal_of
 from ioc.port.rereads import Reread, Rereads
 from ioc.port.scan import Scan, Schedule
@@ -46,14 +47,16 @@ FIRST_RETRY = 1.0
 STEADY = 10.0
 # Seconds without any good answer after which the connection is opened anew
 GIVE_UP = 10.0
+# Seconds of a stop for what makes things safe and is pending; each such put is sent once at least
+LAST_TRY = 10.0
 # Seconds that a stop waits for a call that blocks inside a vendor's library
-STOP_PATIENCE = 5.0
-# Seconds that a stop gives the pending puts that make things safe
-LAST_TRY = 2.0
-
-T = TypeVar("T")
-# Who waits for something, and gets the error that stopped it
-Waiting = asyncio.Future[None]
+STOP_PATIENCE = 9.0
+# Seconds between two looks whether a stop may go on
+_LOOK = 0.02
+# Why a pending put is not shown yet where nothing has failed
+_IN_TURN = "it is sent, and looked at, in its turn"
+# Seconds to sleep where nothing is to be done until somebody asks for it
+_IDLE = 60.0
 
 
 class Port:
@@ -61,33 +64,36 @@ class Port:
 
     ``periods``: scan group -> seconds, in order of importance.
 
-    ``deadline``: when the call in progress should be over (monotonic seconds); None between calls. A call that is
-    not hangs, and nothing can be done about it but say so.
     ``heard``: when the instrument gave its last good answer (monotonic seconds); ``scans``: its scan groups.
     """
 
     def __init__(self, name: str, driver: Driver, listener: Listener, periods: Mapping[str, float]) -> None:
-        self.deadline: float | None = None
         self.heard = 0.0
         self._name = name
         self._driver = driver
         self._listener = listener
         self._log = logging.getLogger(f"rackioc.{name}")
         self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox(self._loop)
         self._wake = threading.Condition()
         self._puts = PutQueue(self._wake, driver.undoes)
         self._schedule = Schedule(periods, driver.longest_reply)
         self.scans = tuple(self._schedule.scans)
         self._read: dict[str, list[Readings]] = {}
         self._errors = ErrorLog(name)
+        self._calls = Calls(name, driver, self._outbox, self._errors)
         self._points: tuple[Point, ...] = driver.points
         self._up = False
         self._error: DeviceError = LinkDown(f"{name} is not connected yet")
         self._retry_at = 0.0
         self._retry_after = FIRST_RETRY
         self._tried_at = self._connected_at = 0.0
-        self._stopping = False
-        self._retries: deque[Waiting] = deque()
+        self._stopping: float | None = None  # since when (monotonic seconds)
+        self._closing = False
+        self._ordinary_over = False  # in a stop: no put is under way but those that make things safe
+        self._over = False
+        self._woken = False
+        self._retries: deque[Ended] = deque()
         self._rereads = Rereads()
         self._thread = threading.Thread(target=self._run, name=f"port {name}", daemon=True)
 
@@ -96,75 +102,131 @@ class Port:
         """Return the seconds without a good answer after which an instrument counts as silent."""
         return max(2.0, 2 * min((scan.period for scan in self.scans), default=0.0))
 
+    @property
+    def deadline(self) -> float | None:
+        """Return when the call in progress should be over (monotonic seconds); None between calls."""
+        return self._calls.deadline
+
     def start(self) -> None:
         """Start the thread, which connects at once."""
         self._thread.start()
 
-    async def close(self) -> None:
-        """Stop after the transaction in progress, close the driver; waiting puts are refused.
+    async def stop(self) -> None:
+        """Refuse ordinary puts from now on, and end those under way; scans go on.
 
-        A put that makes things safe and is pending is tried once more.
+        Return when nothing that makes things safe is pending any more, or can still be done. What is put then is
+        accepted, and tried, until ``close``.
         """
-        with self._wake:
-            self._stopping = True
-            self._wake.notify()
-        await asyncio.to_thread(self._thread.join, STOP_PATIENCE)
-        if self._thread.is_alive():
-            sentence = "%s: a call has not returned within %g s; its connection may stay open"
-            self._log.warning(sentence, self._name, STOP_PATIENCE)
+        self._begin_stop()
+        while self._thread.is_alive() and not self._hangs() and not (self._ordinary_over and self._is_done()):
+            await asyncio.sleep(_LOOK)
+        for put in self._puts.pending:
+            error = self._not_shown(put)
+            if self._hangs():  # the thread may never come to say so
+                self._log.warning("%s", error)
+            self._complete(put, error)
+        await self._outbox.made()
 
-    async def retry(self) -> None:
-        """Connect now (or anew), whatever the back-off says. Raises the DeviceError if that fails."""
-        asked: Waiting = self._loop.create_future()
+    async def close(self) -> None:
+        """Stop, after what makes things safe and is pending; close the driver."""
+        self._begin_stop()
         with self._wake:
+            self._closing = True
+            self._notice()
+        while self._thread.is_alive():
+            if self._hangs():
+                sentence = "%s: a call has not returned within %g s; its connection may stay open"
+                self._log.warning(sentence, self._name, STOP_PATIENCE)
+                break
+            await asyncio.sleep(_LOOK)
+        await self._outbox.made()
+
+    def _begin_stop(self) -> None:
+        with self._wake:
+            self._stopping = self._stopping or time.monotonic()
+            self._notice()
+
+    def _notice(self) -> None:
+        """Have the thread look what is to be done, even if it sleeps."""
+        self._woken = True
+        self._wake.notify()
+
+    def _hangs(self) -> bool:
+        since = self._calls.since
+        if since is None or self._stopping is None:
+            return False
+        return time.monotonic() - max(since, self._stopping) > STOP_PATIENCE
+
+    def _is_done(self) -> bool:
+        """Return True if nothing is pending, or all of it was sent and the time of the stop is over."""
+        late = time.monotonic() - (self._stopping or 0.0) > LAST_TRY
+        return all(late and put.tried for put in self._puts.pending)
+
+    def retry(self) -> Ended:
+        """Connect now (or anew), whatever the back-off says; return the end of that, with the DeviceError."""
+        asked = Ended()
+        with self._wake:
+            if self._stopping:
+                fail(asked, self._stopped())
+                return asked
             self._retry_after = FIRST_RETRY
             self._retries.append(asked)
             self._wake.notify()
-        await asked
+        return asked
 
     async def reread(self, group: str) -> None:
         """Read a scan group now instead of at its next turn; return when that is done. Raises the DeviceError."""
-        reread = Reread(group, self._loop.create_future(), time.monotonic())
+        reread = Reread(group, Ended(), time.monotonic())
         with self._wake:
-            self._check_up()
+            if self._stopping:
+                raise self._stopped()
+            if not self._up:
+                raise self._error
             self._rereads.add(reread)
             self._wake.notify()
         await reread.done
 
-    async def write(self, point: Point, value: Value, changes: bool = True) -> None:
-        """Queue a put; return when it was carried out. Raises the DeviceError that stopped it.
+    def write(self, point: Point, value: Value, asked: float, ended: Ended, changes: bool = True) -> None:
+        """Queue a put, and end ``ended`` with it, or with the DeviceError that stopped it; raise that of a port down.
 
-        ``changes`` is False if the instrument is known to have the value already. An ordinary put never waits for a
-        connection: carried out long after it was asked, it would surprise. One that makes things safe does; when it
-        takes too long NoReply says that it is still pending.
+        ``asked`` is when it was asked for (monotonic s), ``changes`` False if the instrument is known to have the
+        value already. An ordinary put never waits for a connection: carried out long after it was asked, it would
+        surprise. One that makes things safe does; when it takes too long NoReply says that it is still pending.
         """
-        asked: Waiting = self._loop.create_future()
-        put = Put(point, value, time.monotonic(), changes, [asked])
+        put = Put(point, value, asked, changes, [ended])
         with self._wake:
-            if self._stopping or not put.safe:
-                self._check_up()
+            if self._over if put.safe else self._stopping:
+                raise self._stopped()
+            if not (self._up or put.safe):
+                raise self._error
             undone = self._puts.add(put)
         for other in undone:
             sentence = f"{other.point.name}: not sent, a later put to {point.name} that makes it safe overtook it"
             self._complete(other, Refused(sentence))
         if put.safe:
             self._listener.pending(point)
-        await asyncio.wait({asked}, timeout=PATIENCE if put.safe else None)
-        if not asked.done():
-            asked.cancel()  # nobody waits for it any more
-            reason = self._puts.error_of(point) or self._error
-            raise NoReply(f"{put.words} is pending, not shown by {self._name} within {PATIENCE:g} s: {reason}")
-        asked.result()
+            timer = self._loop.call_later(PATIENCE, self._still_pending, put, ended)
+            ended.add_done_callback(lambda _: timer.cancel())
+
+    def _still_pending(self, put: Put, ended: Ended) -> None:
+        reason = self._why(put)
+        sentence = f"{put.words} is pending, not shown by {self._name} within {PATIENCE:g} s: {reason}"
+        fail(ended, NoReply(sentence))
 
     def is_pending(self, point: Point) -> bool:
         """Return True while a put that makes the point safe is not shown by the instrument yet."""
         return any(put.point.name == point.name for put in self._puts.pending)
 
-    def _check_up(self) -> None:
-        if self._stopping:
-            raise LinkDown(f"{self._name} is being stopped")
-        if not self._up:
-            raise self._error
+    def _stopped(self) -> LinkDown:
+        return LinkDown(f"{self._name} is being stopped")
+
+    def _not_shown(self, put: Put) -> LinkDown:
+        reason = self._why(put)
+        return LinkDown(f"{put.words} is not shown by {self._name}, which is being stopped: {reason}")
+
+    def _why(self, put: Put) -> str:
+        """Return why a pending put is not shown yet."""
+        return str(self._puts.error_of(put.point) or (_IN_TURN if self._up else self._error))
 
     def refuse(self, error: DeviceError) -> None:
         """Refuse the ordinary puts that wait."""
@@ -174,21 +236,48 @@ class Port:
     # ---- in the thread from here on ----
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._is_over():
             try:
+                if self._stopping and not self._ordinary_over:
+                    self._end_ordinary()
                 self._turn()
             except Exception as error:  # a thread that ends would leave old values standing as true
                 self._log.exception("%s: internal error in the port; connecting again", self._name)
                 self._disconnect(LinkDown(f"{self._name}: internal error, {error}"))
-        self._last_tries()
-        self._close_driver()
-        stopped = LinkDown(f"{self._name} is being stopped")
-        self._refuse_all(stopped)
-        for put in self._puts.pending:
-            self._complete(put, stopped)
-        self._answer(self._rereads.take(), stopped)
+            self._outbox.send()
+        self._end_pending()
+        self._calls.close()
+        self._answer(self._rereads.take(), self._stopped())
+        self._outbox.send()
+
+    def _is_over(self) -> bool:
+        with self._wake:
+            self._woken = False
+            self._over = self._closing and self._ordinary_over and self._is_done()
+            return self._over
+
+    def _end_ordinary(self) -> None:
+        """End what is not to be carried out any more; an Off follows a put that may have let voltage out."""
+        stopped = self._stopped()
+        self.refuse(stopped)
+        for put in self._puts.take_begun():
+            if put.steps is not None:
+                self._calls.give_up(put.steps)
+            self._put_failed(put, stopped)
         while self._retries:
             self._answer([self._retries.popleft()], stopped)
+        for put in self._puts.pending:
+            self._log.warning("%s: stopping, while %s is pending: it is tried on", self._name, put.words)
+        self._ordinary_over = True
+
+    def _end_pending(self) -> None:
+        """Tell who waits, and the log, what could not be carried out."""
+        for put in self._puts.pending:
+            if put.steps is not None:
+                self._calls.give_up(put.steps)
+            error = self._not_shown(put)
+            self._log.warning("%s", error)
+            self._complete(put, error)
 
     def _turn(self) -> None:
         now = time.monotonic()
@@ -217,9 +306,10 @@ class Port:
             self._sleep(min(self._schedule.wait(now), self._puts.wait(now)))
 
     def _sleep(self, seconds: float) -> None:
+        self._outbox.send()
         with self._wake:
-            if not (self._stopping or self._retries or self._rereads.unscheduled) and not self._put_came():
-                self._wake.wait(seconds)
+            if not (self._woken or self._retries or self._rereads.unscheduled) and not self._put_came():
+                self._wake.wait(min(seconds, _LOOK) if self._closing else seconds)
 
     def _put_came(self) -> bool:
         """Return True if a put has come that has to be dealt with at once."""
@@ -230,15 +320,21 @@ class Port:
     # ---- the connection ----
 
     def _next_try(self) -> float:
-        """Return when to connect next: at once for a put that makes things safe and was not tried yet."""
-        return 0.0 if any(not put.tried for put in self._puts.pending) else self._retry_at
+        """Return when to connect next: at once for a put that makes things safe and was not tried yet.
+
+        In a stop only for such puts: a login may take long.
+        """
+        pending = self._puts.pending
+        if any(not put.tried for put in pending):
+            return 0.0
+        return time.monotonic() + _IDLE if self._stopping and not pending else self._retry_at
 
     def _connect(self) -> None:
         self._tried_at = time.monotonic()
         self._notify(self._listener.link, Link.Connecting, None)
         self._write_blind()
         try:
-            readings = self._guarded(self._driver.connect)
+            readings = self._calls.guarded(self._driver.connect)
         except DeviceError as error:
             self._disconnect(error)
             return
@@ -255,15 +351,32 @@ class Port:
         self._deliver(readings)
 
     def _write_blind(self) -> None:
-        """Send what makes things safe and is pending: it may arrive where nothing answers."""
-        for put in self._puts.pending:
-            put.tried = True
-            try:
-                self._guarded(partial(self._driver.write_blind, put.point, put.value))
-            except DeviceError as error:
-                self._errors.report(f"{put.point.name} blind", error)
-            else:
-                self._log.warning("%s: %s was sent, though nothing answers", self._name, put.words)
+        """Send what makes things safe and is pending: it may arrive where nothing answers.
+
+        The steps of several go in turns, with those of what comes meanwhile: none waits for the end of another.
+        """
+        begun: list[Put] = []
+        sending: list[tuple[Put, Iterator[Step]]] = []
+        while True:
+            for put in sorted(self._puts.pending, key=lambda put: put.tried):
+                if put not in begun:
+                    put.tried = True
+                    begun.append(put)
+                    sending.append((put, self._driver.write_blind(put.point, put.value)))
+            if not sending:
+                return
+            sending = [(put, steps) for put, steps in sending if self._step_blind(put, steps)]
+
+    def _step_blind(self, put: Put, steps: Iterator[Step]) -> bool:
+        """Do the next step of a put that is sent blind; return False when there is none."""
+        try:
+            if self._calls.guarded(lambda: next(steps, None)) is not None:
+                return True
+        except DeviceError as error:
+            self._errors.report(f"{put.point.name} blind", error)
+        else:
+            self._log.warning("%s: %s was sent, though nothing answers", self._name, put.words)
+        return False
 
     def _disconnect(self, error: DeviceError) -> None:
         self._errors.report("", error)
@@ -274,39 +387,17 @@ class Port:
         self._notify(self._listener.link, Link.Down, error)  # before anything that may take its time
         self._refuse_all(error)
         self._answer(self._rereads.take(), error)
-        self._close_driver()
+        self._calls.close()
         pause = FIRST_RETRY if self._puts.pending else min(self._retry_after, self._driver.longest_retry)
         self._retry_at = max(began + pause, time.monotonic() + min(FIRST_RETRY, pause))
         self._retry_after = min(2 * self._retry_after, self._driver.longest_retry)
+        self._log.debug("%s: to be connected again in %.1f s", self._name, self._retry_at - time.monotonic())
 
     def _refuse_all(self, error: DeviceError) -> None:
         """End the ordinary puts; of those that were begun it is not known what they did."""
         self.refuse(error)
         for put in self._puts.interrupt(time.monotonic()):
             self._put_failed(put, error)
-
-    def _last_tries(self) -> None:
-        """Carry out what makes things safe before the connection is closed, if it can be done soon."""
-        until = time.monotonic() + LAST_TRY
-        for put in self._puts.pending:
-            self._log.warning("%s: stopping, while %s is pending: it is sent once more", self._name, put.words)
-            try:
-                if not self._up:
-                    self._guarded(partial(self._driver.write_blind, put.point, put.value))
-                    continue
-                for step in self._driver.write(put.point, put.value):
-                    if time.monotonic() > until:
-                        break
-                    if isinstance(step, Wait):
-                        time.sleep(step.seconds)
-            except Exception as error:
-                self._log.warning("%s: %s", self._name, error)
-
-    def _close_driver(self) -> None:
-        try:
-            self._driver.close()
-        except Exception:
-            self._log.exception("%s: internal error while closing", self._name)
 
     # ---- scans ----
 
@@ -320,7 +411,7 @@ class Port:
                 scan.begin(self._steps(scan.group), began)
             steps = scan.steps
             assert steps is not None
-            step = self._call(lambda: next(steps, None))
+            step = self._calls.next(steps, self.silence)
         except DeviceError as error:
             self._scan_failed(scan, error)
             return
@@ -366,6 +457,7 @@ class Port:
 
     def _end(self, scan: Scan, error: DeviceError | None) -> None:
         scan.end(time.monotonic(), complete=error is None)
+        self._log.debug("%s: %s: %s in %.3f s", self._name, scan.group, error or "read", scan.took)
         self._answer(self._rereads.take(scan), error)
         self._notify(self._listener.scanned, scan.group)
 
@@ -378,10 +470,13 @@ class Port:
             self._complete(put, refusal)
             return
         put.tried = True
+        if put.steps is None:
+            self._log.debug("%s: %s is put", self._name, put.words)
         put.began = put.began if put.steps else time.monotonic()
         steps = put.steps = put.steps or self._put_steps(put)
         try:
-            while (step := self._call(lambda: next(steps, None))) is not None:
+            while (step := self._calls.next(steps, self.silence)) is not None:
+                put.changes |= isinstance(step, Energizes)
                 if isinstance(step, Wait):
                     put.resume = time.monotonic() + step.seconds
                     return
@@ -398,7 +493,7 @@ class Port:
         yield from self._driver.write(put.point, put.value)
 
     def _put_done(self, put: Put) -> None:
-        self._notify(self._listener.done, put.point, put.value, put.readings)
+        self._notify(self._listener.done, put.point, put.value, put.readings, put.asked)
         if replaced := self._puts.replaced_by(put):
             sentence = f"{replaced.words}: given up, because {put.words} came later"
             self._end_put(replaced, Refused(sentence))
@@ -460,28 +555,10 @@ class Port:
         for put in self._puts.pending:
             if put.tried and put.steps is None and self._driver.shown(put.point, put.value, readings):
                 self._log.info("%s: shows %s now", self._name, put.words)
+                self._notify(self._listener.done, put.point, put.value, readings, put.asked)
                 self._end_put(put, None)
 
     # ---- both ----
-
-    def _call(self, action: Callable[[], T]) -> T:
-        """Call the driver for one step, which hangs when it is not over by ``deadline``."""
-        self.deadline = time.monotonic() + self._driver.longest_call
-        try:
-            return self._guarded(action)
-        finally:
-            self.deadline = None
-
-    def _guarded(self, action: Callable[[], T]) -> T:
-        """Call the driver; whatever it raises comes out as a DeviceError."""
-        try:
-            return action()
-        except DeviceError:
-            raise
-        except Exception as error:
-            if self._errors.clean:  # the first of many
-                self._log.exception("%s: internal error in the driver", self._name)
-            raise BadReply(f"{self._name}: internal error, {error}") from error
 
     def _deliver(self, readings: Readings) -> None:
         """Publish what was read; after a silence everything is read anew."""
@@ -502,24 +579,29 @@ class Port:
             self._notify(self._listener.points, self._points)
 
     def _complete(self, put: Put, error: DeviceError | None) -> None:
+        self._log.debug("%s: %s: %s", self._name, put.words, error or "carried out")
         waiting, put.waiting = put.waiting, []
         self._answer(waiting, error)
 
-    def _answer(self, waiting: list[Waiting], error: DeviceError | None) -> None:
+    def _answer(self, waiting: list[Ended], error: DeviceError | None) -> None:
+        if not waiting:
+            return
+
         def answer() -> None:
             for each in waiting:
-                if each.done():  # the client has gone
-                    continue
                 if error is None:
-                    each.set_result(None)
+                    succeed(each)
                 else:
-                    each.set_exception(error)
+                    fail(each, error)
+                each.tell()  # who asked looks at what the put made of the records before the next changes it
 
         self._notify(answer)
 
     def _notify(self, listener: Callable[..., None], *args: object) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(listener, *args)
+        if threading.current_thread() is self._thread:
+            self._outbox.add(listener, *args)
+        else:
+            self._loop.call_soon(listener, *args)
 
 
 def _heard(readings: Readings) -> bool:

@@ -7,13 +7,13 @@ another value is put to the same point.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from drivers.base import Array, DeviceError, Point, Reading, Readings, Refused, Step, Value
+from ioc.port.ended import Ended
 
 # A put that has waited for more than this many seconds is refused: who asked for it has given up
 PUT_AGE = 10.0
@@ -42,7 +42,7 @@ class Put:
     value: Value
     asked: float
     changes: bool = True
-    waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    waiting: list[Ended] = field(default_factory=list)
     steps: Iterator[Step] | None = None
     resume: float = 0.0
     began: float = 0.0
@@ -76,16 +76,23 @@ class PutQueue:
         self._begun: list[Put] = []
         self._undone: list[Put] = []  # begun, and to be given up for a safe one
         self._pending: dict[str, Put] = {}  # safe ones by point
+        self._safe: dict[str, tuple[Point, float]] = {}  # when the last safe put to a point was asked for
         self._last: Put | None = None  # the put stepped last, until the scans have had their turn
         self._scanned = 0  # steps of scans since then
 
     def add(self, put: Put) -> list[Put]:
-        """Queue a put; return those that it cancels, which must be ended with a sentence."""
+        """Queue a put; return those that are cancelled, which must be ended with a sentence.
+
+        A safe put cancels what waits; it has cancelled also what was asked for before it and comes only now.
+        """
         with self._wake:
             self._wake.notify()
             if not put.safe:
+                if any(asked > put.asked and self._undoes(point, put.point) for point, asked in self._safe.values()):
+                    return [put]
                 self._waiting.append(put)
                 return []
+            self._safe[put.point.name] = put.point, put.asked
             undone = [each for each in self._waiting if self._undoes(put.point, each.point)]
             for each in undone:
                 self._waiting.remove(each)
@@ -107,12 +114,12 @@ class PutQueue:
 
         Safe ones go first, then those that were begun, then the others in order of arrival, one at a time for a
         point. All of them take turns with a scan that is ready, ordinary ones with two of its steps; a safe one only
-        with its like.
+        once it was begun.
         """
         with self._wake:
             found = self._next(now)
             after = self._last
-            if found is None or (scan_ready and after is not None and (not found.safe or after is found)):
+            if found is None or (scan_ready and after is not None and (not found.safe or found.tried)):
                 return None
             if found in self._waiting:
                 self._waiting.remove(found)
@@ -156,11 +163,12 @@ class PutQueue:
             return list(self._pending.values())
 
     def note_readings(self, readings: Readings) -> None:
-        """Note which puts under way change something after all: the instrument no longer has their value."""
+        """Note which puts change something after all: the instrument no longer has their value."""
         with self._wake:
-            for put in self._begun:
+            for put in (*self._waiting, *self._begun):
                 reading = readings.get(put.point.follows or "", put.value)
-                put.changes |= (reading.value if isinstance(reading, Reading) else reading) != put.value
+                value = reading.value if isinstance(reading, Reading) else reading
+                put.changes |= value is not None and value != put.value
 
     def error_of(self, point: Point) -> DeviceError | None:
         """Return why the last try of a pending put to a point failed."""
@@ -203,10 +211,15 @@ class PutQueue:
     def interrupt(self, now: float) -> list[Put]:
         """Forget and return the ordinary puts that were begun; safe ones are to begin anew."""
         with self._wake:
-            begun, self._begun, self._undone = self._begun + self._undone, [], []
             for put in self._pending.values():
                 if put.steps is not None:
                     self.repeat(put, now)
+            return self.take_begun()
+
+    def take_begun(self) -> list[Put]:
+        """Forget and return the ordinary puts that were begun."""
+        with self._wake:
+            begun, self._begun, self._undone = self._begun + self._undone, [], []
             return begun
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
+from ioc.port.ended import Ended
 from ioc.port.scan import Scan
 
 
@@ -13,7 +13,7 @@ class Reread:
     """A request for a group; ``done`` is for who waits, ``asked`` when it came (monotonic s)."""
 
     group: str
-    done: asyncio.Future[None]
+    done: Ended
     asked: float
     scheduled: bool = False
 
@@ -33,7 +33,7 @@ class Rereads:
         """Return those whose group has still to be made due."""
         return [reread for reread in self._waiting if not reread.scheduled]
 
-    def take(self, scan: Scan | None = None) -> list[asyncio.Future[None]]:
+    def take(self, scan: Scan | None = None) -> list[Ended]:
         """Forget and return who waits for this scan, if it was begun after the request; for any scan (None)."""
         ended = [
             reread

@@ -5,9 +5,12 @@ What only one command needs is imported by that command, so that a short one beg
 
 from __future__ import annotations
 
+from importlib import metadata
+from typing import Annotated
+
 import typer
 
-from rackioc.cli import archive, serving, simulation
+from rackioc.cli import archive, channel, database, files, runtime, serving, simulation, web
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,9 +23,29 @@ app = typer.Typer(
     `rackioc run rack.yaml` serves the real ones.""",
 )
 app.add_typer(serving.app)
+app.add_typer(channel.app)
 app.add_typer(archive.app)
-app.add_typer(archive.db_app, name="db")
+app.add_typer(web.app)
+app.add_typer(files.app)
+app.add_typer(database.app, name="db")
 app.add_typer(simulation.app, name="sim")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rackioc {metadata.version('rackioc')}")
+        raise typer.Exit
+
+
+_Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+]
+
+
+@app.callback()
+def common(version: _Version = False) -> None:
+    """Do what comes before each command."""
+    runtime.publish()
 
 
 def main() -> None:

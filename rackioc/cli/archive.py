@@ -12,14 +12,15 @@ import typer
 from archiver import status as archiver_status
 from archiver.history.command import HistoryOptions, show_history
 from archiver.times import format_time
+from archiver.units import counted
+from ioc.ca.network import environment
 from rackioc import supervisor
-from rackioc.cli.command import ConfigPath, archive_of, command, start_log
-from rackioc.config.load import load
-
-DATABASE = "sqlite:///rack.sqlite"
+from rackioc.cli.command import ConfigPath, command, start_log
+from rackioc.cli.database import DATABASE
+from rackioc.config.config import pv_list
+from rackioc.config.load import load_archive, load_prefix
 
 app = typer.Typer()
-db_app = typer.Typer(no_args_is_help=True, help="The database of a configuration's archive.")
 
 
 class HistoryForm(StrEnum):
@@ -43,12 +44,12 @@ def archive(config: ConfigPath, parent: Annotated[int, typer.Option(hidden=True)
     """Keep the history of a configuration without serving it; a Channel Access client like any other."""
     from archiver import service
 
-    loaded = load(config)
-    settings = archive_of(loaded)
+    settings, prefix = load_archive(config), load_prefix(config)
     start_log()
+    environment.check()
     if parent:
         supervisor.end_with(parent)
-    raise typer.Exit(service.main(settings, config, pv_list=loaded.pv_list, prefix=loaded.prefix))
+    raise typer.Exit(service.main(settings, config, pv_list=pv_list(prefix), prefix=prefix))
 
 
 @command(app, "status")
@@ -58,13 +59,10 @@ def status(
     pvs: Annotated[bool, typer.Option("--pvs", help="Rows, rate, last row, refused samples of each PV.")] = False,
     form: Annotated[Report, typer.Option("--format", help="How to print.")] = Report.table,
 ) -> None:
-    """Print the state of a configuration's archiver; exit code 1 if it is not running, or if something is wrong.
-
-    Run it where the archiver was started: the path of its status file is relative to that directory.
-    """
+    """Print the state of a configuration's archiver; exit code 1 if it is not running, or if something is wrong."""
     if glob is not None and not pvs:
         raise typer.BadParameter("a glob of PVs needs --pvs", param_hint="GLOB")
-    archive = archive_of(load(config))
+    archive = load_archive(config, "spool")
     if pvs:
         problems = archiver_status.show_pvs(archive.figures_file(config), glob or "*", form.value, sys.stdout)
     else:
@@ -81,57 +79,21 @@ def spool(
 ) -> None:
     """List what the archiver has set aside of its spool because it could not be read, or bring it in again.
 
-    Run it where the archiver was started. What was listed is no trouble of `rackioc status` any more.
+    What was listed is no trouble of `rackioc status` any more.
     """
     from archiver.recording import aside
 
-    path = archive_of(load(config)).spool_file(config)
+    path = load_archive(config, "spool").spool_file(config)
     if again:
-        typer.echo(f"{aside.bring_in(path)} samples were brought in again; the archiver stores them when it runs")
+        typer.echo(f"{counted(aside.bring_in(path), 'sample')} brought in again, to be stored when the archiver runs")
         return
     found = aside.look(path)
     for each in found:
         when = "" if each.since is None else f", since {format_time(int(each.since * 1e9))}"
-        samples = "" if each.samples is None else f", {each.samples} samples"
+        samples = "" if each.samples is None else f", with {counted(each.samples, 'sample')}"
         typer.echo(f"{each.name}{when}{samples}: {each.reason}")
     if not found:
         typer.echo("nothing is set aside")
-
-
-@command(db_app, "init")
-def db_init(config: ConfigPath) -> None:
-    """Create the archive's tables, as the archiver does when it starts; tables that exist stay as they are."""
-    from archiver.loggers.tables import make_tables
-    from archiver.storage import manage
-
-    archive = archive_of(load(config))
-    manage.init(archive.database)
-    make_tables(archive)
-    _show(manage.status(archive.database))
-
-
-@command(db_app, "migrate")
-def db_migrate(config: ConfigPath) -> None:
-    """Migrate the tables of an older rackioc, as the archiver does when it starts."""
-    from archiver.storage import manage
-
-    database = archive_of(load(config)).database
-    manage.migrate(database)
-    _show(manage.status(database))
-
-
-@command(db_app, "status")
-def db_status(config: ConfigPath) -> None:
-    """Print what the database holds and whether its tables are up to date; nothing is changed."""
-    from archiver.storage import manage
-
-    _show(manage.status(archive_of(load(config)).database))
-
-
-def _show(rows: list[tuple[str, str]]) -> None:
-    width = max(len(label) for label, _ in rows)
-    for label, value in rows:
-        typer.echo(f"{label:<{width}}  {value}")
 
 
 @command(app, "history")
@@ -146,15 +108,17 @@ def history(
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw a picture.")] = None,
     terminal: Annotated[bool, typer.Option("--terminal", help="Draw in the terminal.")] = False,
     form: Annotated[HistoryForm | None, typer.Option("--format", help="How to print; left out: table.")] = None,
+    utc: Annotated[
+        bool, typer.Option("--utc", help="Times on a terminal in UTC, as they are everywhere else.")
+    ] = False,
     database: Annotated[str, typer.Option(envvar="RACKIOC_DATABASE", help="URL of the archive.")] = DATABASE,
     config: Annotated[Path | None, typer.Option(help="Take the database from this configuration.")] = None,
 ) -> None:
     """Print or plot the archived values of PVs, led by the value in force when the window begins."""
     if config is not None:
-        settings = load(config).archive
-        database = settings.database if settings else database
+        database = load_archive(config, "database").database
     options = HistoryOptions(
         pvs=pvs, database=database, since=since, until=until, form=form and form.value,
-        at=at, stat=stat, bin=bin_, fill=fill, plot=plot, terminal=terminal,
+        at=at, stat=stat, bin=bin_, fill=fill, plot=plot, terminal=terminal, utc=utc,
     )  # fmt: skip
     show_history(options, sys.stdout, sys.stderr)

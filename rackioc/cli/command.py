@@ -13,11 +13,12 @@ from typing import Annotated, Any
 
 import typer
 
-from archiver.history.query import HistoryError
+from archiver.ca.error import SessionError
+from archiver.history.query import HistoryError, HistoryUsageError
 from archiver.recording.spool import SpoolError
-from archiver.settings import ArchiveSettings
 from archiver.storage.store import StoreError
-from rackioc.config.config import Config, ConfigError
+from ioc.ca.network.environment import EnvironmentFault
+from rackioc.config.config import ConfigError
 from sim.fake import CommandError
 
 # Exit code for a configuration that cannot be used
@@ -56,28 +57,48 @@ def guarded(action: Callable[..., Any]) -> Callable[..., Any]:
         except ConfigError as error:
             typer.echo(error, err=True)
             raise typer.Exit(EXIT_CONFIG) from None
+        except (EnvironmentFault, HistoryUsageError) as error:
+            typer.echo(f"rackioc: {error}", err=True)
+            raise typer.Exit(EXIT_CONFIG) from None
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more, as with head
             raise typer.Exit(1) from None
-        except (OSError, HistoryError, StoreError, SpoolError, CommandError) as error:
-            typer.echo(f"rackioc: {error}", err=True)
+        except (OSError, HistoryError, StoreError, SpoolError, SessionError, CommandError) as error:
+            typer.echo(f"rackioc: {sentence(error)}", err=True)
             raise typer.Exit(1) from None
 
     return guarded
 
 
-def archive_of(config: Config) -> ArchiveSettings:
-    """Return what stands under ``archive:``; exit code 2 if nothing does."""
-    if config.archive is None:
-        typer.echo(f"{config.path}: archive: is missing; it says what to keep (pvs) and where (database)", err=True)
-        raise typer.Exit(EXIT_CONFIG)
-    return config.archive
+def sentence(error: Exception) -> str:
+    """Return the text of an error; that of the operating system begins with the path that it is about."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+class _Formatter(logging.Formatter):
+    """Lines with time, level and where they come from; an instrument's messages begin with its name themselves."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(place)s%(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        names_itself = record.getMessage().startswith(record.name.removeprefix("rackioc."))
+        record.place = "" if names_itself else f"{record.name}: "
+        return super().format(record)
 
 
 def start_log() -> None:
-    """Start logging to stderr, at the level that ``RACKIOC_LOG`` gives. Raises CommandError."""
+    """Start logging to stderr, at the level that ``RACKIOC_LOG`` gives. Raises EnvironmentFault."""
     level = os.environ.get("RACKIOC_LOG", "INFO").upper()
     if level not in logging.getLevelNamesMapping():
-        raise CommandError(f"RACKIOC_LOG is {level}; allowed: DEBUG, INFO, WARNING, ERROR")
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        raise EnvironmentFault(
+            f"the environment variable RACKIOC_LOG is {level}; allowed: DEBUG, INFO, WARNING, ERROR"
+        )
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter())
+    logging.basicConfig(level=level, handlers=[handler])
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
     logging.getLogger("caproto").setLevel(logging.ERROR)

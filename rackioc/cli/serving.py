@@ -11,7 +11,8 @@ import typer
 
 from archiver.storage.store import StoreError
 from archiver.storage.url import DatabaseUrl
-from rackioc import supervisor
+from archiver.units import counted
+from rackioc import estimate, supervisor
 from rackioc.cli.command import ConfigPath, Form, FormOption, command, start_log
 from rackioc.config.config import Config
 from rackioc.config.load import load
@@ -23,25 +24,27 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Serve even if anothe
 
 @command(app, "run")
 def run(config: ConfigPath, force: ForceOption = False) -> None:
-    """Serve a configuration; with `archive:` in it, keep the history in a second process."""
-    serve(load(config), with_archiver=True, force=force)
+    """Serve a configuration; its archive (`archive:`) and web server (`web:`) in processes of their own."""
+    serve(load(config), force=force)
 
 
 @command(app, "ioc")
 def ioc(config: ConfigPath, force: ForceOption = False) -> None:
-    """Serve a configuration without its archiver (for a service manager that runs both)."""
-    serve(load(config), with_archiver=False, force=force)
+    """Serve a configuration without its archiver and its web server (for a service manager that runs all)."""
+    serve(load(config), alone=True, force=force)
 
 
 @command(app, "check")
 def check(config: ConfigPath) -> None:
     """Check a configuration without touching an instrument; print every fault with its line.
 
+    Of an archive it prints how many rows and bytes a day it may grow by.
     Of an archive on a server it prints what the user may not do there (exit code 1).
     """
-    loaded = load(config)
-    count = len(loaded.instruments)
-    typer.echo(f"{config}: no faults; {count} instrument{'' if count == 1 else 's'}")
+    loaded = load(config, directories=True)
+    typer.echo(f"{config}: no faults; {counted(len(loaded.instruments), 'instrument')}")
+    for line in estimate.lines(loaded):
+        typer.echo(line)
     missing = _missing_grants(loaded.archive.database) if loaded.archive else []
     for sentence in missing:
         typer.echo(sentence)
@@ -52,7 +55,7 @@ def _missing_grants(database: str) -> list[str]:
     url = DatabaseUrl.parse(database)
     if url.backend == "sqlite":
         return []
-    from archiver.storage.mysql.grants import missing_grants
+    from archiver.storage.mysql.tables.grants import missing_grants
 
     try:
         return missing_grants(url)
@@ -66,8 +69,8 @@ def pvs(config: ConfigPath, form: FormOption = Form.table) -> None:
     """List the PVs of a configuration. Crates are connected to and asked what they have; nothing is written."""
     from rackioc import listing
 
-    rows, silent = listing.rows(load(config))
-    listing.write(rows, form.value, sys.stdout)
+    found, silent = listing.rack(load(config))
+    listing.write(listing.rows(found), form.value, sys.stdout)
     for sentence in silent:
         typer.echo(sentence, err=True)
     raise typer.Exit(1 if silent else 0)
@@ -86,7 +89,7 @@ def convert(
     typer.echo(conversion.convert(file), nl=False)
 
 
-def serve(config: Config, *, with_archiver: bool, banner: str = "", force: bool = False) -> None:
+def serve(config: Config, *, alone: bool = False, banner: str = "", force: bool = False) -> None:
     """Serve until a signal comes; ``banner`` is shown when clients can connect."""
     from rackioc.serve import serve as serve_ioc
 
@@ -95,8 +98,12 @@ def serve(config: Config, *, with_archiver: bool, banner: str = "", force: bool 
     async def beside(addresses: list[str]) -> None:
         if banner:
             typer.echo(banner)
-        if with_archiver and config.archive is not None:
-            await supervisor.supervise_archiver(config.path, addresses)
-        await asyncio.Event().wait()
+        wanted = {supervisor.ARCHIVER: config.archive, supervisor.WEB_SERVER: config.web}
+        children = [] if alone else [child for child, settings in wanted.items() if settings is not None]
+        # A group ends when all of it has: the archiver stores its last samples before the IOC closes its circuits
+        async with asyncio.TaskGroup() as group:
+            for child in children:
+                group.create_task(supervisor.supervise(child, config.path, addresses))
+            await asyncio.Event().wait()
 
     asyncio.run(serve_ioc(config, beside, force=force))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rackioc.cli.command import ConfigPath, command, guarded
+from rackioc.cli import runtime
+from rackioc.cli.command import ConfigPath, command, guarded, sentence
 from rackioc.cli.serving import serve
 from rackioc.config.load import load
 from sim.fake import CommandError
 
-CONTROL = Path(tempfile.gettempdir()) / "rackioc-demo" / "control"
+CONTROL = runtime.directory() / "control"
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -40,6 +40,7 @@ def sim_demo(large: LargeOption = False, control_path: ControlOption = CONTROL) 
 
 def _demo(large: bool, control_path: Path) -> None:
     config = "large.yaml" if large else "demo.yaml"
+    runtime.choose_web_port()
     _simulate(Path(str(files("sim") / config)), control_path, large=large)
 
 
@@ -61,7 +62,9 @@ def sim_technix(
     try:
         fake.serve(port, str(control_path), started=lambda: typer.echo(hint))
     except (RuntimeError, OSError) as error:
-        raise typer.BadParameter(str(error)) from error
+        raise typer.BadParameter(sentence(error)) from error
+    finally:
+        runtime.remove()
 
 
 @command(app, "fault", context_settings={"ignore_unknown_options": True})  # numbers may be negative
@@ -73,9 +76,12 @@ def sim_fault(
     from sim import control
 
     try:
-        typer.echo(control.send(str(control_path), " ".join(words)))
+        if answer := control.send(str(control_path), " ".join(words)):
+            typer.echo(answer)
     except (FileNotFoundError, ConnectionRefusedError):
         raise CommandError(f"no simulation listens at {control_path}; 'rackioc sim demo' starts one") from None
+    except OSError as error:
+        raise CommandError(f"{control_path} cannot be connected to: {error.strerror or error}") from None
 
 
 def _simulate(path: Path, control_path: Path, *, large: bool = False) -> None:
@@ -91,6 +97,7 @@ def _simulate(path: Path, control_path: Path, *, large: bool = False) -> None:
     except (RuntimeError, ValueError) as error:
         raise CommandError(str(error)) from error
     try:
-        serve(loaded, with_archiver=True, banner=banner.text(loaded, control_path))
+        serve(loaded, banner=banner.text(loaded, control_path))
     finally:
         rack.close()
+        runtime.remove()

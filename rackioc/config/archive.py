@@ -10,7 +10,7 @@ from archiver.settings import ArchiveSettings, is_glob, is_name
 from rackioc.config import schema
 from rackioc.config.instruments import driver_class, driver_names
 from rackioc.config.names import RecordNames
-from rackioc.config.yamlfile import YamlFile, as_list, as_mapping
+from rackioc.config.yamlfile import Key, YamlFile, as_list, as_mapping
 
 # Keys whose table is filled by one instrument
 _TABLES = ("measurements", "temperatures")
@@ -31,9 +31,28 @@ def read_archive(
     for pattern in map(str, as_mapping(keys.get("policies"))):
         if is_glob(pattern) and not any(fnmatchcase(name, pattern) for name in pvs if is_name(name)):
             names.check_matches(pattern, ("archive", "policies", pattern))
+    _check_names(keys, file)
     for section in _TABLES:
         _check_instrument(section, as_mapping(keys.get(section)), instruments, file)
     return archive
+
+
+def _check_names(keys: dict[Any, Any], file: YamlFile) -> None:
+    """Report names of PVs, tables and columns that are empty."""
+    tables = {section: as_mapping(keys.get(section)) for section in _TABLES}
+    names: dict[Key, Any] = {
+        **{("pvs", index): name for index, name in enumerate(as_list(keys.get("pvs")))},
+        **{("policies", name): name for name in as_mapping(keys.get("policies"))},
+        **{(section, "table"): table.get("table") for section, table in tables.items()},
+        **{
+            (section, "columns", index): name
+            for section, table in tables.items()
+            for index, name in enumerate(as_list(table.get("columns")))
+        },
+    }
+    for path, name in names.items():
+        if name == "":
+            file.fault(("archive", *path), "is empty; write a name")
 
 
 def _check_instrument(section: str, table: dict[Any, Any], instruments: Mapping[Any, Any], file: YamlFile) -> None:

@@ -12,6 +12,7 @@ from drivers.base import Driver
 from ioc import status
 from ioc.site import Site
 from rackioc.config.yamlfile import Fault
+from web.settings import WebSettings
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Config:
     prefix       begins the names of all records
     site         the fields under ``records:``
     site_file    where fields that clients set at run time are kept
-    archive      what stands under ``archive:``; None where nothing does
+    archive      what stands under ``archive:``, with absolute paths; None where nothing does
+    web          what stands under ``web:``; None where nothing does
     raw          the keys of each instrument as they stand in the file
     """
 
@@ -41,12 +43,18 @@ class Config:
     site: Site
     site_file: Path
     archive: ArchiveSettings | None
+    web: WebSettings | None
     raw: Mapping[str, Mapping[str, Any]] = field(repr=False)
 
     @property
     def pv_list(self) -> str:
         """Return the PV that holds the names of all records."""
-        return f"{self.prefix}{status.NAME}:{status.PV_LIST}.VAL$"
+        return pv_list(self.prefix)
+
+
+def pv_list(prefix: str) -> str:
+    """Return the PV of an IOC with this prefix that holds the names of all its records."""
+    return f"{prefix}{status.NAME}:{status.PV_LIST}.VAL$"
 
 
 class ConfigError(Exception):

@@ -127,10 +127,14 @@ instruments:
       {_lines(channels, 6)}
 
 archive:
-  # A path without a leading / counts from the directory where rackioc is started. rackioc adds tables of its own.
+  # A path without a leading / counts from the directory of this file. rackioc adds tables of its own.
   database: {_quoted(URL.create("sqlite", database=database.db_file).render_as_string())}
-  # PVs of which every change is kept besides, such as "LAB:HV1:*:VMon"; see docs/archive.md before taking them all.
+  # PVs of which every change is kept besides, such as "LAB:HV1:*:VMon"; see docs/how-to/retention.md before
+  # taking them all.
   pvs: ["LAB:HV1:Conn"]
+  policies:  # of them: no rows for a last digit that flickers, nor more often than needed
+    "LAB:HV1:*Mon": {{deadband: 1 digit, min_period: 5s}}
+    "LAB:HV1:*:Array": {{min_period: 60s}}
   measurements:  # the logger's table goes on growing
     instrument: HV1
     interval: {database.logging_interval_sec:.0f}s
@@ -156,8 +160,10 @@ archive:
   # User and password are in it, with special characters as %40 and so on; ${{NAME}} is taken from the environment.
   # rackioc adds tables of its own: the user needs more rights than INSERT ('rackioc check' tells which).
   database: {_quoted(url)}
-  # PVs of which every change is kept besides, such as "LAB:TC1:T?"; see docs/archive.md.
+  # PVs of which every change is kept besides, such as "LAB:TC1:T?"; see docs/reference/archive.md.
   pvs: ["LAB:TC1:Conn"]
+  policies:  # of them: no rows for a last digit that flickers, nor more often than needed
+    "LAB:TC1:T*": {{deadband: 1 digit, min_period: 10s}}
   temperatures:  # the logger's table goes on growing
     instrument: TC1
     table: {_quoted(logger.tableName)}

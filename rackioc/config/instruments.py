@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 import drivers
-from drivers.base import Driver
+from drivers.base import Driver, DriverConfig
 from rackioc.config import schema
 from rackioc.config.config import InstrumentConfig
 from rackioc.config.names import RecordNames
@@ -30,6 +30,7 @@ class Instruments:
         self._names = names
         self._file = file
         self._reserved = reserved
+        self._places: dict[str, str] = {}  # place -> the instrument that is there
 
     def read(self, raw: Mapping[Any, Any]) -> tuple[InstrumentConfig, ...]:
         """Return the instruments without faults; the faults of the others are in the file."""
@@ -38,6 +39,8 @@ class Instruments:
     def _instrument(self, name: Any, keys: dict[Any, Any]) -> InstrumentConfig | None:
         key: Key = ("instruments", name)
         name = str(name)
+        if not name:
+            self._file.fault(key, "is empty; the name of an instrument is a part of its PVs' names")
         self._names.check_characters(name, key)
         if name in self._reserved:
             self._file.fault(key, f"the name {name} is taken by the {self._reserved[name]}'s own records")
@@ -51,12 +54,21 @@ class Instruments:
         if settings is None:
             self._names.add_unknown(name)
             return None
+        self._check_place(name, settings, key)
         driver = kind(settings)  # type: ignore[call-arg]
         self._names.add(name, driver.points, key)
         if kind.discovers:
             self._names.add_unknown(name)
             self._names.check_size(name, kind.name_size, key)
         return InstrumentConfig(name, driver, periods)
+
+    def _check_place(self, name: str, settings: DriverConfig, key: Key) -> None:
+        """Report an instrument that is at the same place as one before: there is one instrument, or one line."""
+        where, place = settings.place
+        other = self._places.setdefault(place, name)
+        if place and other != name:
+            sentence = f"{place} is that of {other} already; give each instrument its own, or configure it once"
+            self._file.fault((*key, where), sentence)
 
     def _driver_class(self, keys: dict[Any, Any], key: Key) -> type[Driver] | None:
         names = driver_names()
@@ -75,7 +87,7 @@ class Instruments:
             longest = _longest_period(kind, scan, group)
             if group not in kind.scan:
                 self._file.fault((*key, group), f"unknown scan group; allowed: {', '.join(kind.scan)}")
-            elif isinstance(period, bool) or not isinstance(period, int | float):
+            elif isinstance(period, bool) or not isinstance(period, int | float) or not math.isfinite(period):
                 self._file.fault((*key, group), f"{period!r} must be a number of seconds")
             elif not SHORTEST_PERIOD <= period <= longest:
                 allowed = f"from {SHORTEST_PERIOD:g} s to {longest:g} s"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from archiver.settings import ArchiveSettings, Fault
 from ioc import status
 from rackioc import archive_status
 from rackioc.config import schema, yamlfile
@@ -13,8 +15,10 @@ from rackioc.config.archive import read_archive
 from rackioc.config.config import Config, ConfigError
 from rackioc.config.instruments import Instruments
 from rackioc.config.names import RecordNames
+from rackioc.config.places import Places
 from rackioc.config.records import read_records
-from rackioc.config.yamlfile import YamlFile, as_mapping
+from rackioc.config.yamlfile import Key, YamlFile, as_mapping
+from web.settings import WebSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,22 +28,81 @@ class _File:
     prefix: str
     instruments: dict[str, dict[str, Any]]
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    state_directory: str | None = None
     site_file: str | None = None
     archive: dict[str, Any] | None = None
+    web: dict[str, Any] | None = None
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield what is wrong beyond the types."""
+        if not self.prefix:
+            yield ("prefix",), "is empty; it begins the names of all PVs, such as LAB:"
+        for key in ("state_directory", "site_file"):
+            if getattr(self, key) == "":
+                yield (key,), "is empty; write a path, or leave the key out"
 
 
-def load(path: Path) -> Config:
-    """Read and check a configuration file, touching no instrument. Raises ConfigError with all its faults."""
+def load(path: Path, *, directories: bool = False) -> Config:
+    """Read and check a configuration file, touching no instrument. Raises ConfigError with all its faults.
+
+    ``directories``: one that is not there is a fault, too. Who serves goes on: its disk may come later.
+    """
     file = yamlfile.read(path)
-    config = None if file.data is None and file.faults else _load(path, file)
+    config = None if file.data is None and file.faults else _load(path, file, directories)
     if file.faults or config is None:
         raise ConfigError(path, file.faults)
     return config
 
 
-def _load(path: Path, file: YamlFile) -> Config | None:
+def load_archive(path: Path, *keys: str) -> ArchiveSettings:
+    """Return what a configuration says under ``archive``, and read nothing else of it. Raises ConfigError.
+
+    ``keys``: what is needed of it, if that is not all: the rest is neither read nor checked.
+    """
+
+    def wanted(key: Key) -> bool:
+        if key[0] == "archive":
+            return len(key) == 1 or not keys or key[1] in keys
+        return key[0] == "state_directory"
+
+    file = yamlfile.read(path, wanted)
+    if file.data is None and file.faults:
+        raise ConfigError(path, file.faults)
+    data = as_mapping(file.data)
+    archive, given = None, data.get("archive")
+    if given is None:
+        file.fault(("archive",), "is missing; it says what to keep (pvs) and where (database)")
+    else:
+        # in the place of what must be given and is not needed
+        unread = {"database": "sqlite:///unread", "pvs": []} if keys else {}
+        there = {**unread, **given} if isinstance(given, dict) else given
+        archive = schema.check(ArchiveSettings, there, ("archive",), file)
+    places = Places(path, data, file)
+    places.check_state()
+    if file.faults or archive is None:
+        raise ConfigError(path, file.faults)
+    return places.archive(archive)
+
+
+def load_prefix(path: Path) -> str:
+    """Return the prefix of a configuration, and read nothing else of it. Raises ConfigError."""
+    file = yamlfile.read(path, lambda key: key[0] == "prefix")
+    prefix = as_mapping(file.data).get("prefix")
+    if not file.faults and not (isinstance(prefix, str) and prefix):
+        file.fault(("prefix",), "is missing")
+    if file.faults:
+        raise ConfigError(path, file.faults)
+    return str(prefix)
+
+
+def _load(path: Path, file: YamlFile, directories: bool) -> Config | None:
     """Return the configuration; None when it has faults, which are in ``file`` then."""
     data = file.data
+    if "caen_connection" in as_mapping(data):
+        file.fault(
+            ("caen_connection",), f"is of the CAEN HV logger; 'rackioc convert {path} > rack.yaml' takes it over"
+        )
+        return None
     schema.check(_File, data, (), file)
     if not isinstance(data, dict):
         return None
@@ -58,7 +121,16 @@ def _load(path: Path, file: YamlFile) -> Config | None:
         names.add(name, points, ())
     site = read_records(as_mapping(data.get("records")), names, file)
     archive = read_archive(data.get("archive"), raw, names, file)
+    web = None if data.get("web") is None else schema.check(WebSettings, data["web"], ("web",), file)
+    places = Places(path, data, file)
+    site_file = places.site_file(data.get("site_file"))
+    if archive is not None:
+        archive = places.archive(archive)
+    if web is not None:
+        web = places.web(web)
+    if directories:
+        places.check_directories(site_file, archive)
     if file.faults:
         return None
-    site_file = Path(data.get("site_file") or f"{path.stem}.site.yaml")
-    return Config(path, prefix, instruments, site, site_file, archive, raw)
+    keys = {str(name): own for name, own in raw.items()}
+    return Config(path, prefix, instruments, site, site_file, archive, web, keys)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from itertools import combinations
 from typing import Any
 
 from ioc import units
-from ioc.fields import FIELDS, TIGHTER
+from ioc.fields import FIELDS, TIGHTER, Kind
 from ioc.site import Site, is_glob
 from ioc.units import Quantity
 from rackioc.config.names import RecordNames
 from rackioc.config.yamlfile import Key, YamlFile, as_mapping
+
+# Fields of which the first may not be above the second
+_ORDERED = (*combinations(("LOLO", "LOW", "HIGH", "HIHI"), 2), ("LOPR", "HOPR"), ("DRVL", "DRVH"))
 
 
 def read_records(records: dict[Any, Any], names: RecordNames, file: YamlFile) -> Site:
@@ -18,6 +23,7 @@ def read_records(records: dict[Any, Any], names: RecordNames, file: YamlFile) ->
     overrides = [(str(name), _fields(str(name), fields, names, file)) for name, fields in records.items()]
     site = Site(overrides)
     _check_units(site, overrides, names, file)
+    _check_order(site, overrides, names, file)
     return site
 
 
@@ -27,16 +33,20 @@ def _fields(pattern: str, fields: Any, names: RecordNames, file: YamlFile) -> di
     parsed = {}
     for name, value in as_mapping(fields).items():
         if name not in FIELDS:
-            file.fault((*key, name), f"unknown record field; allowed: {', '.join(FIELDS)}")
+            similar = get_close_matches(str(name).upper(), FIELDS, n=1)
+            hint = f"did you mean {similar[0]}? " if similar else ""
+            file.fault((*key, name), f"unknown record field; {hint}allowed: {', '.join(FIELDS)}")
             continue
         _check_type(pattern, name, names, file)
+        text_wanted = FIELDS[name].kind is Kind.TEXT
         try:
-            parsed[name] = FIELDS[name].parse(value)
+            parsed[name] = FIELDS[name].parse(file.as_text((*key, name), value) if text_wanted else value)
         except ValueError as error:
             file.fault((*key, name), str(error))
         else:
             _check_unit(pattern, name, parsed[name], names, file)
             _check_narrows(pattern, name, parsed[name], names, file)
+            _check_sign(pattern, name, parsed[name], file)
     return parsed
 
 
@@ -66,6 +76,43 @@ def _check_narrows(pattern: str, field: str, value: Any, names: RecordNames, fil
         if own is not None and wanted is not None and TIGHTER[field](own, wanted) != wanted:
             sentence = f"{wanted:g} is beyond the instrument's own limit of {own:g} {point.egu}"
             file.fault(("records", pattern, field), sentence)
+
+
+def _check_sign(pattern: str, field: str, value: Any, file: YamlFile) -> None:
+    """Report a hysteresis below 0: it would mean nothing."""
+    number = value.number if isinstance(value, Quantity) else value
+    if field == "HYST" and number < 0:
+        sentence = f"{number:g} is below 0; it is how far a value must come back before an alarm ends"
+        file.fault(("records", pattern, field), sentence)
+
+
+def _check_order(site: Site, overrides: list[tuple[str, dict[str, Any]]], names: RecordNames, file: YamlFile) -> None:
+    """Report a lower limit above an upper one, at the last pattern that gives one of the two.
+
+    Of records that are not known yet only the limits of one pattern are compared.
+    """
+    for name, point in names.matching("*").items():
+        applied = site.apply(name, point).point
+        for lower, upper in _ORDERED:
+            low, high = (FIELDS[field].get(applied) for field in (lower, upper))
+            if low is None or high is None or low <= high:
+                continue
+            for field in (lower, upper):
+                if any(field in fields and fnmatchcase(name, pattern) for pattern, fields in overrides):
+                    sentence = f"{lower} {low:g} is above {upper} {high:g} {applied.egu}".rstrip()
+                    file.fault(_last(overrides, name, field), sentence)
+                    break
+    for pattern, fields in overrides:
+        for lower, upper in _ORDERED if not names.matching(pattern) else ():
+            if _is_above(fields.get(lower), fields.get(upper)):
+                file.fault(("records", pattern, lower), f"{lower} {fields[lower]} is above {upper} {fields[upper]}")
+
+
+def _is_above(low: float | Quantity | None, high: float | Quantity | None) -> bool:
+    """Return True if both are given, can be compared, and the first is the greater one."""
+    if isinstance(low, Quantity) and isinstance(high, Quantity):
+        low, high = units.convert(low.number, low.unit, high.unit), high.number
+    return isinstance(low, float) and isinstance(high, float) and low > high
 
 
 def _check_units(site: Site, overrides: list[tuple[str, dict[str, Any]]], names: RecordNames, file: YamlFile) -> None:

@@ -6,12 +6,12 @@ import copy
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
 import pydantic
-import yaml
 
+from rackioc.config import yamlfile
 from rackioc.config.yamlfile import Key, YamlFile
 
 _WORDS = {
@@ -25,7 +25,6 @@ _WORDS = {
     "dataclass_type": "must be a mapping (key: value)",
     "missing": "is missing",
     "too_long": "has too many entries",
-    "int_parsing": "must be a whole number",
 }
 _PASSWORD = re.compile(r"(://[^:/@]*:).*@")
 
@@ -35,8 +34,9 @@ def check(schema: type, data: Any, key: Key, file: YamlFile, also: tuple[str, ..
 
     ``also``: keys that are allowed there besides, and were taken out before. The faults are added to the file's.
 
-    Texts that came from the environment are read as YAML where a number is wanted. After a fault, what is left
-    without it is still checked, so that one run shows all faults.
+    Where a text is wanted, a number or a truth value is the text that stands in the file; where a number is wanted, a
+    text that came from the environment is read as one: both become so in the file's data, too. After a fault, what is
+    left without it is still checked, so that one run shows all faults.
     """
     if not isinstance(data, dict):
         file.fault(key, "must be a mapping (key: value)")
@@ -45,7 +45,10 @@ def check(schema: type, data: Any, key: Key, file: YamlFile, also: tuple[str, ..
         pydantic.dataclasses.dataclass(schema, config=pydantic.ConfigDict(extra="forbid", strict=True), frozen=True)
     )
     data = copy.deepcopy(data)
-    dropped: set[Key] = set()
+    dropped = set(_no_numbers(schema, data))
+    for path in dropped:
+        file.fault((*key, *path), f"{_shown(path[-1])} must be a whole number")
+        _drop(data, path)
     while True:  # each turn mends or drops at least one key
         try:
             checked = adapter.validate_json(json.dumps(data))
@@ -70,19 +73,38 @@ def check(schema: type, data: Any, key: Key, file: YamlFile, also: tuple[str, ..
 
 
 def _read_again(data: Any, path: Key, found: list[Any], key: Key, file: YamlFile) -> bool:
-    """Read a text from the environment as YAML where a number is wanted; return True if that changed it."""
-    kinds = {each["type"] for each in found}
-    if (*key, *path) not in file.from_environment or not kinds & {"float_type", "int_type", "bool_type"}:
+    """Read a scalar as a text where one is wanted, one from the environment as a number; True if that changed it."""
+    kinds, here = {each["type"] for each in found}, (*key, *path)
+    if "string_type" in kinds and here in file.texts:
+        value = file.texts[here]
+    elif here in file.from_environment and kinds & {"float_type", "int_type", "bool_type"}:
+        value = yamlfile.scalar(_walk(data, path))
+    else:
         return False
-    parent = _walk(data, path[:-1])
-    try:
-        value = yaml.safe_load(parent[path[-1]])
-    except yaml.YAMLError:
+    if value is None or value == _walk(data, path):
         return False
-    if isinstance(value, str | list | dict):
-        return False
-    parent[path[-1]] = value
+    _walk(data, path[:-1])[path[-1]] = value
+    file.replace(here, value)
     return True
+
+
+def _no_numbers(hint: Any, data: Any, path: Key = ()) -> Iterator[Key]:
+    """Yield the keys that must be whole numbers and are none; 04 and 0x4 are none: they might be another 4."""
+    if not isinstance(data, dict):
+        return
+    if dataclasses.is_dataclass(hint):
+        for name, kind in get_type_hints(hint).items():
+            yield from _no_numbers(kind, data.get(name), (*path, name))
+    elif get_origin(hint) in {dict, Mapping}:
+        key_kind, kind = get_args(hint)
+        for name, value in data.items():
+            if key_kind is int and not isinstance(name, int):
+                yield (*path, name)
+            else:
+                yield from _no_numbers(kind, value, (*path, name))
+    else:
+        for kind in get_args(hint):
+            yield from _no_numbers(kind, data, path)
 
 
 def _note(schema: type, also: tuple[str, ...], path: Key, found: list[Any], key: Key, file: YamlFile) -> None:
@@ -100,8 +122,6 @@ def _sentence(error: Any) -> str:
     if error["type"] == "literal_error":
         expected = error["ctx"]["expected"]
         words = expected.replace(" or ", ", ")
-        # YAML reads the words off and on as False and True: where these are allowed, so are the words.
-        words = words.replace(", False", "").replace(", True", "")
         return f"must be one of {words}" if words != expected else f"must be {expected}"
     return str(_WORDS.get(error["type"], error["msg"]))
 

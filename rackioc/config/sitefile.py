@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from drivers.base import Severity
-from ioc.fields import FIELDS
+from ioc.fields import FIELDS, Kind
 from ioc.units import Quantity
 from rackioc.config import yamlfile
 from rackioc.config.yamlfile import Fault
@@ -26,6 +26,8 @@ log = logging.getLogger("rackioc.site")
 
 # Seconds after a change before the file is written: a script that sets a hundred limits causes one write
 DELAY = 0.5
+# Seconds after which a file that could not be written is tried again
+AGAIN = 10.0
 _HEAD = "# Written by rackioc: fields that clients set at run time. They win over the configuration.\n"
 
 Kept = dict[str, dict[str, Any]]
@@ -42,8 +44,9 @@ def load(path: Path) -> tuple[Kept, list[Fault]]:
             if field not in FIELDS or not FIELDS[field].live:
                 file.fault((name, field), "is not a field that clients may set; remove the line")
                 continue
+            there = file.as_text((name, field), value) if FIELDS[field].kind is Kind.TEXT else value
             try:
-                kept.setdefault(str(name), {})[field] = FIELDS[field].restore(value)
+                kept.setdefault(str(name), {})[field] = FIELDS[field].restore(there)
             except ValueError as error:
                 file.fault((name, field), f"{error}; correct or remove the line")
     if file.data is not None and not isinstance(file.data, dict):
@@ -52,13 +55,22 @@ def load(path: Path) -> tuple[Kept, list[Fault]]:
 
 
 class SiteFile:
-    """The file, written soon after each change, whole or not at all, in a thread: a slow disk holds up nothing."""
+    """The file, written soon after each change, whole or not at all, in a thread: a slow disk holds up nothing.
+
+    trouble   why the file cannot be written, as one sentence; "" if it can
+    """
 
     def __init__(self, path: Path, kept: Kept) -> None:
         self._path = path
         self._kept = kept
         self._waiting: asyncio.TimerHandle | None = None
+        self._again: asyncio.TimerHandle | None = None
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="site file")
+        self.trouble = ""
+
+    def start(self) -> None:
+        """Try whether a file can be written there, in the event loop: at the first change it is late to be told."""
+        self._write(None, asyncio.get_running_loop())
 
     def changed(self) -> None:
         """Something was set (called in the event loop's thread)."""
@@ -67,29 +79,47 @@ class SiteFile:
 
     def close(self) -> None:
         """Write what is not written yet."""
+        if self._again is not None:
+            self._again.cancel()
         if self._waiting is not None:
             self._waiting.cancel()
             self._save()
         self._writer.shutdown()
 
     def _save(self) -> None:
-        self._waiting = None
+        self._waiting = self._again = None
         data = {
             name: {field: _written(value) for field, value in fields.items()} for name, fields in self._kept.items()
         }
-        self._writer.submit(self._write, _HEAD + yaml.safe_dump(data))
+        text = _HEAD + yaml.safe_dump(data) if data else None
+        self._writer.submit(self._write, text, asyncio.get_running_loop())
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str | None, loop: asyncio.AbstractEventLoop) -> None:
+        """Write a text in the place of the file, without one only try whether that could be done."""
         scratch = self._path.with_name(f"{self._path.name}.new")
         try:
             with scratch.open("w", encoding="ascii") as out:
-                out.write(text)
+                out.write(text or "")
                 out.flush()
                 os.fsync(out.fileno())
-            scratch.replace(self._path)
+            if text is None:
+                scratch.unlink()
+            else:
+                scratch.replace(self._path)
         except OSError as error:
             sentence = "%s cannot be written (%s): fields that clients set now are lost at the next restart"
-            log.error(sentence, self._path, error)
+            if not self.trouble:
+                log.error(sentence, self._path, error.strerror)
+            self.trouble = sentence % (self._path, error.strerror)
+            loop.call_soon_threadsafe(self._try_again)
+        else:
+            if self.trouble:
+                log.info("%s can be written again", self._path)
+            self.trouble = ""
+
+    def _try_again(self) -> None:
+        if self._again is None:
+            self._again = asyncio.get_running_loop().call_later(AGAIN, self._save)
 
 
 def _written(value: Any) -> Any:

@@ -1,9 +1,14 @@
-"""YAML with line numbers: the data, the line of every key, and every fault instead of the first."""
+"""YAML with line numbers: the data, the line of every key, and every fault instead of the first.
+
+Scalars are those of YAML 1.2 (core schema): ``on``, ``yes``, ``1:30`` and ``1_000`` are texts, ``1e-9`` is a number.
+What is a number or a truth value can be had as the text that stands in the file, too: see ``YamlFile.as_text``.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +18,16 @@ import yaml
 Key = tuple[str | int, ...]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_TAG = "tag:yaml.org,2002:"
+# YAML 1.2, section 10.3.2; but 012 is a text here, for it is 10 in YAML 1.1 and 12 in YAML 1.2
+_SCALARS = {
+    "null": re.compile(r"~|null|Null|NULL|"),
+    "bool": re.compile(r"true|True|TRUE|false|False|FALSE"),
+    "int": re.compile(r"[-+]?(?:0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+"),
+    "float": re.compile(
+        r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+    ),
+}
 
 
 @dataclass(frozen=True, order=True)
@@ -30,12 +45,28 @@ class Fault:
 
 @dataclass
 class YamlFile:
-    """A parsed file. ``from_environment``: the keys whose text came from ``${NAME}``."""
+    """A parsed file.
+
+    from_environment  the keys whose text came from ``${NAME}``
+    texts             key -> the text in the file of what is a number or a truth value in ``data``
+    """
 
     data: Any = None
     lines: dict[Key, int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     from_environment: set[Key] = field(default_factory=set)
+    texts: dict[Key, str] = field(default_factory=dict)
+
+    def as_text(self, key: Key, value: Any) -> Any:
+        """Return the value at a key as the text that stands in the file, where it is a scalar and not null."""
+        return self.texts.get(key, value)
+
+    def replace(self, key: Key, value: Any) -> None:
+        """Put another value at a key: it is read as a text, or as a number."""
+        data = self.data
+        for step in key[:-1]:
+            data = data[step]
+        data[key[-1]] = value
 
     def fault(self, key: Key, sentence: str) -> None:
         """Note a fault at a key, or at its nearest parent that is in the file."""
@@ -47,12 +78,15 @@ class YamlFile:
             self.faults.append(found)
 
 
-def read(path: Path) -> YamlFile:
-    """Read a file; what is wrong with it is in ``faults``."""
+def read(path: Path, wanted: Callable[[Key], bool] = lambda key: True) -> YamlFile:
+    """Read a file; what is wrong with it is in ``faults``.
+
+    Keys that are not ``wanted`` are left out with all that is below them: there no variable needs to be set.
+    """
     file = YamlFile()
     try:
         text = path.read_text(encoding="utf-8")
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         node = loader.get_single_node()
     except OSError as error:
         file.fault((), f"cannot be read: {error.strerror}")
@@ -64,13 +98,56 @@ def read(path: Path) -> YamlFile:
     except yaml.YAMLError as error:
         file.fault((), f"not YAML: {' '.join(str(error).split())}")
     else:
-        file.data = None if node is None else _Reader(file, loader).build(node, ())
+        file.data = None if node is None else _Reader(file, loader, wanted).build(node, ())
     return file
 
 
+def scalar(text: str) -> Any:
+    """Return what a text is where it stands without quotes: None, a truth value, a number, or the text."""
+    return _construct(f"{_TAG}{_kind(text)}", text)
+
+
+def _kind(text: str) -> str:
+    return next((kind for kind, pattern in _SCALARS.items() if pattern.fullmatch(text)), "str")
+
+
+def _construct(tag: str, text: str) -> Any:
+    """Return the value of a scalar. Raises ValueError if the text is not of that kind, KeyError for other tags."""
+    kind = tag.removeprefix(_TAG)
+    if kind in _SCALARS and not _SCALARS[kind].fullmatch(text):
+        raise ValueError
+    return _CONSTRUCTORS[kind](text)
+
+
+def _integer(text: str) -> int:
+    bases = {"0x": 16, "0o": 8}
+    return int(text, bases.get(text[:2], 10))
+
+
+_CONSTRUCTORS: dict[str, Callable[[str], Any]] = {
+    "null": lambda _: None,
+    "bool": lambda text: text.lower() == "true",
+    "int": _integer,
+    "float": lambda text: float(text.replace(".inf", "inf").replace(".nan", "nan")),
+    "str": str,
+    "merge": str,
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """A loader that takes the scalars of YAML 1.2 for what they are, and the merge key ``<<`` of YAML 1.1."""
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> Any:
+        """Return the tag of a node that has none; of a scalar without quotes by its text."""
+        if kind is yaml.ScalarNode and implicit[0]:
+            return f"{_TAG}{'merge' if value == '<<' else _kind(value)}"
+        return super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
+
+
 class _Reader:
-    def __init__(self, file: YamlFile, loader: yaml.SafeLoader) -> None:
+    def __init__(self, file: YamlFile, loader: _Loader, wanted: Callable[[Key], bool]) -> None:
         self._file = file
+        self._wanted = wanted
         self._loader = loader
         self._open: list[yaml.Node] = []
 
@@ -93,11 +170,12 @@ class _Reader:
         self._loader.flatten_mapping(node)
         data: dict[Any, Any] = {}
         for name_node, value_node in node.value:
-            name = self._scalar(name_node, key) if isinstance(name_node, yaml.ScalarNode) else None
-            if not isinstance(name, str | int):
-                self._file.fault(key, "a key must be a word or a number")
+            name = self._name(name_node, key)
+            if name is None:
                 continue
             here = (*key, name)
+            if not self._wanted(here):
+                continue
             if name in data:
                 first = self._file.lines[here]
                 self._file.lines[here] = name_node.start_mark.line + 1
@@ -107,17 +185,34 @@ class _Reader:
             data[name] = self.build(value_node, here)
         return data
 
+    def _name(self, node: yaml.Node, key: Key) -> str | int | None:
+        """Return a key: a number as it is written in decimals, anything else as its text. None after a fault."""
+        if not isinstance(node, yaml.ScalarNode) or node.tag == f"{_TAG}null":
+            line = node.start_mark.line + 1
+            self._file.faults.append(Fault(line, ".".join(map(str, key)), "a key must be a word or a number"))
+            return None
+        text = self._filled(node.value, key)
+        return int(text) if re.fullmatch("0|-?[1-9][0-9]*", text) else text
+
     def _scalar(self, node: yaml.ScalarNode, key: Key) -> Any:
         if _VARIABLE.search(node.value):
             self._file.from_environment.add(key)
-            return _VARIABLE.sub(lambda match: self._variable(match[1], key), node.value)
-        if node.tag == "tag:yaml.org,2002:timestamp":
-            return node.value
+            return self._filled(node.value, key)
         try:
-            return self._loader.construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
-            self._file.fault(key, f"not YAML: {getattr(error, 'problem', error)}")
+            value = _construct(node.tag, node.value)
+        except ValueError:
+            self._file.fault(key, f"not YAML: {node.value!r} is not of the type {node.tag.removeprefix(_TAG)}")
             return None
+        except KeyError:
+            self._file.fault(key, f"the tag {node.tag.replace(_TAG, '!!')} is not known; leave it out")
+            return None
+        if value is not None and not isinstance(value, str):
+            self._file.texts[key] = node.value
+        return value
+
+    def _filled(self, text: str, key: Key) -> str:
+        """Return a text with the environment variables in it."""
+        return _VARIABLE.sub(lambda match: self._variable(match[1], key), text)
 
     def _variable(self, name: str, key: Key) -> str:
         value = os.environ.get(name)

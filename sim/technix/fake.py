@@ -127,14 +127,15 @@ class TechnixFake(GeneratorFaults):
 
 
 def serve(port: str, control_path: str, *, started: Callable[[], None] = lambda: None) -> None:
-    """Serve one fake generator, named GEN on the control channel, until SIGINT or SIGTERM.
+    """Serve one fake generator, named GEN on the control channel, until SIGINT, SIGTERM or SIGHUP.
 
     The control channel is there once the line is; then ``started`` is called. Raises RuntimeError when something real
     is at ``port``, or another simulation at ``control_path``; OSError for a path that cannot be.
     """
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, lambda *_: stop.set())
     fake = TechnixFake(port, Generator())
     fake.plug()
     try:

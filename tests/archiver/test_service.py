@@ -144,8 +144,8 @@ def test_a_pv_that_was_never_connected_is_named(ioc: Ioc, archiver: Archiver, wa
     wait(lambda: (health := read(file)) and health.never == 25)
     out = io.StringIO()
     (problem,) = show_status(file, "table", out)
-    assert problem.startswith("25 PVs were not connected since the archiver's start: T:Typo0, T:Typo1, ")
-    assert "T:Typo19 and 5 more: are they spelled right" in problem
+    assert problem.startswith("25 PVs not connected since the archiver's start: T:Typo0, T:Typo1, ")
+    assert "T:Typo19 and 5 more: check the spelling" in problem
     assert "2 of 27 connected" in out.getvalue()
     assert "never connected  25: T:Typo0" in out.getvalue()
 
@@ -194,7 +194,7 @@ def test_after_minutes_in_vain_the_log_and_an_alarm_say_so(
         *_, readings = ArchiveStatus(file).read("status")
         assert isinstance(readings, dict)
         assert readings["Connected"] == Reading(1, Severity.MINOR, Status.STATE, message="1 never connected: T:Typo")
-        wait(lambda: "1 PVs were not connected in 3 s since the archiver's start: T:Typo; are they" in caplog.text)
+        wait(lambda: "1 PV not connected in 3 s since the archiver's start: T:Typo; check the" in caplog.text)
         time.sleep(2.5)
         assert caplog.text.count("T:Typo") == 1
     finally:

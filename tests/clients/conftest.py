@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.client import Client
-from tests.clients.peer import Peer, available
+from tests.clients.peer import Peer, missing
 from tests.system.conftest import CRATE, Ioc, Racks, racks
 
 __all__ = ["racks"]
@@ -43,8 +43,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
     started: list[Peer] = []
 
     def start(program: str) -> Peer:
-        if not available(program):
-            pytest.skip(f"{program} cannot be loaded here")
+        if reason := missing(program):
+            pytest.skip(reason)
         started.append(Peer(program, folder / f"{program}{len(started)}.log"))
         return started[-1]
 

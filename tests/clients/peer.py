@@ -10,12 +10,21 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-# Clients that are not everywhere -> what is imported to see: cothread has no wheels since Python 3.13, Qt has
-# needs of its own (libGL.so.1 and others)
+# Programs -> the packages that the extra ``clients`` brings for them
+PACKAGES = {
+    "pyepics": ("epics",),
+    "cothread": ("cothread",),
+    "ophyd": ("ophyd",),
+    "ophyd_async": ("ophyd_async", "aioca"),
+    "bluesky": ("bluesky", "ophyd"),
+    "pydm": ("pydm", "PyQt5"),
+}
+# Of these, what may be installed and cannot be loaded: Qt has needs of its own (libGL.so.1 and others)
 LOADED = {"cothread": "cothread", "pydm": "PyQt5.QtWidgets"}
 
 
@@ -29,12 +38,16 @@ class Update:
     at: float
 
 
-def available(program: str) -> bool:
-    """Return whether a client can be loaded here."""
-    if program not in LOADED:
-        return True
-    command = [sys.executable, "-P", "-c", f"import {LOADED[program]}"]
-    return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
+def missing(program: str) -> str:
+    """Return why a client cannot be run here; "" if it can."""
+    for package in PACKAGES.get(program, ()):
+        if find_spec(package) is None:
+            return f"{program}: {package} is not installed (script/setup test,clients)"
+    if program in LOADED:
+        command = [sys.executable, "-P", "-c", f"import {LOADED[program]}"]
+        if subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode:
+            return f"{program}: {LOADED[program]} cannot be loaded here"
+    return ""
 
 
 class PeerError(Exception):

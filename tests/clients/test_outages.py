@@ -10,7 +10,7 @@ import pytest
 
 from tests.client import Client
 from tests.clients.conftest import settled
-from tests.clients.peer import Peer, available
+from tests.clients.peer import Peer, missing
 from tests.system.conftest import Ioc, Racks
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(180)]
@@ -31,7 +31,7 @@ LONG = 40.0  # seconds: longer than EPICS_CA_CONN_TMO and its echo, after which 
 @pytest.fixture(scope="module")
 def crowd(rack: Ioc, start: Callable[[str], Peer], ca: Client) -> list[Peer]:
     """All clients, with the same subscriptions."""
-    peers = [start(program) for program in PROGRAMS if available(program)]
+    peers = [start(program) for program in PROGRAMS if not missing(program)]
     for peer in peers:
         peer.ask("monitor", *map(rack, NAMES), timeout=60)
     all_see_news(rack, ca, peers, time.monotonic(), 30)

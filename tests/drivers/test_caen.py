@@ -1049,8 +1049,9 @@ def test_a_put_that_the_crate_may_not_have_heard_is_not_called_refused(
 
 
 def test_a_put_whose_answer_is_garbage_is_judged_by_the_readback(caen: Caen, rack: Rack) -> None:
+    put(caen, "S02:C00:Pw", 1)
     rack.command("HV1 garbage 1")
-    assert put(caen, "S02:C00:Pw", 1) == {"S02:C00:Pw_RBV": 1}
+    assert put(caen, "S02:C00:Pw", 0) == {"S02:C00:Pw_RBV": 0}
 
 
 def test_a_command_whose_answer_is_garbage_is_not_called_refused(caen: Caen, rack: Rack) -> None:

@@ -506,6 +506,71 @@ def test_limits_of_a_second_board_of_a_model_come_to_be_its_own(monkeypatch: pyt
         assert [points[f"S0{slot}:C00:V0Set"].drvh for slot in (1, 2)] == [2000, 300]
 
 
+def test_lists_of_a_second_board_of_a_model_are_asked_behind_all_that_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with crate_run(monkeypatch, two_alike) as run:
+        run.settle()
+        asked = [line.split()[2] for line in run.fake.transactions if "ParamInfo" in line]
+        assert asked == ["1", "1.0", "1.1"]
+        run.fake.transactions.clear()
+        run.run(40)
+        asked = [line.split()[2] for line in run.fake.transactions if "ParamInfo" in line]
+        assert asked == ["2", "2.0", "2.1"]
+        assert not run.invalid_names()
+
+
+@pytest.mark.parametrize("fault", [None, Code.TIMEERR, Code.READERR])
+@pytest.mark.parametrize("channel", [0, 1])
+@pytest.mark.parametrize("change", ["more", "less", "others"])
+def test_a_board_with_other_parameters_than_another_of_its_model_comes_to_be_served_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, change: str, channel: int, fault: int | None
+) -> None:
+    """Branch controllers are of one model, and have what the boards have that are connected to them."""
+    with crate_run(monkeypatch, two_alike) as run:
+        odd = run.fake.model.boards[2].channels[channel]
+        if change != "more":
+            del odd.params["V0Set"]
+        if change != "less":
+            odd.params["Extra"] = Param(name="Extra", type=Type.NUMERIC, mode=Mode.RDWR, unit=Unit.VOLT)
+            odd.values["Extra"] = 3.0
+        if fault is not None:
+            run.fault(function="GetChParamInfo", slot=2, code=fault, left=2)
+        run.run(90)
+        names = {point.name for point in run.driver.points}
+        for each in range(2):
+            has = {name[8:] for name in names if name.startswith(f"S02:C0{each}:")}
+            own = run.fake.model.boards[2].channels[each].params
+            assert ("V0Set" in has, "Extra" in has) == ("V0Set" in own, "Extra" in own)
+        assert not run.invalid_names() & names
+        assert run.valid("S01:C01:V0Set_RBV")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("other", OTHERS, ids=lambda param: f"{param.name}-{param.type.name}-{param.exp}")
+def test_what_a_slow_board_tells_when_all_is_asked_counts_and_not_what_was_assumed(
+    monkeypatch: pytest.MonkeyPatch, other: Param
+) -> None:
+    """The board proves to have another list while most of its parameters are still those of the like one."""
+    boards = {slot: board(slot, 24) for slot in (1, 2, 3)}
+    with crate_run(monkeypatch, lambda system: Crate(system, boards, []), latency=0.05) as run:
+        first, second, *_, last = boards[3].channels
+        first.params["Extra"] = Param(name="Extra", type=Type.NUMERIC, unit=Unit.VOLT)
+        first.values["Extra"] = 3.0
+        second.params[other.name] = replace(other, maxval=other.maxval or 300)
+        second.values[other.name] = 1
+        last.params.pop(other.name)
+        run.until(lambda: "S03:C00:Extra_RBV" in {point.name for point in run.driver.points}, most=300)
+        run.run(90)
+        points = {point.name: point for point in run.driver.points}
+        assert f"S03:C23:{other.name}" not in points
+        odd, plain = points[f"S03:C01:{other.name}"], points[f"S01:C01:{other.name}"]
+        assert (odd.rtyp, odd.states, odd.egu, odd.drvh) != (plain.rtyp, plain.states, plain.egu, plain.drvh)
+        run.until(
+            lambda: not run.invalid_names() & points.keys(), most=60
+        )  # scans of this line are late now and then
+
+
 def test_a_board_that_comes_later_is_not_taken_to_be_like_one_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
     with crate_run(monkeypatch, two_alike) as run:
         run.fake.do_pull(2)

@@ -66,6 +66,8 @@ def test_every_unit_of_a_crate_is_known() -> None:
         ("five uA", None),
         ("1e999 uA", None),
         ("nan uA", None),
+        ("1_000", None),
+        ("1:30", None),
     ],
 )
 def test_a_number_with_a_unit_is_read(text: str, expected: Quantity | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -109,8 +111,40 @@ def test_what_goes_wrong_is_an_alarm(shown: Shown, status_file: StatusFile) -> N
     assert shown.alarm("Database") == ("NO_ALARM", "NO_ALARM")
 
 
-def test_without_an_archiver_only_that_it_is_down_is_known(shown: Shown) -> None:
+@pytest.mark.parametrize(
+    ("days", "alarm"),
+    [(36_525.0, ("NO_ALARM", "NO_ALARM")), (14.1, ("NO_ALARM", "NO_ALARM")), (14.0, ("MINOR", "LOW")),
+     (3.5, ("MINOR", "LOW")), (3.0, ("MAJOR", "LOLO")), (0.0, ("MAJOR", "LOLO"))],
+)  # fmt: skip
+def test_days_left_are_an_alarm_when_they_are_few(
+    shown: Shown, status_file: StatusFile, days: float, alarm: tuple[str, str]
+) -> None:
+    tell(status_file, days_left=days)
+    shown.until("Connected", 3)
+    shown.until("DaysLeft", days)
+    assert shown.alarm("DaysLeft") == alarm
+
+
+def test_days_left_that_are_not_known_are_invalid_and_no_number(shown: Shown, status_file: StatusFile) -> None:
+    tell(status_file, days_left=50.0)
+    shown.until("DaysLeft", 50.0)
+    tell(status_file, days_left=None)
+    shown.until_severity("DaysLeft", 3)
+    assert math.isnan(shown.value("DaysLeft"))
+
+
+def test_an_archiver_that_may_still_be_starting_is_no_error(shown: Shown, caplog: pytest.LogCaptureFixture) -> None:
     shown.until_severity("Running", 2)
+    assert shown.alarm("Lag") == ("INVALID", "UDF")
+    with closing(StatusFile(shown.path)) as status_file:
+        tell(status_file)
+        shown.until("Connected", 3)
+    assert shown.text("Error") == ""
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_without_an_archiver_only_that_it_is_down_is_known(shown: Shown) -> None:
+    shown.until("ErrorCount", 1)
     assert shown.value("Running") == 0
     assert shown.alarm("Lag") == ("INVALID", "TIMEOUT")
     assert "the archiver is not running" in shown.text("Error")

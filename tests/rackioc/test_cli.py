@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import sys
 import textwrap
 import time
@@ -22,9 +23,10 @@ from archiver.sample import Sample
 from archiver.storage.database import open_store
 from bench.rig.loopback import free_port
 from rackioc import banner
-from rackioc.cli import app
+from rackioc.cli import app, command
 from rackioc.config.load import load
 from sim.control import Control
+from sim.rack import Rack
 
 CONFIG = """\
 prefix: "LAB:"
@@ -54,14 +56,16 @@ def run(*arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    "command",
+    "words",
     [
         "run", "ioc", "archive", "check", "convert", "pvs", "status", "spool", "db init", "db migrate", "db status",
-        "history", "sim demo", "sim run", "sim fault",
+        "db backup", "db check", "db copy", "db compact", "db rename", "db export", "db salvage",
+        "history", "get", "put", "monitor", "info", "alarms", "reference", "appliance", "engine", "snapshot",
+        "screens", "sim demo", "sim run", "sim fault",
     ],
 )  # fmt: skip
-def test_each_command_explains_itself(command: str) -> None:
-    code, text = run(*command.split(), "--help")
+def test_each_command_explains_itself(words: str) -> None:
+    code, text = run(*words.split(), "--help")
     assert code == 0
     assert len(text.split()) > 20
 
@@ -79,7 +83,7 @@ def test_a_good_configuration_is_told_and_nothing_else_happens(config: str) -> N
 
 def test_a_bad_configuration_is_code_2_with_each_fault_on_a_line(tmp_path: Path) -> None:
     path = tmp_path / "rack.yaml"
-    path.write_text("prefix: 5\ninstruments: {X: {driver: lecroy}}\n")
+    path.write_text("prefix: [5]\ninstruments: {X: {driver: lecroy}}\n")
     code, text = run("check", str(path))
     assert code == 2
     assert [line.startswith(f"{path}:") for line in text.splitlines()] == [True, True]
@@ -101,6 +105,13 @@ def test_pvs_are_listed_as_json_and_as_a_table(config: str) -> None:
     table = run("pvs", config)[1].splitlines()
     assert len(table) == len(listed) + 1
     assert "LAB:GEN:VSet" in "\n".join(table)
+
+
+@pytest.mark.parametrize("name", ["ON", "A", "ID", "[red]"])
+def test_a_name_is_listed_as_it_is_whatever_it_means_to_the_printer_of_tables(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "rack.yaml"
+    path.write_text(f'prefix: "LAB:"\ninstruments:\n  "{name}": {{driver: se521}}\n')
+    assert f"\nLAB:{name}:T1 " in run("pvs", str(path))[1]
 
 
 def test_a_crate_that_cannot_be_asked_is_told_and_the_rest_is_listed(tmp_path: Path) -> None:
@@ -138,9 +149,22 @@ def test_a_pv_that_is_not_archived_is_named_after_the_others_and_is_code_1(tmp_p
     assert "rackioc: LAB:B is not in the archive; did you mean LAB:A?" in text
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--since", "yesterday"], ["--until", "soon"], ["--at", "noon"], ["--bin", "often"], ["--bin", "0"],
+        ["--since", "1h", "--until", "2h"], ["--fill"], ["--at", "1h", "--since", "2h"], ["--plot", "x.jpg"],
+        ["--database", "rack.sqlite"], ["--database", "oracle://x/y"],
+    ],
+)  # fmt: skip
+def test_a_wrong_command_line_is_code_2(options: list[str]) -> None:
+    code, text = run("history", "X", *options)
+    assert (code, len(text.splitlines())) == (2, 1), text
+
+
 def test_views_of_a_history_that_exclude_each_other_are_one_sentence() -> None:
     code, text = run("history", "X", "--at", "1h", "--stat", "--bin", "60s", "--plot", "x.png", "--terminal")
-    assert code == 1
+    assert code == 2
     assert (
         text == "rackioc: --at and --stat and --bin and --plot and --terminal exclude each other: give one of them\n"
     )
@@ -176,13 +200,58 @@ def test_no_simulation_is_told_in_words(tmp_path: Path) -> None:
     assert "rackioc sim demo" in text
 
 
+def test_a_fault_that_has_no_answer_prints_nothing(tmp_path: Path) -> None:
+    path = str(tmp_path / "control")
+    full_scale = {"voltage_kv": 100, "current_ma": 50}
+    generator = {"driver": "technix", "port": str(tmp_path / "line"), "full_scale": full_scale}
+    with Rack({"GEN": generator}, control_path=path):
+        assert run("sim", "fault", "GEN", "interlock", "open", "--control-path", path) == (0, "")
+        assert run("sim", "fault", "GEN", "writes", "--control-path", path) == (0, "0\n")
+
+
 def test_a_fault_may_have_a_negative_number(tmp_path: Path) -> None:
     command = ["GEN", "interlock", "-10"]
     code, text = run("sim", "fault", *command, "--control-path", str(tmp_path / "none"))
     assert (code, "rackioc sim demo" in text) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("logger", "message", "line"),
+    [
+        ("rackioc.HV1", "HV1: connected", "HV1: connected"),
+        ("rackioc.HV1", "HV1 answers again", "HV1 answers again"),
+        ("rackioc.HV1", "the driver read X", "rackioc.HV1: the driver read X"),
+        ("rackioc", "serving 58 records", "rackioc: serving 58 records"),
+        ("archiver.service", "1 of 1 PVs connected", "archiver.service: 1 of 1 PVs connected"),
+    ],
+)
+def test_a_line_of_the_log_names_the_instrument_once(logger: str, message: str, line: str) -> None:
+    record = logging.LogRecord(logger, logging.INFO, "", 0, message, (), None)
+    assert command._Formatter().format(record).split(" INFO ")[1] == line
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("EPICS_CA_SERVER_PORT", "x"), ("EPICS_CAS_BEACON_PERIOD", "often"), ("RACKIOC_LOG", "LOUD")]
+)
+def test_a_variable_with_nonsense_is_one_line_and_code_2(
+    config: str, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    code, text = run("ioc", config)
+    assert (code, len(text.splitlines())) == (2, 1)
+    assert text.startswith(f"rackioc: the environment variable {name} is ")
+
+
 # ---- the archive ----
+
+
+@pytest.mark.parametrize("service", ["archive", "web"])
+def test_nonsense_is_told_by_the_processes_beside_the_ioc_too(
+    archived: str, monkeypatch: pytest.MonkeyPatch, service: str
+) -> None:
+    monkeypatch.setenv("EPICS_CA_ADDR_LIST", ":::")
+    code, text = run(service, archived)
+    assert (code, "EPICS_CA_ADDR_LIST is ':::'" in text) == (2, True)
 
 
 @pytest.fixture
@@ -198,6 +267,19 @@ def healthy(**fields: Any) -> Health:
     return Health(time.time(), 4711, connected=2903, total=2904, database="ok", spool_bytes=12_300, **fields)
 
 
+@pytest.mark.parametrize(
+    ("days", "shown", "code"), [(36_525.0, "more than 10 years", 0), (250.4, "250", 0), (13.94, "13.9", 1)]
+)
+def test_the_days_until_the_disk_is_full_are_told(archived: str, days: float, shown: str, code: int) -> None:
+    with closing(StatusFile(Path("rack.spool.status"))) as status_file:
+        status_file.write(healthy(days_left=days))
+        found, text = run("status", archived)
+    assert (found, next(line.split()[2:] for line in text.splitlines() if line.startswith("days left"))) == (
+        code, shown.split()
+    )  # fmt: skip
+    assert ("full in 13.9 days" in text) == bool(code)
+
+
 def test_an_archiver_that_is_well_is_told_in_aligned_lines_and_code_0(archived: str) -> None:
     with closing(StatusFile(Path("rack.spool.status"))) as status_file:
         status_file.write(healthy(disk_free=6.25e9, stored=5))
@@ -208,7 +290,7 @@ def test_an_archiver_that_is_well_is_told_in_aligned_lines_and_code_0(archived: 
         "archiver": "running, pid 4711", "PVs": "2903 of 2904 connected", "samples": "0.0 /s", "stored": "5",
         "in memory": "0, 0 B", "in the spool": "0, 12.3 kB", "write lag": "0.0 s", "rejected": "0",
         "repeated": "0", "lost": "0",
-        "disk free": "6.25 GB", "database": "ok", "last error": "none",
+        "disk free": "6.25 GB", "days left": "not known", "database": "ok", "last error": "none",
     }  # fmt: skip
     assert len({len(line) - len(line.split("  ", 1)[1].lstrip()) for line in text.splitlines()}) == 1
 
@@ -217,9 +299,9 @@ def test_an_archiver_that_is_well_is_told_in_aligned_lines_and_code_0(archived: 
     ("fields", "sentence"),
     [
         ({"lag": 12.0}, "a sample has waited for its commit for 12 s"),
-        ({"spool_rows": 9}, "9 samples wait in the spool"),
-        ({"lost": 3}, "3 samples are lost: spool and memory were full (Overrun)"),
-        ({"rejected": {Cause.FUTURE: 2}}, "2 samples were rejected: time stamps more than 5 min in the future"),
+        ({"spool_rows": 9}, "9 samples in the spool, not in the database yet"),
+        ({"lost": 3}, "3 samples lost: spool and memory were full (Overrun)"),
+        ({"rejected": {Cause.FUTURE: 2}}, "2 samples rejected; cause: time stamps more than 5 min in the future"),
     ],
 )
 def test_an_archiver_that_is_not_well_is_code_1_and_a_sentence(
@@ -260,12 +342,12 @@ def test_the_archivers_state_as_json(archived: str, capsys: pytest.CaptureFixtur
         status.show_status(Path("rack.spool.status"), "json", sys.stdout)
     told = json.loads(capsys.readouterr().out)
     assert (told["running"], told["pid"], told["lost"]) == (True, 4711, 3)
-    assert told["troubles"] == ["3 samples are lost: spool and memory were full (Overrun)"]
+    assert told["troubles"] == ["3 samples lost: spool and memory were full (Overrun)"]
 
 
-@pytest.mark.parametrize("command", ["archive", "status", "spool", "db init", "db migrate", "db status"])
-def test_what_needs_an_archive_says_that_there_is_none(config: str, command: str) -> None:
-    code, text = run(*command.split(), config)
+@pytest.mark.parametrize("words", ["archive", "status", "spool", "db init", "db migrate", "db status"])
+def test_what_needs_an_archive_says_that_there_is_none(config: str, words: str) -> None:
+    code, text = run(*words.split(), config)
     assert code == 2
     assert "archive: is missing" in text
 
@@ -302,7 +384,7 @@ def test_a_pv_that_was_never_connected_is_named_and_is_code_1(archived: str) -> 
         status_file.write(healthy(never=23, never_names=names))
         code, text = run("status", archived)
     assert code == 1
-    assert "23 PVs were not connected since the archiver's start: LAB:TYPO0, LAB:TYPO1, " in text
+    assert "23 PVs not connected since the archiver's start: LAB:TYPO0, LAB:TYPO1, " in text
     assert "LAB:TYPO19 and 3 more" in text
 
 
@@ -334,11 +416,11 @@ def test_what_was_set_aside_of_the_spool_is_listed_and_brought_in_again(archived
         code, text = run("spool", archived)
         assert code == 0
         assert "batch 2, since 20" in text
-        assert ", 1 samples: error: Error -3 while decompressing" in text
+        assert ", with 1 sample: error: Error -3 while decompressing" in text
         assert "rack.spool.broken-" in text
         assert "file is not a database" in text
         spool._connection.execute("UPDATE aside SET data = CAST(substr(data, 2) AS BLOB)")
-        assert "1 samples were brought in again" in run("spool", archived, "--again")[1]
+        assert "1 sample brought in again" in run("spool", archived, "--again")[1]
         assert spool.head() is not None
 
 
@@ -362,11 +444,11 @@ def test_the_banner_leaves_out_what_an_instrument_does_not_suggest(config: str, 
     loaded = load(Path(config))
     thermometer, generator = loaded.instruments
     text = banner.text(loaded, tmp_path / "control")
-    assert "caput -c LAB:GEN:VSet 30 " in text
-    assert "caput -c LAB:TC1" not in text
+    assert "rackioc put LAB:GEN:VSet 30\n" in text
+    assert "rackioc put LAB:TC1" not in text
     generator.driver.example = None
     text = banner.text(loaded, tmp_path / "control")
     assert "LAB:*: TC1, GEN" in text
     assert "LAB:GEN:" not in text
     thermometer.driver.example = None
-    assert "caget" not in banner.text(loaded, tmp_path / "control")
+    assert "rackioc get LAB" not in banner.text(loaded, tmp_path / "control")

@@ -238,3 +238,12 @@ def test_what_was_converted_is_a_good_configuration(site: Site, kind: str) -> No
         "caen": (True, False),
         "se521": (False, True),
     }[kind]
+
+
+def test_the_loggers_own_file_is_told_to_be_converted(tmp_path: Path) -> None:
+    path = tmp_path / "config.yml"
+    path.write_text(CAEN)
+    for command in ("check", "run", "sim run"):
+        result = CliRunner().invoke(app, [*command.split(), str(path)])
+        sentence = f"is of the CAEN HV logger; 'rackioc convert {path} > rack.yaml' takes it over"
+        assert (result.exit_code, result.output) == (2, f"{path}:1: caen_connection: {sentence}\n")

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import metadata, version
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import yaml
 
 import archiver
 import rackioc
@@ -28,7 +33,36 @@ def test_the_package_is_imported_without_numpy_or_a_database() -> None:
     subprocess.run([sys.executable, "-P", "-c", code], check=True)
 
 
+def test_the_command_line_loads_neither_libca_nor_the_server_before_a_command_needs_them() -> None:
+    code = (
+        "import sys, rackioc.cli; assert not {'epicscorelibs', 'caproto', 'matplotlib', 'numpy'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], check=True)
+
+
 def test_the_command_is_the_package_run_as_a_module() -> None:
     command = [sys.executable, "-P", "-m", "rackioc", "--help"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert "rackioc sim demo" in done.stdout
+
+
+def test_its_licence_and_what_it_runs_on_are_told_to_package_managers() -> None:
+    told = metadata("rackioc")
+    assert told["License-Expression"] == "BSD-3-Clause"
+    assert told.get_all("License-File") == ["LICENSE"]
+    assert "Typing :: Typed" in told.get_all("Classifier", [])
+
+
+@pytest.mark.parametrize("package", ["archiver", "db", "drivers", "ioc", "rackioc", "sim"])
+def test_its_types_can_be_used_by_others(package: str) -> None:
+    assert files(package).joinpath("py.typed").is_file()
+
+
+def test_pre_commit_runs_the_checks_that_the_tests_run() -> None:
+    root = Path(rackioc.__file__).parents[1]
+    hooks = yaml.safe_load((root / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    commands = {hook["entry"].replace(" --force-exclude", "") for hook in hooks}
+    asked = (root / "script" / "test").read_text(encoding="utf-8")
+    assert {
+        command.removesuffix(" .") for command in asked.splitlines() if "ruff" in command or "mypy" in command
+    } <= commands

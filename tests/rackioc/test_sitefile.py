@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from drivers.base import Severity
+from drivers.base import Reading, Severity, Status
 from ioc.record import ALARM, LOG, PROPERTY, VALUE
 from ioc.site import Site
+from ioc.status import IocStatus
 from rackioc.config import sitefile
 from rackioc.config.sitefile import SiteFile
 from tests.ioc.bench import POINTS, Bench, Rig, Scenario, running
@@ -131,3 +134,60 @@ def test_a_disk_that_does_not_take_it_is_told_and_stops_nothing(
 
     asyncio.run(session(tmp_path / "missing" / "rack.site.yaml", scenario))
     assert "cannot be written" in caplog.text
+
+
+def test_a_directory_that_takes_no_file_is_told_at_start_and_until_it_does(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sitefile, "AGAIN", 0.05)
+    caplog.set_level("INFO")
+    path = tmp_path / "later" / "rack.site.yaml"
+
+    async def scenario() -> None:
+        site_file = SiteFile(path, {})
+        site_file.start()
+        assert site_file.trouble == (
+            f"{path} cannot be written (No such file or directory): fields that clients set now are lost at the next "
+            "restart"
+        )
+        await asyncio.sleep(0.2)
+        path.parent.mkdir()
+        while site_file.trouble:
+            await asyncio.sleep(0.01)
+        site_file.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+    assert [record.levelname for record in caplog.records if record.name == "rackioc.site"] == ["ERROR", "INFO"]
+    assert list(path.parent.iterdir()) == []
+
+
+def test_what_could_not_be_written_is_written_when_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sitefile, "AGAIN", 0.05)
+    monkeypatch.setattr(sitefile, "DELAY", 0.0)
+    path = tmp_path / "later" / "rack.site.yaml"
+
+    async def scenario() -> None:
+        site_file = SiteFile(path, {"T:PS:Mon": {"HIGH": 5.0}})
+        site_file.changed()
+        while not site_file.trouble:
+            await asyncio.sleep(0.01)
+        path.parent.mkdir()
+        while not path.exists():
+            await asyncio.sleep(0.01)
+        site_file.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+    assert sitefile.load(path) == ({"T:PS:Mon": {"HIGH": 5.0}}, [])
+
+
+def test_a_pv_is_in_alarm_while_the_file_cannot_be_written() -> None:
+    reasons = ["the disk is full", ""]
+    driver = IocStatus(SimpleNamespace(names=[], load=(0, 0, 0)), reasons.pop)
+    driver.connect()
+    found = []
+    for _ in range(2):
+        (block,) = driver.read("status")
+        assert isinstance(block, Mapping)
+        found.append(block["SiteFile"])
+    minor = Reading(1, Severity.MINOR, Status.WRITE, message="the disk is full")
+    assert found == [Reading(0), minor]

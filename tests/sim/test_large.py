@@ -37,7 +37,9 @@ def test_a_crate_with_more_channels_steps_less_often(crate: Crate) -> None:
     assert demo.shortest_step < 0.01 < large.shortest_step < large.longest_step < 0.2
 
 
-def test_its_configuration_has_no_faults_and_is_the_rack_of_the_demo() -> None:
+def test_its_configuration_has_no_faults_and_is_the_rack_of_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RACKIOC_RUNTIME", "/run/user/1000/rackioc")
+    monkeypatch.setenv("RACKIOC_WEB_PORT", "8080")
     load(LARGE)
     large, demo = (yaml.safe_load(LARGE.with_name(name).read_text()) for name in ("large.yaml", "demo.yaml"))
     assert large["instruments"].keys() == demo["instruments"].keys()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
+from aioca import CANothing
 
 from tests.client import Client
 from tests.system.conftest import GENERATOR, Ioc, Racks, losses
@@ -25,7 +29,8 @@ def at_rest(ioc: Ioc, ca: Client) -> Iterator[None]:
     def rest() -> None:
         for line in ("plug", "unmute", "split 0", "late 0", "garbage 0", "interlock close"):
             ioc.fault(f"GEN {line}")
-        ca.put(ioc("GEN:Retry"), 1)
+        with suppress(CANothing):  # a first try in vain is followed by others
+            ca.put(ioc("GEN:Retry"), 1)
         ca.wait(ioc("GEN:Status"), lambda value: value.severity == 0)
         ioc.fault("GEN reset")
         ca.put(ioc("GEN:Inhibit"), "Off")
@@ -55,6 +60,47 @@ def test_a_put_sets_the_voltage_and_the_readback_is_rounded_down(ioc: Ioc, ca: C
     taken = float(ca.get(ioc("GEN:VSet_RBV")))
     assert taken == float(ca.get(ioc("GEN:VSet")))
     assert taken == pytest.approx(math.floor(30 / step) * step)
+
+
+@pytest.mark.parametrize(
+    ("fault", "value", "reason"),
+    [
+        (None, "500", "500 kV is above the upper limit DRVH of "),
+        ("strike", "500", "500 kV is above the upper limit DRVH of "),  # VSet is unknown then: INVALID, UDF
+        ("strike", "nan", "nan is not a value that can be set"),
+        ("unplug", "1", "/GEN "),  # the path of the line: gone, or not opened; INVALID, COMM
+    ],
+)
+def test_rackioc_put_prints_the_reason_of_a_refusal_whatever_the_alarm_of_the_setpoint(
+    ioc: Ioc, ca: Client, fault: str | None, value: str, reason: str
+) -> None:
+    set_both(ioc, ca, 30)
+    if fault is not None:
+        ioc.fault(f"GEN {fault}")
+        ca.wait(ioc("GEN:VSet"), lambda value: value.severity == 3)
+    command = [sys.executable, "-P", "-m", "rackioc", "put", ioc("GEN:VSet"), value]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+    assert (done.returncode, f"rackioc: {ioc('GEN:VSet')}: " in done.stderr) == (1, True)
+    assert reason in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [(".HIHI", "abc", "abc"), (".PREC", "99", "99"), (".DISP", "7", ""), ("", "77", "kV"), ("", "5", "DISP")],
+)
+def test_rackioc_put_never_tells_the_reason_of_an_earlier_put(
+    ioc: Ioc, ca: Client, field: str, value: str, reason: str
+) -> None:
+    earlier = ca.refused(ioc("GEN:VSet"), 1e6)
+    if reason == "DISP":
+        ca.put(ioc("GEN:VSet.DISP"), 1)
+    command = [sys.executable, "-P", "-m", "rackioc", "put", ioc(f"GEN:VSet{field}"), value]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+    ca.put(ioc("GEN:VSet.DISP"), 0)
+    told = done.stderr.partition(f"rackioc: {ioc('GEN:VSet')}")[2]
+    assert (done.returncode, bool(told)) == ((1, True) if field != ".DISP" else (0, False))
+    assert reason in told
+    assert earlier not in told
 
 
 def test_the_readback_can_be_put_again_without_a_step_down(ioc: Ioc, ca: Client) -> None:

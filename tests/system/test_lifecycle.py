@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +18,7 @@ import psutil
 import pytest
 
 from tests.client import Client
-from tests.system.conftest import CRATE, GENERATOR, LOGGER, Ioc, Racks
+from tests.system.conftest import CRATE, GENERATOR, LOGGER, MODULE, Ioc, Racks
 
 ALL: dict[str, dict[str, Any]] = {"HV1": {**CRATE, "channels": {2: [0, 1]}}, "TC1": LOGGER, "GEN": GENERATOR}
 ARCHIVE = {"database": "sqlite:///rack.sqlite", "pvs": ["PREFIX:*"]}
@@ -67,7 +69,45 @@ def test_nothing_is_written_to_an_instrument_at_start_in_a_minute_of_scans_or_at
     assert sessions
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_debugging_shows_scans_puts_and_clients(racks: Racks, ca: Client) -> None:
+    folder, prefix = racks.prepare({"GEN": GENERATOR})
+    ioc = racks.launch(folder, prefix, program=("env", "RACKIOC_LOG=DEBUG", *MODULE))
+    up(ioc, ca, "GEN")
+    ca.put(ioc("GEN:Mode"), "Remote")
+    ca.put(ioc("GEN:VSet"), 12.5)
+    until(lambda: ": carried out" in ioc.logged())
+    lines = [line.split(" DEBUG ")[1] for line in ioc.logged().splitlines() if " DEBUG " in line]
+    assert any(line.startswith("GEN: status: read in 0.") for line in lines)
+    assert any(line.startswith("GEN: VSet") and line.endswith(" is put") for line in lines)
+    assert any(line.startswith("GEN: VSet") and line.endswith(": carried out") for line in lines)
+    assert any(line.startswith("rackioc.clients: client 127.0.0.1:") for line in lines)
+
+
+def test_a_port_that_is_taken_is_a_warning_that_names_its_holder(racks: Racks) -> None:
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the test before served on the port
+        holder.bind(("127.0.0.1", int(os.environ["EPICS_CA_SERVER_PORT"])))
+        holder.listen()
+        ioc = racks.start({"TC1": LOGGER})
+        (line,) = [line for line in ioc.logged().splitlines() if "is in use" in line]
+    assert " WARNING " in line
+    assert f"TCP port {os.environ['EPICS_CA_SERVER_PORT']} is in use, by process {os.getpid()} (" in line
+
+
+def test_a_closed_terminal_does_not_stop_what_nohup_started(racks: Racks) -> None:
+    folder, prefix = racks.prepare({"TC1": LOGGER}, archive=ARCHIVE)
+    ioc = racks.launch(folder, prefix, program=("nohup", *MODULE))
+    until(lambda: ioc.archived("IOC:HEARTBEAT"))
+    child = archiver(ioc)
+    for process in (ioc.process, child):
+        process.send_signal(signal.SIGHUP)
+    beats = len(ioc.archived("IOC:HEARTBEAT"))
+    until(lambda: len(ioc.archived("IOC:HEARTBEAT")) > beats + 1)
+    assert ioc.process.poll() is None
+    assert child.is_running()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_it_in_order_with_the_last_samples_committed(racks: Racks, ca: Client, number: int) -> None:
     ioc = racks.start(ALL, archive=ARCHIVE)
     up(ioc, ca, "HV1", "TC1", "GEN")
@@ -192,6 +232,26 @@ def test_an_ioc_that_comes_back_is_archived_again_with_the_gap_marked(racks: Rac
         assert archive.wait(10) == 0
 
 
+def test_an_archiver_of_its_own_needs_no_password_of_an_instrument_and_tells_what_it_does(racks: Racks) -> None:
+    ioc = racks.start({"GEN": GENERATOR, "HV1": CRATE}, command="ioc", archive=ARCHIVE)
+    environment = {name: value for name, value in os.environ.items() if name != "TEST_PASSWORD"}
+    log = ioc.folder / "archiver.log"
+    with log.open("wb") as out:
+        archive = subprocess.Popen(
+            [*MODULE, "archive", "rack.yaml"], cwd=ioc.folder, env={**environment, "RACKIOC_LOG": "DEBUG"}, stderr=out
+        )
+    try:
+        until(lambda: ioc.archived("IOC:HEARTBEAT"))
+        until(
+            lambda: re.search(r"DEBUG .*\d+ rows committed in 0\.\d+ s; waiting in memory: \d+, in", log.read_text())
+        )
+        assert f"{ioc('GEN:Conn')} is connected" in log.read_text()
+        assert "1 rows" not in log.read_text().replace("11 rows", "")
+    finally:
+        archive.terminate()
+        assert archive.wait(10) == 0
+
+
 def test_deadbands_and_alarms_of_the_configuration_hold_in_the_archive(racks: Racks, ca: Client) -> None:
     records = {"PREFIX:TC1:T1": {"ADEL": 500.0, "HIGH": 0.0, "HSV": "MINOR"}}
     ioc = racks.start({"TC1": LOGGER}, records=records, archive=ARCHIVE)
@@ -238,9 +298,9 @@ def test_a_wrong_login_is_told_without_the_password(racks: Racks, ca: Client) ->
     assert "geheim42" not in sentence
 
 
-@pytest.mark.parametrize("command", ["run", "ioc", "check", "archive", "pvs"])
+@pytest.mark.parametrize("command", ["run", "ioc", "check", "pvs"])
 def test_a_bad_configuration_ends_with_code_2_and_its_faults(tmp_path: Path, command: str) -> None:
-    (tmp_path / "rack.yaml").write_text("prefix: 5\ninstruments: {X: {driver: lecroy}}\n")
+    (tmp_path / "rack.yaml").write_text("prefix: [5]\ninstruments: {X: {driver: lecroy}}\n")
     done = subprocess.run(
         [sys.executable, "-P", "-m", "rackioc", command, "rack.yaml"],
         cwd=tmp_path,
@@ -249,7 +309,7 @@ def test_a_bad_configuration_ends_with_code_2_and_its_faults(tmp_path: Path, com
         check=False,
     )
     assert done.returncode == 2
-    assert "rack.yaml:1: prefix: 5 must be a text" in done.stderr
+    assert "rack.yaml:1: prefix: [5] must be a text" in done.stderr
     assert "rack.yaml:2: instruments.X.driver: 'lecroy' is not a driver" in done.stderr
     assert "Traceback" not in done.stderr
 

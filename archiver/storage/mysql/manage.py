@@ -11,8 +11,8 @@ from pymysql.cursors import Cursor
 from sqlalchemy.engine import URL
 
 from archiver.storage.migrations import migrations
-from archiver.storage.mysql import schema
 from archiver.storage.mysql.server import ALONE_S, MysqlSession, connect, where, without_database
+from archiver.storage.mysql.tables import months, schema
 from archiver.storage.owner import ARCHIVERS, alive
 from archiver.storage.store import StoreError
 from archiver.storage.url import DatabaseUrl
@@ -26,6 +26,9 @@ _SIZE = "SELECT SUM(data_length + index_length) FROM information_schema.tables W
 
 _ESTIMATE = """
     SELECT table_rows FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'sample'"""
+
+# How long a table may take that is written anew.
+_COMPACT_S = 86_400
 
 
 class MysqlManager:
@@ -61,6 +64,7 @@ class MysqlManager:
                 ("channels", f"{_one(cursor, 'SELECT COUNT(*) FROM channel'):,}"),
                 ("rows", f"about {_one(cursor, _ESTIMATE):,}"),
                 *_times(cursor),
+                ("months", _months(cursor)),
             ]
             if version == newest:
                 cursor.execute(ARCHIVERS)
@@ -68,6 +72,26 @@ class MysqlManager:
         if len(self._url.nodes) > 1:
             lines += [(f"node {where(node)}", _state(node)) for node in self._url.nodes]
         return lines
+
+    def compact(self) -> None:
+        """Write all tables anew, without the free space within them; divide by month those that are not.
+
+        Others may read meanwhile, and write but to a table that is divided.
+        """
+        with self._cursor(self._url, _COMPACT_S) as (cursor, place):
+            cursor.execute("SHOW FULL TABLES WHERE table_type = 'BASE TABLE'")
+            tables = [table for table, _ in cursor.fetchall()]
+            divided = months.divide_all(cursor)
+            for table in [each for each in tables if each not in divided]:
+                cursor.execute(f"OPTIMIZE TABLE `{table}`")
+                for _, _, kind, told in cursor.fetchall():
+                    if kind == "error":
+                        raise StoreError(f"{place}: {table} was not compacted: {told}")
+
+    def size(self) -> float:
+        """Return the bytes on disk, as the server estimates them."""
+        with self._cursor(self._url) as (cursor, _):
+            return float(_one(cursor, _SIZE))
 
     def _exists(self) -> bool:
         with self._cursor(without_database(self._url)) as (cursor, _):
@@ -89,9 +113,9 @@ class MysqlManager:
             raise
 
     @contextmanager
-    def _cursor(self, url: DatabaseUrl) -> Iterator[tuple[Cursor, str]]:
+    def _cursor(self, url: DatabaseUrl, patience_s: int = ALONE_S) -> Iterator[tuple[Cursor, str]]:
         with (
-            closing(MysqlSession(url, writing=False, patience_s=ALONE_S)) as session,
+            closing(MysqlSession(url, writing=False, patience_s=patience_s)) as session,
             session.transaction() as cursor,
         ):
             yield cursor, session.where
@@ -102,6 +126,13 @@ def _times(cursor: Cursor) -> list[tuple[str, str]]:
     row: Any = cursor.fetchone()
     shown = ["none" if time_us is None else format_time(int(time_us) * 1000) for time_us in row]
     return list(zip(("oldest row", "newest row"), shown, strict=True))
+
+
+def _months(cursor: Cursor) -> str:
+    found = months.parts(cursor, months.SAMPLE)
+    if not found:
+        return "not divided: space that becomes free is used again; rackioc db compact divides it"
+    return f"since {format_time(int(found[0].end_s) * 10**9)[:7]}"
 
 
 def _server(cursor: Cursor) -> str:

@@ -9,16 +9,21 @@ from heapq import merge
 from operator import attrgetter
 from typing import Any
 
+import numpy as np
+
+from archiver.blocks import SUMMARY, Block, SummaryColumns, blocks_of
 from archiver.sample import Dated, Sample
 from archiver.storage.migrations import migrations
 from archiver.storage.mysql.errors import store_errors
 from archiver.storage.mysql.metadata import history
-from archiver.storage.mysql.rows import COLUMNS, to_sample, unix
-from archiver.storage.mysql.schema import schema_version
+from archiver.storage.mysql.rows import COLUMNS, PackedRows, to_sample, unix
 from archiver.storage.mysql.server import MysqlSession
+from archiver.storage.mysql.summaries import BINS, BINS_IN_COLUMNS, COVERED, HOLES, to_bin
+from archiver.storage.mysql.tables.schema import schema_version
 from archiver.storage.owner import lives
 from archiver.storage.series import bins_of, end_row, one_of
-from archiver.storage.store import Bin, StoreError
+from archiver.storage.store import RENAMES, Bin, Rename, StoreError
+from archiver.storage.summary import Summary, whole
 from archiver.storage.url import DatabaseUrl
 
 # Rows of the first step, of all PVs together: few, so that they come at once.
@@ -90,9 +95,54 @@ class MysqlReader:
         streams = [self._of(pv, since_ns // 1000, until_ns // 1000, len(pvs)) for pv in pvs]
         return merge(*streams, key=attrgetter("time_ns"))
 
+    def blocks(self, pv: str, since_ns: int, until_ns: int) -> Iterator[Block]:
+        """Yield the samples of one PV in columns."""
+        channel, *others = self._series(pv)
+        if others:
+            yield from blocks_of(self.samples([pv], since_ns, until_ns))
+            return
+        since_us, until_us = since_ns // 1000, until_ns // 1000
+        end = self._dead(pv, channel, until_us)
+        if end is None or end.time_ns // 1000 > since_us:
+            packed = PackedRows(self._rows, self._statuses)
+            for block, window_us in packed.steps(channel, self._in_force(channel, since_us), until_us):
+                yield from [block] if block else blocks_of(self._stored(pv, channel, window_us, 1))
+        if end is not None:
+            yield from blocks_of([end])
+
     def bins(self, pv: str, since_ns: int, until_ns: int) -> Sequence[Bin]:
         """Return the thinned bins of which a part lies in the window, the oldest first."""
         return bins_of(self._bins(channel, since_ns, until_ns) for channel in self._series(pv))
+
+    def renames(self) -> Sequence[Rename]:
+        """Return the renames of PVs, each old name once."""
+        return [Rename(*row) for row in self._rows(RENAMES)]
+
+    def summarized(self, pv: str) -> Sequence[tuple[int, int]]:
+        """Return from when until when summaries were made of what lies between (ns), the oldest first."""
+        channel, *others = self._series(pv)
+        if others:  # what one archiver knew is not what all knew
+            return []
+        holes = [(hour_ns, following and int(following)) for hour_ns, following in self._rows(HOLES, channel)]
+        return whole(next(iter(self._rows(COVERED, channel)), None), holes)
+
+    def summaries(self, pv: str, width_ns: int, since_ns: int, until_ns: int) -> Iterator[Summary]:
+        """Yield the summaries of one width that begin in the window, its end not included."""
+        (channel,) = self._series(pv)
+        while rows := self._rows(BINS, channel, width_ns, since_ns, until_ns, STEP_ROWS):
+            bins = [to_bin(text) for (text,) in rows]
+            yield from (Summary.of(pv, each, self._statuses) for each in bins)
+            since_ns = bins[-1].end_ns
+
+    def summary_columns(self, pv: str, width_ns: int, since_ns: int, until_ns: int) -> Iterator[SummaryColumns]:
+        """Yield the same in columns."""
+        (channel,) = self._series(pv)
+        while rows := self._rows(BINS_IN_COLUMNS, channel, width_ns, since_ns, until_ns, STEP_ROWS):
+            text = ",".join(each for (each,) in rows)
+            columns = np.fromstring(text, float, sep=",").reshape(-1, len(SUMMARY)).T
+            seconds, count, severity = (each.astype(np.int64) for each in columns[:3])
+            yield SummaryColumns(seconds * 10**9, count, severity, *columns[3:])
+            since_ns = int(seconds[-1]) * 10**9 + 1
 
     def close(self) -> None:
         """Close the connection."""

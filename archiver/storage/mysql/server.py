@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import cast
+from typing import Protocol, cast
 
 import pymysql
 from pymysql.cursors import Cursor
@@ -14,7 +17,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from archiver.storage.mysql.errors import is_unfit, store_errors
-from archiver.storage.store import StoreError
+from archiver.storage.store import Space, StoreError
 from archiver.storage.url import DatabaseUrl
 
 # How long a connection may take, and an answer: of a single server, and of a node of a cluster, where another one is
@@ -22,16 +25,34 @@ from archiver.storage.url import DatabaseUrl
 CONNECT_S = 2
 ALONE_S, CLUSTER_S = 30, 3
 
-_SESSION = "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE'"
+# Characters of a text that a query puts together of rows, at most.
+TEXT_SIZE = 1_000_000
+_SESSION = (
+    "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE', "
+    f"group_concat_max_len = {TEXT_SIZE}"
+)
 
 
 log = logging.getLogger(__name__)
 
 
-class MysqlSession:
-    """The connection to the first node that can be used; after a failure a new one, to the next node."""
+class Cache(Protocol):
+    """What was read or stored in a transaction, and is kept after it."""
 
-    def __init__(self, url: DatabaseUrl, *, writing: bool, patience_s: int | None = None) -> None:
+    def reset(self) -> None:
+        """Empty it: a transaction has failed, and what was stored in it is not in the database."""
+
+
+class MysqlSession:
+    """The connection to the first node that can be used; after a failure a new one, to the next node.
+
+    ``caches`` are emptied when a transaction fails.
+    """
+
+    def __init__(
+        self, url: DatabaseUrl, *, writing: bool, patience_s: int | None = None, caches: Sequence[Cache] = ()
+    ) -> None:
+        self._caches = caches
         self._nodes = url.nodes
         self._writing = writing
         self._patience_s = patience_s or (CLUSTER_S if len(url.nodes) > 1 else ALONE_S)
@@ -47,14 +68,19 @@ class MysqlSession:
     @contextmanager
     def transaction(self, begin: str = "START TRANSACTION") -> Iterator[Cursor]:
         """Commit all that is done with the cursor, or nothing. Raises StoreError."""
-        connection = self._begin(begin)
         try:
-            with store_errors(self.where):
-                with connection.cursor() as cursor:
-                    yield cursor
-                connection.commit()
-        except BaseException as error:
-            self._roll_back(connection, error)
+            connection = self._begin(begin)
+            try:
+                with store_errors(self.where):
+                    with connection.cursor() as cursor:
+                        yield cursor
+                    connection.commit()
+            except BaseException as error:
+                self._roll_back(connection, error)
+                raise
+        except BaseException:
+            for cache in self._caches:
+                cache.reset()
             raise
 
     def close(self) -> None:
@@ -143,6 +169,26 @@ def connection(url: DatabaseUrl) -> Iterator[Connection]:
 def where(node: URL) -> str:
     """Return host, port and database of a node, for messages."""
     return f"{node.host or 'localhost'}:{node.port or 3306}/{node.database}".rstrip("/")
+
+
+def space(cursor: Cursor) -> Space | None:
+    """Return what the tables take on the disk, and what is free there.
+
+    None if the server is on another computer, or if the user may not see the sizes of its files (PROCESS): the sizes
+    that every user may see are estimates, which stand still for weeks in a large archive.
+    """
+    cursor.execute("SELECT @@hostname, @@datadir")
+    ((host, directory),) = _rows(cursor)
+    if host != socket.gethostname() or not os.path.isdir(directory):
+        return None
+    for table in ("INNODB_SYS_TABLESPACES", "INNODB_TABLESPACES"):  # of MariaDB, of MySQL
+        with suppress(pymysql.MySQLError):
+            cursor.execute(
+                f"SELECT SUM(file_size), 0 FROM information_schema.{table} WHERE name LIKE CONCAT(DATABASE(), '/%')"
+            )
+            ((used, _),) = _rows(cursor)
+            return None if used is None else Space(float(used), float(shutil.disk_usage(directory).free))
+    return None
 
 
 def without_database(url: DatabaseUrl) -> DatabaseUrl:

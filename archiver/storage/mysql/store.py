@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 
 from pymysql.cursors import Cursor
 
 from archiver.sample import Dated, Gap, Sample
 from archiver.storage.migrations import migrations
-from archiver.storage.mysql import thinning
+from archiver.storage.mysql import summaries, thinning
 from archiver.storage.mysql.metadata import MetadataTables
 from archiver.storage.mysql.rows import (
     COLUMNS,
@@ -22,10 +23,13 @@ from archiver.storage.mysql.rows import (
     to_sample,
     unix,
 )
-from archiver.storage.mysql.schema import migrate, schema_version
-from archiver.storage.mysql.server import MysqlSession
+from archiver.storage.mysql.server import MysqlSession, space
+from archiver.storage.mysql.summaries import MysqlSummaryTables
+from archiver.storage.mysql.tables import expired, months
+from archiver.storage.mysql.tables.schema import migrate, schema_version
 from archiver.storage.owner import Owner
-from archiver.storage.store import StoreError, TableRow
+from archiver.storage.store import Space, StoreError, TableRow
+from archiver.storage.summarizer import Summarizer
 from archiver.storage.url import DatabaseUrl
 
 # Rows of one step of upkeep.
@@ -75,41 +79,51 @@ class MysqlStore:
     """The writing side of an archive on MySQL servers (a ``Store``)."""
 
     def __init__(self, url: DatabaseUrl, owner: Owner) -> None:
-        self._session = MysqlSession(url, writing=True)
         self._channels = MysqlChannels(owner)
         self._statuses = MysqlIds("status")
         self._metadata_tables = MetadataTables()
+        self._summarizer = Summarizer()
+        caches = (self._channels, self._statuses, self._metadata_tables, self._summarizer)
+        self._session = MysqlSession(url, writing=True, caches=caches)
         try:
             with self._session.transaction() as cursor:
                 version = schema_version(cursor, self._session.where)
             if version < migrations("mysql")[-1].number:
                 migrate(url)
-            with self._transaction() as cursor:
+            with self._session.transaction() as cursor:
                 self.alive_ns = self._channels.begin(cursor, self._session.where)
+            with self._session.transaction() as cursor:
+                months.prepare(cursor, self._session.where)
+                months.cover(cursor, self._session.where, time.time())
+            self._known_ns = self.alive_ns  # up to when all rows are stored
         except BaseException:
             self._session.close()
             raise
 
     def add(self, samples: Sequence[Sample]) -> None:
         """Store all the samples, or none, in one transaction."""
-        with self._transaction() as cursor:
+        with self._session.transaction() as cursor:
             channels = self._channels.ensure(cursor, {sample.pv for sample in samples})
             statuses = self._statuses.ensure(cursor, {sample.status for sample in samples})
             for values in samples_as_sql(cursor, samples, channels, statuses):
                 cursor.execute(f"{_ADD}{values}{_KNOWN}")
+            rows = ((channels[pv], time_ns) for pv, time_ns, *_ in samples)
+            self._summarizer.mark_late(self._summary_tables(cursor), rows)
 
     def add_metadata(self, metadata: Mapping[str, Dated], *, keep_equal: bool = False) -> None:
         """Store the metadata of PVs that hold from the time of a row on, in one transaction, in any order."""
-        with self._transaction() as cursor:
+        with self._session.transaction() as cursor:
             channels = self._channels.ensure(cursor, metadata)
             numbered = {channels[pv]: dated for pv, dated in metadata.items()}
             shared = self._channels.shared(cursor, metadata)  # what is read is what all series say
             alike = {channels[pv] for pv in metadata if keep_equal or pv in shared}
             self._metadata_tables.add(cursor, numbered, alike)
+            for channel, dated in numbered.items():
+                self._summarizer.mark_since(self._summary_tables(cursor), channel, dated.since_ns)
 
     def add_rows(self, rows: Sequence[TableRow]) -> None:
         """Store rows of tables that exist, all or none, in one transaction."""
-        with self._transaction() as cursor:
+        with self._session.transaction() as cursor:
             for (table, columns, key), group in groupby(rows, lambda row: (row.table, row.columns, row.key)):
                 cursor.executemany(
                     insert_absent(table, columns, key),
@@ -126,12 +140,13 @@ class MysqlStore:
 
     def live(self, time_ns: int) -> None:
         """Store the sign of life: all that was known until then is stored. Raises Gone if another has the name."""
-        with self._transaction() as cursor:
+        with self._session.transaction() as cursor:
             self._channels.live(cursor, time_ns, self._session.where)
+        self._known_ns = time_ns
 
     def latest(self, pv: str, since_ns: int) -> Sequence[Sample]:
         """Return this archiver's sample of a PV in force at a time, if there is one, and all later ones, in order."""
-        with self._transaction() as cursor:
+        with self._session.transaction() as cursor:
             statuses = {number: name for name, number in self._statuses.ids(cursor).items()}
             channel = self._channels.ids(cursor).get(pv)
             cursor.execute(_LATEST, (channel, channel, unix(since_ns // 1000)))
@@ -139,52 +154,75 @@ class MysqlStore:
 
     def newest_values(self, until_ns: int) -> Mapping[str, int]:
         """Return the time (ns) of the newest row of each PV, up to a time, that marks no gap."""
-        with self._transaction() as cursor:
+        with self._session.transaction() as cursor:
             cursor.execute(_NEWEST_VALUES, (unix(until_ns // 1000), tuple(Gap), self._channels.archiver))
             return {name: int(time_us) * 1000 for name, time_us in cursor.fetchall() if time_us is not None}
 
     def tidy(self) -> bool:
-        """Return False: InnoDB needs no upkeep of ours."""
-        return False
+        """Make some summaries; return True if more are to be made at once."""
+        if not self._summarizer.due:
+            return False
+        with self._session.transaction() as cursor:
+            channels = self._channels.ids(cursor).values()
+            return self._summarizer.step(self._summary_tables(cursor), channels, lambda _: self._known_ns)
 
     def expire(self, pv: str, before_ns: int) -> bool:
         """Delete some rows and bins older than a time, not the row in force then; return True if more are left."""
-        with self._transaction() as cursor:
+        with self._session.transaction() as cursor:
             channel = self._channels.ids(cursor).get(pv)
             cursor.execute(_IN_FORCE, (channel, unix(before_ns // 1000)))
-            ((in_force_us,),) = cursor.fetchall()
-            if in_force_us is None:
+            ((found_us,),) = cursor.fetchall()
+            if channel is None or found_us is None:
                 return False
+            in_force_us = int(found_us)
             old = cursor.execute(_EXPIRE, (channel, unix(in_force_us), STEP_ROWS))
             bins = cursor.execute(_EXPIRE_BINS, (channel, in_force_us * 1000, STEP_ROWS))
-            return STEP_ROWS in {old, bins}
+            self._summarizer.expired(self._summary_tables(cursor), channel, in_force_us * 1000)
+            more = summaries.expire(cursor, channel, in_force_us * 1000)
+            return more or STEP_ROWS in {old, bins}
 
     def thin(self, pv: str, until_ns: int, width_ns: int) -> bool:
         """Thin some bins that end before a time; return True if more are left."""
-        with self._transaction() as cursor:
+        with self._session.transaction() as cursor:
             channel = self._channels.ids(cursor).get(pv)
-            return channel is not None and thinning.step(cursor, channel, until_ns, width_ns)
+            if channel is None:
+                return False
+            until_ns = self._summarizer.limit(self._summary_tables(cursor), channel, until_ns)
+            return thinning.step(cursor, channel, until_ns, width_ns)
+
+    def expire_months(self, before_ns: Mapping[str, int]) -> bool:
+        """Drop a month in which nobody keeps more than the row in force then; return True if more may follow."""
+        with self._session.transaction() as cursor:
+            ids = self._channels.ids(cursor)
+            until_s = {ids[pv]: months.month_s(max(time_ns, 0) / 1e9) for pv, time_ns in before_ns.items()}
+            new = expired.note(cursor, self._channels.archiver, until_s)
+            for channel, until_ns in new:  # nobody reads a bin of a month that goes
+                self._summarizer.expired(self._summary_tables(cursor), channel, until_ns)
+        with self._session.transaction() as cursor:
+            months.cover(cursor, self._session.where, time.time())
+            return bool(new) or expired.step(cursor, self._session.where, self._channels.archiver)
+
+    def shrink(self) -> bool:
+        """Return False: a month that went has given its space back, and other space stays the server's."""
+        return False
+
+    def space(self) -> Space | None:
+        """Return what the tables take and what is free; None unless the server is here and lets its user see it."""
+        with self._session.transaction() as cursor:
+            return space(cursor)
 
     def close(self) -> None:
         """Close the connection, and give the owner's name free."""
-        with suppress(StoreError), self._transaction() as cursor:
+        with suppress(StoreError), self._session.transaction() as cursor:
             self._channels.end(cursor)
         self._session.close()
 
+    def _summary_tables(self, cursor: Cursor) -> MysqlSummaryTables:
+        ids = self._statuses.ensure(cursor, Gap)
+        return MysqlSummaryTables(cursor, self._channels.archiver, [ids[gap] for gap in Gap])
+
     def _newest(self, archiver: int | None) -> Sequence[Sample]:
-        with self._transaction() as cursor:
+        with self._session.transaction() as cursor:
             statuses = {number: name for name, number in self._statuses.ids(cursor).items()}
             cursor.execute(_NEWEST, (archiver,))
             return [to_sample(pv or name, statuses, row) for name, pv, *row in cursor.fetchall()]
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Cursor]:
-        try:
-            with self._session.transaction() as cursor:
-                yield cursor
-        except BaseException:
-            # Ids and metadata that were cached in a transaction that failed are not in the database.
-            self._channels.reset()
-            self._statuses.reset()
-            self._metadata_tables.reset()
-            raise

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from archiver.storage.migrations import migrations
-from archiver.storage.store import Rejected, StoreError
+from archiver.storage.store import Rejected, Space, StoreError
 from archiver.storage.url import DatabaseUrl
 
 # Channels that settle together, by their ids (db/sqlite/0002_large_archives.sql).
@@ -23,10 +25,13 @@ _HINTS = {
     "database is locked": "another program has been writing to it for more than 5 s",
     "database or disk is full": "free some disk space",
     "attempt to write a readonly database": "this user needs the right to write to it and to its directory",
-    "file is not a database": "archive.database names a file of another kind",
+    "file is not a database": "archive.database names a file of another kind, or it is damaged: restore a backup",
+    "database disk image is malformed": "it is damaged: rackioc db salvage brings what can be read to a new one",
+    "disk I/O error": "look at the disk: the system's log says more",
 }
 
 _WRITER = (
+    "PRAGMA auto_vacuum = INCREMENTAL",  # of a new file, or one that is compacted: see upkeep.shrink
     "PRAGMA journal_mode = WAL",  # readers and the writer do not wait for each other
     "PRAGMA synchronous = NORMAL",  # a power cut may cost the last commits; a crash of the archiver none
     "PRAGMA journal_size_limit = 67108864",  # the log that grew during a long read shrinks again
@@ -96,6 +101,16 @@ def migrate(connection: Connection, file: str) -> None:
                 for statement in step.statements():
                     connection.exec_driver_sql(statement)
                 connection.exec_driver_sql(f"PRAGMA user_version = {step.number}")
+
+
+def space(connection: Connection, file: str) -> Space:
+    """Return what the pages in use take, and what is free on the disk and in pages that rows may use again."""
+    pages, unused, size = (
+        int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    free = shutil.disk_usage(Path(file).absolute().parent).free
+    return Space(float((pages - unused) * size), float(free + unused * size))
 
 
 @contextmanager

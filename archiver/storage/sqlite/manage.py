@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from archiver.storage.migrations import migrations
 from archiver.storage.owner import ARCHIVERS, alive
-from archiver.storage.sqlite import file
+from archiver.storage.sqlite import backup, file
 from archiver.storage.url import DatabaseUrl
 from archiver.times import format_time
 
@@ -48,17 +48,24 @@ class SqliteManager:
     def status(self) -> list[tuple[str, str]]:
         """Return what describes the archive; without rows and times if its schema is not the newest."""
         version, newest = self.version(), migrations("sqlite")[-1].number
-        size = sum(path.stat().st_size for path in self._files() if path.exists())
         lines = [
             ("database", str(self._file.absolute())),
             ("server", f"SQLite {sqlite3.sqlite_version}"),
             ("schema", f"version {version}, newest {newest}"),
-            ("size on disk", f"{size / 1e6:,.1f} MB"),
+            ("size on disk", f"{self.size() / 1e6:,.1f} MB"),
         ]
         if version == newest:
             with self._reading() as connection:
                 lines += _contents(connection)
         return lines
+
+    def compact(self) -> None:
+        """Write all anew, without the free space within it."""
+        backup.compact(self._url)
+
+    def size(self) -> float:
+        """Return the bytes on disk, with the log."""
+        return sum(path.stat().st_size for path in self._files() if path.exists())
 
     def _files(self) -> list[Path]:
         return [self._file.with_name(f"{self._file.name}{suffix}") for suffix in ("", "-wal", "-shm")]
@@ -79,7 +86,15 @@ def _contents(connection: Connection) -> list[tuple[str, str]]:
     limited = f"SELECT count(*) FROM (SELECT 1 FROM sample LIMIT {COUNTED + 1})"
     rows = int(connection.exec_driver_sql(limited).scalar_one())
     oldest, newest = connection.exec_driver_sql(_TIMES).one()
+    free, size, gives = (
+        int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+        for name in ("freelist_count", "page_size", "auto_vacuum")
+    )
+    spare = (
+        "used again, and given back when there is much" if gives else "used again; rackioc db compact gives it back"
+    )
     return [
+        ("free in the file", f"{free * size / 1e6:,.1f} MB, {spare}"),
         ("channels", f"{channels:,}"),
         ("rows", f"{rows:,}" if rows <= COUNTED else f"more than {COUNTED:,}"),
         ("oldest row", "none" if oldest is None else format_time(oldest)),

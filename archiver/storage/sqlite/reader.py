@@ -6,28 +6,36 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from heapq import merge
-from itertools import chain
-from operator import attrgetter
+from itertools import chain, islice
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from archiver.blocks import Block, SummaryColumns, block_of, blocks_of
 from archiver.sample import Dated, Sample
-from archiver.storage.columns import from_columns
+from archiver.storage.columns import of_stored
 from archiver.storage.migrations import migrations
 from archiver.storage.owner import lives
 from archiver.storage.series import bins_of, end_row, one_of
 from archiver.storage.sqlite.file import PART, connect_reader, file_name, schema_version, store_errors
 from archiver.storage.sqlite.metadata import history
-from archiver.storage.store import Bin, StoreError
+from archiver.storage.sqlite.summaries import BINS, BINS_IN_COLUMNS, COVERED, HOLES
+from archiver.storage.store import RENAMES, Bin, Rename, StoreError
+from archiver.storage.summary import Summary, whole
 from archiver.storage.url import DatabaseUrl
 
-_COLUMNS = "channel_id, smpl_time, severity_id, status_id, float_val, num_val, str_val, datatype, array_val"
+# One of the last four is set; of an array also float_val.
+_COLUMNS = "channel_id, smpl_time, severity_id, status_id, coalesce(array_val, float_val, num_val, str_val)"
 
 # Rows of the first step, of all PVs together: few, so that they come at once.
 FIRST_ROWS = 100
 
 # Rows and bytes in memory, of all PVs together, at most.
 STEP_ROWS, STEP_BYTES = 100_000, 30_000_000
+# Rows of a step of those that have settled meanwhile.
+MOVED_ROWS = 1000
 
 _SETTLED = f"""
     SELECT {_COLUMNS} FROM sample_settled
@@ -115,6 +123,24 @@ class SqliteReader:
         alone = len(pvs) == 1 and not self._ends_ns
         return chain(*sources) if alone else merge(*sources, key=attrgetter("time_ns"))
 
+    def blocks(self, pv: str, since_ns: int, until_ns: int) -> Iterator[Block]:
+        """Yield the samples of one PV in columns."""
+        channel, *others = self._channels[pv]
+        if others:
+            yield from blocks_of(self.samples([pv], since_ns, until_ns))
+            return
+        part = channel // PART
+        self._streams = self._parts = 1
+        end = self._dead(part, [channel], until_ns).get(channel)
+        if end is None or end.time_ns > since_ns:
+            (boundary_ns,) = next(self._rows(_BOUNDARY, part))
+            begin_ns = self._in_force(part, [channel], since_ns)[channel]
+            settled = self._settled_steps(channel, begin_ns, min(boundary_ns, until_ns))
+            recent = self._recent_steps(part, [channel], max(begin_ns, boundary_ns + 1), until_ns)
+            yield from map(self._block, chain(settled, recent))
+        if end is not None:
+            yield from blocks_of([end])
+
     def bins(self, pv: str, since_ns: int, until_ns: int) -> Sequence[Bin]:
         """Return the thinned bins of which a part lies in the window, the oldest first."""
         return bins_of(self._bins(channel, since_ns, until_ns) for channel in self._channels[pv])
@@ -122,6 +148,34 @@ class SqliteReader:
     def _bins(self, channel: int, since_ns: int, until_ns: int) -> Sequence[Bin]:
         bins = (Bin(*row) for row in self._rows(_BINS, channel, since_ns, until_ns))
         return [each for each in bins if each.end_ns > since_ns]
+
+    def renames(self) -> Sequence[Rename]:
+        """Return the renames of PVs, each old name once."""
+        return [Rename(*row) for row in self._rows(RENAMES)]
+
+    def summarized(self, pv: str) -> Sequence[tuple[int, int]]:
+        """Return from when until when summaries were made of what lies between (ns), the oldest first."""
+        channel, *others = self._channels[pv]
+        if others:  # what one archiver knew is not what all knew
+            return []
+        with store_errors(self._file), self._connection.begin():
+            return whole(next(self._rows(COVERED, channel), None), [(a, b) for a, b in self._rows(HOLES, channel)])
+
+    def summaries(self, pv: str, width_ns: int, since_ns: int, until_ns: int) -> Iterator[Summary]:
+        """Yield the summaries of one width that begin in the window, its end not included."""
+        (channel,) = self._channels[pv]
+        while rows := list(self._rows(BINS, channel, width_ns, since_ns, until_ns, STEP_ROWS)):
+            statuses = self._statuses_of({row[15] for row in rows})
+            yield from (Summary.of(pv, row, statuses) for row in rows)
+            since_ns = rows[-1][1] + 1
+
+    def summary_columns(self, pv: str, width_ns: int, since_ns: int, until_ns: int) -> Iterator[SummaryColumns]:
+        """Yield the same in columns."""
+        (channel,) = self._channels[pv]
+        while rows := self._fetch(BINS_IN_COLUMNS, channel, width_ns, since_ns, until_ns, STEP_ROWS):
+            whole, numbers = np.array([row[:3] for row in rows], np.int64), np.array([row[3:] for row in rows], float)
+            yield SummaryColumns(*whole.T, *numbers.T)
+            since_ns = rows[-1][0] + 1
 
     def close(self) -> None:
         """Close the file."""
@@ -167,31 +221,43 @@ class SqliteReader:
         return found
 
     def _settled(self, channel: int, since_ns: int, until_ns: int) -> Iterator[Sample]:
+        """Yield the settled samples of a channel."""
+        return chain.from_iterable(map(self._samples, self._settled_steps(channel, since_ns, until_ns)))
+
+    def _settled_steps(self, channel: int, since_ns: int, until_ns: int) -> Iterator[list[Any]]:
         """Yield the settled rows of a channel, step by step."""
         limit = max(1, FIRST_ROWS // self._streams)
-        while rows := list(self._rows(_SETTLED, channel, since_ns, until_ns, limit)):
-            yield from self._samples(rows)
+        while rows := self._fetch(_SETTLED, channel, since_ns, until_ns, limit):
+            yield rows
             if len(rows) < limit:
                 return
             since_ns = rows[-1][1] + 1
             limit = _next_limit(rows, self._streams)
 
     def _recent(self, part: int, channels: Sequence[int], since_ns: int, until_ns: int) -> Iterator[Sample]:
+        """Yield the samples that have not settled."""
+        return chain.from_iterable(map(self._samples, self._recent_steps(part, channels, since_ns, until_ns)))
+
+    def _recent_steps(
+        self, part: int, channels: Sequence[int], since_ns: int, until_ns: int
+    ) -> Iterator[Sequence[Sequence[Any]]]:
         """Yield the rows that have not settled, step by step; those that settle meanwhile are read where they are."""
         sql = _RECENT.format(", ".join(map(str, channels)))
-        channel_of = {self._names[channel]: channel for channel in channels}
         last, limit = (since_ns, -1), FIRST_ROWS
         while True:
             with store_errors(self._file), self._connection.begin():  # both of one state
                 (boundary_ns,) = next(self._rows(_BOUNDARY, part))
-                rows = list(self._rows(sql, part, *last, until_ns, limit)) if boundary_ns < last[0] else None
+                rows = self._fetch(sql, part, *last, until_ns, limit) if boundary_ns < last[0] else None
             if rows is None:
                 end_ns = min(boundary_ns, until_ns)
-                moved = merge(*(self._settled(each, last[0], end_ns) for each in channels), key=attrgetter("time_ns"))
-                yield from (each for each in moved if (each.time_ns, channel_of[each.pv]) > last)
+                steps = (chain.from_iterable(self._settled_steps(each, last[0], end_ns)) for each in channels)
+                moved = (row for row in merge(*steps, key=itemgetter(1)) if (row[1], row[0]) > last)
+                while rows := list(islice(moved, MOVED_ROWS)):
+                    yield rows
                 last = (boundary_ns + 1, -1)
                 continue
-            yield from self._samples(rows)
+            if rows:
+                yield rows
             if len(rows) < limit:
                 return
             last = (rows[-1][1], rows[-1][0])
@@ -210,16 +276,30 @@ class SqliteReader:
         return {channel: found[channel] for channel in channels}
 
     def _samples(self, rows: Sequence[Sequence[Any]]) -> Iterator[Sample]:
-        names, statuses = self._names, self._statuses
-        if not statuses.keys() >= {row[3] for row in rows}:  # a status that came after the last step
-            statuses = self._statuses = dict(self._pairs("SELECT status_id, name FROM status"))
-        for channel, time_ns, severity, status, number, *others in rows:
-            plain = number is not None and others[2] is None
-            value = number if plain else from_columns(others[0], number, *others[1:])
+        names, statuses = self._names, self._statuses_of({row[3] for row in rows})
+        for channel, time_ns, severity, status, stored in rows:
+            value = stored if type(stored) is float else of_stored(stored)
             yield Sample(names[channel], time_ns, value, severity - 1, statuses[status])
+
+    def _block(self, rows: Sequence[Sequence[Any]]) -> Block:
+        _, times_ns, severities, statuses, stored = zip(*rows, strict=True)
+        values = stored if set(map(type, stored)) == {float} else [of_stored(each) for each in stored]
+        block = block_of(times_ns, values, severities, statuses, self._statuses_of(set(statuses)))
+        return block._replace(severity=block.severity - 1)
+
+    def _statuses_of(self, numbers: set[int]) -> dict[int, str]:
+        if not self._statuses.keys() >= numbers:  # a status that came after the last step
+            self._statuses = dict(self._pairs("SELECT status_id, name FROM status"))
+        return self._statuses
 
     def _pairs(self, sql: str, *values: int) -> Iterator[tuple[Any, Any]]:
         return ((key, value) for key, value in self._rows(sql, *values))
+
+    def _fetch(self, sql: str, *values: str | int) -> list[Any]:
+        """Return rows as ``_rows`` yields them: many at once."""
+        with store_errors(self._file):
+            rows: list[Any] = self._connection.connection.cursor().execute(sql, values).fetchall()
+        return rows
 
     def _rows(self, sql: str, *values: str | int) -> Iterator[Sequence[Any]]:
         """Yield rows of the driver itself: those of SQLAlchemy would cost as much again."""
@@ -229,5 +309,5 @@ class SqliteReader:
 
 def _next_limit(rows: Sequence[Sequence[Any]], streams: int) -> int:
     """Return how many rows the next step of one of several streams has, after the size of those of the last one."""
-    size = sum(len(row[-1]) for row in rows if row[-1]) / len(rows) + 250
+    size = sum(len(row[-1]) for row in rows if isinstance(row[-1], bytes | str)) / len(rows) + 250
     return max(10, int(min(STEP_ROWS, STEP_BYTES / size) / streams))

@@ -21,11 +21,13 @@ from archiver.storage.columns import from_columns
 from archiver.storage.owner import Owner
 from archiver.storage.sqlite import upkeep
 from archiver.storage.sqlite.checkpoints import Checkpoints
-from archiver.storage.sqlite.file import PART, connect_writer, file_name, migrate, store_errors
+from archiver.storage.sqlite.file import PART, connect_writer, file_name, migrate, space, store_errors
 from archiver.storage.sqlite.metadata import add_metadata
 from archiver.storage.sqlite.place import Place
 from archiver.storage.sqlite.rows import SqliteChannels, SqliteIds, to_rows
-from archiver.storage.store import Gone, StoreError, TableRow
+from archiver.storage.sqlite.summaries import SqliteSummaryTables
+from archiver.storage.store import Gone, Space, StoreError, TableRow
+from archiver.storage.summarizer import Summarizer
 from archiver.storage.url import DatabaseUrl
 
 # Rows that may wait to be settled: the more, the less there is to write, and the more a reader has to scan.
@@ -75,11 +77,15 @@ _NEWEST_VALUES = """
         WHERE smpl_time <= ?1 AND status_id NOT IN ({gaps}) GROUP BY channel_id)
     JOIN channel_owner USING (channel_id) WHERE smpl_time IS NOT NULL AND archiver_id = ?2 GROUP BY pv"""
 
-_LATEST = """
+# Each table by itself: of the view SQLite would read all rows of the channel.
+_LATEST = f"""
     SELECT smpl_time, severity_id - 1, status.name, num_val, float_val, str_val, datatype, array_val
     FROM sample JOIN status USING (status_id)
     WHERE channel_id = ?1 AND smpl_time >= coalesce(
-        (SELECT max(smpl_time) FROM sample WHERE channel_id = ?1 AND smpl_time <= ?2), 0)
+        (SELECT max(newest) FROM (
+            SELECT max(smpl_time) AS newest FROM sample_settled WHERE channel_id = ?1 AND smpl_time <= ?2
+            UNION ALL SELECT max(smpl_time) FROM sample_recent
+            WHERE part = ?1 / {PART} AND channel_id = ?1 AND smpl_time <= ?2)), 0)
     ORDER BY smpl_time"""
 
 _SETTLE = (
@@ -114,6 +120,8 @@ class SqliteStore:
         self._checkpoints = Checkpoints(self._place)
         self._last_part, self._settle_at = -1, time.monotonic() + SETTLE_PERIOD
         self._statuses = SqliteIds("status")
+        self._summarizer = Summarizer()
+        self._known_ns = self.alive_ns  # up to when all rows are stored
 
     def add(self, samples: Sequence[Sample]) -> None:
         """Store all the samples, or none, in one transaction."""
@@ -129,6 +137,8 @@ class SqliteStore:
             cursor.executemany(_ADD_NUMBER, rows.numbers)
             cursor.executemany(_ADD_OTHER, rows.others)
             cursor.executemany(_ADD_LATE, sorted(rows.late, key=itemgetter(0, 1)))
+            if rows.late:  # only what has settled is summarized
+                self._summarizer.mark_late(self._summary_tables(connection), (row[:2] for row in rows.late))
         self._recent += len(rows.numbers) + len(rows.others)
 
     def add_metadata(self, metadata: Mapping[str, Dated], *, keep_equal: bool = False) -> None:
@@ -138,6 +148,7 @@ class SqliteStore:
             shared = self._channels.shared(connection, metadata)  # what is read is what all series say
             for pv, dated in metadata.items():
                 add_metadata(connection, channels[pv], dated, keep_equal=keep_equal or pv in shared)
+                self._summarizer.mark_since(self._summary_tables(connection), channels[pv], dated.since_ns)
 
     def add_rows(self, rows: Sequence[TableRow]) -> None:
         """Store rows of tables that exist, all or none, in one transaction."""
@@ -170,6 +181,7 @@ class SqliteStore:
         """Store the sign of life: all that was known until then is stored. Raises Gone if another has the name."""
         with self._transaction() as connection:
             self._channels.live(connection, time_ns, self._file)
+        self._known_ns = time_ns
 
     def latest(self, pv: str, since_ns: int) -> Sequence[Sample]:
         """Return this archiver's sample of a PV in force at a time, if there is one, and all later ones, in order."""
@@ -185,31 +197,51 @@ class SqliteStore:
         """Return the time (ns) of the newest row of each PV, up to a time, that marks no gap."""
         with self._transaction() as connection:
             archiver = self._channels.archiver
-            gaps = ", ".join(
-                str(number) for name, number in self._statuses.ensure(connection, Gap).items() if name in set(Gap)
-            )
+            gaps = ", ".join(map(str, self._gaps(connection)))
             rows = connection.exec_driver_sql(_NEWEST_VALUES.format(gaps=gaps), (until_ns, archiver))
             return {name: int(time_ns) for name, time_ns in rows}
 
     def tidy(self) -> bool:
-        """Settle the next part if many rows wait, and each part now and then; return True if many still wait."""
+        """Settle the next part if many rows wait, and each part now and then, else make summaries.
+
+        Return True if more is to be done at once.
+        """
         if self._recent >= SETTLE_ROWS or time.monotonic() >= self._settle_at:
             following = "SELECT coalesce(min(part), -1) FROM sample_recent WHERE part > ?"
             with self._transaction() as connection:
                 self._last_part = int(connection.exec_driver_sql(following, (self._last_part,)).scalar_one())
             self._settle_most(self._last_part)
             self._settle_at = time.monotonic() + SETTLE_PERIOD / (len(self._settled_ns) + 1)
-        return self._recent >= SETTLE_ROWS
+        if self._recent >= SETTLE_ROWS:
+            return True
+        return self._summarizer.due and self._summarize()
 
     def expire(self, pv: str, before_ns: int) -> bool:
         """Delete some rows and bins older than a time, not the row in force then; return True if more are left."""
         with self._settled_channel(pv, before_ns) as (connection, channel):
-            return upkeep.expire(connection, channel, before_ns)
+            until_ns, more = upkeep.expire(connection, channel, before_ns)
+            self._summarizer.expired(self._summary_tables(connection), channel, until_ns)
+            return more
 
     def thin(self, pv: str, until_ns: int, width_ns: int) -> bool:
         """Thin some bins that end before a time; return True if more are left."""
         with self._settled_channel(pv, until_ns) as (connection, channel):
+            until_ns = self._summarizer.limit(self._summary_tables(connection), channel, until_ns)
             return upkeep.thin(connection, channel, until_ns, width_ns)
+
+    def expire_months(self, before_ns: Mapping[str, int]) -> bool:
+        """Return False: no rows of a file lie apart by month."""
+        return False
+
+    def shrink(self) -> bool:
+        """Give some free pages back to the disk; return True if more are to be given."""
+        with self._transaction() as connection:
+            return upkeep.shrink(connection)
+
+    def space(self) -> Space:
+        """Return what the rows use, and what is free on the disk and within the file."""
+        with self._transaction() as connection:
+            return space(connection, self._file)
 
     def close(self) -> None:
         """Close the file, and give the owner's name free."""
@@ -220,6 +252,24 @@ class SqliteStore:
             self._leave()
         finally:
             self._place.release()
+
+    def _summarize(self) -> bool:
+        """Make some summaries of what has settled; return True if more are to be made at once."""
+        with self._transaction() as connection:
+            channels = self._channels.ensure(connection, ()).values()
+            return self._summarizer.step(
+                self._summary_tables(connection),
+                channels,
+                lambda channel: min(self._known_ns, self._settled_ns.get(channel // PART, 0)),
+            )
+
+    def _summary_tables(self, connection: Connection) -> SqliteSummaryTables:
+        return SqliteSummaryTables(connection, self._channels.archiver, self._gaps(connection))
+
+    def _gaps(self, connection: Connection) -> Sequence[int]:
+        """Return the ids of the statuses that mark gaps."""
+        ids = self._statuses.ensure(connection, Gap)
+        return [ids[gap] for gap in Gap]
 
     def _leave(self) -> None:
         """Close the connection. SQLite removes the log at that path then, whichever file it belongs to."""
@@ -278,4 +328,5 @@ class SqliteStore:
             # Ids that were cached in a transaction that failed are not in the database.
             self._channels.reset()
             self._statuses.reset()
+            self._summarizer.reset()
             raise

@@ -1,18 +1,25 @@
-"""The deletion and thinning of old rows of one channel, a few thousand at a time."""
+"""The deletion and thinning of old rows of one channel, a few thousand at a time, and what becomes of their pages."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
 from archiver.sample import INVALID
 from archiver.storage import thinning
+from archiver.storage.sqlite import summaries
 from archiver.storage.sqlite.metadata import history
 from archiver.storage.thinning import ThinningRow, whole_bins
 
 # Rows of one step.
 STEP_ROWS = 5000
+# Free pages that stay in a file for the rows to come, at least: what waits to be settled takes as many, again and
+# again; and one for so many that are in use.
+SPARE_PAGES, SPARE_PART = 16_384, 16
+# Seconds of one step of giving pages back, and pages from one look at the clock to the next.
+SHRINK_S, SHRINK_PAGES = 0.05, 50
 
 _ROW = f"""
     SELECT smpl_time, CASE WHEN severity_id <> {INVALID + 1} THEN num_val END,
@@ -21,19 +28,23 @@ _ROW = f"""
     FROM sample_settled WHERE channel_id = ?"""
 
 
-def expire(connection: Connection, channel: int, before_ns: int) -> bool:
-    """Delete some rows and bins older than a time, not the row in force then; return True if more are left."""
-    newest = "SELECT max(smpl_time) FROM sample WHERE channel_id = ? AND smpl_time <= ?"
+def expire(connection: Connection, channel: int, before_ns: int) -> tuple[int, bool]:
+    """Delete some rows and bins older than a time, up to which all have settled, not the row in force then.
+
+    Return up to when all are deleted, and whether more are left.
+    """
+    newest = "SELECT max(smpl_time) FROM sample_settled WHERE channel_id = ? AND smpl_time <= ?"
     keep_ns = connection.exec_driver_sql(newest, (channel, before_ns)).scalar()
     if keep_ns is None:
-        return False
+        return 0, False
     old = "FROM sample_settled WHERE channel_id = ? AND smpl_time < ?"
     step = f"SELECT smpl_time {old} ORDER BY smpl_time LIMIT 1 OFFSET {STEP_ROWS}"
     step_ns = connection.exec_driver_sql(step, (channel, keep_ns)).scalar()
     connection.exec_driver_sql(f"DELETE {old}", (channel, step_ns or keep_ns))
     bins = "DELETE FROM sample_bin WHERE channel_id = ? AND bin_time + width <= ?"
     connection.exec_driver_sql(bins, (channel, step_ns or keep_ns))
-    return step_ns is not None
+    summaries.expire(connection, channel, step_ns or keep_ns)
+    return step_ns or keep_ns, step_ns is not None
 
 
 def thin(connection: Connection, channel: int, until_ns: int, width_ns: int) -> bool:
@@ -51,6 +62,26 @@ def thin(connection: Connection, channel: int, until_ns: int, width_ns: int) -> 
     done = "INSERT INTO thinned VALUES (?, ?) ON CONFLICT (channel_id) DO UPDATE SET until_time = excluded.until_time"
     connection.exec_driver_sql(done, (channel, end_ns))
     return more
+
+
+def shrink(connection: Connection) -> bool:
+    """Give some free pages back to the disk; return True if more are to be given.
+
+    The last page of the file takes the place of a free one, again and again: only for what is spare, as rows to come
+    need pages, too. A file that does not allow it keeps all of them.
+    """
+    cursor = connection.connection.cursor()
+    mode, pages, free = (
+        int(cursor.execute(f"PRAGMA {name}").fetchone()[0])
+        for name in ("auto_vacuum", "page_count", "freelist_count")
+    )
+    spare = max(SPARE_PAGES, (pages - free) // SPARE_PART)
+    until = time.monotonic() + SHRINK_S
+    while mode and free > spare and time.monotonic() < until:
+        for _ in range(min(SHRINK_PAGES, free - spare)):
+            cursor.execute("PRAGMA incremental_vacuum(1)")  # of more than one the driver would do the first alone
+        free -= min(SHRINK_PAGES, free - spare)
+    return bool(mode) and free > spare
 
 
 def _next_bins(

@@ -158,13 +158,23 @@ class Values:
         Then the word that was assumed is true. A channel that ramps or has tripped does not tell what its switch is,
         nor does a status that could not be read the last time.
         """
-        word = self._words.get(switch.channel)
-        status, position = (None, None) if word is None else (self.newest(word.label), self.newest(switch.label))
-        if word is None or word.label in self._lost or status is None or position is None or switch.safe is None:
+        bits, position = self.status(switch.channel), self.newest(switch.label)
+        if bits is None or position is None or switch.safe is None:
             return False
-        on = sum(1 << bit for bit, name in word.format.bits if name in SWITCHES)
         is_off = switch.format.reading(position) == switch.safe
-        return on != 0 and int(status) & 0xFFFFFFFF == (0 if is_off else on)
+        return bits == (set() if is_off else SWITCHES)
+
+    def status(self, channel: int | None) -> set[str] | None:
+        """Return the bits that are set in a channel's status.
+
+        None where it could not be read the last time, or does not tell whether the channel is on.
+        """
+        word = self._words.get(channel)
+        raw = None if word is None or word.label in self._lost else self.newest(word.label)
+        if word is None or raw is None or not any(name in SWITCHES for _, name in word.format.bits):
+            return None
+        named = dict(word.format.bits)
+        return {named.get(bit, f"bit {bit}") for bit in range(32) if int(raw) >> bit & 1}
 
 
 def invalid(names: Iterable[str], status: Status) -> Readings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
 from typing import TypeVar
 
@@ -10,6 +11,8 @@ from drivers.caen.formats import Choice, Number, Raw
 from drivers.caen.items import Variable
 from drivers.caen.puts.target import Target
 from drivers.caen.questions import Question, ask_exponent
+
+log = logging.getLogger(__name__)
 
 # How often a parameter is asked for its limits and unit while other settings of its channel move them
 _MOST_QUESTIONS = 5
@@ -54,6 +57,25 @@ def ask_words(target: Target, meant: Variable, value: Value) -> Steps[Variable]:
             raise Refused(f"{item.label}: not sent, for it was asked for its words in vain: {error}") from error
     if _word(item, value) != _word(meant, value):
         raise Refused(f"{item.label}: not sent, it has other words than it was taken to have; put it again")
+    return item
+
+
+def words_of_off(target: Target) -> Steps[Variable]:
+    """Return the switch of a channel that is off, asked for its words while they are assumed.
+
+    There is time to ask, and the wrong word would switch it on. What is not answered holds up no Off. Raises
+    LinkDown, and BadReply where it is not the kind of switch that it was taken for: the Off is repeated then.
+    """
+    item, metadata = target.item, target.section.metadata
+    if item.label in metadata.assumed:
+        try:
+            return (yield from paused(metadata.question(target.session, item)))
+        except LinkDown:
+            raise
+        except DeviceError as error:
+            if item.label in metadata.corrected:
+                raise
+            log.debug("%s: an Off is sent with the words that are assumed: %s", item.label, error)
     return item
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from drivers.base import BadReply, DeviceError, LinkDown, NoReply, Readings, Refused, Step, Value, Wait
+from drivers.base import BadReply, DeviceError, Energizes, LinkDown, NoReply, Readings, Refused, Step, Value, Wait
 from drivers.caen.board.section import Section
 from drivers.caen.formats import Choice, Number, Raw
 from drivers.caen.items import Command, Property, Variable
-from drivers.caen.puts.limits import Steps, ask_limits, ask_words, is_same_unit, paused
+from drivers.caen.puts.limits import Steps, ask_limits, ask_words, is_same_unit, paused, words_of_off
 from drivers.caen.puts.outcome import is_refusal, is_rounded, is_taken
 from drivers.caen.puts.target import Target
 from drivers.caen.roles import is_voltage_limit
@@ -49,8 +49,14 @@ def set_variable(session: Session, section: Section, item: Variable, meant: Vari
         before = yield from _read_before(target)
         if not isinstance(item, Property):
             item = yield from ask_limits(target, meant)
-    elif isinstance(item.format, Choice) and value != item.safe:
-        item = yield from ask_words(target, meant, value)
+    elif isinstance(item.format, Choice):
+        if value != item.safe:
+            if item.switch:
+                before = yield from _look_before(target)
+            item = yield from ask_words(target, meant, value)
+        elif target.is_off and item.safe is not None:
+            item = yield from words_of_off(target)
+            value = item.safe if item.safe is not None else value
     try:
         raw = item.format.raw(value)
     except Refused as error:
@@ -68,6 +74,32 @@ def _read_before(target: Target) -> Steps[Raw | None]:
         return None
     yield readings
     yield Wait()
+    return before
+
+
+def _look_before(target: Target) -> Steps[Raw | None]:
+    """Return what a switch is before it is switched on, as known: if that fails, one that was off is switched off.
+
+    So is one of a channel that ramps down: the switch of a desktop unit is on until it is down. Raises Refused where
+    the switch cannot be read: nothing was sent.
+    """
+    if not target.item.readable:
+        return None
+    try:
+        before, readings = target.read_back()
+    except LinkDown:
+        raise
+    except DeviceError as error:
+        sentence = f"{target.item.label}: not sent, for it cannot be read whether it is on already: {error}"
+        raise Refused(sentence) from error
+    yield readings
+    yield Wait()
+    bits: set[str] | None = None
+    with suppress(BadReply, NoReply, BoardGone):
+        bits, readings = target.read_bits()
+        yield readings
+    if bits is not None and ("ON" not in bits or "DOWN" in bits):
+        yield Energizes()
     return before
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from drivers.base import DeviceError, Readings
+from drivers.caen.bits import SWITCHES
 from drivers.caen.board.section import Section
 from drivers.caen.formats import Raw
 from drivers.caen.items import Variable
@@ -56,6 +57,12 @@ class Target:
         status = self._status()
         word: Any = None if status is None else self.section.values.newest(status.label)
         return None if status is None or word is None else _names(status, word)
+
+    @property
+    def is_off(self) -> bool:
+        """Return True if the channel's status, as last read, says that it is off."""
+        bits = self.section.values.status(self.item.channel)
+        return bits is not None and not bits & SWITCHES
 
     def read_bits(self) -> tuple[set[str] | None, Readings]:
         """Read the channel's status: its bits that are set (None: no status), the readings. Raises DeviceError."""

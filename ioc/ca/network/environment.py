@@ -1,10 +1,12 @@
-"""The environment variables of Channel Access servers, with the fallbacks of EPICS base (rsrv, caservertask.c)."""
+"""The environment variables of Channel Access, and for servers the fallbacks of EPICS base (rsrv, caservertask.c)."""
 
 from __future__ import annotations
 
+import math
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import psutil
 
@@ -19,11 +21,91 @@ _FALLBACKS = {
 SERVER_PORT = 5064
 
 
+class EnvironmentFault(ValueError):
+    """A variable with a value that it cannot have; ``str(error)`` is one sentence that names both."""
+
+
+def check() -> None:
+    """Check what is set, before libca or caproto reads it. Raises EnvironmentFault.
+
+    A variable that is set to nothing is not set, as for base.
+    """
+    for name, (is_good, allowed) in _CHECKS.items():
+        text = os.environ.get(name, "").strip()
+        if not text:
+            os.environ.pop(name, None)
+        elif not is_good(text):
+            raise EnvironmentFault(f"the environment variable {name} is '{text}', not {allowed}")
+
+
 def fill() -> None:
-    """Give each of the server's variables that is not set the value of the client's; caproto reads them later."""
+    """Give each of the server's variables that is not set the value of the client's; caproto reads them later.
+
+    Raises EnvironmentFault; OSError for an address to be served that this computer does not have, perhaps not yet.
+    """
+    check()
     for name, fallback in _FALLBACKS.items():
         if not os.environ.get(name) and os.environ.get(fallback):
             os.environ[name] = os.environ[fallback]
+    for address in os.environ.get("EPICS_CAS_INTF_ADDR_LIST", "").split():
+        _check_own(address.partition(":")[0])
+
+
+def _check_own(address: str) -> None:
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError as error:
+            sentence = f"{address} in EPICS_CAS_INTF_ADDR_LIST is not an address of this computer: {error.strerror}"
+            raise OSError(sentence) from error
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and 0 < int(text) < 65536
+
+
+def _is_size(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and int(text) > 0
+
+
+def _is_period(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
+
+
+def _are_hosts(text: str) -> bool:
+    """Return True if each is the address or the name of a computer."""
+    try:
+        return _are_addresses(text) and all(socket.gethostbyname(each.partition(":")[0]) for each in text.split())
+    except (OSError, UnicodeError):
+        return False
+
+
+def _are_addresses(text: str) -> bool:
+    hosts = [each.partition(":") for each in text.split()]
+    return all(host and (_is_port(port) if colon else not port) for host, colon, port in hosts)
+
+
+_PORT = (_is_port, "a port from 1 to 65535")
+_PERIOD = (_is_period, "a number of seconds above 0")
+_LIST = (_are_addresses, "a list of addresses, each with :port or without, with spaces between them")
+_SWITCH = (lambda text: text.upper() in {"YES", "NO"}, "YES or NO")
+# Variable -> whether a value is good, and what is
+_CHECKS: dict[str, tuple[Callable[[str], bool], str]] = {
+    **dict.fromkeys(("EPICS_CAS_SERVER_PORT", "EPICS_CA_SERVER_PORT"), _PORT),
+    **dict.fromkeys(("EPICS_CAS_BEACON_PORT", "EPICS_CA_REPEATER_PORT"), _PORT),
+    **dict.fromkeys(("EPICS_CAS_BEACON_PERIOD", "EPICS_CA_BEACON_PERIOD", "EPICS_CA_CONN_TMO"), _PERIOD),
+    **dict.fromkeys(("EPICS_CA_ADDR_LIST", "EPICS_CAS_BEACON_ADDR_LIST", "EPICS_CAS_IGNORE_ADDR_LIST"), _LIST),
+    **dict.fromkeys(("EPICS_CA_AUTO_ADDR_LIST", "EPICS_CAS_AUTO_BEACON_ADDR_LIST"), _SWITCH),
+    "EPICS_CA_NAME_SERVERS": _LIST,
+    "EPICS_CA_MAX_ARRAY_BYTES": (_is_size, "a number of bytes above 0"),
+    "EPICS_CAS_INTF_ADDR_LIST": (
+        _are_hosts,
+        "a list of addresses of this computer, with spaces between them",
+    ),
+}
 
 
 def broadcasts() -> Iterator[tuple[str, str]]:
@@ -35,8 +117,5 @@ def broadcasts() -> Iterator[tuple[str, str]]:
 
 
 def server_port() -> int:
-    """Return the port for searches, and for connections if it is free. ValueError if it is none."""
-    text = os.environ.get("EPICS_CAS_SERVER_PORT") or str(SERVER_PORT)
-    if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise ValueError(f"EPICS_CAS_SERVER_PORT is '{text}', not a port from 1 to 65535")
-    return int(text)
+    """Return the port for searches, and for connections if it is free."""
+    return int(os.environ.get("EPICS_CAS_SERVER_PORT") or SERVER_PORT)

@@ -11,6 +11,8 @@ import socket
 import time
 from collections.abc import Iterable, Sequence
 
+import psutil
+
 from ioc.ca.message import HEADER, PROTOCOL_VERSION, SEARCH, VERSION, split
 from ioc.ca.network.environment import broadcasts
 
@@ -47,10 +49,23 @@ def find(names: Sequence[str], port: int) -> dict[str, tuple[str, int]]:
                     continue
                 found |= {
                     names[cid]: (host, at)
-                    for command, at, _, cid, _ in split(datagram)
+                    for command, at, _, _, cid, _ in split(datagram)
                     if command == SEARCH and cid < len(names)
                 }
     return found
+
+
+def holder(port: int) -> str:
+    """Return who listens on a TCP port of this computer, in words: what one may see of the processes of others."""
+    for connection in psutil.net_connections("tcp"):
+        address = connection.laddr
+        if connection.status == psutil.CONN_LISTEN and address and address.port == port and connection.pid:
+            try:
+                process = psutil.Process(connection.pid)
+                return f"process {process.pid} ({process.name()}, user {process.username()})"
+            except psutil.Error:
+                break
+    return "a process of another user"
 
 
 def _ask(asker: socket.socket, names: Sequence[str], addresses: Iterable[tuple[str, int]]) -> None:

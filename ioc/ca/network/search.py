@@ -11,23 +11,26 @@ from time import perf_counter
 
 from ioc import faults
 from ioc.ca.message import HEADER, PROTOCOL_VERSION, SEARCH, VERSION, split
+from ioc.ca.turns import SECONDS
 
 log = logging.getLogger("rackioc.server")
 
-# Seconds of searches before others get their turn, bytes that may wait meanwhile, and bytes of one datagram
-_AT_ONCE = 0.002
+# Bytes that may wait while others have their turn, and bytes of one datagram
 _BUFFER = 1 << 22
 _LARGEST_DATAGRAM = 1 << 16
 # "At the address that this datagram came from"
 ANYWHERE = 0xFFFFFFFF
-_VERSION = struct.Struct(">H6x")
+# The first minor version whose datagrams are numbered, and what marks the number of an answer
+_NUMBERED, _NUMBER_IS_VALID = 11, 1
+# The answer for a name that is served: a header, and the version behind it
+_FOUND = struct.Struct(">HHHHIIH6x")
 
 Address = tuple[str, int]
 
 
 def found(port: int, cid: int) -> bytes:
     """Return the answer for a name that is served."""
-    return HEADER.pack(SEARCH, _VERSION.size, port, 0, ANYWHERE, cid) + _VERSION.pack(PROTOCOL_VERSION)
+    return _FOUND.pack(SEARCH, _FOUND.size - HEADER.size, port, 0, ANYWHERE, cid, PROTOCOL_VERSION)
 
 
 def answers(datagram: bytes, known: Callable[[bytes], bool], port: int) -> Iterator[bytes]:
@@ -36,26 +39,21 @@ def answers(datagram: bytes, known: Callable[[bytes], bool], port: int) -> Itera
     The client's sequence number is echoed: libca takes answers without it for old ones and searches far more slowly.
     What is not understood is passed over; a network carries all kinds of things to a well-known port.
     """
-    for command, data_type, first, _, payload in split(datagram):
-        if command == VERSION:
-            yield HEADER.pack(VERSION, 0, data_type, PROTOCOL_VERSION, first, 0)
-        elif command == SEARCH and known(payload.partition(b"\0")[0]):
+    for command, _, count, first, _, payload in split(datagram):
+        if command == SEARCH and known(payload.partition(b"\0")[0]):
             yield found(port, first)
+        elif command == VERSION and count >= _NUMBERED:
+            yield HEADER.pack(VERSION, 0, _NUMBER_IS_VALID, PROTOCOL_VERSION, first, 0)
         else:
             yield b""
 
 
 def answer(parts: Iterable[bytes]) -> bytes:
     """Return the datagram to send back; empty when there is no answer but the version."""
-    head = b""
-    rest = []
-    for part in parts:
-        if len(part) == HEADER.size:  # a version, the last of which counts
-            head = part
-        else:
-            rest.append(part)
-    together = b"".join(rest)
-    return together and head + together
+    parts = list(parts)
+    heads = [part for part in parts if len(part) == HEADER.size]  # versions, the last of which counts
+    together = b"".join([part for part in parts if len(part) != HEADER.size])
+    return together and b"".join(heads[-1:]) + together
 
 
 class Searches:
@@ -83,7 +81,7 @@ class Searches:
             self._go_on()
 
     def _go_on(self) -> None:
-        until = perf_counter() + _AT_ONCE
+        until = perf_counter() + SECONDS
         try:
             while perf_counter() < until:
                 self._answer_some(until)

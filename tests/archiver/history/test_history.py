@@ -176,7 +176,7 @@ def test_arrays_in_each_format(database: str) -> None:
     (row,) = csv.DictReader(io.StringIO(printed(database, "csv", ["LAB:WF"])))
     assert json.loads(row["value"]) == [1.0, 2.5, "NaN", "Infinity"]
     assert '\t[1.0, 2.5, "NaN", "Infinity"]\t' in printed(database, "text", ["LAB:WF"])
-    assert "1 2.5 nan ... (4 values)" in printed(database, "table", ["LAB:WF"])
+    assert "1 2.5 NaN ... (4 values)" in printed(database, "table", ["LAB:WF"])
 
 
 def test_a_long_table_begins_at_once_and_takes_wider_cells_later(database: str) -> None:

@@ -276,7 +276,7 @@ def test_a_file_that_can_be_read_now_is_brought_in_again(tmp_path: Path) -> None
         spool.refresh()
         assert drained(spool) == list(range(19))
     assert not list(tmp_path.glob("*.broken-*"))
-    with pytest.raises(SpoolError, match="there is no spool: was the archiver started in another directory"):
+    with pytest.raises(SpoolError, match="there is no spool: has the archiver run, with this state_directory"):
         aside.look(tmp_path / "other.spool")
 
 

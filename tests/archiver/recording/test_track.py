@@ -395,3 +395,41 @@ def test_old_metadata_still_hold_in_rows_of_the_archivers_clock_that_are_later(
     assert dict(by_time)[42] == "kV"
     assert dict(by_time)[101] == "V"
     assert by_time[-1][1] == "kV"
+
+
+@pytest.mark.parametrize("backup", [3.0, 7.0])
+def test_in_another_archive_a_value_stands_where_it_came_so_that_one_on_its_way_follows(
+    make: Make, send: Send, clock: Clock, sink: Recorder, backup: float
+) -> None:
+    """The other archive ends with a gap at ``backup``."""
+    track = make()
+    for second in range(6):
+        send(track, second, float(second))
+    clock.now = 10.0
+    sink.samples.clear()
+    track.renew(Timeline.after([int((BEGIN + backup) * S)], 0, int((BEGIN + backup) * S)))
+    track.update(PvUpdate(int((BEGIN + 9.5) * S), 6.0, 0, "NO_ALARM"))  # sent before, and it comes now
+    track.tick(clock.now)
+    assert [value for _, value in sorted(sink.rows)] == [5.0, 6.0] if backup == 3.0 else [5.0, 5.0, 6.0]
+    assert sorted(sink.rows)[-1] == (9.5, 6.0)
+    assert all(time >= 5.0 for time, _ in sink.rows)
+
+
+@pytest.mark.parametrize(
+    ("precision", "deadband", "stored"),
+    [
+        (1, "1 digit", [1500.0, 1500.2, 1499.9, 1499.7]),
+        (1, "2 digits", [1500.0, 1499.7]),
+        (2, "1 digit", [1500.0, 1500.1, 1500.0, 1500.1, 1500.2, 1500.1, 1500.2, 1499.9, 1499.7]),
+        (0, "1 digit", [1500.0, 1500.1, 1500.0, 1500.1, 1500.2, 1500.1, 1500.2, 1499.9, 1499.7]),
+    ],
+)
+def test_a_deadband_of_a_digit_holds_back_a_last_digit_that_flickers(
+    make: Make, send: Send, sink: Recorder, precision: int, deadband: str, stored: list[float]
+) -> None:
+    track = make(deadband=deadband)
+    track.metadata_changed(Metadata("V", precision))
+    values = [1500.0, 1500.1, 1500.0, 1500.1, 1500.2, 1500.1, 1500.2, 1499.9, 1499.7]
+    for second, value in enumerate(values):
+        send(track, second, value)
+    assert [value for _, value in sink.rows] == stored

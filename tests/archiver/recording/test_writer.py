@@ -17,7 +17,7 @@ from archiver.recording.upkeep import Upkeep
 from archiver.recording.writer import Writer
 from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
 from archiver.settings import Policy
-from archiver.storage.store import Gone, Rejected, Store, StoreError, TableRow
+from archiver.storage.store import Gone, Rejected, Space, Store, StoreError, TableRow
 
 TEMPERATURES = ("temperatures", ("DateTm", "tc1"))
 
@@ -58,6 +58,9 @@ class FlakyStore:
     def unowned(self) -> list[Sample]:
         return []
 
+    def space(self) -> Space | None:
+        return None
+
     def live(self, time_ns: int) -> None:
         self._fail()
         self.alive_ns = time_ns
@@ -75,6 +78,12 @@ class FlakyStore:
         return False
 
     def thin(self, pv: str, until_ns: int, width_ns: int) -> bool:
+        return False
+
+    def expire_months(self, before_ns: Mapping[str, int]) -> bool:
+        return False
+
+    def shrink(self) -> bool:
         return False
 
     def close(self) -> None:
@@ -318,7 +327,7 @@ def test_the_end_stores_the_rest_or_says_what_is_lost(
     queue.add(sample(1))
     store.error = "gone away"
     spool._limit = 0
-    with pytest.raises(StoreError, match="gone away; 1 samples are lost"):
+    with pytest.raises(StoreError, match="gone away; lost with it: 1 sample"):
         writer.close()
 
 

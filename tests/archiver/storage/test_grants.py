@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from archiver.storage.database import open_store
-from archiver.storage.mysql.grants import NEEDED, missing_grants
+from archiver.storage.mysql.tables.grants import NEEDED, missing_grants
 from archiver.storage.store import StoreError
 from archiver.storage.url import DatabaseUrl
 from bench.rig.mariadb import Server

@@ -181,7 +181,7 @@ def test_a_migration_that_fails_can_be_run_again(
 
     def with_step(sql: str) -> None:
         plain = [*migrations("mysql"), Migration(newest + 1, sql)]
-        for module in ("store", "schema"):
+        for module in ("store", "tables.schema"):
             monkeypatch.setattr(f"archiver.storage.mysql.{module}.migrations", lambda _dialect: plain)
 
     with monkeypatch.context():

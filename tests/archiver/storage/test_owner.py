@@ -194,7 +194,7 @@ def test_an_archive_without_owners_is_upgraded_and_read(database: str, monkeypat
     kind = "sqlite" if database.startswith("sqlite") else "mysql"
     older = [step for step in migrations(kind) if step.number < migrations(kind)[-1].number]
     with monkeypatch.context() as before:
-        for module in ("sqlite.file", "mysql.schema"):
+        for module in ("sqlite.file", "mysql.tables.schema"):
             before.setattr(f"archiver.storage.{module}.migrations", lambda _: older)
         init(database)
     rows = [("A", 1), ("B", 1), ("B", 2)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from typing import Any
 
@@ -12,9 +13,17 @@ from tests.clients.programs import lines
 
 @cache
 def signal(name: str) -> EpicsSignal:
-    """Return a connected signal."""
+    """Return a connected signal that has its first value.
+
+    Behind the connection ophyd reads the alarm in a thread of its own, with one element; pyepics keeps one answer for
+    each type, so that a value of the same type that is asked for meanwhile may be that one element.
+    """
     made = EpicsSignal(name, name="signal", put_complete=True, string=is_text(name))
     made.wait_for_connection(timeout=10)
+    first = threading.Event()
+    number = made.subscribe(lambda **_: first.set())
+    assert first.wait(10), f"{name} has no first value"
+    made.unsubscribe(number)
     return made
 
 

@@ -23,6 +23,13 @@ PW = "S01:C02:Pw"
 class Reversed(Channel):
     """A channel whose switch has its words the other way round, as a list or as a switch."""
 
+    switched_on = 0
+
+    def switch(self, on: bool) -> None:
+        """Power on or off."""
+        self.switched_on += on
+        super().switch(on)
+
     def get(self, name: str) -> Value:
         """Return the value of a parameter."""
         return int(not self.on) if name == "Pw" else super().get(name)
@@ -189,6 +196,19 @@ def test_a_switch_is_valid_no_longer_than_the_status_says_the_same(monkeypatch: 
         run.until(lambda: run.valid(f"{PW}_RBV"), most=30)
         run.fault(function="GetChParam", slot=1, name="Status", code=Code.READERR)
         run.until(lambda: not run.valid("S01:C02:Status") and not run.valid(f"{PW}_RBV"), most=5)
+
+
+@pytest.mark.parametrize("calls", [*range(0, 40, 3), 200])
+def test_an_off_to_a_channel_that_is_off_never_switches_it_on(run: Truth, calls: int) -> None:
+    run.odd().switch(False)
+    run.odd().volts = 0.0
+    run.until(lambda: run.valid("S01:C02:Status"))
+    run.served(calls)
+    if outcome(run, PW, run.word("off")) is not None:  # another kind of switch
+        run.run(1.5)
+        assert outcome(run, PW, run.word("off")) is None
+    assert not run.odd().on
+    assert vars(run.odd()).get("switched_on", 0) == 0
 
 
 def test_an_off_with_the_words_that_were_assumed_goes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,7 @@ def test_a_switch_whose_answer_was_lost_is_invalid_at_once_and_then_what_it_is()
     async def scenario(rig: CrateRig) -> None:
         await rig.put(PW, 0)
         rig.fault(function="SetChParam", name="Pw", code=Code.TIMEERR, late=True, left=1)
-        rig.fault(function="GetChParam", name="Pw", code=Code.READERR, left=2)
+        rig.fault(function="GetChParam", name="Pw", code=Code.READERR, skip=1, left=2)
         began = len(rig.screen.log[f"{PW}_RBV"])
         await rig.put(PW, 1)
         states = [state for _, state in rig.screen.log[f"{PW}_RBV"][began:]]
@@ -139,7 +139,7 @@ def test_a_switch_on_of_which_nothing_is_known_is_followed_by_off() -> None:
     async def scenario(rig: CrateRig) -> None:
         await rig.put(PW, 0)
         rig.fault(function="SetChParam", name="Pw", code=Code.SYSERR, late=True, left=1)
-        fault = rig.fault(function="GetChParam", name="Pw", code=Code.READERR)
+        fault = rig.fault(function="GetChParam", name="Pw", code=Code.READERR, skip=1)
         began = time.monotonic()
         with pytest.raises(DeviceError) as raised:
             await rig.put(PW, 1)
@@ -151,6 +151,37 @@ def test_a_switch_on_of_which_nothing_is_known_is_followed_by_off() -> None:
         fault.left = 0
         await rig.shows(f"{PW}_RBV", 0)
         await rig.shows(f"{PW}:OffPending", 0)
+
+    go(scenario)
+
+
+def test_a_switch_on_that_fails_behind_a_trip_that_is_not_shown_yet_is_followed_by_off() -> None:
+    async def scenario(rig: CrateRig) -> None:
+        await rig.put(PW, 1)
+        await rig.shows(f"{PW}_RBV", 1)
+        rig.channel().trip()
+        rig.fault(function="SetChParam", name="Pw", code=Code.TIMEERR, late=True, left=1)
+        read_back = rig.fault(function="GetChParam", name="Pw", code=Code.TIMEERR, skip=1)
+        with pytest.raises(DeviceError):
+            await rig.put(PW, 1)
+        read_back.left = 0
+        await rig.until(lambda: not rig.channel().on)
+        await rig.shows(f"{PW}:OffPending", 0)
+        assert not rig.channel().on
+
+    go(scenario)
+
+
+def test_a_switch_that_cannot_be_read_is_not_switched_on() -> None:
+    async def scenario(rig: CrateRig) -> None:
+        await rig.put(PW, 0)
+        fault = rig.fault(function="GetChParam", name="Pw", code=Code.READERR)
+        writes = rig.fake.writes
+        with pytest.raises(Refused, match="cannot be read whether it is on"):
+            await rig.put(PW, 1)
+        assert rig.fake.writes == writes
+        fault.left = 0
+        await rig.put(PW, 1)
 
     go(scenario)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from drivers.base import DeviceError, LinkDown, RecordType, Refused, Severity, Value, Wait
+from drivers.base import DeviceError, Energizes, LinkDown, RecordType, Refused, Severity, Value, Wait
 from drivers.caen.formats import Choice, Switch
 from drivers.caen.items import ChannelParameter, Command
 from drivers.caen.session import BoardGone
@@ -430,3 +430,21 @@ def test_a_setting_that_may_have_moved_and_cannot_be_read_is_not_shown_as_true(r
     run.fake.faults.clear()
     assert run.until(lambda: shown(run, "S02:C00:RUp_RBV") == 50.0) < 45
     assert run.logins == 1
+
+
+@pytest.mark.parametrize("state", ["on", "off", "ramps down", "tripped"])
+def test_a_switch_on_tells_before_it_is_sent_whether_it_lets_voltage_out(run: CrateRun, state: str) -> None:
+    """Where the channel ramps down its switch may be on still, as that of a desktop unit is."""
+    if state == "tripped":
+        channel(run).trip()
+    elif state != "on":
+        channel(run).switch(False)
+        channel(run).volts, channel(run).values["RDWn"] = 1000.0 if state == "ramps down" else 0.0, 1.0
+    point = next(each for each in run.driver.points if each.name == PW)
+    sent = run.fake.writes
+    told = False
+    for step in run.driver.write(point, 1):
+        if run.fake.writes > sent:
+            break
+        told |= isinstance(step, Energizes)
+    assert told == (state != "on")

@@ -210,3 +210,23 @@ def test_an_on_that_was_given_up_for_an_off_has_not_failed(far: Far, caplog: pyt
         assert not far.on
 
     tell(story, far)
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+def test_an_off_that_was_lost_is_not_waited_for_when_a_later_command_is_answered(far: Far) -> None:
+    async def story(rack: Rack) -> None:
+        await switch_on(rack)
+        far.faults["late"] = 0.9
+        await rack.until(lambda: not rack.valid(), 5)
+        await asyncio.sleep(2.0)
+        drop_first(far, "P6,1", 1)
+        far.faults.clear()
+        puts = [asyncio.create_task(rack.put("HV", 0))]
+        await asyncio.sleep(0.3)
+        puts.append(asyncio.create_task(rack.put("Inhibit", 1)))
+        await rack.until(lambda: not far.on, 10)
+        await asyncio.gather(*puts)
+        assert starts(far, "P6,1")[0] < 2.5
+
+    tell(story, far)

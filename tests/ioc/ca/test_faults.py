@@ -21,7 +21,6 @@ from ioc import faults
 from ioc.block import Block
 from ioc.ca import dbr, server, view
 from ioc.ca.filters import FilteredView
-from ioc.ca.frames import Frames
 from ioc.ca.message import (
     CREATE_CHAN,
     CREATE_CHAN_FAIL,
@@ -39,6 +38,7 @@ from ioc.ca.message import (
     WRITE_NOTIFY,
 )
 from ioc.ca.subscription import Subscription
+from ioc.ca.updates.frames import Frames
 from ioc.ca.view import FieldView, View
 from ioc.record import ALARM, LOG, VALUE, Record
 from tests.client import Client

@@ -126,8 +126,17 @@ REFUSED = [
     'ai.VAL{"dbnd":{"abs":1}',
     'ai.VAL{"dbnd":{"abs":1}}x',
     'ai.VAL{"dbnd":{"abs":null}}',
+    *(
+        f'ai.VAL{{"dbnd":{{"{key}":{number}}}}}'
+        for key in ("abs", "rel", "d")
+        for number in ("1e400", "-1e400", '"1e400"', "nan", "+NaN", "inf", "2147483648", "-0x80000001", "01")
+    ),
+    *(f'ai.VAL{{"dbnd":{{"abs":"{text}"}}}}' for text in ("", "  ", "x", "-", "1e-400", "1e-320", "-1e400")),
+    *(f'ai.VAL{{"dbnd":{{"m":{mode},"d":1}}}}' for mode in ("true", "1.0", "0.0", "NaN", "2", "{}", '"1"')),
+    *(f'wave.VAL{{"arr":{{"s":{number}}}}}' for number in ("1e400", "Infinity", "1e10", "2147483648", '"nan"')),
     'ai.VAL{"dec":{}}',
     'ai.VAL{"dec":{"n":0}}',
+    'ai.VAL{"dec":{"n":2147483648}}',
     'ai.VAL{"dec":{"n":"3"}}',
     'ai.VAL{"dec":{"n":2.0}}',
     'ai.VAL{"ts":5}',
@@ -224,7 +233,19 @@ def test_of_so_many_updates_one_is_sent_and_every_alarm(small_ioc: SmallIoc, ca:
 
 
 @pytest.mark.parametrize(
-    "arguments", ['{"d":5}', '{"d":5,"m":"abs"}', "{abs:5}", "{abs:+0x5}", '{"abs":"5"}', "{'abs':5.,}"]
+    "arguments",
+    [
+        '{"d":5}',
+        '{"d":5,"m":"abs"}',
+        "{abs:5}",
+        "{abs:+0x5}",
+        '{"abs":"5"}',
+        "{'abs':5.,}",
+        '{"abs":" 5 V"}',
+        '{"abs":"0x5"}',
+        '{"abs":"0x1.4p2"}',
+        '{"abs":"5e"}',
+    ],
 )
 def test_a_deadband_is_read_in_all_ways_in_which_base_reads_it(
     small_ioc: SmallIoc, ca: Client, arguments: str
@@ -235,6 +256,42 @@ def test_a_deadband_is_read_in_all_ways_in_which_base_reads_it(
     for value in (4.0, 6.0, 10.0, 20.0):
         small_ioc.read("ai", value)
     until(lambda: [float(value) for value in updates] == [0.0, 6.0, 20.0])
+
+
+@pytest.mark.parametrize("band", ["NaN", "Infinity", "+Infinity", '"nan"', '"inf"', '"NaN(1)"', '"Infinity"'])
+@pytest.mark.parametrize("mode", ["abs", "rel", "d"])
+def test_a_deadband_that_no_number_leaves_lets_pass_the_first_and_alarms(
+    small_ioc: SmallIoc, ca: Client, mode: str, band: str
+) -> None:
+    small_ioc.read("ai", 0.0)
+    updates = ca.monitor(f'{small_ioc.prefix}ai.VAL{{"dbnd":{{"{mode}":{band}}}}}')
+    until(lambda: updates)
+    for value in (1.0, 9.0, 3.0):
+        small_ioc.read("ai", value)
+    small_ioc.read("ai", 2.0, Severity.INVALID, Status.COMM)
+    until(lambda: updates[-1].severity == 3)
+    assert [float(value) for value in updates] == [0.0, 2.0]
+    small_ioc.read("ai", 0.0)
+
+
+@pytest.mark.parametrize("band", ["-Infinity", '"-inf"', "-1", "1e-400", '"0e-400"', '"-0x0"'])
+def test_a_deadband_that_is_no_width_lets_each_change_pass(small_ioc: SmallIoc, ca: Client, band: str) -> None:
+    small_ioc.read("ai", 0.0)
+    updates = ca.monitor(f'{small_ioc.prefix}ai.VAL{{"dbnd":{{"abs":{band}}}}}')
+    until(lambda: updates)
+    for value in (1.0, 2.0, 3.0):
+        small_ioc.read("ai", value)
+    until(lambda: [float(value) for value in updates] == [0.0, 1.0, 2.0, 3.0])
+    small_ioc.read("ai", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "count"), [('"1x"', 5), ('"0x2"', 4), ('"010"', 0), ("1.5", 5), ("true", 5), ('"-1"', 1)]
+)
+def test_an_index_is_read_in_all_ways_in_which_base_reads_it(small_ioc: SmallIoc, given: str, count: int) -> None:
+    view = small_ioc.server.find(f'{small_ioc.prefix}wave.VAL{{"arr":{{"s":{given}}}}}'.encode())
+    assert view is not None
+    assert view.count == count
 
 
 @pytest.mark.parametrize(("arguments", "passes"), [("{}", True), ('{"M":1,"V":1}', False), ('{"M":1,"V":0}', True)])

@@ -48,6 +48,7 @@ from tests.small_ioc import Raw, SmallIoc
 # The client's number of the channel "ai", and what stands in its place in an error about no channel that there is
 CID, NONE = 5, 0xFFFFFFFF
 MASK = struct.pack(">12xHH", 5, 0)
+FOREIGN = struct.pack(">12xHH", 0xFF00, 0)
 ONE = struct.pack(">d", 1.0)
 
 
@@ -105,9 +106,10 @@ ENDS: dict[str, tuple[Callable[[int], bytes], int, int]] = {
     "end of no subscription": (lambda sid: frame(EVENT_CANCEL, b"", 6, 1, sid, 2), BAD_MONITOR, CID),
     "end of a subscription of no channel": (lambda sid: frame(EVENT_CANCEL, b"", 6, 1, sid + 9, 1), INTERNAL, NONE),
     "end of no channel": (lambda sid: frame(CLEAR_CHANNEL, b"", 0, 0, sid + 9, CID), INTERNAL, NONE),
-    "priority above all": (lambda sid: frame(VERSION, b"", 100, 13), INTERNAL, NONE),
-    "version before all": (lambda sid: frame(VERSION, b"", 0, 3), INTERNAL, NONE),
+    "subscription to no event that is known": (lambda sid: frame(EVENT_ADD, FOREIGN, 6, 1, sid, 2), NO_MEMORY, CID),
 }
+# Where base says nothing
+SILENT = {"priority above all": (100, 13), "version before all": (0, 3)}
 
 
 @pytest.mark.parametrize("case", ENDS)
@@ -124,11 +126,33 @@ def test_where_base_ends_the_connection_the_client_is_told_why_and_no_other_is_h
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.parametrize("case", SILENT)
+def test_a_client_of_no_version_or_priority_that_there_is_is_cut_without_a_word(
+    small_ioc: SmallIoc, case: str
+) -> None:
+    priority, version = SILENT[case]
+    with Client(small_ioc) as own, Client(small_ioc) as other:
+        own.say(frame(READ_NOTIFY, b"", 6, 1, own.sid, 9) + frame(VERSION, b"", priority, version))
+        assert own.message()[0] == READ_NOTIFY
+        with pytest.raises(AssertionError, match="closed"):
+            own.message()
+        other.is_served(small_ioc)
+
+
+def test_a_put_of_no_type_that_there_is_is_answered_before_the_cut(small_ioc: SmallIoc) -> None:
+    with Client(small_ioc) as own:
+        own.say(frame(WRITE_NOTIFY, ONE, 39, 1, own.sid, 9))
+        assert own.message()[::4][:1] == (WRITE_NOTIFY,)
+        own.error(BAD_TYPE)
+        own.is_cut_off()
+
+
 # What base says in the error (camessage.c), where it says more than the name of the record
 WORDS = {
     "unknown command": "invalid (damaged?) request code from TCP",
     "payload of no whole words": "CAS: Missaligned protocol rejected",
     "end of no channel": "Bad Resource ID",
+    "subscription to no event that is known": "subscription install into record {prefix}ai failed",
     "read of no type": "{prefix}ai",
     "end of no subscription": "{prefix}ai",
     "subscription to no event": "subscription install into record {prefix}ai failed",
@@ -154,8 +178,7 @@ def test_a_subscription_takes_the_place_of_one_of_its_number_and_both_may_be_end
     """As a client subscribes anew that does not know whether its first message came."""
     with Client(small_ioc) as own:
         own.say(2 * frame(EVENT_ADD, MASK, 6, 1, own.sid, 1))
-        for _ in range(2):
-            own.answer(EVENT_ADD, 1)
+        own.answer(EVENT_ADD, 1)
         value = next(_numbers)
         small_ioc.read("ai", value)
         assert own.number(own.answer(EVENT_ADD, 1)[1]) == value
@@ -170,6 +193,14 @@ def test_a_subscription_takes_the_place_of_one_of_its_number_and_both_may_be_end
         own.say(frame(EVENT_CANCEL, b"", 6, 1, own.sid, 1))
         own.error(BAD_MONITOR)
         own.is_cut_off()
+
+
+def test_the_end_of_a_subscription_is_answered_with_the_type_that_it_had(small_ioc: SmallIoc) -> None:
+    with Client(small_ioc) as own:
+        own.say(frame(EVENT_ADD, MASK, 20, 1, own.sid, 2))
+        own.answer(EVENT_ADD, 2)
+        own.say(frame(EVENT_CANCEL, b"", 0, 0, own.sid, 2))
+        assert own.message() == (EVENT_ADD, b"", 20, 1, own.sid, 2)
 
 
 @pytest.mark.parametrize("reply", [5, 10])
@@ -276,8 +307,9 @@ def test_two_subscriptions_of_one_number_are_ended_one_by_one(small_ioc: SmallIo
     """As in base, where the number is the client's own affair: two channels may use the same."""
     with Client(small_ioc) as own:
         second = own.create("long", 6)
-        own.say(frame(EVENT_ADD, MASK, 6, 1, second, 1) + frame(EVENT_CANCEL, b"", 6, 1, own.sid, 1))
+        own.say(frame(EVENT_ADD, MASK, 6, 1, second, 1))
         assert len(own.answer(EVENT_ADD, 1)[1]) == 8
+        own.say(frame(EVENT_CANCEL, b"", 6, 1, own.sid, 1))
         assert own.answer(EVENT_ADD, 1) == (own.sid, b"", 1)
         small_ioc.read("ai", next(_numbers))
         value = next(_numbers)

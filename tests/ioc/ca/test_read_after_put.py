@@ -10,7 +10,7 @@ import pytest
 
 from drivers.base import Refused
 from ioc.ca import dbr
-from ioc.ca.message import EVENT_ADD, EVENT_CANCEL, READ_NOTIFY, WRITE, WRITE_NOTIFY
+from ioc.ca.message import ERROR, EVENT_ADD, EVENT_CANCEL, READ_NOTIFY, WRITE, WRITE_NOTIFY
 from ioc.ca.puts import PUT_PATIENCE
 from tests.ioc.ca.live import LiveIoc
 from tests.ioc.ca.test_fuzz import frame
@@ -103,6 +103,32 @@ def test_a_get_behind_each_put_shows_it_or_a_newer_one(ioc: LiveIoc) -> None:
             assert raw.number(body) >= value
 
 
+@pytest.mark.parametrize("name", ["PS:Own", "PS:Set"])
+@pytest.mark.parametrize("times", [2, 10, 100])
+@pytest.mark.parametrize("behind", ["get", "subscription"])
+def test_what_is_sent_between_puts_with_callback_shows_the_one_before_it(
+    ioc: LiveIoc, behind: str, times: int, name: str
+) -> None:
+    """Not one that was sent after it, however quickly the instrument takes them."""
+    for _ in range(5):
+        with Raw(ioc) as raw:
+            sid = raw.create(name)
+            settle(raw, sid)
+            asking = {"get": get, "subscription": subscribe}[behind]
+            raw.say(
+                b"".join(
+                    put(sid, float(value), WRITE_NOTIFY, value) + asking(sid, 1000 + value)
+                    for value in range(1, times + 1)
+                )
+            )
+            first: dict[int, float] = {}
+            while len(first) < times:
+                command, body, *_, number = raw.message()
+                if command in {READ_NOTIFY, EVENT_ADD}:
+                    first.setdefault(number - 1000, raw.number(body))
+            assert [first[value] for value in range(1, times + 1)] == [*range(1, times + 1)]
+
+
 @pytest.mark.parametrize("command", [WRITE, WRITE_NOTIFY])
 @pytest.mark.parametrize("refused", ["by its limits", "by the instrument"])
 def test_behind_a_put_that_is_refused_comes_the_old_value(ioc: LiveIoc, refused: str, command: int) -> None:
@@ -113,6 +139,58 @@ def test_behind_a_put_that_is_refused_comes_the_old_value(ioc: LiveIoc, refused:
             ioc.driver.write_error = Refused("no")
         raw.say(put(sid, 1e9 if refused == "by its limits" else 6.0, command) + get(sid, 8))
         assert raw.number(raw.answer(READ_NOTIFY, 8)[1]) == 5.0
+
+
+@pytest.mark.parametrize("times", [1, 5])
+@pytest.mark.parametrize("behind", ["get", "subscription"])
+def test_behind_a_put_whose_place_that_of_another_client_took_comes_the_newest(
+    ioc: LiveIoc, behind: str, times: int
+) -> None:
+    """However often the two take each other's place."""
+    with Raw(ioc) as raw, Raw(ioc) as other, Raw(ioc) as first:
+        own, others, busy = (each.create("PS:Own") for each in (raw, other, first))
+        settle(raw, own)
+        ioc.driver.gate.clear()
+        first.say(put(busy, 1.0, WRITE_NOTIFY, 1))
+        time.sleep(0.05)
+        for value in range(2, 2 + 2 * times, 2):
+            raw.say(put(own, float(value)))
+            raw.say({"get": get(own, 7 + value), "subscription": subscribe(own, 7 + value)}[behind])
+            time.sleep(0.01)
+            other.say(put(others, float(value + 1)))
+            time.sleep(0.01)
+        ioc.driver.gate.set()
+        for value in range(2, 2 + 2 * times, 2):
+            command = EVENT_ADD if behind == "subscription" else READ_NOTIFY
+            assert raw.number(raw.answer(command, 7 + value)[1]) == 2 * times + 1
+
+
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_put_whose_place_one_took_that_failed_is_not_carried_out_and_its_client_is_told(
+    ioc: LiveIoc, times: int, refused: bool
+) -> None:
+    """However many took its place; without callback nobody is told of one whose place a good one took."""
+    with Raw(ioc) as raw, Raw(ioc) as other, Raw(ioc) as first:
+        own, others, busy = (each.create("PS:Own") for each in (raw, other, first))
+        settle(raw, own)
+        ioc.driver.gate.clear()
+        first.say(put(busy, 1.0))
+        until(lambda: ioc.driver.log[-1] == ("Own", 1.0))
+        raw.say(put(own, 5.0) + get(own, 7))
+        for value in range(6, 6 + times):
+            time.sleep(0.01)
+            other.say(put(others, float(value)))
+        time.sleep(0.01)
+        ioc.driver.write_error = Refused("no") if refused else None
+        ioc.driver.gate.set()
+        found = [raw.message() for _ in range(2 if refused else 1)]
+        assert sorted(command for command, *_ in found) == ([ERROR, READ_NOTIFY] if refused else [READ_NOTIFY])
+        told = [body for command, body, *_ in found if command == ERROR]
+        assert all(b"not carried out, a newer put took its place and failed: no" in body for body in told)
+        ioc.driver.write_error = None
+        settle(first, busy)
+        assert ("Own", 5.0) not in ioc.driver.log[-20:]
 
 
 def test_a_get_of_another_client_sees_the_put_of_one_that_has_left(ioc: LiveIoc) -> None:
@@ -177,3 +255,12 @@ def test_floods_of_gets_behind_a_put_are_answered_in_turns(ioc: LiveIoc) -> None
         ioc.driver.gate.set()
         assert [raw.answer(READ_NOTIFY, number)[0] for number in range(1500)] == [1] * 1500
     assert not ioc.server.left
+
+
+def test_gets_that_are_read_after_the_end_of_a_put_are_answered_behind_those_before_it(ioc: LiveIoc) -> None:
+    """The put ends while its client's gets are still being read."""
+    with Raw(ioc) as raw:
+        sid = raw.create("PS:Own", 1)
+        for value in range(5):
+            raw.say(put(sid, float(value)) + b"".join(get(sid, number) for number in range(5000)))
+            assert [raw.message()[-1] for _ in range(5000)] == [*range(5000)]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import resource
+import socket
 import struct
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -15,9 +19,11 @@ import pytest
 from drivers.base import Point, RecordType, Refused, Severity, Status
 from ioc.block import Block
 from ioc.ca.connection import WAITING
+from ioc.ca.network import accept
+from ioc.ca.network.seldom import Seldom
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Record
 from tests.client import Client
-from tests.small_ioc import EVENT_ADD, HEADER, PUT_FAIL, VERSION, Raw, SmallIoc, search, until
+from tests.small_ioc import EVENT_ADD, HEADER, PUT_FAIL, READ_NOTIFY, VERSION, Raw, SmallIoc, search, until
 
 # ---- values, types, fields ----
 
@@ -340,3 +346,71 @@ def test_an_array_of_one_element_is_monitored_as_any_other(small_ioc: SmallIoc, 
     small_ioc.read("one", (2.5,))
     until(lambda: len(updates) == 2)
     assert [np.atleast_1d(each).tolist() for each in updates] == [[1.5], [2.5]]
+
+
+def test_more_clients_than_there_is_room_for_are_refused_and_the_others_go_on(
+    small_ioc: SmallIoc, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ExitStack() as stack:
+        raw = stack.enter_context(Raw(small_ioc))
+        sid = raw.create("ai")
+        limit = len(small_ioc.server.clients) + 2
+        monkeypatch.setattr(accept, "most", lambda: limit)
+        address = ("127.0.0.1", small_ioc.server.port or 0)
+        crowd = [stack.enter_context(socket.create_connection(address, 10)) for _ in range(20)]
+        refused = [each for each in crowd if closed(each)]
+        assert 10 < len(refused) < 20  # clients of other tests may just have left
+        assert len(small_ioc.server.clients) <= limit
+        raw.say(HEADER.pack(READ_NOTIFY, 0, 6, 1, sid, 9))
+        assert raw.message()[0] == READ_NOTIFY
+    until(lambda: len(small_ioc.server.clients) < limit)
+    with Raw(small_ioc) as another:
+        another.create("ai")
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2, told
+    assert "is refused: " in told[0]
+    assert told[1] == "further lines about clients that are refused are left out for a minute"
+
+
+def test_a_client_that_is_cut_over_and_over_does_not_fill_the_log(
+    small_ioc: SmallIoc, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(small_ioc.server, "told", Seldom(10))
+    for _ in range(50):
+        with Raw(small_ioc) as raw:
+            raw.say(HEADER.pack(99, 0, 0, 0, 0, 0))
+            with pytest.raises((AssertionError, OSError)):
+                raw.read_to_the_end()
+    assert len(caplog.records) == 11
+
+
+def closed(connection: socket.socket) -> bool:
+    """Whether the server closes it; it greets those that it takes."""
+    try:
+        return not connection.recv(16)
+    except ConnectionResetError:
+        return True
+
+
+def test_without_another_open_file_who_is_connected_is_served_and_the_log_stays_short(
+    small_ioc: SmallIoc, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(accept, "PAUSE", 0.05)
+    with Raw(small_ioc) as raw, socket.socket() as waiting:
+        sid = raw.create("ai")
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        try:
+            lowest_free = os.dup(waiting.fileno())
+            os.close(lowest_free)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+            waiting.connect(("127.0.0.1", small_ioc.server.port or 0))
+            until(lambda: "no client can connect" in caplog.text)
+            for number in range(3):
+                raw.say(HEADER.pack(READ_NOTIFY, 0, 6, 1, sid, number))
+                assert raw.message()[0] == READ_NOTIFY
+                time.sleep(0.05)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        waiting.settimeout(10)
+        assert len(waiting.recv(16)) == 16  # it is greeted after all
+    assert 1 <= len(caplog.records) <= 2, caplog.text

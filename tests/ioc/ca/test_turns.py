@@ -8,13 +8,26 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
-from ioc.ca import dbr
+from drivers.base import Array, Severity, Status
+from ioc.ca import conversation, dbr
 from ioc.ca.connection import ANSWERS_WAITING
-from ioc.ca.message import CREATE_CHAN, EVENT_ADD, EVENT_CANCEL, EVENTS_OFF, EVENTS_ON, READ_NOTIFY, SEARCH, WRITE
-from ioc.ca.view import TextView, Values, View
+from ioc.ca.message import (
+    CREATE_CHAN,
+    ERROR,
+    EVENT_ADD,
+    EVENT_CANCEL,
+    EVENTS_OFF,
+    EVENTS_ON,
+    NO_MEMORY,
+    READ_NOTIFY,
+    SEARCH,
+    WRITE,
+)
+from ioc.ca.view import FieldView, TextView, Values, View
 from tests.ioc.ca.test_fuzz import frame, padded
 from tests.small_ioc import HEADER, Raw, SmallIoc, until
 
@@ -80,6 +93,9 @@ FLOODS: dict[str, Callable[[Raw], bytes]] = {
     ),
     "subscriptions to a number": subscriptions("ai", dbr.TIME_DOUBLE, 10_000),
     "subscriptions to words": subscriptions("mbbi", CTRL_ENUM, 10_000),
+    "subscriptions through a filter": subscriptions('mbbi.VAL{"dec":{"n":1000000}}', CTRL_ENUM, 10_000),
+    "subscriptions to a field through a filter": subscriptions('mbbi.SEVR{"dec":{"n":1000000}}', dbr.STRING, 10_000),
+    "subscriptions to a field": subscriptions("ai.SEVR", dbr.STRING, 10_000),
     "subscriptions to a long text": subscriptions("lsi.VAL$", dbr.CHAR, 2000),
     "on and off": lambda raw: (
         subscriptions("mbbi", CTRL_ENUM, 500)(raw) + 2000 * (frame(EVENTS_OFF) + frame(EVENTS_ON))
@@ -174,6 +190,87 @@ def test_updates_beyond_a_turn_come_all_the_same(small_ioc: SmallIoc) -> None:
             assert command == EVENT_ADD
             seen[number] = struct.unpack_from(">H", body, 422)[0]
         assert set(seen.values()) == {2}
+
+
+def packed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return where the DBR type of each value is noted that is packed."""
+    types: list[int] = []
+    encode = dbr.encode
+
+    def noted(dbr_type: int, *rest: Any) -> bytes:
+        types.append(dbr_type)
+        return encode(dbr_type, *rest)
+
+    monkeypatch.setattr(dbr, "encode", noted)
+    return types
+
+
+def test_what_many_subscriptions_to_one_record_have_in_common_is_packed_once_a_turn(
+    small_ioc: SmallIoc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Raw(small_ioc) as raw:
+        sid = raw.create("mbbi")
+        types = packed(monkeypatch)
+        raw.say(b"".join(frame(EVENT_ADD, MASK, CTRL_ENUM, 1, sid, number) for number in range(2000)))
+        assert {raw.message()[5] for _ in range(2000)} == set(range(2000))
+        small_ioc.read("mbbi", 2)
+        assert {raw.message()[5] for _ in range(2000)} == set(range(2000))
+        assert len(types) < 200
+
+
+def test_a_subscription_that_is_ended_at_once_needs_no_first_value(
+    small_ioc: SmallIoc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in EPICS base, where updates are sent by another thread: libca's users subscribe and cancel in masses."""
+    with Raw(small_ioc) as raw:
+        sid = raw.create("ao")
+        types = packed(monkeypatch)
+        raw.say(frame(EVENT_ADD, MASK, 23, 1, sid, 1) + frame(EVENT_CANCEL, b"", 23, 1, sid, 1))
+        command, body, *_ = raw.message()
+        assert (command, body, types) == (EVENT_ADD, b"", [])
+
+
+@pytest.mark.parametrize("field", ["SEVR", "STAT", "AMSG"])
+def test_a_field_is_looked_at_once_however_many_subscribed_to_it(
+    small_ioc: SmallIoc, monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    small_ioc.read("ai", 0.0)
+    with Raw(small_ioc) as raw:
+        sid = raw.create(f"ai.{field}")
+        raw.say(b"".join(frame(EVENT_ADD, MASK, dbr.STRING, 1, sid, number) for number in range(1000)))
+        assert {raw.message()[5] for _ in range(1000)} == set(range(1000))
+        looks: list[View] = []
+        values = FieldView.values
+
+        def noted(view: FieldView) -> Array:
+            looks.append(view)
+            return values(view)
+
+        monkeypatch.setattr(FieldView, "values", noted)
+        small_ioc.read("ai", 0.0, Severity.MAJOR, Status.READ, None, "planted")
+        assert {raw.message()[5] for _ in range(1000)} == set(range(1000))
+        assert len(looks) < 100
+    small_ioc.read("ai", 0.0)
+
+
+@pytest.mark.parametrize("what", ["channels", "subscriptions"])
+def test_a_client_has_no_more_than_there_is_memory_for(
+    small_ioc: SmallIoc, other: Raw, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(conversation, "MOST", 100)
+    with Raw(small_ioc) as raw:
+        sid = raw.create("ai")
+        creates = [frame(CREATE_CHAN, padded(small_ioc.prefix + "ai"), 0, 0, cid, 13) for cid in range(99)]
+        subscribed = [frame(EVENT_ADD, MASK, 6, 1, sid, number) for number in range(100)]
+        ended = [frame(EVENT_CANCEL, b"", 6, 1, sid, number) for number in range(100)]
+        parts = creates if what == "channels" else [*subscribed, *ended, *subscribed]
+        raw.say(b"".join([*parts, frame(READ_NOTIFY, b"", 6, 1, sid, 7)]))
+        raw.answer(READ_NOTIFY, 7)
+        raw.say(parts[-1])
+        raw.answer(ERROR, NO_MEMORY)
+        with pytest.raises((AssertionError, OSError)):
+            raw.read_to_the_end()
+    assert longest_get(other, 0.05) < SOON
 
 
 def test_subscriptions_to_one_record_end_in_any_order_and_the_others_go_on(small_ioc: SmallIoc) -> None:

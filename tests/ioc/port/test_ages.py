@@ -143,3 +143,24 @@ def test_the_pause_before_a_new_try_is_short_again_after_a_steady_connection_onl
         assert lost[0] < lost[1] < lost[2]
 
     run(scenario, driver=groups)
+
+
+@pytest.mark.slow
+def test_what_a_call_returned_that_had_hung_is_not_shown(run: Run, groups: Groups) -> None:
+    """It may be as old as the call: a process that stood still, a library that waits."""
+
+    async def scenario(rig: Rig) -> None:
+        await rig.until(lambda: rig.state("Mon") == (1.0, *FINE))
+        groups.values["Mon"] = 2.0
+        groups.gate.clear()
+        await rig.until(lambda: rig.state("Mon")[2] == "INVALID", 1.0)
+        began = time.monotonic()
+        await rig.until(lambda: time.monotonic() - began > 2.5)
+        groups.values["Mon"] = 3.0
+        seen = len(rig.posts)
+        groups.gate.set()
+        await rig.until(lambda: rig.state("Mon") == (3.0, *FINE), 2.0)
+        shown = [(value, status) for name, _, value, status in rig.posts[seen:] if name == "Mon"]
+        assert (2.0, "NO_ALARM") not in shown
+
+    run(scenario, driver=groups)

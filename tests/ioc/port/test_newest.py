@@ -8,6 +8,7 @@ import pytest
 
 from drivers.base import BadReply, DeviceError, Refused
 from ioc.port import putqueue
+from ioc.port.newest import AT_ONCE
 from tests.ioc.bench import Rig, Run
 
 
@@ -16,16 +17,16 @@ def sent(rig: Rig, name: str = "Set") -> list[object]:
     return [entry[1] for entry in rig.driver.log if isinstance(entry, tuple) and entry[0] == name]
 
 
-async def begin(rig: Rig, name: str, value: float, callback: bool) -> asyncio.Task[bool]:
+async def begin(rig: Rig, name: str, value: float, callback: bool) -> asyncio.Future[object]:
     """Put, and return when it is on its way or waits."""
     record = rig.record(name)
-    task = asyncio.create_task(rig.instrument.put(record, value, callback))
+    task = asyncio.ensure_future(rig.instrument.put(record, value, callback))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     return task
 
 
-async def busy(rig: Rig, value: float = 1.0) -> asyncio.Task[bool]:
+async def busy(rig: Rig, value: float = 1.0) -> asyncio.Future[object]:
     """A put that is under way, and stays so until the gate is opened."""
     rig.driver.gate.clear()
     task = await begin(rig, "Set", value, callback=False)
@@ -70,9 +71,9 @@ def test_puts_with_callback_beyond_those_in_the_port_wait_their_turn(run: Run) -
 def test_a_put_that_comes_as_the_turn_of_another_comes_stays_behind_it(run: Run) -> None:
     async def scenario(rig: Rig) -> None:
         first, second = await busy(rig), await begin(rig, "Set", 2.0, callback=False)
-        third: list[asyncio.Task[bool]] = []
+        third: list[asyncio.Future[object]] = []
         first.add_done_callback(
-            lambda _: third.append(asyncio.create_task(rig.instrument.put(rig.record("Set"), 3.0, False)))
+            lambda _: third.append(asyncio.ensure_future(rig.instrument.put(rig.record("Set"), 3.0, False)))
         )
         rig.driver.gate.set()
         await asyncio.gather(first, second)
@@ -98,6 +99,26 @@ def test_a_put_that_waits_is_cancelled_by_the_off_that_came_later(run: Run) -> N
     run(scenario)
 
 
+@pytest.mark.parametrize("callback", [True, False])
+def test_a_put_that_waits_is_not_sent_after_the_off_that_follows_a_failed_one(run: Run, callback: bool) -> None:
+    """That Off comes from the port itself, while more puts than go to it at once wait before it."""
+
+    async def scenario(rig: Rig) -> None:
+        rig.driver.gate.clear()
+        first = await begin(rig, "Safe", 1, callback)
+        await rig.until(lambda: sent(rig, "Safe") == [1])
+        waits = [await begin(rig, "Safe", 1, callback) for _ in range(AT_ONCE[callback])]
+        rig.driver.write_error = BadReply("noise")
+        rig.driver.gate.set()
+        results = await asyncio.gather(first, *waits, return_exceptions=True)
+        assert isinstance(results[-1], Refused)
+        rig.driver.write_error = None
+        await rig.until(lambda: 0 in sent(rig, "Safe"))
+        assert sent(rig, "Safe").count(1) == 1
+
+    run(scenario)
+
+
 def test_every_off_is_carried_out_at_once(run: Run) -> None:
     async def scenario(rig: Rig) -> None:
         under_way = await busy(rig)
@@ -114,9 +135,8 @@ def test_every_off_is_carried_out_at_once(run: Run) -> None:
 def test_a_refused_put_takes_no_others_place(run: Run) -> None:
     async def scenario(rig: Rig) -> None:
         puts = [await busy(rig), await begin(rig, "Set", 2.0, callback=False)]
-        refused = await begin(rig, "Set", 500.0, callback=False)
         with pytest.raises(Refused, match="500"):
-            await refused
+            await begin(rig, "Set", 500.0, callback=False)
         rig.driver.gate.set()
         await asyncio.gather(*puts)
         assert sent(rig) == [1.0, 2.0]

@@ -9,7 +9,20 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from drivers.base import BadReply, DeviceError, LinkDown, NoReply, Point, RecordType, Refused, Step, Value, Wait
+from drivers.base import (
+    BadReply,
+    DeviceError,
+    Energizes,
+    LinkDown,
+    NoReply,
+    NotShown,
+    Point,
+    RecordType,
+    Refused,
+    Step,
+    Value,
+    Wait,
+)
 from ioc.port import port
 from tests.ioc.bench import POINTS, Bench, Rig, Run
 
@@ -52,7 +65,8 @@ class Supply(Bench):
         if self.values["HV_RBV"] != value:
             raise Refused(f"HV stays {self.values['HV_RBV']}")
 
-    def write_blind(self, point: Point, value: Value) -> None:
+    def write_blind(self, point: Point, value: Value) -> Iterator[Step]:
+        yield Wait()
         self._note(("blind", value))
         if not self.hears_blind:
             raise LinkDown("the line cannot be opened")
@@ -119,6 +133,59 @@ def test_an_off_is_sent_blind_before_each_try_to_connect(run: Run, supply: Suppl
         assert rig.state("HV:OffPending") == (1, *PENDING), "nothing has shown it yet"
         give_back(supply)
         await off
+
+    run(scenario, driver=supply)
+
+
+class Patient(Supply):
+    """A supply with a second switch, whose HV Off waits for an answer between two halves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.points = (*self.points, POINTS[3])
+
+    def write_blind(self, point: Point, value: Value) -> Iterator[Step]:
+        self._note((point.name, "blind"))
+        if point.name == "HV":
+            for _ in range(10):
+                time.sleep(0.05)
+                yield Wait()
+            self._note("second half")
+
+
+class Slow(Supply):
+    """A supply with many switches, of which each command takes its time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.switches = [
+            Point(name=f"C{number}", rtyp=RecordType.bo, states=("Off", "On"), safe=OFF) for number in range(40)
+        ]
+        never = Point(name="Deaf", rtyp=RecordType.bo, follows="HV_RBV", states=("Off", "On"), safe=OFF)
+        self.points = (*self.points, *self.switches, never)
+
+    def write(self, point: Point, value: Value) -> Iterator[Step]:
+        self._note((point.name, value))
+        if point.name in {"HV", "Deaf"}:
+            yield Wait(self.settles)
+            raise NotShown(f"{point.name} stays on")
+        time.sleep(0.03)
+        yield Wait(0.01)
+
+
+def test_an_off_that_comes_while_another_is_sent_blind_goes_between_its_halves(run: Run) -> None:
+    supply = Patient()
+
+    async def scenario(rig: Rig) -> None:
+        await lose(rig, supply)
+        supply.log.clear()
+        off = asyncio.create_task(rig.put("HV", OFF))
+        await rig.until(lambda: ("HV", "blind") in supply.log)
+        safe = asyncio.create_task(rig.put("Safe", 0))
+        await rig.until(lambda: "second half" in supply.log)
+        assert supply.log.index(("Safe", "blind")) < supply.log.index("second half")
+        give_back(supply)
+        await asyncio.gather(off, safe)
 
     run(scenario, driver=supply)
 
@@ -247,6 +314,23 @@ def test_an_on_that_was_refused_or_changed_nothing_is_not_followed_by_an_off(run
     run(scenario, driver=supply)
 
 
+def test_an_on_that_fails_behind_an_off_is_followed_by_an_off(run: Run, supply: Supply) -> None:
+    """When it was put the readback still said On, and it waited until the Off was over."""
+
+    async def scenario(rig: Rig) -> None:
+        supply.settles = 0.2
+        supply.fault = lambda value: NoReply("no answer") if value == ON else None
+        off = asyncio.create_task(rig.put("HV", OFF))
+        await rig.until(lambda: ("HV", OFF) in supply.log)
+        with pytest.raises(DeviceError):
+            await rig.put("HV", ON)
+        await rig.until(lambda: supply.log.count(("HV", OFF)) == 2)
+        await rig.until(lambda: rig.state("HV") == (OFF, *DONE))
+        await off
+
+    run(scenario, driver=supply)
+
+
 def test_an_off_does_not_wait_for_a_put_that_waits_for_its_read_back(run: Run, supply: Supply) -> None:
     async def scenario(rig: Rig) -> None:
         supply.settles = 0.5
@@ -321,16 +405,209 @@ def test_an_off_waits_behind_a_call_that_hangs_and_is_then_the_first(run: Run, s
     run(scenario, driver=supply)
 
 
-def test_a_pending_off_is_sent_once_more_when_the_ioc_stops(run: Run, supply: Supply) -> None:
+def test_a_pending_off_is_tried_until_it_is_shown_when_the_ioc_stops(run: Run, supply: Supply) -> None:
     async def scenario(rig: Rig) -> None:
         supply.deaf = True
-        with pytest.raises(Refused):
-            await rig.put("HV", OFF)
+        off = asyncio.create_task(rig.put("HV", OFF))
+        await rig.until(lambda: ("HV", OFF) in supply.log)
         supply.log.clear()
+        closing = asyncio.create_task(rig.instrument.close())
+        await rig.until(lambda: supply.log.count(("HV", OFF)) > 2)
         supply.deaf = False
-        await rig.instrument.close()
+        await closing
         assert entries(supply)[-2:] == [("HV", OFF), "close"]
         assert supply.values["HV_RBV"] == OFF
+        await asyncio.gather(off, return_exceptions=True)
+
+    run(scenario, driver=supply)
+
+
+def test_an_off_that_comes_during_a_stop_is_carried_out(run: Run) -> None:
+    supply = Patient()
+
+    async def scenario(rig: Rig) -> None:
+        supply.deaf = True
+        first = asyncio.create_task(rig.put("HV", OFF))
+        await rig.until(lambda: ("HV", OFF) in supply.log)
+        closing = asyncio.create_task(rig.instrument.close())
+        await asyncio.sleep(0.2)
+        await rig.put("Safe", 0)
+        assert supply.log.count(("Safe", 0)) == 1
+        supply.deaf = False
+        await closing
+        await asyncio.gather(first, return_exceptions=True)  # refused, for it was not shown at once
+        with pytest.raises(LinkDown, match="is being stopped"):
+            await rig.put("Safe", 0)
+
+    run(scenario, driver=supply)
+
+
+def test_an_off_for_an_instrument_that_comes_back_during_a_stop_is_carried_out(run: Run, supply: Supply) -> None:
+    async def scenario(rig: Rig) -> None:
+        await lose(rig, supply)
+        off = asyncio.create_task(rig.put("HV", OFF))
+        await rig.until(lambda: ("blind", OFF) in supply.log)
+        closing = asyncio.create_task(rig.instrument.close())
+        await asyncio.sleep(0.2)
+        give_back(supply)
+        await closing
+        await off
+        assert [entry for entry in entries(supply) if entry != "fast"][-3:] == ["connect", ("HV", OFF), "close"]
+
+    run(scenario, driver=supply)
+
+
+def test_who_waits_for_an_off_that_a_stop_could_not_carry_out_is_told_why(
+    run: Run, supply: Supply, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(port, "LAST_TRY", 0.5)
+
+    async def scenario(rig: Rig) -> None:
+        supply.deaf, supply.fault = True, lambda value: NoReply("no answer")
+        off = asyncio.create_task(rig.put("HV", OFF))
+        await rig.until(lambda: ("HV", OFF) in supply.log)
+        await rig.instrument.close()
+        sentence = "HV Off is not shown by PS, which is being stopped: no answer"
+        with pytest.raises(LinkDown, match=sentence):
+            await off
+        assert sentence in caplog.text
+
+    run(scenario, driver=supply)
+
+
+def test_an_on_that_a_stop_ends_under_way_is_followed_by_an_off(run: Run, supply: Supply) -> None:
+    supply.values["HV_RBV"] = OFF
+    supply.settles = 0.5
+
+    async def scenario(rig: Rig) -> None:
+        supply.log.clear()
+        on = asyncio.create_task(rig.put("HV", ON))
+        await rig.until(lambda: ("HV", ON) in supply.log)
+        await rig.instrument.close()
+        with pytest.raises(LinkDown):
+            await on
+        log = [entry for entry in entries(supply) if entry != "fast"]
+        assert log[-3:] == [("HV", ON), ("HV", OFF), "close"]
+        assert supply.values["HV_RBV"] == OFF
+
+    run(scenario, driver=supply)
+
+
+def test_a_stop_sends_the_first_command_of_each_pending_off_before_the_second_of_any(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supply = Patient()
+    monkeypatch.setattr(port, "LAST_TRY", 2.0)
+
+    async def scenario(rig: Rig) -> None:
+        await lose(rig, supply)
+        puts = [asyncio.create_task(rig.put("HV", OFF)), asyncio.create_task(rig.put("Safe", 0))]
+        await rig.until(lambda: ("Safe", "blind") in supply.log)
+        supply.log.clear()
+        await rig.instrument.close()
+        log = [entry for entry in supply.log if entry == "second half" or isinstance(entry, tuple)]
+        first = log.index(("HV", "blind"))
+        assert log[first:].index(("Safe", "blind")) < log[first:].index("second half")
+        for put in puts:
+            with pytest.raises(DeviceError):
+                await put
+
+    run(scenario, driver=supply)
+
+
+def test_a_stop_sends_each_of_many_offs_that_a_slow_line_takes_long_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(port, "LAST_TRY", 0.5)
+    supply = Slow()
+
+    async def scenario(rig: Rig) -> None:
+        puts = [asyncio.create_task(rig.put(point.name, OFF)) for point in supply.switches]
+        await asyncio.sleep(0.1)
+        await rig.instrument.close()
+        sent = {entry[0] for entry in supply.log if isinstance(entry, tuple)}
+        assert sent == {point.name for point in supply.switches}
+        assert supply.log[-1] == "close"
+        await asyncio.gather(*puts, return_exceptions=True)  # of the last ones nobody has seen that they are off
+
+    run(scenario, driver=supply)
+
+
+def test_a_stop_ends_where_several_offs_are_never_shown_and_one_is_put_again_and_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(port, "LAST_TRY", 1.0)
+    supply = Slow()
+    supply.deaf, supply.settles = True, 0.15
+
+    async def scenario(rig: Rig) -> None:
+        puts = [asyncio.create_task(rig.put(name, OFF)) for name in ("HV", "Deaf")]
+        await rig.until(lambda: ("Deaf", OFF) in supply.log)
+        closing = asyncio.create_task(rig.instrument.close())
+        began = time.monotonic()
+        while not closing.done() and time.monotonic() < began + 5:
+            puts.append(asyncio.create_task(rig.put("HV", OFF)))
+            await asyncio.sleep(0.1)
+        assert time.monotonic() - began < 2.5
+        await closing
+        await asyncio.gather(*puts, return_exceptions=True)
+
+    run(scenario, driver=supply)
+
+
+def test_an_on_that_fails_while_its_readback_is_still_on_is_followed_by_an_off(run: Run, supply: Supply) -> None:
+    """The switch of a desktop unit is on until the channel is down."""
+    write = supply.write
+
+    def slow_to_go(point: Point, value: Value) -> Iterator[Step]:
+        yield Energizes() if value == ON else Wait()
+        yield from write(point, value)
+
+    supply.write = slow_to_go  # type: ignore[method-assign]
+    supply.fault = lambda value: NoReply("no answer") if value == ON else None
+
+    async def scenario(rig: Rig) -> None:
+        with pytest.raises(NoReply):
+            await rig.put("HV", ON)
+        await rig.until(lambda: ("HV", OFF) in supply.log)
+
+    run(scenario, driver=supply)
+
+
+def test_values_stay_true_and_an_off_is_taken_while_a_stop_waits_for_another(run: Run, supply: Supply) -> None:
+    async def scenario(rig: Rig) -> None:
+        await rig.instrument.stop()
+        supply.values["Mon"] = 7.0
+        await rig.until(lambda: rig.state("Mon")[0] == 7.0)
+        with pytest.raises(LinkDown, match="is being stopped"):
+            await rig.put("HV", ON)
+        with pytest.raises(LinkDown, match="is being stopped"):
+            await rig.put("Set", 5.0)
+        await rig.put("HV", OFF)
+        await rig.instrument.close()
+        assert supply.values["HV_RBV"] == OFF
+
+    run(scenario, driver=supply)
+
+
+def test_a_stop_does_not_wait_for_a_call_that_hangs_and_shows_meanwhile_what_is_not_known(
+    run: Run, supply: Supply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(port, "STOP_PATIENCE", 1.5)
+    supply.longest_call = 0.3  # type: ignore[misc]  # of this one instrument
+
+    async def scenario(rig: Rig) -> None:
+        supply.gate.clear()
+        off = asyncio.create_task(rig.put("HV", OFF))
+        await rig.until(lambda: ("HV", OFF) in supply.log)
+        began = time.monotonic()
+        await rig.instrument.stop()
+        assert 1.4 < time.monotonic() - began < 2.5
+        assert "INVALID" in rig.state("Mon")
+        await rig.instrument.close()
+        assert time.monotonic() - began < 3
+        supply.gate.set()
+        await asyncio.gather(off, return_exceptions=True)
 
     run(scenario, driver=supply)
 

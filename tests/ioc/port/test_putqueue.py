@@ -9,6 +9,7 @@ from ioc.port.putqueue import Put, PutQueue
 
 SET = Point(name="Set", rtyp=RecordType.ao)
 HV = Point(name="HV", rtyp=RecordType.bo, states=("Off", "On"), safe=0)
+OTHER = Point(name="Other", rtyp=RecordType.bo, states=("Off", "On"), safe=0)
 
 
 def shares(puts: list[Put], steps: int) -> str:
@@ -23,7 +24,7 @@ def shares(puts: list[Put], steps: int) -> str:
             queue.scan_stepped()
             had += "s"
         else:
-            stepped.steps = iter(())
+            stepped.steps, stepped.tried = iter(()), True
             had += "O" if stepped.safe else "p"
     return had
 
@@ -34,6 +35,20 @@ def test_puts_have_a_third_of_a_line_that_is_never_free() -> None:
 
 def test_a_put_that_makes_things_safe_has_half_of_it_and_waits_for_no_other() -> None:
     assert shares([Put(SET, 1.0, 0.0), Put(HV, 0, 0.0)], 6) == "OsOsOs"
+
+
+def test_several_that_make_things_safe_begin_at_once_and_then_take_turns_with_the_scans() -> None:
+    assert shares([Put(HV, 0, 0.0), Put(OTHER, 0, 0.0)], 8) == "OOsOsOsO"
+
+
+def test_what_was_asked_for_before_a_safe_put_is_cancelled_also_when_that_is_over() -> None:
+    queue = PutQueue(threading.Condition(), lambda safe, waiting: safe.name == waiting.name)
+    safe, late, later = Put(HV, 0, 5.0), Put(HV, 1, 4.0), Put(HV, 1, 6.0)
+    queue.add(safe)
+    queue.end(safe)
+    assert queue.add(late) == [late]
+    assert queue.add(later) == []
+    assert queue.next(7.0, scan_ready=False) is later
 
 
 def test_a_put_has_the_line_for_itself_while_no_scan_is_ready() -> None:

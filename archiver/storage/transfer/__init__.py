@@ -1,0 +1,1 @@
+"""What carries an archive from one database to another: the tables, and the contract of both ends."""

@@ -1,0 +1,1 @@
+"""What an archive of years takes: its summaries, and its memory while the database takes nothing."""

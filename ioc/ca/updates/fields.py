@@ -1,0 +1,94 @@
+"""The subscriptions to fields other than the value: each field is looked at once, however many subscribed to it."""
+
+from __future__ import annotations
+
+from ioc import dbd, faults
+from ioc.ca.subscription import Subscription
+from ioc.ca.updates.crowd import Member, join, leave
+from ioc.ca.view import FieldView, Values, View
+from ioc.record import ALARM, PROPERTY, VALUE, Record
+
+# Fields that change with an alarm, and the masks that this concerns
+_ALARM_FIELDS = {"SEVR": VALUE, "ACKS": VALUE, "STAT": VALUE | ALARM, "AMSG": VALUE | ALARM}
+
+
+class _Watched:
+    """One field of one record that somebody subscribed to."""
+
+    def __init__(self, view: View) -> None:
+        record = view.record
+        self.members: list[Member] = []
+        # without the filters of the subscriptions, each of which judges by itself
+        self._view = FieldView(record, view.owner, dbd.fields(record.point.rtyp.name)[view.field_name])
+        self._last: Values = ()
+        self.look()
+
+    def look(self) -> bool:
+        """Take the value of now for the last one; return True if it is another, or if that cannot be told."""
+        before = self._last
+        try:
+            self._last = self._view.values()
+            return bool(self._last != before)
+        except Exception as error:
+            faults.log_once("the value", self._view.record.name, error)
+            self._last = ()
+            return True
+
+    def post(self, wanted: int, mask: int) -> None:
+        """Send the field to those who subscribed to one of the masks ``wanted``."""
+        for member in self.members:
+            if member.mask & wanted:
+                member.tell(wanted, mask)
+
+
+class FieldMonitors:
+    """All subscriptions to fields, by record and name."""
+
+    def __init__(self) -> None:
+        self._watched: dict[Record, dict[str, _Watched]] = {}
+
+    def __contains__(self, record: Record) -> bool:
+        return record in self._watched
+
+    def __bool__(self) -> bool:
+        return bool(self._watched)
+
+    def add(self, subscription: Subscription) -> None:
+        """Send updates to this subscription from now on."""
+        record, name = subscription.view.record, subscription.view.field_name
+        fields = self._watched.setdefault(record, {})
+        if name not in fields:
+            fields[name] = _Watched(subscription.view)
+        join(fields[name].members, subscription)
+
+    def remove(self, subscription: Subscription) -> None:
+        """Send no updates to it any more."""
+        record, name = subscription.view.record, subscription.view.field_name
+        fields = self._watched.get(record, {})
+        watched = fields.get(name)
+        if watched is None:
+            return
+        leave(watched.members, subscription)
+        if not watched.members:
+            del fields[name]
+        if not fields:
+            del self._watched[record]
+
+    def post(self, record: Record, name: str, mask: int) -> None:
+        """Send a field that was set."""
+        watched = self._watched.get(record, {}).get(name)
+        if watched is not None:
+            watched.look()
+            watched.post(mask, mask)
+
+    def post_changed(self, record: Record, mask: int) -> None:
+        """Send what a change of the record concerns.
+
+        DBE_PROPERTY concerns all; an alarm those that show it, as they change (recGblResetAlarms).
+        """
+        for name, watched in self._watched.get(record, {}).items():
+            wanted = mask & PROPERTY
+            if mask & ALARM and name in _ALARM_FIELDS and watched.look():
+                wanted |= _ALARM_FIELDS[name]
+            if wanted:
+                watched.post(wanted, mask)

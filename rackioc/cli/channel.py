@@ -1,0 +1,138 @@
+"""Commands of a Channel Access client: caget, caput, camonitor and cainfo for a computer without EPICS base."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from archiver.ca.error import SessionError
+from archiver.history.formats import show_value
+from archiver.sample import SEVERITIES, Value, unpack
+from ioc.ca.network import environment
+from rackioc.cli.command import command
+
+if TYPE_CHECKING:
+    from archiver.ca.listener import PvUpdate
+    from archiver.ca.session import Pv, Session
+
+app = typer.Typer()
+
+# Seconds that a get waits for a server, and a put for an instrument
+ANSWER, COMPLETION = 5.0, 30.0
+# Names of the DBR types, as cainfo prints them
+_TYPES = ("DBF_STRING", "DBF_SHORT", "DBF_FLOAT", "DBF_ENUM", "DBF_CHAR", "DBF_LONG", "DBF_DOUBLE")
+
+PvNames = Annotated[list[str], typer.Argument(metavar="PV...", help="Names, each with a field (.HIHI) or without.")]
+Timeout = Annotated[float, typer.Option("-w", "--timeout", min=0.1, help="Seconds to wait for each answer.")]
+Terse = Annotated[bool, typer.Option("-t", "--terse", help="Print the value alone.")]
+
+
+@command(app, "get")
+def get(pvs: PvNames, terse: Terse = False, timeout: Timeout = ANSWER) -> None:
+    """Print the values of PVs, as caget; exit code 1 if one was not read."""
+    failed = False
+    with _session(timeout) as session:
+        for pv in session.search(pvs):
+            try:
+                if not pv.connected:
+                    raise SessionError(session.not_found(pv.name))
+                typer.echo(_line(pv, session.get(pv), terse))
+            except SessionError as error:
+                typer.echo(f"rackioc: {error}", err=True)
+                failed = True
+    raise typer.Exit(1 if failed else 0)
+
+
+@command(app, "put", context_settings={"ignore_unknown_options": True})  # numbers may be negative
+def put(
+    pv: Annotated[str, typer.Argument(metavar="PV", help="A name, with a field (.HIHI) or without.")],
+    values: Annotated[list[str], typer.Argument(metavar="VALUE...", help="A number, a word, or those of an array.")],
+    terse: Terse = False,
+    timeout: Timeout = COMPLETION,
+) -> None:
+    """Put a value and wait until the instrument has taken it, as caput -c; exit code 1 and why if it is refused.
+
+    The value of before and the one of afterwards are printed.
+    """
+    with _session(timeout) as session:
+        channel = session.connect(pv)
+        if not terse:
+            typer.echo(f"Old : {_line(channel, session.get(channel))}")
+        try:
+            session.put(channel, values)
+        finally:
+            typer.echo(f"{'' if terse else 'New : '}{_line(channel, session.get(channel), terse)}")
+
+
+@command(app, "monitor")
+def monitor(pvs: PvNames, timeout: Timeout = ANSWER) -> None:
+    """Print each change of PVs with its time (local) and alarm, as camonitor, until Ctrl+C."""
+    with _session(timeout) as session:
+        for pv in session.search(pvs):
+            if not pv.connected:
+                typer.echo(f"{pv.name:<30} *** Not connected (PV not found)")
+            session.monitor(pv, partial(_print_dated, pv))
+        try:
+            session.wait(lambda: False, timeout=float("inf"))
+        except KeyboardInterrupt:
+            return
+
+
+@command(app, "info")
+def info(pvs: PvNames, timeout: Timeout = ANSWER) -> None:
+    """Print where PVs are served, their type and access, as cainfo; exit code 1 if one is not connected."""
+    failed = False
+    with _session(timeout) as session:
+        for pv in session.search(pvs):
+            if not pv.connected:
+                typer.echo(f"rackioc: {session.not_found(pv.name)}", err=True)
+                failed = True
+                continue
+            read, write = pv.channel.access
+            rows = {
+                "State": "connected",
+                "Host": pv.channel.host,
+                "Access": f"{'' if read else 'no '}read, {'' if write else 'no '}write",
+                "Native data type": _TYPES[pv.native],
+                "Element count": str(pv.count),
+            }
+            typer.echo(pv.name)
+            for label, value in rows.items():
+                typer.echo(f"    {label + ':':<17} {value}")
+    raise typer.Exit(1 if failed else 0)
+
+
+def _session(timeout: float) -> Session:
+    """Return a session. Raises EnvironmentFault for nonsense, where libca says so and goes on with its defaults."""
+    from archiver.ca.session import Session
+
+    environment.check()
+    return Session(timeout)
+
+
+def _line(pv: Pv, update: PvUpdate, terse: bool = False) -> str:
+    value = _shown(update.value)
+    return value if terse else f"{pv.name:<30} {value}"
+
+
+def _print_dated(pv: Pv, update: PvUpdate) -> None:
+    """Print an update as camonitor does: alarm words only while there is an alarm."""
+    seconds, nanoseconds = divmod(update.stamp_ns, 10**9)
+    moment = f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(seconds))}.{nanoseconds // 1000:06d}"
+    alarm = f"{update.status} {SEVERITIES[update.severity]}" if update.severity else ""
+    typer.echo(f"{pv.name:<30} {moment} {_shown(update.value)} {alarm}".rstrip())
+
+
+def _shown(value: Value) -> str:
+    """Return a value with six digits, as caget; NaN is written as in the history."""
+    if isinstance(value, bytes):
+        numbers: Sequence[float] = unpack(value)
+        return " ".join([str(len(numbers)), *map(_shown, numbers)])
+    if isinstance(value, float):
+        return f"{value:g}" if math.isfinite(value) else show_value(value, 0)
+    return str(value)

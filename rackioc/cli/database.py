@@ -1,0 +1,211 @@
+"""Commands ``rackioc db``: what keeps an archive for years."""
+
+from __future__ import annotations
+
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archiver.times import format_time
+from archiver.units import counted
+from rackioc.cli.command import ConfigPath, command
+from rackioc.cli.progress import Progress
+from rackioc.config.load import load_archive
+
+DATABASE = "sqlite:///rack.sqlite"
+
+app = typer.Typer(no_args_is_help=True, help="An archive's database: create, back up, check, copy, repair, export.")
+
+DatabaseOption = Annotated[str, typer.Option("--database", envvar="RACKIOC_DATABASE", help="URL of the archive.")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="Take the database from this configuration.")]
+Place = Annotated[str, typer.Argument(help="A configuration (.yaml), an SQLite file, or the URL of a database.")]
+
+
+class ExportForm(StrEnum):
+    """Formats of an export."""
+
+    parquet = "parquet"
+    csv = "csv"
+    hdf5 = "hdf5"
+
+
+def database_of(database: str, config: Path | None) -> str:
+    """Return the URL of the archive of a configuration, if there is one, else that of the option."""
+    return database if config is None else load_archive(config, "database").database
+
+
+@command(app, "init")
+def init(config: ConfigPath) -> None:
+    """Create the archive's tables, as the archiver does when it starts; tables that exist stay as they are."""
+    from archiver.loggers.tables import make_tables
+    from archiver.storage import manage
+
+    archive = load_archive(config)
+    manage.init(archive.database)
+    make_tables(archive)
+    _show(manage.status(archive.database))
+
+
+@command(app, "migrate")
+def migrate(config: ConfigPath) -> None:
+    """Migrate the tables of an older rackioc, as the archiver does when it starts."""
+    from archiver.storage import manage
+
+    database = load_archive(config, "database").database
+    manage.migrate(database)
+    _show(manage.status(database))
+
+
+@command(app, "status")
+def status(config: ConfigPath) -> None:
+    """Print what the database holds and whether its tables are up to date; nothing is changed."""
+    from archiver.storage import manage
+
+    _show(manage.status(load_archive(config, "database").database))
+
+
+@command(app, "backup")
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The backup; it must not exist.")],
+    database: DatabaseOption = DATABASE,
+    config: ConfigOption = None,
+) -> None:
+    """Write the whole archive into one SQLite file, while the archiver goes on; then read that once.
+
+    Also of a server. `rackioc db copy FILE TO` brings it back.
+    """
+    from archiver.keeping.backup import backup as write
+
+    with Progress(sys.stderr) as progress:
+        write(database_of(database, config), file, progress.report)
+    typer.echo(f"{file}: {file.stat().st_size / 1e6:,.1f} MB, read without a fault")
+
+
+@command(app, "check")
+def check(database: DatabaseOption = DATABASE, config: ConfigOption = None) -> None:
+    """Read the whole archive: is it sound, which gaps are in it, whose are its channels? Exit code 1 with faults."""
+    from archiver.keeping.check import check as look
+
+    with Progress(sys.stderr) as progress:
+        found = look(database_of(database, config), progress.report)
+    _show(found.lines)
+    for fault in found.faults:
+        typer.echo(f"fault: {fault}", err=True)
+    typer.echo("no faults" if not found.faults else f"{len(found.faults)} faults")
+    raise typer.Exit(1 if found.faults else 0)
+
+
+@command(app, "copy")
+def copy(
+    origin: Annotated[str, typer.Argument(metavar="FROM", help="A configuration (.yaml), an SQLite file, or a URL.")],
+    to: Annotated[str, typer.Argument(metavar="TO", help="As FROM; it is created if it does not exist.")],
+) -> None:
+    """Copy all of an archive into another one, on any kind of database; what is there stays.
+
+    After an interruption the same command goes on; given again later, it brings what is new.
+    """
+    from archiver.keeping.copy import copy as carry
+
+    begin = time.monotonic()
+    with Progress(sys.stderr) as progress:
+        done = carry(_place(origin), _place(to), progress.report)
+    typer.echo(
+        f"{counted(done.rows, 'row')} copied in {time.monotonic() - begin:.1f} s, {done.before:,} were there before"
+    )
+    if done.beyond:
+        typer.echo(
+            f"{counted(done.beyond, 'row')} left out: the server has no times before 1970 or after 2038", err=True
+        )
+        raise typer.Exit(1)
+
+
+@command(app, "compact")
+def compact(database: DatabaseOption = DATABASE, config: ConfigOption = None) -> None:
+    """Give the free space within an archive back to the disk; the archiver spools, or goes on, meanwhile."""
+    from archiver.storage import manage
+
+    before, after = manage.compact(database_of(database, config))
+    typer.echo(f"{before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now")
+
+
+@command(app, "rename")
+def rename(
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The name that the PV had.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The name that it has.")],
+    at: Annotated[str | None, typer.Option(help="Since when; left out: NEW's first row, or now.")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Take the renaming back.")] = False,
+    database: DatabaseOption = DATABASE,
+    config: ConfigOption = None,
+) -> None:
+    """Note that a PV has another name: its history is read as one under both. No row is changed."""
+    from archiver.keeping import rename as names
+
+    place = database_of(database, config)
+    if undo:
+        names.undo(place, old, new)
+        typer.echo(f"{old} and {new} are two PVs again")
+        return
+    made = names.rename(place, old, new, at)
+    typer.echo(f"{old} is {new} since {format_time(made.since_ns)}")
+
+
+@command(app, "export")
+def export(
+    pvs: Annotated[list[str], typer.Argument(metavar="PV...", help="Names or globs.")],
+    form: Annotated[ExportForm, typer.Option("--format", help="The file's format.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file; it must not exist.")],
+    since: Annotated[str | None, typer.Option(help="1h, 30m, 2d ago, or a time: '2026-11-20 14:00' (UTC).")] = None,
+    until: Annotated[str | None, typer.Option(help="As --since; left out: now.")] = None,
+    database: DatabaseOption = DATABASE,
+    config: ConfigOption = None,
+) -> None:
+    """Write the rows of PVs to a file for other programs; the columns are in docs/reference/archive.md."""
+    from archiver.history.command import HistoryOptions
+    from archiver.history.query import open_query
+    from archiver.keeping.export import export as write
+
+    place = database_of(database, config)
+    window = HistoryOptions(pvs=pvs, database=place, since=since, until=until).window(time.time_ns())
+    with open_query(place, pvs, window) as query:
+        rows = write(query, output, form.value)
+    typer.echo(f"{output}: {counted(rows, 'row')}")
+
+
+@command(app, "salvage")
+def salvage(
+    damaged: Annotated[Path, typer.Argument(metavar="DAMAGED", help="The damaged SQLite file; it stays as it is.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="A new SQLite file, or the URL of a new database.")],
+) -> None:
+    """Bring what can be read of a damaged SQLite file to a new archive; what cannot is marked `Damaged` there.
+
+    Stop the archiver before. Exit code 1 if something is missing.
+    """
+    from archiver.keeping.salvage import salvage as rescue
+
+    with Progress(sys.stderr) as progress:
+        found = rescue(f"sqlite:///{damaged}", _place(new), progress.report)
+    typer.echo(f"{counted(found.rows, 'row')} could be salvaged")
+    if found.pvs:
+        typer.echo(f"rows are missing of {counted(len(found.pvs), 'PV')}: {', '.join(found.pvs[:20])}", err=True)
+    if found.tables:
+        typer.echo(f"other rows are missing in: {', '.join(found.tables)}", err=True)
+    raise typer.Exit(1 if found.pvs or found.tables else 0)
+
+
+def _place(text: str) -> str:
+    """Return the URL of an archive that is named by its configuration, its file, or its URL."""
+    if "://" in text:
+        return text
+    if Path(text).suffix in {".yaml", ".yml"}:
+        return load_archive(Path(text), "database").database
+    return f"sqlite:///{text}"
+
+
+def _show(rows: list[tuple[str, str]]) -> None:
+    width = max(len(label) for label, _ in rows)
+    for label, value in rows:
+        typer.echo(f"{label:<{width}}  {value}")

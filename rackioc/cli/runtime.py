@@ -1,0 +1,55 @@
+"""What a simulation has of this computer: a directory for its control channel and serial lines, and a port."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+# Its path, for configurations: ``port: ${RACKIOC_RUNTIME}/generator``
+VARIABLE = "RACKIOC_RUNTIME"
+
+# The port of the demo's web server, for its configuration, and which one it is if that is free
+WEB_PORT = "RACKIOC_WEB_PORT"
+USUAL_PORT = 8080
+
+
+def directory() -> Path:
+    """Return the path of the directory; it is made when something is put into it.
+
+    That is what the environment says, else a directory in that of the user's session, which others cannot enter, else
+    one with the user's number in its name.
+    """
+    if given := os.environ.get(VARIABLE):
+        return Path(given)
+    session = os.environ.get("XDG_RUNTIME_DIR", "")
+    if session and os.access(session, os.W_OK):
+        return Path(session) / "rackioc"
+    return Path(tempfile.gettempdir()) / f"rackioc-{os.getuid()}"
+
+
+def publish() -> None:
+    """Tell configurations and child processes where the directory is, and the port."""
+    os.environ[VARIABLE] = str(directory())
+    os.environ.setdefault(WEB_PORT, str(USUAL_PORT))
+
+
+def choose_web_port() -> None:
+    """Take another port if the usual one is in use and the environment gave none."""
+    if os.environ.get(WEB_PORT, str(USUAL_PORT)) != str(USUAL_PORT):
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", USUAL_PORT))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        os.environ[WEB_PORT] = str(probe.getsockname()[1])
+
+
+def remove() -> None:
+    """Remove the directory, unless something is still in it."""
+    with suppress(OSError):
+        directory().rmdir()

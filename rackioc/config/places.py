@@ -1,0 +1,77 @@
+"""Where rackioc keeps its files: the paths of a configuration, each counted from its state directory.
+
+That is what the configuration says under ``state_directory``, else the directory of the configuration file. So all
+commands find the same files, wherever they are started.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from archiver.settings import ArchiveSettings
+from archiver.storage.url import DatabaseUrl
+from rackioc.config.yamlfile import Key, YamlFile
+from web.settings import WebSettings
+
+
+class Places:
+    """The state directory of the configuration file ``path``; ``data``: its keys."""
+
+    def __init__(self, path: Path, data: dict[Any, Any], file: YamlFile) -> None:
+        given = data.get("state_directory")
+        self._file = file
+        self._stem = path.stem
+        # A relative one counts from where rackioc is started: "." is that directory.
+        self.state = (Path(given) if isinstance(given, str) and given else path.parent).absolute()
+
+    def site_file(self, given: Any) -> Path:
+        """Return the path of the file with what clients set at run time."""
+        return self._of(given, f"{self._stem}.site.yaml")
+
+    def archive(self, settings: ArchiveSettings) -> ArchiveSettings:
+        """Return the settings with absolute paths of the spool and of an SQLite file."""
+        spool = replace(settings.spool, file=str(self._of(settings.spool.file, f"{self._stem}.spool")))
+        return replace(settings, spool=spool, database=self._database(settings.database))
+
+    def web(self, settings: WebSettings) -> WebSettings:
+        """Return the settings with absolute paths."""
+        return replace(
+            settings,
+            logins=self._if_given(settings.logins),
+            certificate=self._if_given(settings.certificate),
+            key=self._if_given(settings.key),
+        )
+
+    def check_state(self) -> None:
+        """Report a state directory that is not there."""
+        self._check(("state_directory",), self.state)
+
+    def check_directories(self, site_file: Path, archive: ArchiveSettings | None) -> None:
+        """Report the directories of all files that are not there."""
+        self.check_state()
+        self._check(("site_file",), site_file.parent)
+        if archive is not None:
+            url = DatabaseUrl.parse(archive.database)
+            if url.backend == "sqlite":
+                self._check(("archive", "database"), Path(str(url.nodes[0].database)).parent)
+            self._check(("archive", "spool", "file"), Path(str(archive.spool.file)).parent)
+
+    def _database(self, database: str) -> str:
+        url = DatabaseUrl.parse(database)
+        if url.backend != "sqlite":
+            return database
+        node = url.nodes[0]
+        path = self.state / str(node.database)
+        return node.set(database=str(path)).render_as_string(hide_password=False)
+
+    def _of(self, given: Any, default: str) -> Path:
+        return self.state / (given if isinstance(given, str) and given else default)
+
+    def _if_given(self, given: str | None) -> str | None:
+        return str(self.state / given) if given else None
+
+    def _check(self, key: Key, folder: Path) -> None:
+        if not folder.is_dir():
+            self._file.fault(key, f"there is no directory {folder}; make it, or write another path")

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from archiver.keeping.check import check
+from archiver.keeping.salvage import salvage
+from archiver.sample import Gap, is_gap
+from archiver.storage.database import open_reader, open_store
+from archiver.storage.store import StoreError
+from tests.archiver.keeping.archives import contents, fill
+from tests.archiver.keeping.commands import run
+from tests.archiver.keeping.conftest import New
+from tests.archiver.keeping.test_copy import KINDS, quiet
+
+PAGE = 4096
+
+
+def settled(database: str) -> Path:
+    """An archive as an old one is: nearly all has settled."""
+    fill(database)
+    with closing(open_store(database, "LAB:one")) as store:
+        for pv in ("R", "OLD", "S", "TEXT"):
+            store.expire(pv, 2**62)
+    fill(database)
+    return Path(database.removeprefix("sqlite:///"))
+
+
+def damage(file: Path, pages: list[int]) -> None:
+    content = bytearray(file.read_bytes())
+    for page in pages:
+        content[(page - 1) * PAGE : page * PAGE] = os.urandom(PAGE)
+    file.write_bytes(content)
+
+
+def pages_of(file: Path, table: str) -> list[int]:
+    """The pages of a table without its root."""
+    with closing(sqlite3.connect(file)) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        try:
+            rows = connection.execute("SELECT pageno FROM dbstat WHERE name = ?", (table,)).fetchall()
+        except sqlite3.OperationalError:
+            pytest.skip("this SQLite has no dbstat")
+    return [page for (page,) in rows if page != root]
+
+
+def test_of_a_sound_file_all_is_salvaged(new: New) -> None:
+    here, there = new("sqlite"), new("sqlite")
+    fill(here)
+    found = salvage(here, there, quiet)
+    assert (found.pvs, found.tables) == ([], [])
+    assert contents(there) == contents(here)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("table", ["sample_settled", "sample_recent"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_lies_outside_the_damaged_pages_is_salvaged_and_the_rest_is_marked(
+    new: New, kind: str, table: str, count: int
+) -> None:
+    here, there = new("sqlite"), new(kind)
+    if table == "sample_settled":
+        settled(here)
+    else:
+        fill(here)
+    file = Path(here.removeprefix("sqlite:///"))
+    sound = contents(here)
+    leaves = pages_of(file, table)
+    assert len(leaves) > 2 * count
+    chosen = random.Random(count).sample(leaves, count)
+    damage(file, chosen)
+    found = salvage(here, there, quiet)
+    left = contents(there)
+    rows = [row for row in left["rows"] if row[3] != Gap.DAMAGED]
+    assert set(map(repr, rows)) <= set(map(repr, sound["rows"]))
+    lost = len(sound["rows"]) - len(rows)
+    assert 0 < lost < 400 * count, lost
+    assert found.pvs
+    assert left["archivers"] == sound["archivers"]
+    gone = {row[:2] for row in sound["rows"]} - {row[:2] for row in rows}
+    with closing(open_reader(there)) as reader:  # where a row is missing nothing is shown as known
+        for channel, time_us in gone:
+            in_force = list(reader.samples([channel[1]], time_us * 1000, time_us * 1000))
+            assert not in_force or is_gap(in_force[0]) or in_force[0].time_ns // 1000 > time_us
+    assert check(there, quiet).faults == []
+
+
+@pytest.mark.parametrize("table", ["channel", "archiver", "channel_owner", "status", "num_metadata_history"])
+def test_rows_are_salvaged_without_the_tables_that_describe_them(new: New, table: str) -> None:
+    here, there = new("sqlite"), new("sqlite")
+    fill(here)
+    sound = contents(here)
+    file = Path(here.removeprefix("sqlite:///"))
+    with closing(sqlite3.connect(file)) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+    damage(file, [root])
+    found = salvage(here, there, quiet)
+    assert table in found.tables
+    left = contents(there)
+    assert [row[1:3] + row[4:] for row in left["rows"]] == [
+        row[1:3] + row[4:] for row in sound["rows"]
+    ] or table == "channel"
+    assert len(left["rows"]) == len(sound["rows"])
+
+
+def test_the_command_says_what_is_missing(new: New, tmp_path: Path) -> None:
+    here = new("sqlite")
+    file = settled(here)
+    damage(file, pages_of(file, "sample_settled")[:1])
+    code, text = run("salvage", str(file), "new.sqlite", directory=tmp_path)
+    assert code == 1
+    assert "rows could be salvaged" in text
+    assert "rows are missing of" in text
+    code, text = run("salvage", str(file), "new.sqlite", directory=tmp_path)
+    assert code == 1
+    assert "there is an archive already" in text
+
+
+@pytest.mark.parametrize("content", [b"", b"no database", os.urandom(50_000)])
+def test_what_cannot_be_read_at_all_is_told_with_what_to_do(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "rack.sqlite"
+    file.write_bytes(content)
+    with pytest.raises(StoreError, match=r"restore a backup|not an archive of rackioc"):
+        salvage(f"sqlite:///{file}", f"sqlite:///{tmp_path}/new.sqlite", quiet)
+    assert not (tmp_path / "new.sqlite").exists()
+
+
+def test_a_first_page_that_is_damaged_is_told(new: New, tmp_path: Path) -> None:
+    here = new("sqlite")
+    fill(here)
+    damage(Path(here.removeprefix("sqlite:///")), [1])
+    with pytest.raises(StoreError, match="its first page is damaged"):
+        salvage(here, f"sqlite:///{tmp_path}/there.sqlite", quiet)

@@ -1,0 +1,423 @@
+"""Rows that are not kept any longer go by months, and space comes back."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymysql.cursors import Cursor
+from sqlalchemy.engine import make_url
+
+from archiver.keeping.copy import copy
+from archiver.recording.upkeep import Upkeep
+from archiver.sample import Sample
+from archiver.settings import Policy
+from archiver.storage import manage
+from archiver.storage.database import open_reader, open_store
+from archiver.storage.mysql.tables import months
+from archiver.storage.sqlite import upkeep
+from archiver.storage.store import Store, StoreError
+from bench.rig.databases import connect
+from bench.rig.mariadb import Server
+
+S = 10**9
+HOUR, DAY = 3600 * S, 86_400 * S
+NOW = time.time_ns() // S * S
+ALL = (0, 2**62)
+# Of a PV a row each so many hours, back from now; "SILENT" has changed last ten months ago, "LATE" began then.
+DAYS = 400
+PERIODS = {"A": 24, "B": 100, "SILENT": 31, "LATE": 50}
+
+
+def begin(later: int) -> int:
+    """The begin of a month, from the present one on."""
+    return months.month_s(NOW / 1e9, later) * S
+
+
+def history(pv: str) -> list[Sample]:
+    times = range(NOW - DAYS * DAY, NOW, PERIODS[pv] * HOUR)
+    if pv == "SILENT":
+        times = range(NOW - DAYS * DAY, NOW - 300 * DAY, PERIODS[pv] * HOUR)
+    if pv == "LATE":
+        times = range(NOW - 300 * DAY, NOW, PERIODS[pv] * HOUR)
+    return [Sample(pv, each, float(number), 0, "NO_ALARM") for number, each in enumerate(times)]
+
+
+HISTORY = {pv: history(pv) for pv in PERIODS}
+
+
+def fill(database: str, name: str = "one", pvs: Sequence[str] = tuple(PERIODS)) -> None:
+    with closing(open_store(database, name)) as store:
+        divide(database)
+        for pv in pvs:
+            store.add(HISTORY[pv])
+        store.live(NOW)
+
+
+def divide(database: str) -> None:
+    """Make the months of the history, as a copy does."""
+    if database.startswith("mysql"):
+        with closing(connect(database)) as connection, connection.cursor() as cursor:
+            months.cover(cursor, "", (NOW - DAYS * DAY) / 1e9)
+
+
+def parts(database: str, table: str = "sample") -> list[str]:
+    (divided,) = (each for each in months.TABLES if each.name == table)
+    with closing(connect(database)) as connection, connection.cursor() as cursor:
+        return [part.name for part in months.parts(cursor, divided)]
+
+
+def read(database: str, pv: str) -> list[Sample]:
+    with closing(open_reader(database)) as reader:
+        return [each for each in reader.samples([pv], *ALL) if each.value != "Archive_Off"]
+
+
+def check_truth(database: str, kept_ns: Mapping[str, int]) -> None:
+    """What is kept is there; and whatever is shown as in force at a time was in force then."""
+    with closing(open_reader(database)) as reader:
+        for pv, samples in HISTORY.items():
+            found = set(reader.samples([pv], *ALL))
+            in_force = max((each.time_ns for each in samples if each.time_ns <= kept_ns.get(pv, 0)), default=0)
+            assert {each for each in samples if each.time_ns >= in_force} <= found, pv
+            for moment in range(NOW - DAYS * DAY, NOW, 23 * DAY):
+                shown = [each for each in reader.samples([pv], moment, moment) if each.value != "Archive_Off"]
+                true = [each for each in samples if each.time_ns <= moment][-1:]
+                assert shown in ([], true), (pv, moment)
+
+
+def keep_all_of(pv: str, days: int) -> Callable[[str], Policy]:
+    return lambda each: Policy() if each == pv else Policy(keep=f"{days}d")
+
+
+def expire(store: Store, kept_ns: Mapping[str, int]) -> int:
+    """One round for some PVs; the number of steps."""
+    steps = 0
+    while store.expire_months(kept_ns):
+        steps += 1
+    for pv, time_ns in kept_ns.items():
+        while store.expire(pv, time_ns):
+            steps += 1
+    return steps
+
+
+@pytest.fixture
+def mysql_archive(mysql_database: str) -> str:
+    fill(mysql_database)
+    return mysql_database
+
+
+def test_of_old_months_the_rows_in_force_are_left(database: str) -> None:
+    fill(database)
+    kept = dict.fromkeys(PERIODS, NOW - 100 * DAY)
+    with closing(open_store(database, "one")) as store:
+        expire(store, kept)
+        check_truth(database, kept)
+    for pv, samples in HISTORY.items():
+        in_force = [each.time_ns for each in samples if each.time_ns <= kept[pv]][-1]
+        assert [each.time_ns for each in read(database, pv)][:1] == [in_force]
+
+
+def test_a_round_of_upkeep_keeps_what_the_policies_say(database: str) -> None:
+    fill(database)
+    round_ = Upkeep(keep_all_of("B", 100))
+    with closing(open_store(database, "one")) as store:
+        while round_.step(store):
+            pass
+    check_truth(database, dict.fromkeys(set(PERIODS) - {"B"}, NOW - 100 * DAY))
+    assert [each.time_ns for each in read(database, "B")] == [each.time_ns for each in HISTORY["B"]]
+    assert len(read(database, "A")) in {100, 101, 102}
+
+
+def test_a_month_goes_as_a_whole_and_with_it_its_file(mysql_archive: str) -> None:
+    before = parts(mysql_archive)
+    assert len(before) >= 15
+    kept = dict.fromkeys(PERIODS, begin(-3))
+    with closing(open_store(mysql_archive, "one")) as store:
+        expire(store, kept)
+    for table in ("sample", "summary"):
+        assert parts(mysql_archive, table) == [before[0], *before[-7:]], (
+            table
+        )  # three, this one, two to come, the rest
+    check_truth(mysql_archive, kept)
+
+
+@pytest.mark.slow
+def test_wherever_it_is_interrupted_nothing_is_missing_and_nothing_wrong_is_shown(
+    mysql_archive: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault before each statement in turn, until one attempt has none; and so for each month."""
+    kept = dict.fromkeys(PERIODS, begin(-2))
+    execute = Cursor.execute
+    left, faults = 0, 0
+
+    def failing(cursor: Cursor, query: str, args: Any = None) -> int:
+        nonlocal left, faults
+        left -= 1
+        if left == 0:
+            faults += 1
+            cursor.connection.close()
+        return execute(cursor, query, args)
+
+    for first in (1, 2):  # every second one, so that each is met in more than one month
+        for number in range(first, 80, 2):
+            with closing(open_store(mysql_archive, "one")) as store, monkeypatch.context() as broken:
+                left = number
+                broken.setattr(Cursor, "execute", failing)
+                try:
+                    more = store.expire_months(kept)
+                except StoreError:
+                    more = True
+            check_truth(mysql_archive, kept)
+            if not more:
+                break
+    assert faults >= 15
+    with closing(open_store(mysql_archive, "one")) as store:
+        expire(store, kept)
+    check_truth(mysql_archive, kept)
+    with closing(connect(mysql_archive)) as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW TABLES LIKE 'gone%'")
+        assert cursor.fetchall() == ()
+    assert len(parts(mysql_archive)) == 7
+
+
+def test_what_another_archiver_keeps_stays(mysql_database: str) -> None:
+    fill(mysql_database, "one", ["A", "SILENT"])
+    fill(mysql_database, "two", ["B", "LATE"])
+    kept = dict.fromkeys(["A", "SILENT"], begin(-2))
+    with closing(open_store(mysql_database, "one")) as store:
+        expire(store, kept)
+    assert len(parts(mysql_database)) == 7  # the few rows of the other one were carried over
+    check_truth(mysql_database, kept)
+    assert [each.time_ns for each in read(mysql_database, "B")] == [each.time_ns for each in HISTORY["B"]]
+
+
+def test_a_month_of_which_another_archiver_keeps_much_stays(
+    mysql_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(months, "MOVED_ROWS", 5)
+    monkeypatch.setattr("archiver.storage.mysql.tables.expired.MOVED_ROWS", 5)
+    fill(mysql_database, "one", ["B", "SILENT"])
+    fill(mysql_database, "two", ["A", "LATE"])
+    before = parts(mysql_database)
+    kept = dict.fromkeys(["B", "SILENT"], begin(-2))
+    with closing(open_store(mysql_database, "one")) as store:
+        expire(store, kept)
+        assert parts(mysql_database) == before
+        check_truth(mysql_database, kept)
+        with closing(open_store(mysql_database, "two")) as other:
+            expire(other, dict.fromkeys(["A", "LATE"], begin(-2)))
+        expire(store, kept)
+    assert len(parts(mysql_database)) == 7
+    check_truth(mysql_database, dict.fromkeys(PERIODS, begin(-2)))
+
+
+def test_a_policy_that_is_taken_back_is(mysql_archive: str) -> None:
+    kept = dict.fromkeys(PERIODS, begin(-2))
+    with closing(open_store(mysql_archive, "one")) as store:
+        assert store.expire_months(kept)  # it is noted
+        assert not store.expire_months({})
+    assert len(parts(mysql_archive)) >= 15
+    for pv, samples in HISTORY.items():
+        assert len(read(mysql_archive, pv)) == len(samples)
+
+
+def test_a_reader_that_stands_still_holds_up_a_month_and_nobody_else(mysql_archive: str) -> None:
+    kept = dict.fromkeys(PERIODS, begin(-2))
+    with closing(open_store(mysql_archive, "one")) as store:
+        while store.expire_months({}):
+            pass
+        with closing(open_reader(mysql_archive)) as reader:
+            rows = reader.samples(["A"], *ALL)
+            next(rows)
+            expire(store, kept)
+            store.add([Sample("A", NOW, 1.0, 0, "NO_ALARM")])
+            assert len(parts(mysql_archive)) >= 15
+        expire(store, kept)
+        assert len(parts(mysql_archive)) == 7
+
+
+def test_the_next_months_are_made_in_time(mysql_archive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = parts(mysql_archive)
+    with closing(open_store(mysql_archive, "one")) as store:
+        monkeypatch.setattr("archiver.storage.mysql.tables.months.time.time", lambda: NOW / 1e9 + 62 * 86_400)
+        store.expire_months({})
+    assert len(parts(mysql_archive)) == len(before) + 2
+    assert parts(mysql_archive)[-1] == "newer"
+    assert parts(mysql_archive, "summary") == parts(mysql_archive)
+
+
+def test_rows_of_a_time_without_months_are_in_force_too(mysql_database: str) -> None:
+    """Before the first and after the last month: of an IOC's clock that is wrong."""
+    with closing(open_store(mysql_database)) as store:
+        odd = [Sample("A", each, 1.0, 0, "NO_ALARM") for each in (S, NOW - 900 * DAY, NOW, NOW + 900 * DAY)]
+        store.add(odd)
+        while store.expire_months({"A": NOW - 10 * DAY}):
+            pass
+        assert {each.time_ns for each in read(mysql_database, "A")} >= {each.time_ns for each in odd[1:]}
+        while store.expire("A", NOW - 10 * DAY):
+            pass
+        assert [each.time_ns for each in read(mysql_database, "A")] == [each.time_ns for each in odd[1:]]
+
+
+def test_a_query_of_phoebus_looks_into_the_months_of_its_window_alone(mysql_archive: str) -> None:
+    with closing(connect(mysql_archive)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "EXPLAIN PARTITIONS SELECT smpl_time, severity_id, status_id, num_val, float_val, str_val, nanosecs "
+            "FROM sample WHERE channel_id = 1 AND smpl_time >= FROM_UNIXTIME(%s) AND smpl_time <= FROM_UNIXTIME(%s) "
+            "ORDER BY smpl_time, nanosecs",
+            (begin(-3) / 1e9, begin(-2) / 1e9 - 1),
+        )
+        ((_, _, _, used, *_),) = cursor.fetchall()
+    assert used == parts(mysql_archive)[-7]
+
+
+@pytest.fixture
+def undivided(mysql_archive: str) -> str:
+    """An archive from before there were months."""
+    with closing(connect(mysql_archive)) as connection, connection.cursor() as cursor:
+        for table in months.TABLES:
+            cursor.execute(f"ALTER TABLE {table.name} REMOVE PARTITIONING")
+    return mysql_archive
+
+
+def test_an_archive_from_before_goes_on_and_says_so(undivided: str, caplog: pytest.LogCaptureFixture) -> None:
+    kept = dict.fromkeys(PERIODS, begin(-2))
+    with caplog.at_level(logging.INFO), closing(open_store(undivided, "one")) as store:
+        expire(store, kept)
+    assert "its rows are not divided by month" in caplog.text
+    assert parts(undivided) == []
+    check_truth(undivided, kept)
+
+
+def test_compaction_divides_an_archive_from_before(undivided: str) -> None:
+    manage.compact(undivided)
+    assert len(parts(undivided)) >= 15
+    for pv, samples in HISTORY.items():
+        assert read(undivided, pv) == samples
+    assert "since" in dict(manage.status(undivided))["months"]
+
+
+def test_without_the_right_an_archive_is_not_divided_and_says_so(
+    shared_server: Server, mysql_database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = make_url(mysql_database).database
+    rights = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, INDEX, CREATE VIEW"
+    shared_server.execute("CREATE USER poor@'%' IDENTIFIED BY 'x'", f"GRANT {rights} ON {name}.* TO poor@'%'")
+    try:
+        database = shared_server.url(str(name), user="poor", password="x")
+        with caplog.at_level(logging.INFO), closing(open_store(database, "one")) as store:
+            store.add(HISTORY["A"])
+            expire(store, {"A": begin(-2)})
+        assert "its rows cannot be divided by month: ALTER command denied" in caplog.text
+        assert parts(mysql_database) == []
+        check_truth_of_a = [each.time_ns for each in read(mysql_database, "A")]
+        assert check_truth_of_a[1:] == [each.time_ns for each in HISTORY["A"] if each.time_ns > begin(-2)]
+    finally:
+        shared_server.execute("DROP USER poor@'%'")
+
+
+def test_a_copy_has_the_months_of_its_rows(tmp_path: Path, mysql_database: str) -> None:
+    here = f"sqlite:///{tmp_path}/rack.sqlite"
+    fill(here)
+    copy(here, mysql_database, lambda *_: None)
+    assert len(parts(mysql_database)) >= 15
+    with closing(connect(mysql_database)) as connection, connection.cursor() as cursor:
+        assert months.count(cursor, "sample PARTITION (older)") == 0
+        assert months.count(cursor, "sample PARTITION (newer)") == 0
+
+
+# The file of an SQLite archive
+
+
+def pages(database: str, name: str = "page_count") -> int:
+    with closing(open_store(database)) as store, store._transaction() as connection:  # type: ignore[attr-defined]
+        return int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+
+
+@pytest.fixture
+def emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A file of which most rows were deleted."""
+    monkeypatch.setattr(upkeep, "SPARE_PAGES", 20)
+    yield from _emptied(f"sqlite:///{tmp_path}/rack.sqlite")
+
+
+def _emptied(database: str) -> Iterator[str]:
+    with closing(open_store(database)) as store:
+        for block in range(20):
+            times = range(NOW - (20 - block) * DAY, NOW - (19 - block) * DAY, 60 * S)
+            store.add([Sample(pv, each, 1.5, 0, "NO_ALARM") for each in times for pv in "AB"])
+        for pv in "AB":
+            while store.expire(pv, NOW - 2 * DAY):
+                pass
+    yield database
+
+
+def test_a_file_shrinks_in_small_steps_and_keeps_some_pages_for_rows_to_come(emptied: str) -> None:
+    rows = {pv: read(emptied, pv) for pv in "AB"}
+    before, steps = pages(emptied), 0
+    with closing(open_store(emptied)) as store:
+        began = time.monotonic()
+        while store.shrink():
+            steps += 1
+            assert time.monotonic() - began < 10
+    assert pages(emptied) < before / 3
+    assert pages(emptied, "freelist_count") in {20, 21}
+    assert {pv: read(emptied, pv) for pv in "AB"} == rows
+    file = Path(emptied.removeprefix("sqlite:///"))
+    assert file.stat().st_size == pages(emptied) * 4096
+    with closing(open_store(emptied)) as store:
+        assert not store.shrink()
+
+
+def test_a_step_of_expiring_costs_what_it_deletes_and_not_what_there_is(tmp_path: Path) -> None:
+    work = {}
+    for rows in (20_000, 80_000):
+        with closing(open_store(f"sqlite:///{tmp_path}/{rows}.sqlite")) as store:
+            store.add([Sample("A", NOW - each * S, 1.5, 0, "NO_ALARM") for each in range(rows)])
+            store.expire("A", NOW - 10 * S)  # all settle
+            count = 0
+
+            def look() -> None:
+                nonlocal count
+                count += 1
+
+            store._connection.connection.set_progress_handler(look, 100)  # type: ignore[attr-defined]
+            store.expire("A", NOW - 10 * S)
+            work[rows] = count
+    assert work[80_000] < 1.2 * work[20_000]
+
+
+def test_a_round_of_upkeep_ends_with_a_smaller_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "SPARE_PAGES", 20)
+    database = f"sqlite:///{tmp_path}/rack.sqlite"
+    with closing(open_store(database)) as store:
+        times = range(NOW - 20 * DAY, NOW, 60 * S)
+        store.add([Sample(pv, each, 1.5, 0, "NO_ALARM") for each in times for pv in "AB"])
+    round_, before = Upkeep(lambda _: Policy(keep="48h")), pages(database)
+    with closing(open_store(database)) as store:
+        while round_.step(store):
+            pass
+    assert pages(database) < before / 3
+
+
+def test_a_file_from_before_keeps_its_pages_until_it_is_compacted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "SPARE_PAGES", 20)
+    database = f"sqlite:///{tmp_path}/rack.sqlite"
+    import sqlite3
+
+    with closing(sqlite3.connect(database.removeprefix("sqlite:///"))) as older:
+        older.execute("PRAGMA journal_mode = WAL")
+    (database,) = _emptied(database)
+    with closing(open_store(database)) as store:
+        assert not store.shrink()
+    assert "rackioc db compact" in dict(manage.status(database))["free in the file"]
+    manage.compact(database)
+    assert pages(database, "auto_vacuum") == 2
+    assert "rackioc db compact" not in dict(manage.status(database))["free in the file"]

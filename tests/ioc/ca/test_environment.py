@@ -1,0 +1,67 @@
+"""Environment variables with values that they cannot have: one sentence, before a port is opened."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+
+import pytest
+
+from ioc.ca.network import environment, rivals
+from ioc.ca.network.environment import EnvironmentFault
+from ioc.ca.server import Server
+
+PORTS = ("EPICS_CAS_SERVER_PORT", "EPICS_CA_SERVER_PORT", "EPICS_CAS_BEACON_PORT", "EPICS_CA_REPEATER_PORT")
+PERIODS = ("EPICS_CAS_BEACON_PERIOD", "EPICS_CA_BEACON_PERIOD", "EPICS_CA_CONN_TMO")
+LISTS = ("EPICS_CA_ADDR_LIST", "EPICS_CA_NAME_SERVERS", "EPICS_CAS_BEACON_ADDR_LIST", "EPICS_CAS_IGNORE_ADDR_LIST")
+NONSENSE = {
+    PORTS: ("x", "0", "-1", "65536", "5064.5", "\u0665"),
+    PERIODS: ("x", "0", "-1", "inf", "nan", "15 s"),
+    LISTS: ("127.0.0.1:x", ":5064", "127.0.0.1:70000", "::1"),
+    ("EPICS_CAS_INTF_ADDR_LIST",): ("127.0.0.999", "no.such.host.invalid", "127.0.0.1,127.0.0.2"),
+    ("EPICS_CA_AUTO_ADDR_LIST", "EPICS_CAS_AUTO_BEACON_ADDR_LIST"): ("maybe", "0"),
+    ("EPICS_CA_MAX_ARRAY_BYTES",): ("many", "0", "-1", "1e6"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for names, values in NONSENSE.items() for name in names for value in values]
+)
+def test_nonsense_is_one_sentence_with_the_variable_and_the_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(EnvironmentFault) as error:
+        asyncio.run(make())
+    assert name in str(error.value)
+    assert value in str(error.value)
+    assert str(error.value).startswith("the environment variable ")
+    assert "\n" not in str(error.value)
+
+
+def test_an_address_that_this_computer_does_not_have_may_come_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EPICS_CAS_INTF_ADDR_LIST", "127.0.0.1 203.0.113.7")
+    with pytest.raises(OSError, match=r"203.0.113.7 in EPICS_CAS_INTF_ADDR_LIST is not an"):
+        asyncio.run(make())
+
+
+async def make() -> None:
+    Server()
+
+
+@pytest.mark.parametrize("name", environment._CHECKS)
+def test_a_variable_that_is_set_to_nothing_is_not_set(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for each in environment._CHECKS:
+        monkeypatch.setenv(each, os.environ.get(each, ""))  # so that all are as before afterwards
+    monkeypatch.setenv(name, " ")
+    environment.fill()
+
+
+def test_who_has_a_port_is_told() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        told = rivals.holder(holder.getsockname()[1])
+    assert told.startswith(f"process {os.getpid()} (")
+    assert rivals.holder(1) == "a process of another user"

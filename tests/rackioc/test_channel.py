@@ -1,0 +1,140 @@
+"""The commands of a Channel Access client, over the real libca, against a real server."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from drivers.base import Reading, Severity, Status
+from tests.small_ioc import SmallIoc, until
+
+COMMAND = (sys.executable, "-P", "-m", "rackioc")
+
+
+def run(*arguments: str) -> tuple[int, list[str], str]:
+    """Run a command with its outputs piped, as a script does; return its code, its lines and what it says."""
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False, timeout=50)
+    assert "Traceback" not in done.stderr
+    said = [line for line in done.stderr.splitlines() if not line.startswith("Warning: Duplicate EPICS CA Address")]
+    return done.returncode, done.stdout.splitlines(), "\n".join(said)
+
+
+def test_values_are_printed_as_by_caget(small_ioc: SmallIoc) -> None:
+    small_ioc.post("ai", 1.25)
+    small_ioc.post("bo", 1)
+    small_ioc.post("text", "anode")
+    small_ioc.post("long", -7)
+    small_ioc.post("wave", (1.0, 2.5))
+    names = [small_ioc.prefix + name for name in ("ai", "bo", "text", "long", "wave", "mbbi.STAT", "ao.DRVH")]
+    code, lines, _ = run("get", *names)
+    values = [line.removeprefix(f"{name:<30} ") for name, line in zip(names, lines, strict=True)]
+    assert (code, values) == (0, ["1.25", "On", "anode", "-7", "2 1 2.5", "UDF", "60"])
+    assert run("get", "-t", names[0])[:2] == (0, ["1.25"])
+
+
+def test_a_long_text_is_printed_as_one(small_ioc: SmallIoc) -> None:
+    small_ioc.post("lsi", "a word " * 30)
+    assert run("get", "-t", f"{small_ioc.prefix}lsi.VAL$")[1] == [("a word " * 30)]
+
+
+def test_a_pv_that_nobody_serves_is_told_and_is_code_1_and_the_others_are_printed(small_ioc: SmallIoc) -> None:
+    small_ioc.post("ai", 1.25)
+    code, lines, said = run("get", "-w", "0.5", "NOBODY:HAS:IT", f"{small_ioc.prefix}ai")
+    assert (code, len(lines)) == (1, 1)
+    assert said == "rackioc: NOBODY:HAS:IT is not connected after 0.5 s: no server answers for this name"
+    for command in (["info", "NOBODY"], ["put", "NOBODY", "1"]):
+        code, lines, said = run(*command, "-w", "0.5")
+        assert (code, lines, said.startswith("rackioc: NOBODY is not connected")) == (1, [], True)
+
+
+@pytest.mark.parametrize("command", ["get PV", "put PV 1", "monitor PV", "info PV"])
+def test_a_variable_with_nonsense_is_one_line_and_code_2(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.setenv("EPICS_CA_SERVER_PORT", "abc")
+    code, lines, said = run(*command.split())
+    assert (code, lines) == (2, [])
+    assert said == "rackioc: the environment variable EPICS_CA_SERVER_PORT is 'abc', not a port from 1 to 65535"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("ao", "-0", "-0"),
+        ("ao", "5.5", "5.5"),
+        ("bo", "On", "On"),
+        ("bo", "0", "Off"),
+        ("text", "a b", "a b"),
+    ],
+)
+def test_a_put_prints_the_value_of_before_and_the_new_one(
+    small_ioc: SmallIoc, name: str, value: str, shown: str
+) -> None:
+    code, lines, said = run("put", small_ioc.prefix + name, value)
+    assert (code, said) == (0, "")
+    assert re.match(r"Old : \S+ ", lines[0])
+    assert lines[1].split(None, 3)[3] == shown
+
+
+def test_a_long_text_is_put_to_its_field_with_a_dollar(small_ioc: SmallIoc) -> None:
+    code, _, said = run("put", f"{small_ioc.prefix}text", "x" * 40)
+    assert (code, "takes texts of 39 bytes" in said) == (1, True)
+
+
+@pytest.mark.parametrize("value", ["61", "-1"])
+def test_a_put_that_is_refused_is_code_1_and_tells_no_reason_of_an_earlier_one(
+    small_ioc: SmallIoc, value: str
+) -> None:
+    small_ioc.do(_refused(small_ioc, "61 kV is above the limit"))
+    code, lines, said = run("put", f"{small_ioc.prefix}ao", value)
+    assert (code, len(lines)) == (1, 2)
+    assert said == f"rackioc: {small_ioc.prefix}ao: Channel write request failed"
+
+
+async def _refused(ioc: SmallIoc, reason: str) -> None:
+    """As an instrument shows it."""
+    ioc.records["ao"].process(Reading(5.0, Severity.MINOR, Status.WRITE, message=reason), time.time())
+
+
+def test_a_put_to_what_can_only_be_read_is_code_1(small_ioc: SmallIoc) -> None:
+    code, _, said = run("put", f"{small_ioc.prefix}ai", "1")
+    assert (code, "Write access denied" in said) == (1, True)
+
+
+def test_where_a_pv_is_served_is_told(small_ioc: SmallIoc) -> None:
+    code, lines, _ = run("info", f"{small_ioc.prefix}wave")
+    assert code == 0
+    told = [line.split(":", 1)[1].strip() for line in lines[1:]]
+    assert (told[0], told[2:]) == ("connected", ["read, no write", "DBF_DOUBLE", "6"])
+    assert told[1].endswith(f":{small_ioc.server.port}")
+
+
+def test_changes_are_printed_with_time_and_alarm_until_ctrl_c(small_ioc: SmallIoc) -> None:
+    small_ioc.post("ai", 1.25)
+    name = f"{small_ioc.prefix}ai"
+    with subprocess.Popen([*COMMAND, "monitor", name], stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        small_ioc.post("ai", 55.0)
+        second = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    assert re.fullmatch(rf"{name} +\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{{6}} 1\.25\n", first)
+    assert second.endswith(" 55 HIGH MINOR\n")
+
+
+def test_a_reader_that_has_enough_ends_the_monitor(small_ioc: SmallIoc) -> None:
+    small_ioc.post("ai", 1.25)
+    command = f"{sys.executable} -P -m rackioc monitor {small_ioc.prefix}ai | head -1"
+    with subprocess.Popen(command, shell=True, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "1.25" in process.stdout.readline()
+
+        def ended() -> bool:
+            small_ioc.post("ai", time.time() % 10)
+            return process.poll() is not None
+
+        until(ended, 20)

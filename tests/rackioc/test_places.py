@@ -1,0 +1,147 @@
+"""Where files are, from whatever directory a command is started; and what a command needs of a configuration."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from archiver.health import Health, StatusFile
+from archiver.sample import Sample
+from archiver.storage.database import open_store
+from rackioc.config.config import ConfigError
+from rackioc.config.load import load, load_archive
+from tests.rackioc.test_cli import run
+
+SECRETS = """\
+prefix: "LAB:"
+instruments:
+  HV1: {driver: caen, system: SY4527, link: TCPIP, host: crate, username: admin, password: "${ROOTS_PASSWORD}"}
+archive:
+  database: DATABASE
+  pvs: ["LAB:*"]
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration whose crate has a password that is not known here, from another directory."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    path = tmp_path / "site" / "rack.yaml"
+    path.write_text(SECRETS.replace("DATABASE", "sqlite:///rack.sqlite"))
+    return path
+
+
+def test_a_state_needs_no_password_and_is_found_from_another_directory(config: Path) -> None:
+    with closing(StatusFile(config.with_name("rack.spool.status"))) as status_file:
+        status_file.write(Health(time.time(), 4711, database="ok"))
+        code, text = run("status", str(config))
+    assert (code, "running, pid 4711" in text) == (0, True), text
+
+
+def test_a_state_needs_no_password_of_the_database(config: Path) -> None:
+    config.write_text(SECRETS.replace("DATABASE", "mysql+pymysql://lab:${ROOTS_PASSWORD}@db/rack"))
+    code, text = run("status", str(config))
+    assert (code, text.split(" (")[0]) == (1, "the archiver is not running")
+    config.write_text(SECRETS.replace("DATABASE", "${WHOLE_URL}"))
+    assert run("status", str(config))[0] == 1
+
+
+def test_a_history_needs_no_password_of_a_crate_and_is_found_from_another_directory(config: Path) -> None:
+    with closing(open_store(f"sqlite:///{config.with_name('rack.sqlite')}")) as store:
+        store.add([Sample("LAB:A", 1_700_000_000 * 10**9, -3, 0, "NO_ALARM")])
+    code, text = run("history", "LAB:A", "--config", str(config), "--format", "csv")
+    assert (code, "LAB:A,-3,,NO_ALARM" in text) == (0, True), text
+    assert run("db", "status", str(config))[0] == 0
+    assert run("spool", str(config))[1].startswith(f"rackioc: {config.with_name('rack.spool')}: there is no spool")
+
+
+def test_a_history_does_need_the_password_of_its_database(config: Path) -> None:
+    config.write_text(SECRETS.replace("DATABASE", "mysql+pymysql://lab:${ROOTS_PASSWORD}@db/rack"))
+    code, text = run("history", "LAB:A", "--config", str(config))
+    assert (code, text) == (
+        2,
+        f"{config}:5: archive.database: the environment variable ROOTS_PASSWORD is not set\n",
+    )
+
+
+def test_faults_of_what_is_not_needed_hinder_no_look_at_the_archive(config: Path) -> None:
+    config.write_text(config.read_text().replace("driver: caen", "driver: lecroy") + "  policies: often\n")
+    load_archive(config, "database")
+    with pytest.raises(ConfigError, match=r"archive\.policies: .*must be a mapping"):
+        load_archive(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("prefix: A", "1: archive: is missing"),
+        ("archive: 5", "1: must be a mapping"),
+        ("archive: {database: 'oracle://x/y', pvs: []}", "1: archive.database: oracle is not known"),
+        ("archive: [", "1: not YAML"),
+        (
+            "state_directory: /no/where\narchive: {database: 'sqlite:///x', pvs: []}",
+            "1: state_directory: there is no",
+        ),
+    ],
+)
+def test_what_is_needed_is_checked(config: Path, text: str, sentence: str) -> None:
+    config.write_text(text)
+    code, told = run("history", "A", "--config", str(config))
+    assert code == 2
+    assert sentence in re.sub(r"1: archive: (must)", r"1: \1", told), told
+
+
+def test_files_count_from_the_directory_of_the_configuration(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROOTS_PASSWORD", "x")
+    loaded = load(config)
+    assert loaded.archive is not None
+    assert loaded.site_file == config.with_name("rack.site.yaml")
+    assert loaded.archive.database == f"sqlite:///{config.with_name('rack.sqlite')}"
+    assert loaded.archive.spool_file(config) == config.with_name("rack.spool")
+    assert loaded.archive.status_file(config) == config.with_name("rack.spool.status")
+    monkeypatch.chdir(config.parent)
+    relative = load(Path("rack.yaml"))
+    assert relative.archive is not None
+    assert (relative.site_file, relative.archive.database) == (loaded.site_file, loaded.archive.database)
+
+
+def test_files_count_from_a_state_directory_and_absolute_ones_are_left(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROOTS_PASSWORD", "x")
+    spool = f"\n  spool: {{file: {tmp_path}/x.spool}}\n"
+    config.write_text(f"state_directory: {tmp_path}/elsewhere\n{config.read_text()}{spool}")
+    archive = load(config).archive
+    assert archive is not None
+    assert archive.database == f"sqlite:///{tmp_path}/elsewhere/rack.sqlite"
+    assert archive.spool_file(config) == tmp_path / "x.spool"
+    config.write_text(config.read_text().replace(f"{tmp_path}/elsewhere", "."))
+    archive = load(config).archive
+    assert archive is not None
+    assert archive.database == f"sqlite:///{tmp_path}/elsewhere/rack.sqlite", "the directory where it was started"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "key"),
+    [
+        ("sqlite:///rack.sqlite", "sqlite:///no/where.sqlite", 5, "archive.database"),
+        ("sqlite:///rack.sqlite", "sqlite:////no/where.sqlite", 5, "archive.database"),
+        ("  pvs:", "  spool: {file: no/x.spool}\n  pvs:", 6, "archive.spool.file"),
+        ("prefix:", "site_file: no/x.yaml\nprefix:", 1, "site_file"),
+        ("prefix:", "state_directory: /no/where\nprefix:", 1, "state_directory"),
+    ],
+)
+def test_a_path_whose_directory_is_not_there_is_a_fault_with_its_line(
+    config: Path, old: str, new: str, line: int, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROOTS_PASSWORD", "x")
+    config.write_text(config.read_text().replace(old, new))
+    code, text = run("check", str(config))
+    assert code == 2
+    assert f"{config}:{line}: {key}: there is no directory /" in text, text

@@ -1,0 +1,104 @@
+"""Clients that are slow, many, or gone: the server's memory is bounded, and others are answered meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from urllib.parse import urlencode
+
+import pytest
+
+from archiver.sample import Sample
+from archiver.storage.database import open_store
+from bench.rig.loopback import free_port
+from tests.small_ioc import until
+from tests.web.served import BEGIN, SECOND, Served, iso
+from web import server
+from web.retrieval import answers
+from web.settings import WebSettings
+
+ROWS = 200_000
+ALL = urlencode({"pv": "T:MANY", "from": iso(BEGIN), "to": iso(BEGIN + ROWS * SECOND)})
+MB = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("web")
+    database = f"sqlite:///{folder}/rack.sqlite"
+    with closing(open_store(database)) as store:
+        for begin in range(0, ROWS, 20_000):
+            rows = range(begin, begin + 20_000)
+            store.add([Sample("T:MANY", BEGIN + i * SECOND, i / 7, 0, "NO_ALARM") for i in rows])
+    served = Served(folder, database)
+    yield served
+    served.close()
+
+
+def stalled(served: Served) -> socket.socket:
+    """A client that asks for 17 MB and reads nothing."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(("127.0.0.1", served.port))
+    client.sendall(f"GET /retrieval/data/getData.json?{ALL} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return client
+
+
+def test_clients_that_do_not_read_take_no_memory_and_hold_up_nobody(served: Served) -> None:
+    assert (
+        served.get("/data/getData.json", pv="T:MANY", from_=iso(BEGIN), to=iso(BEGIN + 1000 * SECOND)).status == 200
+    )
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(stalled(served)) for _ in range(12)]
+        for client in clients:
+            assert client.recv(12) == b"HTTP/1.1 200"
+        assert served.memory < 350 * MB
+        began = time.monotonic()
+        assert (
+            served.get("/data/getData.raw", pv="T:MANY", from_=iso(BEGIN), to=iso(BEGIN + 9 * SECOND)).status == 200
+        )
+        assert time.monotonic() - began < 30  # also on a computer that does much else
+    until(lambda: served.get("/data/getData.raw", pv="T:MANY").status == 200, 10)
+
+
+def test_many_sockets_that_say_nothing_hold_up_nobody(served: Served) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+        assert served.get("/bpl/getMatchingPVs", pv="*").json() == ["T:MANY"]
+
+
+def test_a_client_that_goes_away_ends_its_reading(served: Served) -> None:
+    for _ in range(answers.OPEN + 10):
+        with stalled(served) as client:
+            client.recv(1)
+    assert served.get("/data/getData.raw", pv="T:MANY").status == 200
+
+
+def test_an_answer_has_all_samples_however_long(served: Served) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", served.port)
+    connection.request("GET", f"/retrieval/data/getData.csv?{ALL}")
+    lines = connection.getresponse().read().splitlines()
+    connection.close()
+    assert len(lines) == ROWS
+    assert lines[-1] == f"{BEGIN // SECOND + ROWS - 1},{(ROWS - 1) / 7!r},0,0,0".encode()
+
+
+def test_the_kernel_ends_a_connection_that_takes_nothing() -> None:
+    with server.listen(WebSettings(port=free_port())) as listener:
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == server.STALLED_MS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [b"", b"GET /retrieval/ping HTTP/1.1\r\nHost: x\r\n"])
+def test_a_request_that_does_not_come_is_not_waited_for(served: Served, sent: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=server.REQUEST_S + 10) as client:
+        client.sendall(sent)
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            assert client.recv(100) == b""
+        assert time.monotonic() - began > server.REQUEST_S / 2

@@ -1,0 +1,137 @@
+"""Operators over long spans: from summaries they say what they say from rows, where the two can."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import pytest
+
+from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
+from archiver.storage import summarizer
+from archiver.storage.database import open_reader, open_store
+from archiver.storage.sqlite import store as sqlite
+from archiver.storage.store import Reader
+from bench.rig.mariadb import Server
+from web.retrieval import source
+from web.retrieval.operators import operator_of
+from web.retrieval.request import Span, Wanted
+from web.retrieval.source import Source
+
+S = 10**9
+HOUR = 3600
+FIRST = 1_780_012_800  # a day begins
+HOURS = 60
+# Seconds since FIRST in which nothing is known: a gap within hours, one over hours, INVALID values
+LOST = (5000, 5600), (30_000, 40_000), (70_000, 75_000)
+SPAN = Span((FIRST + 1234) * S + 5, (FIRST + 55 * HOUR + 777) * S)
+
+
+class Counting:
+    """A reader that counts the rows that it has read."""
+
+    def __init__(self, reader: Reader, *, summaries: bool) -> None:
+        self._reader = reader
+        self._summaries = summaries
+        self.rows = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+    def summarized(self, pv: str) -> Any:
+        return self._reader.summarized(pv) if self._summaries else []
+
+    def blocks(self, pv: str, since_ns: int, until_ns: int) -> Iterator[Any]:
+        for block in self._reader.blocks(pv, since_ns, until_ns):
+            self.rows += len(block.time_ns)
+            yield block
+
+
+@pytest.fixture(scope="module", params=["sqlite", "mysql"])
+def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    database = f"sqlite:///{tmp_path_factory.mktemp('web')}/rack.sqlite"
+    if request.param == "mysql":
+        server: Server = request.getfixturevalue("shared_server")
+        database = server.create(f"web_{abs(hash(request.node.nodeid)):x}")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _fill(database, monkeypatch)
+        yield database
+
+
+def _fill(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summarizer, "PERIOD", 0.0)
+    monkeypatch.setattr(summarizer, "PAUSE", 0.0)
+    monkeypatch.setattr(sqlite, "SETTLE_ROWS", 1)
+    monkeypatch.setattr(source, "MANY", 1000)
+    rows = []
+    for second in range(0, HOURS * HOUR, 20):
+        invalid = LOST[2][0] <= second < LOST[2][1]
+        if any(begin < second < end for begin, end in LOST[:2]):
+            continue
+        value = math.sin(second / 5000) + second % 110 / 100
+        rows.append(
+            Sample("A", (FIRST + second) * S + 1000, value, 3 if invalid else 0, "READ" if invalid else "NO_ALARM")
+        )
+    rows += [gap_marker("A", (FIRST + begin) * S + 2000, Gap.DISCONNECTED) for begin, _ in LOST[:2]]
+    with closing(open_store(database)) as store:
+        store.add_metadata({"A": Dated(0, Metadata("V", 2))})
+        store.add(sorted(rows))
+        store.live((FIRST + HOURS * HOUR) * S)
+        while store.tidy():
+            pass
+        for _ in range(20):
+            store.tidy()
+
+
+def ask(database: str, text: str, *, summaries: bool) -> tuple[Any, int]:
+    """Times, values and severities, and how many rows were read for them."""
+    with closing(open_reader(database)) as reader:
+        counting = Counting(reader, summaries=summaries)
+        found: Any = counting
+        pieces = list(Source(found, 2**62, lambda: False).pieces(Wanted("A", operator_of(text)), SPAN))
+    columns = [np.concatenate([getattr(each, name) for each in pieces]) for name in ("time_ns", "value", "severity")]
+    return columns, counting.rows
+
+
+@pytest.mark.parametrize("width", [60, 600, 3600, 5400, 86_400])
+@pytest.mark.parametrize("name", ["mean", "count", "std", "min", "max", "statistics"])
+def test_summaries_say_what_rows_say(filled: str, name: str, width: int) -> None:
+    (times, values, severities), read = ask(filled, f"{name}_{width}", summaries=True)
+    (expected_times, expected, expected_severities), all_rows = ask(filled, f"{name}_{width}", summaries=False)
+    assert read < all_rows / 5  # those at the edges
+    assert (times == expected_times).all()
+    assert (severities >= expected_severities).all()  # what is in force when a bin begins counts, too
+    exact = {"mean": slice(None), "count": slice(None), "statistics": (slice(None), [0, 4])}
+    assert np.allclose(values[exact.get(name, slice(0))], expected[exact.get(name, slice(0))], 1e-9, equal_nan=True)
+    # the deviation is that over time; the lowest and highest are with what is in force when a bin begins
+    assert np.allclose(values, expected, rtol=0.35, atol=1.0, equal_nan=True)
+    assert (np.isnan(values) == np.isnan(expected)).all()
+
+
+@pytest.mark.parametrize("name", ["median_3600", "linear_3600", "firstFill_3600", "mean_90", "ncount", "flyers_3600"])
+def test_what_summaries_cannot_say_is_read_from_rows(filled: str, name: str) -> None:
+    found, read = ask(filled, name, summaries=True)
+    expected, all_rows = ask(filled, name, summaries=False)
+    assert read == all_rows
+    assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(found, expected, strict=True))
+
+
+def test_bins_of_a_long_span_are_full_minutes_or_hours_and_lose_no_sample(filled: str) -> None:
+    for points, width in ((300, 660), (40, 7200), (2, 172_800)):
+        (times, values, _), read = ask(filled, f"optimized_{points}", summaries=True)
+        assert (np.diff(times) == width * S).all()
+        assert len(times) <= points + 2
+        assert read < 2500
+        (_, by_rows, _), _ = ask(filled, f"count_{width}", summaries=False)
+        assert np.nansum(values[:, 4]) >= by_rows.sum() > 0  # an empty bin is as the one before it, but for a count
+
+
+def test_few_rows_are_read_even_if_there_are_summaries(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "MANY", 10**9)
+    found, read = ask(filled, "min_3600", summaries=True)
+    expected, all_rows = ask(filled, "min_3600", summaries=False)
+    assert read == all_rows
+    assert np.array_equal(found[1], expected[1], equal_nan=True)

@@ -1,0 +1,1 @@
+"""Live values: one Channel Access monitor a PV, shown to any number of browsers."""

@@ -1,0 +1,54 @@
+"""The one way of a put from a browser: rights, confirmation of what is dangerous, the put itself, the log."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+
+from web.access.access import Access
+from web.access.visitor import Visitor
+from web.live import puts
+from web.live.hub import Hub, plain_name
+from web.live.puts import PutError, UnconfirmedError
+from web.rack.rack import Rack
+
+# Characters of a value in the log.
+_SHOWN = 60
+
+log = logging.getLogger("web.puts")
+
+# Returns why a value of a record asks for a confirmation, empty if it asks for none; the second argument: the
+# words of its states, if it has any.
+Caution = Callable[[str, Sequence[str], object], str]
+
+
+class Door:
+    """Puts for visitors, to PVs of the rack and to no others."""
+
+    def __init__(self, hub: Hub, access: Access, rack: Rack, caution: Caution) -> None:
+        self._hub = hub
+        self._access = access
+        self._rack = rack
+        self._caution = caution
+
+    async def put(self, visitor: Visitor, name: str, wanted: object, confirmed: bool) -> None:
+        """Put a value to a PV and wait for its end. Raises PutError, HubError."""
+        record = plain_name(name).partition(".")[0]
+        shown = json.dumps(wanted)[:_SHOWN]
+
+        def check(words: Sequence[str], value: object) -> None:
+            reason = "" if confirmed else self._caution(record, words, value)
+            if reason:
+                raise UnconfirmedError(name, reason)
+
+        try:
+            if refusal := self._access.refusal(visitor):
+                raise PutError(f"{name}: {refusal}")
+            if not self._rack.is_known(record):
+                raise PutError(f"{name}: it is no PV of this rack, and only to those is put from here")
+            await puts.put(self._hub, name, wanted, check, self._rack.error(record))
+        except PutError as error:
+            log.warning("%s put %s to %s, in vain: %s", visitor, shown, name[:200], error)
+            raise
+        log.info("%s put %s to %s", visitor, shown, name)

@@ -1,0 +1,213 @@
+"""The web socket that web displays speak: PVWS (ornl-epics/pvws), so that those made by others work unchanged."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+from starlette.types import Receive, Scope, Send
+
+from web.access.visitor import Visitor
+from web.live.frames import PING, text_frame
+from web.live.hub import TURN, Hub, HubError
+from web.live.puts import PutError, UnconfirmedError
+from web.live.pv import Changed, Subscription
+
+# PVs that one browser is shown at most.
+MOST_PVS = 50_000
+# Bytes that are written to one browser at once: what it does not read waits here, and only so much.
+AT_ONCE = 256_000
+# Answers that wait for one browser before its next message is looked at, and puts that have not ended.
+MOST_ANSWERS, MOST_PUTS = 100, 200
+
+_READONLY = int(Changed.VALUE | Changed.READONLY)
+_ALL = int(Changed.ALL)
+
+
+class Refused(Exception):
+    """A message that cannot be carried out: a sentence for the user."""
+
+
+# Puts a value to a PV for somebody; raises PutError, HubError. The last argument: whether they have confirmed it.
+Put = Callable[[Visitor, str, object, bool], Any]
+
+
+class Browser:
+    """One web socket: its subscriptions, what is new to it, and answers that wait."""
+
+    def __init__(self, hub: Hub, visitor: Visitor, put: Put, may_put: bool) -> None:
+        self._hub = hub
+        self._visitor = visitor
+        self._put = put
+        self._may_put = may_put
+        self._subscriptions: dict[str, Subscription] = {}
+        self._new: dict[Subscription, int] = {}
+        self._answers: list[bytes] = []
+        self._ready = asyncio.Event()
+        self._read = asyncio.Event()
+        self._puts: set[asyncio.Task[None]] = set()
+
+    def changed(self, subscription: Subscription, what: int) -> None:
+        """Note that something of a PV is new; what is sent later is the newest then."""
+        self._new[subscription] = self._new.get(subscription, 0) | what
+        self._ready.set()
+
+    async def send(self, send: Send) -> NoReturn:
+        """Send what is new until the connection ends, as fast as it is read."""
+        while True:
+            await self._ready.wait()
+            self._ready.clear()
+            while frames := b"".join(self._take()):
+                await send({"type": "websocket.send", "frames": frames})
+
+    async def receive(self, text: str) -> None:
+        """Carry out a message."""
+        try:
+            self._carry_out(_parse(text), text)
+        except (Refused, HubError) as error:
+            self._answer({"type": "error", "message": str(error)})
+        while len(self._answers) > MOST_ANSWERS:
+            self._read.clear()
+            await self._read.wait()
+
+    def close(self) -> None:
+        """End all subscriptions; puts that have begun go on."""
+        self._clear(list(self._subscriptions))
+
+    def _take(self) -> Iterator[bytes]:
+        answers, self._answers = self._answers, []
+        self._read.set()
+        yield from answers
+        size, first = 0, []
+        while self._new and size < AT_ONCE:
+            subscription = next(iter(self._new))
+            what = self._new.pop(subscription)
+            frame = subscription.pv.frame(subscription.name, what, self._may_put)
+            size += len(frame)
+            if what == _ALL:
+                first.append(subscription)
+            yield frame
+        if first:
+            # cs-web-lib overlooks readonly in the first message of a PV
+            asyncio.get_running_loop().call_later(TURN, self._tell_rights, first)
+
+    def _tell_rights(self, subscriptions: list[Subscription]) -> None:
+        for subscription in subscriptions:
+            if subscription.name in self._subscriptions:
+                self.changed(subscription, _READONLY)
+
+    def _carry_out(self, message: dict[str, Any], text: str) -> None:
+        match message.get("type"):
+            case "subscribe" | "monitor":
+                self._subscribe(_names(message))
+            case "clear":
+                self._clear(_names(message))
+            case "list":
+                self._answer({"type": "list", "pvs": list(self._subscriptions)})
+            case "write":
+                self._write(message)
+            case "ping":
+                self._send(PING)
+            case "echo":
+                self._send(text_frame(text.encode()))
+            case kind:
+                raise Refused(
+                    f"{kind!r} is no type of message; there are subscribe, clear, list, write, ping and echo"
+                )
+
+    def _subscribe(self, names: list[str]) -> None:
+        for name in names:
+            if name in self._subscriptions:
+                continue
+            if len(self._subscriptions) >= MOST_PVS:
+                raise Refused(f"{name} is not shown: a browser is shown {MOST_PVS} PVs at most")
+            self._subscriptions[name] = self._hub.subscribe(self, name)
+
+    def _clear(self, names: list[str]) -> None:
+        for name in names:
+            if subscription := self._subscriptions.pop(name, None):
+                self._hub.unsubscribe(subscription)
+                self._new.pop(subscription, None)
+
+    def _write(self, message: dict[str, Any]) -> None:
+        name = message.get("pv")
+        if not isinstance(name, str) or "value" not in message:
+            raise Refused("a message of type write has pv, a name, and value")
+        if len(self._puts) >= MOST_PUTS:
+            raise Refused(f"{name} was not put: {MOST_PUTS} puts of this browser have not ended yet")
+        task = asyncio.create_task(self._write_and_answer(name, message))
+        self._puts.add(task)
+        task.add_done_callback(self._puts.discard)
+
+    async def _write_and_answer(self, name: str, message: dict[str, Any]) -> None:
+        """Put, and tell a refusal; also tell success where the message has an ``id``, which PVWS does not know."""
+        number = message.get("id")
+        mark = {} if number is None else {"pv": name, "id": number}
+        try:
+            await self._put(self._visitor, name, message["value"], message.get("confirmed") is True)
+        except (PutError, HubError) as error:
+            confirm = {"confirm": error.why} if isinstance(error, UnconfirmedError) else {}
+            self._answer({"type": "error", "message": str(error), **mark, **confirm})
+        else:
+            if mark:
+                self._answer({"type": "written", **mark})
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        self._send(text_frame(json.dumps(message).encode()))
+
+    def _send(self, frame: bytes) -> None:
+        self._answers.append(frame)
+        self._ready.set()
+
+
+class WebSocket:
+    """The ASGI application at the address of the web socket.
+
+    ``visitor`` returns who asks for a connection; ``may_put`` whether they may put.
+    """
+
+    def __init__(
+        self, hub: Hub, visitor: Callable[[Scope], Visitor], may_put: Callable[[Visitor], bool], put: Put
+    ) -> None:
+        self._hub = hub
+        self._visitor = visitor
+        self._may_put = may_put
+        self._put = put
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one web socket until it is closed."""
+        await receive()
+        await send({"type": "websocket.accept"})
+        visitor = self._visitor(scope)
+        browser = Browser(self._hub, visitor, self._put, self._may_put(visitor))
+        sender = asyncio.create_task(browser.send(send))
+        try:
+            while (message := await receive())["type"] == "websocket.receive":
+                await browser.receive(message.get("text") or "")
+        finally:
+            sender.cancel()
+            browser.close()
+            await asyncio.gather(sender, return_exceptions=True)
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        message = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        raise Refused("a message is a JSON object") from None
+    if not isinstance(message, dict):
+        raise Refused("a message is a JSON object")
+    return message
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+def _names(message: dict[str, Any]) -> list[str]:
+    names = message.get("pvs")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise Refused(f"a message of type {message['type']} has pvs, a list of names")
+    return names

@@ -1,0 +1,82 @@
+// What is in alarm: the worst first, since when, and what to do.
+
+import { h } from "./dom.js";
+import { placeOf, rack } from "./rack.js";
+import { SEVERITIES, clock, since, withCode } from "./words.js";
+
+// What an alarm status says where the record has no sentence.
+const STATUS = {
+  UDF: "no value is known yet", READ: "it could not be read", WRITE: "a put was refused", COMM: "the connection is lost",
+  TIMEOUT: "no answer", HIHI: "far too high", HIGH: "too high", LOLO: "far too low", LOW: "too low", STATE: "this state is an alarm",
+  DISCONNECTED: "the IOC does not answer for it", HWLIMIT: "beyond what can be measured", SOFT: "found by the program",
+};
+
+/** Return the list of alarms; `only` chooses some of them. */
+export function alarmList(scope, { only = () => true, most = 200, none = "No alarms." } = {}) {
+  const list = h("ol", { class: "alarms", "aria-label": "alarms" });
+  let before = "";
+  const show = () => {
+    const found = group(rack.alarms.filter(only));
+    const now = JSON.stringify(found);
+    if (now !== before) {
+      before = now;
+      const open = new Set([...list.querySelectorAll("details[open]")].map((each) => each.dataset.key));
+      list.replaceChildren(...found.slice(0, most).map((each) => entry(each, open)));
+      if (found.length > most) list.append(h("li", { class: "muted", text: `and ${found.length - most} more` }));
+      if (!found.length) list.append(h("li", { class: "none", text: rack.connected ? none : "Not known: the IOC does not answer." }));
+    }
+    for (const age of list.querySelectorAll("[data-since]")) age.textContent = ageText(age.dataset);
+  };
+  rack.addEventListener("alarms", show);
+  scope.atEnd(() => rack.removeEventListener("alarms", show));
+  scope.every(10000, show);
+  return list;
+}
+
+const ageText = ({ since: begin, exact }) => (exact === "true" ? since(Number(begin)) : `≥ ${since(Number(begin))}`);
+
+/** Put the alarms of one channel, or of a setting and its readback, into one entry: its worst one leads. */
+function group(alarms) {
+  const groups = new Map();
+  for (const alarm of alarms) {
+    const key = alarm.pv.match(/^(.*:S\d\d+:C\d\d+):/)?.[1] ?? alarm.pv.replace(/_RBV$/, "");
+    if (groups.has(key)) groups.get(key).push(alarm);
+    else groups.set(key, [alarm]);
+  }
+  return [...groups].map(([key, members]) => ({ key, members }));
+}
+
+function entry({ key, members }, open) {
+  const [worst] = members;
+  const { sign, word } = SEVERITIES[worst.severity];
+  const also = members.slice(1).map((each) => each.pv.slice(each.pv.lastIndexOf(":") + 1));
+  const what = worst.message || (STATUS[worst.status] ?? worst.status);
+  const name = members.some((each) => each.pv === key) ? key : worst.pv;
+  const details = h("details", { "data-key": key, open: open.has(key) },
+    h("summary", {},
+      h("span", { class: "badge", "data-severity": worst.severity }, h("b", { text: sign }), ` ${word}`),
+      h("a", { href: placeOf(worst.pv), class: "pv", text: name }),
+      h("span", { class: "what", text: what }),
+      h("span", { class: "age", "data-since": worst.since, "data-exact": String(worst.exact), title: `${worst.exact ? "since" : "at least since"} ${clock(worst.since)}` })),
+    h("div", { class: "advice" },
+      worst.cause ? paragraph("Cause", worst.cause) : null,
+      worst.remedy ? paragraph("What to do", worst.remedy) : null,
+      worst.others ? h("p", { class: "muted", text: `${worst.others} other values of it are not known meanwhile.` }) : null,
+      also.length ? h("p", { class: "muted", text: `Also: ${also.join(", ")}` }) : null,
+      h("p", {}, h("a", { href: `#/history?pv=${encodeURIComponent(worst.pv)}`, text: "History" }))));
+  return h("li", { "data-severity": worst.severity }, details);
+}
+
+const paragraph = (title, text) => {
+  const made = h("p", {}, h("b", { text: `${title}: ` }));
+  made.append(withCode(text));
+  return made;
+};
+
+/** Return how many alarms there are of each severity, the worst first. */
+export function countText() {
+  const counts = {};
+  for (const { severity } of rack.alarms) counts[severity] = (counts[severity] || 0) + 1;
+  return Object.entries(SEVERITIES).reverse().filter(([name]) => counts[name])
+    .map(([name, { sign }]) => ({ name, text: `${sign} ${counts[name]}` }));
+}

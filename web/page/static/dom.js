@@ -1,0 +1,92 @@
+// Making elements, and what lives as long as a view.
+
+import { live } from "./live.js";
+
+/** Return an element; attributes that begin with "on" are handlers, `class` and `text` are what they say. */
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name === "text") element.textContent = value;
+    else if (name === "class") element.className = value;
+    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+/** What a view watches; all of it ends when another view takes its place. */
+export class Scope {
+  #ends = [];
+
+  /** Call `shown(pv)` with what is known of a PV now, and with each change. */
+  watch(name, shown) {
+    this.#ends.push(live.watch(name, shown));
+  }
+
+  /** Call a function now and every so many milliseconds. */
+  every(milliseconds, act) {
+    act();
+    const timer = setInterval(act, milliseconds);
+    this.#ends.push(() => clearInterval(timer));
+  }
+
+  /** Call a function when the view ends. */
+  atEnd(act) {
+    this.#ends.push(act);
+  }
+
+  /** Return a scope that ends with this one, or earlier. */
+  child() {
+    const child = new Scope();
+    this.atEnd(() => child.end());
+    return child;
+  }
+
+  end() {
+    for (const end of this.#ends.splice(0)) end();
+  }
+}
+
+/** Set the text of an element if it is another one: that is cheaper than to let the browser find out. */
+export function say(element, text) {
+  if (element.said !== text) {
+    element.said = text;
+    element.textContent = text;
+  }
+}
+
+/** Set an attribute `data-…` if it is another one. */
+export function mark(element, name, value) {
+  if (element.dataset[name] !== value) element.dataset[name] = value;
+}
+
+/** Show a sentence for some seconds. */
+export function toast(text, kind = "error") {
+  const note = h("div", { class: `toast ${kind}`, text, role: "status" });
+  document.getElementById("toasts").append(note);
+  setTimeout(() => note.remove(), kind === "error" ? 12000 : 4000);
+}
+
+/** Ask a question in a dialog; return a promise of true or false. */
+export function ask(title, text, yes) {
+  return new Promise((answer) => {
+    const dialog = h("dialog", { class: "ask" });
+    const done = (result) => {
+      dialog.close();
+      dialog.remove();
+      answer(result);
+    };
+    dialog.append(
+      h("h2", { text: title }),
+      h("p", { text }),
+      h("div", { class: "buttons" },
+        h("button", { text: "Cancel", autofocus: true, onclick: () => done(false) }),
+        h("button", { text: yes, class: "danger", id: "confirm", onclick: () => done(true) })),
+    );
+    dialog.addEventListener("cancel", () => done(false));
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}

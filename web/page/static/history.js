@@ -1,0 +1,163 @@
+// The history of PVs together: a plot with what is read at its cursor, and how it is saved.
+
+import { h, say, toast } from "./dom.js";
+import { Plot, colourOf } from "./plot.js";
+import { get, rack } from "./rack.js";
+import { BY_NUMBER, SEVERITIES, clock, number, unit } from "./words.js";
+
+const SPANS = { "10 min": 600, "1 h": 3600, "6 h": 21600, "24 h": 86400, "7 d": 604800, "30 d": 2592000, "1 y": 31536000 };
+const AGAIN = 5000;
+
+/** Return a plot of PVs, which follows the present until somebody moves it. */
+export function historyPanel(scope, pvs, { span = 3600, whenChanged = () => {} } = {}) {
+  if (!rack.archived) return h("section", { class: "panel" }, h("h2", { text: "History" }), h("p", { class: "muted", text: "There is none: this rack has no archive." }));
+  const canvas = h("canvas", { class: "plot", tabindex: 0, role: "img", "aria-label": "history; arrow keys move it, + and - zoom" });
+  const legend = h("div", { class: "legend" });
+  const note = h("p", { class: "muted" });
+  const state = { pvs, begin: null, end: null, span, made: { curves: [] } };
+  const buttons = Object.entries(SPANS).map(([text, seconds]) => h("button", { text, "data-span": seconds, onclick: () => follow(seconds) }));
+  const log = h("button", { text: "log", title: "Logarithmic axis", "aria-pressed": false });
+  const plot = new Plot(canvas, { changed: (begin, end) => freeze(begin, end), read: (time) => tell(time) });
+  scope.atEnd(() => plot.close());
+  log.addEventListener("click", () => {
+    plot.logarithmic = !plot.logarithmic;
+    log.setAttribute("aria-pressed", plot.logarithmic);
+    plot.draw();
+  });
+
+  const mark = () => {
+    for (const button of buttons) button.setAttribute("aria-pressed", state.begin === null && Number(button.dataset.span) === state.span);
+  };
+  const follow = (seconds) => {
+    [state.begin, state.end, state.span] = [null, null, seconds];
+    read();
+  };
+  const freeze = (begin, end) => {
+    [state.begin, state.end] = [begin, Math.min(end, Date.now() / 1000)];
+    read();
+  };
+  let asked = 0;
+  const read = async () => {
+    mark();
+    const mine = ++asked;
+    if (!state.pvs.length) return show({ begin: Date.now() / 1000 - state.span, end: Date.now() / 1000, curves: [], left_out: [] });
+    const query = new URLSearchParams(state.pvs.map((pv) => ["pv", pv]));
+    const now = Date.now() / 1000;
+    query.set("since", iso(state.begin ?? now - state.span));
+    query.set("until", iso(state.end ?? now));
+    query.set("points", Math.min(2000, Math.max(300, Math.round(canvas.clientWidth || 800))));
+    try {
+      const made = await get(`/api/history?${query}`);
+      if (mine === asked) show(made);
+    } catch (error) {
+      if (mine === asked) show({ begin: now - state.span, end: now, curves: [], left_out: [error.message] });
+    }
+  };
+  const show = (made) => {
+    state.made = made;
+    if (!plot.drag) plot.set({ begin: state.begin ?? made.begin, end: state.end ?? made.end, curves: made.curves });
+    say(note, made.left_out.join(" "));
+    legend.replaceChildren(...made.curves.map((curve, index) => {
+      const swatch = h("i");
+      swatch.style.background = colourOf(index);
+      return h("span", { class: "key" }, swatch, h("span", { text: curve.pv }), h("b", { "data-curve": index }));
+    }));
+    tell(plot.cursor);
+  };
+  const tell = (time) => {
+    say(when, time === null ? "" : clock(time));
+    for (const each of legend.querySelectorAll("[data-curve]")) each.textContent = reading(state.made.curves[each.dataset.curve], time);
+  };
+  const when = h("span", { class: "muted when" });
+  scope.every(AGAIN, () => {
+    if (state.begin === null && !document.hidden && !plot.drag) read();
+  });
+  const tools = h("div", { class: "plot-tools" },
+    h("span", { class: "choice", role: "group", "aria-label": "time shown" }, ...buttons), log,
+    h("button", { text: "PNG", title: "Save the picture", onclick: () => canvas.toBlob((blob) => save(blob, "history.png")) }),
+    h("button", { text: "CSV", title: "Save what is shown", onclick: () => save(new Blob([csv(state.made)], { type: "text/csv" }), "history.csv") }),
+    when);
+  const element = h("section", { class: "panel history" }, h("h2", { text: "History" }), tools, canvas, legend, note,
+    h("p", { class: "muted hint", text: "Drag: zoom. Shift and drag: move. Double click: zoom out. Shaded: not known, or INVALID." }));
+  element.setPvs = (names) => {
+    state.pvs = names;
+    whenChanged(names);
+    read();
+  };
+  return element;
+}
+
+function reading(curve, time) {
+  const at = time === null ? curve.times.length - 1 : Plot.at(curve, time);
+  if (at < 0) return " –";
+  const severity = BY_NUMBER[curve.severities[at]];
+  const value = curve.values[at];
+  const text = value === null ? "not known" : curve.words.length ? (curve.words[value] ?? String(value)) : `${number(value, undefined)} ${unit(curve.unit)}`;
+  return ` ${text} ${value === null ? "" : SEVERITIES[severity].sign}`;
+}
+
+const iso = (seconds) => new Date(seconds * 1000).toISOString().replace("T", " ").replace("Z", "");
+
+function csv({ curves }) {
+  const lines = ["time,pv,value,unit,severity"];
+  for (const { pv, unit: units, words, times, values, severities } of curves) {
+    times.forEach((time, index) => {
+      const value = values[index] === null ? "" : words[values[index]] ?? values[index];
+      lines.push([new Date(time * 1000).toISOString(), pv, value, units, BY_NUMBER[severities[index]]].map(cell).join(","));
+    });
+  }
+  return `${lines.join("\r\n")}\r\n`;
+}
+
+/** Return a cell; a text is never taken for a formula. */
+const cell = (value) => {
+  const text = typeof value === "string" && /^[=+@-]/.test(value) ? `'${value}` : String(value);
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+};
+
+function save(blob, name) {
+  const link = h("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+/** The page on which any PVs are chosen. */
+export function historyPage(scope, asked) {
+  const chosen = asked.slice(0, 20);
+  const list = h("div", { class: "chips" });
+  const found = h("ul", { class: "found", role: "listbox", hidden: true });
+  const field = h("input", { type: "search", placeholder: "add a PV: part of its name", "aria-label": "add a PV", id: "search" });
+  const panel = historyPanel(scope, chosen, { whenChanged: remember });
+  function remember(names) {
+    history.replaceState(null, "", `#/history?${new URLSearchParams(names.map((pv) => ["pv", pv]))}`);
+  }
+  const change = () => {
+    list.replaceChildren(...chosen.map((pv) => h("span", { class: "chip", "data-set": "yes" }, pv,
+      h("button", { text: "×", "aria-label": `remove ${pv}`, onclick: () => { chosen.splice(chosen.indexOf(pv), 1); change(); } }))));
+    panel.setPvs?.([...chosen]);
+  };
+  const add = (pv) => {
+    if (chosen.length >= 20) return toast("20 PVs at most in one plot");
+    if (!chosen.includes(pv)) chosen.push(pv);
+    field.value = "";
+    found.hidden = true;
+    change();
+  };
+  let waiting = 0;
+  field.addEventListener("input", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(async () => {
+      const part = field.value.trim();
+      if (!part) return void (found.hidden = true);
+      const names = await get(`/api/pvs?${new URLSearchParams({ glob: `*${part}*`, limit: 40 })}`).catch(() => []);
+      found.replaceChildren(...names.map((pv) => h("li", {}, h("button", { text: pv, role: "option", onclick: () => add(pv) }))));
+      found.hidden = !names.length;
+    }, 150);
+  });
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") found.querySelector("button")?.click();
+    if (event.key === "ArrowDown") found.querySelector("button")?.focus();
+  });
+  change();
+  return h("div", {}, h("div", { class: "title" }, h("h1", { text: "History" })), h("div", { class: "picker" }, field, found), list, panel);
+}

@@ -1,0 +1,154 @@
+// Live values over the web socket of the server (PVWS): each PV is asked for once, however often it is shown.
+
+const AGAIN = [500, 1000, 2000, 5000];
+const CHECK = 4000;
+const LINGER = 5000;
+const AT_ONCE = 2000;
+
+class Live extends EventTarget {
+  #socket = null;
+  #pvs = new Map();
+  #changed = new Set();
+  #frame = 0;
+  #tries = 0;
+  #writes = new Map();
+  #number = 0;
+  #echoed = 0;
+  #check = 0;
+  connected = false;
+  lost = null;
+
+  /** Connect, again and again. */
+  open() {
+    const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/pvws/pv`);
+    this.#socket = socket;
+    socket.onopen = () => {
+      this.connected = true;
+      this.#tries = 0;
+      this.#echoed = Date.now();
+      this.#ask("subscribe", [...this.#pvs.keys()]);
+      this.dispatchEvent(new Event("state"));
+    };
+    socket.onmessage = (event) => this.#receive(JSON.parse(event.data));
+    socket.onclose = () => this.#closed(socket);
+    clearInterval(this.#check);
+    this.#check = setInterval(() => this.#alive(), CHECK);
+  }
+
+  /** Connect anew, for what the server lets us do has changed. */
+  reopen() {
+    const socket = this.#socket;
+    socket.onclose = null;
+    socket.close();
+    this.#closed(socket, 0);
+  }
+
+  /** Call `shown(pv)` at the next picture, and with each change; return what ends that. */
+  watch(name, shown) {
+    let pv = this.#pvs.get(name);
+    if (!pv) {
+      pv = { name, value: undefined, text: undefined, severity: undefined, shown: new Set() };
+      this.#pvs.set(name, pv);
+      this.#later([name]);
+    }
+    clearTimeout(pv.end);
+    pv.shown.add(shown);
+    shown(pv);
+    return () => {
+      pv.shown.delete(shown);
+      if (!pv.shown.size) pv.end = setTimeout(() => this.#forget(pv), LINGER);
+    };
+  }
+
+  /** Put a value; the promise fails with the reason, which has `confirm` if somebody has to confirm it first. */
+  put(name, value, confirmed = false) {
+    return new Promise((written, refused) => {
+      if (!this.connected) {
+        refused(new Error(`${name}: not put, for there is no connection to the web server`));
+        return;
+      }
+      const id = ++this.#number;
+      this.#writes.set(id, { written, refused });
+      this.#send({ type: "write", pv: name, value, confirmed, id });
+    });
+  }
+
+  #asked = [];
+
+  /** Ask for PVs together with those of this moment. */
+  #later(names) {
+    if (!this.#asked.length) {
+      queueMicrotask(() => {
+        const asked = this.#asked;
+        this.#asked = [];
+        if (this.connected) this.#ask("subscribe", asked);
+      });
+    }
+    this.#asked.push(...names);
+  }
+
+  #ask(type, names) {
+    for (let first = 0; first < names.length; first += AT_ONCE) {
+      this.#send({ type, pvs: names.slice(first, first + AT_ONCE) });
+    }
+  }
+
+  #send(message) {
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
+  }
+
+  #forget(pv) {
+    if (pv.shown.size) return;
+    this.#pvs.delete(pv.name);
+    if (this.connected) this.#ask("clear", [pv.name]);
+  }
+
+  #receive(message) {
+    this.#echoed = Date.now();
+    if (message.type === "update") {
+      const pv = this.#pvs.get(message.pv);
+      if (!pv) return;
+      delete message.type;
+      delete message.pv;
+      Object.assign(pv, message);
+      this.#changed.add(pv);
+      this.#frame ||= requestAnimationFrame(() => this.#show());
+    } else if (message.id !== undefined && this.#writes.has(message.id)) {
+      const { written, refused } = this.#writes.get(message.id);
+      this.#writes.delete(message.id);
+      if (message.type === "written") written();
+      else refused(Object.assign(new Error(message.message), { confirm: message.confirm }));
+    } else if (message.type === "error") {
+      this.dispatchEvent(new CustomEvent("refused", { detail: message.message }));
+    }
+  }
+
+  #show() {
+    this.#frame = 0;
+    const changed = this.#changed;
+    this.#changed = new Set();
+    for (const pv of changed) for (const shown of pv.shown) shown(pv);
+  }
+
+  /** Find out that nobody is at the other end any more: a network that is gone says nothing. */
+  #alive() {
+    if (!this.connected) return;
+    if (Date.now() - this.#echoed > 2.5 * CHECK) this.#socket.close(), this.#closed(this.#socket);
+    else this.#send({ type: "echo" });
+  }
+
+  #closed(socket, wait = AGAIN[Math.min(this.#tries++, AGAIN.length - 1)]) {
+    if (socket !== this.#socket) return;
+    if (this.connected) this.lost = new Date();
+    this.connected = false;
+    this.#socket = { readyState: WebSocket.CLOSED, close() {} };
+    for (const { refused } of this.#writes.values()) {
+      refused(new Error("the connection to the web server was lost; whether it was put is not known"));
+    }
+    this.#writes.clear();
+    this.dispatchEvent(new Event("state"));
+    setTimeout(() => this.open(), wait);
+  }
+}
+
+export const live = new Live();

@@ -1,0 +1,208 @@
+// The page: which view is shown, whether what it shows is true, who is logged in.
+
+import { countText } from "./alarms.js";
+import { crate } from "./crate.js";
+import { Scope, h, mark, say, toast } from "./dom.js";
+import { historyPage } from "./history.js";
+import { channel, instrumentPage } from "./instruments.js";
+import { live } from "./live.js";
+import { overview } from "./overview.js";
+import { post, rack } from "./rack.js";
+import { clock } from "./words.js";
+
+const byId = (id) => document.getElementById(id);
+const ALARMS = 2000;
+const RACK = 10000;
+// Milliseconds without a beat of the IOC's heart after which nothing that is shown counts as new.
+const SILENT = 5000;
+
+let scope = new Scope();
+let beat = { at: 0, severity: undefined };
+
+/** Show what the address says. */
+function show() {
+  const [path, query] = location.hash.slice(1).split("?");
+  const [, kind, name, slot, number] = path.split("/").map(decodeURIComponent);
+  scope.end();
+  scope = new Scope();
+  const main = byId("main");
+  main.replaceChildren(view(kind, name, slot, number, new URLSearchParams(query)));
+  for (const link of byId("nav").children) {
+    if (link.dataset.name === (kind === "i" ? name : kind)) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.title = [name, slot, number].filter(Boolean).join(" ") || (kind ? "History" : `${rack.prefix} rackioc`);
+}
+
+function view(kind, name, slot, number, query) {
+  if (!rack.me.may_see) return h("p", { class: "panel", text: "Log in to see this rack." });
+  if (kind === "history") return historyPage(scope, query.getAll("pv"));
+  if (kind !== "i") return overview(scope);
+  const instrument = rack.instrument(name);
+  const board = instrument?.boards.find((each) => each.name === slot);
+  if (!instrument || (slot && !board) || (number && !board.channels.includes(number))) {
+    return h("p", { class: "panel", text: `There is no ${[name, slot, number].filter(Boolean).join(" / ")} now. It may come when its instrument answers.` });
+  }
+  if (number) return channel(scope, instrument, slot, number);
+  return instrument.kind === "caen" ? crate(scope, instrument, slot) : instrumentPage(scope, instrument);
+}
+
+function navigation() {
+  say(byId("brand"), rack.prefix.replace(/:$/, "") || "rackioc");
+  byId("nav").replaceChildren(
+    h("a", { href: "#/", text: "Rack", "data-name": "" }),
+    ...rack.instruments.map(({ name }) => h("a", { href: `#/i/${encodeURIComponent(name)}`, text: name, "data-name": name })),
+    h("a", { href: "#/history", text: "History", "data-name": "history" }),
+  );
+}
+
+/** Say as soon as what is shown is older than it should be. */
+function truth() {
+  const banner = byId("banner");
+  const text = trouble();
+  banner.hidden = !text;
+  say(banner, text);
+  mark(document.body, "stale", text ? "yes" : "no");
+  say(byId("live"), text ? "✖ not live" : "● live");
+  mark(byId("live"), "severity", text ? "MAJOR" : "NONE");
+}
+
+function trouble() {
+  if (!live.connected) {
+    return live.lost
+      ? `No connection to the web server since ${clock(live.lost / 1000)}: what is shown is of then. The IOC and the instruments go on; it connects again by itself.`
+      : "No connection to the web server yet.";
+  }
+  if (beat.severity === "UNDEFINED") return `The IOC does not answer since ${clock(beat.at / 1000)}: nothing of this rack is known now.`;
+  if (!rack.me.may_see) return "";
+  if (Date.now() - beat.at > SILENT) return `No news from the IOC since ${clock(beat.at / 1000)}: what is shown may be old.`;
+  return "";
+}
+
+function watchBeat() {
+  const heart = rack.instruments.find((each) => each.kind === "ioc");
+  beat.at = Date.now();
+  if (heart) {
+    live.watch(`${heart.prefix}HEARTBEAT`, (pv) => {
+      if (pv.severity === undefined) return;
+      if (pv.severity !== "UNDEFINED" || beat.severity !== "UNDEFINED") beat.at = Date.now();
+      beat.severity = pv.severity;
+      truth();
+    });
+  }
+}
+
+function counts() {
+  byId("counts").replaceChildren(...countText().map(({ name, text }) => h("span", { class: "badge", "data-severity": name, text, title: name })));
+  const worst = countText()[0];
+  byId("brand").dataset.severity = worst?.name ?? "NONE";
+}
+
+function who() {
+  const { name, refusal, logins } = rack.me;
+  const button = byId("who");
+  button.hidden = !logins;
+  say(button, name ? `${name} ▾` : "Log in");
+  button.title = name ? `Log out${refusal ? ` (${refusal})` : ""}` : "Log in to put values";
+}
+
+async function renew() {
+  await rack.readMe();
+  live.reopen();
+  await Promise.allSettled([rack.read(), rack.readAlarms()]);
+  show();
+}
+
+function login() {
+  if (rack.me.name) {
+    return void post("/api/logout", {}).then(renew, (error) => toast(error.message));
+  }
+  const note = h("p", { class: "refused", role: "alert" });
+  const name = h("input", { name: "name", autocomplete: "username", required: true, id: "name" });
+  const password = h("input", { name: "password", type: "password", autocomplete: "current-password", required: true, id: "password" });
+  const dialog = h("dialog", { class: "login" });
+  const form = h("form", { method: "dialog" }, h("h2", { text: "Log in" }),
+    h("label", {}, "Name", name), h("label", {}, "Password", password), note,
+    h("div", { class: "buttons" }, h("button", { type: "button", text: "Cancel", onclick: () => dialog.close() }), h("button", { type: "submit", text: "Log in", id: "login" })));
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    try {
+      await post("/api/login", { name: name.value, password: password.value });
+      dialog.close();
+      await renew();
+    } catch (error) {
+      say(note, error.message);
+      password.select();
+    }
+  });
+  dialog.append(form);
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+function appearance() {
+  const root = document.documentElement;
+  const sizes = ["1", "1.4", "2"];
+  const set = () => {
+    root.dataset.theme = localStorage.getItem("theme") ?? "";
+    root.dataset.size = localStorage.getItem("size") ?? "1";
+  };
+  byId("theme").addEventListener("click", () => {
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    localStorage.setItem("theme", dark ? "light" : "dark");
+    set();
+    window.dispatchEvent(new Event("resize"));
+  });
+  byId("size").addEventListener("click", () => {
+    localStorage.setItem("size", sizes[(sizes.indexOf(root.dataset.size) + 1) % sizes.length]);
+    set();
+  });
+  set();
+}
+
+function keys() {
+  document.addEventListener("keydown", (event) => {
+    if (event.target.matches("input, select, textarea") || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.key === "/") {
+      const field = document.querySelector("#main input[type=search]");
+      if (field) field.focus();
+      else location.hash = "#/history";
+      event.preventDefault();
+    } else if (/^[0-9]$/.test(event.key)) byId("nav").children[Number(event.key)]?.click();
+  });
+}
+
+/** Ask again and again; a failure is shown by `truth`, and mends itself. */
+function repeat(milliseconds, act) {
+  setInterval(() => {
+    if (live.connected && !document.hidden) act().catch(() => {});
+  }, milliseconds);
+}
+
+async function begin() {
+  appearance();
+  keys();
+  byId("who").addEventListener("click", login);
+  rack.addEventListener("me", who);
+  rack.addEventListener("alarms", counts);
+  live.addEventListener("state", truth);
+  live.addEventListener("state", () => {
+    if (live.connected) rack.readAlarms().catch(() => {});
+  });
+  live.addEventListener("refused", (event) => toast(event.detail));
+  live.open();
+  await Promise.allSettled([rack.readMe(), rack.read(), rack.readAlarms()]);
+  rack.addEventListener("changed", () => { navigation(); show(); });
+  window.addEventListener("hashchange", show);
+  navigation();
+  watchBeat();
+  show();
+  truth();
+  setInterval(truth, 1000);
+  repeat(ALARMS, () => rack.readAlarms());
+  repeat(RACK, () => rack.read());
+}
+
+begin();
+

@@ -1,0 +1,332 @@
+// A plot of curves over time, on a canvas: each value holds until the next; what is not known is a gap.
+
+import { BY_NUMBER, unit } from "./words.js";
+
+// Okabe and Ito: apart for all kinds of colour blindness; dashes besides.
+const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d00", "#777777"];
+const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3]];
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000, 31536000];
+const LEFT = 64;
+const RIGHT = 12;
+const GAP = 26;
+
+export const colourOf = (index) => COLOURS[index % COLOURS.length];
+
+/** Return the axes: curves of one unit, or of the same words, share one. */
+function axesOf(curves) {
+  const axes = new Map();
+  curves.forEach((curve, index) => {
+    const key = JSON.stringify([curve.unit, curve.words]);
+    if (!axes.has(key)) axes.set(key, { unit: curve.unit, words: curve.words, curves: [] });
+    axes.get(key).curves.push({ ...curve, index });
+  });
+  return [...axes.values()];
+}
+
+/** Return about `count` round numbers between two. */
+function ticks(low, high, count) {
+  const raw = (high - low) / Math.max(count, 1);
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= raw * 0.999);
+  const found = [];
+  for (let at = Math.ceil(low / step) * step; at <= high + step / 1e6; at += step) found.push(Math.abs(at) < step / 1e6 ? 0 : at);
+  return found;
+}
+
+const tickText = (number) =>
+  Math.abs(number) >= 1e6 || (number !== 0 && Math.abs(number) < 1e-3) ? number.toExponential(1) : String(Number(number.toPrecision(6)));
+
+export class Plot {
+  /** `changed(begin, end)` is called when somebody has zoomed or moved; `read(time)` while the cursor moves. */
+  constructor(canvas, { changed, read }) {
+    this.canvas = canvas;
+    this.changed = changed;
+    this.read = read;
+    this.curves = [];
+    this.begin = 0;
+    this.end = 1;
+    this.logarithmic = false;
+    this.cursor = null;
+    this.drag = null;
+    this.#listen();
+    this.observer = new ResizeObserver(() => this.draw());
+    this.observer.observe(canvas);
+  }
+
+  close() {
+    this.observer.disconnect();
+  }
+
+  set({ begin, end, curves }) {
+    Object.assign(this, { begin, end, curves });
+    this.draw();
+  }
+
+  /** Return the value in force of a curve at a time: its place in the list, -1 before the first. */
+  static at(curve, time) {
+    let [low, high] = [0, curve.times.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (curve.times[middle] <= time) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+
+  draw() {
+    const { canvas } = this;
+    const ratio = devicePixelRatio || 1;
+    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+    if (!width || !height) return;
+    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+      [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
+    }
+    const style = getComputedStyle(canvas);
+    const pen = canvas.getContext("2d");
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    this.ink = style.getPropertyValue("--ink").trim() || "#000";
+    this.faint = style.getPropertyValue("--line").trim() || "#ccc";
+    this.paper = style.getPropertyValue("--panel").trim() || "#fff";
+    this.severity = BY_NUMBER.map((name) => style.getPropertyValue(`--${name.toLowerCase()}`).trim());
+    pen.fillStyle = this.paper;
+    pen.fillRect(0, 0, width, height);
+    pen.font = `12px ${style.fontFamily}`;
+    this.width = width - LEFT - RIGHT;
+    const axes = axesOf(this.curves);
+    const each = (height - GAP - 8) / Math.max(axes.length, 1);
+    this.#times(pen, height);
+    axes.forEach((axis, number) => this.#axis(pen, axis, 8 + number * each, each - 16));
+    if (!axes.length) {
+      pen.fillStyle = this.ink;
+      pen.textAlign = "center";
+      pen.fillText("Nothing to show: choose PVs, or another time.", width / 2, height / 2);
+    }
+    this.#overlay(pen, height);
+  }
+
+  x(time) {
+    return LEFT + ((time - this.begin) / (this.end - this.begin)) * this.width;
+  }
+
+  time(x) {
+    return this.begin + ((x - LEFT) / this.width) * (this.end - this.begin);
+  }
+
+  #times(pen, height) {
+    const span = this.end - this.begin;
+    const step = STEPS.find((each) => span / each <= Math.max(2, this.width / 110)) ?? STEPS.at(-1);
+    const offset = new Date(this.begin * 1000).getTimezoneOffset() * 60;
+    pen.textAlign = "center";
+    pen.textBaseline = "top";
+    for (let at = Math.ceil((this.begin - offset) / step) * step + offset; at <= this.end; at += step) {
+      const x = this.x(at);
+      pen.strokeStyle = this.faint;
+      pen.setLineDash([]);
+      pen.lineWidth = 1;
+      pen.beginPath();
+      pen.moveTo(x, 4);
+      pen.lineTo(x, height - GAP);
+      pen.stroke();
+      pen.fillStyle = this.ink;
+      const time = new Date(at * 1000);
+      const clock = time.toLocaleTimeString([], { hour12: false, hour: "2-digit", minute: "2-digit", second: step < 60 ? "2-digit" : undefined });
+      const day = time.toLocaleDateString([], { month: "short", day: "numeric", year: step >= 2592000 ? "numeric" : undefined });
+      pen.fillText(step >= 86400 ? day : span > 86400 ? `${day} ${clock}` : clock, x, height - GAP + 6);
+    }
+  }
+
+  #axis(pen, axis, top, height) {
+    const [low, high] = this.#range(axis);
+    const log = this.logarithmic && !axis.words.length && high > 0;
+    const scale = log ? Math.log10 : (value) => value;
+    const [from, to] = [scale(low), scale(high)];
+    const y = (value) => top + height - ((scale(value) - from) / (to - from)) * height;
+    pen.textAlign = "right";
+    pen.textBaseline = "middle";
+    const marks = axis.words.length ? axis.words.map((_, index) => index) : log ? powers(low, high) : ticks(low, high, height / 40);
+    for (const value of marks) {
+      if (value < low || value > high) continue;
+      pen.strokeStyle = this.faint;
+      pen.setLineDash([]);
+      pen.beginPath();
+      pen.moveTo(LEFT, y(value));
+      pen.lineTo(LEFT + this.width, y(value));
+      pen.stroke();
+      pen.fillStyle = this.ink;
+      const text = axis.words.length ? axis.words[value] : tickText(value);
+      pen.fillText(text.length > 9 ? `${text.slice(0, 8)}…` : text, LEFT - 6, y(value));
+    }
+    pen.textAlign = "left";
+    pen.fillText(unit(axis.unit), LEFT + 6, top + 8);
+    pen.save();
+    pen.beginPath();
+    pen.rect(LEFT, top - 4, this.width, height + 8);
+    pen.clip();
+    for (const curve of axis.curves) this.#unknown(pen, curve, top, height);
+    for (const curve of axis.curves) this.#curve(pen, curve, y, log);
+    pen.restore();
+  }
+
+  /** Shade where a value is not known, or INVALID. */
+  #unknown(pen, { times, values }, top, height) {
+    pen.fillStyle = this.severity[3];
+    pen.globalAlpha = 0.14;
+    for (let index = 0; index < times.length; index++) {
+      if (values[index] !== null) continue;
+      const begin = times[index];
+      while (index < times.length && values[index] === null) index++;
+      const end = index < times.length ? times[index] : this.end;
+      const x = this.x(Math.max(begin, this.begin));
+      pen.fillRect(x, top, Math.max(1.5, this.x(Math.min(end, this.end)) - x), height);
+    }
+    pen.globalAlpha = 1;
+  }
+
+  #curve(pen, { times, values, severities, index: number }, y, log) {
+    pen.strokeStyle = colourOf(number);
+    pen.setLineDash(DASHES[Math.floor(number / COLOURS.length) % DASHES.length]);
+    pen.lineWidth = 1.6;
+    pen.beginPath();
+    let down = false;
+    let last = 0;
+    for (let index = 0; index < times.length; index++) {
+      const value = values[index];
+      const x = this.x(times[index]);
+      if (down) pen.lineTo(x, last);
+      if (value === null || (log && value <= 0)) {
+        down = false;
+        continue;
+      }
+      last = y(value);
+      if (down) pen.lineTo(x, last);
+      else pen.moveTo(x, last);
+      down = true;
+    }
+    pen.stroke();
+    pen.setLineDash([]);
+    for (let index = 0; index < times.length; index++) {
+      const bad = severities[index];
+      if (bad !== 1 && bad !== 2) continue;
+      const value = values[index];
+      if (value === null || (log && value <= 0)) continue;
+      pen.fillStyle = this.severity[bad];
+      const [x, at] = [this.x(times[index]), y(value)];
+      pen.beginPath();
+      if (bad === 1) pen.moveTo(x - 3.5, at + 3), pen.lineTo(x + 3.5, at + 3), pen.lineTo(x, at - 3.5);
+      else pen.rect(x - 3, at - 3, 6, 6);
+      pen.fill();
+    }
+  }
+
+  #range(axis) {
+    if (axis.words.length) return [-0.3, axis.words.length - 0.7];
+    let [low, high] = [Infinity, -Infinity];
+    for (const { values } of axis.curves) {
+      for (const value of values) {
+        if (value === null || (this.logarithmic && value <= 0)) continue;
+        if (value < low) low = value;
+        if (value > high) high = value;
+      }
+    }
+    if (low > high) return this.logarithmic ? [0.1, 10] : [0, 1];
+    if (this.logarithmic) return [low / 1.3, Math.max(high * 1.3, low * 1.01)];
+    const room = (high - low) * 0.08 || Math.max(Math.abs(high) * 0.02, 0.5);
+    return [low - room, high + room];
+  }
+
+  #overlay(pen, height) {
+    if (this.drag?.zoom) {
+      pen.fillStyle = this.ink;
+      pen.globalAlpha = 0.12;
+      const [from, to] = [this.drag.from, this.drag.to].sort((one, other) => one - other);
+      pen.fillRect(from, 4, to - from, height - GAP - 4);
+      pen.globalAlpha = 1;
+    }
+    if (this.cursor !== null && this.cursor >= this.begin && this.cursor <= this.end) {
+      pen.strokeStyle = this.ink;
+      pen.setLineDash([3, 3]);
+      pen.lineWidth = 1;
+      pen.beginPath();
+      pen.moveTo(this.x(this.cursor), 4);
+      pen.lineTo(this.x(this.cursor), height - GAP);
+      pen.stroke();
+      pen.setLineDash([]);
+    }
+  }
+
+  #listen() {
+    const { canvas } = this;
+    canvas.addEventListener("pointerdown", (event) => {
+      canvas.setPointerCapture(event.pointerId);
+      const x = this.#inside(event.offsetX);
+      this.drag = { zoom: !event.shiftKey, from: x, to: x, begin: this.begin, end: this.end };
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      const x = this.#inside(event.offsetX);
+      this.#point(this.time(x));
+      if (this.drag) {
+        this.drag.to = x;
+        if (!this.drag.zoom) {
+          const moved = ((this.drag.from - x) / this.width) * (this.drag.end - this.drag.begin);
+          [this.begin, this.end] = [this.drag.begin + moved, this.drag.end + moved];
+        }
+      }
+      this.draw();
+    });
+    canvas.addEventListener("pointerup", () => this.#drop());
+    canvas.addEventListener("pointercancel", () => (this.drag = null));
+    canvas.addEventListener("pointerleave", () => {
+      if (!this.drag) this.#point(null), this.draw();
+    });
+    canvas.addEventListener("dblclick", () => this.zoom(4));
+    canvas.addEventListener("wheel", (event) => {
+      if (!event.ctrlKey && !event.altKey) return; // the page scrolls
+      event.preventDefault();
+      this.zoom(event.deltaY > 0 ? 1.4 : 1 / 1.4, this.time(this.#inside(event.offsetX)));
+    }, { passive: false });
+    canvas.addEventListener("keydown", (event) => {
+      const span = this.end - this.begin;
+      if (event.key === "ArrowLeft") this.#go(this.begin - span / 4, this.end - span / 4);
+      else if (event.key === "ArrowRight") this.#go(this.begin + span / 4, this.end + span / 4);
+      else if (event.key === "+") this.zoom(0.5);
+      else if (event.key === "-") this.zoom(2);
+      else return;
+      event.preventDefault();
+    });
+  }
+
+  #inside = (x) => Math.min(LEFT + this.width, Math.max(LEFT, x));
+
+  #point(time) {
+    this.cursor = time;
+    this.read(time);
+  }
+
+  #drop() {
+    const drag = this.drag;
+    this.drag = null;
+    if (!drag) return;
+    if (!drag.zoom) this.changed(this.begin, this.end);
+    else if (Math.abs(drag.to - drag.from) > 5) {
+      const [from, to] = [drag.from, drag.to].sort((one, other) => one - other);
+      this.#go(this.time(from), this.time(to));
+    } else this.draw();
+  }
+
+  /** Show so many times the time that is shown now, around a moment. */
+  zoom(factor, around = (this.begin + this.end) / 2) {
+    this.#go(around - (around - this.begin) * factor, around + (this.end - around) * factor);
+  }
+
+  #go(begin, end) {
+    [this.begin, this.end] = [begin, Math.max(end, begin + 1)];
+    this.draw();
+    this.changed(this.begin, this.end);
+  }
+}
+
+function powers(low, high) {
+  const found = [];
+  for (let power = Math.ceil(Math.log10(low)); 10 ** power <= high; power++) found.push(10 ** power);
+  return found.length > 1 ? found : ticks(low, high, 4).filter((each) => each > 0);
+}

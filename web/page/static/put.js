@@ -1,0 +1,155 @@
+// Fields and buttons with which values are put: the value that is read back, confirmation, the reason of a refusal.
+
+import { ask, h, mark, say, toast } from "./dom.js";
+import { live } from "./live.js";
+import { rack } from "./rack.js";
+import { unit, value } from "./words.js";
+
+/** Put a value; ask first if the server says that it is dangerous. Return whether it was put. */
+export async function put(name, wanted, shown) {
+  try {
+    await live.put(name, wanted);
+  } catch (error) {
+    if (!error.confirm) return refused(error);
+    if (!(await ask(`${name}: ${shown}?`, `Please confirm: ${error.confirm}.`, shown))) return false;
+    try {
+      await live.put(name, wanted, true);
+    } catch (again) {
+      return refused(again);
+    }
+  }
+  toast(`${name}: ${shown}`, "good");
+  return true;
+}
+
+function refused(error) {
+  toast(error.message);
+  return false;
+}
+
+/** Keep a control usable only while its PV can be put by who is logged in. */
+function guard(scope, pvName, control, stayOn = false) {
+  let readonly = true;
+  const look = () => {
+    const reason = rack.me.refusal || (readonly ? "the IOC lets nobody put this" : "");
+    control.disabled = Boolean(reason) && !stayOn;
+    control.title = reason;
+  };
+  scope.watch(pvName, (pv) => {
+    readonly = pv.readonly !== false;
+    look();
+  });
+  rack.addEventListener("me", look);
+  scope.atEnd(() => rack.removeEventListener("me", look));
+}
+
+/** Return a control for a PV that can be put, by its type, which is known when it is connected. */
+export function setter(scope, name, label) {
+  const place = h("span", { class: "setter" });
+  let kind = "";
+  scope.watch(name, (pv) => {
+    if (!pv.vtype || kind === pv.vtype + (pv.labels || []).join()) return;
+    kind = pv.vtype + (pv.labels || []).join();
+    const made = pv.vtype === "VEnum" ? choice(scope, name, pv.labels, label) : entry(scope, name, pv, label);
+    place.replaceChildren(made);
+  });
+  return place;
+}
+
+/** Return a field for a number or a text; it shows the setting until somebody types. */
+function entry(scope, name, first, label) {
+  const isText = first.vtype === "VString" || first.vtype === "VByteArray";
+  const field = h("input", {
+    type: "text", inputmode: isText ? "text" : "decimal", autocomplete: "off", spellcheck: "false",
+    "aria-label": `${label || name}, new value`, "data-pv": name,
+  });
+  const send = h("button", { text: "Set", hidden: true });
+  let shown = "";
+  const typed = () => field.value !== shown;
+  const look = () => {
+    send.hidden = !typed();
+    mark(field, "typed", typed() ? "yes" : "");
+  };
+  const act = async () => {
+    if (!typed()) return;
+    const sent = field.value;
+    const text = sent.trim();
+    const wanted = isText ? text : Number(text.replace(",", "."));
+    if (!isText && (text === "" || !Number.isFinite(wanted))) {
+      toast(`${name}: ${text || "nothing"} is no number`);
+      return;
+    }
+    send.disabled = true;
+    await put(name, wanted, `${label || "set"} ${text}${first.units ? ` ${unit(first.units)}` : ""}`);
+    send.disabled = false;
+    // what was typed meanwhile is the next value
+    if (field.value === sent) field.value = shown;
+    look();
+  };
+  field.addEventListener("input", look);
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") act();
+    if (event.key === "Escape") {
+      field.value = shown;
+      look();
+    }
+  });
+  send.addEventListener("click", act);
+  scope.watch(name, (pv) => {
+    const now = value(pv);
+    if (!typed()) field.value = now;
+    shown = now;
+    mark(field, "severity", pv.severity ?? "");
+    look();
+  });
+  guard(scope, name, field);
+  return h("span", { class: "entry" }, field, h("span", { class: "unit", text: unit(first.units) }), send);
+}
+
+/** Return a button for each state, or a list if there are many. */
+function choice(scope, name, labels, label) {
+  if (labels.length > 3) {
+    const list = h("select", { "aria-label": label || name, "data-pv": name },
+      ...labels.map((text, index) => h("option", { value: index, text })));
+    list.addEventListener("change", async () => {
+      await put(name, Number(list.value), labels[list.value]);
+      list.value = shown;
+    });
+    let shown = "";
+    scope.watch(name, (pv) => {
+      shown = list.value = String(pv.value ?? "");
+      mark(list, "severity", pv.severity ?? "");
+    });
+    guard(scope, name, list);
+    return list;
+  }
+  // a command rests at its first state
+  const states = labels[0] === "Idle" ? [1] : labels.map((_, index) => index);
+  const buttons = states.map((index) => {
+    const button = h("button", { text: labels[index], "data-pv": name, "data-state": labels[index] });
+    button.addEventListener("click", () => put(name, index, labels[index]));
+    guard(scope, name, button);
+    return button;
+  });
+  scope.watch(name, (pv) => {
+    buttons.forEach((button, place) => {
+      const on = states.length > 1 && pv.severity !== "UNDEFINED" && pv.value === states[place];
+      button.setAttribute("aria-pressed", on);
+    });
+  });
+  return h("span", { class: "choice", role: "group", "aria-label": label || name }, ...buttons);
+}
+
+/** Return the value of a PV with its unit, its colour and its sign. */
+export function reading(scope, name, className = "") {
+  const text = h("span", { class: "number" });
+  const units = h("span", { class: "unit" });
+  const element = h("span", { class: `reading ${className}`, title: name, "data-pv": name }, text, units);
+  scope.watch(name, (pv) => {
+    say(text, value(pv));
+    say(units, pv.severity === "UNDEFINED" ? "" : unit(pv.units));
+    mark(element, "severity", pv.severity ?? "");
+    mark(element, "state", pv.text ?? "");
+  });
+  return element;
+}

@@ -1,0 +1,71 @@
+// The rack as the server describes it, who is logged in, and requests to its API.
+
+class Rack extends EventTarget {
+  prefix = "";
+  archived = false;
+  instruments = [];
+  words = {};
+  me = { name: "", refusal: "log in first", csrf: "", may_see: true, logins: false };
+  alarms = [];
+  connected = true;
+  #known = "";
+
+  /** Return an instrument by its name. */
+  instrument(name) {
+    return this.instruments.find((each) => each.name === name);
+  }
+
+  /** Read what there is, and say so if it has changed. */
+  async read() {
+    const text = await getText("/api/instruments");
+    if (text === this.#known) return;
+    this.#known = text;
+    Object.assign(this, JSON.parse(text));
+    this.dispatchEvent(new Event("changed"));
+  }
+
+  /** Read who is logged in. */
+  async readMe() {
+    this.me = await get("/api/me");
+    this.dispatchEvent(new Event("me"));
+  }
+
+  /** Read the alarms. */
+  async readAlarms() {
+    const { connected, alarms } = await get("/api/alarms");
+    this.connected = connected;
+    this.alarms = alarms;
+    this.dispatchEvent(new Event("alarms"));
+  }
+}
+
+export const rack = new Rack();
+
+async function getText(address) {
+  const answer = await fetch(address, { cache: "no-cache" });
+  if (!answer.ok) {
+    const sentence = await answer.json().then((body) => body.error, () => answer.statusText);
+    throw Object.assign(new Error(sentence), { status: answer.status });
+  }
+  return answer.text();
+}
+
+/** Return the answer of the API; fails with its sentence. */
+export const get = async (address) => JSON.parse(await getText(address));
+
+/** Send something to the API; fails with its sentence. */
+export async function post(address, body) {
+  const headers = { "Content-Type": "application/json", "X-CSRF-Token": rack.me.csrf };
+  const answer = await fetch(address, { method: "POST", headers, body: JSON.stringify(body) });
+  if (!answer.ok) throw new Error(await answer.json().then((reply) => reply.error, () => answer.statusText));
+}
+
+/** Return the address of the page of a PV's instrument, board or channel. */
+export function placeOf(pv) {
+  const owners = rack.instruments.filter((each) => pv.startsWith(each.prefix));
+  const owner = owners.sort((one, other) => other.prefix.length - one.prefix.length)[0];
+  if (!owner) return "#/";
+  const channel = pv.slice(owner.prefix.length).match(/^(S\d\d+):(?:(C\d\d+):)?/);
+  if (!channel || !owner.boards.length) return `#/i/${owner.name}`;
+  return channel[2] ? `#/i/${owner.name}/${channel[1]}/${channel[2]}` : `#/i/${owner.name}/${channel[1]}`;
+}

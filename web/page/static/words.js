@@ -1,0 +1,71 @@
+// How values, alarms and times are written.
+
+// A letter and a shape besides the colour.
+export const SEVERITIES = {
+  NONE: { rank: 0, sign: "", word: "" },
+  MINOR: { rank: 1, sign: "▲", word: "MINOR" },
+  MAJOR: { rank: 2, sign: "◆", word: "MAJOR" },
+  INVALID: { rank: 3, sign: "✖", word: "INVALID" },
+  UNDEFINED: { rank: 4, sign: "?", word: "not connected" },
+};
+export const BY_NUMBER = ["NONE", "MINOR", "MAJOR", "INVALID"];
+
+/** Return the severity of a PV; "" while nothing has come. */
+export const severity = (pv) => pv.severity ?? "";
+
+/** Return the value of a PV without its unit. */
+export function value(pv) {
+  if (pv.severity === undefined) return "…";
+  if (pv.severity === "UNDEFINED") return "?";
+  if (pv.text !== undefined) return pv.text === "" ? "–" : pv.text;
+  return number(pv.value, pv.precision, pv.vtype === "VDouble" || pv.vtype === "VFloat");
+}
+
+/** Return the value of a PV with its unit. */
+export function valueAndUnit(pv) {
+  const text = value(pv);
+  return pv.units && text !== "?" && text !== "…" ? `${text} ${unit(pv.units)}` : text;
+}
+
+/** Return a number with so many digits. */
+export function number(value, precision, real = true) {
+  if (value === undefined || value === null || value === "NaN") return "NaN";
+  if (typeof value !== "number" || !real) return String(value);
+  if (value !== 0 && (Math.abs(value) >= 1e7 || Math.abs(value) < 10 ** -((precision || 0) + 4))) {
+    return value.toExponential(3);
+  }
+  return value.toFixed(precision ?? 3);
+}
+
+/** Return a unit as it is printed. */
+export const unit = (text) => (text || "").replace(/^u(?=[AVWsm]$)/, "µ").replace(/^C$/, "°C");
+
+/** Return how long something has been so. */
+export function since(seconds) {
+  const age = Math.max(0, Date.now() / 1000 - seconds);
+  if (age < 90) return `${Math.round(age)} s`;
+  if (age < 5400) return `${Math.round(age / 60)} min`;
+  if (age < 129600) return `${Math.round(age / 3600)} h`;
+  return `${Math.round(age / 86400)} d`;
+}
+
+/** Return a time of day, with the day if it is another one. */
+export function clock(seconds) {
+  const time = new Date(seconds * 1000);
+  const today = new Date().toDateString() === time.toDateString();
+  const hour = time.toLocaleTimeString([], { hour12: false });
+  return today ? hour : `${time.toLocaleDateString()} ${hour}`;
+}
+
+/** Return a text in which what stands in backticks is code. */
+export function withCode(text) {
+  const parts = document.createDocumentFragment();
+  text.split("`").forEach((part, index) => {
+    if (index % 2) {
+      const code = document.createElement("code");
+      code.textContent = part;
+      parts.append(code);
+    } else parts.append(part);
+  });
+  return parts;
+}

@@ -1,0 +1,156 @@
+"""The alarms of the rack, found by its summaries: a board's PVs are watched while its worst alarm says so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from web.live.hub import Hub, HubError
+from web.live.pv import Changed, Subscription
+from web.rack.names import Board, Instrument
+from web.rack.rack import Rack
+
+# Points with the worst alarm of what is below them; of what is not known; texts beside them.
+_WORST = {"Alarm", "AlarmState"}
+_UNKNOWN = "UNDEFINED"
+_CONNECTION, _ERROR, _HEARTBEAT = "Conn", "Error.VAL$", "HEARTBEAT"
+_RANKS = {"NONE": 0, "MINOR": 1, "MAJOR": 2, "INVALID": 3, _UNKNOWN: 4}
+# Before it no IOC was in use: 2000.
+_NEVER_NS = 946_684_800 * 10**9
+# Alarms whose sentences are read.
+_MOST_SENTENCES = 300
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A PV that is in alarm.
+
+    since    seconds since 1970
+    exact    whether it began then; else it was so when this web server first saw it
+    message  the record's sentence (AMSG), or of an instrument that is away its last error
+    others   how many PVs of the instrument are not told one by one, because it is away
+    """
+
+    pv: str
+    instrument: str
+    severity: str
+    status: str
+    since: float
+    exact: bool
+    message: str
+    others: int = 0
+
+
+class Alarms:
+    """The alarms of a rack. Each second it looks what has to be watched."""
+
+    def __init__(self, rack: Rack, hub: Hub) -> None:
+        self._rack = rack
+        self._hub = hub
+        self._subscriptions: dict[str, Subscription] = {}
+        self._since: dict[str, tuple[float, bool]] = {}
+        self._next = 0.0
+        self._began = time.time()
+
+    def begin(self) -> None:
+        """Begin to watch."""
+        self._hub.each_turn(self._turn)
+
+    def changed(self, subscription: Subscription, what: int) -> None:
+        """Note when an alarm begins."""
+        name, pv = subscription.name, subscription.pv
+        if not what & Changed.SEVERITY:
+            return
+        first = name not in self._since
+        # a record that was never processed has the stamp of 1990
+        stamped = pv.update is not None and pv.update.stamp_ns > _NEVER_NS
+        begin = pv.update.stamp_ns / 1e9 if pv.update and stamped else time.time()
+        self._since[name] = (begin, not first)
+        self._next = 0.0
+
+    def current(self) -> list[Alarm]:
+        """Return the PVs in alarm, the worst first, of equal ones the latest."""
+        found = [alarm for instrument in self._rack.instruments for alarm in self._of(instrument)]
+        return sorted(found, key=lambda each: (-_RANKS[each.severity], -each.since))
+
+    def _of(self, instrument: Instrument) -> Iterator[Alarm]:
+        away = self._away(instrument)
+        alarms = [each for name in self._watched(instrument) if (each := self._alarm(instrument, name))]
+        if away:
+            own = next((each for each in alarms if each.pv == away), None)
+            if own is not None:
+                yield Alarm(**{**vars(own), "others": len(alarms) - 1})
+            return
+        worst = {f"{instrument.prefix}{point}" for point in _WORST}
+        for board in instrument.boards:
+            worst |= {f"{instrument.prefix}{board.name}:{point}" for point in _WORST}
+        yield from (each for each in alarms if each.pv not in worst)
+
+    def _alarm(self, instrument: Instrument, name: str) -> Alarm | None:
+        severity = self._severity(name)
+        if severity == "NONE":
+            return None
+        pv = self._subscriptions[name].pv
+        since, exact = self._since.get(name, (self._began, False))
+        if name.endswith(f":{_CONNECTION}"):
+            message = self._text(f"{instrument.prefix}{_ERROR}")
+        else:
+            message = self._text(f"{name}.AMSG")
+        status = pv.update.status if pv.update else "DISCONNECTED"
+        return Alarm(name, instrument.name, severity, status, since, exact, message)
+
+    def _severity(self, name: str) -> str:
+        subscription = self._subscriptions.get(name)
+        if subscription is None or (not subscription.pv.seen and time.time() - self._began < 10):
+            return "NONE"  # it is only just being asked for
+        return subscription.pv.severity
+
+    def _text(self, name: str) -> str:
+        subscription = self._subscriptions.get(name)
+        update = subscription.pv.update if subscription else None
+        return str(update.value) if update and isinstance(update.value, str) else ""
+
+    def _away(self, instrument: Instrument) -> str:
+        """Return the PV that says that an instrument, or the whole IOC, is away; empty if it is not."""
+        point = _CONNECTION if instrument.kind != "ioc" else _HEARTBEAT
+        name = f"{instrument.prefix}{point}"
+        return "" if self._severity(name) == "NONE" else name
+
+    def _watched(self, instrument: Instrument) -> Iterator[str]:
+        """Yield the names of an instrument's PVs that are looked at now."""
+        yield from (f"{instrument.prefix}{point}" for point in instrument.points)
+        away = bool(self._away(instrument))
+        for board in instrument.boards:
+            yield from self._on_board(instrument, board, away)
+
+    def _on_board(self, instrument: Instrument, board: Board, away: bool) -> Iterator[str]:
+        prefix = f"{instrument.prefix}{board.name}:"
+        worst = [f"{prefix}{point}" for point in board.points if point in _WORST]
+        yield from worst
+        if away or all(self._severity(name) == "NONE" for name in worst):
+            return
+        # a status word is as severe as the worst of its bits, which are behind a second colon
+        yield from (f"{prefix}{point}" for point in board.points if ":" not in point and point not in _WORST)
+        parameters = [each for each in board.parameters if ":" not in each]
+        there = (f"{channel}:{each}" for channel in board.channels for each in parameters)
+        missing = set(board.missing)
+        yield from (f"{prefix}{each}" for each in there if each not in missing)
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + 1.0
+        wanted = {name for instrument in self._rack.instruments for name in self._watched(instrument)}
+        bad = [name for name in wanted if self._severity(name) != "NONE"][:_MOST_SENTENCES]
+        wanted |= {f"{name}.AMSG" for name in bad if not name.endswith(f":{_CONNECTION}")}
+        wanted |= {f"{instrument.prefix}{_ERROR}" for instrument in self._rack.instruments}
+        for name in self._subscriptions.keys() - wanted:
+            self._hub.unsubscribe(self._subscriptions.pop(name))
+            self._since.pop(name, None)
+        for name in wanted - self._subscriptions.keys():
+            try:
+                self._subscriptions[name] = self._hub.subscribe(self, name)
+            except HubError:
+                return  # too many PVs are shown; the next turn tries again

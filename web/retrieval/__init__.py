@@ -1,0 +1,1 @@
+"""The archive over HTTP as the Archiver Appliance speaks it (its documents and sources, 2026-08)."""

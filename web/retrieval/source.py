@@ -1,0 +1,151 @@
+"""What a request gets from the archive: samples, or what an operator makes of them, from summaries where they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+
+import numpy as np
+
+from archiver.blocks import SummaryColumns
+from archiver.history.segments import Segment, segments_of
+from archiver.sample import Metadata
+from archiver.storage.store import Reader
+from archiver.storage.summary import DAY_NS, HOUR_NS, WIDTHS
+from web.retrieval import picks
+from web.retrieval.bins import STATISTICS, Bins, binned
+from web.retrieval.operators import Operator, Way
+from web.retrieval.parts import Parts, of_piece
+from web.retrieval.payload import NUMBERS, Kind, Piece
+from web.retrieval.pieces import metadata_at, nothing, pieces
+from web.retrieval.request import Span, Wanted
+
+_SECOND_NS = 10**9
+# Rows of a span, about, from which on they are not read where summaries can answer
+MANY = 200_000
+
+
+class Gone(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class Source:
+    """An open archive; ``gone`` returns True when nobody waits any more, which ends a long reading."""
+
+    def __init__(self, reader: Reader, now_ns: int, gone: Callable[[], bool]) -> None:
+        self._reader = reader
+        self._now_ns = now_ns
+        self._gone = gone
+
+    def pieces(self, wanted: Wanted, span: Span) -> Iterator[Piece]:
+        """Yield what was asked for: pieces with samples, or one without, which tells type and metadata."""
+        found = self._made(wanted.pv, wanted.operator, span)
+        empty: Piece | None = None
+        some = False
+        for piece in found:
+            if len(piece.time_ns):
+                some = True
+                yield piece
+            else:
+                empty = piece
+        if not some:
+            about = self._reader.metadata(wanted.pv)
+            yield empty or nothing(Kind.SCALAR_DOUBLE, metadata_at(about, span.until_ns))
+
+    def _made(self, pv: str, operator: Operator | None, span: Span) -> Iterator[Piece]:
+        """Return what an operator makes."""
+        match operator:
+            case None:
+                made = self._raw(pv, span)
+            case Operator(way=Way.NTH, number=number):
+                made = picks.nth(self._raw(pv, span), span, number)
+            case Operator(way=Way.NCOUNT):
+                made = picks.ncount(self._raw(pv, span), span, self._metadata(pv, span))
+            case Operator(way=Way.FLYERS):
+                made = picks.flyers(self._raw(pv, span), operator)
+            case Operator(way=Way.PICK, number=number):
+                made = picks.picked(self._raw(pv, span), operator, *self._bins(operator, number, span))
+            case Operator(way=Way.OPTIMIZED):
+                made = self._optimized(pv, operator, span)
+            case Operator(number=number):
+                made = self._binned(pv, operator, number, span)
+        return made
+
+    def _raw(self, pv: str, span: Span) -> Iterator[Piece]:
+        for piece in pieces(self._reader, pv, span.since_ns, span.until_ns):
+            if self._gone():
+                raise Gone
+            yield piece
+
+    def _metadata(self, pv: str, span: Span) -> Metadata:
+        """Return the metadata of numbers that are made: those that hold at the end, without words of states."""
+        metadata = metadata_at(self._reader.metadata(pv), span.until_ns)
+        return Metadata() if metadata.words else metadata
+
+    def _bins(self, operator: Operator, width_s: int, span: Span) -> tuple[Bins, int]:
+        """Return the bins, up to now, and the number of the first one."""
+        last = min(span.until_ns, self._now_ns) // _SECOND_NS // width_s
+        return Bins(width_s, last, operator.fill), span.since_ns // _SECOND_NS // width_s
+
+    def _binned(self, pv: str, operator: Operator, width_s: int, span: Span) -> Iterator[Piece]:
+        summaries = operator.name in STATISTICS and width_s % 60 == 0 and self._about(pv, span) > MANY
+        parts = self._parts(pv, span, width_s, summaries=summaries)
+        return binned(parts, operator.name, self._bins(operator, width_s, span)[0], self._metadata(pv, span))
+
+    def _optimized(self, pv: str, operator: Operator, span: Span) -> Iterator[Piece]:
+        """Return the samples if they are few, or no numbers; else bins, of full minutes or hours for a long span."""
+        width_s = max(1, (span.until_ns - span.since_ns) // _SECOND_NS // operator.number)
+        if self._about(pv, span) > MANY:
+            stored_s = next((each // _SECOND_NS for each in WIDTHS if each <= width_s * _SECOND_NS), 1)
+            return self._binned(pv, operator, -(-width_s // stored_s) * stored_s, span)
+        raw = self._raw(pv, span)
+        first: list[Piece] = []
+        for piece in raw:
+            first.append(piece)
+            if piece.kind not in NUMBERS:
+                return chain(first, raw)
+            if sum(len(each.time_ns) for each in first) > operator.number:
+                return self._binned(pv, operator, width_s, span)
+        return iter(first)
+
+    def _about(self, pv: str, span: Span) -> int:
+        """Return how many numbers there are, about, as far as they are summarized."""
+        stretches = self._reader.summarized(pv)
+        if not stretches:
+            return 0
+        width_ns = DAY_NS if span.until_ns - span.since_ns > 10 * DAY_NS else HOUR_NS
+        columns = self._reader.summary_columns(pv, width_ns, span.since_ns, span.until_ns)
+        return sum(int(each.count.sum()) for each in columns)
+
+    def _parts(self, pv: str, span: Span, width_s: int, *, summaries: bool) -> Iterator[Parts]:
+        """Yield the samples, and summaries in their place; what is in force before the span is a bin before it."""
+        first = span.since_ns // _SECOND_NS // width_s
+        stretches = self._reader.summarized(pv) if summaries else ()
+        window = Segment(span.since_ns, span.until_ns + 1, 0)
+        for piece in self._raw(pv, Span(span.since_ns, span.since_ns)):
+            before = of_piece(piece.take(piece.time_ns < span.since_ns), width_s)
+            yield before._replace(bin=np.full(len(before.bin), first - 1))
+        for begin_ns, end_ns, width_ns in segments_of(window, stretches, width_s * _SECOND_NS):
+            if width_ns:
+                for columns in self._reader.summary_columns(pv, width_ns, begin_ns, end_ns):
+                    yield _of_summaries(columns, width_s)
+                continue
+            for piece in self._raw(pv, Span(begin_ns, end_ns - 1)):
+                yield of_piece(piece.take(piece.time_ns >= begin_ns), width_s)
+
+
+def _of_summaries(columns: SummaryColumns, width_s: int) -> Parts:
+    """Return summaries as parts: the deviation is that over time, the lowest and highest what was in force, too."""
+    known = columns.count > 0
+    return Parts(
+        columns.time_ns // _SECOND_NS // width_s,
+        np.zeros(len(known)),
+        columns.count,
+        np.where(known, columns.mean_rows, np.nan),
+        np.where(known, np.nan_to_num(columns.deviation) ** 2 * columns.count, 0.0),
+        np.where(known, columns.minimum, np.nan),
+        np.where(known, columns.maximum, np.nan),
+        np.where(known, columns.last, np.nan),
+        columns.severity_id - 1,
+        np.isnan(columns.last).astype(np.int64),
+    )

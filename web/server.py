@@ -1,0 +1,122 @@
+"""The web server as a process: its socket, its limits, how it starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from web.app import Served, application
+from web.live.frames import FrameProtocol
+from web.settings import WebSettings
+
+# Sockets and requests at a time; more are answered with 503.
+CONCURRENCY = 400
+# Bytes of the first line and the headers of a request, at most.
+HEADER_BYTES = 64 * 1024
+# Milliseconds after which the kernel ends a connection whose far end takes nothing any more (tcp(7)).
+STALLED_MS = 60_000
+# Bytes of a message over a web socket: the names of a very large rack.
+MESSAGE_BYTES = 2_000_000
+# Seconds that a connection without a request stays open, and that requests may take to end when the server stops.
+IDLE_S, STOP_S = 10, 3
+
+# Seconds within which a request has to come whole, but for its body.
+REQUEST_S = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class Protocol(H11Protocol):
+    """A connection that is ended if its request does not come: uvicorn waits for one without end."""
+
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in the class above
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Go on waiting, or end that: a request is there."""
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the waiting."""
+        super().connection_lost(exc)
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def _watch(self) -> None:
+        if self._answering():
+            if self._waiting is not None:
+                self._waiting.cancel()
+                self._waiting = None
+        elif self._waiting is None:
+            self._waiting = self.loop.call_later(REQUEST_S, self._give_up)
+
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _give_up(self) -> None:
+        # a web socket has its own protocol since it was asked for
+        if not self._answering() and self.transport.get_protocol() is self:
+            self.transport.abort()
+
+
+def main(served: Served) -> int:
+    """Serve until SIGINT, SIGTERM or SIGHUP; return the exit code. Raises OSError if the port cannot be used."""
+    gc.set_threshold(100_000, 50, 50)  # rows are many, and no cycles: looking for these takes a fourth of the time
+    server = uvicorn.Server(configuration(served))
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # uvicorn catches the first two while it serves, and passes them on when it has stopped
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, stop)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    with listen(served.settings) as listener:
+        log.info("listening at %s", served.settings.url)
+        server.run([listener])
+    return 0
+
+
+def configuration(served: Served) -> uvicorn.Config:
+    """Return the configuration of uvicorn. Raises LoginsError."""
+    return uvicorn.Config(
+        application(served),
+        http=Protocol,
+        ws=FrameProtocol,
+        ws_max_size=MESSAGE_BYTES,
+        ws_per_message_deflate=False,
+        ssl_certfile=served.settings.certificate,
+        ssl_keyfile=served.settings.key,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=CONCURRENCY,
+        timeout_keep_alive=IDLE_S,
+        timeout_graceful_shutdown=STOP_S,
+        h11_max_incomplete_event_size=HEADER_BYTES,
+    )
+
+
+def listen(settings: WebSettings) -> socket.socket:
+    """Return the listening socket. Raises OSError with a sentence."""
+    try:
+        family = socket.getaddrinfo(settings.address, settings.port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((settings.address, settings.port), family=family, backlog=128)
+    except OSError as error:
+        raise OSError(
+            f"the web server cannot listen on {settings.address} port {settings.port}: {error.strerror or error}"
+        ) from None
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MS)  # of all that it accepts
+    return listener
