@@ -33,11 +33,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# In which part a test is run: as it is marked, else together
+PARTS = ("together", "quiet", "alone")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--part",
-        choices=["together", "alone"],
-        help="run the tests that may run beside others, or those marked 'alone' that may not; all if not given",
+        choices=PARTS,
+        help="run the tests that may run beside any others, or those marked 'quiet', or 'alone'; all if not given",
     )
 
 
@@ -46,9 +50,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     part = config.getoption("--part")
     if part is None:
         return
-    parts: dict[str, list[pytest.Item]] = {"together": [], "alone": []}
+    parts: dict[str, list[pytest.Item]] = {each: [] for each in PARTS}
     for item in items:
-        parts["alone" if item.get_closest_marker("alone") else "together"].append(item)
+        parts[next((each for each in PARTS if item.get_closest_marker(each)), "together")].append(item)
     items[:] = parts.pop(part)
     config.hook.pytest_deselected(items=[item for others in parts.values() for item in others])
 

@@ -13,7 +13,7 @@ from tests.clients.conftest import settled
 from tests.clients.peer import Peer, missing
 from tests.system.conftest import Ioc, Racks
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.quiet, pytest.mark.timeout(180)]
 
 # All are back by themselves but caproto's synchronous client, whose program has to call it again after a restart
 PROGRAMS = (

@@ -138,7 +138,7 @@ def test_a_bad_channel_is_invalid_alone(ioc: Ioc, ca: Client) -> None:
     healthy(ca, ioc, "HV1:S02:C03:VMon")
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 @pytest.mark.parametrize(
     ("fault", "cure", "statuses"),
     [
@@ -166,7 +166,7 @@ def test_a_loss_is_invalid_within_two_scans_keeps_the_value_and_heals(
     assert ioc.fault("HV1 writes") == writes
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 def test_a_call_that_hangs_is_invalid_within_two_scans(ioc: Ioc, ca: Client) -> None:
     healthy(ca, ioc)
     ioc.fault("HV1 hang 4")

@@ -188,7 +188,7 @@ def test_inhibition_switches_the_output_without_hv_off(ioc: Ioc, ca: Client) -> 
     assert ca.text(ioc("GEN:HV_RBV")) == "On"
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 @losses
 def test_a_loss_is_invalid_within_two_scans_keeps_the_value_and_heals(
     ioc: Ioc, ca: Client, fault: str, cure: str, statuses: set[str]
@@ -207,7 +207,7 @@ def test_a_loss_is_invalid_within_two_scans_keeps_the_value_and_heals(
     assert ca.long(ioc("GEN:Error"))
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 def test_hv_off_reaches_a_generator_whose_answers_are_lost_and_is_pending_until_they_come(
     ioc: Ioc, ca: Client
 ) -> None:
@@ -224,7 +224,7 @@ def test_hv_off_reaches_a_generator_whose_answers_are_lost_and_is_pending_until_
     ca.wait(ioc("GEN:HV_RBV"), lambda value: value == 0 and value.severity == 0)
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 def test_an_output_above_its_limit_in_current_regulation_is_major(ioc: Ioc, ca: Client) -> None:
     ca.put(ioc("GEN:VSet"), 40)
     ca.put(ioc("GEN:ISet"), 10)

@@ -57,7 +57,7 @@ def test_a_value_below_the_lower_limit_says_why_and_not_that_the_thermocouple_is
     ca.wait(ioc("TC1:T4"), lambda value: value.severity == 0)
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 @losses
 def test_a_loss_is_invalid_within_two_scans_keeps_the_value_and_heals(
     ioc: Ioc, ca: Client, fault: str, cure: str, statuses: set[str]

@@ -14,7 +14,7 @@ from drivers.base import DeviceError, Refused
 from sim.caen.header import Code
 from tests.drivers.caen.crate_rig import CrateRig, crate_rig
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.quiet
 
 V0SET, PW = "S02:C00:V0Set", "S02:C00:Pw"
 # Seconds in which a monitor scan shows what has happened: its period, and some for the machine

@@ -429,7 +429,7 @@ def real(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[SE521, B
     assert not fake.violations
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 @pytest.mark.parametrize("place", range(6))
 @pytest.mark.parametrize("error", ["EIO", "EPIPE"])
 def test_a_quick_error_costs_well_below_a_second(
@@ -442,7 +442,7 @@ def test_a_quick_error_costs_well_below_a_second(
     assert time.monotonic() - began < 0.7
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 @pytest.mark.parametrize("fault", ["stale", "half", "garbage 1", "late 0.3 1", "io_error 1", "stall in", "stall out"])
 def test_one_fault_on_the_wire_costs_less_than_a_second(real: tuple[SE521, Bus, ThermometerFake], fault: str) -> None:
     driver, _, fake = real
@@ -452,7 +452,7 @@ def test_one_fault_on_the_wire_costs_less_than_a_second(real: tuple[SE521, Bus, 
     assert time.monotonic() - began < 1
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 def test_a_mute_logger_is_told_before_a_call_counts_as_hanging(real: tuple[SE521, Bus, ThermometerFake]) -> None:
     driver, _, fake = real
     fake.run("mute")

@@ -324,7 +324,7 @@ def test_noise_without_end_is_a_bad_reply(driver: Technix, generator: Generator)
         scan(driver)
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 @pytest.mark.parametrize("answer", [None, (b"E6",)])
 def test_no_answer_or_half_an_answer_in_time_is_no_reply(
     driver: Technix, generator: Generator, answer: Answer

@@ -46,7 +46,7 @@ def told_off(far: Far, since: int) -> bool:
 # ---- Off is written at once ----
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 @pytest.mark.parametrize("fault", ["noise", "mute", "garbage"])
 def test_an_off_is_written_at_once_to_a_generator_that_hears_and_is_not_understood(far: Far, fault: str) -> None:
     async def story(rack: Rack) -> None:
@@ -115,7 +115,7 @@ def test_an_on_whose_answers_come_late_ends_as_off_while_they_still_do(far: Far,
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.quiet
 @pytest.mark.parametrize("late", [1.0, 2.0, 3.0])
 def test_an_off_gets_to_a_generator_whose_answers_come_late_by_seconds(far: Far, late: float) -> None:
     async def story(rack: Rack) -> None:
@@ -131,7 +131,7 @@ def test_an_off_gets_to_a_generator_whose_answers_come_late_by_seconds(far: Far,
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.quiet
 @pytest.mark.parametrize("wait", [1.5, 2.5, 3.5, 4.5])
 def test_another_off_does_not_wait_for_one_that_waits_for_late_answers(far: Far, wait: float) -> None:
     """While nothing answers each third HV off waits between its halves."""
@@ -173,7 +173,7 @@ def test_an_on_that_a_stop_ends_under_way_leaves_hv_off(far: Far, number: int) -
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.quiet
 @pytest.mark.parametrize(("late", "wait"), [(0.3, 0.2), (1.0, 1.0), (1.0, 3.0), (2.0, 3.0)])
 def test_a_stop_leaves_no_half_of_an_off_behind(far: Far, late: float, wait: float) -> None:
     async def story(rack: Rack) -> None:
@@ -212,7 +212,7 @@ def longest_step(driver: Technix, what: str) -> float:
             time.sleep(step.seconds)
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 @pytest.mark.parametrize(
     "fault", ["noise", "mute", *map(slow, ("deaf", "garbage", "late 0.45", "late 1.2", "split 0.2"))]
 )
@@ -244,7 +244,7 @@ def gaps(far: Far, since: float) -> list[float]:
     return [after - before for before, after in pairwise(moments)]
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 @pytest.mark.parametrize("fault", ["mute", slow("noise"), slow("garbage")])
 def test_a_generator_that_is_not_understood_is_not_asked_so_that_its_watchdog_switches_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
@@ -275,7 +275,7 @@ def test_a_generator_that_is_not_understood_is_not_asked_so_that_its_watchdog_sw
         tell(story, far)
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 @pytest.mark.parametrize("fault", ["mute", slow("noise"), slow("garbage")])
 def test_a_generator_that_is_to_be_kept_on_is_asked_often_enough_though_not_understood(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
@@ -297,7 +297,7 @@ def test_a_generator_that_is_to_be_kept_on_is_asked_often_enough_though_not_unde
         tell(story, far, replace(CONFIG, on_loss="keep"))
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 @pytest.mark.parametrize("opening", [0.3, 0.7])
 def test_a_generator_that_is_to_be_kept_on_is_asked_often_enough_however_long_its_line_takes_to_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opening: float
@@ -326,7 +326,7 @@ def test_a_generator_that_is_to_be_kept_on_is_asked_often_enough_however_long_it
         tell(story, far, replace(CONFIG, on_loss="keep"))
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 @pytest.mark.parametrize("late", [0.1, 1.0, 2.5])
 def test_an_off_for_a_line_that_is_gone_is_tried_at_once_and_every_second(far: Far, late: float) -> None:
     async def story(rack: Rack) -> None:
@@ -352,7 +352,7 @@ def test_an_off_for_a_line_that_is_gone_is_tried_at_once_and_every_second(far: F
     tell(story, far)
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 def test_an_off_goes_out_at_once_while_nothing_is_asked_and_is_repeated_more_slowly_than_the_watchdog(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -383,7 +383,7 @@ def test_an_off_goes_out_at_once_while_nothing_is_asked_and_is_repeated_more_slo
 # ---- what is told meanwhile ----
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 def test_a_storm_of_puts_does_not_hide_an_interlock_that_opens(far: Far) -> None:
     async def story(rack: Rack) -> None:
         await switch_on(rack)
@@ -408,7 +408,7 @@ def test_a_storm_of_puts_does_not_hide_an_interlock_that_opens(far: Far) -> None
     tell(story, far)
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 def test_no_put_makes_values_too_old(far: Far) -> None:
     async def story(rack: Rack) -> None:
         await rack.ready()

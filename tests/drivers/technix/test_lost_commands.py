@@ -60,7 +60,7 @@ def starts(far: Far, command: str) -> list[float]:
     return [after - before for before, after in pairwise(moments)]
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 @pytest.mark.parametrize(("name", "value", "command"), OFFS)
 def test_what_makes_things_safe_is_repeated_every_second_and_measured_between(
     far: Far, caplog: pytest.LogCaptureFixture, name: str, value: int, command: str
@@ -107,7 +107,7 @@ def test_who_puts_what_does_not_show_hears_after_five_seconds_why(far: Far) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.quiet
 @pytest.mark.parametrize(("part", "half", "most"), [(0.3, 2.5, 4.5), (0.5, 4.0, 8.0)])
 def test_an_off_gets_through_where_many_commands_are_lost(far: Far, part: float, half: float, most: float) -> None:
     """Both halves of a try arrive with (1 - part) ** 2: of 0.5 lost half need three tries or more, of 1.3 s each."""
@@ -135,7 +135,7 @@ def test_an_off_gets_through_where_many_commands_are_lost(far: Far, part: float,
     assert sorted(took)[-3] < most, took
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 @pytest.mark.parametrize("times", [3, 99])
 def test_an_off_for_an_output_above_its_limit_is_pending_and_measured_between(
     far: Far, caplog: pytest.LogCaptureFixture, times: int
@@ -213,7 +213,7 @@ def test_an_on_that_was_given_up_for_an_off_has_not_failed(far: Far, caplog: pyt
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.quiet
 def test_an_off_that_was_lost_is_not_waited_for_when_a_later_command_is_answered(far: Far) -> None:
     async def story(rack: Rack) -> None:
         await switch_on(rack)

@@ -153,7 +153,7 @@ def test_a_status_that_comes_late_while_other_replies_do_not_is_never_shown(far:
     tell(story, far)
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 @pytest.mark.parametrize("pause", [0.2, 0.34, 0.44, 0.52, 0.64, 0.8])
 def test_a_question_whose_answer_was_lost_once_is_answered_again_however_seldom_it_is_asked(
     far: Far, monkeypatch: pytest.MonkeyPatch, pause: float
