@@ -226,6 +226,8 @@ class _Put:
                 return
         if self.got is None:
             assert error is not None
+            if (yield from self._is_off(failure)):
+                return
             yield self.target.invalidate(error)
             raise failure or error
         yield readings
@@ -262,6 +264,18 @@ class _Put:
         if bits is None:
             return False
         return "ON" not in bits if self.by_status else "ON" in bits and "DOWN" not in bits
+
+    def _is_off(self, failure: DeviceError | None) -> Steps[bool]:
+        """Return True if the status shows an Off of a switch that cannot be read.
+
+        After a ``failure`` that of a channel which was off before proves nothing.
+        """
+        item = self.target.item
+        if not item.switch or not (self.by_status or self.value == item.safe):
+            return False
+        bits = yield from self._read_status()
+        was_on = self.bits_before is not None and "ON" in self.bits_before
+        return bits is not None and "ON" not in bits and (failure is None or was_on)
 
     def _goes_to_its_setting(self) -> Steps[bool]:
         """Return True if a channel that goes on ramping down may be on, as before: it is above its setting."""
