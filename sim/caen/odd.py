@@ -19,6 +19,7 @@ class OddChannel(Channel):
     deaf          parameters that are taken with success and forgotten
     shows_output  True where the switch shows the bit ON of the status (desktop units)
     stubborn      True where an On has no effect while the channel ramps down
+    late          True where the switch does not show yet that it was put to On
     fixed_limits  True where SVMax does not move the limits of the voltage settings
     """
 
@@ -29,6 +30,7 @@ class OddChannel(Channel):
         self.deaf: set[str] = set()
         self.shows_output = False
         self.stubborn = False
+        self.late = False
         self.fixed_limits = False
 
     def param(self, name: str) -> Param:
@@ -39,6 +41,8 @@ class OddChannel(Channel):
         """Return the value of a parameter. Raises CrateError."""
         if name == "Pw" and self.shows_output:
             return int(self.conditions()["ON"])
+        if name == "Pw" and self.late:
+            return 0
         return super().get(name)
 
     def put(self, name: str, value: Value) -> None:

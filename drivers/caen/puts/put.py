@@ -132,7 +132,7 @@ class _Put:
         self.bits_before, self.range = self.target.bits(), self.target.range_state
         on = item.switch and self.value != item.safe and self.before == self.raw
         self.comes_down = on and self.bits_before is not None and "DOWN" in self.bits_before
-        self.switched_off = item.channel in self.target.section.switched_off
+        self.switched_off = self.target.is_coming_down
         failure = self._send()
         if item.switch and item.label in self.target.section.metadata.assumed:
             failure = yield from self._ask_words_of_off(failure)
@@ -153,7 +153,7 @@ class _Put:
         item, section = self.target.item, self.target.section
         section.doubts.setting_sent(item)
         if item.switch and self.value != item.safe:
-            section.switched_off.discard(item.channel)
+            section.values.under_way.pop(item.label, None)
         try:
             with self.target.session.asking(item.label, item.slot) as device:
                 item.write(device, self.raw)
@@ -291,9 +291,9 @@ class _Put:
 
     def _not_obeyed(self) -> Iterator[Step]:
         """Raise BadReply for an On of a channel that goes on ramping down: it may come on, or go on to be off."""
-        item, section = self.target.item, self.target.section
-        if self.switched_off:
-            section.switched_off.add(item.channel)
+        item = self.target.item
+        if self.switched_off and item.safe is not None:
+            self.target.section.values.under_way[item.label] = item.safe
         error = BadReply(
             f"{item.label}: On was sent, but the channel goes on ramping down; put it again when it is off"
         )
@@ -331,17 +331,16 @@ class _Put:
         The switch of a desktop unit is the bit ON of its status, which stays until the channel is down. A channel
         that came down before it was switched off proves nothing.
         """
-        item, section = self.target.item, self.target.section
+        item = self.target.item
         if not item.switch or item.safe is None:
             return False
         off = self.value == item.safe
         ramp = "DOWN" if off else "UP"
         bits = yield from self._read_status()
         known = self.bits_before is not None and ramp not in self.bits_before
-        if bits is None or ramp not in bits or not (known or item.channel in section.switched_off):
+        if bits is None or ramp not in bits or not (known or self.target.is_coming_down):
             return False
-        if off:
-            section.switched_off.add(item.channel)
+        self.target.section.values.under_way[item.label] = self.value
         yield {item.label: self.value}
         return True
 

@@ -67,6 +67,12 @@ class Target:
         bits = self.section.values.status(self.item.channel)
         return bits is not None and not bits & SWITCHES
 
+    @property
+    def is_coming_down(self) -> bool:
+        """Return True if the channel was switched off by a put, and its switch does not show it yet."""
+        promised = self.section.values.under_way.get(self.item.label)
+        return promised is not None and promised == self.item.safe
+
     def read_bits(self) -> tuple[set[str] | None, Readings]:
         """Read the channel's status: its bits that are set (None: no status), the readings. Raises DeviceError."""
         status = self._status()
