@@ -58,6 +58,11 @@ def is_measured(name: str) -> bool:
     return name.upper() in _MEASURED
 
 
+def is_measured_voltage(name: str) -> bool:
+    """Return True for the measured voltage of a channel."""
+    return name.upper() == "VMON"
+
+
 def settings_of(measured: str) -> Sequence[str]:
     """Return the names, in upper case, of what a measured value is set by; none where it is not known."""
     return _SET_BY.get(measured.upper(), ())

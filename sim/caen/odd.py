@@ -18,6 +18,8 @@ class OddChannel(Channel):
     steps         parameter -> the step of which a value is a multiple
     deaf          parameters that are taken with success and forgotten
     shows_output  True where the switch shows the bit ON of the status (desktop units)
+    stubborn      True where an On has no effect while the channel ramps down
+    late          True where the switch does not show yet that it was put to On
     fixed_limits  True where SVMax does not move the limits of the voltage settings
     """
 
@@ -27,6 +29,8 @@ class OddChannel(Channel):
         self.steps: dict[str, float] = {}
         self.deaf: set[str] = set()
         self.shows_output = False
+        self.stubborn = False
+        self.late = False
         self.fixed_limits = False
 
     def param(self, name: str) -> Param:
@@ -37,11 +41,13 @@ class OddChannel(Channel):
         """Return the value of a parameter. Raises CrateError."""
         if name == "Pw" and self.shows_output:
             return int(self.conditions()["ON"])
+        if name == "Pw" and self.late:
+            return 0
         return super().get(name)
 
     def put(self, name: str, value: Value) -> None:
         """Set a parameter to a value that was checked."""
-        if name in self.deaf:
+        if name in self.deaf or (name == "Pw" and value and self.stubborn and self.conditions()["DOWN"]):
             return
         if isinstance(value, float):
             if step := self.steps.get(name):

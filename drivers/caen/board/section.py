@@ -52,7 +52,6 @@ class Section:
     batches   what is read in one call each
     doubts    settings that are to be read again
     tried_at  when a call failed last (monotonic s)
-    switched_off  channels that were switched off, and come down
     rounded   label -> value that was put, and the step that the unit took instead
     """
 
@@ -76,7 +75,6 @@ class Section:
         self._rest = Rest(config.alarms.at_rest_only)
         self._alarms = SetpointAlarms(config.relative_alarms, self.table.variables(), self._rest)
         self.doubts = Doubts(self.table)
-        self.switched_off: set[int | None] = set()
         self.rounded: dict[str, tuple[Any, Any]] = {}
         self.values = Values(self.table, self.metadata, self._alarms, self.doubts)
         self._confirmation = Confirmation(self.values)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from drivers.base import Array, Reading, Readings, Severity, Status, Value
-from drivers.caen.bits import SWITCHES
+from drivers.caen.bits import RAMPS, SWITCHES
 from drivers.caen.board.arrays import ChannelArray
 from drivers.caen.board.doubts import Doubts
 from drivers.caen.board.metadata import ParameterMetadata
@@ -21,6 +21,8 @@ class Values:
 
     Void, which is INVALID with the last value, are numbers of an unplugged channel, currents whose unit or range is
     not known, and what could not be read.
+
+    under_way  label of a switch -> what it was put to, while its channel ramps there and it does not show it yet
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Values:
         self._range: dict[str, Any] = {}  # label of a range -> as last read
         self._unread: set[str] = set()  # labels of ranges that could not be read the last time
         self._lost: set[str] = set()  # labels of status words that could not be read the last time
+        self.under_way: dict[str, Value] = {}
 
     def begin(self, labels: Sequence[str]) -> None:
         """Begin a new scan of the array in which these variables are."""
@@ -77,6 +80,8 @@ class Values:
             if cached is None or cached[1] != raw or cached[0] is not variable:
                 cached = self._update(variable, raw, cached)
             readings.update(cached[2])
+            if variable.label in self.under_way:
+                readings |= self._end_of_way(variable)
         self._alarms.record(variables, raws)
         if isinstance(variables[0], ChannelName):
             self._table.rename({variable.channel: str(raw) for variable, raw in zip(variables, raws, strict=True)})
@@ -139,6 +144,21 @@ class Values:
             elif self._range[variable.label] != raw:
                 self._setting_changed(variable)
             self._range[variable.label] = raw
+
+    def _end_of_way(self, switch: Variable) -> Readings:
+        """Return what the setting of a switch is when its channel ramps no more, or goes another way.
+
+        The readback may have been that all the time: of a channel that was switched on again on its way down.
+        """
+        bits, position = self.status(switch.channel), switch.format.reading(self.newest(switch.label))
+        if position == self.under_way[switch.label]:
+            del self.under_way[switch.label]
+            return {}
+        is_on = position != switch.safe
+        if bits is None or bits & RAMPS == ({"DOWN"} if is_on else {"UP"}) or is_on != bool(bits & SWITCHES):
+            return {}
+        del self.under_way[switch.label]
+        return {switch.label: position}
 
     def _void_readings(self, variable: Variable, doubted: Collection[str]) -> Readings:
         """Return what replaces the value of a variable that is void, else nothing."""

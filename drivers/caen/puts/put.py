@@ -110,6 +110,8 @@ class _Put:
     before  value that the crate had, as last read; bits_before: of its channel's status; None: not known
     range   of a current, as last read before it was sent
     by_status  True for an Off whose words are not known
+    comes_down  True for an On whose switch was on before, of a channel that ramps down: it proves nothing
+    switched_off  True if the channel was switched off before, and comes down because of that
     got     value read back last; None: it could not be read
     """
 
@@ -120,12 +122,17 @@ class _Put:
     bits_before: set[str] | None = None
     range: tuple[Raw, ...] | None = None
     by_status: bool = False
+    comes_down: bool = False
+    switched_off: bool = False
     got: Raw | None = None
 
     def carry_out(self) -> Iterator[Step]:
         """Send the value, and read back until the crate shows it."""
         item = self.target.item
         self.bits_before, self.range = self.target.bits(), self.target.range_state
+        on = item.switch and self.value != item.safe and self.before == self.raw
+        self.comes_down = on and self.bits_before is not None and "DOWN" in self.bits_before
+        self.switched_off = self.target.is_coming_down
         failure = self._send()
         if item.switch and item.label in self.target.section.metadata.assumed:
             failure = yield from self._ask_words_of_off(failure)
@@ -146,7 +153,7 @@ class _Put:
         item, section = self.target.item, self.target.section
         section.doubts.setting_sent(item)
         if item.switch and self.value != item.safe:
-            section.switched_off.discard(item.channel)
+            section.values.under_way.pop(item.label, None)
         try:
             with self.target.session.asking(item.label, item.slot) as device:
                 item.write(device, self.raw)
@@ -183,7 +190,7 @@ class _Put:
             with suppress(BadReply, NoReply, BoardGone):
                 self.got, readings = self.target.read_back()
                 yield readings
-                if self._is_taken() and (yield from self._has_its_unit()):
+                if self._is_taken() and (yield from self._has_its_unit()) and (yield from self._status_agrees()):
                     return
         raise Refused(str(failure)) from failure
 
@@ -212,16 +219,22 @@ class _Put:
                 error = self._in_another_unit()
                 yield self.target.invalidate(error)
                 raise error
-            shown = self._is_shown(last) and (yield from self._shows_off())
+            shown = self._is_shown(last) and (yield from self._status_agrees())
             if shown or failure is None:
                 yield readings
             if shown or (failure is None and (yield from self._is_under_way())):
                 return
         if self.got is None:
             assert error is not None
+            if (yield from self._is_off(failure)):
+                return
             yield self.target.invalidate(error)
             raise failure or error
         yield readings
+        if self.comes_down and self._is_taken():
+            if failure is None and (yield from self._goes_to_its_setting()):
+                return
+            yield from self._not_obeyed()
         if self.by_status or not self._is_rounded():
             form = self.target.item.format
             what = str(failure or self.target.item.label)
@@ -240,12 +253,52 @@ class _Put:
         """Return True if the crate shows the value, or twice another one that it has rounded it to."""
         return self._is_taken() or (self.got == last and self._is_rounded())
 
-    def _shows_off(self) -> Steps[bool]:
-        """Return True if the status shows an Off whose words are not known: the switch itself proves nothing."""
-        if not self.by_status:
+    def _status_agrees(self) -> Steps[bool]:
+        """Return True if the status shows what the switch itself does not prove.
+
+        That is an Off whose words are not known, and an On of a channel that came down with its switch on.
+        """
+        if not (self.by_status or self.comes_down):
             return True
         bits = yield from self._read_status()
-        return bits is not None and "ON" not in bits
+        if bits is None:
+            return False
+        return "ON" not in bits if self.by_status else "ON" in bits and "DOWN" not in bits
+
+    def _is_off(self, failure: DeviceError | None) -> Steps[bool]:
+        """Return True if the status shows an Off of a switch that cannot be read.
+
+        After a ``failure`` that of a channel which was off before proves nothing.
+        """
+        item = self.target.item
+        if not item.switch or not (self.by_status or self.value == item.safe):
+            return False
+        bits = yield from self._read_status()
+        was_on = self.bits_before is not None and "ON" in self.bits_before
+        return bits is not None and "ON" not in bits and (failure is None or was_on)
+
+    def _goes_to_its_setting(self) -> Steps[bool]:
+        """Return True if a channel that goes on ramping down may be on, as before: it is above its setting."""
+        if self.switched_off:
+            return False
+        yield Wait()
+        try:
+            above, readings = self.target.is_above_setting()
+        except (BadReply, NoReply, BoardGone):
+            return False
+        yield readings
+        return above
+
+    def _not_obeyed(self) -> Iterator[Step]:
+        """Raise BadReply for an On of a channel that goes on ramping down: it may come on, or go on to be off."""
+        item = self.target.item
+        if self.switched_off and item.safe is not None:
+            self.target.section.values.under_way[item.label] = item.safe
+        error = BadReply(
+            f"{item.label}: On was sent, but the channel goes on ramping down; put it again when it is off"
+        )
+        yield self.target.invalidate(error)
+        raise error
 
     def _read_status(self) -> Steps[set[str] | None]:
         """Return the bits that are set in the channel's status; None where it cannot be read."""
@@ -278,17 +331,16 @@ class _Put:
         The switch of a desktop unit is the bit ON of its status, which stays until the channel is down. A channel
         that came down before it was switched off proves nothing.
         """
-        item, section = self.target.item, self.target.section
+        item = self.target.item
         if not item.switch or item.safe is None:
             return False
         off = self.value == item.safe
         ramp = "DOWN" if off else "UP"
         bits = yield from self._read_status()
         known = self.bits_before is not None and ramp not in self.bits_before
-        if bits is None or ramp not in bits or not (known or item.channel in section.switched_off):
+        if bits is None or ramp not in bits or not (known or self.target.is_coming_down):
             return False
-        if off:
-            section.switched_off.add(item.channel)
+        self.target.section.values.under_way[item.label] = self.value
         yield {item.label: self.value}
         return True
 

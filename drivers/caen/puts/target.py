@@ -11,8 +11,11 @@ from drivers.caen.bits import SWITCHES
 from drivers.caen.board.section import Section
 from drivers.caen.formats import Raw
 from drivers.caen.items import Variable
-from drivers.caen.roles import is_voltage_limit, is_voltage_setting
+from drivers.caen.roles import is_measured_voltage, is_voltage_limit, is_voltage_setting
 from drivers.caen.session import Session
+
+# V, and part of the setting, by which a voltage may be above its setting at rest; assumed
+_NEAR_VOLTS, _NEAR_PART = 1.0, 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,12 @@ class Target:
         bits = self.section.values.status(self.item.channel)
         return bits is not None and not bits & SWITCHES
 
+    @property
+    def is_coming_down(self) -> bool:
+        """Return True if the channel was switched off by a put, and its switch does not show it yet."""
+        promised = self.section.values.under_way.get(self.item.label)
+        return promised is not None and promised == self.item.safe
+
     def read_bits(self) -> tuple[set[str] | None, Readings]:
         """Read the channel's status: its bits that are set (None: no status), the readings. Raises DeviceError."""
         status = self._status()
@@ -71,6 +80,18 @@ class Target:
             return None, {}
         word, readings = self.read_back(status)
         return _names(status, word), readings
+
+    def is_above_setting(self) -> tuple[bool, Readings]:
+        """Read the channel's voltage: True if it is above its setting, the readings. Raises DeviceError."""
+        channel = [item for item in self.section.table.variables() if item.channel == self.item.channel]
+        settings = [item for item in channel if is_voltage_setting(item.name) or is_voltage_limit(item.name)]
+        known = [raw for item in settings if isinstance(raw := self.section.values.newest(item.label), float)]
+        measured = next((item for item in channel if is_measured_voltage(item.name)), None)
+        if measured is None or not known:
+            return False, {}
+        volts, readings = self.read_back(measured)
+        lowest = min(known)
+        return float(volts) > lowest + max(_NEAR_VOLTS, _NEAR_PART * lowest), readings
 
     def voltage_settings(self) -> Iterator[Variable]:
         """Yield the voltage settings that a limit of the channel (or board) moves."""

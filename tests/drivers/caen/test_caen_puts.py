@@ -448,3 +448,41 @@ def test_a_switch_on_tells_before_it_is_sent_whether_it_lets_voltage_out(run: Cr
             break
         told |= isinstance(step, Energizes)
     assert told == (state != "on")
+
+
+@pytest.mark.parametrize("code", [None, Code.WRITEERR, Code.TIMEERR, 0x5A5A])
+@pytest.mark.parametrize("unread", [Code.READERR, Code.PARAMNOTFOUND, Code.TIMEERR, -5])
+@pytest.mark.parametrize("function", ["GetChParam", "GetChParamProp"])
+def test_an_off_is_shown_by_the_status_where_its_switch_cannot_be_read(
+    run: CrateRun, function: str, unread: int, code: int | None
+) -> None:
+    run.fault(slot=2, channel=0, name="Pw", function=function, code=unread)
+    if code is not None:
+        run.fault(slot=2, name="Pw", function="SetChParam", code=code, late=True)
+    with run.fake.present():
+        channel(run).volts = 0.0  # it is on, and down at once
+    assert outcome(run, PW, 0) is None
+    assert not channel(run).on
+
+
+@pytest.mark.parametrize("code", [None, Code.WRITEERR])
+@pytest.mark.parametrize("unread", ["Status", ""])
+def test_an_off_that_nothing_shows_is_not_over(run: CrateRun, unread: str, code: int | None) -> None:
+    run.fault(slot=2, channel=0, name="Pw", function="GetChParam", code=Code.READERR)
+    if unread:
+        run.fault(slot=2, name=unread, function="GetChParam", code=Code.READERR)
+    else:
+        channel(run).deaf.add("Pw")
+    if code is not None:
+        run.fault(slot=2, name="Pw", function="SetChParam", code=code)
+    assert isinstance(outcome(run, PW, 0), DeviceError)
+
+
+def test_an_off_that_failed_is_not_shown_by_a_channel_that_was_off_before(run: CrateRun) -> None:
+    with run.fake.present():
+        channel(run).switch(False)
+        channel(run).volts = 0.0
+    run.run(3)
+    run.fault(slot=2, channel=0, name="Pw", function="GetChParam", code=Code.READERR)
+    run.fault(slot=2, name="Pw", function="SetChParam", code=Code.WRITEERR)
+    assert isinstance(outcome(run, PW, 0), DeviceError)
