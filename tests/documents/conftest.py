@@ -97,6 +97,7 @@ def shells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeShell]:
             **environment(),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), str(folder / "bin"), os.environ["PATH"]]),
             "XDG_RUNTIME_DIR": str(folder / "run"),
+            "TMPDIR": str(folder / "tmp"),
             "COLUMNS": "200",
             "LINES": "20",
             "TERM": "dumb",
@@ -106,7 +107,12 @@ def shells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeShell]:
         (folder / "bin").mkdir()
         (folder / "bin" / "softIoc").write_text(f"#!{sys.executable}\n{SOFTIOC}", encoding="utf-8")
         (folder / "bin" / "softIoc").chmod(0o755)
-        called = {"5066": str(free_port()), "/backup": str(folder / "backup"), "/var/lib/rackioc": str(folder)}
+        called = {
+            "5066": str(free_port()),
+            "/backup": str(folder / "backup"),
+            "/var/lib/rackioc": str(folder),
+            "/var/tmp": str(folder / "tmp"),
+        }
         shell = Shell(folder, variables, called)
         stack.callback(shell.close)
         return shell
@@ -142,8 +148,12 @@ def demo(served_demo: Shell) -> Shell:
 
 @pytest.fixture(scope="module")
 def served_rack(shells: MakeShell, request: pytest.FixtureRequest) -> Shell:
-    """The rack of the page on one's own rack, with simulated instruments, and its archive."""
-    shell = shells("rack")
+    """The rack of the page on one's own rack, with simulated instruments, and its archive.
+
+    Its folder is one of those where simulations have their files: what is configured there is served as it stands.
+    """
+    shell = shells(f"rackioc-{os.getuid()}")
+    shell.variables = {**shell.variables, "TMPDIR": str(shell.folder.parent)}
     shell.before = {
         "rackioc db salvage ": lambda: _damage(shell),
         "rackioc db copy /backup/rack-2026-11-27.sqlite rack-server": lambda: _add_server(shell, request),
