@@ -213,7 +213,7 @@ def test_a_password_from_the_environment_is_always_a_text(
 
 # (what is replaced, by what, line, key, words of the sentence)
 WRONG = [
-    ("driver: caen", "driver: lecroy", 4, "instruments.HV1.driver", "'lecroy' is not a driver; allowed: caen, se521"),
+    ("driver: caen", "driver: lecroy", 4, "instruments.HV1.driver", "'lecroy' is not a driver; allowed: caen, "),
     ("driver: caen", "drover: caen", 3, "instruments.HV1.driver", "is missing; allowed: caen"),
     ("system: SY1527", "system: SY9999", 5, "instruments.HV1.system", '"SY9999" must be one of \'SY1527\''),
     ("link: TCPIP", "link: FAX", 6, "instruments.HV1.link", "must be one of 'TCPIP'"),
