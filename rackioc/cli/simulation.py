@@ -52,7 +52,7 @@ def _demo(large: bool, control_path: Path) -> None:
 
 
 def _refuse_archive_of_others(config: Config) -> None:
-    """Raise CommandError if the demo's archive is that of a rack: nothing would tell its values from measured ones."""
+    """Raise CommandError if the demo's archive is that of a rack: nothing would tell its values from measured."""
     from archiver.storage import manage
 
     archive = config.archive

@@ -8,9 +8,9 @@ import shutil
 import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -220,15 +220,17 @@ def several(rack: Shell, place: Shell, administrator: Administrator) -> Shell:
 
 @pytest.fixture
 def checkout(shells: MakeShell) -> Shell:
-    """What is installed, as a folder that a page may add files to, with its line for the tests of all drivers."""
+    """A checkout that a page may add files to, with its line for the tests of all drivers."""
     shell = shells("checkout")
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    for package in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
-        shutil.copytree(ROOT / package, shell.folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0"):
+        if name and (ROOT / name).is_file():
+            (shell.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, shell.folder / name)
+    subprocess.run(["git", "init", "--quiet"], cwd=shell.folder, check=True)
     key = re.search(r"in `KEYS`, here `(.+?)`", (ROOT / ADDING).read_text(encoding="utf-8"))
     assert key is not None
     contract = (ROOT / CONTRACT).read_text(encoding="utf-8")
-    (shell.folder / CONTRACT).parent.mkdir(parents=True)
     (shell.folder / CONTRACT).write_text(
         re.sub(r"(?m)^KEYS: .*$", rf"\g<0>\n    {key[1]}", contract), encoding="utf-8"
     )
