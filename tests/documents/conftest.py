@@ -39,7 +39,7 @@ ioc = start_ioc(database=sys.argv[-1])
 signal.sigwait({signal.SIGTERM})
 """
 DEMO = "rackioc sim demo"
-MakeShell = Callable[[str], Shell]
+MakeShell = Callable[..., Shell]
 
 
 class Administrator:
@@ -87,8 +87,8 @@ def shells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeShell]:
     The port of the repeater is taken, so that no client starts one, which would outlive the test.
     """
 
-    def make(name: str) -> Shell:
-        folder = tmp_path_factory.mktemp(name)
+    def make(name: str, *, numbered: bool = True) -> Shell:
+        folder = tmp_path_factory.mktemp(name, numbered)
         (folder / "run").mkdir(mode=0o700)
         (folder / "backup").mkdir()
         for file in GIVEN.iterdir():
@@ -152,7 +152,7 @@ def served_rack(shells: MakeShell, request: pytest.FixtureRequest) -> Shell:
 
     Its folder is one of those where simulations have their files: what is configured there is served as it stands.
     """
-    shell = shells(f"rackioc-{os.getuid()}")
+    shell = shells(f"rackioc-{os.getuid()}", numbered=False)
     shell.variables = {**shell.variables, "TMPDIR": str(shell.folder.parent)}
     shell.before = {
         "rackioc db salvage ": lambda: _damage(shell),

@@ -463,7 +463,7 @@ def test_where_a_user_may_not_look_it_is_not_said_that_the_archiver_does_not_run
     tmp_path: Path, hidden: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for folder in (tmp_path, *tmp_path.parents[:3]):
-        folder.chmod(0o755)
+        folder.chmod(folder.stat().st_mode | 0o055)
     state = tmp_path / "state"
     state.mkdir()
     config = tmp_path / "rack.yaml"
