@@ -309,7 +309,7 @@ WRONG = [
     ("{4: ALL,", "{04: ALL,", 10, "instruments.HV1.channels.04", '"04" must be a whole number'),
     ("{4: ALL,", "{0x4: ALL,", 10, "instruments.HV1.channels.0x4", '"0x4" must be a whole number'),
     ("{4: ALL,", "{'8': ALL,", 10, "instruments.HV1.channels.8", "is there twice (first in line 10)"),
-    ("{status: 0.5}", "{status: .inf}", 20, "instruments.GEN.scan.status", "inf must be a number of seconds"),
+    ("{status: 0.5}", "{status: .inf}", 20, "instruments.GEN.scan.status", "Infinity must be a number of seconds"),
     ('"LAB:"', '"' + "LONG" * 12 + ':"', 3, "instruments.HV1", "allowed are 60"),
     ("archive:", "archiv:", 23, "archiv", "unknown key; allowed: prefix, instruments, records, state_directory,"),
 ]  # fmt: skip
