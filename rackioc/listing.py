@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
@@ -39,6 +40,8 @@ def rack(config: Config, *, simulated: bool = False) -> tuple[Rack, list[str]]:
     ``simulated`` a fake is asked in the place of each of them.
     """
     if simulated:
+        # what a simulated crate lacks is nobody's concern: without a handler the warning would be on the terminal
+        logging.getLogger("drivers").addHandler(logging.NullHandler())
         asked = [each.name for each in config.instruments if each.driver.discovers]
         with fakes.Rack(config.raw, only=asked):
             return rack(config)

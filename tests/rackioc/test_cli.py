@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import subprocess
 import sys
 import textwrap
 import time
@@ -511,6 +512,15 @@ def test_a_crate_that_is_not_there_can_be_asked_as_a_simulated_one(tmp_path: Pat
         assert (code, "HV1:S02" in text) == (0, True), made
     code, text = run("pvs", str(path))
     assert (code, "--simulated asks a simulated one" in text) == (1, True)
+
+
+def test_a_simulated_crate_that_is_asked_says_nothing_of_what_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "rack.yaml"
+    keys = "driver: caen, system: SY4527, link: TCPIP, host: nowhere.invalid, username: a, password: b"
+    path.write_text(f'prefix: "LAB:"\ninstruments: {{HV1: {{{keys}}}}}\n')
+    command = [sys.executable, "-P", "-m", "rackioc", "pvs", str(path), "--simulated"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 def test_a_number_that_is_none_is_a_fault_of_a_configuration(tmp_path: Path) -> None:

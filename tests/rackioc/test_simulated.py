@@ -70,24 +70,27 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+Simulation = tuple[subprocess.Popen[bytes], Path, dict[str, str]]
+COMMAND = [sys.executable, "-P", "-m", "rackioc", "sim", "run", "rack.yaml", "--control-path"]
+
+
 @pytest.fixture
-def simulation(rack: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """The rack, simulated, and what it writes."""
-    log = tmp_path / "log"
-    command = [sys.executable, "-P", "-m", "rackioc", "sim", "run", "rack.yaml", "--control-path", "control"]
+def simulation(rack: Path, tmp_path: Path) -> Iterator[Simulation]:
+    """The rack, simulated, what it writes, and its environment."""
+    log, variables = tmp_path / "log", {**os.environ, **environment()}
     with log.open("wb") as out, subprocess.Popen(
-        command, cwd=tmp_path, env={**os.environ, **environment()}, stdout=out, stderr=out
+        [*COMMAND, "control"], cwd=tmp_path, env=variables, stdout=out, stderr=out
     ) as process:  # fmt: skip
-        yield process, log
+        yield process, log, variables
         process.terminate()
         assert process.wait(30) == 0, log.read_text()
 
 
 def test_a_simulation_leaves_archive_tables_and_directory_of_its_rack_alone(
-    simulation: tuple[subprocess.Popen[bytes], Path], rack: Path, real: Path
+    simulation: Simulation, rack: Path, real: Path
 ) -> None:
     before = contents(real)
-    process, log = simulation
+    process, log, variables = simulation
     own = runtime.simulation_of(rack)
     assert own is not None
     until(lambda: process.poll() is not None or "Stop with" in log.read_text(), 40)
@@ -103,6 +106,12 @@ def test_a_simulation_leaves_archive_tables_and_directory_of_its_rack_alone(
     assert (code, "Conn" in text) == (0, True)
     assert run("status", str(rack))[0] == 1
     assert "geheim42" not in (own / "rack.yaml").read_text()
+    second = subprocess.run(
+        [*COMMAND, "control2"], cwd=rack.parent, env=variables, capture_output=True, text=True, check=False
+    )
+    assert second.returncode == 1
+    assert "another port: export EPICS_CA_SERVER_PORT=5066" in second.stderr
+    assert "--force" not in second.stderr, "it has no such option"
 
 
 def rows(database: Path, table: str) -> int:
