@@ -170,6 +170,17 @@ def running(path: Path) -> bool:
     return False
 
 
+def hidden(path: Path) -> str:
+    """Return why it cannot be seen whether a process holds the status file; "" if that can be seen."""
+    try:
+        os.close(os.open(path, os.O_RDONLY))
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"{path.absolute()}: {error.strerror}"
+    return ""
+
+
 def disk_free(path: Path) -> float:
     """Return the free bytes on the disk of a file that need not exist yet; 0 if its directory does not exist."""
     try:

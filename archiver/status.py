@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TextIO
 
-from archiver.health import STALE, Health, read, running
+from archiver.health import STALE, Health, hidden, read, running
 from archiver.recording.figures import PERIOD, PvFigures, read_figures
 from archiver.times import format_time
 from archiver.units import counted
@@ -25,6 +25,12 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 def show_status(path: Path, form: str, out: TextIO) -> list[str]:
     """Print the archiver's status file as ``table`` or ``json``; return a sentence for each problem."""
+    if reason := hidden(path):
+        problem = f"whether the archiver runs cannot be seen ({reason}): ask as a user who may read that file"
+        if form == "json":
+            json.dump({"running": None, "troubles": [problem]}, out, indent=1)
+            out.write("\n")
+        return [problem]
     health = read(path)
     is_running = running(path)
     problems = list(_problems(health, is_running, path))

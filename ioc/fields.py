@@ -14,7 +14,7 @@ from typing import Any
 
 from drivers.base import Point, RecordType, Severity, Value
 from ioc import units
-from ioc.numbers import number_of
+from ioc.numbers import number_of, written
 
 # Words of base's menuAlarmSevr, and what begins the names of a state's fields (ZRST, ZRSV, ONST, ...)
 MENU_SEVERITY = tuple(severity.name for severity in Severity)
@@ -123,7 +123,8 @@ class Field:
 
     def _number(self, value: object) -> float | int:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"{value!r} is not a number")
+            shown = written(value) if isinstance(value, float) else repr(value)
+            raise ValueError(f"{shown} is not a number")
         if self.kind is Kind.COUNT:
             if not isinstance(value, int) or not 0 <= value <= 15:
                 raise ValueError(f"{value!r} is not a whole number from 0 to 15")

@@ -17,6 +17,13 @@ def number_of(value: Value) -> float:
     return float(value.replace("_", "?") if isinstance(value, str) else value)
 
 
+def written(number: float) -> str:
+    """Return a number as it stands in a message; what is none is written as in the archive and in JSON."""
+    if math.isnan(number):
+        return "NaN"
+    return f"{number:g}" if math.isfinite(number) else f"{'-' * (number < 0)}Infinity"
+
+
 def to_long(value: float) -> int:
     """Return a number as a 32-bit integer: cut off towards zero, and the most negative one if it does not fit."""
     if isinstance(value, float) and not math.isfinite(value):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from drivers.base import Array, Point, RecordType, Refused, Value
-from ioc.numbers import number_of
+from ioc.numbers import number_of, written
 
 # Characters of a record of texts (epics-base, MAX_STRING_SIZE less its NUL)
 STRING_SIZE = 39
@@ -34,7 +34,7 @@ def _check_state(name: str, point: Point, value: Value) -> int:
             return states.index(value)
         value = _to_number(name, value, f"one of {', '.join(states)}")
     if not (math.isfinite(value) and value == int(value) and 0 <= value < len(states)):
-        raise Refused(f"{value:g} is not a state of {name}; allowed: {_numbered(states)}")
+        raise Refused(f"{written(value)} is not a state of {name}; allowed: {_numbered(states)}")
     return int(value)
 
 
@@ -47,7 +47,7 @@ def _check_text(name: str, value: str) -> str:
 def _check_number(name: str, point: Point, value: Value) -> float | int:
     number = _to_number(name, value, "a number") if isinstance(value, str) else value
     if not math.isfinite(number):
-        raise Refused(f"{number} is not a value that can be set; not sent to {name}")
+        raise Refused(f"{written(number)} is not a value that can be set; not sent to {name}")
     for limit, outside, side in (
         (point.drvl, point.drvl is not None and number < point.drvl, "below the lower limit DRVL"),
         (point.drvh, point.drvh is not None and number > point.drvh, "above the upper limit DRVH"),

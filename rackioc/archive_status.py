@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from archiver.health import STALE, Cause, Health, read, running
+from archiver.health import STALE, Cause, Health, hidden, read, running
 from drivers.base import Driver, NoReply, Point, Reading, Readings, RecordType, Refused, Severity, Status, Step, Value
 
 NAME = "ARCH"
@@ -86,6 +86,8 @@ class ArchiveStatus(Driver):
             unknown = Reading(None, Severity.INVALID, Status.UDF, message="the archiver is starting")
             yield {point.name: unknown for point in POINTS if point.name != RUNNING}
             return
+        if reason := hidden(self._path):
+            raise NoReply(f"whether the archiver runs cannot be seen: {reason}")
         if health is None or not is_running:
             raise NoReply(f"the archiver is not running (no process holds {self._path})")
         if not fresh:

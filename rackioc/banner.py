@@ -11,8 +11,8 @@ from archiver.settings import ArchiveSettings
 from rackioc.config.config import Config
 
 
-def text(config: Config, control_path: Path) -> str:
-    """Return the lines for a configuration that runs on simulated instruments."""
+def text(config: Config, control_path: Path, of: Path | None = None) -> str:
+    """Return the lines for a configuration that runs on simulated instruments; ``of``: the one that it simulates."""
     own = Path(sys.executable).parent
     names = [each.name for each in config.instruments]
     examples = {each.name: each.driver.example for each in config.instruments}
@@ -21,6 +21,7 @@ def text(config: Config, control_path: Path) -> str:
     page = [] if config.web is None else [f"Web page:   {config.web.url}"]
     lines = [
         f"rackioc {version('rackioc')} serves simulated instruments as {config.prefix}*: {', '.join(names)}",
+        *([] if of is None else [f"Its files:  {config.path.parent}; archive, tables, site file of {of}: untouched"]),
         *page,
         "Try in another shell (or caget, camonitor, caput -c of EPICS base):",
         *(f"  {own}/rackioc get {name}" for name in read),
@@ -34,6 +35,7 @@ def text(config: Config, control_path: Path) -> str:
         lines += [
             f"Archive:    {config.archive.shown}",
             f"History:    {own}/rackioc history '{_kept(config.archive, read)}' {since}",
+            f"Status:     {own}/rackioc status {config.path}",
         ]
     return "\n".join(["", *lines, "Stop with Ctrl+C.", ""])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from archiver.settings import KEEP_ALIVE, Policy
+from archiver.settings import KEEP_ALIVE, Policy, Quantity
 from archiver.storage.url import DatabaseUrl
 from archiver.units import counted, seconds
 from drivers.base import Point
@@ -45,6 +45,10 @@ def lines(config: Config) -> Iterator[str]:
         f"archive: {counted(len(most), 'PV')}; if all that is measured changes with each scan {_sum(most)} a day, if "
         f"nothing changes {_sum(least)}"
     )
+    if table := archive.measurements:
+        yield f"{table.table}: {_table_rows(table.interval)} a day of each channel on top"
+    if temperatures := archive.temperatures:
+        yield f"{temperatures.table}: {_table_rows(temperatures.interval)} a day on top"
     for each in config.instruments:
         name = each.driver.example.read if each.driver.discovers and each.driver.example else ""
         pv = f"{config.prefix}{each.name}:{name}"
@@ -71,6 +75,10 @@ def _named(
     periods = {**instrument.driver.scan, **instrument.periods} if instrument else {}
     for point in health.with_health(points):
         yield f"{config.prefix}{name}:{point.name}", point, periods.get(point.group, OWN_PERIOD)
+
+
+def _table_rows(interval: Quantity) -> str:
+    return counted(round(DAY / seconds(interval)), "row")
 
 
 def _most(policy: Policy, point: Point, period: float, row: float) -> Load:

@@ -20,13 +20,21 @@ from rackioc.config.sitefile import SiteFile
 
 log = logging.getLogger("rackioc")
 
+# What else to do where another server has the names
+_OTHER_PREFIX = "give this one another prefix, or start it with --force"
+_OTHER_PORT = "or give this one, and its clients, another port: export EPICS_CA_SERVER_PORT=5066"
+
 
 async def serve(
-    config: Config, beside: Callable[[list[str]], Coroutine[Any, Any, None]] | None = None, *, force: bool = False
+    config: Config,
+    beside: Callable[[list[str]], Coroutine[Any, Any, None]] | None = None,
+    *,
+    force: bool = False,
+    simulated: bool = False,
 ) -> None:
     """Serve a configuration until SIGINT, SIGTERM or SIGHUP.
 
-    Raises OSError if another server has its names, unless ``force``.
+    Raises OSError if another server has its names, unless ``force``; ``simulated``: what to do then is another thing.
 
     Nothing is written to an instrument at start; at stop only what makes it safe, if that was put, or follows a put
     that was not carried out to its end. ``beside(addresses)`` runs while clients can connect (``addresses``: see
@@ -40,7 +48,7 @@ async def serve(
         for name, driver, periods in _all(config, server, site_file)
     ]
     if not force:
-        await rivals.refuse(server.names, server.search_port)
+        await rivals.refuse(server.names, server.search_port, _OTHER_PORT if simulated else _OTHER_PREFIX)
     serving = asyncio.create_task(server.run())
     tasks = [serving, asyncio.create_task(stop.wait())]
     try:

@@ -17,11 +17,13 @@ class PtyPort:
     """The far end of a serial line, from plug to unplug.
 
     One thread reads, waits and writes; ``close`` may be called from another: the first then comes to its end.
+    ``terminator`` ends each line that the instrument reads.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, terminator: bytes = b"\r") -> None:
         _refuse_real_device(path)
         self.path = path
+        self._terminator = terminator
         self._master, self._slave = pty.openpty()  # the slave stays open, so that a client may come and go
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
@@ -35,14 +37,14 @@ class PtyPort:
         _link(os.ttyname(self._slave), path)
 
     def read_line(self) -> bytes | None:
-        """Wait for a line that ends with CR and return it without; None once the port is closed."""
-        while b"\r" not in self._pending:
+        """Wait for a whole line and return it without its terminator; None once the port is closed."""
+        while self._terminator not in self._pending:
             ready = self._select([self._master], None)
             if self.closed:
                 return None
             if self._master in ready:
                 self._pending += os.read(self._master, 4096)
-        line, _, self._pending = self._pending.partition(b"\r")
+        line, _, self._pending = self._pending.partition(self._terminator)
         return line
 
     def wait(self, seconds: float) -> None:

@@ -110,11 +110,14 @@ def test_each_form_in_which_a_sentence_can_stand_is_read(tmp_path: Path) -> None
 def test_a_new_driver_gets_a_heading_from_its_docstring_and_is_registered_nowhere(tmp_path: Path) -> None:
     driver = tmp_path / "drivers" / "gauge.py"
     driver.parent.mkdir()
-    driver.write_text(ADDING.partition("```python\n")[2].partition("```")[0], encoding="utf-8")
-    entry = yaml.safe_load(ADDING.partition("`docs/messages.yaml`:\n\n")[2].partition("\n\n")[0])
-    page = messages.page(entry, tmp_path)
+    fake = tmp_path / "sim" / "gauge.py"
+    fake.parent.mkdir()
+    for path, text in zip((driver, fake), re.findall(r"(?ms)^```python\n(.*?)^```", ADDING), strict=False):
+        path.write_text(text, encoding="utf-8")
+    entries = yaml.safe_load(ADDING.partition("into `docs/messages.yaml`:\n\n```yaml\n")[2].partition("```")[0])
+    page = messages.page(entries, tmp_path)
     assert "## An invented vacuum gauge with one setpoint relay\n" in page
-    assert [each.text for each in messages.messages(tmp_path) if each.text in entry] == list(entry)
+    assert {each.text for each in messages.messages(tmp_path)} >= entries.keys()
 
 
 def test_a_cause_with_a_colon_and_no_quotes_is_told_with_its_line(

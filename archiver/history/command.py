@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TextIO
 from archiver.history import bins, rows, summary
 from archiver.history.curves import Picture, picture
 from archiver.history.formats import FORMATS, OutputLine
-from archiver.history.narrow import narrow, narrow_columns
+from archiver.history.narrow import fit, narrow, narrow_columns
 from archiver.history.progress import with_progress
 from archiver.history.query import HistoryError, HistoryUsageError, Query, Window, open_query, time_of
 from archiver.history.rows import HistoryRow
@@ -108,21 +109,26 @@ def show_history(options: HistoryOptions, out: TextIO, err: TextIO) -> None:
             plan = Plan(query, width_ns)
             found = events(with_progress(plan.items(), query.window, progress), query, plan)
             if options.stat:
-                _print(options, summary.COLUMNS, summary.summaries(found, query), out)
+                _print(options, summary.COLUMNS, summary.summaries(found, query), out, err)
             else:
-                _print(options, bins.COLUMNS, bins.bin_lines(found, query, width_ns, fill=options.fill), out)
+                _print(options, bins.COLUMNS, bins.bin_lines(found, query, width_ns, fill=options.fill), out, err)
         else:
             samples = with_progress(query.samples(), query.window, progress)
             lines = rows.rows(samples, query.metadata) if options.at is None else _in_force(samples, query, err)
-            _print(options, rows.COLUMNS, lines, out)
+            _print(options, rows.COLUMNS, lines, out, err)
         if query.missing:
             raise HistoryError("; ".join(query.missing))
 
 
-def _print(options: HistoryOptions, columns: Sequence[str], lines: Iterable[OutputLine], out: TextIO) -> None:
+def _print(
+    options: HistoryOptions, columns: Sequence[str], lines: Iterable[OutputLine], out: TextIO, err: TextIO
+) -> None:
     form = options.form or "table"
     if form == "table" and out.isatty():
         columns, lines = narrow_columns(columns), narrow(columns, lines, utc=options.utc)
+        columns, lines, left_out = fit(columns, lines, shutil.get_terminal_size().columns)
+        if left_out:
+            print(f"too wide for this terminal: {', '.join(left_out)}; --format csv has all", file=err)
     FORMATS[form](columns, lines, out)
 
 

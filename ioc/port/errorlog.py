@@ -78,7 +78,9 @@ class ErrorLog:
         for where, place in tuple(self._places.items()):
             seconds = now - place.summed_at
             if place.counts and seconds >= SUM:
-                counts = ", ".join(f"{count} times '{place.told[key]}'" for key, count in place.counts.items())
+                counts = ", ".join(
+                    f"{_times(count)} '{self._told(place, key)}'" for key, count in place.counts.items()
+                )
                 self._log.warning("%s: errors that come and go, in %.0f s: %s", self._name, seconds, counts)
                 place.summed_at, place.summed = now, True
                 place.counts.clear()
@@ -89,3 +91,11 @@ class ErrorLog:
                         self._log.info("%s: no errors of %s for a minute", self._name, where or "the connection")
                 elif seconds >= SUM:
                     place.summed_at = now
+
+    def _told(self, place: _Place, key: str) -> str:
+        """Return the sentence that was logged, without the name that the line begins with."""
+        return place.told[key].removeprefix(f"{self._name}: ")
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -35,6 +36,9 @@ class Form(StrEnum):
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The configuration file (YAML).")]
 FormOption = Annotated[Form, typer.Option("--format", help="How to print.")]
+SimulatedOption = Annotated[
+    bool, typer.Option("--simulated", help="Ask a simulated crate in the place of each real one.")
+]
 
 
 def command(target: typer.Typer, name: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -78,15 +82,16 @@ def sentence(error: Exception) -> str:
 
 
 class _Formatter(logging.Formatter):
-    """Lines with time, level and where they come from; an instrument's messages begin with its name themselves."""
+    """Lines with time, level and where they come from, unless they name the instrument that they come from."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(place)s%(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        names_itself = record.getMessage().startswith(record.name.removeprefix("rackioc."))
-        record.place = "" if names_itself else f"{record.name}: "
+        _, _, instrument = record.name.partition("rackioc.")
+        named = instrument and re.search(rf"(?<!\w){re.escape(instrument)}(?!\w)", record.getMessage())
+        record.place = "" if named else f"{record.name}: "
         return super().format(record)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from exports.rack import Rack
-from rackioc.cli.command import ConfigPath, command
+from rackioc.cli.command import ConfigPath, SimulatedOption, command
 from rackioc.config.load import load
 
 app = typer.Typer()
@@ -33,11 +33,12 @@ def alarms(
         str, typer.Option(metavar="DIR", help="Path or URL under which Phoebus finds the screens.")
     ] = "",
     output: OutOption = None,
+    simulated: SimulatedOption = False,
 ) -> None:
     """Make the alarm tree of a configuration for Phoebus' alarm server (XML). Crates are asked what they have."""
     from exports import alarms as made
 
-    _make(config, output, lambda rack: made.alarms(rack, screens))
+    _make(config, output, simulated, lambda rack: made.alarms(rack, screens))
 
 
 @command(app, "reference")
@@ -45,35 +46,36 @@ def reference(
     config: ConfigPath,
     form: Annotated[ReferenceForm, typer.Option("--format", help="How to write it.")] = ReferenceForm.markdown,
     output: OutOption = None,
+    simulated: SimulatedOption = False,
 ) -> None:
     """Make a reference of the PVs: units, limits, states, alarms. Crates are asked what they have."""
     from exports import reference as made
 
-    _make(config, output, made.page if form is ReferenceForm.html else made.markdown)
+    _make(config, output, simulated, made.page if form is ReferenceForm.html else made.markdown)
 
 
 @command(app, "appliance")
-def appliance(config: ConfigPath, output: OutOption = None) -> None:
+def appliance(config: ConfigPath, output: OutOption = None, simulated: SimulatedOption = False) -> None:
     """Make the list of PVs for the Archiver Appliance (JSON for archivePV). Crates are asked what they have."""
     from exports import archives as made
 
-    _make(config, output, made.appliance)
+    _make(config, output, simulated, made.appliance)
 
 
 @command(app, "engine")
-def engine(config: ConfigPath, output: OutOption = None) -> None:
+def engine(config: ConfigPath, output: OutOption = None, simulated: SimulatedOption = False) -> None:
     """Make the list of PVs for Phoebus' archive engine (XML). Crates are asked what they have."""
     from exports import archives as made
 
-    _make(config, output, made.engine)
+    _make(config, output, simulated, made.engine)
 
 
 @command(app, "snapshot")
-def snapshot(config: ConfigPath, output: OutOption = None) -> None:
+def snapshot(config: ConfigPath, output: OutOption = None, simulated: SimulatedOption = False) -> None:
     """Make the list of settings for Phoebus' save-and-restore (CSV). Crates are asked what they have."""
     from exports import snapshot as made
 
-    _make(config, output, made.snapshot)
+    _make(config, output, simulated, made.snapshot)
 
 
 @command(app, "screens")
@@ -82,23 +84,24 @@ def screens(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Where the files go; made if missing.")
     ],
+    simulated: SimulatedOption = False,
 ) -> None:
     """Make screens for Phoebus (.bob) with their plots (.plt). Crates are asked what they have."""
     from exports.screens import screens as made
     from rackioc import listing
 
-    rack, silent = listing.rack(load(config))
+    rack, silent = listing.rack(load(config), simulated=simulated)
     output.mkdir(parents=True, exist_ok=True)
     for name, text in made.make(rack).items():
         (output / name).write_text(text, encoding="utf-8")
     _end(silent)
 
 
-def _make(config: Path, output: Path | None, text: Callable[[Rack], str]) -> None:
+def _make(config: Path, output: Path | None, simulated: bool, text: Callable[[Rack], str]) -> None:
     """Write a file; exit code 1 after that if an instrument could not be asked what it has."""
     from rackioc import listing
 
-    rack, silent = listing.rack(load(config))
+    rack, silent = listing.rack(load(config), simulated=simulated)
     made = text(rack)
     if output is None:
         typer.echo(made, nl=False)

@@ -1,9 +1,11 @@
-"""What a simulation has of this computer: a directory for its control channel and serial lines, and a port."""
+"""What a simulation has of this computer: directories for its control channel, lines and files, and a port."""
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +30,30 @@ def directory() -> Path:
     if session and os.access(session, os.W_OK):
         return Path(session) / "rackioc"
     return Path(tempfile.gettempdir()) / f"rackioc-{os.getuid()}"
+
+
+def simulations() -> Path:
+    """Return the directory of this user for the files of simulations: on a disk, for an archive grows.
+
+    It is made if it is not there. Raises PermissionError if somebody else may write there.
+    """
+    folder = Path(os.environ.get("TMPDIR") or "/var/tmp") / f"rackioc-{os.getuid()}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    there = folder.lstat()
+    if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.getuid() or there.st_mode & 0o022:
+        raise PermissionError(
+            errno.EACCES, "others may write there; set TMPDIR to a directory of your own", str(folder)
+        )
+    return folder
+
+
+def simulation_of(config: Path) -> Path | None:
+    """Return where a simulation of a configuration has its files; None for one that is that of a simulation itself.
+
+    Below ``simulations()`` it is the path of the configuration's directory: each has its own, and is found again.
+    """
+    folder, there = simulations(), config.absolute().parent
+    return None if there.is_relative_to(folder) else folder / there.relative_to("/")
 
 
 def publish() -> None:

@@ -13,7 +13,7 @@ from archiver.storage.store import StoreError
 from archiver.storage.url import DatabaseUrl
 from archiver.units import counted
 from rackioc import estimate, supervisor
-from rackioc.cli.command import ConfigPath, Form, FormOption, command, start_log
+from rackioc.cli.command import ConfigPath, Form, FormOption, SimulatedOption, command, start_log
 from rackioc.config.config import Config
 from rackioc.config.load import load
 
@@ -65,11 +65,11 @@ def _missing_grants(database: str) -> list[str]:
 
 
 @command(app, "pvs")
-def pvs(config: ConfigPath, form: FormOption = Form.table) -> None:
+def pvs(config: ConfigPath, form: FormOption = Form.table, simulated: SimulatedOption = False) -> None:
     """List the PVs of a configuration. Crates are connected to and asked what they have; nothing is written."""
     from rackioc import listing
 
-    found, silent = listing.rack(load(config))
+    found, silent = listing.rack(load(config), simulated=simulated)
     listing.write(listing.rows(found), form.value, sys.stdout)
     for sentence in silent:
         typer.echo(sentence, err=True)
@@ -90,7 +90,7 @@ def convert(
 
 
 def serve(config: Config, *, alone: bool = False, banner: str = "", force: bool = False) -> None:
-    """Serve until a signal comes; ``banner`` is shown when clients can connect."""
+    """Serve until a signal comes; ``banner``, of a simulation, is shown when clients can connect."""
     from rackioc.serve import serve as serve_ioc
 
     start_log()
@@ -106,4 +106,4 @@ def serve(config: Config, *, alone: bool = False, banner: str = "", force: bool 
                 group.create_task(supervisor.supervise(child, config.path, addresses))
             await asyncio.Event().wait()
 
-    asyncio.run(serve_ioc(config, beside, force=force))
+    asyncio.run(serve_ioc(config, beside, force=force, simulated=bool(banner)))

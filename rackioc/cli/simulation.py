@@ -11,12 +11,17 @@ import typer
 from rackioc.cli import runtime
 from rackioc.cli.command import ConfigPath, command, guarded, sentence
 from rackioc.cli.serving import serve
+from rackioc.config import simulated
+from rackioc.config.config import Config
 from rackioc.config.load import load
 from sim.fake import CommandError
 
 CONTROL = runtime.directory() / "control"
 
 app = typer.Typer(no_args_is_help=True)
+
+# Prefixes of the demo's two racks
+_DEMOS = ("DEMO:", "LARGE:")
 
 LargeOption = Annotated[bool, typer.Option("--large", help="With a full crate: 16 boards of 48 channels.")]
 ControlOption = Annotated[Path, typer.Option(help="Unix socket on which faults are asked for.")]
@@ -41,13 +46,32 @@ def sim_demo(large: LargeOption = False, control_path: ControlOption = CONTROL) 
 def _demo(large: bool, control_path: Path) -> None:
     config = "large.yaml" if large else "demo.yaml"
     runtime.choose_web_port()
-    _simulate(Path(str(files("sim") / config)), control_path, large=large)
+    loaded = load(Path(str(files("sim") / config)))
+    _refuse_archive_of_others(loaded)
+    _simulate(loaded, control_path, large=large)
+
+
+def _refuse_archive_of_others(config: Config) -> None:
+    """Raise CommandError if the demo's archive is that of a rack: nothing would tell its values from measured."""
+    from archiver.storage import manage
+
+    archive = config.archive
+    assert archive is not None
+    path = Path(archive.database.removeprefix("sqlite:///"))
+    if path.exists():
+        for label, _ in manage.status(archive.database):
+            who, _, name = label.partition(" ")
+            if who == "archiver" and not name.startswith(_DEMOS):
+                raise CommandError(f"{path} is the archive of {name}: start the demo in another directory")
 
 
 @command(app, "run")
 def sim_run(config: ConfigPath, control_path: ControlOption = CONTROL) -> None:
-    """Serve a configuration with a simulated instrument in the place of each real one."""
-    _simulate(config, control_path)
+    """Serve a configuration with a simulated instrument in the place of each real one.
+
+    It has an archive, a site file and serial lines of its own: what is configured is neither read nor written.
+    """
+    _simulate(_own(load(config)), control_path, of=config)
 
 
 @command(app, "technix")
@@ -84,20 +108,29 @@ def sim_fault(
         raise CommandError(f"{control_path} cannot be connected to: {error.strerror or error}") from None
 
 
-def _simulate(path: Path, control_path: Path, *, large: bool = False) -> None:
+def _own(config: Config) -> Config:
+    """Return the configuration with files of its own, unless it has them already."""
+    folder = runtime.simulation_of(config.path)
+    try:
+        return config if folder is None else simulated.copy(config, folder)
+    except simulated.SimulationError as error:
+        raise CommandError(str(error)) from error
+
+
+def _simulate(config: Config, control_path: Path, *, large: bool = False, of: Path | None = None) -> None:
+    """Serve simulated instruments; ``of``: the configuration that ``config`` is the simulation of."""
     from rackioc import banner
     from sim.caen.boards import large_crate
     from sim.rack import Rack
 
-    loaded = load(path)
     options = {"caen": {"crate": large_crate}} if large else {}
     try:
-        rack = Rack(loaded.raw, control_path=str(control_path), options=options)
+        rack = Rack(config.raw, control_path=str(control_path), options=options)
         rack.plug()
     except (RuntimeError, ValueError) as error:
         raise CommandError(str(error)) from error
     try:
-        serve(loaded, banner=banner.text(loaded, control_path))
+        serve(config, banner=banner.text(config, control_path, of))
     finally:
         rack.close()
         runtime.remove()

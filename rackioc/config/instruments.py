@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pkgutil
 from collections.abc import Mapping
@@ -88,7 +89,7 @@ class Instruments:
             if group not in kind.scan:
                 self._file.fault((*key, group), f"unknown scan group; allowed: {', '.join(kind.scan)}")
             elif isinstance(period, bool) or not isinstance(period, int | float) or not math.isfinite(period):
-                self._file.fault((*key, group), f"{period!r} must be a number of seconds")
+                self._file.fault((*key, group), f"{json.dumps(period)} must be a number of seconds")
             elif not SHORTEST_PERIOD <= period <= longest:
                 allowed = f"from {SHORTEST_PERIOD:g} s to {longest:g} s"
                 self._file.fault((*key, group), f"{period:g} s is not a period for it; allowed: {allowed}")

@@ -16,6 +16,7 @@ from rackioc.config.yamlfile import Key, YamlFile
 
 _WORDS = {
     "float_type": "must be a number",
+    "finite_number": "must be a finite number",
     "int_type": "must be a whole number",
     "string_type": "must be a text",
     "bool_type": "must be true or false",
@@ -42,7 +43,9 @@ def check(schema: type, data: Any, key: Key, file: YamlFile, also: tuple[str, ..
         file.fault(key, "must be a mapping (key: value)")
         return None
     adapter = pydantic.TypeAdapter(
-        pydantic.dataclasses.dataclass(schema, config=pydantic.ConfigDict(extra="forbid", strict=True), frozen=True)
+        pydantic.dataclasses.dataclass(
+            schema, config=pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False), frozen=True
+        )
     )
     data = copy.deepcopy(data)
     dropped = set(_no_numbers(schema, data))

@@ -23,6 +23,8 @@ from sybil.parsers.markdown.lexers import DirectiveInHTMLCommentLexer
 from tests.documents.shell import Shell
 
 ROOT = Path(__file__).parents[2]
+# The file to which a page may add, which is no configuration
+MESSAGES = "docs/messages.yaml"
 # What a block of YAML is laid over before it is checked: it may show a part of a configuration
 AROUND = """
 prefix: "LAB:"
@@ -85,8 +87,12 @@ def _crontab(example: Example) -> None:
 
 
 def _yaml(example: Example) -> None:
-    """Check it as a configuration; one that is headed by a file's name becomes that file."""
+    """Check it as a configuration; one that is headed by a file's name becomes that file, or is added to it."""
     shell = _shell(example)
+    if _file(example) == MESSAGES:
+        with (shell.folder / MESSAGES).open("a", encoding="utf-8") as out:
+            out.write(example.parsed)
+        return
     text = shell.here(example.parsed)
     name = _file(example) or "block.yaml"
     if not ("\ninstruments:" in text and "prefix:" in text):

@@ -8,9 +8,9 @@ import shutil
 import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -39,7 +39,7 @@ ioc = start_ioc(database=sys.argv[-1])
 signal.sigwait({signal.SIGTERM})
 """
 DEMO = "rackioc sim demo"
-MakeShell = Callable[[str], Shell]
+MakeShell = Callable[..., Shell]
 
 
 class Administrator:
@@ -87,8 +87,8 @@ def shells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeShell]:
     The port of the repeater is taken, so that no client starts one, which would outlive the test.
     """
 
-    def make(name: str) -> Shell:
-        folder = tmp_path_factory.mktemp(name)
+    def make(name: str, *, numbered: bool = True) -> Shell:
+        folder = tmp_path_factory.mktemp(name, numbered)
         (folder / "run").mkdir(mode=0o700)
         (folder / "backup").mkdir()
         for file in GIVEN.iterdir():
@@ -97,6 +97,7 @@ def shells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeShell]:
             **environment(),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), str(folder / "bin"), os.environ["PATH"]]),
             "XDG_RUNTIME_DIR": str(folder / "run"),
+            "TMPDIR": str(folder / "tmp"),
             "COLUMNS": "200",
             "LINES": "20",
             "TERM": "dumb",
@@ -106,7 +107,12 @@ def shells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeShell]:
         (folder / "bin").mkdir()
         (folder / "bin" / "softIoc").write_text(f"#!{sys.executable}\n{SOFTIOC}", encoding="utf-8")
         (folder / "bin" / "softIoc").chmod(0o755)
-        called = {"5066": str(free_port()), "/backup": str(folder / "backup"), "/var/lib/rackioc": str(folder)}
+        called = {
+            "5066": str(free_port()),
+            "/backup": str(folder / "backup"),
+            "/var/lib/rackioc": str(folder),
+            "/var/tmp": str(folder / "tmp"),
+        }
         shell = Shell(folder, variables, called)
         stack.callback(shell.close)
         return shell
@@ -142,8 +148,12 @@ def demo(served_demo: Shell) -> Shell:
 
 @pytest.fixture(scope="module")
 def served_rack(shells: MakeShell, request: pytest.FixtureRequest) -> Shell:
-    """The rack of the page on one's own rack, with simulated instruments, and its archive."""
-    shell = shells("rack")
+    """The rack of the page on one's own rack, with simulated instruments, and its archive.
+
+    Its folder is one of those where simulations have their files: what is configured there is served as it stands.
+    """
+    shell = shells(f"rackioc-{os.getuid()}", numbered=False)
+    shell.variables = {**shell.variables, "TMPDIR": str(shell.folder.parent)}
     shell.before = {
         "rackioc db salvage ": lambda: _damage(shell),
         "rackioc db copy /backup/rack-2026-11-27.sqlite rack-server": lambda: _add_server(shell, request),
@@ -210,15 +220,17 @@ def several(rack: Shell, place: Shell, administrator: Administrator) -> Shell:
 
 @pytest.fixture
 def checkout(shells: MakeShell) -> Shell:
-    """What is installed, as a folder that a page may add files to, with its line for the tests of all drivers."""
+    """A checkout that a page may add files to, with its line for the tests of all drivers."""
     shell = shells("checkout")
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    for package in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
-        shutil.copytree(ROOT / package, shell.folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0"):
+        if name and (ROOT / name).is_file():
+            (shell.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, shell.folder / name)
+    subprocess.run(["git", "init", "--quiet"], cwd=shell.folder, check=True)
     key = re.search(r"in `KEYS`, here `(.+?)`", (ROOT / ADDING).read_text(encoding="utf-8"))
     assert key is not None
     contract = (ROOT / CONTRACT).read_text(encoding="utf-8")
-    (shell.folder / CONTRACT).parent.mkdir(parents=True)
     (shell.folder / CONTRACT).write_text(
         re.sub(r"(?m)^KEYS: .*$", rf"\g<0>\n    {key[1]}", contract), encoding="utf-8"
     )

@@ -77,7 +77,9 @@ def test_what_a_crate_told_before_it_was_lost_is_written(monkeypatch: pytest.Mon
     monkeypatch.setattr(Caen, "read", read_until_it_is_lost)
     with Fakes({"HV1": config.raw["HV1"]}):
         rack, silent = listing.rack(config)
-    assert silent == ["HV1: the cable was pulled; only the PVs that are known by now are listed"]
+    assert silent == [
+        "HV1: the cable was pulled; only the PVs that are known by now are listed (--simulated asks a simulated one)"
+    ]
     assert not rack.instruments[0].complete
     assert "DEMO:HV1:S02:C00:VMon" in alarms(rack)
     assert "overview.bob" in make(rack)

@@ -178,8 +178,8 @@ def test_a_put_within_the_limits_is_taken(value: float | str) -> None:
     [
         (60.01, "60.01 kV is above the upper limit DRVH of 60 kV"),
         (-1.0, "-1 kV is below the lower limit DRVL of 0 kV"),
-        (NAN, "nan is not a value that can be set"),
-        ("inf", "inf is not a value that can be set"),
+        (NAN, "NaN is not a value that can be set"),
+        ("inf", "Infinity is not a value that can be set"),
         ("full", "'full' is not a number"),
     ],
 )

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import logging
+import os
+import subprocess
 import sys
 import textwrap
 import time
@@ -221,6 +223,8 @@ def test_a_fault_may_have_a_negative_number(tmp_path: Path) -> None:
         ("rackioc.HV1", "HV1: connected", "HV1: connected"),
         ("rackioc.HV1", "HV1 answers again", "HV1 answers again"),
         ("rackioc.HV1", "the driver read X", "rackioc.HV1: the driver read X"),
+        ("rackioc.HV1", "Pw=Off is not shown by HV1, which stops", "Pw=Off is not shown by HV1, which stops"),
+        ("rackioc.HV1", "HV12 is another one", "rackioc.HV1: HV12 is another one"),
         ("rackioc", "serving 58 records", "rackioc: serving 58 records"),
         ("archiver.service", "1 of 1 PVs connected", "archiver.service: 1 of 1 PVs connected"),
     ],
@@ -452,3 +456,80 @@ def test_the_banner_leaves_out_what_an_instrument_does_not_suggest(config: str, 
     assert "LAB:GEN:" not in text
     thermometer.driver.example = None
     assert "rackioc get LAB" not in banner.text(loaded, tmp_path / "control")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("hidden", ["directory", "file"])
+def test_where_a_user_may_not_look_it_is_not_said_that_the_archiver_does_not_run(
+    tmp_path: Path, hidden: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    state = tmp_path / "state"
+    state.mkdir()
+    config = tmp_path / "rack.yaml"
+    config.write_text(f'{CONFIG}archive: {{database: "sqlite:///rack.sqlite", pvs: ["LAB:*"]}}\n'
+                      f"state_directory: {state}\n")  # fmt: skip
+    with closing(StatusFile(state / "rack.spool.status")) as status_file:
+        status_file.write(healthy())
+        run("status", str(config))  # imports what the other user may not read
+        (state if hidden == "directory" else state / "rack.spool.status").chmod(0o700)
+        found = {form: as_nobody("status", str(config), "--format", form) for form in ("table", "json")}
+    path = f"{state}/rack.spool.status: Permission denied"
+    sentence = f"whether the archiver runs cannot be seen ({path}): ask as a user who may read that file"
+    assert found["table"] == (1, f"{sentence}\n")
+    code, text = found["json"]
+    assert code == 1
+    assert json.loads(text[text.index("{") :]) == {"running": None, "troubles": [sentence]}
+
+
+def as_nobody(*arguments: str) -> tuple[int, str]:
+    """Run the command in a child that is another user: what it prints and its exit code."""
+    reads, writes = os.pipe()
+    if not (child := os.fork()):
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        code, text = run(*arguments)
+        os.write(writes, text.encode())
+        os._exit(code)
+    os.close(writes)
+    with os.fdopen(reads) as out:
+        text = out.read()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), text
+
+
+def test_a_crate_that_is_not_there_can_be_asked_as_a_simulated_one(tmp_path: Path) -> None:
+    path = tmp_path / "rack.yaml"
+    keys = "driver: caen, system: SY4527, link: TCPIP, host: nowhere.invalid, username: a, password: b"
+    path.write_text(f'prefix: "LAB:"\ninstruments: {{HV1: {{{keys}}}}}\n')
+    assert "LAB:HV1:S02:C00:VMon" in run("pvs", str(path), "--simulated", "--format", "csv")[1]
+    code, text = run("screens", str(path), "--simulated", "-o", str(tmp_path / "screens"))
+    assert (code, text) == (0, "")
+    assert (tmp_path / "screens" / "HV1_S02.bob").exists()
+    for made in ("alarms", "reference", "appliance", "engine", "snapshot"):
+        code, text = run(made, str(path), "--simulated")
+        assert (code, "HV1:S02" in text) == (0, True), made
+    code, text = run("pvs", str(path))
+    assert (code, "--simulated asks a simulated one" in text) == (1, True)
+
+
+def test_a_simulated_crate_that_is_asked_says_nothing_of_what_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "rack.yaml"
+    keys = "driver: caen, system: SY4527, link: TCPIP, host: nowhere.invalid, username: a, password: b"
+    path.write_text(f'prefix: "LAB:"\ninstruments: {{HV1: {{{keys}}}}}\n')
+    command = [sys.executable, "-P", "-m", "rackioc", "pvs", str(path), "--simulated"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_a_number_that_is_none_is_a_fault_of_a_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "rack.yaml"
+    for number in (".nan", ".inf"):
+        path.write_text(CONFIG.replace("voltage_kv: 100", f"voltage_kv: {number}"))
+        code, text = run("check", str(path))
+        shown = {".nan": "NaN", ".inf": "Infinity"}[number]
+        assert (code, text) == (
+            2,
+            f"{path}:7: instruments.GEN.full_scale.voltage_kv: {shown} must be a finite number\n",
+        )

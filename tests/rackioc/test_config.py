@@ -213,7 +213,7 @@ def test_a_password_from_the_environment_is_always_a_text(
 
 # (what is replaced, by what, line, key, words of the sentence)
 WRONG = [
-    ("driver: caen", "driver: lecroy", 4, "instruments.HV1.driver", "'lecroy' is not a driver; allowed: caen, se521"),
+    ("driver: caen", "driver: lecroy", 4, "instruments.HV1.driver", "'lecroy' is not a driver; allowed: caen, "),
     ("driver: caen", "drover: caen", 3, "instruments.HV1.driver", "is missing; allowed: caen"),
     ("system: SY1527", "system: SY9999", 5, "instruments.HV1.system", '"SY9999" must be one of \'SY1527\''),
     ("link: TCPIP", "link: FAX", 6, "instruments.HV1.link", "must be one of 'TCPIP'"),
@@ -309,7 +309,7 @@ WRONG = [
     ("{4: ALL,", "{04: ALL,", 10, "instruments.HV1.channels.04", '"04" must be a whole number'),
     ("{4: ALL,", "{0x4: ALL,", 10, "instruments.HV1.channels.0x4", '"0x4" must be a whole number'),
     ("{4: ALL,", "{'8': ALL,", 10, "instruments.HV1.channels.8", "is there twice (first in line 10)"),
-    ("{status: 0.5}", "{status: .inf}", 20, "instruments.GEN.scan.status", "inf must be a number of seconds"),
+    ("{status: 0.5}", "{status: .inf}", 20, "instruments.GEN.scan.status", "Infinity must be a number of seconds"),
     ('"LAB:"', '"' + "LONG" * 12 + ':"', 3, "instruments.HV1", "allowed are 60"),
     ("archive:", "archiv:", 23, "archiv", "unknown key; allowed: prefix, instruments, records, state_directory,"),
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from importlib.resources import files
 from pathlib import Path
 
@@ -76,3 +77,21 @@ def test_without_an_archive_there_is_nothing_to_say(tmp_path: Path) -> None:
     path = tmp_path / "rack.yaml"
     path.write_text('prefix: "LAB:"\ninstruments:\n  TC1: {driver: se521}\n')
     assert list(lines(load(path))) == []
+
+
+def test_the_tables_of_the_former_loggers_come_on_top(tmp_path: Path) -> None:
+    text = """\
+        prefix: "LAB:"
+        instruments:
+          HV1: {driver: caen, system: SY1527, link: TCPIP, host: crate, username: a, password: b}
+          TC1: {driver: se521}
+        archive:
+          database: sqlite:///rack.sqlite
+          pvs: ["LAB:TC1:Conn"]
+          measurements: {instrument: HV1, channels: {4: ALL}, interval: 10s}
+          temperatures: {instrument: TC1}
+    """
+    (tmp_path / "rack.yaml").write_text(textwrap.dedent(text))
+    found = list(lines(load(tmp_path / "rack.yaml")))
+    assert "measurements: 8,640 rows a day of each channel on top" in found
+    assert "temperatures: 1,440 rows a day on top" in found

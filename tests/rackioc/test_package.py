@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.metadata import metadata, version
@@ -66,3 +67,15 @@ def test_pre_commit_runs_the_checks_that_the_tests_run() -> None:
     assert {
         command.removesuffix(" .") for command in asked.splitlines() if "ruff" in command or "mypy" in command
     } <= commands
+
+
+def test_each_package_that_it_uses_is_in_the_page_of_licences() -> None:
+    root = Path(rackioc.__file__).parents[1]
+    page = (root / "docs" / "reference" / "licences.md").read_text(encoding="utf-8").lower()
+    needed = [each for each in metadata("rackioc").get_all("Requires-Dist", []) if "extra" not in each]
+    exported = [
+        each for each in metadata("rackioc").get_all("Requires-Dist", []) if re.search("extra == .export", each)
+    ]
+    assert len(exported) == 2
+    names = [re.split(r"[^\w-]", each)[0].lower() for each in needed + exported]
+    assert [name for name in names if name not in page] == []

@@ -97,7 +97,10 @@ def test_a_fake_is_found_by_the_name_of_its_driver(driver: str) -> None:
 
 
 def test_an_instrument_that_has_no_simulation_is_named() -> None:
-    with pytest.raises(ValueError, match="there is no simulation of toaster; there is one of caen, se521, technix"):
+    with pytest.raises(
+        ValueError,
+        match=r"there is no simulation of toaster; there is one of (\w+, )*caen, (\w+, )*se521, (\w+, )*technix",
+    ):
         Rack({"T": {"driver": "toaster"}})
     with pytest.raises(ValueError, match="there is no simulation of control"):
         fake_class("control")

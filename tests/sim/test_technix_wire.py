@@ -14,6 +14,7 @@ import serial
 
 from sim.control import send
 from sim.fake import CommandError
+from sim.pty_port import PtyPort
 from sim.technix.fake import TechnixFake
 from sim.technix.generator import Generator
 
@@ -170,3 +171,15 @@ def test_it_stands_alone_until_interrupted(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
     assert process.returncode == 0
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("terminator", [b"\r", b"\n", b"\r\n", b";"])
+def test_a_line_ends_as_the_instrument_has_it(tmp_path: Path, terminator: bytes) -> None:
+    port = PtyPort(str(tmp_path / "line"), terminator)
+    with serial.Serial(port.path, 9600, timeout=1) as line:
+        line.write(b"*IDN?" + terminator + b"P" + terminator[:1])
+        assert port.read_line() == b"*IDN?"
+        line.write(terminator[1:])
+        assert port.read_line() == b"P"
+    port.close()
+    port.release()

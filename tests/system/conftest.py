@@ -94,11 +94,15 @@ losses = pytest.mark.parametrize(
 
 
 class Racks:
-    """Starts simulated racks, each in its own folder and with its own prefix."""
+    """Starts simulated racks, each in its own folder and with its own prefix.
+
+    The folders are where simulations have their files: what is configured there is served as it stands.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._environment = {**os.environ, "TEST_PASSWORD": "geheim42"}
+        self._folder = folder / f"rackioc-{os.getuid()}"
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._environment = {**os.environ, "TEST_PASSWORD": "geheim42", "TMPDIR": str(folder)}
         self.running: list[Ioc] = []
 
     def start(self, instruments: dict[str, dict[str, Any]], command: str = "sim run", **sections: Any) -> Ioc:

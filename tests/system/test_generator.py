@@ -67,7 +67,7 @@ def test_a_put_sets_the_voltage_and_the_readback_is_rounded_down(ioc: Ioc, ca: C
     [
         (None, "500", "500 kV is above the upper limit DRVH of "),
         ("strike", "500", "500 kV is above the upper limit DRVH of "),  # VSet is unknown then: INVALID, UDF
-        ("strike", "nan", "nan is not a value that can be set"),
+        ("strike", "nan", "NaN is not a value that can be set"),
         ("unplug", "1", "/GEN "),  # the path of the line: gone, or not opened; INVALID, COMM
     ],
 )

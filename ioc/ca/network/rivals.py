@@ -22,14 +22,11 @@ CONNECT_TIMEOUT = 1.0
 _NAMES_A_DATAGRAM = 16
 
 
-async def refuse(names: Sequence[str], port: int) -> None:
-    """OSError if a living server answers for one of the names on the UDP port ``port``."""
+async def refuse(names: Sequence[str], port: int, remedy: str) -> None:
+    """OSError, with ``remedy`` in it, if a living server answers for one of the names on the UDP port ``port``."""
     for name, address in (await asyncio.to_thread(find, names, port)).items():
         if await asyncio.to_thread(_lives, address):
-            raise OSError(
-                f"{name} is served already, by {address[0]}:{address[1]}; stop that server, "
-                "give this one another prefix, or start it with --force"
-            )
+            raise OSError(f"{name} is served already, by {address[0]}:{address[1]}; stop that server, {remedy}")
 
 
 def find(names: Sequence[str], port: int) -> dict[str, tuple[str, int]]:

@@ -85,8 +85,31 @@ def test_a_time_that_is_shown_can_be_asked_for(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_bins_begin_in_local_time_on_a_terminal(database: str) -> None:
-    assert show(database, Terminal(), bin="60s")[1].startswith("2023-11-14 23:13:00.000+01")
+    assert show(database, Terminal(), bin="60s")[1].startswith("2023-11-14 23:13+01  ")
+    assert show(database, Terminal(), bin="1s")[1].startswith("2023-11-14 23:13:20+01  ")
+    assert show(database, Terminal(), bin="0.1s")[1].startswith("2023-11-14 23:13:20.100+01  ")
+    assert parse_time("2023-11-14 23:13+01", 0) == parse_time("2023-11-14T22:13:00Z", 0)
     assert len(show(database, Terminal(), stat=True)) == 2
+
+
+@pytest.mark.parametrize("options", [{"stat": True}, {"bin": "60s"}])
+def test_what_is_too_wide_for_a_terminal_is_left_out_and_named(
+    database: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    out, err = Terminal(), io.StringIO()
+    show_history(HistoryOptions(pvs=[PV], database=database, **options), out, err)
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert {"pv", "min", "max", "mean"} <= set(lines[0].split())
+    assert "mean_rows" not in lines[0]
+    assert err.getvalue().startswith("too wide for this terminal: mean_rows, std, ")
+    monkeypatch.setenv("COLUMNS", "200")
+    out, err = Terminal(), io.StringIO()
+    show_history(HistoryOptions(pvs=[PV], database=database, **options), out, err)
+    assert "mean_rows" in out.getvalue()
+    assert err.getvalue() == ""
+    assert "mean_rows" in show(database, io.StringIO(), **options)[0]
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "text", "json"])

@@ -65,3 +65,15 @@ def test_an_error_that_lasts_is_one_line(
     assert not log.clean
     assert log.clear("")
     assert log.clean
+
+
+def test_a_line_that_sums_up_names_its_instrument_once_and_counts_in_english(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = ErrorLog("GEN")
+    for _ in range(2):
+        log.report("status", NoReply("GEN: a call took 2.1 s"))
+        log.clear("status")
+    clock.now += 61
+    log.sum_up()
+    assert caplog.messages[-1] == "GEN: errors that come and go, in 61 s: once 'a call took 2.1 s'"
