@@ -13,12 +13,13 @@ import logging
 import socket
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, Protocol
 
 from ioc import faults
 from ioc.ca.message import INTERNAL, PROTOCOL_VERSION, VERSION, header
 from ioc.ca.network.seldom import Seldom
-from ioc.ca.turns import Budget, Turns
+from ioc.ca.turns import AT_ONCE, LATELY, SECONDS, Budget, Turns
 
 log = logging.getLogger("rackioc.server")
 # Who comes and goes, which RACKIOC_LOG=DEBUG shows
@@ -100,6 +101,7 @@ class Connection(asyncio.BufferedProtocol):
         self._rest = b""
         self._held = self._full = False
         self._unread = self._lost = self._cut = self._waits_for_turn = self._owes = False
+        self._in_turns_until = 0.0
 
     # ---- asyncio calls these ----
 
@@ -120,10 +122,15 @@ class Connection(asyncio.BufferedProtocol):
         return _RECEIVED
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Read what was received."""
+        """Read what was received: at once, or in a turn if the client sent much lately."""
         if self._cut:
             return
-        self._receive(self._rest + memoryview(_RECEIVED)[:nbytes])
+        data = self._rest + memoryview(_RECEIVED)[:nbytes]
+        if perf_counter() < self._in_turns_until:
+            self._rest, self._unread = data, True
+            self._listen()
+        else:
+            self._receive(data, AT_ONCE)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client, once the puts that it sent before it left are carried out."""
@@ -133,7 +140,9 @@ class Connection(asyncio.BufferedProtocol):
         self.due.clear()
         self.out.clear()
         self.blocked = self.behind = True
-        if not self._unread:
+        if self._unread:
+            self.want_turn()  # it had none to come if its answers waited
+        else:
             self._forget()
 
     def pause_writing(self) -> None:
@@ -149,15 +158,16 @@ class Connection(asyncio.BufferedProtocol):
 
     # ---- the server and the conversation call these ----
 
-    def flush(self) -> None:
+    def flush(self, room: bool = True) -> None:
         """Send what is due, as much as one turn has room for, and what waits, in one write.
 
         What is more than that waits for the client's own turn: it must not take that of who tells of a change.
+        ``room``: False if other clients have taken all of that already.
         """
-        if self.answers:
+        if self.answers and room:
             self._give_answers()
         if self.due and not self.blocked and not self._owes:
-            self._frame_due()
+            self._frame_due(Budget(self.out, SECONDS if room else 0.0))
         if self.out:
             data = b"".join(self.out)
             self.out.clear()
@@ -213,14 +223,16 @@ class Connection(asyncio.BufferedProtocol):
 
     # ---- parts ----
 
-    def _receive(self, data: bytes) -> None:
+    def _receive(self, data: bytes, seconds: float = SECONDS) -> None:
         """Carry out what the client sent, as much as one turn has room for, and answer it."""
         self._rest, self._unread = b"", False
         gone = self.transport.is_closing()
-        budget = Budget(self.out)
+        budget = Budget(self.out, seconds)
         try:
             self._rest = data[self.receiver.receive(data, budget.spent, gone) :]
             self._unread = budget.spent()
+            if self._unread and self._rest:
+                self._in_turns_until = perf_counter() + LATELY
         except BrokenProtocolError as error:
             if not gone:
                 self.drop(f"it violated the Channel Access protocol ({error})")
@@ -240,8 +252,8 @@ class Connection(asyncio.BufferedProtocol):
         if self.answers and not self._answers_lie():
             self.want_turn()
 
-    def _frame_due(self) -> None:
-        budget, due, out = Budget(self.out), self.due, self.out
+    def _frame_due(self, budget: Budget) -> None:
+        due, out = self.due, self.out
         packed: dict[Any, bytes] = {}
         while due and not budget.spent():
             update, _ = due.popitem(last=False)

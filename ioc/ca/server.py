@@ -12,6 +12,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Iterator
+from time import perf_counter
 
 import caproto as ca
 import numpy as np
@@ -31,7 +32,7 @@ from ioc.ca.network.accept import Door
 from ioc.ca.network.seldom import Seldom
 from ioc.ca.puts import Line
 from ioc.ca.subscription import Subscription
-from ioc.ca.turns import Turns
+from ioc.ca.turns import SECONDS, Turns
 from ioc.ca.updates import crowd, frames
 from ioc.ca.updates.fields import FieldMonitors
 from ioc.ca.view import Owner, View, view_of
@@ -244,9 +245,10 @@ class Server:
                 fields.post_changed(record, mask)
 
     def _flush(self) -> None:
+        until = perf_counter() + SECONDS
         for connection in self.clients:
             if connection.out or connection.due:
-                connection.flush()
+                connection.flush(room=perf_counter() < until)
 
 
 class _Context(caproto_server.Context):  # type: ignore[misc]
