@@ -28,6 +28,8 @@ clients = logging.getLogger("rackioc.clients")
 # Bytes that may wait in this process for a client to read, and bytes of answers after which it is not heard any more
 WAITING = 1 << 19
 ANSWERS_WAITING = 1 << 21
+# Bytes that may wait for all clients together: where there are many each has its share of that
+TOGETHER = 1 << 26
 
 # Seconds that a client which is cut has to take what was said to it before
 FAREWELL = 1.0
@@ -109,7 +111,8 @@ class Connection(asyncio.BufferedProtocol):
         """Greet the client with the version of the protocol."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        transport.set_write_buffer_limits(high=WAITING)
+        self._turns.clients += 1
+        transport.set_write_buffer_limits(high=min(WAITING, TOGETHER // self._turns.clients))
         connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -135,6 +138,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client, once the puts that it sent before it left are carried out."""
         self._lost = True
+        self._turns.clients -= 1
         clients.debug("client %s:%d has left: %s", *self.address, exc or "it closed the connection")
         self.answers.clear()
         self.due.clear()
@@ -288,7 +292,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _answers_lie(self) -> bool:
         """Return True if the client does not take its answers."""
-        return not self.transport.is_closing() and self.transport.get_write_buffer_size() > ANSWERS_WAITING
+        most = min(ANSWERS_WAITING, TOGETHER // max(self._turns.clients, 1))
+        return not self.transport.is_closing() and self.transport.get_write_buffer_size() > most
 
     def _block(self) -> None:
         self.blocked = self._held or self._full or self._lost or self._cut

@@ -36,9 +36,13 @@ class Budget:
 
 
 class Turns:
-    """What is to be gone on with: one after the other, each in a turn of the loop in which all else has its own."""
+    """What is to be gone on with: one after the other, each in a turn of the loop in which all else has its own.
+
+    clients   how many are connected, among whom what they take is shared
+    """
 
     def __init__(self) -> None:
+        self.clients = 0
         self._waiting: deque[Callable[[], None]] = deque()
         self._called = False
 

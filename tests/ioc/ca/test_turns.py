@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from drivers.base import Array, Severity, Status
-from ioc.ca import conversation, dbr
-from ioc.ca.connection import ANSWERS_WAITING
+from ioc.ca import connection, conversation, dbr
+from ioc.ca.connection import ANSWERS_WAITING, Connection
 from ioc.ca.message import (
     CREATE_CHAN,
     ERROR,
@@ -180,6 +180,24 @@ def test_a_client_that_has_left_is_not_answered_but_its_puts_are_carried_out(
     until(lambda: small_ioc.puts == [("ao", 5.0)])
     until(lambda: small_ioc.server.load == load)
     assert len(answered) < 600
+
+
+def test_many_clients_that_do_not_read_share_what_may_wait_for_one(
+    small_ioc: SmallIoc, other: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "TOGETHER", 1 << 19)
+    clients: list[Connection] = []
+    with ExitStack() as stack:
+        for _ in range(8):
+            raw = stack.enter_context(Raw(small_ioc, receive_buffer=1 << 12))
+            flood = 300 * frame(READ_NOTIFY, b"", dbr.CHAR, 0, raw.create("lsi.VAL$"), 8)
+            client = raw.client
+            raw.say(flood)
+            clients.append(client)
+            until(lambda: clients[-1]._unread and not clients[-1]._waits_for_turn)
+        waiting = sum(each.transport.get_write_buffer_size() for each in clients[1:])  # the first was there alone
+        assert waiting < connection.TOGETHER * 2 + 8 * len(LONG_TEXT)
+    assert longest_get(other, 0.05) < SOON
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
