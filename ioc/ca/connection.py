@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from ioc import faults
 from ioc.ca.message import INTERNAL, PROTOCOL_VERSION, VERSION, header
 from ioc.ca.network.seldom import Seldom
-from ioc.ca.turns import AT_ONCE, LATELY, SECONDS, Budget, Turns
+from ioc.ca.turns import AT_ONCE, LATELY, Budget, Turns
 
 log = logging.getLogger("rackioc.server")
 # Who comes and goes, which RACKIOC_LOG=DEBUG shows
@@ -171,7 +171,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.answers and room:
             self._give_answers()
         if self.due and not self.blocked and not self._owes:
-            self._frame_due(Budget(self.out, SECONDS if room else 0.0))
+            self._frame_due(Budget(self.out, share=float(room)))
         if self.out:
             data = b"".join(self.out)
             self.out.clear()
@@ -227,11 +227,11 @@ class Connection(asyncio.BufferedProtocol):
 
     # ---- parts ----
 
-    def _receive(self, data: bytes, seconds: float = SECONDS) -> None:
+    def _receive(self, data: bytes, share: float = 1.0) -> None:
         """Carry out what the client sent, as much as one turn has room for, and answer it."""
         self._rest, self._unread = b"", False
         gone = self.transport.is_closing()
-        budget = Budget(self.out, seconds)
+        budget = Budget(self.out, share)
         try:
             self._rest = data[self.receiver.receive(data, budget.spent, gone) :]
             self._unread = budget.spent()

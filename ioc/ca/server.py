@@ -12,7 +12,6 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Iterator
-from time import perf_counter
 
 import caproto as ca
 import numpy as np
@@ -32,7 +31,7 @@ from ioc.ca.network.accept import Door
 from ioc.ca.network.seldom import Seldom
 from ioc.ca.puts import Line
 from ioc.ca.subscription import Subscription
-from ioc.ca.turns import SECONDS, Turns
+from ioc.ca.turns import Budget, Turns
 from ioc.ca.updates import crowd, frames
 from ioc.ca.updates.fields import FieldMonitors
 from ioc.ca.view import Owner, View, view_of
@@ -245,10 +244,10 @@ class Server:
                 fields.post_changed(record, mask)
 
     def _flush(self) -> None:
-        until = perf_counter() + SECONDS
+        budget = Budget([])
         for connection in self.clients:
             if connection.out or connection.due:
-                connection.flush(room=perf_counter() < until)
+                connection.flush(room=not budget.spent())
 
 
 class _Context(caproto_server.Context):  # type: ignore[misc]

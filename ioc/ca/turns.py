@@ -11,18 +11,18 @@ from time import perf_counter
 # Another client waits for two such turns at most, the one in progress and the next
 SECONDS = 0.001
 BYTES = 1 << 16
-# Seconds that are taken as soon as requests arrive, for hundreds of clients may be heard in the same turn: who sends
-# more waits for a turn, and does so at once for as many seconds from then on
-AT_ONCE = 0.0002
+# The share of it that is taken as soon as requests arrive, for hundreds of clients may be heard in the same turn: who
+# sends more waits for a turn, and does so at once for as many seconds from then on
+AT_ONCE = 0.2
 LATELY = 5.0
 
 
 class Budget:
-    """What may still be done in a turn; ``out`` is where the bytes to be sent gather."""
+    """What may still be done in a turn; ``out`` is where the bytes to be sent gather, ``share`` that of its time."""
 
-    def __init__(self, out: list[bytes], seconds: float = SECONDS) -> None:
+    def __init__(self, out: list[bytes], share: float = 1.0) -> None:
         self._out = out
-        self._until = perf_counter() + seconds
+        self._until = perf_counter() + share * SECONDS
         self._left = BYTES
         self._counted = len(out)
 
