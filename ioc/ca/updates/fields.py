@@ -38,14 +38,13 @@ class _Watched:
 
     def told_by_alarm(self) -> int:
         """Return to which masks the alarm of now is news, if any (recGblResetAlarms)."""
-        record = self._view.record
-        before, self._alarm = self._alarm, (record.stat, record.sevr)
+        record, name = self._view.record, self._view.field_name
+        (stat, sevr), self._alarm = self._alarm, (record.stat, record.sevr)
         changed = self.look()
-        if self._view.field_name not in _WITH_ALARM:
+        if name not in _WITH_ALARM:
             return VALUE if changed else 0
-        if changed or before[0] != record.stat:
-            return VALUE | ALARM
-        return ALARM if before != self._alarm else 0
+        told = VALUE if changed or stat != record.stat else 0
+        return told | (ALARM if sevr != record.sevr or (changed and name == "AMSG") else 0)
 
     def post(self, wanted: int, mask: int) -> None:
         """Send the field to those who subscribed to one of the masks ``wanted``."""
