@@ -23,6 +23,7 @@ class Soft(Bench):
         self.points = (*POINTS, OWN)
 
     def read(self, group: str) -> Iterator[Step]:
+        self._note(group)
         yield {point.name: self.values[point.name] for point in self.points if point.group == group}
 
     def write(self, point: Point, value: Value) -> Iterator[Step]:
