@@ -28,12 +28,15 @@ FILTER = '.VAL{"dbnd":{"abs":1e9}}'
 PULSE = 0.1
 # Puts in one go and the seconds between two such, where updates are left out by filters
 VOLLEY, PAUSE = 20, 0.002
+# Connections that send at the same time
+CIRCUITS = 100
 
 
 class Foul:
     """A connection on which anything may be sent; ``reads``: whether it reads."""
 
     def __init__(self, port: int, reads: bool) -> None:
+        self.port = port
         self.reads = reads
         self.closed = False
         self._socket = socket.create_connection(("127.0.0.1", port))
@@ -171,6 +174,17 @@ def filtered(foul: Foul, number: int) -> Iterator[bytes]:
         foul.read(PAUSE)
 
 
+def circuits(foul: Foul, number: int) -> Iterator[bytes]:
+    """Send reads on many connections at the same time, over and over; yield nothing."""
+    others = [Foul(foul.port, reads=True) for _ in range(CIRCUITS)]
+    for _ in range(1000):
+        for each in others:
+            read = header(CaCommand.READ_NOTIFY, 0, DBR_CTRL_ENUM, 1, each.sids["state"], 1)
+            each.send(number // CIRCUITS * read, time.monotonic() + 1.0)
+        foul.read(PAUSE)
+        yield b""
+
+
 def nothing(_: Foul, __: int) -> Iterator[bytes]:
     """Yield nothing: it connects, creates its channels, and leaves."""
     yield b""
@@ -235,6 +249,7 @@ FOULS = {
     "puts-callback": Kind(put(CaCommand.WRITE_NOTIFY)),
     "malformed": Kind(garbage),
     "connects": Kind(nothing, reset=False),
+    "circuits": Kind(circuits),
     "echoes": Kind(echoes),
     "echoes-unread": Kind(echoes, reads=False),
     "drip": Kind(drip),

@@ -9,7 +9,7 @@ from conformance import libca
 from conformance.cases.monitor import step
 from conformance.client import CaClient
 from conformance.points import ANALOG, BINARY, LONG, MULTI, with_source
-from drivers.base import Point, Severity
+from drivers.base import Point, RecordType, Severity
 
 NONE, MINOR, MAJOR, INVALID = Severity
 
@@ -117,6 +117,22 @@ def run(client: CaClient) -> None:
         _steps(client, f"alarm/{point.rtyp.name}/{name}", point, allowed)
         if not point.rtyp.writable:
             _beyond(client, f"alarm/{point.rtyp.name}/{name}", point)
+    _told(client)
+
+
+def _told(client: CaClient) -> None:
+    """Watch the fields that tell of an alarm, each with the alarm with which it is shown."""
+    point = "alarm:ao:usual:0"
+    for field in ("STAT", "SEVR", "AMSG"):
+        channel = client.channel(f"{point}.{field}")
+        for mask in (libca.VALUE, libca.ALARM):
+            step(client, point, RecordType.ao, "0")
+            with client.monitor(channel, libca.STS + libca.STRING, mask) as monitor:
+                client.fence()
+                for value in ("15", "25", "26", "-25", "-15", "0"):
+                    step(client, point, RecordType.ao, value)
+                client.fence()
+                client.emit(f"alarm/{field}/{libca.mask_name(mask)}", {"events": monitor.drain()})
 
 
 def _steps(client: CaClient, key: str, point: Point, values: list[str] | tuple[str, ...]) -> None:

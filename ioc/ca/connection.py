@@ -13,12 +13,13 @@ import logging
 import socket
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, Protocol
 
 from ioc import faults
 from ioc.ca.message import INTERNAL, PROTOCOL_VERSION, VERSION, header
 from ioc.ca.network.seldom import Seldom
-from ioc.ca.turns import Budget, Turns
+from ioc.ca.turns import AT_ONCE, LATELY, Budget, Turns
 
 log = logging.getLogger("rackioc.server")
 # Who comes and goes, which RACKIOC_LOG=DEBUG shows
@@ -27,6 +28,8 @@ clients = logging.getLogger("rackioc.clients")
 # Bytes that may wait in this process for a client to read, and bytes of answers after which it is not heard any more
 WAITING = 1 << 19
 ANSWERS_WAITING = 1 << 21
+# Bytes that may wait for all clients together: where there are many each has its share of that
+TOGETHER = 1 << 26
 
 # Seconds that a client which is cut has to take what was said to it before
 FAREWELL = 1.0
@@ -100,6 +103,7 @@ class Connection(asyncio.BufferedProtocol):
         self._rest = b""
         self._held = self._full = False
         self._unread = self._lost = self._cut = self._waits_for_turn = self._owes = False
+        self._in_turns_until = 0.0
 
     # ---- asyncio calls these ----
 
@@ -107,7 +111,8 @@ class Connection(asyncio.BufferedProtocol):
         """Greet the client with the version of the protocol."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        transport.set_write_buffer_limits(high=WAITING)
+        self._turns.clients += 1
+        transport.set_write_buffer_limits(high=min(WAITING, TOGETHER // self._turns.clients))
         connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -120,20 +125,28 @@ class Connection(asyncio.BufferedProtocol):
         return _RECEIVED
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Read what was received."""
+        """Read what was received: at once, or in a turn if the client sent much lately."""
         if self._cut:
             return
-        self._receive(self._rest + memoryview(_RECEIVED)[:nbytes])
+        data = self._rest + memoryview(_RECEIVED)[:nbytes]
+        if perf_counter() < self._in_turns_until:
+            self._rest, self._unread = data, True
+            self._listen()
+        else:
+            self._receive(data, AT_ONCE)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client, once the puts that it sent before it left are carried out."""
         self._lost = True
+        self._turns.clients -= 1
         clients.debug("client %s:%d has left: %s", *self.address, exc or "it closed the connection")
         self.answers.clear()
         self.due.clear()
         self.out.clear()
         self.blocked = self.behind = True
-        if not self._unread:
+        if self._unread:
+            self.want_turn()  # it had none to come if its answers waited
+        else:
             self._forget()
 
     def pause_writing(self) -> None:
@@ -149,15 +162,16 @@ class Connection(asyncio.BufferedProtocol):
 
     # ---- the server and the conversation call these ----
 
-    def flush(self) -> None:
+    def flush(self, room: bool = True) -> None:
         """Send what is due, as much as one turn has room for, and what waits, in one write.
 
         What is more than that waits for the client's own turn: it must not take that of who tells of a change.
+        ``room``: False if other clients have taken all of that already.
         """
-        if self.answers:
+        if self.answers and room:
             self._give_answers()
         if self.due and not self.blocked and not self._owes:
-            self._frame_due()
+            self._frame_due(Budget(self.out, share=float(room)))
         if self.out:
             data = b"".join(self.out)
             self.out.clear()
@@ -213,14 +227,16 @@ class Connection(asyncio.BufferedProtocol):
 
     # ---- parts ----
 
-    def _receive(self, data: bytes) -> None:
+    def _receive(self, data: bytes, share: float = 1.0) -> None:
         """Carry out what the client sent, as much as one turn has room for, and answer it."""
         self._rest, self._unread = b"", False
         gone = self.transport.is_closing()
-        budget = Budget(self.out)
+        budget = Budget(self.out, share)
         try:
             self._rest = data[self.receiver.receive(data, budget.spent, gone) :]
             self._unread = budget.spent()
+            if self._unread and self._rest:
+                self._in_turns_until = perf_counter() + LATELY
         except BrokenProtocolError as error:
             if not gone:
                 self.drop(f"it violated the Channel Access protocol ({error})")
@@ -240,8 +256,8 @@ class Connection(asyncio.BufferedProtocol):
         if self.answers and not self._answers_lie():
             self.want_turn()
 
-    def _frame_due(self) -> None:
-        budget, due, out = Budget(self.out), self.due, self.out
+    def _frame_due(self, budget: Budget) -> None:
+        due, out = self.due, self.out
         packed: dict[Any, bytes] = {}
         while due and not budget.spent():
             update, _ = due.popitem(last=False)
@@ -276,7 +292,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _answers_lie(self) -> bool:
         """Return True if the client does not take its answers."""
-        return not self.transport.is_closing() and self.transport.get_write_buffer_size() > ANSWERS_WAITING
+        most = min(ANSWERS_WAITING, TOGETHER // max(self._turns.clients, 1))
+        return not self.transport.is_closing() and self.transport.get_write_buffer_size() > most
 
     def _block(self) -> None:
         self.blocked = self._held or self._full or self._lost or self._cut

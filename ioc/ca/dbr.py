@@ -199,7 +199,7 @@ class _Nothing:
         return 0.0
 
     def properties(self) -> Properties:
-        return Properties()
+        return Properties(limits=(0.0,) * 8)
 
     def record_type(self) -> str:
         return ""

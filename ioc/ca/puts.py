@@ -17,6 +17,9 @@ from ioc.record import Record
 
 # Seconds without the end of a put after which what was sent behind it is answered all the same
 PUT_PATIENCE = 0.3
+# Puts of a client that may be under way, of which each takes some 4 kB, and requests of it that may wait behind them
+MOST_PUTS = 20_000
+MOST_BEHIND = 8_000
 
 Answer = Callable[[int, str], None]
 
@@ -103,11 +106,12 @@ class Puts:
         self._left = left
         self._lines: dict[Record, Line] = {}
         self._ends: set[asyncio.Future[object]] = set()
+        self._behind = 0
 
     def begin(self, view: View, dbr_type: int, count: int, payload: bytes, answer: Answer, *, callback: bool) -> None:
         """Begin a put; ``answer`` gets a status and the reason, now or when it has ended."""
         try:
-            waiting = _begin(view, dbr_type, count, payload, callback)
+            waiting = _begin(view, dbr_type, count, payload, callback, full=len(self._ends) >= MOST_PUTS)
             ended = None if waiting is None else asyncio.ensure_future(waiting)
         except (DeviceError, PutError) as error:
             answer(getattr(error, "status_code", PUT_FAIL), str(error))
@@ -133,8 +137,20 @@ class Puts:
         return record in self._lines or record in self._left
 
     def then(self, record: Record, action: Callable[[], None]) -> None:
-        """Do something when the puts to a record that are ``under_way`` are done, if that is soon."""
-        (self._lines.get(record) or self._left[record]).behind(action)
+        """Do something when the puts to a record that are ``under_way`` are done, if that is soon.
+
+        What is more than MOST_BEHIND is done at once: the client must be heard, it may put what makes things safe.
+        """
+        if self._behind >= MOST_BEHIND:
+            action()
+            return
+
+        def act() -> None:
+            self._behind -= 1
+            action()
+
+        self._behind += 1
+        (self._lines.get(record) or self._left[record]).behind(act)
 
     def leave(self) -> None:
         """Leave what is under way to the others: the client has left."""
@@ -182,7 +198,10 @@ class Puts:
         self._end(record, answer, line, number, None if given_up or error else successor.result())
 
 
-def _begin(view: View, dbr_type: int, count: int, payload: bytes, callback: bool) -> Awaitable[object] | None:
+def _begin(
+    view: View, dbr_type: int, count: int, payload: bytes, callback: bool, full: bool
+) -> Awaitable[object] | None:
+    """Begin a put; ``full``: only if it makes things safe, for there are too many."""
     name = view.record.name
     if dbr_type in {dbr.PUT_ACKT, dbr.PUT_ACKS}:
         (value,) = _decoded(name, dbr.ENUM, 1, payload)
@@ -194,7 +213,17 @@ def _begin(view: View, dbr_type: int, count: int, payload: bytes, callback: bool
         raise PutError(BAD_TYPE, f"{name} cannot be written with data type {dbr_type}")
     if not 0 < count <= max(view.count, 1):
         raise PutError(BAD_COUNT, f"{name} takes {view.count} values at most, not {count}")
-    return view.put(_decoded(name, dbr_type, count, payload), callback)
+    values = _decoded(name, dbr_type, count, payload)
+    if full and not _makes_safe(view, values):
+        raise PutError(PUT_FAIL, f"not sent, {MOST_PUTS} puts of this client are under way: {name}")
+    return view.put(values, callback)
+
+
+def _makes_safe(view: View, values: Array) -> bool:
+    record = view.record
+    if record.point.safe is None or view.field_name or len(values) != 1:
+        return False
+    return record.check_put(values[0]) == record.point.safe
 
 
 def _fault(view: View, error: Exception) -> str:

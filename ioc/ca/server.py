@@ -31,7 +31,7 @@ from ioc.ca.network.accept import Door
 from ioc.ca.network.seldom import Seldom
 from ioc.ca.puts import Line
 from ioc.ca.subscription import Subscription
-from ioc.ca.turns import Turns
+from ioc.ca.turns import Budget, Turns
 from ioc.ca.updates import crowd, frames
 from ioc.ca.updates.fields import FieldMonitors
 from ioc.ca.view import Owner, View, view_of
@@ -244,9 +244,10 @@ class Server:
                 fields.post_changed(record, mask)
 
     def _flush(self) -> None:
+        budget = Budget([])
         for connection in self.clients:
             if connection.out or connection.due:
-                connection.flush()
+                connection.flush(room=not budget.spent())
 
 
 class _Context(caproto_server.Context):  # type: ignore[misc]

@@ -11,14 +11,18 @@ from time import perf_counter
 # Another client waits for two such turns at most, the one in progress and the next
 SECONDS = 0.001
 BYTES = 1 << 16
+# The share of it that is taken as soon as requests arrive, for hundreds of clients may be heard in the same turn: who
+# sends more waits for a turn, and does so at once for as many seconds from then on
+AT_ONCE = 0.2
+LATELY = 5.0
 
 
 class Budget:
-    """What may still be done in a turn; ``out`` is where the bytes to be sent gather."""
+    """What may still be done in a turn; ``out`` is where the bytes to be sent gather, ``share`` that of its time."""
 
-    def __init__(self, out: list[bytes]) -> None:
+    def __init__(self, out: list[bytes], share: float = 1.0) -> None:
         self._out = out
-        self._until = perf_counter() + SECONDS
+        self._until = perf_counter() + share * SECONDS
         self._left = BYTES
         self._counted = len(out)
 
@@ -32,9 +36,13 @@ class Budget:
 
 
 class Turns:
-    """What is to be gone on with: one after the other, each in a turn of the loop in which all else has its own."""
+    """What is to be gone on with: one after the other, each in a turn of the loop in which all else has its own.
+
+    clients   how many are connected, among whom what they take is shared
+    """
 
     def __init__(self) -> None:
+        self.clients = 0
         self._waiting: deque[Callable[[], None]] = deque()
         self._called = False
 

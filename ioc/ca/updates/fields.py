@@ -8,8 +8,9 @@ from ioc.ca.updates.crowd import Member, join, leave
 from ioc.ca.view import FieldView, Values, View
 from ioc.record import ALARM, PROPERTY, VALUE, Record
 
-# Fields that change with an alarm, and the masks that this concerns
-_ALARM_FIELDS = {"SEVR": VALUE, "ACKS": VALUE, "STAT": VALUE | ALARM, "AMSG": VALUE | ALARM}
+# Fields that change with an alarm; the latter two are also told when only the alarm changed with which they are shown
+_ALARM_FIELDS = {"SEVR", "ACKS", "STAT", "AMSG"}
+_WITH_ALARM = {"STAT", "AMSG"}
 
 
 class _Watched:
@@ -21,6 +22,7 @@ class _Watched:
         # without the filters of the subscriptions, each of which judges by itself
         self._view = FieldView(record, view.owner, dbd.fields(record.point.rtyp.name)[view.field_name])
         self._last: Values = ()
+        self._alarm = record.stat, record.sevr
         self.look()
 
     def look(self) -> bool:
@@ -33,6 +35,16 @@ class _Watched:
             faults.log_once("the value", self._view.record.name, error)
             self._last = ()
             return True
+
+    def told_by_alarm(self) -> int:
+        """Return to which masks the alarm of now is news, if any (recGblResetAlarms)."""
+        record, name = self._view.record, self._view.field_name
+        (stat, sevr), self._alarm = self._alarm, (record.stat, record.sevr)
+        changed = self.look()
+        if name not in _WITH_ALARM:
+            return VALUE if changed else 0
+        told = VALUE if changed or stat != record.stat else 0
+        return told | (ALARM if sevr != record.sevr or (changed and name == "AMSG") else 0)
 
     def post(self, wanted: int, mask: int) -> None:
         """Send the field to those who subscribed to one of the masks ``wanted``."""
@@ -84,11 +96,11 @@ class FieldMonitors:
     def post_changed(self, record: Record, mask: int) -> None:
         """Send what a change of the record concerns.
 
-        DBE_PROPERTY concerns all; an alarm those that show it, as they change (recGblResetAlarms).
+        DBE_PROPERTY concerns all; an alarm those that show it.
         """
         for name, watched in self._watched.get(record, {}).items():
             wanted = mask & PROPERTY
-            if mask & ALARM and name in _ALARM_FIELDS and watched.look():
-                wanted |= _ALARM_FIELDS[name]
+            if mask & ALARM and name in _ALARM_FIELDS:
+                wanted |= watched.told_by_alarm()
             if wanted:
                 watched.post(wanted, mask)

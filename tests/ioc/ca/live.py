@@ -16,11 +16,15 @@ OWN = Point(name="Own", rtyp=RecordType.ao, drvl=0.0, drvh=10_000.0)
 
 
 class Soft(Bench):
-    """The bench's instrument with ``Own``."""
+    """The bench's instrument with ``Own``; its gate holds up puts, but no scan, behind which a put would wait."""
 
     def __init__(self) -> None:
         super().__init__()
         self.points = (*POINTS, OWN)
+
+    def read(self, group: str) -> Iterator[Step]:
+        self._note(group)
+        yield {point.name: self.values[point.name] for point in self.points if point.group == group}
 
     def write(self, point: Point, value: Value) -> Iterator[Step]:
         if point.name != OWN.name:

@@ -152,6 +152,11 @@ def test_a_put_that_is_cut_short_is_told(number: int) -> None:
         dbr.decode(number, 3, bytes(8))
 
 
+@pytest.mark.parametrize("number", range(39))
+def test_what_takes_the_place_of_a_value_is_all_zeros(number: int) -> None:
+    assert not any(dbr.blank(number, 2))
+
+
 def test_a_time_before_1990_is_never() -> None:
     assert dbr.stamp(0.0) == (0, 0)
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from drivers.base import Refused
-from ioc.ca import dbr
-from ioc.ca.message import ERROR, EVENT_ADD, EVENT_CANCEL, READ_NOTIFY, WRITE, WRITE_NOTIFY
+from ioc.ca import dbr, puts
+from ioc.ca.message import ERROR, EVENT_ADD, EVENT_CANCEL, NORMAL, PUT_FAIL, READ_NOTIFY, WRITE, WRITE_NOTIFY
 from ioc.ca.puts import PUT_PATIENCE
 from tests.ioc.ca.live import LiveIoc
 from tests.ioc.ca.test_fuzz import frame
@@ -174,9 +174,10 @@ def test_a_put_whose_place_one_took_that_failed_is_not_carried_out_and_its_clien
     with Raw(ioc) as raw, Raw(ioc) as other, Raw(ioc) as first:
         own, others, busy = (each.create("PS:Own") for each in (raw, other, first))
         settle(raw, own)
+        ioc.driver.log.clear()
         ioc.driver.gate.clear()
         first.say(put(busy, 1.0))
-        until(lambda: ioc.driver.log[-1] == ("Own", 1.0))
+        until(lambda: ("Own", 1.0) in ioc.driver.log)
         raw.say(put(own, 5.0) + get(own, 7))
         for value in range(6, 6 + times):
             time.sleep(0.01)
@@ -190,7 +191,7 @@ def test_a_put_whose_place_one_took_that_failed_is_not_carried_out_and_its_clien
         assert all(b"not carried out, a newer put took its place and failed: no" in body for body in told)
         ioc.driver.write_error = None
         settle(first, busy)
-        assert ("Own", 5.0) not in ioc.driver.log[-20:]
+        assert ("Own", 5.0) not in ioc.driver.log
 
 
 def test_a_get_of_another_client_sees_the_put_of_one_that_has_left(ioc: LiveIoc) -> None:
@@ -264,3 +265,38 @@ def test_gets_that_are_read_after_the_end_of_a_put_are_answered_behind_those_bef
         for value in range(5):
             raw.say(put(sid, float(value)) + b"".join(get(sid, number) for number in range(5000)))
             assert [raw.message()[-1] for _ in range(5000)] == [*range(5000)]
+
+
+def test_no_more_waits_behind_puts_than_there_is_memory_for(ioc: LiveIoc, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(puts, "MOST_BEHIND", 3)
+    with Raw(ioc) as raw:
+        sid = raw.create("PS:Own", 1)
+        settle(raw, sid, 5.0)
+        ioc.driver.gate.clear()
+        raw.say(put(sid, 6.0, WRITE_NOTIFY, 1) + b"".join(get(sid, number) for number in range(10, 15)))
+        told = [raw.message() for _ in range(2)]
+        assert [(number, raw.number(body)) for _, body, *_, number in told] == [(13, 5.0), (14, 5.0)]
+        ioc.driver.gate.set()
+        late = [raw.answer(READ_NOTIFY, number) for number in range(10, 13)]
+        assert [raw.number(body) for _, body, _ in late] == [6.0] * 3
+        ioc.driver.gate.clear()
+        raw.say(put(sid, 7.0, WRITE_NOTIFY, 2) + get(sid, 20))
+        ioc.driver.gate.set()
+        assert raw.number(raw.answer(READ_NOTIFY, 20)[1]) == 7.0
+
+
+def test_no_more_puts_are_under_way_than_there_is_memory_for_but_what_makes_things_safe(
+    ioc: LiveIoc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(puts, "MOST_PUTS", 3)
+    with Raw(ioc) as raw:
+        sid, safe = raw.create("PS:Own", 1), raw.create("PS:Safe", 2)
+        settle(raw, sid, 5.0)
+        ioc.driver.gate.clear()
+        raw.say(b"".join(put(sid, float(number), WRITE_NOTIFY, number) for number in range(10, 15)))
+        assert [raw.message()[-2:] for _ in range(2)] == [(PUT_FAIL, 13), (PUT_FAIL, 14)]
+        raw.say(put(safe, 1.0, WRITE_NOTIFY, 30) + put(safe, 0.0, WRITE_NOTIFY, 31))
+        assert raw.message()[-2:] == (PUT_FAIL, 30)
+        ioc.driver.gate.set()
+        assert {raw.message()[-2:] for _ in range(4)} == {(NORMAL, number) for number in (31, 10, 11, 12)}
+        settle(raw, sid, 7.0)

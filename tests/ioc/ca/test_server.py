@@ -164,6 +164,17 @@ def test_each_mask_gets_its_events_and_no_others(small_ioc: SmallIoc, ca: Client
     assert [(int(value), value.severity) for value in seen["alarm"]] == [(101, 1), (101, 3)]
 
 
+@pytest.mark.parametrize("field", ["STAT", "AMSG"])
+def test_what_tells_of_an_alarm_is_shown_with_the_alarm_of_now(small_ioc: SmallIoc, ca: Client, field: str) -> None:
+    small_ioc.read("long", None, Severity.INVALID, Status.HIGH)
+    updates = ca.monitor(f"{small_ioc.prefix}long.{field}", events=ALARM)
+    until(lambda: updates)
+    for severity in (Severity.MAJOR, Severity.MINOR, Severity.MINOR, Severity.NO_ALARM):
+        small_ioc.read("long", 1, severity, Status.HIGH if severity else Status.NO_ALARM)
+    until(lambda: updates[-1].severity == 0)
+    assert [update.severity for update in updates] == [3, 2, 1, 0]
+
+
 # ---- the protocol, byte by byte ----
 
 

@@ -7,14 +7,14 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
 
 from drivers.base import Array, Severity, Status
-from ioc.ca import conversation, dbr
-from ioc.ca.connection import ANSWERS_WAITING
+from ioc.ca import connection, conversation, dbr
+from ioc.ca.connection import ANSWERS_WAITING, Connection
 from ioc.ca.message import (
     CREATE_CHAN,
     ERROR,
@@ -53,6 +53,24 @@ def other(small_ioc: SmallIoc) -> Iterator[Raw]:
     with Raw(small_ioc) as other:
         other.sid = other.create("long")  # type: ignore[attr-defined]
         yield other
+
+
+@pytest.fixture
+def turns(small_ioc: SmallIoc, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Processor time of each turn of the loop, seconds: other programs on the computer have no part in it."""
+    taken: list[float] = []
+    began: list[float] = []
+    selector = small_ioc.loop._selector  # type: ignore[attr-defined]
+    before = selector.select
+
+    def select(timeout: float | None = None) -> Any:
+        taken.extend(time.thread_time() - moment for moment in began)
+        found = before(timeout)
+        began[:] = [time.thread_time()]
+        return found
+
+    monkeypatch.setattr(selector, "select", select)
+    return taken
 
 
 def longest_get(other: Raw, seconds: float = 1.0) -> float:
@@ -162,6 +180,82 @@ def test_a_client_that_has_left_is_not_answered_but_its_puts_are_carried_out(
     until(lambda: small_ioc.puts == [("ao", 5.0)])
     until(lambda: small_ioc.server.load == load)
     assert len(answered) < 600
+
+
+def test_many_clients_that_do_not_read_share_what_may_wait_for_one(
+    small_ioc: SmallIoc, other: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "TOGETHER", 1 << 19)
+    clients: list[Connection] = []
+    with ExitStack() as stack:
+        for _ in range(8):
+            raw = stack.enter_context(Raw(small_ioc, receive_buffer=1 << 12))
+            flood = 300 * frame(READ_NOTIFY, b"", dbr.CHAR, 0, raw.create("lsi.VAL$"), 8)
+            client = raw.client
+            raw.say(flood)
+            clients.append(client)
+            until(lambda: clients[-1]._unread and not clients[-1]._waits_for_turn)
+        waiting = sum(each.transport.get_write_buffer_size() for each in clients[1:])  # the first was there alone
+        assert waiting < connection.TOGETHER * 2 + 8 * len(LONG_TEXT)
+    assert longest_get(other, 0.05) < SOON
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
+def test_a_client_that_leaves_while_its_answers_wait_is_forgotten_and_its_puts_are_carried_out(
+    small_ioc: SmallIoc, other: Raw, reset: bool
+) -> None:
+    load = small_ioc.server.load
+    small_ioc.puts.clear()
+    foul = Raw(small_ioc, receive_buffer=1 << 16)
+    lsi, ao = foul.create("lsi.VAL$", 1), foul.create("ao", 2)
+    reads = 300 * frame(READ_NOTIFY, b"", dbr.CHAR, 0, lsi, 8)
+    foul.say(reads + frame(WRITE, struct.pack(">d", 5.0), dbr.DOUBLE, 1, ao, 3))
+    client = foul.client
+    until(lambda: client.transport.get_write_buffer_size() > ANSWERS_WAITING)
+    assert not small_ioc.puts
+    if reset:
+        foul._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    foul._socket.close()
+    until(lambda: small_ioc.puts == [("ao", 5.0)])
+    until(lambda: small_ioc.server.load == load)
+
+
+def test_many_connections_that_send_much_at_the_same_time_take_turns(
+    small_ioc: SmallIoc, other: Raw, turns: list[float]
+) -> None:
+    with ExitStack() as stack:
+        raws = [stack.enter_context(Raw(small_ioc)) for _ in range(100)]
+        floods = [100 * frame(READ_NOTIFY, b"", CTRL_ENUM, 1, raw.create("mbbi"), 8) for raw in raws]
+
+        async def all_at_once() -> None:
+            for raw, flood in zip(raws, floods, strict=True):
+                raw.say(flood)
+
+        longest_get(other, 0.05)
+        turns.clear()
+        for _ in range(3):
+            small_ioc.do(all_at_once())  # while the loop hears none of them
+            for raw in raws:
+                for _ in range(100):
+                    raw.answer(READ_NOTIFY, 8)
+        turns.remove(max(turns))  # that of the first time, of which nobody can know
+        assert max(turns) < 0.02
+
+
+def test_what_changes_is_sent_to_many_clients_in_turns(small_ioc: SmallIoc, other: Raw, turns: list[float]) -> None:
+    numbers = set(range(40))
+    with ExitStack() as stack:
+        raws = [stack.enter_context(Raw(small_ioc)) for _ in range(200)]
+        for raw in raws:
+            raw.say(subscriptions("mbbi", CTRL_ENUM, len(numbers))(raw))
+            assert {raw.message()[-1] for _ in numbers} == numbers
+        longest_get(other, 0.05)
+        for value in (2, 0, 1):
+            turns.clear()
+            small_ioc.read("mbbi", value)
+            for raw in raws:
+                assert {raw.message()[-1] for _ in numbers} == numbers
+            assert max(turns) < 0.01
 
 
 def test_answers_that_come_in_turns_are_all_there_and_in_order(small_ioc: SmallIoc) -> None:
