@@ -47,7 +47,7 @@ class Door:
                 raise PutError(f"{name}: {refusal}")
             if not self._rack.is_known(record):
                 raise PutError(f"{name}: it is no PV of this rack, and only to those is put from here")
-            await puts.put(self._hub, name, wanted, check, self._rack.error(record))
+            await puts.put(self._hub, visitor.name, name, wanted, check, self._rack.error(record))
         except PutError as error:
             log.warning("%s put %s to %s, in vain: %s", visitor, shown, name[:200], error)
             raise

@@ -13,6 +13,7 @@ from archiver.ca.listener import PvUpdate
 from archiver.sample import Metadata
 from web.live import value
 from web.live.channel import State
+from web.live.circuit import NotThereError
 from web.live.hub import Hub, plain_name
 
 Data = tuple[int, int, bytes]
@@ -22,7 +23,7 @@ Check = Callable[[Sequence[str], object], None]
 _STRING_SIZE = 40
 # Elements of an array that is put.
 _MOST = 100_000
-# Seconds for a PV to connect, for a put to end, and for each thing that explains a refusal.
+# Seconds for a PV to connect, for its server to take a put, for that to end; for what explains a refusal, each.
 CONNECT, END, SOON = 5.0, 30.0, 1.0
 
 
@@ -39,7 +40,7 @@ class UnconfirmedError(PutError):
 
 
 def encode(state: State, metadata: Metadata, wanted: object) -> Data:
-    """Return DBR type, count and bytes of a value for a PV. Raises PutError."""
+    """Return DBR type, count and bytes, as the protocol has them, of a value for a PV. Raises PutError."""
     if isinstance(wanted, list):
         return _numbers(state, wanted)
     if not isinstance(wanted, str | int | float):
@@ -52,14 +53,14 @@ def encode(state: State, metadata: Metadata, wanted: object) -> Data:
         return _state(metadata, wanted)
     if state.native == dbr.STRING:
         return _text(state, f"{wanted:.15g}")
-    return dbr.DOUBLE, 1, struct.pack("=d", wanted)
+    return dbr.DOUBLE, 1, struct.pack(">d", wanted)
 
 
-async def put(hub: Hub, name: str, wanted: object, check: Check, error: str | None) -> None:
-    """Put a value to a PV and wait until its IOC has processed it. Raises PutError, HubError, what ``check`` does.
+async def put(hub: Hub, person: str, name: str, wanted: object, check: Check, error: str | None) -> None:
+    """Put a value to a PV for a person, whose name its IOC gets, and wait until that has processed it.
 
     ``check`` is called with the words of the PV's states and the value before it is put; ``error`` is the PV that
-    holds the last error of the instrument, if there is one.
+    holds the last error of the instrument, if there is one. Raises PutError, HubError, what ``check`` does.
     """
     pv = hub.pv(name)
     if not await hub.connected(pv, CONNECT):
@@ -71,8 +72,13 @@ async def put(hub: Hub, name: str, wanted: object, check: Check, error: str | No
         raise PutError(f"{name}: {reason}") from None
     before = hub.pv(error).update if error else None
     try:
+        async with asyncio.timeout(CONNECT):
+            ended = await hub.put(person, name, kind, count, data)
+    except (TimeoutError, NotThereError):
+        raise PutError(f"{name}: its server takes no connection for {person}: nothing was put") from None
+    try:
         async with asyncio.timeout(END):
-            status = await hub.put(name, kind, count, data)
+            status = await ended
     except TimeoutError:
         raise PutError(f"{name}: the put has not ended within {END:g} s; it goes on") from None
     if status == DISCONNECTED:
@@ -121,7 +127,7 @@ def _state(metadata: Metadata, wanted: float) -> Data:
     """Return the state of a number: 1.5 is none of two."""
     if wanted != int(wanted) or not 0 <= wanted < max(len(metadata.words), 1):
         raise PutError(f"{wanted:g} is none of the states {', '.join(metadata.words)}")
-    return dbr.ENUM, 1, struct.pack("=H", int(wanted))
+    return dbr.ENUM, 1, struct.pack(">H", int(wanted))
 
 
 def _without_unit(state: State, metadata: Metadata, wanted: str) -> str:
@@ -150,4 +156,4 @@ def _numbers(state: State, wanted: list[object]) -> Data:
     numbers = [each for each in wanted if isinstance(each, int | float) and isfinite(each)]
     if len(numbers) < len(wanted):
         raise PutError("a list holds numbers alone, and no NaN")
-    return dbr.DOUBLE, len(numbers), struct.pack(f"={len(numbers)}d", *numbers)
+    return dbr.DOUBLE, len(numbers), struct.pack(f">{len(numbers)}d", *numbers)
