@@ -42,8 +42,8 @@ def build(folder: Path) -> None:
     for line in block(PAGE, COMMANDS).splitlines():
         done = subprocess.run(
             line.split(),
-            cwd=folder, env={**os.environ, **QUICK, "PATH": path}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=80, check=False,
+            cwd=folder, env={**os.environ, **QUICK, "PATH": path}, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=80, check=False,
         )  # fmt: skip
         if re.search(AWAY, done.stderr):
             pytest.skip("a web display of others is not tested: the registry of npm cannot be reached")
