@@ -8,14 +8,17 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
 from typing import TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from archiver.storage.store import StoreError
-from web.retrieval.names import PatternError
+from archiver.storage.database import open_reader
+from archiver.storage.store import Reader, StoreError
+from web.retrieval.names import Names, PatternError
 from web.retrieval.request import BadRequest
 from web.retrieval.source import Gone
 
@@ -26,6 +29,19 @@ LONGEST_S = 900.0
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An archive that answers: its URL, the names in it, and what reads it."""
+
+    database: str
+    names: Names
+    readers: Readers
+
+    def open(self) -> closing[Reader]:
+        """Return a reader, as a context; of one thread."""
+        return closing(open_reader(self.database))
 
 
 class Readers:
