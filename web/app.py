@@ -113,7 +113,7 @@ def _retrieval(database: str | None, readers: Readers) -> list[BaseRoute]:
 def _live(hub: Hub, access: Access, rack: Rack, served: Served) -> list[BaseRoute]:
     """Return the addresses of live values, which are those of PVWS."""
     door = Door(hub, access, rack, served.caution)
-    socket = WebSocket(hub, access.visitor, lambda visitor: not access.refusal(visitor), door.put)
+    socket = WebSocket(hub, access.visitor, access.may_see, lambda visitor: not access.refusal(visitor), door.put)
     begun = datetime.now(UTC).isoformat(" ", "seconds")
 
     async def info(request: Request) -> Response:

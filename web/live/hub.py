@@ -23,6 +23,9 @@ LONGEST = 200
 # PVs in all.
 MOST = 200_000
 
+# Fields of a record that are not counted either; others are found at once where there are such.
+FIELDS = frozenset({"", "VAL", "VAL$", "AMSG", "DESC", "RTYP"})
+
 # What stands before a name: kinds of PVs that Channel Access has.
 _SCHEMES = ("ca://", "pva://")
 
@@ -113,7 +116,8 @@ class Hub:
             raise HubError(f"{name[:LONGEST]!r} is not the name of a PV")
         if len(self._pvs) >= MOST:
             raise HubError(f"{name} is not shown: {MOST} PVs are, by all browsers together; close some pages")
-        if _nowhere(name) or self._is_known(name.partition(".")[0]):
+        record, _, field = name.partition(".")
+        if _nowhere(name) or (field in FIELDS and self._is_known(record)):
             return
         if len(self._strangers) >= MOST_SEARCHED:
             raise HubError(

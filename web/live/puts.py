@@ -47,8 +47,8 @@ def encode(state: State, metadata: Metadata, wanted: object) -> Data:
         raise PutError("a value is a number, a text or a list of numbers")
     if isinstance(wanted, str):
         return _text(state, _without_unit(state, metadata, wanted))
-    if not isfinite(wanted):
-        raise PutError("NaN and infinity cannot be put")
+    if not _is_finite(wanted):
+        raise PutError("NaN, infinity and what is larger than any double cannot be put")
     if state.native == dbr.ENUM:
         return _state(metadata, wanted)
     if state.native == dbr.STRING:
@@ -59,17 +59,17 @@ def encode(state: State, metadata: Metadata, wanted: object) -> Data:
 async def put(hub: Hub, person: str, name: str, wanted: object, check: Check, error: str | None) -> None:
     """Put a value to a PV for a person, whose name its IOC gets, and wait until that has processed it.
 
-    ``check`` is called with the words of the PV's states and the value before it is put; ``error`` is the PV that
-    holds the last error of the instrument, if there is one. Raises PutError, HubError, what ``check`` does.
+    ``check`` is called with the words of the PV's states and a value that can be put, before it is; ``error`` is the
+    PV that holds the last error of the instrument, if there is one. Raises PutError, HubError, what ``check`` does.
     """
     pv = hub.pv(name)
     if not await hub.connected(pv, CONNECT):
         raise PutError(f"{name} is not connected: nothing was put")
-    check(pv.metadata.words, wanted)
     try:
         kind, count, data = encode(pv.state, pv.metadata, wanted)
     except PutError as reason:
         raise PutError(f"{name}: {reason}") from None
+    check(pv.metadata.words, wanted)
     before = hub.pv(error).update if error else None
     try:
         async with asyncio.timeout(CONNECT):
@@ -150,10 +150,17 @@ def _text(state: State, wanted: str) -> Data:
     return dbr.STRING, 1, data.ljust(_STRING_SIZE, b"\0")
 
 
+def _is_finite(number: float) -> bool:
+    try:
+        return isfinite(number)
+    except OverflowError:  # an integer of more than 308 digits
+        return False
+
+
 def _numbers(state: State, wanted: list[object]) -> Data:
     if not 0 < len(wanted) <= min(state.size, _MOST):
         raise PutError(f"{len(wanted)} values do not fit; there is room for {state.size}")
-    numbers = [each for each in wanted if isinstance(each, int | float) and isfinite(each)]
+    numbers = [each for each in wanted if isinstance(each, int | float) and _is_finite(each)]
     if len(numbers) < len(wanted):
         raise PutError("a list holds numbers alone, and no NaN")
     return dbr.DOUBLE, len(numbers), struct.pack(f">{len(numbers)}d", *numbers)

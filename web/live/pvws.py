@@ -22,6 +22,9 @@ AT_ONCE = 256_000
 # Answers that wait for one browser before its next message is looked at, and puts that have not ended.
 MOST_ANSWERS, MOST_PUTS = 100, 200
 
+# Seconds from one look at whether the visitor may still see to the next, and how a web socket is closed who may not.
+RIGHTS_S, POLICY = 5.0, 1008
+
 _READONLY = int(Changed.VALUE | Changed.READONLY)
 _ALL = int(Changed.ALL)
 
@@ -165,14 +168,20 @@ class Browser:
 class WebSocket:
     """The ASGI application at the address of the web socket.
 
-    ``visitor`` returns who asks for a connection; ``may_put`` whether they may put.
+    ``visitor`` returns who asks for a connection; ``may_see`` and ``may_put`` what they may.
     """
 
     def __init__(
-        self, hub: Hub, visitor: Callable[[Scope], Visitor], may_put: Callable[[Visitor], bool], put: Put
+        self,
+        hub: Hub,
+        visitor: Callable[[Scope], Visitor],
+        may_see: Callable[[Visitor], bool],
+        may_put: Callable[[Visitor], bool],
+        put: Put,
     ) -> None:
         self._hub = hub
         self._visitor = visitor
+        self._may_see = may_see
         self._may_put = may_put
         self._put = put
 
@@ -182,14 +191,21 @@ class WebSocket:
         await send({"type": "websocket.accept"})
         visitor = self._visitor(scope)
         browser = Browser(self._hub, visitor, self._put, self._may_put(visitor))
-        sender = asyncio.create_task(browser.send(send))
+        tasks = [asyncio.create_task(browser.send(send)), asyncio.create_task(self._watch(visitor, send))]
         try:
             while (message := await receive())["type"] == "websocket.receive":
                 await browser.receive(message.get("text") or "")
         finally:
-            sender.cancel()
+            for task in tasks:
+                task.cancel()
             browser.close()
-            await asyncio.gather(sender, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch(self, visitor: Visitor, send: Send) -> None:
+        """Close the web socket when its visitor may see no more: the session has ended, the login was taken away."""
+        while self._may_see(visitor):
+            await asyncio.sleep(RIGHTS_S)
+        await send({"type": "websocket.close", "code": POLICY})
 
 
 def _parse(text: str) -> dict[str, Any]:
