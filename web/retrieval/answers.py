@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -24,6 +25,8 @@ from web.retrieval.source import Gone
 
 # Threads that read the archive; answers that are being read, each with some MB; seconds that one more waits for them.
 THREADS, OPEN, WAIT_S = 12, 48, 20.0
+# Seconds after which the log has again why the archive cannot be read
+AGAIN_S = 60.0
 # Seconds in which an answer has to be read
 LONGEST_S = 900.0
 
@@ -50,6 +53,7 @@ class Readers:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(THREADS, "archive")
         self._free = asyncio.Semaphore(OPEN)
+        self._told, self._told_at = "", 0.0
 
     async def value(self, make: Callable[[], _T]) -> _T:
         """Return what a function returns that reads the archive. Raises HTTPException."""
@@ -106,8 +110,15 @@ class Readers:
         except (BadRequest, PatternError) as error:
             raise HTTPException(400, str(error)) from None
         except StoreError as error:
-            log.warning("%s", error)
+            self._tell(str(error))
             raise HTTPException(503, f"the archive cannot be read now: {error}") from None
+
+    def _tell(self, error: str) -> None:
+        """Log that the archive cannot be read, not with each request of those that ask again and again."""
+        now = time.monotonic()
+        if error != self._told or now > self._told_at + AGAIN_S:
+            self._told, self._told_at = error, now
+            log.warning("%s", error)
 
 
 class _Cut(Exception):
