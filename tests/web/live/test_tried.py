@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.small_ioc import SmallIoc
+from tests.small_ioc import SmallIoc, until
 from tests.web.live.conftest import Browser, WebServer, served
-from tests.web.live.test_access import ask, session
+from tests.web.live.test_access import ask, own_web, session
 from web.access.logins import Logins, LoginsError, line
 from web.live import door, hub
+
+__all__ = ["own_web"]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +87,29 @@ def test_where_a_login_is_wanted_values_end_with_it(
             anna.value(small_ioc.prefix + "ai", 6.0)
     finally:
         web.close()
+
+
+def test_one_address_has_a_bounded_number_of_web_sockets(
+    small_ioc: SmallIoc, own_web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.live.pvws.MOST_OF_ONE", 3)
+    small_ioc.read("ai", 5.0)
+    with Browser(own_web), Browser(own_web), Browser(own_web) as last:
+        with Browser(own_web) as one_more:
+            assert "close some pages" in one_more.error()
+            with pytest.raises(ConnectionClosed, match="1013"):
+                one_more.hear()
+        with Browser(own_web, {"X-Forwarded-For": "198.51.100.7"}) as other:
+            for each in (other, last):
+                each.subscribe(small_ioc.prefix + "ai")
+                each.value(small_ioc.prefix + "ai", 5.0)
+
+    def again() -> bool:
+        with Browser(own_web) as browser:
+            browser.say(type="echo")
+            return bool(browser.hear()["type"] == "echo")
+
+    until(again)
 
 
 def test_a_body_that_drips_is_given_up(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
