@@ -99,8 +99,6 @@ def _read(path: Path) -> dict[str, tuple[str, str]]:
         raise LoginsError(f"the file of logins {path} is no text") from None
     if mode & stat.S_IWOTH:
         raise LoginsError(f"the file of logins {path} can be written by all users of this computer: chmod 600 {path}")
-    if mode & stat.S_IROTH:
-        log.warning("the file of logins %s can be read by all users of this computer: chmod 600 %s", path, path)
     persons = {}
     for number, entry in enumerate(text.splitlines(), 1):
         if not entry.strip() or entry.startswith("#"):
@@ -111,4 +109,6 @@ def _read(path: Path) -> dict[str, tuple[str, str]]:
             raise LoginsError(f"{path}:{number}: a line is name:view:hash or name:put:hash; 'rackioc web-password' "
                               "makes one")  # fmt: skip
         persons[name] = rights, known
+    if mode & stat.S_IROTH:
+        log.warning("the file of logins %s can be read by all users of this computer: chmod 600 %s", path, path)
     return persons
