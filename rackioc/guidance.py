@@ -82,5 +82,5 @@ def _index(words: Sequence[str], value: object) -> int | None:
     if isinstance(value, str):
         if value in words:
             return list(words).index(value)
-        return int(value) if value.strip().isdigit() else None
+        return int(value) if value.strip().isdecimal() else None
     return int(value) if isinstance(value, int | float) and value == int(value) else None

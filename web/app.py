@@ -32,7 +32,7 @@ from web.page import page
 from web.rack.advice import Advice, Remedy
 from web.rack.alarms import Alarms
 from web.rack.rack import Rack
-from web.retrieval.answers import Readers
+from web.retrieval.answers import Archive, Readers
 from web.retrieval.catalogue import Catalogue
 from web.retrieval.data import Data
 from web.retrieval.names import Names
@@ -103,8 +103,8 @@ def _retrieval(database: str | None, readers: Readers) -> list[BaseRoute]:
     """Return the addresses of the archive, which are those of the Archiver Appliance."""
     if database is None:
         return []
-    names = Names(database)
-    made = (each(database, names, readers).routes() for each in (Data, Catalogue))
+    archive = Archive(database, Names(database), readers)
+    made = (each(archive).routes() for each in (Data, Catalogue))
     sentences = Middleware(ExceptionMiddleware, handlers={HTTPException: _refused})
     routes = [Route("/ping", _ping), *chain.from_iterable(made)]
     return [Mount("/retrieval", routes=routes, middleware=[_CORS, sentences])]
@@ -113,7 +113,7 @@ def _retrieval(database: str | None, readers: Readers) -> list[BaseRoute]:
 def _live(hub: Hub, access: Access, rack: Rack, served: Served) -> list[BaseRoute]:
     """Return the addresses of live values, which are those of PVWS."""
     door = Door(hub, access, rack, served.caution)
-    socket = WebSocket(hub, access.visitor, lambda visitor: not access.refusal(visitor), door.put)
+    socket = WebSocket(hub, access.visitor, access.may_see, lambda visitor: not access.refusal(visitor), door.put)
     begun = datetime.now(UTC).isoformat(" ", "seconds")
 
     async def info(request: Request) -> Response:

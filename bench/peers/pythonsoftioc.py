@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Any
 
-from softioc import asyncio_dispatcher, builder, softioc  # type: ignore[import-not-found]
+from softioc import asyncio_dispatcher, builder, softioc
 
 from bench.rig import load
 from bench.rig.load import Load, LoadKind

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import stat
 from pathlib import Path
 
 from argon2 import PasswordHasher
@@ -91,11 +92,13 @@ class Logins:
 def _read(path: Path) -> dict[str, tuple[str, str]]:
     """Return the persons: name -> rights and hash. Raises LoginsError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text, mode = path.read_text(encoding="utf-8"), path.stat().st_mode
     except OSError as error:
         raise LoginsError(f"the file of logins {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise LoginsError(f"the file of logins {path} is no text") from None
+    if mode & stat.S_IWOTH:
+        raise LoginsError(f"the file of logins {path} can be written by all users of this computer: chmod 600 {path}")
     persons = {}
     for number, entry in enumerate(text.splitlines(), 1):
         if not entry.strip() or entry.startswith("#"):
@@ -106,4 +109,6 @@ def _read(path: Path) -> dict[str, tuple[str, str]]:
             raise LoginsError(f"{path}:{number}: a line is name:view:hash or name:put:hash; 'rackioc web-password' "
                               "makes one")  # fmt: skip
         persons[name] = rights, known
+    if mode & stat.S_IROTH:
+        log.warning("the file of logins %s can be read by all users of this computer: chmod 600 %s", path, path)
     return persons

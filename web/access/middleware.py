@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
@@ -22,8 +23,8 @@ _HEADERS = {
 # A year: who came by TLS once does so again.
 _STRICT = "max-age=31536000"
 
-# Seconds from one piece of a body to the next.
-_PATIENCE = 10.0
+# Seconds from one piece of a body to the next, and for all of it.
+_PATIENCE, _WHOLE = 10.0, 30.0
 
 # The first words of the addresses that show values; the page itself, and the login, may be seen by all.
 _SHOWN = ("/api/", "/pvws/", "/retrieval/", "/metrics")
@@ -72,15 +73,15 @@ class View:
 
 
 def _patient(receive: Receive) -> Receive:
-    """Return a ``receive`` that takes a body whose next piece does not come for a disconnected one."""
-    more = True
+    """Return a ``receive`` that takes a body which does not come, or too slowly, for a disconnected one."""
+    more, end = True, time.monotonic() + _WHOLE
 
     async def next_piece() -> Message:
         nonlocal more
         if not more:
             return await receive()
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(min(_PATIENCE, end - time.monotonic())):
                 message = await receive()
         except TimeoutError:
             message = {"type": "http.disconnect"}

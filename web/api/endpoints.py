@@ -19,6 +19,7 @@ from starlette.routing import Route
 from archiver.ca import dbr
 from archiver.history.query import HistoryError
 from archiver.sample import Range, unpack
+from archiver.storage.store import StoreError
 from web.api import history
 from web.api.results import (
     AlarmResult,
@@ -206,7 +207,8 @@ class Api:
             try:
                 return await run_in_threadpool(history.history, self._database, pvs, since, until, points)
             except HistoryError as error:
-                raise ApiError(400, str(error)) from None
+                away = isinstance(error.__cause__, StoreError)
+                raise ApiError(503 if away else 400, str(error)) from None
 
 
 def _several(request: Request, most: int) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from web.rack.alarms import Alarm
+
 
 @dataclass(frozen=True)
 class BoardResult:
@@ -75,17 +77,9 @@ class PvResult(ValueResult):
 
 
 @dataclass(frozen=True)
-class AlarmResult:
+class AlarmResult(Alarm):
     """A PV in alarm. exact: whether it began at ``since``, or was so before; others: PVs that are away with it."""
 
-    pv: str
-    instrument: str
-    severity: str
-    status: str
-    since: float
-    exact: bool
-    message: str
-    others: int
     cause: str
     remedy: str
 

@@ -53,12 +53,10 @@ class Channel:
         """End the subscriptions and the search for the PV."""
         self._channel.close()
 
-    def put(self, kind: int, count: int, data: bytes, done: Callable[[int], None]) -> None:
-        """Put values of a DBR type; ``done`` is called once with the ECA status."""
-        if self.state.native == NOT_CONNECTED:
-            done(DISCONNECTED)
-        else:
-            self._channel.put(kind, count, data, lambda status, _: done(status))
+    @property
+    def server(self) -> str:
+        """Return name and port of the server that has the PV; empty while it is not connected."""
+        return "" if self.state.native == NOT_CONNECTED else self._channel.host
 
     def get(self, done: Callable[[int, State], None]) -> None:
         """Read the value anew; ``done`` is called once with the ECA status and the state with that value."""

@@ -59,18 +59,16 @@ class Client:
             changed, self._changed = self._changed, {}
         return changed
 
-    async def put(self, name: str, kind: int, count: int, data: bytes) -> int:
-        """Put to a channel that is open; return the ECA status when the put has ended."""
-        ended: asyncio.Future[int] = self._loop.create_future()
+    async def server(self, name: str) -> str:
+        """Return name and port of the server of a channel that is open; empty while it is not connected."""
+        known: asyncio.Future[str] = self._loop.create_future()
 
-        def put() -> None:
-            if channel := self._channels.get(name):
-                channel.put(kind, count, data, lambda status: self._tell(ended, status))
-            else:
-                self._tell(ended, DISCONNECTED)
+        def look() -> None:
+            channel = self._channels.get(name)
+            self._tell(known, channel.server if channel else "")
 
-        self._requests.put(put)
-        return await ended
+        self._requests.put(look)
+        return await known
 
     async def get(self, name: str) -> tuple[int, State]:
         """Read a channel that is open; return the ECA status and the state with the value that was read."""

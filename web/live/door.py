@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from web.access.access import Access
 from web.access.visitor import Visitor
 from web.live import puts
-from web.live.hub import Hub, plain_name
+from web.live.hub import LONGEST, Hub, plain_name
 from web.live.puts import PutError, UnconfirmedError
 from web.rack.rack import Rack
 
 # Characters of a value in the log.
 _SHOWN = 60
+# Puts of people who are not logged in that are told in so many seconds.
+STRANGERS, _MINUTE = 20, 60.0
 
 log = logging.getLogger("web.puts")
 
@@ -31,11 +35,14 @@ class Door:
         self._access = access
         self._rack = rack
         self._caution = caution
+        self._strangers: deque[float] = deque(maxlen=STRANGERS)
 
-    async def put(self, visitor: Visitor, name: str, wanted: object, confirmed: bool) -> None:
+    async def put(self, visitor: Visitor, asked: str, wanted: object, confirmed: bool) -> None:
         """Put a value to a PV and wait for its end. Raises PutError, HubError."""
-        record = plain_name(name).partition(".")[0]
+        record = plain_name(asked).partition(".")[0]
         shown = json.dumps(wanted)[:_SHOWN]
+        # one line of the log, whatever was sent as a name
+        name = "".join(each if each.isprintable() else "?" for each in asked[:LONGEST])
 
         def check(words: Sequence[str], value: object) -> None:
             reason = "" if confirmed else self._caution(record, words, value)
@@ -47,8 +54,17 @@ class Door:
                 raise PutError(f"{name}: {refusal}")
             if not self._rack.is_known(record):
                 raise PutError(f"{name}: it is no PV of this rack, and only to those is put from here")
-            await puts.put(self._hub, name, wanted, check, self._rack.error(record))
+            await puts.put(self._hub, visitor.name, asked, wanted, check, self._rack.error(record))
         except PutError as error:
-            log.warning("%s put %s to %s, in vain: %s", visitor, shown, name[:200], error)
+            if visitor.name or self._may_be_told():
+                log.warning("%s put %s to %s, in vain: %s", visitor, shown, name, error)
             raise
         log.info("%s put %s to %s", visitor, shown, name)
+
+    def _may_be_told(self) -> bool:
+        """Return whether one more put of a stranger is logged: they could fill the disk."""
+        now, times = time.monotonic(), self._strangers
+        if len(times) == STRANGERS and now - times[0] < _MINUTE:
+            return False
+        times.append(now)
+        return True

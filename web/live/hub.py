@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from archiver.ca.libca import NOT_CONNECTED
 from web.live.channel import State
+from web.live.circuits import Circuits
 from web.live.client import Client
 from web.live.pv import Changed, Listener, Pv, Subscription
 
@@ -21,6 +22,9 @@ MOST_SEARCHED = 500
 LONGEST = 200
 # PVs in all.
 MOST = 200_000
+
+# Fields of a record that are not counted either; others are found at once where there are such.
+FIELDS = frozenset({"", "VAL", "VAL$", "AMSG", "DESC", "RTYP"})
 
 # What stands before a name: kinds of PVs that Channel Access has.
 _SCHEMES = ("ca://", "pva://")
@@ -36,6 +40,7 @@ class Hub:
     def __init__(self, is_known: Callable[[str], bool]) -> None:
         self._is_known = is_known
         self._client = Client()
+        self._circuits = Circuits()
         self._pvs: dict[str, Pv] = {}
         self._strangers: set[str] = set()
         self._unused: dict[str, Pv] = {}
@@ -49,6 +54,7 @@ class Hub:
                 await asyncio.sleep(TURN)
                 self._turn()
         finally:
+            self._circuits.close()
             self._client.stop()
 
     def each_turn(self, act: Callable[[], None]) -> None:
@@ -84,9 +90,14 @@ class Hub:
         if not pv.subscriptions:
             self._keep_a_while(pv)
 
-    async def put(self, name: str, kind: int, count: int, data: bytes) -> int:
-        """Put values of a DBR type to a PV; return the ECA status."""
-        return await self._client.put(plain_name(name), kind, count, data)
+    async def put(self, person: str, name: str, kind: int, count: int, data: bytes) -> asyncio.Future[int]:
+        """Put values of a DBR type under a person's name; return the ECA status that is to come.
+
+        Raises NotThereError: nothing was put then.
+        """
+        plain = plain_name(name)
+        server = await self._client.server(plain)
+        return await self._circuits.begin(person, server, plain, kind, count, data)
 
     async def get(self, name: str) -> tuple[int, State]:
         """Read a PV anew; return the ECA status and the state with what was read."""
@@ -105,7 +116,8 @@ class Hub:
             raise HubError(f"{name[:LONGEST]!r} is not the name of a PV")
         if len(self._pvs) >= MOST:
             raise HubError(f"{name} is not shown: {MOST} PVs are, by all browsers together; close some pages")
-        if _nowhere(name) or self._is_known(name.partition(".")[0]):
+        record, _, field = name.partition(".")
+        if _nowhere(name) or (field in FIELDS and self._is_known(record)):
             return
         if len(self._strangers) >= MOST_SEARCHED:
             raise HubError(

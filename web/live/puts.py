@@ -13,6 +13,7 @@ from archiver.ca.listener import PvUpdate
 from archiver.sample import Metadata
 from web.live import value
 from web.live.channel import State
+from web.live.circuit import NotThereError
 from web.live.hub import Hub, plain_name
 
 Data = tuple[int, int, bytes]
@@ -22,7 +23,7 @@ Check = Callable[[Sequence[str], object], None]
 _STRING_SIZE = 40
 # Elements of an array that is put.
 _MOST = 100_000
-# Seconds for a PV to connect, for a put to end, and for each thing that explains a refusal.
+# Seconds for a PV to connect, for its server to take a put, for that to end; for what explains a refusal, each.
 CONNECT, END, SOON = 5.0, 30.0, 1.0
 
 
@@ -39,40 +40,45 @@ class UnconfirmedError(PutError):
 
 
 def encode(state: State, metadata: Metadata, wanted: object) -> Data:
-    """Return DBR type, count and bytes of a value for a PV. Raises PutError."""
+    """Return DBR type, count and bytes, as the protocol has them, of a value for a PV. Raises PutError."""
     if isinstance(wanted, list):
         return _numbers(state, wanted)
     if not isinstance(wanted, str | int | float):
         raise PutError("a value is a number, a text or a list of numbers")
     if isinstance(wanted, str):
         return _text(state, _without_unit(state, metadata, wanted))
-    if not isfinite(wanted):
-        raise PutError("NaN and infinity cannot be put")
+    if not _is_finite(wanted):
+        raise PutError("NaN, infinity and what is larger than any double cannot be put")
     if state.native == dbr.ENUM:
         return _state(metadata, wanted)
     if state.native == dbr.STRING:
         return _text(state, f"{wanted:.15g}")
-    return dbr.DOUBLE, 1, struct.pack("=d", wanted)
+    return dbr.DOUBLE, 1, struct.pack(">d", wanted)
 
 
-async def put(hub: Hub, name: str, wanted: object, check: Check, error: str | None) -> None:
-    """Put a value to a PV and wait until its IOC has processed it. Raises PutError, HubError, what ``check`` does.
+async def put(hub: Hub, person: str, name: str, wanted: object, check: Check, error: str | None) -> None:
+    """Put a value to a PV for a person, whose name its IOC gets, and wait until that has processed it.
 
-    ``check`` is called with the words of the PV's states and the value before it is put; ``error`` is the PV that
-    holds the last error of the instrument, if there is one.
+    ``check`` is called with the words of the PV's states and a value that can be put, before it is; ``error`` is the
+    PV that holds the last error of the instrument, if there is one. Raises PutError, HubError, what ``check`` does.
     """
     pv = hub.pv(name)
     if not await hub.connected(pv, CONNECT):
         raise PutError(f"{name} is not connected: nothing was put")
-    check(pv.metadata.words, wanted)
     try:
         kind, count, data = encode(pv.state, pv.metadata, wanted)
     except PutError as reason:
         raise PutError(f"{name}: {reason}") from None
+    check(pv.metadata.words, wanted)
     before = hub.pv(error).update if error else None
     try:
+        async with asyncio.timeout(CONNECT):
+            ended = await hub.put(person, name, kind, count, data)
+    except (TimeoutError, NotThereError):
+        raise PutError(f"{name}: its server takes no connection for {person}: nothing was put") from None
+    try:
         async with asyncio.timeout(END):
-            status = await hub.put(name, kind, count, data)
+            status = await ended
     except TimeoutError:
         raise PutError(f"{name}: the put has not ended within {END:g} s; it goes on") from None
     if status == DISCONNECTED:
@@ -121,7 +127,7 @@ def _state(metadata: Metadata, wanted: float) -> Data:
     """Return the state of a number: 1.5 is none of two."""
     if wanted != int(wanted) or not 0 <= wanted < max(len(metadata.words), 1):
         raise PutError(f"{wanted:g} is none of the states {', '.join(metadata.words)}")
-    return dbr.ENUM, 1, struct.pack("=H", int(wanted))
+    return dbr.ENUM, 1, struct.pack(">H", int(wanted))
 
 
 def _without_unit(state: State, metadata: Metadata, wanted: str) -> str:
@@ -144,10 +150,17 @@ def _text(state: State, wanted: str) -> Data:
     return dbr.STRING, 1, data.ljust(_STRING_SIZE, b"\0")
 
 
+def _is_finite(number: float) -> bool:
+    try:
+        return isfinite(number)
+    except OverflowError:  # an integer of more than 308 digits
+        return False
+
+
 def _numbers(state: State, wanted: list[object]) -> Data:
     if not 0 < len(wanted) <= min(state.size, _MOST):
         raise PutError(f"{len(wanted)} values do not fit; there is room for {state.size}")
-    numbers = [each for each in wanted if isinstance(each, int | float) and isfinite(each)]
+    numbers = [each for each in wanted if isinstance(each, int | float) and _is_finite(each)]
     if len(numbers) < len(wanted):
         raise PutError("a list holds numbers alone, and no NaN")
-    return dbr.DOUBLE, len(numbers), struct.pack(f"={len(numbers)}d", *numbers)
+    return dbr.DOUBLE, len(numbers), struct.pack(f">{len(numbers)}d", *numbers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -21,6 +22,11 @@ MOST_PVS = 50_000
 AT_ONCE = 256_000
 # Answers that wait for one browser before its next message is looked at, and puts that have not ended.
 MOST_ANSWERS, MOST_PUTS = 100, 200
+
+# Web sockets of one address, at most: half of what there can be of all, and how one more is closed (try again later).
+MOST_OF_ONE, LATER = 200, 1013
+# Seconds from one look at whether the visitor may still see to the next, and how a web socket is closed who may not.
+RIGHTS_S, POLICY = 5.0, 1008
 
 _READONLY = int(Changed.VALUE | Changed.READONLY)
 _ALL = int(Changed.ALL)
@@ -155,7 +161,7 @@ class Browser:
                 self._answer({"type": "written", **mark})
 
     def _answer(self, message: dict[str, Any]) -> None:
-        self._send(text_frame(json.dumps(message).encode()))
+        self._send(_frame(message))
 
     def _send(self, frame: bytes) -> None:
         self._answers.append(frame)
@@ -165,31 +171,69 @@ class Browser:
 class WebSocket:
     """The ASGI application at the address of the web socket.
 
-    ``visitor`` returns who asks for a connection; ``may_put`` whether they may put.
+    ``visitor`` returns who asks for a connection; ``may_see`` and ``may_put`` what they may.
     """
 
     def __init__(
-        self, hub: Hub, visitor: Callable[[Scope], Visitor], may_put: Callable[[Visitor], bool], put: Put
+        self,
+        hub: Hub,
+        visitor: Callable[[Scope], Visitor],
+        may_see: Callable[[Visitor], bool],
+        may_put: Callable[[Visitor], bool],
+        put: Put,
     ) -> None:
         self._hub = hub
         self._visitor = visitor
+        self._may_see = may_see
         self._may_put = may_put
         self._put = put
+        self._open: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one web socket until it is closed."""
         await receive()
         await send({"type": "websocket.accept"})
         visitor = self._visitor(scope)
+        try:
+            self._admit(visitor.address)
+        except Refused as error:
+            await send({"type": "websocket.send", "frames": _frame({"type": "error", "message": str(error)})})
+            await send({"type": "websocket.close", "code": LATER})
+            return
+        try:
+            await self._serve(visitor, receive, send)
+        finally:
+            self._open[visitor.address] -= 1
+            if not self._open[visitor.address]:
+                del self._open[visitor.address]
+
+    def _admit(self, address: str) -> None:
+        """Count one more web socket of an address. Raises Refused."""
+        if self._open[address] >= MOST_OF_ONE:
+            raise Refused(f"{address} has {MOST_OF_ONE} web sockets: close some pages")
+        self._open[address] += 1
+
+    async def _serve(self, visitor: Visitor, receive: Receive, send: Send) -> None:
         browser = Browser(self._hub, visitor, self._put, self._may_put(visitor))
-        sender = asyncio.create_task(browser.send(send))
+        tasks = [asyncio.create_task(browser.send(send)), asyncio.create_task(self._watch(visitor, send))]
         try:
             while (message := await receive())["type"] == "websocket.receive":
                 await browser.receive(message.get("text") or "")
         finally:
-            sender.cancel()
+            for task in tasks:
+                task.cancel()
             browser.close()
-            await asyncio.gather(sender, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch(self, visitor: Visitor, send: Send) -> None:
+        """Close the web socket when its visitor may see no more: the session has ended, the login was taken away."""
+        while self._may_see(visitor):
+            await asyncio.sleep(RIGHTS_S)
+        await send({"type": "websocket.close", "code": POLICY})
+
+
+def _frame(message: dict[str, Any]) -> bytes:
+    return text_frame(json.dumps(message).encode())
 
 
 def _parse(text: str) -> dict[str, Any]:

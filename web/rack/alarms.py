@@ -39,7 +39,7 @@ class Alarm:
     since: float
     exact: bool
     message: str
-    others: int = 0
+    others: int
 
 
 class Alarms:
@@ -98,7 +98,7 @@ class Alarms:
         else:
             message = self._text(f"{name}.AMSG")
         status = pv.update.status if pv.update else "DISCONNECTED"
-        return Alarm(name, instrument.name, severity, status, since, exact, message)
+        return Alarm(name, instrument.name, severity, status, since, exact, message, 0)
 
     def _severity(self, name: str) -> str:
         subscription = self._subscriptions.get(name)

@@ -6,26 +6,45 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
 from typing import TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from archiver.storage.store import StoreError
-from web.retrieval.names import PatternError
+from archiver.storage.database import open_reader
+from archiver.storage.store import Reader, StoreError
+from web.retrieval.names import Names, PatternError
 from web.retrieval.request import BadRequest
 from web.retrieval.source import Gone
 
 # Threads that read the archive; answers that are being read, each with some MB; seconds that one more waits for them.
 THREADS, OPEN, WAIT_S = 12, 48, 20.0
+# Seconds after which the log has again why the archive cannot be read
+AGAIN_S = 60.0
 # Seconds in which an answer has to be read
 LONGEST_S = 900.0
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An archive that answers: its URL, the names in it, and what reads it."""
+
+    database: str
+    names: Names
+    readers: Readers
+
+    def open(self) -> closing[Reader]:
+        """Return a reader, as a context; of one thread."""
+        return closing(open_reader(self.database))
 
 
 class Readers:
@@ -34,6 +53,7 @@ class Readers:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(THREADS, "archive")
         self._free = asyncio.Semaphore(OPEN)
+        self._told, self._told_at = "", 0.0
 
     async def value(self, make: Callable[[], _T]) -> _T:
         """Return what a function returns that reads the archive. Raises HTTPException."""
@@ -90,8 +110,15 @@ class Readers:
         except (BadRequest, PatternError) as error:
             raise HTTPException(400, str(error)) from None
         except StoreError as error:
-            log.warning("%s", error)
+            self._tell(str(error))
             raise HTTPException(503, f"the archive cannot be read now: {error}") from None
+
+    def _tell(self, error: str) -> None:
+        """Log that the archive cannot be read, not with each request of those that ask again and again."""
+        now = time.monotonic()
+        if error != self._told or now > self._told_at + AGAIN_S:
+            self._told, self._told_at = error, now
+            log.warning("%s", error)
 
 
 class _Cut(Exception):

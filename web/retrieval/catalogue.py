@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import closing
 from importlib.metadata import version
 
 from starlette.exceptions import HTTPException
@@ -13,9 +12,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from archiver.sample import END_OF_TIME_NS, Metadata, Range
-from archiver.storage.database import open_reader
-from web.retrieval.answers import Readers
-from web.retrieval.names import Names, of_glob
+from web.retrieval.answers import Archive
+from web.retrieval.names import of_glob
 from web.retrieval.payload import Kind, headers
 from web.retrieval.pieces import pieces
 from web.retrieval.request import LONGEST, BadRequest, limit, plain
@@ -27,10 +25,8 @@ NAMES = 500
 class Catalogue:
     """The addresses, of an archive."""
 
-    def __init__(self, database: str, names: Names, readers: Readers) -> None:
-        self._database = database
-        self._names = names
-        self._readers = readers
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
 
     def routes(self) -> list[Route]:
         """Return the addresses."""
@@ -59,26 +55,28 @@ class Catalogue:
         return PlainTextResponse("".join(f"{name}\n" for name in await self._matching(regex, None, -1)))
 
     async def _are_we_archiving_pv(self, request: Request) -> Response:
-        pv = _pv(request)
-        return _json({"status": str(await self._readers.value(lambda: self._names.known(pv))).lower()})
+        return _json({"status": str(await self._known(_pv(request))).lower()})
 
     async def _get_metadata(self, request: Request) -> Response:
         pv = _pv(request)
-        if not await self._readers.value(lambda: self._names.known(pv)):
+        if not await self._known(pv):
             raise HTTPException(404, f"not in the archive: {pv}")
-        return _json(await self._readers.value(lambda: self._about(pv)))
+        return _json(await self._archive.readers.value(lambda: self._about(pv)))
+
+    async def _known(self, pv: str) -> bool:
+        return await self._archive.readers.value(lambda: self._archive.names.known(pv))
 
     async def _matching(self, pattern: str, text: str | None, usual: int) -> list[str]:
         try:
             most = limit(text, usual)
         except BadRequest as error:
             raise HTTPException(400, str(error)) from None
-        make: Callable[[], list[str]] = lambda: self._names.matching(pattern, most)  # noqa: E731 - of a type
-        return await self._readers.value(make)
+        make: Callable[[], list[str]] = lambda: self._archive.names.matching(pattern, most)  # noqa: E731 - of a type
+        return await self._archive.readers.value(make)
 
     def _about(self, pv: str) -> dict[str, str]:
         """Return what is known of a PV, as texts; runs in a thread."""
-        with closing(open_reader(self._database)) as reader:
+        with self._archive.open() as reader:
             *_, piece = pieces(reader, pv, END_OF_TIME_NS, END_OF_TIME_NS)
         return {
             "pvName": pv,

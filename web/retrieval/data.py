@@ -7,7 +7,6 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
@@ -17,9 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from archiver.sample import Metadata
-from archiver.storage.database import open_reader
-from web.retrieval.answers import Readers
-from web.retrieval.names import Names
+from web.retrieval.answers import Archive
 from web.retrieval.payload import Piece
 from web.retrieval.pieces import pieces
 from web.retrieval.protobuf import ProtobufFormat
@@ -66,10 +63,8 @@ _OF_SEVERAL = ("raw", "json", "qw", "txt")
 class Data:
     """The addresses, of an archive."""
 
-    def __init__(self, database: str, names: Names, readers: Readers) -> None:
-        self._database = database
-        self._names = names
-        self._readers = readers
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
 
     def routes(self) -> list[Route]:
         """Return the addresses."""
@@ -99,17 +94,18 @@ class Data:
         except BadRequest as error:
             raise HTTPException(400, str(error)) from None
         await self._check_known(asked)
-        made = FORMATS[extension](window)
-        return await self._readers.stream(lambda gone: self._bytes(made, asked, window, gone), made.media_type)
+        made, readers = FORMATS[extension](window), self._archive.readers
+        return await readers.stream(lambda gone: self._bytes(made, asked, window, gone), made.media_type)
 
     async def _check_known(self, asked: Sequence[Wanted]) -> None:
-        unknown = await self._readers.value(lambda: [each.pv for each in asked if not self._names.known(each.pv)])
+        known = self._archive.names.known
+        unknown = await self._archive.readers.value(lambda: [each.pv for each in asked if not known(each.pv)])
         if unknown:
             raise HTTPException(404, f"not in the archive: {', '.join(unknown[:10])}")
 
     def _bytes(self, made: Format, asked: Sequence[Wanted], window: Span, gone: threading.Event) -> Iterator[bytes]:
         """Yield the answer; runs in a thread."""
-        with closing(open_reader(self._database)) as reader:
+        with self._archive.open() as reader:
             source = Source(reader, time.time_ns(), gone.is_set)
             before = made.begin()
             for each in asked:
@@ -130,16 +126,16 @@ class Data:
             pvs = await _names_in_body(request)
         except BadRequest as error:
             raise HTTPException(400, str(error)) from None
-        found = await self._readers.value(lambda: self._at_time(pvs, window))
+        found = await self._archive.readers.value(lambda: self._at_time(pvs, window))
         return Response(json.dumps(found), media_type="application/json")
 
     def _at_time(self, pvs: Sequence[str], window: Span) -> dict[str, Any]:
         """Return what is in force of PVs at the end of the window, if it began in it; runs in a thread."""
         found = {}
-        with closing(open_reader(self._database)) as reader:
+        with self._archive.open() as reader:
             for pv in pvs:
                 name = plain(pv)
-                if not self._names.known(name):
+                if not self._archive.names.known(name):
                     continue
                 for piece in pieces(reader, name, window.until_ns, window.until_ns):
                     if len(piece.time_ns) and piece.time_ns[-1] >= window.since_ns:

@@ -41,9 +41,9 @@ def log_in(web: WebServer, name: str, password: str | None = None, **headers: st
     return ask(web, "POST", "/api/login", body, **(JSON | headers))
 
 
-def session(web: WebServer, name: str) -> str:
+def session(web: WebServer, name: str, password: str | None = None) -> str:
     """The cookie of somebody who has logged in."""
-    status, headers, body = log_in(web, name)
+    status, headers, body = log_in(web, name, password)
     assert status == 200, body
     return headers["set-cookie"].partition(";")[0]
 

@@ -196,7 +196,7 @@ def test_the_description_has_each_address_and_fits_the_answers(rack: Rack) -> No
         ("HV1:S02:C00:Pw", [], "?", True), ("HV1:Cmd:ClearAlarm", ["Idle", "Execute"], 1, True),
         ("HV1:Cmd:Kill", ["Idle", "Execute"], 1, False), ("HV1:Sys:IPAddr", [], "1.2.3.4", True),
         ("HV1:S02:C00:V0Set", [], 500, False), ("GEN:HV", ["Off", "On"], 1, True),
-        ("GEN:HV", ["Off", "On"], 0, False),
+        ("GEN:HV", ["Off", "On"], 0, False), ("GEN:HV", ["Off", "On"], "\N{SUPERSCRIPT TWO}", True),
         ("GEN:Inhibit", ["Off", "On"], 0, True), ("GEN:Inhibit", ["Off", "On"], 1, False),
         ("GEN:Mode", ["Remote", "Local"], 0, True), ("GEN:Mode", ["Remote", "Local"], 1, False),
         ("GEN:VSet", [], 5, False), ("TC1:Retry", ["Idle", "Connect"], 1, False),

@@ -64,6 +64,16 @@ def page(request: pytest.FixtureRequest, rack: tuple[Ioc, int]) -> Iterator[Page
         chromium.close()
 
 
+@pytest.fixture(scope="module")
+def shift(rack: tuple[Ioc, int]) -> Iterator[Page]:
+    """The page, opened once."""
+    chromium = Chromium(*SIZES["desktop"])
+    page = Page(*rack, chromium)
+    page.open()
+    yield page
+    chromium.close()
+
+
 def test_values_are_shown_and_change(page: Page) -> None:
     chromium = page.chromium
     page.open("#/i/TC1")
@@ -108,6 +118,36 @@ def test_all_channels_are_seen_and_one_that_trips(page: Page) -> None:
     chromium.picture("channel")
     chromium.find(f".choice a.button[title='C0{number + 1}']").click()
     chromium.wait(lambda: f"C0{number + 1}" in chromium.text("h1"), "the next channel")
+
+
+NAMES = ["ON", "UP", "DOWN", "OVC", "TRIP", "KILL"]
+
+
+@pytest.mark.parametrize(
+    ("names", "word", "told", "words"),
+    [
+        (NAMES, 0, {}, "off"),
+        (NAMES, 1, {}, "on"),
+        (NAMES, 0b011, {}, "ramping up"),
+        # bit 3 has no name: OVC is bit 4 and TRIP bit 8 of this crate
+        (NAMES, 0x10, {"OVC": 1, "TRIP": 0, "KILL": 0}, "overcurrent"),
+        (NAMES, 0x103, {"OVC": 0, "TRIP": 1, "KILL": 0}, "ramping up, tripped"),
+        (NAMES, 0x109, {"OVC": 0, "TRIP": 1, "KILL": 0}, "tripped, another bit"),
+        (NAMES, 0x80000001, {"OVC": 0, "TRIP": 0, "KILL": 0}, "another bit"),
+        (NAMES, 0x10, {}, "…"),
+        (NAMES, 0x11, {"OVC": 1}, "overcurrent"),
+        (["TRIP"], 0, {}, "\N{EN DASH}"),
+        (["TRIP"], 1, {}, "another bit"),
+        ([], 9, {}, "another bit"),
+    ],
+)
+def test_the_status_of_a_channel_is_told_by_the_names_of_its_bits(
+    shift: Page, names: list[str], word: int, told: dict[str, int], words: str
+) -> None:
+    known = [[name, {"severity": "NONE", "value": value}] for name, value in told.items()]
+    asked = f"{{severity: 'NONE', value: {word}}}, {json.dumps(names)}, new Map({json.dumps(known)})"
+    script = f"return import('/static/status.js').then(each => each.statusWords({asked}))"
+    assert shift.chromium.run(script) == words
 
 
 def test_the_map_has_all_channels(page: Page) -> None:

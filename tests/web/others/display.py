@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,15 +33,17 @@ AWAY = r"code (E(AI_AGAIN|NOTFOUND|CONNREFUSED|CONNRESET|HOSTUNREACH|NETUNREACH|
 
 def build(folder: Path) -> None:
     """Make the page of the display in an empty folder. Skips where npm, or its registry, is not there."""
-    if shutil.which("npm") is None:
-        pytest.skip("a web display of others is not tested: npm is not installed")
+    # that of the tests' own environment, if it is there
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    if shutil.which("npm", path=path) is None:
+        pytest.skip("a web display of others is not tested: npm is not installed (script/setup test,clients)")
     for name in FILES:
         (folder / name).write_text(block(PAGE, name), encoding="utf-8")
     for line in block(PAGE, COMMANDS).splitlines():
         done = subprocess.run(
             line.split(),
-            cwd=folder, env={**os.environ, **QUICK}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=80, check=False,
+            cwd=folder, env={**os.environ, **QUICK, "PATH": path}, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=80, check=False,
         )  # fmt: skip
         if re.search(AWAY, done.stderr):
             pytest.skip("a web display of others is not tested: the registry of npm cannot be reached")

@@ -5,6 +5,7 @@ import { h, mark, say } from "./dom.js";
 import { reading } from "./put.js";
 import { pointTable } from "./table.js";
 import { rack } from "./rack.js";
+import { bitsOf, watchStatus } from "./status.js";
 import { SEVERITIES, number, unit } from "./words.js";
 
 const VIEWS = { cards: "Cards", map: "Map" };
@@ -73,22 +74,6 @@ const RANK = (pv) => SEVERITIES[pv?.severity]?.rank ?? 0;
 /** Return the worst severity of some PVs. */
 const worstOf = (pvs) => pvs.reduce((worst, pv) => (RANK(pv) > RANK(worst) ? pv : worst), pvs[0])?.severity ?? "";
 
-/** Return the words of a status: bits have the numbers of their place in the list, as the crates have them. */
-export function statusWords(pv, bits) {
-  if (pv.severity === undefined) return "…";
-  if (pv.severity === "UNDEFINED" || pv.severity === "INVALID") return "not known";
-  const word = pv.value >>> 0;
-  const set = bits.filter((_, bit) => (word >>> bit) & 1);
-  const rest = Math.floor(word / 2 ** bits.length);
-  const told = set.filter((bit) => bit !== "ON").map((bit) => rack.words[bit] ?? bit);
-  if (rest) told.push("another bit");
-  if (told.length) return told.join(", ");
-  return bits[0] === "ON" ? ((word & 1) ? "on" : "off") : "–";
-}
-
-export const bitsOf = (board) =>
-  board.parameters.filter((each) => each.startsWith("Status:")).map((each) => each.slice("Status:".length));
-
 /** Return the parameters that a channel has. */
 export function parametersOf(board, channel) {
   const missing = new Set(board.missing);
@@ -105,7 +90,7 @@ export function roles(board, channel) {
 function cardOf(scope, instrument, board, channel) {
   const prefix = `${instrument.prefix}${board.name}:${channel}:`;
   const { v, i, set } = roles(board, channel);
-  const bits = bitsOf(board);
+  const parameters = parametersOf(board, channel);
   const title = h("span", { class: "name", text: channel });
   const sign = h("b", { class: "sign" });
   const volt = h("span", { class: "v" });
@@ -131,10 +116,14 @@ function cardOf(scope, instrument, board, channel) {
   show(v, (pv) => say(volt, short(pv)));
   show(i, (pv) => say(ampere, short(pv)));
   show(set, (pv) => say(setting, `set ${short(pv)}`));
-  show("Status", (pv) => {
-    say(status, statusWords(pv, bits));
-    mark(element, "on", pv.severity === "INVALID" || pv.severity === "UNDEFINED" ? "" : String(pv.value & 1));
-  });
+  if (parameters.includes("Status")) {
+    watchStatus(scope, prefix, bitsOf(parameters), (pv, words) => {
+      known.Status = pv;
+      look();
+      say(status, words);
+      mark(element, "on", pv.severity === "INVALID" || pv.severity === "UNDEFINED" ? "" : String(pv.value & 1));
+    });
+  }
   if (board.parameters.includes("Name")) {
     scope.watch(`${prefix}Name_RBV`, (pv) => say(title, pv.text && pv.text !== "Disconnected" ? `${channel} ${pv.text}` : channel));
   }
@@ -144,29 +133,36 @@ function cardOf(scope, instrument, board, channel) {
 function tileOf(scope, instrument, board, channel) {
   const prefix = `${instrument.prefix}${board.name}:${channel}:`;
   const { v, i } = roles(board, channel);
-  const bits = bitsOf(board);
+  const parameters = parametersOf(board, channel);
   const volt = h("span", { class: "v" });
   const ampere = h("span", { class: "i" });
   const sign = h("b", { class: "sign" });
   const element = h("a", { class: "tile-channel", href: `#/i/${instrument.name}/${board.name}/${channel}` },
     h("span", { class: "name", text: channel.slice(1) }), sign, volt, ampere);
   const known = {};
+  const look = () => {
+    const severity = worstOf(Object.values(known));
+    mark(element, "severity", severity);
+    say(sign, SEVERITIES[severity]?.sign ?? "");
+  };
   const show = (point, act) => {
     if (!point) return;
     scope.watch(prefix + point, (pv) => {
       known[point] = pv;
       act(pv);
-      const severity = worstOf(Object.values(known));
-      mark(element, "severity", severity);
-      say(sign, SEVERITIES[severity]?.sign ?? "");
+      look();
     });
   };
   show(v, (pv) => say(volt, short(pv, true)));
   show(i, (pv) => say(ampere, short(pv, true)));
-  show("Status", (pv) => {
-    mark(element, "on", pv.severity === "INVALID" || pv.severity === "UNDEFINED" ? "" : String(pv.value & 1));
-    element.title = `${prefix.slice(0, -1)}: ${statusWords(pv, bits)}`;
-  });
+  if (parameters.includes("Status")) {
+    watchStatus(scope, prefix, bitsOf(parameters), (pv, words) => {
+      known.Status = pv;
+      look();
+      mark(element, "on", pv.severity === "INVALID" || pv.severity === "UNDEFINED" ? "" : String(pv.value & 1));
+      element.title = `${prefix.slice(0, -1)}: ${words}`;
+    });
+  }
   return element;
 }
 

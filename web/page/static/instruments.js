@@ -1,11 +1,12 @@
 // The pages of a channel, a generator, a thermocouple logger, and of any other instrument.
 
 import { alarmList } from "./alarms.js";
-import { bitsOf, lazy, parametersOf, roles } from "./crate.js";
+import { lazy, parametersOf, roles } from "./crate.js";
 import { h, mark } from "./dom.js";
 import { historyPanel } from "./history.js";
 import { put, reading, setter } from "./put.js";
 import { rack } from "./rack.js";
+import { bitsOf } from "./status.js";
 import { pointTable } from "./table.js";
 
 const panel = (title, ...children) => h("section", { class: "panel" }, h("h2", { text: title }), ...children);
@@ -39,7 +40,7 @@ export function channel(scope, instrument, slot, number) {
       panel("Now",
         h("div", { class: "big" }, v ? reading(scope, prefix + v) : null, i ? reading(scope, prefix + i) : null),
         has.has("Pw") ? h("div", { class: "power" }, h("span", { text: "Power" }), setter(scope, `${prefix}Pw`, "Power")) : null,
-        bitChips(scope, prefix, bitsOf(board))),
+        bitChips(scope, prefix, bitsOf([...has]))),
       alarmsOf(scope, prefix)),
     historyPanel(scope, [v, i].filter(Boolean).map((each) => prefix + each)),
     panel("Parameters", pointTable(scope, prefix, parameters)));

@@ -1,0 +1,159 @@
+"""What somebody tries who means harm, or whose program is wrong."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from tests.small_ioc import SmallIoc, until
+from tests.web.live.conftest import Browser, WebServer, served
+from tests.web.live.test_access import ask, own_web, session
+from web.access.logins import Logins, LoginsError, line
+from web.live import door, hub
+
+__all__ = ["own_web"]
+
+
+@pytest.mark.parametrize(
+    "name", ["X\n2026-11-27 12:50:42 INFO web.puts: anna at 192.168.1.7 put 0 to {}ao", "{}ao" + "x" * 9000]
+)
+def test_nobody_can_write_lines_into_the_log_of_puts(
+    small_ioc: SmallIoc, web: WebServer, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    with Browser(web) as browser, Browser(web, {"Cookie": session(web, "anna")}) as anna:
+        for each in (browser, anna):
+            assert each.write(name.format(small_ioc.prefix), 5) != ""
+    told = [each.getMessage() for each in caplog.records if each.name == "web.puts"]
+    assert told
+    assert all(len(each) < 700 and "\n" not in each for each in told)
+
+
+def test_strangers_cannot_fill_the_log(small_ioc: SmallIoc, web: WebServer, caplog: pytest.LogCaptureFixture) -> None:
+    with Browser(web) as browser:
+        for _ in range(100):
+            browser.write(small_ioc.prefix + "ao", 5)
+    with Browser(web, {"Cookie": session(web, "bob")}) as bob:
+        bob.write(small_ioc.prefix + "ao", 5)
+    told = [each.getMessage() for each in caplog.records if each.name == "web.puts"]
+    assert len([each for each in told if "not logged in" in each]) <= door.STRANGERS
+    assert len([each for each in told if each.startswith("bob")]) == 1
+
+
+HUGE = "1" + "0" * 400
+
+
+@pytest.mark.parametrize("record", ["ao", "bo", "text", "wave"])
+@pytest.mark.parametrize(
+    "value", ["1e999", "-1e999", "1" + "0" * 400, "[1" + "0" * 400 + "]", "[1e999]", '"\u00b2"', "true", "{}", "[]"]
+)
+def test_each_value_is_answered(small_ioc: SmallIoc, web: WebServer, record: str, value: str) -> None:
+    with Browser(web, {"Cookie": session(web, "anna")}) as browser:
+        browser.socket.send(f'{{"type":"write","pv":"{small_ioc.prefix}{record}","value":{value},"id":7}}')
+        assert browser.hear_until(lambda message: message.get("id") == 7)
+        assert browser.write(small_ioc.prefix + "ao", 5) == ""
+
+
+def test_fields_that_nobody_has_are_searched_for_in_a_bounded_number(small_ioc: SmallIoc, browser: Browser) -> None:
+    browser.subscribe(*(f"{small_ioc.prefix}ao.X{number}" for number in range(hub.MOST_SEARCHED + 10)))
+    assert "other names" in browser.error()
+    browser.subscribe(*(f"{small_ioc.prefix}ao{field}" for field in ("", ".VAL", ".DESC", ".AMSG")))
+    browser.first(small_ioc.prefix + "ao.DESC")
+
+
+def test_where_a_login_is_wanted_values_end_with_it(
+    small_ioc: SmallIoc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.live.pvws.RIGHTS_S", 0.1)
+    path = tmp_path / "logins"
+    path.write_text(line("bob", "wrong horse", "view") + "\n" + line("anna", "right horse", "put") + "\n")
+    web = WebServer(served(small_ioc.prefix, path, view="login"))
+    try:
+        small_ioc.read("ai", 5.0)
+        with (
+            Browser(web, {"Cookie": session(web, "bob")}) as bob,
+            Browser(web, {"Cookie": session(web, "anna")}) as anna,
+        ):
+            for each in (bob, anna):
+                each.subscribe(small_ioc.prefix + "ai")
+                each.value(small_ioc.prefix + "ai", 5.0)
+            path.write_text(line("anna", "right horse", "put") + "\n")
+            with pytest.raises(ConnectionClosed, match="1008"):
+                bob.hear_until(lambda message: False)
+            small_ioc.read("ai", 6.0)
+            anna.value(small_ioc.prefix + "ai", 6.0)
+    finally:
+        web.close()
+
+
+def test_one_address_has_a_bounded_number_of_web_sockets(
+    small_ioc: SmallIoc, own_web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.live.pvws.MOST_OF_ONE", 3)
+    small_ioc.read("ai", 5.0)
+    with Browser(own_web), Browser(own_web), Browser(own_web) as last:
+        with Browser(own_web) as one_more:
+            assert "close some pages" in one_more.error()
+            with pytest.raises(ConnectionClosed, match="1013"):
+                one_more.hear()
+        with Browser(own_web, {"X-Forwarded-For": "198.51.100.7"}) as other:
+            for each in (other, last):
+                each.subscribe(small_ioc.prefix + "ai")
+                each.value(small_ioc.prefix + "ai", 5.0)
+
+    def again() -> bool:
+        with Browser(own_web) as browser:
+            browser.say(type="echo")
+            return bool(browser.hear()["type"] == "echo")
+
+    until(again)
+
+
+def test_a_body_that_drips_is_given_up(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.access.middleware._PATIENCE", 2.0)
+    monkeypatch.setattr("web.access.middleware._WHOLE", 1.0)
+    with socket.create_connection(("127.0.0.1", web.port), 10) as raw:
+        raw.sendall(
+            b"POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 4000\r\n\r\n{"
+        )
+        raw.settimeout(0.1)
+        began = time.monotonic()
+        ended = False
+        while not ended and time.monotonic() - began < 15:
+            try:
+                raw.sendall(b" ")
+                ended = not raw.recv(4096).startswith(b"HTTP/1.1 2")
+            except TimeoutError:
+                pass
+            except OSError:
+                ended = True
+        assert ended
+    assert ask(web, "GET", "/ping")[0] == 200
+
+
+def test_a_file_of_logins_that_others_can_write_is_not_used(tmp_path: Path) -> None:
+    path = tmp_path / "logins"
+    path.write_text(line("anna", "first password", "put") + "\n")
+    path.chmod(0o602)
+    with pytest.raises(LoginsError, match="chmod 600"):
+        Logins(path)
+    path.chmod(0o600)
+    known = Logins(path)
+    path.chmod(0o666)
+    path.write_text(path.read_text() + line("eve", "other password!", "put") + "\n")
+    assert known.rights("eve") == ""
+    assert known.rights("anna") == "put"
+
+
+def test_who_can_read_the_file_of_logins_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "logins"
+    path.write_text(line("anna", "first password", "put") + "\n")
+    path.chmod(0o640)
+    Logins(path)
+    assert not caplog.messages
+    path.chmod(0o644)
+    Logins(path)
+    assert "chmod 600" in caplog.text
