@@ -238,8 +238,10 @@ class Spool:
             self._connection.execute(move, (time.time(), reason, number))
             self._connection.execute("DELETE FROM batch WHERE id = ?", (number,))
         self._count()
-        samples = counted(found[0], "sample")
-        log.error("%s: a batch of %s cannot be read: %s; it is set aside there", self.path, samples, reason)
+        (count,) = found
+        log.error(
+            "%s: a batch of %s cannot be read: %s; it is set aside there", self.path, counted(count, "sample"), reason
+        )
 
     def _count(self) -> None:
         self._data_version = self._value("PRAGMA data_version")
