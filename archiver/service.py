@@ -147,8 +147,10 @@ class Archiver:
     def _open_store(self) -> Store:
         make_tables(self._archive)
         store = open_store(self._archive.database, self._name)
+        again = self._opened
+        if again and 0 < store.alive_ns == self._writer.alive_ns:
+            return store  # the same archive, with all that was stored there: what came since is in the spool
         try:
-            again = self._opened
             ends = end_previous_run(store, self._spool, time.time_ns() if again else self._began_ns)
         except BaseException:
             store.close()

@@ -118,8 +118,10 @@ def _matching(pvs: Sequence[str], names: Sequence[str]) -> tuple[list[str], list
     """Return the archived names that names or globs stand for, each once, and a sentence for each without any."""
     found: dict[str, None] = {}
     missing = []
+    known = set(names)
     for pv in pvs:
-        matches = [name for name in names if name == pv or fnmatchcase(name, pv)]
+        # with brackets it may be both, a name and a glob
+        matches = [pv] if pv in known else [name for name in names if fnmatchcase(name, pv)]
         if not matches:
             similar = get_close_matches(pv, names)
             hint = f"; did you mean {' or '.join(similar)}?" if similar else ""

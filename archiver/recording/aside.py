@@ -56,14 +56,30 @@ def bring_in(spool: Path) -> int:
 
 
 def _read(file: Path, rows: list[tuple[float, int, int, bytes]]) -> bool:
-    """Append the batches of a file that was set aside, as far as they can be read; return whether all could."""
+    """Append the batches of a file that was set aside, as far as they can be read; return whether all could.
+
+    Where a page is damaged, those behind it are read from the other end.
+    """
+    found: dict[int, tuple[float, int, int, bytes]] = {}
+    batches = "SELECT id, spooled, run, count, CAST(data AS BLOB) FROM batch ORDER BY id"
+    with closing(sqlite3.connect(file)) as connection:
+        whole = [_scan(connection, f"{batches} {order}", found) for order in ("ASC", "DESC")]
+    rows += [found[number] for number in sorted(found)]
+    return all(whole)
+
+
+def _scan(connection: sqlite3.Connection, sql: str, found: dict[int, tuple[float, int, int, bytes]]) -> bool:
+    """Add the batches of a query up to the first error; return whether there was none, and each was whole."""
+    whole = True
     try:
-        with closing(sqlite3.connect(file)) as connection:
-            for row in connection.execute("SELECT spooled, run, count, data FROM batch ORDER BY id"):
-                rows.append(row)
+        for number, *row in connection.execute(sql):
+            if None in row:
+                whole = False
+            else:
+                found[number] = (row[0], row[1], row[2], row[3])
     except sqlite3.Error:
         return False
-    return True
+    return whole
 
 
 def _told_files(connection: sqlite3.Connection) -> Iterator[tuple[str, tuple[float, str]]]:

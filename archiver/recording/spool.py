@@ -128,7 +128,7 @@ class Spool:
     def remove(self, number: int) -> None:
         """Delete a batch that is in the database. Raises SpoolError."""
         with self._lock:
-            self._use(lambda: self._connection.execute("DELETE FROM batch WHERE id = ?", (number,)))
+            self._use(lambda: self._delete(number))
             self._use(self._count)
 
     def refresh(self) -> None:
@@ -215,14 +215,30 @@ class Spool:
         self._use(lambda: self._move_aside(number, reason))
         return None
 
+    def _delete(self, number: int) -> None:
+        if not self._connection.execute("DELETE FROM batch WHERE id = ?", (number,)).rowcount:
+            self._check_gone(number)
+
+    def _check_gone(self, number: int) -> None:
+        """Raise an error of the file if a batch that is not found by its number is there: its pages are in disorder.
+
+        It would stay the oldest one for ever, and no other would be stored.
+        """
+        if self._connection.execute("SELECT 1 FROM batch WHERE +id = ?", (number,)).fetchone():  # read one by one
+            raise sqlite3.NotSupportedError(f"batch {number} is there and is not found by its number")
+
     def _move_aside(self, number: int, reason: str) -> None:
         move = """INSERT INTO aside (since, reason, spooled, run, count, data)
             SELECT ?, ?, spooled, run, count, data FROM batch WHERE id = ?"""
         with transaction(self._connection):
-            count = self._connection.execute("SELECT count FROM batch WHERE id = ?", (number,)).fetchone()[0]
+            found = self._connection.execute("SELECT count FROM batch WHERE id = ?", (number,)).fetchone()
+            if found in {None, (None,)}:
+                self._check_gone(number)
+                return
             self._connection.execute(move, (time.time(), reason, number))
             self._connection.execute("DELETE FROM batch WHERE id = ?", (number,))
         self._count()
+        (count,) = found
         log.error(
             "%s: a batch of %s cannot be read: %s; it is set aside there", self.path, counted(count, "sample"), reason
         )

@@ -84,6 +84,7 @@ class Track:
         self._connected_ns = 0
         self._stored: PvUpdate | None = None  # the newest row, if neither a gap nor other metadata came after it
         self._waiting: PvUpdate | None = None  # newer than that, stored at the end of its period
+        self._held: PvUpdate | None = None  # newer, but within the deadband: stored before a gap
         self._newest: PvUpdate | None = None
         self._stored_at = 0.0
         self._metadata: Metadata | None = None  # of the newest row
@@ -122,7 +123,7 @@ class Track:
         elif update.severity != stored.severity or update.status != stored.status:
             self._store(update, now_ns)
         elif self._rule.within_deadband(update.value, stored.value, self._precision):
-            self._waiting = None
+            self._waiting, self._held = None, update
         elif self._rule.min_period and time.monotonic() < self._stored_at + self._rule.min_period:
             self._waiting = update
         else:
@@ -183,8 +184,8 @@ class Track:
         return self._coming_at + SETTLE if self._coming else self._stored_at + self._rule.keep_alive
 
     def _end(self, gap: Gap, time_ns: int) -> None:
-        if self._waiting:
-            self._store(self._waiting, time.time_ns())
+        if last := self._waiting or self._held:
+            self._store(last, time.time_ns())
         self._mark(self._timeline.mark(time_ns, gap), gap)
         self._stored = self._newest = None
         self._show()
@@ -209,7 +210,7 @@ class Track:
         self._sink.add(gap_marker(self._pv, time_ns, gap))
 
     def _write(self, time_ns: int, update: PvUpdate) -> None:
-        self._stored, self._stored_at = update, time.monotonic()
+        self._stored, self._stored_at, self._held = update, time.monotonic(), None
         if self._coming:
             self._metadata = self._coming
         if self._metadata and (self._coming or self._timeline.dated_ns):

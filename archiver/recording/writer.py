@@ -56,6 +56,7 @@ class Writer:
     spool_error  the present error of the spool, "" if it has none
     last_error   the last error of database or spool
     growth       how long the disk lasts
+    alive_ns     the last sign of life that was given (ns since 1970), 0 before the first
 
     Threads: the writer's own runs ``_run`` and alone calls the store. A second one, the guard (``_watch``), spools
     what waits too long. The thread of Channel Access fills the queue, calls ``check`` once a second, and ``close`` at
@@ -119,6 +120,7 @@ class Writer:
         self.spool_error = ""
         self.last_error = ""
         self.growth = Growth()
+        self.alive_ns = 0
         self.stored = 0
         self.rejected = 0
 
@@ -275,6 +277,7 @@ class Writer:
     def _live(self, known_ns: int) -> bool:
         """Give a sign of life: all that came until a time is stored."""
         self.database.store.live(known_ns)
+        self.alive_ns = known_ns
         self._live_at = time.monotonic() + LIFE_PERIOD
         return True
 

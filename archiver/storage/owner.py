@@ -17,6 +17,9 @@ LIFE_PERIOD = 10.0
 LIFE_PATIENCE_NS = 30 * 10**9
 
 
+# Runs of this process that have closed their store; a file that left its path may still name one of them.
+_left: set[str] = set()
+
 # Name and sign of life of each archiver.
 ARCHIVERS = "SELECT name, alive_time FROM archiver ORDER BY name"
 
@@ -35,13 +38,17 @@ class Owner(NamedTuple):
     def check(self, run: str, alive_ns: int, place: str) -> None:
         """Raise Gone if the process that has the name in the database is not this one, and may still live."""
         silent_ns = time.time_ns() - alive_ns
-        if run in {"", self.run} or silent_ns > LIFE_PATIENCE_NS or _has_ended(run):
+        if run in {"", self.run, *_left} or silent_ns > LIFE_PATIENCE_NS or _has_ended(run):
             return
         host, pid, _ = run.split()
         raise Gone(
             f"{place}: an archiver named {self.name} runs already, pid {pid} on {host}: give one of the two another "
             "archive.name"
         )
+
+    def leave(self) -> None:
+        """Record that this run writes no more, whatever an archive says in which that cannot be noted."""
+        _left.add(self.run)
 
     def lost(self, place: str) -> Gone:
         """Return the error of an archiver whose name another process has now."""

@@ -1,4 +1,8 @@
-"""The renamed PVs of an archive, read as one: the old name's rows before the time, the new one's after it."""
+"""The renamed PVs of an archive, read as one: the old name's rows before the time, the new one's after it.
+
+An IOC changes its names some time after that was noted, or before. Until the new name has a row, or the old one a
+gap, what is known is in the old one's rows.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from archiver.blocks import Block, SummaryColumns, blocks_of
-from archiver.sample import END_OF_TIME_NS, Dated, Sample
+from archiver.sample import END_OF_TIME_NS, Dated, Sample, is_gap
 from archiver.storage.store import Bin, Reader, Rename
 from archiver.storage.summary import Summary
 
@@ -29,6 +33,7 @@ class RenamedReader:
         self._archived = frozenset(reader.names())
         self._after = {each.old: each for each in renames}
         self._before = {each.new: each for each in renames}
+        self._ends_ns: dict[str, int] = {}
 
     def names(self) -> Sequence[str]:
         """Return the names of all archived PVs, also those that they had, sorted."""
@@ -109,9 +114,30 @@ class RenamedReader:
     def _pieces(self, pv: str) -> list[Piece]:
         """Return the archived names of a PV, each with when it held."""
         names = self._chain(pv)
-        ends_ns = [self._after[name].since_ns for name in names[:-1]]
+        ends_ns = [self._end_ns(name) for name in names[:-1]]
         pieces = map(Piece, names, [0, *ends_ns], [*ends_ns, END_OF_TIME_NS])
         return [piece for piece in pieces if piece.pv in self._archived]
+
+    def _end_ns(self, old: str) -> int:
+        """Return before which time the rows of an old name are read."""
+        _, new, since_ns = self._after[old]
+        if old not in self._archived:
+            return since_ns
+        if old not in self._ends_ns:
+            first_ns = self._first_ns(new, since_ns)
+            if first_ns is None:
+                return END_OF_TIME_NS  # for the time being
+            rows = self._reader.samples([old], since_ns, max(since_ns, first_ns - 1))
+            gaps_ns = (row.time_ns + 1 for row in rows if is_gap(row))
+            self._ends_ns[old] = max(since_ns, min(next(gaps_ns, first_ns), first_ns))
+        return self._ends_ns[old]
+
+    def _first_ns(self, pv: str, since_ns: int) -> int | None:
+        """Return the time of the first row of a PV, not before a time; None if there is none."""
+        if pv not in self._archived:
+            return None
+        rows = self._reader.samples([pv], since_ns, END_OF_TIME_NS)
+        return next((row.time_ns for row in rows if row.time_ns >= since_ns), None)
 
     def _chain(self, pv: str) -> list[str]:
         """Return all names of a PV, the oldest first."""

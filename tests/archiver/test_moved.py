@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from contextlib import closing
 from itertools import pairwise
@@ -65,6 +66,37 @@ def test_an_archive_that_is_another_one_is_told_and_gone_on_with(
         about = MetadataHistory({"T:VMon": reader.metadata("T:VMon")})
         *_, shown = [each for each in reader.samples(["T:VMon"], 0, 2**63 - 1) if each.value == 1.5]
         assert about.at("T:VMon", shown.time_ns).unit == "kV"
+
+
+def remove_beside(suffix: str) -> Callable[[Path], None]:
+    return lambda file: file.with_name(f"{file.name}{suffix}").unlink()
+
+
+def move_and_put_back(file: Path) -> None:
+    moved = file.rename(file.with_name("moved.sqlite"))
+    time.sleep(1.5)  # a commit finds it
+    moved.rename(file)
+
+
+@pytest.mark.parametrize(
+    "change", [remove_beside("-wal"), remove_beside("-shm"), remove_beside(".lock"), move_and_put_back]
+)
+def test_in_an_archive_that_is_the_same_one_again_nothing_is_missing_and_no_gap_is_marked(
+    ioc: Ioc, archiver: Archiver, wait: Wait, change: Callable[[Path], None]
+) -> None:
+    ioc.start(RECORDS)
+    archiver.start("T:Ticks", "T:VMon")
+    wait(lambda: len(archiver.rows("T:Ticks")) > 15 and archiver.values("T:VMon") == [1.5])
+    change(archiver.file)
+    wait(lambda: "the database stores samples again" in archiver.log)
+    ticks = len(archiver.rows("T:Ticks"))
+    wait(lambda: len(archiver.rows("T:Ticks")) > ticks + 15)
+    assert archiver.signal(signal.SIGTERM) == 0
+    assert archiver.values("T:VMon") == [1.5, "Archive_Off"]
+    *numbers, end = archiver.values("T:Ticks")
+    assert end == "Archive_Off"
+    assert {float(after) - float(before) for before, after in pairwise(numbers)} == {1.0}
+    assert "runs already" not in archiver.log
 
 
 @pytest.mark.parametrize("name", ["rack.spool", "rack.spool.status"])

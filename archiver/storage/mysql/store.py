@@ -79,6 +79,7 @@ class MysqlStore:
     """The writing side of an archive on MySQL servers (a ``Store``)."""
 
     def __init__(self, url: DatabaseUrl, owner: Owner) -> None:
+        self._owner = owner
         self._channels = MysqlChannels(owner)
         self._statuses = MysqlIds("status")
         self._metadata_tables = MetadataTables()
@@ -215,6 +216,7 @@ class MysqlStore:
         """Close the connection, and give the owner's name free."""
         with suppress(StoreError), self._session.transaction() as cursor:
             self._channels.end(cursor)
+        self._owner.leave()
         self._session.close()
 
     def _summary_tables(self, cursor: Cursor) -> MysqlSummaryTables:

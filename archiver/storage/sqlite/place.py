@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from archiver.storage.owner import Owner
@@ -22,9 +23,10 @@ class Place:
     def __init__(self, file: str, owner: Owner) -> None:
         """Lock the path. Raises StoreError if another archiver has locked it."""
         self.file = file
+        self._real = os.path.realpath(file)  # beside which SQLite has its log, whatever links lead there
         self._opened: Identity = None
-        self._log: Identity = None
-        self._lock_path = Path(f"{file}.lock")
+        self._log: tuple[Identity, ...] = ()
+        self._lock_path = Path(f"{self._real}.lock")
         try:
             self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
@@ -46,10 +48,10 @@ class Place:
     def opened(self) -> None:
         """Record the file that is there now as the one that was opened."""
         self._opened = identity(self.file)
-        self._log = identity(f"{self.file}-wal")
+        self._log = self._present_log()
 
     def check(self) -> None:
-        """Raise Gone if the file that was opened is not at its path any more."""
+        """Raise Gone if the file that was opened is not at its path any more, or its log is not beside it."""
         present = identity(self.file)
         if present is None:
             raise Gone(
@@ -58,23 +60,36 @@ class Place:
             )
         if present != self._opened:
             raise Gone(f"{self.file}: another file has taken its place: the archiver goes on with that one")
+        if self._present_log() != self._log:
+            raise Gone(
+                f"{self.file}: its -wal or -shm was removed or replaced, which hold the newest rows: they are "
+                "written into the file now, as far as they can be read"
+            )
         if identity(self._lock_path) != _of(os.fstat(self._lock)):
             raise Gone(f"{self._lock_path}: the lock of the archive was removed: the archiver locks it anew")
 
     def remove_log(self) -> bool:
-        """Remove the log beside a path whose file is another one now; return whether there is none any more.
+        """Remove the log of a file that has left its path; return whether SQLite may remove the one that is there.
 
         SQLite would take the log of the old file for that of the new one. One that came with the new one stays.
         """
-        log = Path(f"{self.file}-wal")
-        if identity(self.file) != self._opened and identity(log) == self._log:
-            for suffix in ("-wal", "-shm"):
-                Path(f"{self.file}{suffix}").unlink(missing_ok=True)
+        if identity(self.file) == self._opened:
+            return True
+        log = Path(f"{self._real}-wal")
+        if identity(log) == self._log[0]:
+            for path in self._log_paths():
+                Path(path).unlink(missing_ok=True)
         return not log.exists()
 
     def release(self) -> None:
         """Release the lock; its file stays."""
         os.close(self._lock)
+
+    def _log_paths(self) -> Sequence[str]:
+        return f"{self._real}-wal", f"{self._real}-shm"
+
+    def _present_log(self) -> tuple[Identity, ...]:
+        return tuple(map(identity, self._log_paths()))
 
 
 def identity(path: str | Path) -> Identity:

@@ -20,6 +20,8 @@ _COLUMNS = "channel_id, smpl_time, severity_id, status_id, num_val, float_val, s
 FIRST, LAST = -(2**63), 2**63 - 1
 # Between two readable stretches the damaged one is probed in so many places, and each part that is left once more.
 PROBES, DEPTH = 16, 2
+# Ids of channels are given one after the other: a higher one is damaged.
+MOST_CHANNELS = 10_000_000
 
 
 class Hole(NamedTuple):
@@ -54,7 +56,7 @@ class DamagedFile:
         self._connection = sqlite3.connect(f"file:{quote(self.where)}?mode=ro", uri=True)
         try:
             tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master")}
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             self._connection.close()
             raise StoreError(
                 f"{self.where}: {error}: its first page is damaged, and nothing can be read: restore a backup"
@@ -93,22 +95,30 @@ class DamagedFile:
         """Yield the rows that can be read, each channel's in order of time, also those of channels without a name."""
         known = {channel.number for channel in named}
         for table in ("sample_settled", "sample_recent"):
-            known |= {channel for (channel,) in self._all(table, "channel_id", "DISTINCT channel_id")}
+            found = self._all(table, "channel_id", "DISTINCT channel_id")
+            known |= {channel for (channel,) in found if type(channel) is int and 0 < channel < MOST_CHANNELS}
         parts = defaultdict(list)
         for channel in range(1, max(known, default=0) + 1):
             parts[channel // PART].append(channel)
         for part, members in parts.items():
+            settled_ns = dict.fromkeys(members, FIRST)
             for channel in members:
                 select = f"SELECT {_COLUMNS} FROM sample_settled WHERE channel_id = ? AND smpl_time"
                 holes: list[tuple[int, int]] = []
                 for rows in gathered(self._rescued(_Keys(select, "smpl_time", (channel,)), holes)):
                     known.add(channel)
+                    settled_ns[channel] = rows[-1].time_ns
                     yield rows
                 self.holes += [Hole(channel, *each) for each in holes if channel in known]
             select = f"SELECT {_COLUMNS} FROM sample_recent WHERE part = ? AND smpl_time"
             holes = []
             yield from gathered(self._rescued(_Keys(select, "smpl_time", (part,)), holes))
-            self.holes += [Hole(channel, *each) for each in holes for channel in members if channel in known]
+            self.holes += [
+                Hole(channel, max(after_ns, settled_ns[channel]), until_ns)
+                for after_ns, until_ns in holes
+                for channel in members
+                if channel in known
+            ]
 
     def close(self) -> None:
         """Close the file."""
@@ -128,7 +138,7 @@ class DamagedFile:
             else:
                 begin = row.time_ns
                 yield [row]
-        if not damaged:
+        if not damaged and self._newest(keys, after, until) == begin:
             return
         end = until
         for row in self._read(keys, begin, until, "DESC"):
@@ -142,26 +152,44 @@ class DamagedFile:
                 if row is not None:
                     yield [row]
 
+    def _newest(self, keys: _Keys, after: int, until: int) -> int | None:
+        """Return the key of the newest row up to one key, ``after`` if there is none; None on a damaged page.
+
+        A row whose key is damaged may end a reading from the other end without an error.
+        """
+        row = next(self._read(keys, after, until, "DESC"), Row(0, after, 0, 0, None, None, None, None))
+        return row and row.time_ns
+
     def _probed(
         self, keys: _Keys, begin: int, end: int, holes: list[tuple[int, int]], depth: int
     ) -> Iterator[Sequence[Row]]:
-        """Yield what can be read between two keys next to which nothing can."""
-        found: list[tuple[int, int]] = []
+        """Yield what can be read between two keys; right after the first and before the second nothing can."""
+        found = [(begin, begin)]
         top = max(begin, min(end - 1, self._opened_ns))  # nothing is of the future
         marks = [begin + (top - begin) * number // PROBES for number in range(PROBES + 1)]
+        last = begin
         for low, high in itertools.pairwise(marks):
             if low < high:
-                yield from self._between(keys, low, high, found, depth - 1)
-        if found and found[-1][1] == top:
-            found[-1] = found[-1][0], end
-        holes += _joined(found)
+                before = len(found), last
+                for rows in self._between(keys, low, high, found, depth - 1):
+                    last = rows[-1].time_ns
+                    yield rows
+                if before == (len(found), last):  # a damaged page may lead past rows that are there
+                    found.append((last, high))
+        holes += _joined([*found, (last, end)])
 
     def _read(self, keys: _Keys, after: int, until: int, order: str) -> Iterator[Row | None]:
         """Yield rows after one key up to another; None, as the last, where a damaged page is met."""
         select = f"{keys.select} > ? AND smpl_time <= ? ORDER BY {keys.key} {order}"
+        before = after if order == "ASC" else until
         try:
             for row in self._connection.execute(select, (*keys.values, after, until)):
-                yield Row(*row)
+                found = Row(*row)
+                if not all(type(each) is int for each in found[:4]) or not _follows(found.time_ns, before, order):
+                    yield None  # SQLite reads zeros as rows without a time, and others out of order
+                    return
+                before = found.time_ns
+                yield found
         except (sqlite3.DatabaseError, OverflowError, UnicodeDecodeError):
             yield None
 
@@ -178,6 +206,11 @@ class DamagedFile:
                 return
             except (sqlite3.DatabaseError, UnicodeDecodeError):
                 self.lost.add(table)
+
+
+def _follows(time_ns: int, before_ns: int, order: str) -> bool:
+    """Return whether a time may come after another one in an order; rows of several channels may have the same."""
+    return before_ns <= time_ns if order == "ASC" else time_ns <= before_ns
 
 
 def _joined(holes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

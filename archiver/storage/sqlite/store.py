@@ -102,6 +102,7 @@ class SqliteStore:
 
     def __init__(self, url: DatabaseUrl, owner: Owner) -> None:
         self._file = file_name(url)
+        self._owner = owner
         self._channels = SqliteChannels(owner)
         self._place = Place(self._file, owner)
         with store_errors(self._file), ExitStack() as undo:
@@ -251,6 +252,7 @@ class SqliteStore:
                 self._channels.end(connection)
             self._leave()
         finally:
+            self._owner.leave()
             self._place.release()
 
     def _summarize(self) -> bool:

@@ -208,6 +208,12 @@ def test_errors_are_sentences(database: str, ask: dict[str, Any], sentence: str)
         printed(**{"database": database, "form": "csv", "pvs": ["LAB:V"]} | ask)
 
 
+def test_an_archived_name_with_brackets_is_that_pv_and_no_glob(database: str) -> None:
+    add(database, *(Sample(pv, T0, 1.0, 0, "NO_ALARM") for pv in ("LAB:WF.[0:3]", "LAB:WF.0", "LAB:WF.3")))
+    assert {row[1] for row in rows(database, ["LAB:WF.[0:3]"])} == {"LAB:WF.[0:3]"}
+    assert {row[1] for row in rows(database, ["LAB:WF.[03]"])} == {"LAB:WF.0", "LAB:WF.3"}
+
+
 def test_a_missing_file_is_a_sentence_and_stays_missing(tmp_path: Path) -> None:
     file = tmp_path / "no.sqlite"
     with pytest.raises(HistoryError, match=r"no\.sqlite: this file does not exist"):

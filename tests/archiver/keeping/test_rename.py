@@ -80,6 +80,32 @@ def test_a_pv_can_be_renamed_before_the_new_name_has_a_row_and_again(archive: st
         assert rows(archive, name) == [*WHOLE, (41, 41.0)]
 
 
+def value(pv: str, second: int) -> Sample:
+    return Sample(pv, START + second * SECOND, float(second), 0, "NO_ALARM")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_old_name_is_read_until_the_ioc_has_the_new_one(new: New, kind: str) -> None:
+    """The rename is noted at 10 s; the IOC is restarted with the new name at 16 s, and is there again at 20 s."""
+    database = new(kind)
+    with closing(open_store(database, "LAB:one")) as store:
+        store.add([value("OLD", 5)])
+        rename(database, "OLD", "NEW", format_time(START + 10 * SECOND))
+        store.add([value("OLD", 12)])
+        assert rows(database, "NEW") == rows(database, "OLD") == [(5, 5.0), (12, 12.0)]
+        store.add([gap_marker("OLD", START + 16 * SECOND, Gap.DISCONNECTED)])
+        store.add([value("OLD", 18), value("NEW", 20), value("NEW", 21), value("OLD", 22)])  # another PV has OLD now
+    whole = [(5, 5.0), (12, 12.0), (16, "Disconnected"), (20, 20.0), (21, 21.0)]
+    for begin in range(4, 24):
+        expected = [row for row in whole if row[0] <= begin][-1:] + [row for row in whole if row[0] > begin]
+        assert rows(database, "NEW", START + begin * SECOND) == expected
+
+
+def test_a_gap_after_the_time_of_a_rename_is_seen(archive: str) -> None:
+    rename(archive, "OLD", "NEW", format_time(START + 11 * SECOND))
+    assert rows(archive, "NEW") == WHOLE
+
+
 def test_a_copy_knows_the_renames(archive: str, new: New) -> None:
     rename(archive, "OLD", "NEW")
     there = new("sqlite")

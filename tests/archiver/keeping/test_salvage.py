@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import sqlite3
+from bisect import bisect_right
 from contextlib import closing
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from archiver.keeping.check import check
 from archiver.keeping.salvage import salvage
-from archiver.sample import Gap, is_gap
+from archiver.sample import Gap, Sample, is_gap
 from archiver.storage.database import open_reader, open_store
 from archiver.storage.store import StoreError
 from tests.archiver.keeping.archives import contents, fill
@@ -88,6 +90,62 @@ def test_what_lies_outside_the_damaged_pages_is_salvaged_and_the_rest_is_marked(
             in_force = list(reader.samples([channel[1]], time_us * 1000, time_us * 1000))
             assert not in_force or is_gap(in_force[0]) or in_force[0].time_ns // 1000 > time_us
     assert check(there, quiet).faults == []
+
+
+START, SECOND = 1_800_000_000_000_000_000, 10**9
+PVS = [f"P{number}" for number in range(6)]
+
+
+@pytest.fixture(scope="module")
+def two_thirds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of which two thirds have settled: a row a second of each PV."""
+    file = tmp_path_factory.mktemp("sound") / "rack.sqlite"
+    with closing(open_store(f"sqlite:///{file}", "LAB:one")) as store:
+        store.add([Sample(pv, START + n * SECOND, n / 8, 0, "NO_ALARM") for pv in PVS for n in range(1500)])
+        store.thin("P0", START + 1000 * SECOND, 1)
+        store.live(START + 1500 * SECOND)
+    return file
+
+
+def known_and_lost(database: str) -> dict[str, int]:
+    """Return of each PV at how many times a row is lost, and an earlier one is shown as known."""
+    found = dict.fromkeys(PVS, 0)
+    with closing(open_reader(database)) as reader:
+        for pv in PVS:
+            rows = list(reader.samples([pv], 0, START + 1499 * SECOND))
+            times_ns = [each.time_ns for each in rows]
+            for time_ns in range(START, START + 1500 * SECOND, SECOND):
+                index = bisect_right(times_ns, time_ns) - 1
+                if index >= 0 and times_ns[index] != time_ns and not is_gap(rows[index]):
+                    found[pv] += 1
+    return found
+
+
+@pytest.mark.parametrize("table", ["sample_settled", "sample_recent"])
+def test_where_all_rows_of_a_table_are_lost_nothing_is_known_after_those_of_the_other(
+    two_thirds: Path, new: New, table: str
+) -> None:
+    here, there = new("sqlite"), new("sqlite")
+    file = Path(shutil.copy(two_thirds, here.removeprefix("sqlite:///")))
+    with closing(sqlite3.connect(file)) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+    damage(file, [root])
+    assert salvage(here, there, quiet).tables == [table]
+    assert set(known_and_lost(there).values()) == {0}
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_rows_that_zeros_hide_without_an_error_are_missed(two_thirds: Path, new: New, part: int) -> None:
+    """SQLite reads zeros as a row without a key, at which a reading ends without an error."""
+    leaves = pages_of(two_thirds, "sample_recent")
+    for leaf in leaves[part::12]:
+        here, there = new("sqlite"), new("sqlite")
+        content = bytearray(two_thirds.read_bytes())
+        middle = (leaf - 1) * PAGE + PAGE // 2
+        content[middle : middle + 512] = bytes(512)
+        Path(here.removeprefix("sqlite:///")).write_bytes(content)
+        salvage(here, there, quiet)
+        assert max(known_and_lost(there).values()) <= 1  # the one of the very time of the last row before
 
 
 @pytest.mark.parametrize("table", ["channel", "archiver", "channel_owner", "status", "num_metadata_history"])

@@ -280,6 +280,53 @@ def test_a_file_that_can_be_read_now_is_brought_in_again(tmp_path: Path) -> None
         aside.look(tmp_path / "other.spool")
 
 
+@pytest.fixture(scope="module")
+def spooled(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Twenty batches of which most fill more than a page, or share one."""
+    path = tmp_path_factory.mktemp("spooled") / "rack.spool"
+    with closing(Spool(path, GB, 0)) as spool:
+        for number in range(20):
+            values = random.Random(number)
+            count = (1, 50, 400)[number % 3]
+            spool.append(Batch([sample(1000 * number + each, values.random()) for each in range(count)]))
+    return path.read_bytes()
+
+
+def emptied(spool: Spool) -> list[int]:
+    """Return the times of what is stored, as the writer empties the spool."""
+    found: list[int] = []
+    for _ in range(100):
+        head = spool.head()
+        if head is None:
+            return found
+        found += [each.time_ns for each in head.batch.samples]
+        spool.remove(head.id)
+    raise AssertionError("a batch is stored again and again")
+
+
+@pytest.mark.parametrize("page", range(16))
+def test_pages_that_are_missing_keep_no_batch_from_being_stored(tmp_path: Path, spooled: bytes, page: int) -> None:
+    """What is read of a damaged page may not be found by its number, and so never be removed."""
+    path, size = tmp_path / "rack.spool", 4096
+    for damaged in (
+        spooled[: page * size],
+        spooled[: page * size + 500],
+        spooled[: page * size] + bytes(size) + spooled[(page + 1) * size :],
+        spooled[: page * size + 2000] + bytes(size - 2000) + spooled[(page + 1) * size :],
+    ):
+        path.write_bytes(damaged)
+        with closing(Spool(path, GB, 0)) as spool:
+            spool.append(Batch([sample(-1)]))
+            found = emptied(spool)
+            if spool.aside[0]:
+                aside.look(path)
+                aside.bring_in(path)
+                found += emptied(spool)
+            assert -1 in found
+        for file in tmp_path.iterdir():
+            file.unlink()
+
+
 def test_a_spool_of_the_version_before_is_read(tmp_path: Path) -> None:
     path = tmp_path / "rack.spool"
     filled(path)

@@ -190,6 +190,22 @@ def test_the_keep_alive_stores_the_newest_value_also_inside_the_deadband(
     assert sink.rows == [(0, 5.0), (60, 5.4)]
 
 
+def test_the_last_value_before_a_gap_is_stored_also_inside_the_deadband(
+    make: Make, send: Send, sink: Recorder, clock: Clock
+) -> None:
+    track = make(deadband=1)
+    for second, value in ((0, 5.0), (1, 5.3), (2, 5.4), (4, 7.0)):
+        send(track, second, value)
+        if second in {2, 4}:
+            clock.now = second + 1
+            track.disconnected()
+            track.connected()
+    assert sink.rows == [
+        *((0, 5.0), (2, 5.4), (3, "Disconnected")),
+        *((4, 7.0), (5, "Disconnected")),
+    ]
+
+
 def test_a_disconnected_pv_has_no_keep_alive(make: Make, send: Send, sink: Recorder, clock: Clock) -> None:
     track = make(keep_alive="1m", min_period="1h")
     send(track, 0, 5.0)

@@ -147,6 +147,58 @@ def test_a_file_has_one_archiver_and_the_sentence_names_it(file: Path) -> None:
     open_store(database, "LAB:rack").close()
 
 
+def test_a_file_has_one_archiver_whatever_links_lead_to_it(file: Path, tmp_path: Path) -> None:
+    link, directory = tmp_path / "link.sqlite", tmp_path / "directory"
+    link.symlink_to(file)
+    directory.symlink_to(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", HOLDER, f"sqlite:///{file}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        for path in (link, directory / "rack.sqlite"):
+            with pytest.raises(StoreError, match="another archiver writes to this file"):
+                open_store(f"sqlite:///{path}", "LAB:rack")
+        holder.kill()
+
+
+def test_behind_a_link_that_is_set_anew_the_other_file_is_told_and_the_log_stays(file: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        with closing(open_store(f"sqlite:///{tmp_path / name}", "LAB:rack")) as store:
+            store.add([sample(100)])
+    file.symlink_to(tmp_path / "one")
+    store = open_store(f"sqlite:///{file}", "LAB:rack")
+    store.add([sample(1)])
+    file.unlink()
+    file.symlink_to(tmp_path / "two")
+    with pytest.raises(Gone, match="another file has taken its place"):
+        store.add([sample(2)])
+    store.close()
+    assert read(tmp_path / "one") == [1.0, 100.0]
+    assert read(file) == [100.0]
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_log_that_was_removed_is_told_and_what_it_held_is_in_the_file(file: Path, suffix: str, anew: bool) -> None:
+    """A reader makes a new one: with it the archiver's rows would never be seen, and be lost when it ends."""
+    store = open_store(f"sqlite:///{file}", "LAB:rack")
+    store.add([sample(number) for number in range(10)])
+    file.with_name(f"rack.sqlite{suffix}").unlink()
+    if anew:
+        file.with_name(f"rack.sqlite{suffix}").touch()
+    with pytest.raises(Gone, match=r"its -wal or -shm was removed or replaced"):
+        store.add([sample(10)])
+    store.close()
+    assert len(read(file)) in {10, 11}
+    with closing(open_store(f"sqlite:///{file}", "LAB:rack")) as again:
+        again.add([sample(number) for number in range(12)])
+        assert len(read(file)) == 12
+
+
 def test_a_lock_that_was_removed_is_made_again(store: Store, file: Path) -> None:
     file.with_name("rack.sqlite.lock").unlink()
     with pytest.raises(Gone, match="the lock of the archive was removed"):
