@@ -47,7 +47,8 @@ from ioc.ca.message import (
     reply,
     report,
 )
-from ioc.ca.puts import Line, Puts
+from ioc.ca.puts.putlog import PutLog
+from ioc.ca.puts.puts import Line, Puts
 from ioc.ca.subscription import Channel, Subscription
 from ioc.ca.view import View
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Record
@@ -106,7 +107,8 @@ class Conversation:
         self._next_sid = 1
         self._subscribed = 0
         self._passing = 0
-        self._puts = Puts(connection.flush, names.left)
+        self._log = PutLog(connection.address[0])
+        self._puts = Puts(connection.flush, names.left, self._log)
 
     def receive(self, data: bytes, spent: Callable[[], bool], gone: bool) -> int:
         """Carry out whole messages in ``data`` until ``spent``; return how many bytes they were.
@@ -177,18 +179,19 @@ class Conversation:
             raise BrokenProtocolError(f"version {version} or priority {priority} that no client has", told=None)
 
     def _user(self, _type: int, _count: int, _first: int, _second: int, payload: bytes) -> None:
-        self._name("user", "a very long user name was specified", payload)
+        self._log.user = self._name("user", "a very long user name was specified", payload)
 
     def _computer(self, _type: int, _count: int, _first: int, _second: int, payload: bytes) -> None:
-        self._name("host", "bad (very long) host name", payload)
+        self._log.host = self._name("host", "bad (very long) host name", payload)
 
-    def _name(self, whose: str, told: str, payload: bytes) -> None:
-        """Look only whether it can be: no answer depends on who asks."""
+    def _name(self, whose: str, told: str, payload: bytes) -> str:
+        """Return a name that is for the log: no answer depends on who asks. Raises RequestError."""
         if self.channels:
             ignored = f"attempts to use protocol to set {whose} name after creating first channel ignored by server"
             raise RequestError(f"the {whose} name came after the first channel", told=ignored)
         if b"\0" not in payload[:LONGEST_NAME]:
             raise BrokenProtocolError(f"the {whose} name is too long or has no end", told=told)
+        return payload.partition(b"\0")[0].decode("utf-8", "replace")
 
     def _echo(self, data_type: int, count: int, first: int, second: int, payload: bytes) -> None:
         self._send(header(ECHO, len(payload), data_type, count, first, second), payload)

@@ -29,7 +29,7 @@ from ioc.ca.message import HEADER, SEARCH
 from ioc.ca.network import environment, search
 from ioc.ca.network.accept import Door
 from ioc.ca.network.seldom import Seldom
-from ioc.ca.puts import Line
+from ioc.ca.puts.puts import Line
 from ioc.ca.subscription import Subscription
 from ioc.ca.turns import Budget, Turns
 from ioc.ca.updates import crowd, frames

@@ -11,7 +11,7 @@ import pytest
 from drivers.base import Refused
 from ioc.ca import dbr, puts
 from ioc.ca.message import ERROR, EVENT_ADD, EVENT_CANCEL, NORMAL, PUT_FAIL, READ_NOTIFY, WRITE, WRITE_NOTIFY
-from ioc.ca.puts import PUT_PATIENCE
+from ioc.ca.puts.puts import PUT_PATIENCE
 from tests.ioc.ca.live import LiveIoc
 from tests.ioc.ca.test_fuzz import frame
 from tests.small_ioc import HEADER, Raw, until

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from functools import partial
 
 from drivers.base import Array, DeviceError
 from ioc import faults
 from ioc.ca import dbr
 from ioc.ca.message import BAD_COUNT, BAD_TYPE, NO_WRITE_ACCESS, NORMAL, PUT_FAIL
-from ioc.ca.view import View
+from ioc.ca.puts.putlog import PutLog
+from ioc.ca.view import Values, View
 from ioc.port.ended import Ended
 from ioc.record import Record
 
@@ -22,6 +24,7 @@ MOST_PUTS = 20_000
 MOST_BEHIND = 8_000
 
 Answer = Callable[[int, str], None]
+Tell = Callable[[str], None]
 
 
 class PutError(Exception):
@@ -99,10 +102,12 @@ class Puts:
 
     done  called after each answer that comes later than its request
     left  the puts that clients had under way who have left: what others send comes behind them
+    log   where each is told once it has ended
     """
 
-    def __init__(self, done: Callable[[], None], left: dict[Record, Line]) -> None:
+    def __init__(self, done: Callable[[], None], left: dict[Record, Line], log: PutLog) -> None:
         self._done = done
+        self._log = log
         self._left = left
         self._lines: dict[Record, Line] = {}
         self._ends: set[asyncio.Future[object]] = set()
@@ -110,23 +115,27 @@ class Puts:
 
     def begin(self, view: View, dbr_type: int, count: int, payload: bytes, answer: Answer, *, callback: bool) -> None:
         """Begin a put; ``answer`` gets a status and the reason, now or when it has ended."""
+        tell = partial(self._tell, view, _values(view), dbr_type, count, payload)
         try:
             waiting = _begin(view, dbr_type, count, payload, callback, full=len(self._ends) >= MOST_PUTS)
             ended = None if waiting is None else asyncio.ensure_future(waiting)
         except (DeviceError, PutError) as error:
             answer(getattr(error, "status_code", PUT_FAIL), str(error))
+            tell(str(error))
             return
         except Exception as error:
             answer(PUT_FAIL, _fault(view, error))
+            tell(str(error))
             return
         if ended is None:
             answer(NORMAL, "")
+            tell("")
             return
         line = self._lines.get(view.record)
         if line is None:
             line = self._lines[view.record] = Line()
         self._ends.add(ended)  # the event loop itself keeps no hold of it
-        finish = partial(self._finish, view, answer, line, line.add())
+        finish = partial(self._finish, view, answer, tell, line, line.add())
         if isinstance(ended, Ended):
             ended.tells(finish)
         else:
@@ -156,21 +165,30 @@ class Puts:
         """Leave what is under way to the others: the client has left."""
         self._left |= self._lines
 
-    def _finish(self, view: View, answer: Answer, line: Line, number: int, ended: asyncio.Future[object]) -> None:
+    def _finish(
+        self, view: View, answer: Answer, tell: Tell, line: Line, number: int, ended: asyncio.Future[object]
+    ) -> None:
         """Answer a put that has ended; that of a client which has left meanwhile was carried out, too."""
         self._ends.discard(ended)
         successor: object = None
+        reason = ""
         try:
             successor = ended.result()
         except DeviceError as error:
-            answer(PUT_FAIL, str(error))
+            reason = str(error)
         except asyncio.CancelledError:
-            answer(PUT_FAIL, f"the put was given up, but may have been carried out: {view.record.name}")
+            reason = f"the put was given up, but may have been carried out: {view.record.name}"
         except Exception as error:
-            answer(PUT_FAIL, _fault(view, error))
-        else:
-            answer(NORMAL, "")
+            reason = _fault(view, error)
+        answer(PUT_FAIL if reason else NORMAL, reason)
         self._end(view.record, answer, line, number, successor)
+        if not isinstance(successor, asyncio.Future):  # else a newer one took its place, which tells how it ended
+            tell(reason)
+
+    def _tell(self, view: View, before: Values, dbr_type: int, count: int, payload: bytes, refused: str) -> None:
+        """Have the log tell of a put to a value, unless that is no value at all."""
+        with suppress(ValueError, KeyError):
+            self._log.tell(view, before, dbr.decode(dbr_type, count, payload), refused)
 
     def _end(self, record: Record, answer: Answer, line: Line, number: int, successor: object) -> None:
         """Note the end of a put; what is behind it waits for the one that took its place, whoever's that is."""
@@ -196,6 +214,14 @@ class Puts:
         if given_up or error:
             answer(PUT_FAIL, f"not carried out, a newer put took its place and failed: {error or record.name}")
         self._end(record, answer, line, number, None if given_up or error else successor.result())
+
+
+def _values(view: View) -> Values:
+    """Return what is there before a put; nothing where that cannot be said."""
+    try:
+        return view.values()
+    except Exception:
+        return ()
 
 
 def _begin(

@@ -1,0 +1,1 @@
+"""Puts of clients: those under way and what waits behind them, and the log of who put what."""

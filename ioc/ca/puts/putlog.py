@@ -1,0 +1,102 @@
+"""Who put what: a line of the log for each put of a client, and one for all that follow it within a second.
+
+What EPICS's caPutLog writes: who, from which computer, the value before and the new one. A client gives its names
+itself, so they are as true as in any Channel Access server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ioc.ca import dbr
+from ioc.ca.dbr import NotConvertible
+from ioc.ca.view import Values, View
+
+log = logging.getLogger("rackioc.puts")
+
+# Seconds in which the puts of a client to one PV are told in one line, that of the newest
+BURST = 1.0
+# Characters of a value, or of a name that a client gives itself
+LONGEST = 60
+
+
+class _Put(NamedTuple):
+    """What is told of a put."""
+
+    user: str
+    computer: str
+    value: str
+    pv: str
+    outcome: str
+
+
+@dataclass(slots=True)
+class _Burst:
+    """Puts that are not told yet: how many, and the newest."""
+
+    count: int = 0
+    newest: _Put | None = None
+
+
+class PutLog:
+    """The log of one client's puts.
+
+    ``address``: whence it is connected; ``user``, ``host``: the names that it gives itself and its computer.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.user = self.host = ""
+        self._address = address
+        self._bursts: dict[str, _Burst] = {}
+
+    def tell(self, view: View, before: Values, wanted: Values, refused: str) -> None:
+        """Tell of a put that has ended: the values before and wanted, and why it was ``refused`` ("": it was not)."""
+        pv = f"{view.record.name}.{view.field_name}" if view.field_name else view.record.name
+        outcome = f"refused: {refused}" if refused else f"was {_shown(view, before)}"
+        put = _Put(_clean(self.user) or "somebody", self._computer(), _shown(view, wanted), pv, outcome)
+        if burst := self._bursts.get(pv):
+            burst.count += 1
+            burst.newest = put
+        else:
+            self._log(put, 1)
+
+    def _log(self, put: _Put, count: int) -> None:
+        """Log a put, the newest of so many; hold those back that come soon."""
+        user, computer, value, pv, outcome = put
+        if count == 1:
+            log.info("%s at %s put %s to %s (%s)", user, computer, value, pv, outcome)
+        else:
+            sentence = "%s at %s put %s to %s (%s), the newest of %d within %g s"
+            log.info(sentence, user, computer, value, pv, outcome, count, BURST)
+        self._bursts[pv] = _Burst()
+        asyncio.get_running_loop().call_later(BURST, self._end, pv)
+
+    def _end(self, pv: str) -> None:
+        burst = self._bursts.pop(pv)
+        if burst.newest:
+            self._log(burst.newest, burst.count)
+
+    def _computer(self) -> str:
+        return _clean(self._address if self.host in {"", self._address} else f"{self.host} ({self._address})")
+
+
+def _shown(view: View, values: Values) -> str:
+    """Return a value as a client is shown it, characters as a text, and of an array how many values there are."""
+    if view.native in {dbr.CHAR, dbr.STRING} and all(isinstance(each, int) for each in values):
+        return _clean(bytes(int(each) & 0xFF for each in values).partition(b"\0")[0].decode("latin-1"))
+    if len(values) != 1:
+        return f"{len(values)} values"
+    value = values[0]
+    try:
+        return _clean(value if isinstance(value, str) else view.text(value))
+    except (NotConvertible, ValueError, TypeError):
+        return _clean(str(value))
+
+
+def _clean(text: str) -> str:
+    """Return a text as a part of a line: cut, and without what would end it."""
+    shown = "".join(each if each.isprintable() else "?" for each in text[:LONGEST])
+    return shown if len(text) <= LONGEST else f"{shown}..."
