@@ -13,8 +13,10 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from archiver.sample import Dated
-from archiver.storage.binning import Made, SummaryRow, make, merge
+from archiver.storage.binning import Made, Rows, SummaryRow, make, merge
 from archiver.storage.summary import DAY_NS, HOUR_NS, SummaryBin
 
 # Seconds from the end of one round over all channels to the next.
@@ -35,7 +37,7 @@ class State(NamedTuple):
 
 
 class SummaryTables(Protocol):
-    """The tables of one dialect within a transaction. Rows are like ``SummaryRow``; ``gaps`` are statuses of gaps."""
+    """The tables of one dialect within a transaction. A row is like ``SummaryRow``; ``gaps`` are statuses of gaps."""
 
     gaps: Collection[int]
 
@@ -60,7 +62,7 @@ class SummaryTables(Protocol):
     def following(self, channel: int, time_ns: int) -> int | None:
         """Return the time of the first row from a time on."""
 
-    def rows(self, channel: int, begin_ns: int, end_ns: int, limit: int) -> Sequence[Sequence[Any]]:
+    def rows(self, channel: int, begin_ns: int, end_ns: int, limit: int) -> Rows:
         """Return the first rows from a time on until before another one."""
 
     def metadata(self, channel: int) -> Sequence[Dated]:
@@ -193,14 +195,14 @@ class Summarizer:
         """Return up to where bins were made, and the bins."""
         rows = tables.rows(channel, begin_ns, end_ns, STEP_ROWS)
         if len(rows) == STEP_ROWS:
-            end_ns = rows[-1][0] // HOUR_NS * HOUR_NS  # of the last hour there are more
+            end_ns = int(rows.time_ns[-1]) // HOUR_NS * HOUR_NS  # of the last hour there are more
             if end_ns == begin_ns:
                 return begin_ns + HOUR_NS, self._hour(tables, channel, begin_ns)
-            rows = [row for row in rows if row[0] < end_ns]
+            rows = rows.until(end_ns)
         before = tables.before(channel, begin_ns)
         if before is None:
-            return end_ns, Made([], sorted({row[0] // HOUR_NS * HOUR_NS for row in rows}))
-        return end_ns, make([before, *rows], end_ns, tables.gaps, tables.metadata(channel))
+            return end_ns, Made([], (np.unique(rows.time_ns // HOUR_NS) * HOUR_NS).tolist())
+        return end_ns, _made(tables, channel, before, rows, end_ns)
 
     def _hour(self, tables: SummaryTables, channel: int, hour_ns: int) -> Made:
         """Return the bins of one hour, or that it is a hole."""
@@ -208,7 +210,7 @@ class Summarizer:
         rows = tables.rows(channel, hour_ns, end_ns, MOST_ROWS + 1)
         if before is None or len(rows) > MOST_ROWS or hour_ns < tables.thinned(channel):
             return Made([], [hour_ns])
-        return make([before, *rows], end_ns, tables.gaps, tables.metadata(channel))
+        return _made(tables, channel, before, rows, end_ns)
 
     def _again(self, tables: SummaryTables, channel: int, hour_ns: int) -> None:
         """Make an hour again, and the next one with rows: what is in force when that begins may be another one."""
@@ -251,6 +253,12 @@ class Summarizer:
                     tables.put(channel, [day])
                 else:  # integers, then other numbers
                     tables.put_holes([(channel, hours[-1].time_ns)], to_do=False)
+
+
+def _made(tables: SummaryTables, channel: int, before: Sequence[Any], rows: Rows, end_ns: int) -> Made:
+    led = rows.after(Rows.of([before]))
+    metadata = tables.metadata(channel) if led.integer.any() else ()  # they say which integers are states
+    return make(led, end_ns, tables.gaps, metadata)
 
 
 def _next_hour(time_ns: int) -> int:

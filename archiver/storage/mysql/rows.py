@@ -232,6 +232,11 @@ def _quoted(name: str) -> str:
     return "`" + name.replace("`", "``").replace("%", "%%") + "`"
 
 
+def order_of(times: Integers) -> Integers | slice:
+    """Return what brings rows that a server has put together into order of time: it need not have kept that."""
+    return np.argsort(times, kind="stable") if (np.diff(times) <= 0).any() else slice(None)
+
+
 class Execute(Protocol):
     """What executes a statement and returns its rows."""
 
@@ -270,7 +275,6 @@ class PackedRows:
         status: Integers = np.fromstring(statuses, np.int64, sep=",")
         text, kind = (floats, np.float64) if doubles else (integers, np.int64)
         number: Any = np.fromstring(text, kind, sep=",")
-        # the server need not keep the order of the rows
-        order = np.argsort(times_us, kind="stable") if (np.diff(times_us) <= 0).any() else slice(None)
+        order = order_of(times_us)
         value = number[order] if doubles else number[order].tolist()
         return Block(times_us[order] * 1000, value, severity[order] - 1, status[order], self._statuses)
