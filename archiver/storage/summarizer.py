@@ -22,9 +22,9 @@ from archiver.storage.summary import DAY_NS, HOUR_NS, SummaryBin
 # Seconds from the end of one round over all channels to the next.
 PERIOD = 600.0
 # Seconds of one step, which is one transaction; and how many times as long the next one waits: making summaries takes
-# a fifteenth of the time at most, whatever comes in.
+# a twentieth of the time at most, whatever comes in.
 STEP_S = 0.1
-PAUSE = 14.0
+PAUSE = 19.0
 # Rows that are read at once, if an hour has no more; an hour with more than MOST_ROWS has no summaries.
 STEP_ROWS, MOST_ROWS = 20_000, 1_000_000
 
@@ -92,6 +92,7 @@ class Summarizer:
 
     def __init__(self) -> None:
         self._states: dict[int, State] | None = None
+        self._latest_ns = 0
         self._jobs: deque[tuple[int, int | None]] = deque()
         self._newest: dict[int, int] = {}  # when the round began
         self._next = 0.0
@@ -105,14 +106,17 @@ class Summarizer:
         """Empty the cache: a transaction has failed."""
         self._states = None
 
+    def latest(self, tables: SummaryTables) -> int:
+        """Return up to when bins were made of any channel: what is later than that is late for none."""
+        self._known(tables)
+        return self._latest_ns
+
     def mark_late(self, tables: SummaryTables, rows: Iterable[tuple[int, int]]) -> None:
         """Mark the hours of rows, each a channel and a time, that were made already."""
         states = self._known(tables)
-        latest_ns = max((state.until_ns for state in states.values()), default=0)
-        late = [(channel, time_ns) for channel, time_ns in rows if time_ns < latest_ns]
         hours = {
             (channel, time_ns // HOUR_NS * HOUR_NS)
-            for channel, time_ns in late
+            for channel, time_ns in rows
             if channel in states and time_ns < states[channel].until_ns
         }
         if hours:
@@ -160,11 +164,13 @@ class Summarizer:
     def _known(self, tables: SummaryTables) -> dict[int, State]:
         if self._states is None:
             self._states = {channel: State(*each) for channel, each in tables.states().items()}
+            self._latest_ns = max((state.until_ns for state in self._states.values()), default=0)
         return self._states
 
     def _put(self, tables: SummaryTables, channel: int, begin_ns: int, until_ns: int) -> None:
         tables.put_state(channel, begin_ns, until_ns)
         self._known(tables)[channel] = State(begin_ns, until_ns)
+        self._latest_ns = max(self._latest_ns, until_ns)
 
     def _go_on(self, tables: SummaryTables, channel: int, limit_ns: int) -> bool:
         """Make the bins of the next hours; return True if more can be made.

@@ -12,15 +12,13 @@ from archiver.blocks import SUMMARY, Floats, Integers
 from archiver.sample import Dated
 from archiver.storage.binning import Rows
 from archiver.storage.mysql.metadata import history
-from archiver.storage.mysql.rows import TIME_NS, order_of, statements, unix
+from archiver.storage.mysql.rows import TIME_NS, newest_row, order_of, statements, unix
 from archiver.storage.summary import COLUMNS, DAY_NS, HOUR_NS, MINUTE_NS, WIDTHS, SummaryBin
 
 # Bins that one step of expiring deletes.
 STEP_BINS = 5_000
 
-_ROW = f"""
-    SELECT {TIME_NS}, IF(datatype = 'd', NULL, float_val), num_val, severity_id - 1, status_id
-    FROM sample WHERE channel_id = %s"""
+_ROW = f"{TIME_NS}, IF(datatype = 'd', NULL, float_val), num_val, severity_id - 1, status_id"
 
 # A text of all times, and so on, for PyMySQL takes 6 us for a row: that would be more than storing it took.
 _PACKED = """
@@ -97,9 +95,8 @@ class MysqlSummaryTables:
 
     def before(self, channel: int, time_ns: int) -> Sequence[Any] | None:
         """Return the newest row before a time."""
-        sql = f"{_ROW} AND smpl_time < FROM_UNIXTIME(%s) ORDER BY smpl_time DESC, nanosecs DESC LIMIT 1"
-        rows = self._rows(sql, channel, unix(time_ns // 1000))
-        return _row(rows[0]) if rows else None
+        row = newest_row(self._rows, _ROW, channel, time_ns // 1000 - 1)
+        return _row(row) if row else None
 
     def following(self, channel: int, time_ns: int) -> int | None:
         """Return the time of the first row from a time on."""
