@@ -40,6 +40,7 @@ COLUMNS = (
     Column("rows", "rows freed", 0),
     Column("seconds", "s of steps", 1),
     Column("elapsed", "s until it was done", 1),
+    Column("cpu", "CPU of this process, s", 1),
     Column("steps", "steps", 0),
     Column("longest", "longest step, s", 3),
     Column("sent", "samples meanwhile", 0),
@@ -157,7 +158,7 @@ def _keep(url: str, policy: Callable[[str], Policy], folder: Path) -> Figures:
     store = _Clocked(open_store(url))
     writer = Writer(queue, Spool(folder / "spool.sqlite", 1e9, 0), round_, lambda: cast(Store, store))
     sent, waited, next_s = 0, 0.0, 0.0
-    begin = time.perf_counter()
+    begin, cpu = time.perf_counter(), time.process_time()
     writer.start()
     while not round_.done.wait(0.01):
         if (now := time.time()) >= next_s:
@@ -165,11 +166,12 @@ def _keep(url: str, policy: Callable[[str], Policy], folder: Path) -> Figures:
             for pv in LIVE:
                 queue.add(Sample(pv, int(now * 1e9), now, 0, "NO_ALARM"))
         waited = max(waited, now - (writer.oldest or now))
-    elapsed = time.perf_counter() - begin
+    elapsed, cpu = time.perf_counter() - begin, time.process_time() - cpu
     writer.close()
     return {
         "seconds": sum(round_.seconds),
         "elapsed": elapsed,
+        "cpu": cpu,
         "steps": len(round_.seconds),
         "longest": max(round_.seconds),
         "sent": sent,
