@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 from contextlib import closing, suppress
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated
 
@@ -106,12 +108,13 @@ def _count(url: str, name: str) -> int:
 def _digests(url: str) -> dict[str, str]:
     """Return a digest of all rows of each PV of a file."""
     rows = """
-        SELECT smpl_time, sample.severity_id, status.name, num_val, float_val, str_val, array_val FROM sample
-        JOIN status ON status.status_id = sample.status_id WHERE channel_id = ? ORDER BY smpl_time"""
+        SELECT channel.name, smpl_time, sample.severity_id, status.name, num_val, float_val, str_val, array_val
+        FROM sample JOIN channel ON channel.channel_id = sample.channel_id
+        JOIN status ON status.status_id = sample.status_id ORDER BY channel.channel_id, smpl_time"""
     with closing(sqlite3.connect(_file(url))) as file:
         return {
-            name: hashlib.sha256(repr(file.execute(rows, (channel,)).fetchall()).encode()).hexdigest()
-            for channel, name in file.execute("SELECT channel_id, name FROM channel").fetchall()
+            pv: hashlib.sha256(repr(list(found)).encode()).hexdigest()
+            for pv, found in groupby(file.execute(rows), key=itemgetter(0))
         }
 
 
