@@ -8,7 +8,8 @@ import typer
 
 COMMANDS = (
     *("monitors", "fanout", "connect", "puts", "memory", "slow", "unfair", "rack", "technix", "crate"),
-    *("ingest", "archive", "query", "size", "keeping.summaries", "keeping.backlog", "keeping.retention"),
+    *("ingest", "archive", "query", "size", "keeping.summaries", "keeping.backlog", "keeping.copying"),
+    "keeping.retention",
     *("web.retrieval", "web.live"),
 )
 

@@ -15,8 +15,9 @@ from archiver.storage.store import TableRow
 LIMIT = 250_000_000
 SAMPLE_SIZE = 250
 
-# Bytes of one batch, about: what is stored or spooled at once takes some times that, as rows, JSON or SQL.
-BATCH_SIZE = 32_000_000
+# Bytes of one batch, about: while it is stored or spooled it takes five times that, as rows, SQL, or JSON and what
+# that is compressed to, and both may be done at once.
+BATCH_SIZE = 8_000_000
 
 
 @dataclass(slots=True)

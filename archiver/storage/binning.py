@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -35,38 +36,74 @@ class Made(NamedTuple):
     holes: list[int]
 
 
-class _Rows:
-    """Rows in columns, led by the one in force before them."""
+@dataclass(frozen=True)
+class Rows:
+    """Rows in columns: what a SummaryRow has, NaN for no number, and which numbers are integers."""
 
-    def __init__(self, rows: Sequence[Sequence[Any]], gaps: Collection[int], metadata: Sequence[Dated]) -> None:
+    time_ns: Integers
+    number: Floats
+    severity: Integers
+    status: Integers
+    integer: Flags
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[Any]]) -> Self:
+        """Return SummaryRow, or tuples like them, in columns."""
         times, numbers, severities, statuses = ([row[field] for row in rows] for field in range(4))
-        self.time_ns: Integers = np.array(times, np.int64)
-        number: Floats = np.array(numbers, np.float64)  # NaN for None
-        self.severity: Integers = column(severities)
-        self.status: Integers = column(statuses)
-        self.gap: Flags = np.isin(self.status, list(gaps))
-        self.known: Flags = (self.severity < INVALID) & ~self.gap
         kinds = set(map(type, numbers))
         mixed = int in kinds and len(kinds) > 1
-        self.integer: Flags = (
-            np.array([type(n) is int for n in numbers]) if mixed else np.full(len(rows), int in kinds)
+        return cls(
+            np.array(times, np.int64),
+            np.array(numbers, np.float64),
+            column(severities) if rows else np.array([], np.int64),
+            column(statuses) if rows else np.array([], np.int64),
+            np.array([type(n) is int for n in numbers]) if mixed else np.full(len(rows), int in kinds),
         )
-        self.odd: Flags = (self.severity < INVALID) & (self.gap | ~(np.abs(number) < LARGEST))
+
+    def __len__(self) -> int:
+        return len(self.time_ns)
+
+    def until(self, end_ns: int) -> Rows:
+        """Return those before a time."""
+        end = int(np.searchsorted(self.time_ns, end_ns))
+        return Rows(*(each[:end] for each in self._columns()))
+
+    def after(self, rows: Rows) -> Rows:
+        """Return other rows with these after them."""
+        return Rows(*map(np.concatenate, zip(rows._columns(), self._columns(), strict=True)))
+
+    def _columns(self) -> Sequence[Any]:
+        return self.time_ns, self.number, self.severity, self.status, self.integer
+
+
+class _Judged:
+    """Rows, led by the one in force before them, and which are known, odd or gaps; an odd number is 0 here."""
+
+    def __init__(self, rows: Rows, gaps: Collection[int], metadata: Sequence[Dated]) -> None:
+        self.time_ns, self.severity, self.status, self.integer = (
+            rows.time_ns,
+            rows.severity,
+            rows.status,
+            rows.integer,
+        )
+        self.gap: Flags = np.isin(rows.status, list(gaps))
+        self.known: Flags = (rows.severity < INVALID) & ~self.gap
+        self.odd: Flags = (rows.severity < INVALID) & (self.gap | ~(np.abs(rows.number) < LARGEST))
         for begin_ns, end_ns in _states(metadata):
             self.odd |= self.known & self.integer & (self.time_ns >= begin_ns) & (self.time_ns < end_ns)
-        self.number: Floats = np.where(self.known & ~self.odd, number, 0.0)
+        self.number: Floats = np.where(self.known & ~self.odd, rows.number, 0.0)
 
 
-def make(rows: Sequence[Sequence[Any]], end_ns: int, gaps: Collection[int], metadata: Sequence[Dated]) -> Made:
+def make(rows: Rows, end_ns: int, gaps: Collection[int], metadata: Sequence[Dated]) -> Made:
     """Return the bins of the hours up to ``end_ns`` in which the rows lie, but for the first: it leads, as in force.
 
-    ``rows`` are SummaryRow, or tuples like them; ``gaps`` are the numbers of statuses that mark a gap; ``metadata``
-    say which integers are states. An hour is a hole if it is not of plain numbers of one kind alone: if a state,
-    text, array, NaN or very large number is in force in it.
+    ``gaps`` are the numbers of statuses that mark a gap; ``metadata`` say which integers are states. An hour is a
+    hole if it is not of plain numbers of one kind alone: if a state, text, array, NaN or very large number is in
+    force in it.
     """
     if len(rows) < 2:
         return Made([], [])
-    columns = _Rows(rows, gaps, metadata)
+    columns = _Judged(rows, gaps, metadata)
     holes = list(_holes(columns))
     no_hole = set(holes)
     bins = [
@@ -86,7 +123,7 @@ def _states(metadata: Sequence[Dated]) -> Iterator[tuple[int, int]]:
             yield begins[number], begins[number + 1]
 
 
-def _holes(rows: _Rows) -> Iterator[int]:
+def _holes(rows: _Judged) -> Iterator[int]:
     """Yield the hours that are no plain numbers of one kind; what is in force when they begin counts, too."""
     hours = rows.time_ns[1:] // HOUR_NS
     begins = np.flatnonzero(np.diff(hours, prepend=-1))
@@ -97,7 +134,7 @@ def _holes(rows: _Rows) -> Iterator[int]:
             yield hour * HOUR_NS
 
 
-def _bins(rows: _Rows, width_ns: int, end_ns: int) -> Iterator[SummaryBin]:
+def _bins(rows: _Judged, width_ns: int, end_ns: int) -> Iterator[SummaryBin]:
     """Yield a bin for each in which a row lies.
 
     Each row is in force until the next, or the end of its bin; the first of a bin has that before it as a piece.

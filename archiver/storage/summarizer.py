@@ -13,16 +13,18 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from archiver.sample import Dated
-from archiver.storage.binning import Made, SummaryRow, make, merge
+from archiver.storage.binning import Made, Rows, SummaryRow, make, merge
 from archiver.storage.summary import DAY_NS, HOUR_NS, SummaryBin
 
 # Seconds from the end of one round over all channels to the next.
 PERIOD = 600.0
 # Seconds of one step, which is one transaction; and how many times as long the next one waits: making summaries takes
-# a fifteenth of the time at most, whatever comes in.
+# a twentieth of the time at most, whatever comes in.
 STEP_S = 0.1
-PAUSE = 14.0
+PAUSE = 19.0
 # Rows that are read at once, if an hour has no more; an hour with more than MOST_ROWS has no summaries.
 STEP_ROWS, MOST_ROWS = 20_000, 1_000_000
 
@@ -35,7 +37,7 @@ class State(NamedTuple):
 
 
 class SummaryTables(Protocol):
-    """The tables of one dialect within a transaction. Rows are like ``SummaryRow``; ``gaps`` are statuses of gaps."""
+    """The tables of one dialect within a transaction. A row is like ``SummaryRow``; ``gaps`` are statuses of gaps."""
 
     gaps: Collection[int]
 
@@ -60,7 +62,7 @@ class SummaryTables(Protocol):
     def following(self, channel: int, time_ns: int) -> int | None:
         """Return the time of the first row from a time on."""
 
-    def rows(self, channel: int, begin_ns: int, end_ns: int, limit: int) -> Sequence[Sequence[Any]]:
+    def rows(self, channel: int, begin_ns: int, end_ns: int, limit: int) -> Rows:
         """Return the first rows from a time on until before another one."""
 
     def metadata(self, channel: int) -> Sequence[Dated]:
@@ -90,6 +92,7 @@ class Summarizer:
 
     def __init__(self) -> None:
         self._states: dict[int, State] | None = None
+        self._latest_ns = 0
         self._jobs: deque[tuple[int, int | None]] = deque()
         self._newest: dict[int, int] = {}  # when the round began
         self._next = 0.0
@@ -103,14 +106,17 @@ class Summarizer:
         """Empty the cache: a transaction has failed."""
         self._states = None
 
+    def latest(self, tables: SummaryTables) -> int:
+        """Return up to when bins were made of any channel: what is later than that is late for none."""
+        self._known(tables)
+        return self._latest_ns
+
     def mark_late(self, tables: SummaryTables, rows: Iterable[tuple[int, int]]) -> None:
         """Mark the hours of rows, each a channel and a time, that were made already."""
         states = self._known(tables)
-        latest_ns = max((state.until_ns for state in states.values()), default=0)
-        late = [(channel, time_ns) for channel, time_ns in rows if time_ns < latest_ns]
         hours = {
             (channel, time_ns // HOUR_NS * HOUR_NS)
-            for channel, time_ns in late
+            for channel, time_ns in rows
             if channel in states and time_ns < states[channel].until_ns
         }
         if hours:
@@ -158,11 +164,13 @@ class Summarizer:
     def _known(self, tables: SummaryTables) -> dict[int, State]:
         if self._states is None:
             self._states = {channel: State(*each) for channel, each in tables.states().items()}
+            self._latest_ns = max((state.until_ns for state in self._states.values()), default=0)
         return self._states
 
     def _put(self, tables: SummaryTables, channel: int, begin_ns: int, until_ns: int) -> None:
         tables.put_state(channel, begin_ns, until_ns)
         self._known(tables)[channel] = State(begin_ns, until_ns)
+        self._latest_ns = max(self._latest_ns, until_ns)
 
     def _go_on(self, tables: SummaryTables, channel: int, limit_ns: int) -> bool:
         """Make the bins of the next hours; return True if more can be made.
@@ -193,14 +201,14 @@ class Summarizer:
         """Return up to where bins were made, and the bins."""
         rows = tables.rows(channel, begin_ns, end_ns, STEP_ROWS)
         if len(rows) == STEP_ROWS:
-            end_ns = rows[-1][0] // HOUR_NS * HOUR_NS  # of the last hour there are more
+            end_ns = int(rows.time_ns[-1]) // HOUR_NS * HOUR_NS  # of the last hour there are more
             if end_ns == begin_ns:
                 return begin_ns + HOUR_NS, self._hour(tables, channel, begin_ns)
-            rows = [row for row in rows if row[0] < end_ns]
+            rows = rows.until(end_ns)
         before = tables.before(channel, begin_ns)
         if before is None:
-            return end_ns, Made([], sorted({row[0] // HOUR_NS * HOUR_NS for row in rows}))
-        return end_ns, make([before, *rows], end_ns, tables.gaps, tables.metadata(channel))
+            return end_ns, Made([], (np.unique(rows.time_ns // HOUR_NS) * HOUR_NS).tolist())
+        return end_ns, _made(tables, channel, before, rows, end_ns)
 
     def _hour(self, tables: SummaryTables, channel: int, hour_ns: int) -> Made:
         """Return the bins of one hour, or that it is a hole."""
@@ -208,7 +216,7 @@ class Summarizer:
         rows = tables.rows(channel, hour_ns, end_ns, MOST_ROWS + 1)
         if before is None or len(rows) > MOST_ROWS or hour_ns < tables.thinned(channel):
             return Made([], [hour_ns])
-        return make([before, *rows], end_ns, tables.gaps, tables.metadata(channel))
+        return _made(tables, channel, before, rows, end_ns)
 
     def _again(self, tables: SummaryTables, channel: int, hour_ns: int) -> None:
         """Make an hour again, and the next one with rows: what is in force when that begins may be another one."""
@@ -251,6 +259,12 @@ class Summarizer:
                     tables.put(channel, [day])
                 else:  # integers, then other numbers
                     tables.put_holes([(channel, hours[-1].time_ns)], to_do=False)
+
+
+def _made(tables: SummaryTables, channel: int, before: Sequence[Any], rows: Rows, end_ns: int) -> Made:
+    led = rows.after(Rows.of([before]))
+    metadata = tables.metadata(channel) if led.integer.any() else ()  # they say which integers are states
+    return make(led, end_ns, tables.gaps, metadata)
 
 
 def _next_hour(time_ns: int) -> int:

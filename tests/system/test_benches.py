@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
         ("archive --seconds 1 --count 24", [r"rackioc \| 1 \| (\d+) \| \1 \| 0 \| 0 \|"]),
         ("query --rounds 1 --rows 2e5", [r"200,000 rows, PV of 100,000 rows, cold \| 1 \| 100,000 \|"]),
         ("size --scans 1", ["rackioc, SQLite", "rackioc, MariaDB", "Phoebus as shipped, MariaDB"]),
+        ("keeping.retention --pvs 1 --spacing 6000", [r"keep: 365d \| 1 \| 5,25"]),
         ("web.retrieval --rounds 1 --days 2", ["getData.raw, 24 h", "getData.raw, optimized_1000, 2 days"]),
     ],
 )

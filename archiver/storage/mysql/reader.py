@@ -16,7 +16,7 @@ from archiver.sample import Dated, Sample
 from archiver.storage.migrations import migrations
 from archiver.storage.mysql.errors import store_errors
 from archiver.storage.mysql.metadata import history
-from archiver.storage.mysql.rows import COLUMNS, PackedRows, to_sample, unix
+from archiver.storage.mysql.rows import COLUMNS, PackedRows, newest_row, to_sample, unix
 from archiver.storage.mysql.server import MysqlSession
 from archiver.storage.mysql.summaries import BINS, BINS_IN_COLUMNS, COVERED, HOLES, to_bin
 from archiver.storage.mysql.tables.schema import schema_version
@@ -33,9 +33,6 @@ FIRST_ROWS = 100
 STEP_ROWS, STEP_BYTES = 10_000, 20_000_000
 
 _SNAPSHOT = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
-
-_IN_FORCE = """
-    SELECT UNIX_TIMESTAMP(MAX(smpl_time)) FROM sample WHERE channel_id = %s AND smpl_time <= FROM_UNIXTIME(%s)"""
 
 _WINDOW = f"""
     SELECT {COLUMNS}, COALESCE(LENGTH(array_val), 0) FROM sample
@@ -203,8 +200,8 @@ class MysqlReader:
 
     def _in_force(self, channel: int, since_us: int) -> int:
         """Return the time of the newest row before the window, else the window's begin."""
-        ((time,),) = self._rows(_IN_FORCE, channel, unix(since_us))
-        return since_us if time is None else int(time * 1_000_000)
+        row = newest_row(self._rows, "UNIX_TIMESTAMP(smpl_time)", channel, since_us)
+        return int(row[0] * 1_000_000) if row else since_us
 
     def _rows(self, sql: str, *values: object) -> Sequence[Any]:
         with store_errors(self._session.where):

@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import accumulate
 from math import isfinite
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from pymysql.cursors import Cursor
@@ -38,11 +38,20 @@ _PACKED = """
 # The times that a TIMESTAMP holds, from 1970 to 2038.
 FIRST_US, LATEST_US = 10**6, 2**31 * 10**6 - 1
 
+_DAY_US = 86_400 * 10**6
+
 _NONE = Sample("", 10**9, 0, 0, "")
 
 TIME_NS = "FLOOR(UNIX_TIMESTAMP(sample.smpl_time)) * 1000000000 + nanosecs"
 
 COLUMNS = f"{TIME_NS}, severity_id, status_id, num_val, float_val, str_val, datatype, array_val"
+
+
+class Execute(Protocol):
+    """What executes a statement and returns its rows."""
+
+    def __call__(self, sql: str, *values: object) -> Sequence[Any]:
+        """Return the rows."""
 
 
 def to_sample(pv: str, statuses: Mapping[int, str], row: Sequence[Any]) -> Sample:
@@ -232,11 +241,24 @@ def _quoted(name: str) -> str:
     return "`" + name.replace("`", "``").replace("%", "%%") + "`"
 
 
-class Execute(Protocol):
-    """What executes a statement and returns its rows."""
+def newest_row(execute: Execute, columns: str, channel: int, until_us: int) -> Sequence[Any] | None:
+    """Return columns of the newest row of a channel up to a time, None if there is none.
 
-    def __call__(self, sql: str, *values: object) -> Sequence[Any]:
-        """Return the rows."""
+    It is looked for in a day first, as nearly all PVs have one there: without a begin, and for a MAX, the server
+    looks into each month's part, which takes 0.1 s where none is in memory.
+    """
+    newest = f"""
+        SELECT {columns} FROM sample WHERE channel_id = %s AND smpl_time <= FROM_UNIXTIME(%s)
+            AND smpl_time >= FROM_UNIXTIME(%s) ORDER BY smpl_time DESC, nanosecs DESC LIMIT 1"""
+    for since_us in (max(0, until_us - _DAY_US), 0):
+        if rows := execute(newest, channel, unix(until_us), unix(since_us)):
+            return cast("Sequence[Any]", rows[0])
+    return None
+
+
+def order_of(times: Integers) -> Integers | slice:
+    """Return what brings rows that a server has put together into order of time: it need not have kept that."""
+    return np.argsort(times, kind="stable") if (np.diff(times) <= 0).any() else slice(None)
 
 
 class PackedRows:
@@ -270,7 +292,6 @@ class PackedRows:
         status: Integers = np.fromstring(statuses, np.int64, sep=",")
         text, kind = (floats, np.float64) if doubles else (integers, np.int64)
         number: Any = np.fromstring(text, kind, sep=",")
-        # the server need not keep the order of the rows
-        order = np.argsort(times_us, kind="stable") if (np.diff(times_us) <= 0).any() else slice(None)
+        order = order_of(times_us)
         value = number[order] if doubles else number[order].tolist()
         return Block(times_us[order] * 1000, value, severity[order] - 1, status[order], self._statuses)

@@ -108,8 +108,10 @@ class MysqlStore:
             statuses = self._statuses.ensure(cursor, {sample.status for sample in samples})
             for values in samples_as_sql(cursor, samples, channels, statuses):
                 cursor.execute(f"{_ADD}{values}{_KNOWN}")
-            rows = ((channels[pv], time_ns) for pv, time_ns, *_ in samples)
-            self._summarizer.mark_late(self._summary_tables(cursor), rows)
+            tables = self._summary_tables(cursor)
+            latest_ns = self._summarizer.latest(tables)
+            late = [(channels[sample.pv], sample.time_ns) for sample in samples if sample.time_ns < latest_ns]
+            self._summarizer.mark_late(tables, late)
 
     def add_metadata(self, metadata: Mapping[str, Dated], *, keep_equal: bool = False) -> None:
         """Store the metadata of PVs that hold from the time of a row on, in one transaction, in any order."""

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from archiver.blocks import SUMMARY
 from archiver.sample import Dated
+from archiver.storage.binning import Rows
 from archiver.storage.sqlite.metadata import history
 from archiver.storage.summary import COLUMNS, DAY_NS, HOUR_NS, MINUTE_NS, WIDTHS, SummaryBin
 
@@ -81,10 +82,10 @@ class SqliteSummaryTables:
         following = "SELECT min(smpl_time) FROM sample_settled WHERE channel_id = ? AND smpl_time >= ?"
         return self._one(following, channel, time_ns)
 
-    def rows(self, channel: int, begin_ns: int, end_ns: int, limit: int) -> Sequence[Sequence[Any]]:
+    def rows(self, channel: int, begin_ns: int, end_ns: int, limit: int) -> Rows:
         """Return the first rows from a time on until before another one."""
         window = f"{_ROW} AND smpl_time >= ? AND smpl_time < ? ORDER BY smpl_time LIMIT ?"
-        return self._rows(window, channel, begin_ns, end_ns, limit)
+        return Rows.of(self._rows(window, channel, begin_ns, end_ns, limit))
 
     def metadata(self, channel: int) -> Sequence[Dated]:
         """Return all metadata, the oldest first."""

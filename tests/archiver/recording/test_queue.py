@@ -57,7 +57,7 @@ def test_what_is_being_stored_fills_memory_too() -> None:
 
 
 def test_the_limit_is_of_bytes_and_not_of_samples() -> None:
-    queue = Queue(limit=10_000_000)
+    queue = Queue(limit=10_000_000, batch_size=20_000_000)
     wave = pack([0.0] * 100_000)
     values: list[Value] = [wave, "x" * 40, 1.0, 7, (1.0,) * 1000]
     for number in range(200):

@@ -19,6 +19,7 @@ from archiver.sample import Sample
 from archiver.settings import Policy
 from archiver.storage import manage
 from archiver.storage.database import open_reader, open_store
+from archiver.storage.mysql.rows import newest_row
 from archiver.storage.mysql.tables import months
 from archiver.storage.sqlite import upkeep
 from archiver.storage.store import Store, StoreError
@@ -274,6 +275,24 @@ def test_a_query_of_phoebus_looks_into_the_months_of_its_window_alone(mysql_arch
         )
         ((_, _, _, used, *_),) = cursor.fetchall()
     assert used == parts(mysql_archive)[-7]
+
+
+@pytest.mark.parametrize(("pv", "lookups"), [("A", 3), ("SILENT", 20)])
+def test_the_row_in_force_is_looked_for_in_a_day_before_in_all_months(
+    mysql_archive: str, pv: str, lookups: int
+) -> None:
+    with closing(connect(mysql_archive)) as connection, connection.cursor() as cursor:
+
+        def rows(sql: str, *values: object) -> Sequence[Any]:
+            cursor.execute(sql, values)
+            return cursor.fetchall()
+
+        ((channel,),) = rows("SELECT channel_id FROM channel WHERE name = %s", pv)
+        ((_, before),) = rows("SHOW SESSION STATUS LIKE 'Handler_read_key'")
+        found = newest_row(rows, "UNIX_TIMESTAMP(smpl_time)", channel, (NOW - HOUR) // 1000)
+        ((_, after),) = rows("SHOW SESSION STATUS LIKE 'Handler_read_key'")
+    assert found == (HISTORY[pv][-1].time_ns / S,)
+    assert int(after) - int(before) <= lookups
 
 
 @pytest.fixture
