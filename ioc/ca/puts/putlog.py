@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -84,16 +85,16 @@ class PutLog:
 
 
 def _shown(view: View, values: Values) -> str:
-    """Return a value as a client is shown it, characters as a text, and of an array how many values there are."""
+    """Return a value with all digits or its word, characters as a text, and of an array how many values there are."""
     if view.native in {dbr.CHAR, dbr.STRING} and all(isinstance(each, int) for each in values):
         return _clean(bytes(int(each) & 0xFF for each in values).partition(b"\0")[0].decode("latin-1"))
     if len(values) != 1:
         return f"{len(values)} values"
-    value = values[0]
-    try:
-        return _clean(value if isinstance(value, str) else view.text(value))
-    except (NotConvertible, ValueError, TypeError):
-        return _clean(str(value))
+    value, word = values[0], ""
+    if view.native == dbr.ENUM and value in range(dbr.MAX_STATES):
+        with suppress(NotConvertible):
+            word = view.text(int(value))
+    return _clean(word or (f"{value:.15g}" if isinstance(value, float) else str(value)))
 
 
 def _clean(text: str) -> str:

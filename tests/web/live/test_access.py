@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.small_ioc import SmallIoc
+from tests.small_ioc import SmallIoc, until
 from tests.web.live.conftest import PASSWORDS, Browser, WebServer, served
 from web.access import throttle
 from web.access.logins import Logins, LoginsError, line
@@ -353,3 +354,16 @@ def test_a_message_that_is_too_long_ends_its_connection_alone(small_ioc: SmallIo
             browser.hear()
         other.subscribe(small_ioc.prefix + "ai")
         other.value(small_ioc.prefix + "ai", 5.0)
+
+
+def test_the_log_of_puts_has_the_name_of_the_person(
+    small_ioc: SmallIoc, web: WebServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = small_ioc.prefix + "ao"
+    anna = {"Cookie": session(web, "anna", PASSWORDS["anna"][0])}
+    with caplog.at_level(logging.INFO, "rackioc.puts"), Browser(web, anna) as browser:
+        assert browser.write(name, 2.5) == ""
+        until(lambda: [each for each in caplog.records if each.name == "rackioc.puts"])
+    (line,) = [each.getMessage() for each in caplog.records if each.name == "rackioc.puts"]
+    assert line.startswith("anna at ")
+    assert f" put 2.5 to {name} (was " in line
