@@ -103,6 +103,8 @@ def _show(health: Health, out: TextIO) -> None:
 
 def show_pvs(path: Path, glob: str, form: str, out: TextIO) -> list[str]:
     """Print the figures of the PVs that fit a glob as ``table`` or ``json``; return a sentence for each problem."""
+    if reason := hidden(path):
+        return [f"the figures of PVs cannot be seen ({reason}): ask as a user who may read that file"]
     found = read_figures(path)
     if found is None:
         return [f"{path.absolute()}: there are no figures of PVs; they are written when the archiver runs"]

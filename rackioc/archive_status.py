@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -59,9 +59,11 @@ class ArchiveStatus(Driver):
 
     scan: ClassVar[Mapping[str, float]] = {"status": 1.0}
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, ends: Callable[[], bool]) -> None:
+        """Take the status file, and ``ends``, which returns True once the archiver is stopped with all the rest."""
         self.points = POINTS
         self._path = path
+        self._ends = ends
         # Monotonic time; None: not connected yet; 0: it has run
         self._starts_until: float | None = None
 
@@ -74,7 +76,7 @@ class ArchiveStatus(Driver):
     def read(self, group: str) -> Iterator[Step]:
         """Yield whether the archiver runs, then the rest. Raises NoReply if it does not run, or does not report.
 
-        While it may still be starting, what it tells is not known, and that is no error.
+        While it may still be starting, and in a stop, what it tells is not known, and that is no error.
         """
         health = read(self._path)
         is_running = running(self._path)
@@ -82,8 +84,9 @@ class ArchiveStatus(Driver):
         yield {RUNNING: int(is_running and fresh)}
         if is_running and fresh:
             self._starts_until = 0.0
-        elif time.monotonic() < (self._starts_until or 0.0):
-            unknown = Reading(None, Severity.INVALID, Status.UDF, message="the archiver is starting")
+        elif self._ends() or time.monotonic() < (self._starts_until or 0.0):
+            why = "the archiver is stopped" if self._ends() else "the archiver is starting"
+            unknown = Reading(None, Severity.INVALID, Status.UDF, message=why)
             yield {point.name: unknown for point in POINTS if point.name != RUNNING}
             return
         if reason := hidden(self._path):

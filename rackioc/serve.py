@@ -45,7 +45,7 @@ async def serve(
     site_file = _restore(config)
     instruments = [
         (Instrument(name, config.prefix, driver, config.site, server), periods)
-        for name, driver, periods in _all(config, server, site_file)
+        for name, driver, periods in _all(config, server, site_file, stop)
     ]
     if not force:
         await rivals.refuse(server.names, server.search_port, _OTHER_PORT if simulated else _OTHER_PREFIX)
@@ -78,14 +78,16 @@ async def serve(
         log.info("stopped")
 
 
-def _all(config: Config, server: Server, site_file: SiteFile) -> Iterator[tuple[str, Driver, Mapping[str, float]]]:
+def _all(
+    config: Config, server: Server, site_file: SiteFile, stop: asyncio.Event
+) -> Iterator[tuple[str, Driver, Mapping[str, float]]]:
     """Return the instruments as configured, and those of rackioc itself."""
     for each in config.instruments:
         yield each.name, each.driver, each.periods
     yield status.NAME, status.IocStatus(server, lambda: site_file.trouble), {}
     if config.archive is not None:
         path = config.archive.status_file(config.path)
-        yield archive_status.NAME, archive_status.ArchiveStatus(path), {}
+        yield archive_status.NAME, archive_status.ArchiveStatus(path, stop.is_set), {}
 
 
 def _restore(config: Config) -> SiteFile:

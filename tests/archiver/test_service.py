@@ -191,7 +191,7 @@ def test_after_minutes_in_vain_the_log_and_an_alarm_say_so(
     try:
         file = tmp_path / "rack.spool.status"
         wait(lambda: (health := read(file)) and health.never_long and health.connected)
-        *_, readings = ArchiveStatus(file).read("status")
+        *_, readings = ArchiveStatus(file, lambda: False).read("status")
         assert isinstance(readings, dict)
         assert readings["Connected"] == Reading(1, Severity.MINOR, Status.STATE, message="1 never connected: T:Typo")
         wait(lambda: "1 PV not connected in 3 s since the archiver's start: T:Typo; check the" in caplog.text)

@@ -32,11 +32,14 @@ class Shown:
 
     def __init__(self, small_ioc: SmallIoc, ca: Client, path: Path) -> None:
         self.path = path
+        self.stopped = False
         self._ioc, self._ca = small_ioc, ca
         self._prefix = f"{small_ioc.prefix}{time.monotonic_ns()}:"
 
         async def start() -> Instrument:
-            instrument = Instrument(NAME, self._prefix, ArchiveStatus(path), Site(), small_ioc.server)
+            instrument = Instrument(
+                NAME, self._prefix, ArchiveStatus(path, lambda: self.stopped), Site(), small_ioc.server
+            )
             instrument.start()
             return instrument
 
@@ -161,6 +164,18 @@ def test_an_archiver_that_ends_leaves_nothing_standing_as_true(shown: Shown) -> 
         tell(status_file)
         shown.until_severity("Connected", 0)
         assert shown.alarm("Running") == ("NO_ALARM", "NO_ALARM")
+
+
+def test_an_archiver_that_ends_with_all_the_rest_is_no_error(shown: Shown, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(StatusFile(shown.path)) as status_file:
+        tell(status_file)
+        shown.until("Connected", 3)
+        shown.stopped = True
+        tell(status_file, connected=4)
+        shown.until("Connected", 4)
+    shown.until_severity("Connected", 3)
+    assert shown.value("Connected.AMSG") == "the archiver is stopped"
+    assert "is not running" not in caplog.text
 
 
 def test_an_archiver_that_hangs_is_told_with_its_silence(shown: Shown, status_file: StatusFile) -> None:

@@ -475,12 +475,15 @@ def test_where_a_user_may_not_look_it_is_not_said_that_the_archiver_does_not_run
         run("status", str(config))  # imports what the other user may not read
         (state if hidden == "directory" else state / "rack.spool.status").chmod(0o700)
         found = {form: as_nobody("status", str(config), "--format", form) for form in ("table", "json")}
+        figures = as_nobody("status", str(config), "--pvs", "*")
     path = f"{state}/rack.spool.status: Permission denied"
     sentence = f"whether the archiver runs cannot be seen ({path}): ask as a user who may read that file"
     assert found["table"] == (1, f"{sentence}\n")
     code, text = found["json"]
     assert code == 1
     assert json.loads(text[text.index("{") :]) == {"running": None, "troubles": [sentence]}
+    assert figures[0] == 1
+    assert ("the figures of PVs cannot be seen" in figures[1]) == (hidden == "directory")
 
 
 def as_nobody(*arguments: str) -> tuple[int, str]:

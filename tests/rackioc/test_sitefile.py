@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -177,6 +178,26 @@ def test_what_could_not_be_written_is_written_when_it_can(tmp_path: Path, monkey
 
     asyncio.run(asyncio.wait_for(scenario(), 10))
     assert sitefile.load(path) == ({"T:PS:Mon": {"HIGH": 5.0}}, [])
+
+
+def test_many_fields_are_written_beside_what_clients_ask_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sitefile, "DELAY", 0.0)
+    kept = {f"T:PS:{number}": {"HIGH": 5.0, "LOW": 1.0} for number in range(5000)}
+
+    async def scenario() -> float:
+        site_file = SiteFile(tmp_path / "rack.site.yaml", kept)
+        site_file.changed()
+        longest = 0.0
+        while not (tmp_path / "rack.site.yaml").exists():
+            began = time.thread_time()
+            await asyncio.sleep(0)
+            longest = max(longest, time.thread_time() - began)
+        site_file.close()
+        return longest
+
+    # making the text takes a quarter of a second
+    assert asyncio.run(asyncio.wait_for(scenario(), 30)) < 0.05
+    assert sitefile.load(tmp_path / "rack.site.yaml") == (kept, [])
 
 
 def test_a_pv_is_in_alarm_while_the_file_cannot_be_written() -> None:
