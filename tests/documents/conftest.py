@@ -219,8 +219,11 @@ def several(rack: Shell, place: Shell, administrator: Administrator) -> Shell:
 
 
 @pytest.fixture
-def checkout(shells: MakeShell) -> Shell:
-    """A checkout that a page may add files to, with its line for the tests of all drivers."""
+def checkout(shells: MakeShell) -> Iterator[Shell]:
+    """A checkout that a page may add files to, with its line for the tests of all drivers.
+
+    Its tests have sockets in temporary directories, whose names must be short.
+    """
     shell = shells("checkout")
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0"):
@@ -234,8 +237,9 @@ def checkout(shells: MakeShell) -> Shell:
     (shell.folder / CONTRACT).write_text(
         re.sub(r"(?m)^KEYS: .*$", rf"\g<0>\n    {key[1]}", contract), encoding="utf-8"
     )
-    shell.variables = {**shell.variables, "PYTHONPATH": str(shell.folder)}
-    return shell
+    with tempfile.TemporaryDirectory(prefix="rackioc-") as directory:
+        shell.variables = {**shell.variables, "PYTHONPATH": str(shell.folder), "TMPDIR": directory}
+        yield shell
 
 
 def _your_rack() -> dict[str, Any]:

@@ -65,7 +65,7 @@ def test_the_command_line_chooses_the_crate(
 ) -> None:
     asked = []
     monkeypatch.setattr(
-        simulation, "_simulate", lambda path, control, large: asked.append((path.name, control, large))
+        simulation, "_simulate", lambda config, control, large: asked.append((config.path.name, control, large))
     )
     assert CliRunner().invoke(app, ["sim", *words]).exit_code == 0
     assert asked == [served]

@@ -120,6 +120,8 @@ class Hub:
         if _nowhere(name) or (field in FIELDS and self._is_known(record)):
             return
         if len(self._strangers) >= MOST_SEARCHED:
+            self._close([each for each in self._strangers if each in self._unused])
+        if len(self._strangers) >= MOST_SEARCHED:
             raise HubError(
                 f"{name} is not shown: no server answers for {MOST_SEARCHED} other names that were asked for; close "
                 "the pages that show them"
@@ -152,11 +154,14 @@ class Hub:
             if pv.unused > before:
                 break
             old.append(pv.name)
-        for name in old:
+        self._close(old)
+
+    def _close(self, unused: list[str]) -> None:
+        for name in unused:
             del self._unused[name], self._pvs[name]
             self._strangers.discard(name)
-        if old:
-            self._client.close(old)
+        if unused:
+            self._client.close(unused)
 
 
 def plain_name(name: str) -> str:

@@ -49,7 +49,7 @@ class SoftIoc:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-P", str(PROGRAM), self.prefix, str(self._folder / "rights.acf")]
+        command = [sys.executable, "-P", "-u", str(PROGRAM), self.prefix, str(self._folder / "rights.acf")]
         with self._log.open("w") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._folder)
         until(lambda: "\nready\n" in self._log.read_text() or self._process.poll() is not None, 30)

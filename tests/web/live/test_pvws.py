@@ -180,6 +180,21 @@ def test_invented_names_are_bounded(browser: Browser) -> None:
     assert "no server answers for" in browser.error()
 
 
+def test_invented_names_of_who_has_left_keep_nothing_from_others(small_ioc: SmallIoc, web: WebServer) -> None:
+    small_ioc.read("wave", (1.0, 2.0))
+    with Browser(web) as inventive:
+        inventive.subscribe(*(f"NOBODY:LEFT:{number}" for number in range(600)))
+        assert "no server answers for" in inventive.error()
+    until(lambda: shows(web, f"{small_ioc.prefix}wave.VAL[0:1]"))
+
+
+def shows(web: WebServer, pv: str) -> bool:
+    """Whether a browser that has just come is shown a PV."""
+    with Browser(web) as browser:
+        browser.subscribe(pv)
+        return "b64dbl" in browser.hear_until(lambda message: "b64dbl" in message or message["type"] == "error")
+
+
 def test_a_flood_is_shown_with_its_newest_value_a_few_times_a_second(small_ioc: SmallIoc, browser: Browser) -> None:
     small_ioc.read("ai", 0.0)
     pv = small_ioc.prefix + "ai"
