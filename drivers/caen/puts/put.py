@@ -134,6 +134,7 @@ class _Put:
         self.comes_down = on and self.bits_before is not None and "DOWN" in self.bits_before
         self.switched_off = self.target.is_coming_down
         failure = self._send()
+        self.target = replace(self.target, sent=True)
         if item.switch and item.label in self.target.section.metadata.assumed:
             failure = yield from self._ask_words_of_off(failure)
             item = self.target.item
