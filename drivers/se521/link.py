@@ -30,6 +30,8 @@ DRAIN_REPORTS = 16
 CLOSE_TRIES = 3
 # Seconds that the bridge needs after each of the first two reports of a transaction
 PAUSE = 0.05
+# Milliseconds that a second try takes at least: until the line is known to be quiet, and its pauses
+AGAIN = QUIET + int(2000 * PAUSE)
 # Seconds for a reading with all its errors: the shortest time after which a call counts as hanging is 1 s, and a dead
 # instrument must show within two scans
 READING_TIME = 0.95
@@ -47,7 +49,7 @@ PYUSB_ERRORS = (usb.core.USBError, NotImplementedError, ValueError, IndexError)
 
 
 class UsbLink:
-    """The instrument as a USB device. An error in a transaction is not told before it was tried twice.
+    """The instrument as a USB device. While there is time, an error in a transaction is not told before a second try.
 
     ``counters`` gives the numbers of the readings, 0 to 255; no two that follow each other are the same.
     """
@@ -113,13 +115,14 @@ class UsbLink:
         with usb_errors():
             try:
                 return self._exchange(command, counts)
-            except BadReply:
-                pass
-            except usb.core.USBError as error:
-                if error.errno == errno.ENODEV:
+            except (BadReply, usb.core.USBError) as error:
+                if isinstance(error, usb.core.USBError):
+                    if error.errno == errno.ENODEV:
+                        raise
+                    if not _timed_out(error):
+                        self._clear_halts()
+                if self._left() < AGAIN:  # a second try would say nothing but that there was no time for it
                     raise
-                if not _timed_out(error):
-                    self._clear_halts()
             return self._exchange(command, counts)
 
     def _exchange(self, command: bytes, counts: tuple[int, ...]) -> list[bytes]:

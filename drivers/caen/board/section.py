@@ -265,12 +265,12 @@ class Section:
         for _, readings in self._confirmation.release(hold):
             yield readings
 
-    def read_back(self, session: Session, setting: Variable) -> tuple[Any, Readings]:
-        """Read what a put has set; return the value and the readings. Raises DeviceError.
+    def read_back(self, session: Session, setting: Variable, what: str = "") -> tuple[Any, Readings]:
+        """Read what a put is to set, or has set; return the value and the readings. Raises DeviceError.
 
         A current is INVALID where its range was changed since the last scan.
         """
-        (raw,) = self._ask(session, [setting], f"{setting.label}: sent, but it could not be read back")
+        (raw,) = self._ask(session, [setting], what)
         before = self.values.range_state(setting)
         readings: dict[str, Value | Array | Reading] = {}
         for each in self.values.ranges_of(setting) if setting.current else ():

@@ -134,6 +134,7 @@ class _Put:
         self.comes_down = on and self.bits_before is not None and "DOWN" in self.bits_before
         self.switched_off = self.target.is_coming_down
         failure = self._send()
+        self.target = replace(self.target, sent=True)
         if item.switch and item.label in self.target.section.metadata.assumed:
             failure = yield from self._ask_words_of_off(failure)
             item = self.target.item
@@ -231,10 +232,8 @@ class _Put:
             yield self.target.invalidate(error)
             raise failure or error
         yield readings
-        if self.comes_down and self._is_taken():
-            if failure is None and (yield from self._goes_to_its_setting()):
-                return
-            yield from self._not_obeyed()
+        if (yield from self._is_on_as_before(failure)):
+            return
         if self.by_status or not self._is_rounded():
             form = self.target.item.format
             what = str(failure or self.target.item.label)
@@ -276,6 +275,21 @@ class _Put:
         bits = yield from self._read_status()
         was_on = self.bits_before is not None and "ON" in self.bits_before
         return bits is not None and "ON" not in bits and (failure is None or was_on)
+
+    def _is_on_as_before(self, failure: DeviceError | None) -> Steps[bool]:
+        """Return True for an On of a channel that ramps down and is on. Raises BadReply where it may come on later.
+
+        So it may where the crate took the On, and its switch does not show it before the channel is down.
+        """
+        if self.comes_down and self._is_taken():
+            if failure is None and (yield from self._goes_to_its_setting()):
+                return True
+            yield from self._not_obeyed()
+        if failure is None and self.target.item.switch and self.value != self.target.item.safe:
+            bits = yield from self._read_status()
+            if bits is not None and "DOWN" in bits:
+                yield from self._not_obeyed()
+        return False
 
     def _goes_to_its_setting(self) -> Steps[bool]:
         """Return True if a channel that goes on ramping down may be on, as before: it is above its setting."""

@@ -20,11 +20,15 @@ _NEAR_VOLTS, _NEAR_PART = 1.0, 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A variable in a section. Where the board was replaced, its table may not have it: then nothing is published."""
+    """A variable in a section. Where the board was replaced, its table may not have it: then nothing is published.
+
+    sent  True once the put was sent: what cannot be read then is not known
+    """
 
     session: Session
     section: Section
     item: Variable
+    sent: bool = False
 
     @property
     def newest(self) -> Raw | None:
@@ -45,7 +49,8 @@ class Target:
     def read_back(self, item: Variable | None = None) -> tuple[Raw, Readings]:
         """Read the variable (or another one of the section): the value and the readings. Raises DeviceError."""
         item = item or self.item
-        raw, readings = self.section.read_back(self.session, item)
+        what = f"{self.item.label}: sent, but it could not be read back" if self.sent else ""
+        raw, readings = self.section.read_back(self.session, item, what)
         return raw, readings if item.label in self.section.table.items else {}
 
     def invalidate(self, error: DeviceError) -> Readings:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from drivers.base import DeviceError, Refused
+from drivers.base import DeviceError, Refused, Value
 from sim.caen.header import Code
 from tests.drivers.caen.crate_rig import CrateRig, crate_rig
 
@@ -182,6 +182,29 @@ def test_a_switch_that_cannot_be_read_is_not_switched_on() -> None:
         assert rig.fake.writes == writes
         fault.left = 0
         await rig.put(PW, 1)
+
+    go(scenario)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fault"),
+    [
+        (PW, 1, {"function": "GetChParam", "name": "Pw", "code": Code.READERR}),
+        (PW, 1, {"code": Code.NOTCONNECTED}),
+        ("S02:C00:V0Set", 900.0, {"code": Code.NOTCONNECTED}),
+    ],
+)
+def test_a_put_that_fails_before_it_is_sent_is_not_told_as_sent(
+    name: str, value: Value, fault: dict[str, Any]
+) -> None:
+    async def scenario(rig: CrateRig) -> None:
+        await rig.put(PW, 0)
+        writes = rig.fake.writes
+        rig.fault(**fault)
+        with pytest.raises(DeviceError) as caught:
+            await rig.put(name, value)
+        assert rig.fake.writes == writes
+        assert "sent, but" not in str(caught.value)
 
     go(scenario)
 

@@ -76,6 +76,18 @@ def test_an_on_without_effect_of_a_channel_that_is_down_soon_is_refused(run: Cra
     assert isinstance(outcome(run, PW, 1), Refused)
 
 
+@pytest.mark.parametrize("by_panel", [False, True])
+def test_an_on_that_the_switch_does_not_show_while_the_channel_ramps_down_may_come_on_later(
+    run: CrateRun, by_panel: bool
+) -> None:
+    channel_of(run).shows_output = False
+    come_down(run, by_panel)
+    channel_of(run).stubborn = True
+    error = outcome(run, PW, 1)
+    assert isinstance(error, BadReply)
+    assert "goes on ramping down" in str(error)
+
+
 def test_an_on_changes_nothing_where_the_channel_ramps_down_to_a_lower_setting(run: CrateRun) -> None:
     assert outcome(run, "S02:C00:V0Set", 400.0) is None
     assert channel_of(run).conditions()["DOWN"]
@@ -90,6 +102,23 @@ def test_an_on_is_not_good_where_it_cannot_be_read_what_became_of_it(run: CrateR
     channel_of(run).stubborn = True
     run.fault(slot=2, name=fault, code=Code.READERR)
     assert isinstance(outcome(run, PW, 1), BadReply)
+
+
+def test_an_off_follows_an_on_that_the_switch_does_not_show_while_the_channel_ramps_down() -> None:
+    async def scenario(rig: CrateRig) -> None:
+        channel = rig.channel()
+        channel.values["RDWn"] = 300.0
+        await rig.put(PW, 0)
+        channel.stubborn = True
+        writes = rig.fake.writes
+        with pytest.raises(BadReply, match="goes on ramping down"):
+            await rig.put(PW, 1)
+        await rig.until(lambda: rig.fake.writes == writes + 2)
+        await rig.shows(f"{PW}:OffPending", 0)
+        await rig.shows(PW, 0)
+        assert channel.get("Pw") == 0
+
+    go(scenario)
 
 
 def test_an_on_without_effect_is_told_and_an_off_follows_until_the_channel_is_down() -> None:

@@ -526,6 +526,22 @@ def test_a_second_fault_in_a_row_is_told_and_the_next_scan_starts_clean(
     assert scan(driver)["T1"] == Reading(0.0)
 
 
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [([*reading(1)[:3], ("in", TIMEOUT)], "did not answer in time"), (reading(1, echo=0), "stale reply")],
+)
+def test_a_fault_that_leaves_no_time_for_a_second_question_is_told_as_it_is(
+    driver: SE521, bus: Backend, monkeypatch: pytest.MonkeyPatch, fault: list[Step], sentence: str
+) -> None:
+    monkeypatch.setattr(link, "READING_TIME", 0.15)  # as long as the pauses of the first one take
+    bus.script = fault
+    with pytest.raises(DeviceError, match=sentence):
+        scan(driver)
+    monkeypatch.undo()
+    bus.script = [*QUIET, *reading(2, (320, 0, 0, 0))]
+    assert scan(driver)["T1"] == Reading(0.0)
+
+
 def test_an_instrument_that_never_stops_sending_is_a_bad_reply(driver: SE521, bus: Backend) -> None:
     bus.script = [*reading(1)[:3], ("in", b""), *[("in", report(0x1F))] * 16]
     with pytest.raises(BadReply, match="not asked for"):
