@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from drivers.base import Refused
-from ioc.ca import dbr, puts
+from ioc.ca import dbr
 from ioc.ca.message import ERROR, EVENT_ADD, EVENT_CANCEL, NORMAL, PUT_FAIL, READ_NOTIFY, WRITE, WRITE_NOTIFY
+from ioc.ca.puts import puts
 from ioc.ca.puts.puts import PUT_PATIENCE
 from tests.ioc.ca.live import LiveIoc
 from tests.ioc.ca.test_fuzz import frame
