@@ -159,15 +159,19 @@ class Instrument:
         checked = record.check_put(value)
         if self._port is None:
             raise LinkDown(f"{self.name} is not started")
-        if record.point.name != health.RETRY:
-            return self._newest.put(record.point, checked, callback, asked)
-        return self._port.retry() if checked else _done()
+        if record.point.command and checked == 0 != record.point.safe:
+            return _done()  # it is at rest, and only a 1 executes
+        if record.point.name == health.RETRY:
+            return self._port.retry() if checked else _done()
+        return self._newest.put(record.point, checked, callback, asked)
 
     def _put_ended(self, record: Record, asked: float, ended: Ended) -> None:
         self._ends.discard(ended)
         error = None if ended.cancelled() else ended.exception()
         if isinstance(error, DeviceError):
             self._put_failed(record, asked, error)
+        elif record.point.command and self._link is Link.Up:
+            self._process([(record, Reading(0))], time.time())
 
     def _put_failed(self, record: Record, asked: float, error: DeviceError) -> None:
         self._report(error)

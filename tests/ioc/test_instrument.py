@@ -63,6 +63,25 @@ def test_a_put_completes_when_the_instrument_took_the_value_and_says_so(run: Run
     run(scenario)
 
 
+def test_a_command_is_executed_by_a_1_and_rests_at_0_whatever_its_driver_yields(run: Run, bench: Bench) -> None:
+    bench.points = (*bench.points, Point(name="Zero", rtyp=RecordType.bo, command=True, states=("Zero", "Run")))
+    sent: list[Value] = []
+
+    def write(point: Point, value: Value) -> Iterator[Step]:
+        sent.append(value)
+        yield {"Mon": 5.0}
+
+    bench.write = write  # type: ignore[method-assign]
+
+    async def scenario(rig: Rig) -> None:
+        for value in (0, 1, 0, 1):
+            await rig.put("Zero", value)
+            assert rig.state("Zero") == (0, *FINE)
+        assert sent == [1, 1]
+
+    run(scenario, driver=bench)
+
+
 def test_the_setting_shows_what_the_instrument_took(run: Run, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "write", lambda point, value: iter([{"Set_RBV": 41.97}]))
 

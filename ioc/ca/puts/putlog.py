@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from ioc.ca import dbr
 from ioc.ca.dbr import NotConvertible
 from ioc.ca.view import Values, View
+from ioc.numbers import written
 
 log = logging.getLogger("rackioc.puts")
 
@@ -94,7 +96,9 @@ def _shown(view: View, values: Values) -> str:
     if view.native == dbr.ENUM and value in range(dbr.MAX_STATES):
         with suppress(NotConvertible):
             word = view.text(int(value))
-    return _clean(word or (f"{value:.15g}" if isinstance(value, float) else str(value)))
+    if isinstance(value, float):
+        word = word or (f"{value:.15g}" if math.isfinite(value) else written(value))
+    return _clean(word or str(value))
 
 
 def _clean(text: str) -> str:

@@ -48,9 +48,9 @@ def test_a_put_is_told_with_user_computer_and_the_value_before(small_ioc: SmallI
     small_ioc.read("ao", 20.0)
     with Raw(small_ioc) as raw:
         named(raw, b"anna", b"control-room")
-        raw.write_notify("ao", 30.0625)
+        raw.write_notify("ao", 30.0000625)
         until(lines)
-    assert lines() == ["anna at control-room (127.0.0.1) put 30.0625 to ao (was 20)"]
+    assert lines() == ["anna at control-room (127.0.0.1) put 30.0000625 to ao (was 20)"]
 
 
 def test_a_refused_put_is_told_with_its_reason(small_ioc: SmallIoc, lines: Lines) -> None:
@@ -68,6 +68,13 @@ def test_a_number_of_no_state_is_told_as_it_is(small_ioc: SmallIoc, lines: Lines
         raw.write_notify("bo", 1.5)
         until(lines)
     assert " put 1.5 to bo (refused: " in lines()[0]
+
+
+def test_what_is_not_a_number_is_spelled_as_everywhere(small_ioc: SmallIoc, lines: Lines) -> None:
+    with Raw(small_ioc) as raw:
+        raw.write_notify("ao", float("nan"))
+        until(lines)
+    assert " put NaN to ao (refused: " in lines()[0]
 
 
 def test_a_put_of_a_client_of_epics_base_is_told_with_the_words_of_the_state(
