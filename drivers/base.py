@@ -107,7 +107,7 @@ class Point:
     addr      what the driver needs to find it in the instrument; nobody else looks at it
     group     the scan group that reads it; "" for a point that no scan reads (a command, a setting with a readback)
     command   True for something that a put of 1 executes: nothing reads it, it rests at 0, to which the IOC brings it
-              back; a put of 0 does not get to the driver, unless that is what makes things safe
+              back; a put of 0 gets to the driver only if the point has ``safe``: it takes back what is pending
     follows   for a setting: the name of its readback point, whose value it has after connect and on change
     egu       unit, 15 characters at most, ASCII; prec: digits after the point
     states    words of a bi/bo/mbbi/mbbo, 25 characters and 16 words at most; severities: one for each word

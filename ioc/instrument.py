@@ -159,8 +159,8 @@ class Instrument:
         checked = record.check_put(value)
         if self._port is None:
             raise LinkDown(f"{self.name} is not started")
-        if record.point.command and checked == 0 != record.point.safe:
-            return _done()  # it is at rest, and only a 1 executes
+        if record.point.command and record.point.safe is None and not checked:
+            return _done()  # only a 1 executes; where it makes things safe, a 0 takes back what is pending
         if record.point.name == health.RETRY:
             return self._port.retry() if checked else _done()
         return self._newest.put(record.point, checked, callback, asked)
