@@ -222,7 +222,7 @@ def test_times_are_those_of_the_web_server(page: Page, hours: int) -> None:
     chromium.wait(lambda: "°C" in chromium.text(".legend"), "a curve that reaches to now")
 
 
-@pytest.mark.parametrize("key", ["-", "+", Keys.ARROW_RIGHT])
+@pytest.mark.parametrize("key", ["-", Keys.ARROW_RIGHT])
 def test_a_plot_ends_where_times_do(page: Page, key: str) -> None:
     chromium = page.chromium
     page.open(f"#/history?pv={page.ioc('TC1:T1')}")
