@@ -51,6 +51,7 @@ function turn(event) {
   const from = new URL(event.oldURL).hash;
   show();
   const main = byId("main");
+  if (top === undefined) history.replaceState({ top: 0 }, "");
   // who goes back was on a link to where they come from
   const link = top !== undefined && [...main.querySelectorAll("a")].find((each) => each.getAttribute("href") === from);
   (link || main).focus({ preventScroll: true });
@@ -61,6 +62,7 @@ function turn(event) {
 /** Remember in the browser's history how far a page was scrolled. */
 function places() {
   history.scrollRestoration = "manual";
+  history.replaceState({ top: history.state?.top ?? 0 }, "");
   let waiting = 0;
   document.addEventListener("scroll", () => {
     clearTimeout(waiting);
