@@ -24,6 +24,7 @@ POINTS = (
     Point(name="ai", rtyp=RecordType.ai, egu="kV", prec=2, desc="voltage", high=50.0, hopr=100.0, lopr=0.0),
     Point(name="ao", rtyp=RecordType.ao, egu="kV", drvl=0.0, drvh=60.0),
     Point(name="bo", rtyp=RecordType.bo, states=("Off", "On")),
+    Point(name="mbbo", rtyp=RecordType.mbbo, states=("Rest", "Warm", "Ready", "Hot", "Cold")),
     Point(name="mbbi", rtyp=RecordType.mbbi, states=("Down", "Connecting", "Up")),
     Point(name="long", rtyp=RecordType.longin),
     Point(name="text", rtyp=RecordType.stringout),

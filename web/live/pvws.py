@@ -25,7 +25,7 @@ MOST_ANSWERS, MOST_PUTS = 100, 200
 
 # Web sockets of one address, at most: half of what there can be of all, and how one more is closed (try again later).
 MOST_OF_ONE, LATER = 200, 1013
-# Seconds from one look at whether the visitor may still see to the next, and how a web socket is closed who may not.
+# Seconds from one look at what the visitor may to the next, and how the web socket is closed of one who may not see.
 RIGHTS_S, POLICY = 5.0, 1008
 
 _READONLY = int(Changed.VALUE | Changed.READONLY)
@@ -59,6 +59,15 @@ class Browser:
         """Note that something of a PV is new; what is sent later is the newest then."""
         self._new[subscription] = self._new.get(subscription, 0) | what
         self._ready.set()
+
+    def let_put(self, may_put: bool) -> None:
+        """Note whether the visitor may put now, and tell it of each PV that is shown."""
+        if may_put == self._may_put:
+            return
+        self._may_put = may_put
+        for subscription in self._subscriptions.values():
+            if subscription.pv.update is not None:
+                self.changed(subscription, _READONLY)
 
     async def send(self, send: Send) -> NoReturn:
         """Send what is new until the connection ends, as fast as it is read."""
@@ -215,7 +224,7 @@ class WebSocket:
 
     async def _serve(self, visitor: Visitor, receive: Receive, send: Send) -> None:
         browser = Browser(self._hub, visitor, self._put, self._may_put(visitor))
-        tasks = [asyncio.create_task(browser.send(send)), asyncio.create_task(self._watch(visitor, send))]
+        tasks = [asyncio.create_task(browser.send(send)), asyncio.create_task(self._watch(visitor, browser, send))]
         try:
             while (message := await receive())["type"] == "websocket.receive":
                 await browser.receive(message.get("text") or "")
@@ -225,9 +234,10 @@ class WebSocket:
             browser.close()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _watch(self, visitor: Visitor, send: Send) -> None:
-        """Close the web socket when its visitor may see no more: the session has ended, the login was taken away."""
+    async def _watch(self, visitor: Visitor, browser: Browser, send: Send) -> None:
+        """Look what the visitor may: the session ends, the file of logins changes. Who may see no more is cut off."""
         while self._may_see(visitor):
+            browser.let_put(self._may_put(visitor))
             await asyncio.sleep(RIGHTS_S)
         await send({"type": "websocket.close", "code": POLICY})
 

@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.small_ioc import SmallIoc, until
 from tests.web.live.conftest import Browser, WebServer, served
-from tests.web.live.test_access import ask, own_web, session
+from tests.web.live.test_access import ask, me, own_web, session
 from web.access.logins import Logins, LoginsError, line
 from web.live import door, hub
 
@@ -85,6 +85,31 @@ def test_where_a_login_is_wanted_values_end_with_it(
                 bob.hear_until(lambda message: False)
             small_ioc.read("ai", 6.0)
             anna.value(small_ioc.prefix + "ai", 6.0)
+    finally:
+        web.close()
+
+
+def test_what_is_shown_of_rights_ends_with_the_session_and_with_the_login(
+    small_ioc: SmallIoc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.live.pvws.RIGHTS_S", 0.1)
+    path = tmp_path / "logins"
+    path.write_text(line("anna", "right horse", "put") + "\n")
+    web = WebServer(served(small_ioc.prefix, path, puts="on"))
+    name = small_ioc.prefix + "ao"
+    try:
+        small_ioc.read("ao", 5.0)
+        cookie = session(web, "anna")
+        with Browser(web, {"Cookie": cookie}) as anna:
+            anna.subscribe(name, small_ioc.prefix + "nowhere")
+            assert anna.first(name)["readonly"] is False
+            path.write_text(line("anna", "right horse", "view") + "\n")
+            assert anna.hear_until(lambda message: message.get("readonly") is True)["pv"] == name
+            path.write_text(line("anna", "right horse", "put") + "\n\n")
+            assert anna.hear_until(lambda message: message.get("readonly") is False)["pv"] == name
+            assert ask(web, "POST", "/api/logout", Cookie=cookie, X_CSRF_Token=me(web, cookie)["csrf"])[0] == 200
+            assert anna.hear_until(lambda message: message.get("readonly") is True)["pv"] == name
+            assert "nowhere" not in str(anna.heard)
     finally:
         web.close()
 

@@ -87,6 +87,33 @@ export function roles(board, channel) {
   return { v: first("VMon"), i: first("IMon", "IMonH", "IMonL"), set: first("V0Set_RBV", "VSet_RBV", "V0Set", "VSet") };
 }
 
+/** Return what shows points of a channel: its element is as severe as the worst of them, and says whether it is on. */
+function watched(scope, element, sign, prefix) {
+  const known = {};
+  const note = (point, pv) => {
+    known[point] = pv;
+    const severity = worstOf(Object.values(known));
+    mark(element, "severity", severity);
+    say(sign, SEVERITIES[severity]?.sign ?? "");
+  };
+  const show = (point, act) => {
+    if (!point) return;
+    scope.watch(prefix + point, (pv) => {
+      act(pv);
+      note(point, pv);
+    });
+  };
+  const showStatus = (parameters, act) => {
+    if (!parameters.includes("Status")) return;
+    watchStatus(scope, prefix, bitsOf(parameters), (pv, words) => {
+      act(words);
+      note("Status", pv);
+      mark(element, "on", pv.severity === "INVALID" || pv.severity === "UNDEFINED" ? "" : String(pv.value & 1));
+    });
+  };
+  return { show, showStatus };
+}
+
 function cardOf(scope, instrument, board, channel) {
   const prefix = `${instrument.prefix}${board.name}:${channel}:`;
   const { v, i, set } = roles(board, channel);
@@ -99,31 +126,11 @@ function cardOf(scope, instrument, board, channel) {
   const status = h("span", { class: "status" });
   const element = h("a", { class: "channel", href: `#/i/${instrument.name}/${board.name}/${channel}`, title: prefix.slice(0, -1) },
     title, sign, volt, ampere, setting, status);
-  const known = {};
-  const look = () => {
-    const severity = worstOf(Object.values(known));
-    mark(element, "severity", severity);
-    say(sign, SEVERITIES[severity]?.sign ?? "");
-  };
-  const show = (point, act) => {
-    if (!point) return;
-    scope.watch(prefix + point, (pv) => {
-      known[point] = pv;
-      act(pv);
-      look();
-    });
-  };
+  const { show, showStatus } = watched(scope, element, sign, prefix);
   show(v, (pv) => say(volt, short(pv)));
   show(i, (pv) => say(ampere, short(pv)));
   show(set, (pv) => say(setting, `set ${short(pv)}`));
-  if (parameters.includes("Status")) {
-    watchStatus(scope, prefix, bitsOf(parameters), (pv, words) => {
-      known.Status = pv;
-      look();
-      say(status, words);
-      mark(element, "on", pv.severity === "INVALID" || pv.severity === "UNDEFINED" ? "" : String(pv.value & 1));
-    });
-  }
+  showStatus(parameters, (words) => say(status, words));
   if (board.parameters.includes("Name")) {
     scope.watch(`${prefix}Name_RBV`, (pv) => say(title, pv.text && pv.text !== "Disconnected" ? `${channel} ${pv.text}` : channel));
   }
@@ -139,30 +146,10 @@ function tileOf(scope, instrument, board, channel) {
   const sign = h("b", { class: "sign" });
   const element = h("a", { class: "tile-channel", href: `#/i/${instrument.name}/${board.name}/${channel}` },
     h("span", { class: "name", text: channel.slice(1) }), sign, volt, ampere);
-  const known = {};
-  const look = () => {
-    const severity = worstOf(Object.values(known));
-    mark(element, "severity", severity);
-    say(sign, SEVERITIES[severity]?.sign ?? "");
-  };
-  const show = (point, act) => {
-    if (!point) return;
-    scope.watch(prefix + point, (pv) => {
-      known[point] = pv;
-      act(pv);
-      look();
-    });
-  };
+  const { show, showStatus } = watched(scope, element, sign, prefix);
   show(v, (pv) => say(volt, short(pv, true)));
   show(i, (pv) => say(ampere, short(pv, true)));
-  if (parameters.includes("Status")) {
-    watchStatus(scope, prefix, bitsOf(parameters), (pv, words) => {
-      known.Status = pv;
-      look();
-      mark(element, "on", pv.severity === "INVALID" || pv.severity === "UNDEFINED" ? "" : String(pv.value & 1));
-      element.title = `${prefix.slice(0, -1)}: ${words}`;
-    });
-  }
+  showStatus(parameters, (words) => (element.title = `${prefix.slice(0, -1)}: ${words}`));
   return element;
 }
 

@@ -69,15 +69,21 @@ export function toast(text, kind = "error") {
   setTimeout(() => note.remove(), kind === "error" ? 12000 : 4000);
 }
 
-/** Ask a question in a dialog; return a promise of true or false. */
+/** Ask a question in a dialog; return a promise of true or false. What it is about must be seen, and new: else it is no. */
 export function ask(title, text, yes) {
   return new Promise((answer) => {
     const dialog = h("dialog", { class: "ask" });
+    const gone = () => done(false);
+    const lost = () => live.connected || done(false);
     const done = (result) => {
+      live.removeEventListener("state", lost);
+      window.removeEventListener("hashchange", gone);
       dialog.close();
       dialog.remove();
       answer(result);
     };
+    live.addEventListener("state", lost);
+    window.addEventListener("hashchange", gone);
     dialog.append(
       h("h2", { text: title }),
       h("p", { text }),

@@ -3,6 +3,7 @@
 import { h, say, toast } from "./dom.js";
 import { Plot, colourOf } from "./plot.js";
 import { get, rack } from "./rack.js";
+import { now } from "./time.js";
 import { BY_NUMBER, SEVERITIES, clock, number, unit } from "./words.js";
 
 const SPANS = { "10 min": 600, "1 h": 3600, "6 h": 21600, "24 h": 86400, "7 d": 604800, "30 d": 2592000, "1 y": 31536000 };
@@ -33,24 +34,24 @@ export function historyPanel(scope, pvs, { span = 3600, whenChanged = () => {} }
     read();
   };
   const freeze = (begin, end) => {
-    [state.begin, state.end] = [begin, Math.min(end, Date.now() / 1000)];
+    [state.begin, state.end] = [begin, end];
     read();
   };
   let asked = 0;
   const read = async () => {
     mark();
     const mine = ++asked;
-    if (!state.pvs.length) return show({ begin: Date.now() / 1000 - state.span, end: Date.now() / 1000, curves: [], left_out: [] });
+    if (!state.pvs.length) return show({ begin: now() - state.span, end: now(), curves: [], left_out: [] });
     const query = new URLSearchParams(state.pvs.map((pv) => ["pv", pv]));
-    const now = Date.now() / 1000;
-    query.set("since", iso(state.begin ?? now - state.span));
-    query.set("until", iso(state.end ?? now));
+    const present = now();
+    query.set("since", iso(state.begin ?? present - state.span));
+    query.set("until", iso(state.end ?? present));
     query.set("points", Math.min(2000, Math.max(300, Math.round(canvas.clientWidth || 800))));
     try {
       const made = await get(`/api/history?${query}`);
       if (mine === asked) show(made);
     } catch (error) {
-      if (mine === asked) show({ begin: now - state.span, end: now, curves: [], left_out: [error.message] });
+      if (mine === asked) show({ begin: state.begin ?? present - state.span, end: state.end ?? present, curves: [], left_out: [error.message] });
     }
   };
   const show = (made) => {
@@ -125,11 +126,11 @@ function save(blob, name) {
 export function historyPage(scope, asked) {
   const chosen = asked.slice(0, 20);
   const list = h("div", { class: "chips" });
-  const found = h("ul", { class: "found", role: "listbox", hidden: true });
+  const found = h("ul", { class: "found", "aria-label": "PVs found", hidden: true });
   const field = h("input", { type: "search", placeholder: "add a PV: part of its name", "aria-label": "add a PV", id: "search" });
   const panel = historyPanel(scope, chosen, { whenChanged: remember });
   function remember(names) {
-    history.replaceState(null, "", `#/history?${new URLSearchParams(names.map((pv) => ["pv", pv]))}`);
+    history.replaceState(history.state, "", `#/history?${new URLSearchParams(names.map((pv) => ["pv", pv]))}`);
   }
   const change = () => {
     list.replaceChildren(...chosen.map((pv) => h("span", { class: "chip", "data-set": "yes" }, pv,
@@ -149,15 +150,31 @@ export function historyPage(scope, asked) {
     waiting = setTimeout(async () => {
       const part = field.value.trim();
       if (!part) return void (found.hidden = true);
-      const names = await get(`/api/pvs?${new URLSearchParams({ glob: `*${part}*`, limit: 40 })}`).catch(() => []);
-      found.replaceChildren(...names.map((pv) => h("li", {}, h("button", { text: pv, role: "option", onclick: () => add(pv) }))));
-      found.hidden = !names.length;
+      const names = await get(`/api/pvs?${new URLSearchParams({ glob: `*${anyCase(part)}*`, limit: 40 })}`).catch(() => []);
+      if (part !== field.value.trim()) return;
+      found.replaceChildren(...names.map((pv) => h("li", {}, h("button", { text: pv, onclick: () => add(pv) }))));
+      if (!names.length) found.append(h("li", { class: "muted", text: "no PV has this in its name" }));
+      found.hidden = false;
     }, 150);
   });
   field.addEventListener("keydown", (event) => {
     if (event.key === "Enter") found.querySelector("button")?.click();
-    if (event.key === "ArrowDown") found.querySelector("button")?.focus();
+  });
+  const picker = h("div", { class: "picker" }, field, found);
+  picker.addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const all = [field, ...found.querySelectorAll("button")];
+    if (event.key === "Escape") {
+      found.hidden = true;
+      field.focus();
+    } else if (step && !found.hidden) {
+      event.preventDefault();
+      all[Math.min(all.length - 1, Math.max(0, all.indexOf(document.activeElement) + step))].focus();
+    }
   });
   change();
-  return h("div", {}, h("div", { class: "title" }, h("h1", { text: "History" })), h("div", { class: "picker" }, field, found), list, panel);
+  return h("div", {}, h("div", { class: "title" }, h("h1", { text: "History" })), picker, list, panel);
 }
+
+/** Return a glob that takes upper and lower case for the same. */
+const anyCase = (text) => text.replaceAll("[", "[[]").replace(/[a-z]/gi, (letter) => `[${letter.toLowerCase()}${letter.toUpperCase()}]`);

@@ -1,5 +1,7 @@
 // Live values over the web socket of the server (PVWS): each PV is asked for once, however often it is shown.
 
+import { now } from "./time.js";
+
 const AGAIN = [500, 1000, 2000, 5000];
 const CHECK = 4000;
 const LINGER = 5000;
@@ -15,11 +17,13 @@ class Live extends EventTarget {
   #number = 0;
   #echoed = 0;
   #check = 0;
+  #again = 0;
   connected = false;
   lost = null;
 
   /** Connect, again and again. */
   open() {
+    clearTimeout(this.#again);
     const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/pvws/pv`);
     this.#socket = socket;
     socket.onopen = () => {
@@ -139,7 +143,7 @@ class Live extends EventTarget {
 
   #closed(socket, wait = AGAIN[Math.min(this.#tries++, AGAIN.length - 1)]) {
     if (socket !== this.#socket) return;
-    if (this.connected) this.lost = new Date();
+    if (this.connected) this.lost = now();
     this.connected = false;
     this.#socket = { readyState: WebSocket.CLOSED, close() {} };
     for (const { refused } of this.#writes.values()) {
@@ -147,7 +151,8 @@ class Live extends EventTarget {
     }
     this.#writes.clear();
     this.dispatchEvent(new Event("state"));
-    setTimeout(() => this.open(), wait);
+    clearTimeout(this.#again);
+    this.#again = setTimeout(() => this.open(), wait);
   }
 }
 

@@ -8,21 +8,23 @@ import { channel, instrumentPage } from "./instruments.js";
 import { live } from "./live.js";
 import { overview } from "./overview.js";
 import { post, rack } from "./rack.js";
+import { now } from "./time.js";
 import { clock } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 const ALARMS = 2000;
 const RACK = 10000;
+const ME = 10000;
 // Milliseconds without a beat of the IOC's heart after which nothing that is shown counts as new.
 const SILENT = 5000;
 
 let scope = new Scope();
-let beat = { at: 0, severity: undefined };
+const beat = { of: "", end() {}, at: Date.now(), severity: undefined };
 
 /** Show what the address says. */
 function show() {
   const [path, query] = location.hash.slice(1).split("?");
-  const [, kind, name, slot, number] = path.split("/").map(decodeURIComponent);
+  const [, kind, name, slot, number] = path.split("/").map(decoded);
   scope.end();
   scope = new Scope();
   const main = byId("main");
@@ -34,14 +36,51 @@ function show() {
   document.title = [name, slot, number].filter(Boolean).join(" ") || (kind ? "History" : `${rack.prefix} rackioc`);
 }
 
+/** Return a part of an address; one that somebody has mistyped as it is. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+/** Show another address: from its top, or where it was left; the keyboard goes on from there. */
+function turn(event) {
+  const { top } = history.state ?? {};
+  const from = new URL(event.oldURL).hash;
+  show();
+  const main = byId("main");
+  if (top === undefined) history.replaceState({ top: 0 }, "");
+  // who goes back was on a link to where they come from
+  const link = top !== undefined && [...main.querySelectorAll("a")].find((each) => each.getAttribute("href") === from);
+  (link || main).focus({ preventScroll: true });
+  scrollTo(0, top ?? 0);
+  if (link) link.scrollIntoView({ block: "nearest" });
+}
+
+/** Remember in the browser's history how far a page was scrolled. */
+function places() {
+  history.scrollRestoration = "manual";
+  history.replaceState({ top: history.state?.top ?? 0 }, "");
+  let waiting = 0;
+  document.addEventListener("scroll", () => {
+    clearTimeout(waiting);
+    const { hash } = location;
+    waiting = setTimeout(() => {
+      if (hash === location.hash) history.replaceState({ top: scrollY }, "");
+    }, 100);
+  });
+}
+
 function view(kind, name, slot, number, query) {
-  if (!rack.me.may_see) return h("p", { class: "panel", text: "Log in to see this rack." });
+  if (!rack.me.may_see) return h("h1", { class: "panel", text: "Log in to see this rack." });
   if (kind === "history") return historyPage(scope, query.getAll("pv"));
   if (kind !== "i") return overview(scope);
   const instrument = rack.instrument(name);
   const board = instrument?.boards.find((each) => each.name === slot);
   if (!instrument || (slot && !board) || (number && !board.channels.includes(number))) {
-    return h("p", { class: "panel", text: `There is no ${[name, slot, number].filter(Boolean).join(" / ")} now. It may come when its instrument answers.` });
+    return h("h1", { class: "panel", text: `There is no ${[name, slot, number].filter(Boolean).join(" / ")} now. It may come when its instrument answers.` });
   }
   if (number) return channel(scope, instrument, slot, number);
   return instrument.kind === "caen" ? crate(scope, instrument, slot) : instrumentPage(scope, instrument);
@@ -63,39 +102,48 @@ function truth() {
   banner.hidden = !text;
   say(banner, text);
   mark(document.body, "stale", text ? "yes" : "no");
-  say(byId("live"), text ? "✖ not live" : "● live");
+  say(byId("live"), text ? "✖ not live" : rack.me.may_see ? "● live" : "");
   mark(byId("live"), "severity", text ? "MAJOR" : "NONE");
 }
 
 function trouble() {
+  if (!rack.me.may_see) return "";
   if (!live.connected) {
     return live.lost
       ? `No connection to the web server since ${clock(live.lost / 1000)}: what is shown is of then. The IOC and the instruments go on; it connects again by itself.`
       : "No connection to the web server yet.";
   }
-  if (beat.severity === "UNDEFINED") return `The IOC does not answer since ${clock(beat.at / 1000)}: nothing of this rack is known now.`;
-  if (!rack.me.may_see) return "";
-  if (Date.now() - beat.at > SILENT) return `No news from the IOC since ${clock(beat.at / 1000)}: what is shown may be old.`;
+  if (beat.severity === "UNDEFINED") return `The IOC does not answer since ${lastBeat()}: nothing of this rack is known now.`;
+  if (Date.now() - beat.at > SILENT) return `No news from the IOC since ${lastBeat()}: what is shown may be old.`;
   return "";
 }
 
+const lastBeat = () => clock(now() - (Date.now() - beat.at) / 1000);
+
+/** Follow the heart of the IOC, which is known when somebody may see the rack. */
 function watchBeat() {
-  const heart = rack.instruments.find((each) => each.kind === "ioc");
-  beat.at = Date.now();
-  if (heart) {
-    live.watch(`${heart.prefix}HEARTBEAT`, (pv) => {
-      if (pv.severity === undefined) return;
-      if (pv.severity !== "UNDEFINED" || beat.severity !== "UNDEFINED") beat.at = Date.now();
-      beat.severity = pv.severity;
-      truth();
-    });
-  }
+  const heart = rack.instruments.find((each) => each.kind === "ioc")?.prefix ?? "";
+  if (heart === beat.of) return;
+  beat.end();
+  Object.assign(beat, { of: heart, end() {}, at: Date.now(), severity: undefined });
+  if (!heart) return;
+  beat.end = live.watch(`${heart}HEARTBEAT`, (pv) => {
+    if (pv.severity === undefined) return;
+    if (pv.severity !== "UNDEFINED" || beat.severity !== "UNDEFINED") beat.at = Date.now();
+    beat.severity = pv.severity;
+    truth();
+  });
 }
 
+let counted = "";
+
 function counts() {
-  byId("counts").replaceChildren(...countText().map(({ name, text }) => h("span", { class: "badge", "data-severity": name, text, title: name })));
-  const worst = countText()[0];
-  byId("brand").dataset.severity = worst?.name ?? "NONE";
+  const found = countText();
+  // a reader of screens says them again each time
+  if (JSON.stringify(found) === counted) return;
+  counted = JSON.stringify(found);
+  byId("counts").replaceChildren(...found.map(({ name, text }) => h("span", { class: "badge", "data-severity": name, text, title: name })));
+  byId("brand").dataset.severity = found[0]?.name ?? "NONE";
 }
 
 function who() {
@@ -106,11 +154,17 @@ function who() {
   button.title = name ? `Log out${refusal ? ` (${refusal})` : ""}` : "Log in to put values";
 }
 
+/** Find out who is logged in: it may have changed in another window, or by itself. */
 async function renew() {
+  const before = JSON.stringify(rack.me);
   await rack.readMe();
+  if (JSON.stringify(rack.me) === before) return;
+  const could = JSON.parse(before).may_see;
+  // what the web socket may is that of who has opened it
   live.reopen();
   await Promise.allSettled([rack.read(), rack.readAlarms()]);
-  show();
+  if (rack.me.may_see !== could) show();
+  truth();
 }
 
 function login() {
@@ -162,8 +216,13 @@ function appearance() {
 }
 
 function keys() {
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    byId("main").focus();
+  });
   document.addEventListener("keydown", (event) => {
     if (event.target.matches("input, select, textarea") || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (document.querySelector("dialog[open]")) return;
     if (event.key === "/") {
       const field = document.querySelector("#main input[type=search]");
       if (field) field.focus();
@@ -173,10 +232,10 @@ function keys() {
   });
 }
 
-/** Ask again and again; a failure is shown by `truth`, and mends itself. */
-function repeat(milliseconds, act) {
+/** Ask again and again while there is somebody who looks; a failure is shown by `truth`, and mends itself. */
+function repeat(milliseconds, act, needed = () => live.connected) {
   setInterval(() => {
-    if (live.connected && !document.hidden) act().catch(() => {});
+    if (needed() && !document.hidden) act().catch(() => {});
   }, milliseconds);
 }
 
@@ -188,20 +247,24 @@ async function begin() {
   rack.addEventListener("alarms", counts);
   live.addEventListener("state", truth);
   live.addEventListener("state", () => {
-    if (live.connected) rack.readAlarms().catch(() => {});
+    // a server that takes no more from us ends the web socket, too
+    (live.connected ? rack.readAlarms() : renew()).catch(() => {});
   });
   live.addEventListener("refused", (event) => toast(event.detail));
   live.open();
   await Promise.allSettled([rack.readMe(), rack.read(), rack.readAlarms()]);
-  rack.addEventListener("changed", () => { navigation(); show(); });
-  window.addEventListener("hashchange", show);
+  rack.addEventListener("changed", () => { navigation(); watchBeat(); show(); });
+  window.addEventListener("hashchange", turn);
+  places();
   navigation();
   watchBeat();
   show();
+  scrollTo(0, history.state?.top ?? 0);
   truth();
   setInterval(truth, 1000);
   repeat(ALARMS, () => rack.readAlarms());
   repeat(RACK, () => rack.read());
+  repeat(ME, renew, () => true);
 }
 
 begin();

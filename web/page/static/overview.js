@@ -9,8 +9,9 @@ import { SEVERITIES } from "./words.js";
 export function overview(scope) {
   const tiles = rack.instruments.map((each) => tile(scope, each));
   return h("div", { class: "overview" },
+    h("h1", { class: "unseen", text: "Rack" }),
     h("section", { class: "panel" }, h("h2", { text: "Alarms" }), alarmList(scope)),
-    h("section", { class: "tiles", "aria-label": "Instruments" }, ...tiles));
+    h("section", { class: "tiles", "aria-label": "Instruments at a glance" }, ...tiles));
 }
 
 function tile(scope, instrument) {

@@ -1,5 +1,6 @@
 // A plot of curves over time, on a canvas: each value holds until the next; what is not known is a gap.
 
+import { now } from "./time.js";
 import { BY_NUMBER, unit } from "./words.js";
 
 // Okabe and Ito: apart for all kinds of colour blindness; dashes besides.
@@ -306,7 +307,7 @@ export class Plot {
     const drag = this.drag;
     this.drag = null;
     if (!drag) return;
-    if (!drag.zoom) this.changed(this.begin, this.end);
+    if (!drag.zoom) this.#go(this.begin, this.end);
     else if (Math.abs(drag.to - drag.from) > 5) {
       const [from, to] = [drag.from, drag.to].sort((one, other) => one - other);
       this.#go(this.time(from), this.time(to));
@@ -318,8 +319,12 @@ export class Plot {
     this.#go(around - (around - this.begin) * factor, around + (this.end - around) * factor);
   }
 
+  /** Show a time: a second at least, and nothing before 1970 or after now. */
   #go(begin, end) {
-    [this.begin, this.end] = [begin, Math.max(end, begin + 1)];
+    const latest = now();
+    const span = Math.min(Math.max(end - begin, 1), latest);
+    const last = Math.min(Math.max(end, span), latest);
+    [this.begin, this.end] = [last - span, last];
     this.draw();
     this.changed(this.begin, this.end);
   }

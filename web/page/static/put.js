@@ -5,8 +5,22 @@ import { live } from "./live.js";
 import { rack } from "./rack.js";
 import { unit, value } from "./words.js";
 
+// Puts that have not ended: who clicks twice, or holds a key, has not asked twice.
+const underWay = new Set();
+
 /** Put a value; ask first if the server says that it is dangerous. Return whether it was put. */
 export async function put(name, wanted, shown) {
+  const key = JSON.stringify([name, wanted]);
+  if (underWay.has(key)) return false;
+  underWay.add(key);
+  try {
+    return await carryOut(name, wanted, shown);
+  } finally {
+    underWay.delete(key);
+  }
+}
+
+async function carryOut(name, wanted, shown) {
   try {
     await live.put(name, wanted);
   } catch (error) {
@@ -65,23 +79,25 @@ function entry(scope, name, first, label) {
   });
   const send = h("button", { text: "Set", hidden: true });
   let shown = "";
+  let sending = null;
   const typed = () => field.value !== shown;
   const look = () => {
     send.hidden = !typed();
     mark(field, "typed", typed() ? "yes" : "");
   };
   const act = async () => {
-    if (!typed()) return;
     const sent = field.value;
+    if (!typed() || sent === sending) return;
     const text = sent.trim();
     const wanted = isText ? text : Number(text.replace(",", "."));
     if (!isText && (text === "" || !Number.isFinite(wanted))) {
       toast(`${name}: ${text || "nothing"} is no number`);
       return;
     }
-    send.disabled = true;
+    sending = sent;
+    field.focus(); // the button goes when there is nothing more to send
     await put(name, wanted, `${label || "set"} ${text}${first.units ? ` ${unit(first.units)}` : ""}`);
-    send.disabled = false;
+    if (sending === sent) sending = null;
     // what was typed meanwhile is the next value
     if (field.value === sent) field.value = shown;
     look();
@@ -108,21 +124,7 @@ function entry(scope, name, first, label) {
 
 /** Return a button for each state, or a list if there are many. */
 function choice(scope, name, labels, label) {
-  if (labels.length > 3) {
-    const list = h("select", { "aria-label": label || name, "data-pv": name },
-      ...labels.map((text, index) => h("option", { value: index, text })));
-    list.addEventListener("change", async () => {
-      await put(name, Number(list.value), labels[list.value]);
-      list.value = shown;
-    });
-    let shown = "";
-    scope.watch(name, (pv) => {
-      shown = list.value = String(pv.value ?? "");
-      mark(list, "severity", pv.severity ?? "");
-    });
-    guard(scope, name, list);
-    return list;
-  }
+  if (labels.length > 3) return list(scope, name, labels, label);
   // a command rests at its first state
   const states = labels[0] === "Idle" ? [1] : labels.map((_, index) => index);
   const buttons = states.map((index) => {
@@ -138,6 +140,41 @@ function choice(scope, name, labels, label) {
     });
   });
   return h("span", { class: "choice", role: "group", "aria-label": label || name }, ...buttons);
+}
+
+/** Return a list of states; what is chosen is put by a button, for the arrow keys choose each on their way. */
+function list(scope, name, labels, label) {
+  const field = h("select", { "aria-label": `${label || name}, new value`, "data-pv": name },
+    ...labels.map((text, index) => h("option", { value: index, text })));
+  const send = h("button", { text: "Set", hidden: true });
+  let shown = "";
+  const look = () => {
+    send.hidden = field.value === shown;
+    mark(field, "typed", field.value === shown ? "" : "yes");
+  };
+  const rest = () => {
+    field.value = shown;
+    look();
+  };
+  field.addEventListener("change", look);
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") rest();
+  });
+  send.addEventListener("click", async () => {
+    const sent = field.value;
+    field.focus();
+    await put(name, Number(sent), labels[sent]);
+    if (field.value === sent) rest();
+  });
+  scope.watch(name, (pv) => {
+    const chosen = shown !== "" && field.value !== shown;
+    shown = String(pv.value ?? "");
+    if (!chosen) field.value = shown;
+    mark(field, "severity", pv.severity ?? "");
+    look();
+  });
+  guard(scope, name, field);
+  return h("span", { class: "entry" }, field, send);
 }
 
 /** Return the value of a PV with its unit, its colour and its sign. */

@@ -1,5 +1,7 @@
 // The rack as the server describes it, who is logged in, and requests to its API.
 
+import { hearTime } from "./time.js";
+
 class Rack extends EventTarget {
   prefix = "";
   archived = false;
@@ -43,6 +45,7 @@ export const rack = new Rack();
 
 async function getText(address) {
   const answer = await fetch(address, { cache: "no-cache" });
+  hearTime(answer);
   if (!answer.ok) {
     const sentence = await answer.json().then((body) => body.error, () => answer.statusText);
     throw Object.assign(new Error(sentence), { status: answer.status });

@@ -13,7 +13,7 @@ export function pointTable(scope, prefix, points, { search = false } = {}) {
   const body = h("tbody");
   for (const point of rows) body.append(row(scope, prefix, point, there));
   const table = h("table", { class: "points" },
-    h("thead", {}, h("tr", {}, ...["", "now", "set", ""].map((text) => h("th", { text, scope: "col" })))), body);
+    h("thead", {}, h("tr", {}, ...[["name", "unseen"], ["now"], ["set"], ["history", "unseen"]].map(([text, name]) => h("th", { scope: "col" }, h("span", { text, class: name }))))), body);
   if (!search) return table;
   const field = h("input", { type: "search", placeholder: "filter names", "aria-label": "filter names" });
   field.addEventListener("input", () => {
@@ -34,7 +34,7 @@ function row(scope, prefix, point, there) {
     made = true;
     control.append(setter(scope, name, point));
   });
-  const history = h("a", { href: `#/history?pv=${encodeURIComponent(read)}`, text: "∿", title: `History of ${read}`, class: "to-history" });
+  const history = h("a", { href: `#/history?pv=${encodeURIComponent(read)}`, text: "∿", title: `History of ${read}`, "aria-label": `history of ${read}`, class: "to-history" });
   return h("tr", { "data-point": point },
     h("th", { text: point, scope: "row", title: name }), h("td", {}, reading(scope, read)), control, h("td", {}, history));
 }

@@ -1,5 +1,7 @@
 // How values, alarms and times are written.
 
+import { now } from "./time.js";
+
 // A letter and a shape besides the colour.
 export const SEVERITIES = {
   NONE: { rank: 0, sign: "", word: "" },
@@ -42,7 +44,7 @@ export const unit = (text) => (text || "").replace(/^u(?=[AVWsm]$)/, "µ").repla
 
 /** Return how long something has been so. */
 export function since(seconds) {
-  const age = Math.max(0, Date.now() / 1000 - seconds);
+  const age = Math.max(0, now() - seconds);
   if (age < 90) return `${Math.round(age)} s`;
   if (age < 5400) return `${Math.round(age / 60)} min`;
   if (age < 129600) return `${Math.round(age / 3600)} h`;
@@ -52,7 +54,7 @@ export function since(seconds) {
 /** Return a time of day, with the day if it is another one. */
 export function clock(seconds) {
   const time = new Date(seconds * 1000);
-  const today = new Date().toDateString() === time.toDateString();
+  const today = new Date(now() * 1000).toDateString() === time.toDateString();
   const hour = time.toLocaleTimeString([], { hour12: false });
   return today ? hour : `${time.toLocaleDateString()} ${hour}`;
 }

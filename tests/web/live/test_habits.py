@@ -1,0 +1,244 @@
+"""What people do with the page: keys, two clicks, two windows, zooming out; and a computer whose clock is wrong."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from tests.client import Client
+from tests.system.conftest import Ioc
+from tests.system.conftest import racks as racks  # noqa: PLC0414 - the fixture
+from tests.web.live.chromium import Chromium
+from tests.web.live.conftest import WebServer, served
+from tests.web.live.test_page import SIZES, Page
+from tests.web.live.test_page import rack as rack  # noqa: PLC0414 - the fixture
+
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(180)]
+
+HERE = "return location.hash"
+
+
+@pytest.fixture
+def page(rack: tuple[Ioc, int]) -> Iterator[Page]:
+    chromium = Chromium(*SIZES["desktop"])
+    try:
+        page = Page(*rack, chromium)
+        page.open()
+        yield page
+    finally:
+        chromium.close()
+
+
+def press(page: Page, selector: str, *keys: str) -> None:
+    """Focus an element and press keys there, as somebody does who has no mouse."""
+    page.chromium.wait(lambda: page.chromium.all(selector), selector)
+    page.chromium.run(f"document.querySelector({json.dumps(selector)}).focus()")
+    for each in keys:
+        page.chromium.driver.switch_to.active_element.send_keys(each)
+
+
+def puts(page: Page, point: str) -> int:
+    """How many puts to a point the log tells."""
+    return page.ioc.logged().count(f" to {page.ioc(point)}\n")
+
+
+def remote(page: Page, ca: Client) -> None:
+    """Log in, and let the generator be set from here."""
+    ca.put(page.ioc("GEN:Mode"), 0)
+    page.open("#/i/GEN")
+    page.log_in("anna")
+    page.chromium.wait(lambda: page.chromium.find(f"input{page.pv('GEN:VSet')}").is_enabled(), "a field")
+
+
+def test_the_way_past_the_menu_leads_to_the_content_of_the_same_page(page: Page) -> None:
+    page.open("#/i/TC1")
+    page.chromium.find("h1")
+    press(page, ".skip", Keys.ENTER)
+    assert page.chromium.run(HERE) == "#/i/TC1"
+    assert page.chromium.run("return document.activeElement.id") == "main"
+
+
+def test_another_page_begins_at_its_top_and_back_is_where_one_was(page: Page) -> None:
+    chromium = page.chromium
+    page.open("#/i/HV1")
+    channel = ".channel[href='#/i/HV1/S08/C11']"
+    chromium.wait(lambda: len(chromium.all(".channel")) == 64, "64 channels")
+    chromium.run(f'document.querySelector("{channel}").scrollIntoView()')
+    press(page, channel, Keys.ENTER)
+    chromium.wait(lambda: chromium.text("h1") == "HV1 / S08 / C11", "the channel")
+    assert chromium.run("return [scrollY, document.activeElement.id]") == [0, "main"]
+    chromium.driver.back()
+    chromium.wait(lambda: chromium.all(channel), "the crate")
+    assert chromium.driver.switch_to.active_element.get_attribute("title") == page.ioc("HV1:S08:C11")
+
+
+def test_an_address_that_is_none_is_told(page: Page) -> None:
+    page.open("#/i/%E0%A4%A")
+    page.chromium.wait(lambda: "There is no %E0%A4%A" in page.chromium.text("h1"), "the sentence")
+    page.chromium.wait(lambda: page.chromium.text("#live") == "● live", "live")
+
+
+def test_a_question_takes_the_keys_and_gives_the_focus_back(page: Page, ca: Client) -> None:
+    chromium = page.chromium
+    remote(page, ca)
+    on = f"button[data-state='On']{page.pv('GEN:HV')}"
+    press(page, on, Keys.ENTER)
+    chromium.find("dialog.ask")
+    chromium.driver.switch_to.active_element.send_keys("1")
+    assert chromium.run(HERE) == "#/i/GEN"
+    chromium.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    chromium.wait(lambda: not chromium.all("dialog"), "the end of the question")
+    assert chromium.driver.switch_to.active_element.get_attribute("data-state") == "On"
+
+
+def test_a_question_ends_with_what_it_is_about(page: Page, ca: Client) -> None:
+    chromium = page.chromium
+    remote(page, ca)
+    on = f"button[data-state='On']{page.pv('GEN:HV')}"
+    press(page, on, Keys.ENTER)
+    chromium.find("dialog.ask")
+    chromium.driver.back()
+    chromium.wait(lambda: not chromium.all("dialog"), "the end of the question")
+    page.open("#/i/GEN")
+    chromium.wait(lambda: chromium.find(on).is_enabled(), "a button")
+    press(page, on, Keys.ENTER)
+    chromium.find("dialog.ask")
+    (server,) = [each for each in psutil.Process(page.ioc.process.pid).children() if each.cmdline()[4] == "web"]
+    server.kill()
+    chromium.wait(lambda: not chromium.all("dialog"), "the end of the question")
+    chromium.wait(lambda: chromium.text("#live") == "● live", "live again")
+    assert ca.get(page.ioc("GEN:HV")) == 0
+    assert puts(page, "GEN:HV") == 0
+
+
+def test_who_clicks_twice_or_holds_a_key_has_asked_once(page: Page, ca: Client) -> None:
+    chromium = page.chromium
+    remote(page, ca)
+    page.ioc.fault("GEN late 0.2")
+    before = puts(page, "GEN:VSet")
+    field = f"input{page.pv('GEN:VSet')}"
+    chromium.find(field).clear()
+    chromium.find(field).send_keys("7" + Keys.ENTER * 4)
+    chromium.wait(lambda: "voltage 7" in chromium.text("#toasts"), "the put")
+    page.ioc.fault("GEN late 0")
+    chromium.wait(lambda: "6.9" in chromium.text(f".reading{page.pv('GEN:VSet_RBV')}"), "the value")
+    time.sleep(1)
+    assert puts(page, "GEN:VSet") == before + 1
+    on = json.dumps(f"button[data-state='On']{page.pv('GEN:HV')}")
+    chromium.run(f"const on = document.querySelector({on}); on.click(); on.click()")
+    chromium.find("dialog.ask")
+    time.sleep(0.5)
+    assert len(chromium.all("dialog.ask")) == 1
+
+
+def test_who_sets_a_value_by_keys_stays_in_its_field(page: Page, ca: Client) -> None:
+    chromium = page.chromium
+    remote(page, ca)
+    field = f"input{page.pv('GEN:VSet')}"
+    chromium.find(field).clear()
+    chromium.find(field).send_keys("3" + Keys.TAB)
+    assert chromium.driver.switch_to.active_element.text == "Set"
+    chromium.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    chromium.wait(lambda: "voltage 3" in chromium.text("#toasts"), "the put")
+    assert chromium.driver.switch_to.active_element.get_attribute("data-pv") == page.ioc("GEN:VSet")
+
+
+def test_who_logs_out_in_another_window_is_logged_out_in_all(page: Page, ca: Client) -> None:
+    chromium = page.chromium
+    remote(page, ca)
+    first = chromium.driver.current_window_handle
+    chromium.driver.switch_to.new_window("tab")
+    page.open("#/")
+    chromium.wait(lambda: "anna" in chromium.text("#who"), "the name")
+    chromium.find("#who").click()
+    chromium.wait(lambda: chromium.text("#who") == "Log in", "the logout")
+    chromium.driver.close()
+    chromium.driver.switch_to.window(first)
+    chromium.wait(lambda: chromium.text("#who") == "Log in", "the logout in the first window")
+    chromium.wait(lambda: not chromium.find(f"input{page.pv('GEN:VSet')}").is_enabled(), "the field")
+
+
+@pytest.fixture
+def closed(rack: tuple[Ioc, int], logins_file: Path) -> Iterator[WebServer]:
+    """A web server on which only who is logged in may see."""
+    asked = served(rack[0].prefix, logins_file, view="login")
+    web = WebServer(replace(asked, kinds={"TC1": "se521", "IOC": "ioc"}))
+    yield web
+    web.close()
+
+
+def test_where_only_who_is_logged_in_may_see_values_are_live_after_the_login(
+    rack: tuple[Ioc, int], closed: WebServer
+) -> None:
+    chromium = Chromium(*SIZES["desktop"])
+    try:
+        page = Page(rack[0], closed.port, chromium)
+        page.open()
+        chromium.wait(lambda: "Log in to see" in chromium.text("main"), "the sentence")
+        assert not chromium.text("#live")
+        page.log_in("bob")
+        chromium.wait(lambda: "°C" in chromium.text(".tile"), "values")
+        time.sleep(7)
+        assert (chromium.text("#live"), chromium.text("#banner")) == ("● live", "")
+        # who has opened the page in one window and logs out in another one
+        chromium.run("fetch('/api/me').then(a => a.json()).then(me => fetch('/api/logout', "
+                     "{method: 'POST', headers: {'X-CSRF-Token': me.csrf}}))")  # fmt: skip
+        chromium.wait(lambda: "Log in to see" in chromium.text("main"), "nothing to be seen any more")
+        assert not chromium.text("#banner")
+    finally:
+        chromium.close()
+
+
+SHIFTED = """
+const Right = Date;
+Date = class extends Right {
+  constructor(...given) { given.length ? super(...given) : super(Date.now()); }
+  static now() { return Right.now() + AHEAD; }
+};
+"""
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_times_are_those_of_the_web_server(page: Page, hours: int) -> None:
+    chromium = page.chromium
+    script = SHIFTED.replace("AHEAD", str(hours * 3600_000))
+    chromium.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
+    page.open("#/")
+    chromium.wait(lambda: " min" in chromium.text(".age") or " s" in chromium.text(".age"), "how old alarms are")
+    ages = [each.strip("≥ ▾\n").split() for each in chromium.text(".age").splitlines()]
+    minutes = [float(age) / {"s": 60, "min": 1}[unit] for age, unit in ages]
+    ran = (time.time() - page.ioc.started) / 60
+    assert all(age <= ran + 1 for age in minutes), minutes
+    assert max(minutes) > 0
+    page.open(f"#/history?pv={page.ioc('TC1:T1')}")
+    chromium.find("button[data-span='600']").click()
+    chromium.wait(lambda: "°C" in chromium.text(".legend"), "a curve that reaches to now")
+
+
+@pytest.mark.parametrize("key", ["-", Keys.ARROW_RIGHT])
+def test_a_plot_ends_where_times_do(page: Page, key: str) -> None:
+    chromium = page.chromium
+    page.open(f"#/history?pv={page.ioc('TC1:T1')}")
+    chromium.wait(lambda: "°C" in chromium.text(".legend"), "the curve")
+    chromium.driver.set_script_timeout(10)
+    press(page, "canvas.plot", *[key] * 60)
+    time.sleep(1)
+    assert not chromium.log()
+    assert "until" not in chromium.text(".history .muted")
+
+
+def test_names_are_found_in_small_letters(page: Page) -> None:
+    chromium = page.chromium
+    page.open("#/history")
+    chromium.find("#search").send_keys("s02:c05:vmon")
+    press(page, "#search", Keys.ARROW_DOWN)
+    chromium.wait(lambda: chromium.all(".found button"), "the name")
+    press(page, "#search", Keys.ARROW_DOWN, Keys.ENTER)
+    chromium.wait(lambda: page.ioc("HV1:S02:C05:VMon") in chromium.text(".legend"), "the curve")
