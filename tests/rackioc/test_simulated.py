@@ -104,7 +104,8 @@ def test_a_simulation_leaves_archive_tables_and_directory_of_its_rack_alone(
     assert (code, "connected" in text) == (0, True), text
     code, text = run("history", f"SIM{os.getpid()}:GEN:Conn", "--config", str(own / "rack.yaml"))
     assert (code, "Conn" in text) == (0, True)
-    assert run("status", str(rack))[0] == 1
+    code, text = run("status", str(rack))
+    assert (code, text.splitlines()[-1]) == (1, f"a simulation of it runs; its state: rackioc status {own}/rack.yaml")
     assert "geheim42" not in (own / "rack.yaml").read_text()
     second = subprocess.run(
         [*COMMAND, "control2"], cwd=rack.parent, env=variables, capture_output=True, text=True, check=False
@@ -193,4 +194,26 @@ def test_a_demo_does_not_write_into_the_archive_of_a_rack(tmp_path: Path, monkey
     code, text = run("sim", "demo", "--control-path", str(tmp_path / "control"))
     path = tmp_path / "rack.sqlite"
     assert (code, text) == (1, f"rackioc: {path} is the archive of LAB:rack: start the demo in another directory\n")
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [("another program's", "is not an archive of rackioc"), ("no database", "file is not a database")],
+)
+def test_a_demo_says_what_to_do_where_its_archive_would_be_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, why: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "rack.sqlite"
+    path.write_bytes(b"neither " * 2000)
+    if kind == "another program's":
+        path.unlink()
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("CREATE TABLE measurements (id)")
+    before = path.read_bytes()
+    code, text = run("sim", "demo", "--control-path", str(tmp_path / "control"))
+    assert (code, text.startswith(f"rackioc: {path}")) == (1, True)
+    assert why in text
+    assert text.endswith(": start the demo in another directory, or move that file away\n")
     assert path.read_bytes() == before
