@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ import pytest
 from archiver.sample import Sample
 from archiver.storage.database import open_store
 from bench.rig.loopback import environment
+from drivers.base import DriverConfig
+from drivers.technix.driver import Technix
 from rackioc.cli import runtime
 from rackioc.config import simulated
 from rackioc.config.load import load
@@ -131,6 +134,31 @@ def test_a_simulation_has_serial_lines_of_its_own_whatever_the_port(
     made = simulated.copy(load(write(tmp_path, real, "sqlite:///old.db", port)), own)
     assert made.raw["GEN"]["port"] == str(own / "GEN.line")
     assert made.site_file == own / "rack.site.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineConfig(DriverConfig):
+    """The keys of an instrument on a line with parity."""
+
+    port: str
+    bytesize: int = 8
+    parity: str = "N"
+    stopbits: int = 1
+
+
+def test_a_line_with_parity_is_simulated_without_it(
+    tmp_path: Path, rack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Technix, "Config", LineConfig)
+    monkeypatch.setattr(Technix, "__init__", lambda driver, config: setattr(driver, "points", ()))
+    path = tmp_path / "line.yaml"
+    keys = "driver: technix, port: /dev/ttyUSB0, bytesize: 7, parity: O, stopbits: 2"
+    path.write_text(f'prefix: "LAB:"\ninstruments: {{A: {{{keys}}}, B: {{driver: technix, port: /dev/ttyUSB1}}}}\n')
+    made = simulated.copy(load(path), tmp_path / "own").raw
+    assert {key: made["A"][key] for key in ("bytesize", "parity", "stopbits")} == {
+        "bytesize": 8, "parity": "N", "stopbits": 2,
+    }  # fmt: skip
+    assert made["B"].keys() == {"driver", "port"}
 
 
 def test_a_server_is_no_archive_of_a_simulation(tmp_path: Path, real: Path, rack: Path) -> None:
