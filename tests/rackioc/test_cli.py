@@ -516,6 +516,7 @@ def test_a_crate_that_is_not_there_can_be_asked_as_a_simulated_one(tmp_path: Pat
     for made in ("alarms", "reference", "appliance", "engine", "snapshot"):
         code, text = run(made, str(path), "--simulated")
         assert (code, "HV1:S02" in text) == (0, True), made
+        assert "Simulated: what HV1 has was asked of a simulation." in text, made
     code, text = run("pvs", str(path))
     assert (code, "--simulated asks a simulated one" in text) == (1, True)
 
