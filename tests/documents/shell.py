@@ -182,4 +182,4 @@ def _try_banner(shell: Shell, written: str) -> None:
     """Run what the banner of a simulation proposes, in another directory; of the puts the PV is looked at."""
     for command in re.findall(r"(?m)^(?:\w+:)? +(\(cd .*|\S+/rackioc .*)$", written):
         looks = re.sub(r"rackioc (?:monitor|put) (\S+).*", r"rackioc get \1", command)
-        shell._compare(f"cd / && {looks}", "..." if LOOKS.match(looks) else "", numbers_vary=True)
+        shell._compare(f"(cd / && {looks})", "..." if LOOKS.match(looks) else "", numbers_vary=True)
