@@ -13,14 +13,12 @@ from typing import TextIO
 from archiver.health import STALE, Health, hidden, read, running
 from archiver.recording.figures import PERIOD, PvFigures, read_figures
 from archiver.times import format_time
-from archiver.units import counted
+from archiver.units import counted, sized
 
 # Seconds after which a sample that waits for its commit is a problem.
 LATE = 10.0
 # Days for which the disk lasts that are a problem, and that are told as a number.
 FEW_DAYS, TEN_YEARS = 14.0, 3652.5
-
-_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def show_status(path: Path, form: str, out: TextIO) -> list[str]:
@@ -85,13 +83,13 @@ def _show(health: Health, out: TextIO) -> None:
         **({"never connected": f"{health.never}: {_names(health)}"} if health.never else {}),
         "samples": f"{health.samples_per_second:.1f} /s",
         "stored": f"{health.stored}",
-        "in memory": f"{health.queue}, {_size(health.queue_bytes)}",
-        "in the spool": f"{health.spool_rows}, {_size(health.spool_bytes)}",
+        "in memory": f"{health.queue}, {sized(health.queue_bytes)}",
+        "in the spool": f"{health.spool_rows}, {sized(health.spool_bytes)}",
         "write lag": f"{health.lag:.1f} s",
         "rejected": f"{sum(health.rejected.values())}",
         "repeated": f"{health.repeated}",
         "lost": f"{health.lost}",
-        "disk free": _size(health.disk_free),
+        "disk free": sized(health.disk_free),
         "days left": _days(health.days_left),
         "database": health.database,
         "last error": health.last_error or "none",
@@ -141,8 +139,3 @@ def _days(number: float | None) -> str:
 def _names(health: Health) -> str:
     more = f" and {health.never - len(health.never_names)} more" if health.never > len(health.never_names) else ""
     return ", ".join(health.never_names) + more
-
-
-def _size(number: float) -> str:
-    power = next((power for power, _ in enumerate(_UNITS) if number < 1000 ** (power + 1)), len(_UNITS) - 1)
-    return f"{number / 1000**power:.3g} {_UNITS[power]}"

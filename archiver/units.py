@@ -23,6 +23,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def sized(number: float) -> str:
+    """Return a number of bytes with three digits in the unit that fits: ``1.5 MB``."""
+    unit = max((unit for unit, factor in _BYTES.items() if factor <= number), key=_BYTES.__getitem__, default="B")
+    return f"{number / _BYTES[unit]:.3g} {unit}"
+
+
 def _quantity(text: str | float, factors: dict[str, float] | dict[str, int], default: str, wanted: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]*)", str(text).strip())
     if match is None or (match[2] or default) not in factors:

@@ -48,12 +48,16 @@ class Instrument:
 
 @dataclass(frozen=True)
 class Rack:
-    """All that a configuration serves. file: its name, without folders; version: of rackioc."""
+    """All that a configuration serves. file: its name, without folders; version: of rackioc.
+
+    simulated: names of the instruments that are as a simulation says, and not as they are.
+    """
 
     file: str
     version: str
     prefix: str
     instruments: tuple[Instrument, ...]
+    simulated: tuple[str, ...] = ()
 
     @property
     def pvs(self) -> Iterator[Pv]:
@@ -65,5 +69,6 @@ class Rack:
         """Return the lines that say from what a file was made. They hold no time: the same rack, the same bytes."""
         missing = [each.name for each in self.instruments if not each.complete]
         made = f"Made by rackioc {self.version} from {self.file}."
-        again = f"Do not edit; make it again: rackioc {command} {self.file}"
-        return [made, again, *(f"Incomplete: {name} could not be asked what it has." for name in missing)]
+        again = f"Do not edit; make it again: rackioc {command} {self.file}{' --simulated' if self.simulated else ''}"
+        invented = [f"Simulated: what {name} has was asked of a simulation." for name in self.simulated]
+        return [made, again, *invented, *(f"Incomplete: {name} could not be asked what it has." for name in missing)]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from archiver.settings import KEEP_ALIVE, Policy, Quantity
 from archiver.storage.url import DatabaseUrl
-from archiver.units import counted, seconds
+from archiver.units import counted, seconds, sized
 from drivers.base import Point
 from ioc import health, status
 from rackioc import archive_status
@@ -28,8 +28,7 @@ class Load(NamedTuple):
 
     def __str__(self) -> str:
         """Return both for users."""
-        size = f"{self.size / 1e9:,.3g} GB" if self.size >= 1e9 else f"{self.size / 1e6:.3g} MB"
-        return f"{counted(round(self.rows), 'row')} ({size})"
+        return f"{counted(round(self.rows), 'row')} ({sized(self.size)})"
 
 
 def lines(config: Config) -> Iterator[str]:

@@ -6,7 +6,7 @@ import csv
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from typing import TextIO
 
@@ -44,7 +44,8 @@ def rack(config: Config, *, simulated: bool = False) -> tuple[Rack, list[str]]:
         logging.getLogger("drivers").addHandler(logging.NullHandler())
         asked = [each.name for each in config.instruments if each.driver.discovers]
         with fakes.Rack(config.raw, only=asked):
-            return rack(config)
+            found_there, silent = rack(config)
+        return replace(found_there, simulated=tuple(asked)), silent
     found = []
     silent = []
     for each in config.instruments:

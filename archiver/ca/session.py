@@ -110,7 +110,7 @@ class Session:
         if not answers:
             raise SessionError(f"{pv.name}: the put has not ended within {self._timeout:g} s; it goes on")
         if answers[0] != NORMAL:
-            raise SessionError(f"{pv.name}: {self._reason(pv, before) or libca.message(answers[0])}")
+            raise SessionError(named(pv.name, self._reason(pv, before) or libca.message(answers[0])))
 
     def _reason(self, pv: Pv, before: Mapping[Pv, int]) -> str:
         """Return why a put was refused, as far as it was told since ``before``, time stamps of the PV and the errors.
@@ -160,3 +160,13 @@ class Session:
         while not done() and left > 0:
             self._context.poll(_TURN)
             left -= _TURN
+
+
+def named(name: str, reason: str) -> str:
+    """Return the sentence of a refused put, with the PV's name once: the reason may have it, or its end in front."""
+    record = name.partition(".")[0]
+    words = {word.strip(".,;:()'") for word in reason.split()}
+    if words & {name, record}:
+        return reason
+    label, _, rest = reason.partition(": ")
+    return f"{name}: {rest if rest and record.endswith(f':{label}') else reason}"

@@ -5,16 +5,19 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
 
 from archiver import status as archiver_status
+from archiver.health import running
 from archiver.history.command import HistoryOptions, show_history
 from archiver.times import format_time
 from archiver.units import counted
 from ioc.ca.network import environment
 from rackioc import supervisor
+from rackioc.cli import runtime
 from rackioc.cli.command import ConfigPath, command, start_log
 from rackioc.cli.database import DATABASE
 from rackioc.config.config import pv_list
@@ -67,9 +70,22 @@ def status(
         problems = archiver_status.show_pvs(archive.figures_file(config), glob or "*", form.value, sys.stdout)
     else:
         problems = archiver_status.show_status(archive.status_file(config), form.value, sys.stdout)
+        if (simulation := _simulation(config)) and not running(archive.status_file(config)):
+            problems.append(f"a simulation of it runs; its state: rackioc status {quote(str(simulation))}")
     for sentence in problems:
         typer.echo(sentence, err=True)
     raise typer.Exit(1 if problems else 0)
+
+
+def _simulation(config: Path) -> Path | None:
+    """Return the configuration of this user's simulation of a configuration, if its archiver runs."""
+    try:
+        folder = runtime.simulation_of(config)
+    except OSError:
+        return None
+    if folder is None or not (copy := folder / config.name).is_file():
+        return None
+    return copy if running(load_archive(copy, "spool").status_file(copy)) else None
 
 
 @command(app, "spool")

@@ -48,21 +48,30 @@ def _demo(large: bool, control_path: Path) -> None:
     runtime.choose_web_port()
     loaded = load(Path(str(files("sim") / config)))
     _refuse_archive_of_others(loaded)
-    _simulate(loaded, control_path, large=large)
+    _simulate(loaded, control_path, beside=Path.cwd(), large=large)
 
 
 def _refuse_archive_of_others(config: Config) -> None:
     """Raise CommandError if the demo's archive is that of a rack: nothing would tell its values from measured."""
     from archiver.storage import manage
+    from archiver.storage.store import StoreError
 
     archive = config.archive
     assert archive is not None
     path = Path(archive.database.removeprefix("sqlite:///"))
-    if path.exists():
-        for label, _ in manage.status(archive.database):
-            who, _, name = label.partition(" ")
-            if who == "archiver" and not name.startswith(_DEMOS):
-                raise CommandError(f"{path} is the archive of {name}: start the demo in another directory")
+    if not path.exists() or path.stat().st_size == 0:  # of an empty file the archiver makes an archive
+        return
+    way_out = "start the demo in another directory, or move that file away"
+    try:
+        if not manage.exists(archive.database):
+            raise CommandError(f"{path} is not an archive of rackioc: {way_out}")
+        described = manage.status(archive.database)
+    except StoreError as error:
+        raise CommandError(f"{error}: {way_out}") from error
+    for label, _ in described:
+        who, _, name = label.partition(" ")
+        if who == "archiver" and not name.startswith(_DEMOS):
+            raise CommandError(f"{path} is the archive of {name}: start the demo in another directory")
 
 
 @command(app, "run")
@@ -117,8 +126,10 @@ def _own(config: Config) -> Config:
         raise CommandError(str(error)) from error
 
 
-def _simulate(config: Config, control_path: Path, *, large: bool = False, of: Path | None = None) -> None:
-    """Serve simulated instruments; ``of``: the configuration that ``config`` is the simulation of."""
+def _simulate(
+    config: Config, control_path: Path, *, large: bool = False, of: Path | None = None, beside: Path | None = None
+) -> None:
+    """Serve simulated instruments; ``of`` and ``beside``: see ``banner.text``."""
     from rackioc import banner
     from sim.caen.boards import large_crate
     from sim.rack import Rack
@@ -130,7 +141,7 @@ def _simulate(config: Config, control_path: Path, *, large: bool = False, of: Pa
     except (RuntimeError, ValueError) as error:
         raise CommandError(str(error)) from error
     try:
-        serve(config, banner=banner.text(config, control_path, of))
+        serve(config, banner=banner.text(config, control_path, of, beside))
     finally:
         rack.close()
         runtime.remove()

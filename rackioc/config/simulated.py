@@ -20,7 +20,10 @@ _HEAD = "# Written by rackioc at each start of a simulation of {path}: change th
 _TEXT = "tag:yaml.org,2002:str"
 
 # What is to stand at a key in the place of what does
-Changes = Mapping[str, "str | Changes"]
+Changes = Mapping[str, "str | int | Changes"]
+
+# What pyserial calls so is this of each pseudo-terminal, which refuses anything else at the second opening
+_PSEUDO_TERMINAL: dict[str, str | int] = {"bytesize": 8, "parity": "N"}
 
 
 class SimulationError(Exception):
@@ -48,11 +51,14 @@ def copy(config: Config, folder: Path) -> Config:
 def _changes(config: Config, folder: Path) -> Changes:
     stem = config.path.stem
     lines = {
-        name: {"port": str(folder / f"{name.replace('/', '_')}.line")}
+        name: {
+            "port": str(folder / f"{name.replace('/', '_')}.line"),
+            **{key: value for key, value in _PSEUDO_TERMINAL.items() if key in keys},
+        }
         for name, keys in config.raw.items()
         if isinstance(keys.get("port"), str)
     }
-    changes: dict[str, str | Changes] = {
+    changes: dict[str, str | int | Changes] = {
         "state_directory": str(folder),
         "site_file": f"{stem}.site.yaml",
         "instruments": lines,
@@ -73,11 +79,17 @@ def _changed(node: yaml.Node | None, changes: Changes) -> yaml.MappingNode:
     pairs = {key.value: (key, value) for key, value in copied.value}
     for name, change in changes.items():
         key, value = pairs.get(name, (yaml.ScalarNode(_TEXT, name), None))
-        new = yaml.ScalarNode(_TEXT, change, style='"') if isinstance(change, str) else _changed(value, change)
+        new = _changed(value, change) if isinstance(change, Mapping) else _scalar(change)
         pairs[name] = (key, new)
     copied.value = list(pairs.values())
     copied.flow_style = False
     return copied
+
+
+def _scalar(value: str | int) -> yaml.ScalarNode:
+    if isinstance(value, str):
+        return yaml.ScalarNode(_TEXT, value, style='"')
+    return yaml.ScalarNode("tag:yaml.org,2002:int", str(value))
 
 
 def _check(made: Config, folder: Path) -> None:

@@ -31,13 +31,6 @@ GIVEN = Path(__file__).with_name("files")
 YOUR_RACK = "docs/how-to/your-rack.md"
 ADDING = "docs/tutorials/adding-an-instrument.md"
 CONTRACT = "tests/drivers/test_all_drivers.py"
-# The C softIoc, which epicscorelibs has as a library
-SOFTIOC = """
-import signal, sys
-from epicscorelibs.ioc import start_ioc
-ioc = start_ioc(database=sys.argv[-1])
-signal.sigwait({signal.SIGTERM})
-"""
 DEMO = "rackioc sim demo"
 MakeShell = Callable[..., Shell]
 
@@ -95,7 +88,7 @@ def shells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeShell]:
             shutil.copy(file, folder)
         variables = {
             **environment(),
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), str(folder / "bin"), os.environ["PATH"]]),
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "XDG_RUNTIME_DIR": str(folder / "run"),
             "TMPDIR": str(folder / "tmp"),
             "COLUMNS": "200",
@@ -104,9 +97,6 @@ def shells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeShell]:
         }
         repeater = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         repeater.bind(("", int(variables["EPICS_CA_REPEATER_PORT"])))
-        (folder / "bin").mkdir()
-        (folder / "bin" / "softIoc").write_text(f"#!{sys.executable}\n{SOFTIOC}", encoding="utf-8")
-        (folder / "bin" / "softIoc").chmod(0o755)
         called = {
             "5066": str(free_port()),
             "/backup": str(folder / "backup"),

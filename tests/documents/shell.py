@@ -18,7 +18,7 @@ from tests.documents.shown import same
 # Commands that go on until they are stopped: they have a shell of their own, as in the page's words
 SERVES = re.compile(r"rackioc (sim (--large )?(demo|run)|run|archive)\b|.* &$")
 # Commands that only look: what they show may take a scan, a commit or a reconnect to come
-LOOKS = re.compile(r"rackioc (get|history|status|db status)\b|sqlite3 ")
+LOOKS = re.compile(r"(?:\(?cd \S+ && )*(?:\S+/)?rackioc (get|history|status|db status)\b|sqlite3 ")
 PATIENCE = 40.0
 # Seconds that a command may take
 LONGEST = 90.0
@@ -179,7 +179,7 @@ def _steps(console: str) -> list[tuple[str, str]]:
 
 
 def _try_banner(shell: Shell, written: str) -> None:
-    """Run what the banner of a simulation proposes, but for the puts: of these the PV is looked at."""
-    for command in re.findall(r"(?m)^(?:\w+:)? +\S+/(rackioc .*)$", written):
+    """Run what the banner of a simulation proposes, in another directory; of the puts the PV is looked at."""
+    for command in re.findall(r"(?m)^(?:\w+:)? +(\(cd .*|\S+/rackioc .*)$", written):
         looks = re.sub(r"rackioc (?:monitor|put) (\S+).*", r"rackioc get \1", command)
-        shell._compare(looks, "..." if LOOKS.match(looks) else "", numbers_vary=True)
+        shell._compare(f"(cd / && {looks})", "..." if LOOKS.match(looks) else "", numbers_vary=True)

@@ -1186,6 +1186,15 @@ def test_scans_of_two_groups_may_take_turns(start: Callable[..., Caen], rack: Ra
     assert any(value == INVALID_COMM for block in both for value in block.values())
 
 
+def test_a_property_that_a_crate_lists_and_has_not_is_no_warning(
+    start: Callable[..., Caen], crate: CrateFake, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        scan(start(), "settings")
+    told = {record.levelno for record in caplog.records if "Sys:PWCurrent" in record.message}
+    assert told == {logging.INFO}
+
+
 def test_errors_are_logged_once(caen: Caen, rack: Rack, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         rack.command("HV1 pull 2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Coroutine, Iterator
@@ -98,6 +99,18 @@ def test_alarms_are_acknowledged(stand: Stand, ca: Client) -> None:
     assert ca.get(stand.pv("Mon.ACKS"), datatype=str) == "MINOR"  # gone by, but nobody has seen it
     ca.put(stand.pv("Mon.ACKS"), 1)
     assert ca.get(stand.pv("Mon.ACKS"), datatype=str) == "NO_ALARM"
+
+
+def test_a_put_to_a_field_of_one_byte_is_told_as_a_number(
+    stand: Stand, ca: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "rackioc.puts"):
+        for value in (1, 0):
+            ca.put(stand.pv("Set.DISP"), value)
+            until(lambda value=value: f"put {value} to {stand.pv('Set.DISP')}" in caplog.text)  # type: ignore[misc]
+    lines = [each.getMessage() for each in caplog.records if each.name == "rackioc.puts"]
+    told = [line.partition(".DISP")[2] for line in lines if ".DISP" in line]
+    assert told == [" (was 0)", " (was 1)"]
 
 
 def test_disp_locks_puts_out(stand: Stand, ca: Client) -> None:

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from archiver.ca.session import named
 from drivers.base import Reading, Severity, Status
 from tests.small_ioc import SmallIoc, until
 
@@ -97,6 +98,21 @@ def test_a_put_that_is_refused_is_code_1_and_tells_no_reason_of_an_earlier_one(
 async def _refused(ioc: SmallIoc, reason: str) -> None:
     """As an instrument shows it."""
     ioc.records["ao"].process(Reading(5.0, Severity.MINOR, Status.WRITE, message=reason), time.time())
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("61 kV is above 60 kV; not sent to {ao}", "61 kV is above 60 kV; not sent to {ao}"),
+        ("ao: 61 V is outside the limits", "{ao}: 61 V is outside the limits"),
+        ("the crate says: no", "{ao}: the crate says: no"),
+        ("not while {ao}2 is on", "{ao}: not while {ao}2 is on"),
+    ],
+)
+def test_a_refusal_names_the_pv_once(reason: str, told: str) -> None:
+    assert named("LAB:ao", reason.format(ao="LAB:ao")) == told.format(ao="LAB:ao")
+    field = "LAB:ao.HIHI"
+    assert named(field, f"no; not set: {field}") == f"no; not set: {field}"
 
 
 def test_a_put_to_what_can_only_be_read_is_code_1(small_ioc: SmallIoc) -> None:

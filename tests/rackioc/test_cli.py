@@ -441,7 +441,10 @@ def test_the_banner_of_a_simulation_shows_no_password_of_the_database(archived: 
     text = banner.text(load(Path(archived)), tmp_path / "control")
     assert "Archive:    mysql+pymysql://lab:***@db1/rack, mysql+pymysql://lab:***@db2/rack" in text
     assert "geheim42" not in text
-    assert f"rackioc history 'LAB:TC1:T1' --since 10m --config {archived}" in text
+    history = f"rackioc history 'LAB:TC1:T1' --since 10m --config {archived}"
+    assert f"/{history}\n" in text
+    text = banner.text(load(Path(archived)), tmp_path / "control", beside=Path("/a place/of its own"))
+    assert f"(cd '/a place/of its own' && {Path(sys.executable).parent}/{history})\n" in text
 
 
 def test_the_banner_leaves_out_what_an_instrument_does_not_suggest(config: str, tmp_path: Path) -> None:
@@ -513,6 +516,7 @@ def test_a_crate_that_is_not_there_can_be_asked_as_a_simulated_one(tmp_path: Pat
     for made in ("alarms", "reference", "appliance", "engine", "snapshot"):
         code, text = run(made, str(path), "--simulated")
         assert (code, "HV1:S02" in text) == (0, True), made
+        assert "Simulated: what HV1 has was asked of a simulation." in text, made
     code, text = run("pvs", str(path))
     assert (code, "--simulated asks a simulated one" in text) == (1, True)
 

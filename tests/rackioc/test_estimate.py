@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from archiver.units import sized
 from rackioc.config.load import load
 from rackioc.estimate import ROW_BYTES, lines
 
@@ -61,6 +62,13 @@ def test_a_server_needs_more_for_a_row(tmp_path: Path) -> None:
     assert sizes[1] / sizes[0] == pytest.approx(ROW_BYTES["mysql"] / ROW_BYTES["sqlite"], rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 B"), (864, "864 B"), (1000, "1 kB"), (622_080, "622 kB"), (6.25e9, "6.25 GB")]
+)
+def test_bytes_are_told_in_the_unit_that_fits(number: float, text: str) -> None:
+    assert sized(number) == text
+
+
 @pytest.mark.parametrize("name", ["demo.yaml", "large.yaml"])
 def test_a_crate_that_says_later_what_it_has_is_named_with_what_one_value_makes(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -70,7 +78,7 @@ def test_a_crate_that_says_later_what_it_has_is_named_with_what_one_value_makes(
     found = list(lines(load(Path(str(files("sim") / name)))))
     assert len(found) == 2
     assert "the PVs of HV1 come on top" in found[1]
-    assert found[1].endswith("17,280 rows (0.622 MB) a day"), "a row in 5 s"
+    assert found[1].endswith("17,280 rows (622 kB) a day"), "a row in 5 s"
 
 
 def test_without_an_archive_there_is_nothing_to_say(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ import pytest
 from archiver.sample import Sample
 from archiver.storage.database import open_store
 from bench.rig.loopback import environment
+from drivers.base import DriverConfig
+from drivers.technix.driver import Technix
 from rackioc.cli import runtime
 from rackioc.config import simulated
 from rackioc.config.load import load
@@ -104,7 +107,8 @@ def test_a_simulation_leaves_archive_tables_and_directory_of_its_rack_alone(
     assert (code, "connected" in text) == (0, True), text
     code, text = run("history", f"SIM{os.getpid()}:GEN:Conn", "--config", str(own / "rack.yaml"))
     assert (code, "Conn" in text) == (0, True)
-    assert run("status", str(rack))[0] == 1
+    code, text = run("status", str(rack))
+    assert (code, text.splitlines()[-1]) == (1, f"a simulation of it runs; its state: rackioc status {own}/rack.yaml")
     assert "geheim42" not in (own / "rack.yaml").read_text()
     second = subprocess.run(
         [*COMMAND, "control2"], cwd=rack.parent, env=variables, capture_output=True, text=True, check=False
@@ -130,6 +134,31 @@ def test_a_simulation_has_serial_lines_of_its_own_whatever_the_port(
     made = simulated.copy(load(write(tmp_path, real, "sqlite:///old.db", port)), own)
     assert made.raw["GEN"]["port"] == str(own / "GEN.line")
     assert made.site_file == own / "rack.site.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineConfig(DriverConfig):
+    """The keys of an instrument on a line with parity."""
+
+    port: str
+    bytesize: int = 8
+    parity: str = "N"
+    stopbits: int = 1
+
+
+def test_a_line_with_parity_is_simulated_without_it(
+    tmp_path: Path, rack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Technix, "Config", LineConfig)
+    monkeypatch.setattr(Technix, "__init__", lambda driver, config: setattr(driver, "points", ()))
+    path = tmp_path / "line.yaml"
+    keys = "driver: technix, port: /dev/ttyUSB0, bytesize: 7, parity: O, stopbits: 2"
+    path.write_text(f'prefix: "LAB:"\ninstruments: {{A: {{{keys}}}, B: {{driver: technix, port: /dev/ttyUSB1}}}}\n')
+    made = simulated.copy(load(path), tmp_path / "own").raw
+    assert {key: made["A"][key] for key in ("bytesize", "parity", "stopbits")} == {
+        "bytesize": 8, "parity": "N", "stopbits": 2,
+    }  # fmt: skip
+    assert made["B"].keys() == {"driver", "port"}
 
 
 def test_a_server_is_no_archive_of_a_simulation(tmp_path: Path, real: Path, rack: Path) -> None:
@@ -193,4 +222,26 @@ def test_a_demo_does_not_write_into_the_archive_of_a_rack(tmp_path: Path, monkey
     code, text = run("sim", "demo", "--control-path", str(tmp_path / "control"))
     path = tmp_path / "rack.sqlite"
     assert (code, text) == (1, f"rackioc: {path} is the archive of LAB:rack: start the demo in another directory\n")
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [("another program's", "is not an archive of rackioc"), ("no database", "file is not a database")],
+)
+def test_a_demo_says_what_to_do_where_its_archive_would_be_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, why: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "rack.sqlite"
+    path.write_bytes(b"neither " * 2000)
+    if kind == "another program's":
+        path.unlink()
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("CREATE TABLE measurements (id)")
+    before = path.read_bytes()
+    code, text = run("sim", "demo", "--control-path", str(tmp_path / "control"))
+    assert (code, text.startswith(f"rackioc: {path}")) == (1, True)
+    assert why in text
+    assert text.endswith(": start the demo in another directory, or move that file away\n")
     assert path.read_bytes() == before

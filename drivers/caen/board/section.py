@@ -22,7 +22,7 @@ from drivers.caen.board.values import Values, invalid
 from drivers.caen.config import Config
 from drivers.caen.items import MONITOR, ChannelName, Facts, Item, Property, Variable
 from drivers.caen.retry import Backoff
-from drivers.caen.session import UNHEARD, BoardGone, Session
+from drivers.caen.session import UNHEARD, BoardGone, Session, Unsupported
 
 if TYPE_CHECKING:
     from caen_libs._caenhvwrappertypes import Board
@@ -342,7 +342,10 @@ class Section:
         bad = self._bad_channels()
         suspects = [label for label in batch.labels if self.table.variable(label).channel in bad]
         if batch.failed(labels, error.status, suspects, self._failures >= _SILENCE):
-            self.events.add([str(error)])
+            if self.board is None and isinstance(error, Unsupported):  # crates list properties that they do not have
+                log.info("%s: %s", self.name, error)
+            else:
+                self.events.add([str(error)])
             bad = self._bad_channels()
             lost = {channel for channel, count in bad.items() if channel is not None and count > 1}
             # A channel that has to be waited for is given up at once, unless something else of it is answered

@@ -88,7 +88,8 @@ class PutLog:
 
 def _shown(view: View, values: Values) -> str:
     """Return a value with all digits or its word, characters as a text, and of an array how many values there are."""
-    if view.native in {dbr.CHAR, dbr.STRING} and all(isinstance(each, int) for each in values):
+    characters = view.native == dbr.STRING or (view.native == dbr.CHAR and view.count != 1)  # DISP is one number
+    if characters and all(isinstance(each, int) for each in values):
         return _clean(bytes(int(each) & 0xFF for each in values).partition(b"\0")[0].decode("latin-1"))
     if len(values) != 1:
         return f"{len(values)} values"
