@@ -185,16 +185,20 @@ class Server:
 
     def subscribe(self, subscription: Subscription) -> None:
         """Send updates to this subscription from now on."""
-        record = subscription.view.record
-        if subscription.view.remembers:
+        view = subscription.view
+        if view.remembers:
             subscription.passes(VALUE)  # the first value
-        if subscription.view.field_name:
+        if view.field_name:
             self.field_monitors.add(subscription)
             return
-        if not record.monitors:
-            record.monitors = []
-        crowd.join(record.monitors, subscription)
-        _rearrange(record)
+        record = view.record
+        if record.monitors:
+            crowd.join(record.monitors, subscription)
+        else:
+            record.monitors = [subscription]
+            subscription.place = 0
+        if record.block is not None:
+            _rearrange(record)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Send no updates to it any more."""

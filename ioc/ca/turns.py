@@ -29,9 +29,10 @@ class Budget:
     def spent(self) -> bool:
         """Return True if the rest is for a later turn."""
         out = self._out
-        while self._counted < len(out):
-            self._left -= len(out[self._counted])
-            self._counted += 1
+        if self._counted != len(out):
+            for part in out[self._counted :]:
+                self._left -= len(part)
+            self._counted = len(out)
         return self._left <= 0 or perf_counter() > self._until
 
 

@@ -28,20 +28,16 @@ _FOUND = struct.Struct(">HHHHIIH6x")
 Address = tuple[str, int]
 
 
-def found(port: int, cid: int) -> bytes:
-    """Return the answer for a name that is served."""
-    return _FOUND.pack(SEARCH, _FOUND.size - HEADER.size, port, 0, ANYWHERE, cid, PROTOCOL_VERSION)
-
-
 def answers(datagram: bytes, known: Callable[[bytes], bool], port: int) -> Iterator[bytes]:
     """Yield the answer to each message of a datagram, empty where it does not concern this server.
 
     The client's sequence number is echoed: libca takes answers without it for old ones and searches far more slowly.
     What is not understood is passed over; a network carries all kinds of things to a well-known port.
     """
+    found, size = _FOUND.pack, _FOUND.size - HEADER.size
     for command, _, count, first, _, payload in split(datagram):
         if command == SEARCH and known(payload.partition(b"\0")[0]):
-            yield found(port, first)
+            yield found(SEARCH, size, port, 0, ANYWHERE, first, PROTOCOL_VERSION)
         elif command == VERSION and count >= _NUMBERED:
             yield HEADER.pack(VERSION, 0, _NUMBER_IS_VALID, PROTOCOL_VERSION, first, 0)
         else:
