@@ -35,6 +35,24 @@ class PutError(Exception):
         self.status_code = status_code
 
 
+class _Asked:
+    """What a client wants to put: the bytes of ``count`` values of a DBR type until they are decoded, once."""
+
+    __slots__ = ("_values", "count", "dbr", "payload")
+
+    def __init__(self, dbr_type: int, count: int, payload: bytes) -> None:
+        self.dbr = dbr_type
+        self.count = count
+        self.payload = payload
+        self._values: Array | None = None
+
+    def values(self) -> Array:
+        """Return the values. ValueError if there are too few bytes for them, KeyError if it is no type of values."""
+        if self._values is None:
+            self._values, self.payload = dbr.decode(self.dbr, self.count, self.payload), b""
+        return self._values
+
+
 class Line:
     """The puts of a client to one record that are under way, by number, and what was sent behind each of them."""
 
@@ -115,9 +133,10 @@ class Puts:
 
     def begin(self, view: View, dbr_type: int, count: int, payload: bytes, answer: Answer, *, callback: bool) -> None:
         """Begin a put; ``answer`` gets a status and the reason, now or when it has ended."""
-        tell = partial(self._tell, view, _values(view), dbr_type, count, payload)
+        asked = _Asked(dbr_type, count, payload)
+        tell = partial(self._tell, view, _values(view), asked)
         try:
-            waiting = _begin(view, dbr_type, count, payload, callback, full=len(self._ends) >= MOST_PUTS)
+            waiting = _begin(view, asked, callback, full=len(self._ends) >= MOST_PUTS)
             ended = None if waiting is None else asyncio.ensure_future(waiting)
         except (DeviceError, PutError) as error:
             answer(getattr(error, "status_code", PUT_FAIL), str(error))
@@ -185,10 +204,10 @@ class Puts:
         if not isinstance(successor, asyncio.Future):  # else a newer one took its place, which tells how it ended
             tell(reason)
 
-    def _tell(self, view: View, before: Values, dbr_type: int, count: int, payload: bytes, refused: str) -> None:
+    def _tell(self, view: View, before: Values, asked: _Asked, refused: str) -> None:
         """Have the log tell of a put to a value, unless that is no value at all."""
         with suppress(ValueError, KeyError):
-            self._log.tell(view, before, dbr.decode(dbr_type, count, payload), refused)
+            self._log.tell(view, before, asked.values(), refused)
 
     def _end(self, record: Record, answer: Answer, line: Line, number: int, successor: object) -> None:
         """Note the end of a put; what is behind it waits for the one that took its place, whoever's that is."""
@@ -224,13 +243,11 @@ def _values(view: View) -> Values:
         return ()
 
 
-def _begin(
-    view: View, dbr_type: int, count: int, payload: bytes, callback: bool, full: bool
-) -> Awaitable[object] | None:
+def _begin(view: View, asked: _Asked, callback: bool, full: bool) -> Awaitable[object] | None:
     """Begin a put; ``full``: only if it makes things safe, for there are too many."""
-    name = view.record.name
+    name, dbr_type, count = view.record.name, asked.dbr, asked.count
     if dbr_type in {dbr.PUT_ACKT, dbr.PUT_ACKS}:
-        (value,) = _decoded(name, dbr.ENUM, 1, payload)
+        (value,) = _decoded(name, _Asked(dbr.ENUM, 1, asked.payload))
         view.owner.acknowledge(view.record, "ACKT" if dbr_type == dbr.PUT_ACKT else "ACKS", int(value))
         return None
     if not view.writable:
@@ -239,7 +256,7 @@ def _begin(
         raise PutError(BAD_TYPE, f"{name} cannot be written with data type {dbr_type}")
     if not 0 < count <= max(view.count, 1):
         raise PutError(BAD_COUNT, f"{name} takes {view.count} values at most, not {count}")
-    values = _decoded(name, dbr_type, count, payload)
+    values = _decoded(name, asked)
     if full and not _makes_safe(view, values):
         raise PutError(PUT_FAIL, f"not sent, {MOST_PUTS} puts of this client are under way: {name}")
     return view.put(values, callback)
@@ -258,8 +275,8 @@ def _fault(view: View, error: Exception) -> str:
     return f"internal error, see the log; it may have been carried out: {view.record.name}"
 
 
-def _decoded(name: str, dbr_type: int, count: int, payload: bytes) -> Array:
+def _decoded(name: str, asked: _Asked) -> Array:
     try:
-        return dbr.decode(dbr_type, count, payload)
+        return asked.values()
     except ValueError as error:
         raise PutError(BAD_COUNT, f"{name}: {error}") from None
