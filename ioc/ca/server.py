@@ -108,6 +108,14 @@ class Server:
         self.field_monitors.post(record, name, mask)
         self._flush()
 
+    def post_alarm(self, record: Record) -> None:
+        """Send the alarm, which was acknowledged, to those who want alarms, of the value and of any field."""
+        for subscription in record.monitors:
+            if subscription.mask & ALARM:
+                subscription.tell(ALARM, ALARM)
+        self.field_monitors.post_alarm(record)
+        self._flush()
+
     # ---- for the process ----
 
     async def run(self) -> None:
