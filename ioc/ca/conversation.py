@@ -48,10 +48,10 @@ from ioc.ca.message import (
     report,
 )
 from ioc.ca.puts.putlog import PutLog
-from ioc.ca.puts.puts import Line, Puts
+from ioc.ca.puts.puts import Puts, Together
 from ioc.ca.subscription import Channel, Subscription
 from ioc.ca.view import View
-from ioc.record import ALARM, LOG, PROPERTY, VALUE, Record
+from ioc.record import ALARM, LOG, PROPERTY, VALUE
 
 # No client has reason to send more at once: nothing that can be set is large
 LARGEST_MESSAGE = 1 << 16
@@ -79,9 +79,9 @@ _FAULT = "internal error in rackioc, see its log"
 
 
 class ChannelSource(Protocol):
-    """Where channels come from (the server). ``left``: puts under way of clients that have left."""
+    """Where channels come from (the server). ``puts``: those of all clients."""
 
-    left: dict[Record, Line]
+    puts: Together
 
     def find(self, name: bytes) -> View | None:
         """Return what a name stands for; None if it is not served."""
@@ -110,7 +110,7 @@ class Conversation:
         self._subscribed = 0
         self._passing = 0
         self._log = PutLog(connection.address[0])
-        self._puts = Puts(connection.flush, names.left, self._log)
+        self._puts = Puts(connection.flush, names.puts, self._log)
 
     def receive(self, data: bytes, spent: Callable[[], bool], gone: bool) -> int:
         """Carry out whole messages in ``data`` until ``spent``; return how many bytes they were.

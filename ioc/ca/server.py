@@ -29,7 +29,7 @@ from ioc.ca.message import HEADER, SEARCH
 from ioc.ca.network import environment, search
 from ioc.ca.network.accept import Door
 from ioc.ca.network.seldom import Seldom
-from ioc.ca.puts.puts import Line
+from ioc.ca.puts.puts import Together
 from ioc.ca.subscription import Subscription
 from ioc.ca.turns import Budget, Turns
 from ioc.ca.updates import crowd, frames
@@ -54,7 +54,7 @@ class Server:
         self._values: dict[bytes, View] = {}
         self.turns = Turns()
         self.told = Seldom(_LINES)
-        self.left: dict[Record, Line] = {}
+        self.puts = Together()
         self.field_monitors = FieldMonitors()
         try:
             self._context = _Context(self)

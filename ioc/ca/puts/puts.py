@@ -22,6 +22,9 @@ PUT_PATIENCE = 0.3
 # Puts of a client that may be under way, of which each takes some 4 kB, and requests of it that may wait behind them
 MOST_PUTS = 20_000
 MOST_BEHIND = 8_000
+# As many of all clients: beyond that each may have its share of them
+PUTS_TOGETHER = 60_000
+BEHIND_TOGETHER = 24_000
 
 Answer = Callable[[int, str], None]
 Tell = Callable[[str], None]
@@ -115,18 +118,36 @@ class Line:
             action()
 
 
+class Together:
+    """The puts of all clients.
+
+    left     those that clients had under way who have left: what others send comes behind them
+    puts     how many are under way, of how many clients
+    behind   how many requests wait behind them
+    """
+
+    def __init__(self) -> None:
+        self.left: dict[Record, Line] = {}
+        self.puts = self.clients = self.behind = 0
+
+    def takes(self, waiting: int, of_all: int, most: int, together: int) -> bool:
+        """Return True if a client that has so many ``waiting`` may have another one."""
+        return waiting < most and (of_all < together or waiting < together // max(self.clients, 1))
+
+
 class Puts:
     """Puts of one client under way.
 
-    done  called after each answer that comes later than its request
-    left  the puts that clients had under way who have left: what others send comes behind them
-    log   where each is told once it has ended
+    done      called after each answer that comes later than its request
+    together  the puts of all clients
+    log       where each is told once it has ended
     """
 
-    def __init__(self, done: Callable[[], None], left: dict[Record, Line], log: PutLog) -> None:
+    def __init__(self, done: Callable[[], None], together: Together, log: PutLog) -> None:
         self._done = done
         self._log = log
-        self._left = left
+        self._together = together
+        self._left = together.left
         self._lines: dict[Record, Line] = {}
         self._ends: set[asyncio.Future[object]] = set()
         self._behind = 0
@@ -136,7 +157,7 @@ class Puts:
         asked = _Asked(dbr_type, count, payload)
         tell = partial(self._tell, view, _values(view), asked)
         try:
-            waiting = _begin(view, asked, callback, full=len(self._ends) >= MOST_PUTS)
+            waiting = _begin(view, asked, callback, self._too_many())
             ended = None if waiting is None else asyncio.ensure_future(waiting)
         except (DeviceError, PutError) as error:
             answer(getattr(error, "status_code", PUT_FAIL), str(error))
@@ -153,6 +174,8 @@ class Puts:
         line = self._lines.get(view.record)
         if line is None:
             line = self._lines[view.record] = Line()
+        self._together.clients += not self._ends
+        self._together.puts += 1
         self._ends.add(ended)  # the event loop itself keeps no hold of it
         finish = partial(self._finish, view, answer, tell, line, line.add())
         if isinstance(ended, Ended):
@@ -169,15 +192,18 @@ class Puts:
 
         What is more than MOST_BEHIND is done at once: the client must be heard, it may put what makes things safe.
         """
-        if self._behind >= MOST_BEHIND:
+        together = self._together
+        if not together.takes(self._behind, together.behind, MOST_BEHIND, BEHIND_TOGETHER):
             action()
             return
 
         def act() -> None:
             self._behind -= 1
+            together.behind -= 1
             action()
 
         self._behind += 1
+        together.behind += 1
         (self._lines.get(record) or self._left[record]).behind(act)
 
     def leave(self) -> None:
@@ -189,6 +215,8 @@ class Puts:
     ) -> None:
         """Answer a put that has ended; that of a client which has left meanwhile was carried out, too."""
         self._ends.discard(ended)
+        self._together.puts -= 1
+        self._together.clients -= not self._ends
         successor: object = None
         reason = ""
         try:
@@ -203,6 +231,11 @@ class Puts:
         self._end(view.record, answer, line, number, successor)
         if not isinstance(successor, asyncio.Future):  # else a newer one took its place, which tells how it ended
             tell(reason)
+
+    def _too_many(self) -> int:
+        """Return how many puts are under way if a further one is too many; else 0."""
+        own, together = len(self._ends), self._together
+        return 0 if together.takes(own, together.puts, MOST_PUTS, PUTS_TOGETHER) else own
 
     def _tell(self, view: View, before: Values, asked: _Asked, refused: str) -> None:
         """Have the log tell of a put to a value, unless that is no value at all."""
@@ -243,8 +276,8 @@ def _values(view: View) -> Values:
         return ()
 
 
-def _begin(view: View, asked: _Asked, callback: bool, full: bool) -> Awaitable[object] | None:
-    """Begin a put; ``full``: only if it makes things safe, for there are too many."""
+def _begin(view: View, asked: _Asked, callback: bool, too_many: int) -> Awaitable[object] | None:
+    """Begin a put; while there are ``too_many`` only if it makes things safe."""
     name, dbr_type, count = view.record.name, asked.dbr, asked.count
     if dbr_type in {dbr.PUT_ACKT, dbr.PUT_ACKS}:
         (value,) = _decoded(name, _Asked(dbr.ENUM, 1, asked.payload))
@@ -257,8 +290,8 @@ def _begin(view: View, asked: _Asked, callback: bool, full: bool) -> Awaitable[o
     if not 0 < count <= max(view.count, 1):
         raise PutError(BAD_COUNT, f"{name} takes {view.count} values at most, not {count}")
     values = _decoded(name, asked)
-    if full and not _makes_safe(view, values):
-        raise PutError(PUT_FAIL, f"not sent, {MOST_PUTS} puts of this client are under way: {name}")
+    if too_many and not _makes_safe(view, values):
+        raise PutError(PUT_FAIL, f"not sent, {too_many} puts of this client are under way: {name}")
     return view.put(values, callback)
 
 
