@@ -271,12 +271,10 @@ class Conversation:
             raise BrokenProtocolError(f"more than {MOST} subscriptions", NO_MEMORY, view.record.name)
         count = min(count, view.most(dbr_type)) if count > 1 else count
         subscription = Subscription(self._connection, view, dbr_type, count, asked & EVENTS, number)
-        before = channel.subscription(number)
+        before = channel.add(subscription)
         if before is not None:
-            channel.remove(before)
             self._unsubscribe(before)
             channel.replaced += 1
-        channel.add(subscription)
         self._subscribed += 1
         connection = self._connection
         if connection.answers or self._puts.under_way(view.record):

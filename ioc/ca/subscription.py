@@ -29,14 +29,18 @@ class Channel:
         self._first: Subscription | None = None
         self._others: dict[int, Subscription] | None = None
 
-    def add(self, subscription: Subscription) -> None:
-        """Keep a subscription, whose number is not in use."""
-        if self._first is None:
+    def add(self, subscription: Subscription) -> Subscription | None:
+        """Keep a subscription; return the one of the same number, in whose place it comes."""
+        if self._first is None and not self._others:
             self._first = subscription
-        elif self._others is None:
-            self._others = {subscription.id: subscription}
-        else:
-            self._others[subscription.id] = subscription
+            return None
+        before = self.subscription(subscription.id)
+        if before is not None:
+            self.remove(before)
+        if self._others is None:
+            self._others = {}
+        self._others[subscription.id] = subscription
+        return before
 
     def subscription(self, number: int) -> Subscription | None:
         """Return the subscription of a number; None if there is none."""

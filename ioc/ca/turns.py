@@ -29,10 +29,10 @@ class Budget:
     def spent(self) -> bool:
         """Return True if the rest is for a later turn."""
         out = self._out
-        if self._counted != len(out):
-            for part in out[self._counted :]:
-                self._left -= len(part)
-            self._counted = len(out)
+        more = len(out) - self._counted
+        if more:
+            self._left -= len(out[-1]) if more == 1 else sum(map(len, out[self._counted :]))
+            self._counted += more
         return self._left <= 0 or perf_counter() > self._until
 
 
