@@ -70,6 +70,9 @@ class Publisher(Protocol):
     def post_field(self, record: Record, name: str, mask: int = VALUE | LOG) -> None:
         """Send a field other than the value."""
 
+    def post_alarm(self, record: Record) -> None:
+        """Send the alarm, which was acknowledged, to those who want alarms, of the value and of any field."""
+
 
 class Instrument:
     """One instrument: ``prefix`` + ``name`` + ":" begins the names of its records."""
@@ -222,14 +225,16 @@ class Instrument:
             if value < record.acks:
                 return
             record.acks = Severity.NO_ALARM
+            self._publisher.post_field(record, "ACKS", VALUE | ALARM)
         else:
             if bool(value) == record.ackt:
                 return
             record.ackt = bool(value)
             self._publisher.post_field(record, "ACKT", VALUE | ALARM)
-            if not record.ackt:
-                record.acks = min(record.acks, record.sevr)
-        self._publisher.post([(record, ALARM)])
+            if not record.ackt and record.acks > record.sevr:
+                record.acks = record.sevr
+                self._publisher.post_field(record, "ACKS", VALUE | ALARM)
+        self._publisher.post_alarm(record)
 
     async def _reread(self, record: Record) -> None:
         """Process a record as its scan does. An output is not commanded again, as EPICS base would do."""

@@ -200,6 +200,12 @@ class Record:
             self.val, self.udf, self.time = val, udf, time
             return self._reject(now)
 
+    def shown(self) -> tuple[int, int, float, Any]:
+        """Return status, severity, time and value, as nearly all clients want them."""
+        if self.block is None:
+            return self.stat, self.sevr, self._time, self._val
+        return self.stat, self.sevr, self.time, self.val
+
     def move_into(self, block: BlockColumns, row: int) -> tuple[Any, float, Any, Any]:
         """Keep the numbers in the columns of a block from now on; return value, time, mlst and alst for it."""
         self.block, self.row = block, row

@@ -187,10 +187,20 @@ class Connection(asyncio.BufferedProtocol):
         """Send a subscriber the newest value: with the next ``flush``, or as soon as the client takes it."""
         self.due[update] = None
 
-    def begin(self, update: Framed) -> None:
-        """Send a subscriber its first value: behind the answers of this turn, if it is not ended before."""
-        self.due[update] = None
-        self.behind = True
+    def begin(self, update: Framed, fast: bool) -> None:
+        """Send a subscriber its first value: at once if it is ``fast`` to frame, else behind the answers of now.
+
+        Behind these it stands among what is due, from where it goes if the subscription is ended before.
+        """
+        if fast and not self.behind:
+            try:
+                message = update.frame({})
+            except Exception as error:
+                message = update.failed(error)
+            self.out.append(message)
+        else:
+            self.due[update] = None
+            self.behind = True
 
     def hold(self, updates: bool) -> None:
         """Hold updates back (True), or send again the newest of those that were held back (False)."""

@@ -48,10 +48,10 @@ from ioc.ca.message import (
     report,
 )
 from ioc.ca.puts.putlog import PutLog
-from ioc.ca.puts.puts import Line, Puts
+from ioc.ca.puts.puts import Puts, Together
 from ioc.ca.subscription import Channel, Subscription
 from ioc.ca.view import View
-from ioc.record import ALARM, LOG, PROPERTY, VALUE, Record
+from ioc.record import ALARM, LOG, PROPERTY, VALUE
 
 # No client has reason to send more at once: nothing that can be set is large
 LARGEST_MESSAGE = 1 << 16
@@ -72,14 +72,16 @@ LONGEST_NAME = 512
 ANSWER_ALWAYS = 10
 
 _MASK = struct.Struct(">12xH")
+# The answer to nearly all that create a channel: its access rights, its type, count and number
+_CREATED = struct.Struct(">H6xIIHHHHII")
 # What is told of a request that failed by a fault of the program
 _FAULT = "internal error in rackioc, see its log"
 
 
 class ChannelSource(Protocol):
-    """Where channels come from (the server). ``left``: puts under way of clients that have left."""
+    """Where channels come from (the server). ``puts``: those of all clients."""
 
-    left: dict[Record, Line]
+    puts: Together
 
     def find(self, name: bytes) -> View | None:
         """Return what a name stands for; None if it is not served."""
@@ -108,25 +110,25 @@ class Conversation:
         self._subscribed = 0
         self._passing = 0
         self._log = PutLog(connection.address[0])
-        self._puts = Puts(connection.flush, names.left, self._log)
+        self._puts = Puts(connection.flush, names.puts, self._log)
 
     def receive(self, data: bytes, spent: Callable[[], bool], gone: bool) -> int:
         """Carry out whole messages in ``data`` until ``spent``; return how many bytes they were.
 
         ``gone``: the client hears no answer; only its puts are carried out. Raises BrokenProtocolError.
         """
-        end = len(data)
+        end, size, read, handler = len(data), HEADER.size, HEADER.unpack_from, _HANDLERS.get
         at = self._pass_by(0, end)
-        while end - at >= HEADER.size:
-            command, length, data_type, count, first, second = HEADER.unpack_from(data, at)
-            begin = at + HEADER.size
+        while end - at >= size:
+            command, length, data_type, count, first, second = read(data, at)
+            begin = at + size
             if length == 0xFFFF:
                 if end - begin < LARGE.size:
                     break
                 length, count = LARGE.unpack_from(data, begin)
                 begin += LARGE.size
             try:
-                handle = _HANDLERS.get(command)
+                handle = handler(command)
                 if handle is None or length % 8:
                     raise _not_understood(command, length)
                 if length > LARGEST_MESSAGE:
@@ -152,8 +154,8 @@ class Conversation:
         self._puts.leave()
         while self.channels:
             sid, channel = self.channels.popitem()
-            while channel.subscriptions:
-                self._names.unsubscribe(channel.subscriptions.popitem()[1])
+            while (subscription := channel.take()) is not None:
+                self._names.unsubscribe(subscription)
                 if spent():
                     self.channels[sid] = channel
                     return False
@@ -213,8 +215,13 @@ class Conversation:
         if len(self.channels) >= MOST:
             raise BrokenProtocolError(f"more than {MOST} channels", NO_MEMORY, view.record.name)
         sid = self._next_sid
-        rights = HEADER.pack(ACCESS_RIGHTS, 0, 0, 0, cid, 3 if view.writable else 1)
-        self._send(rights + header(CREATE_CHAN, 0, view.native, view.count, cid, sid))
+        rights, count = 3 if view.writable else 1, view.count
+        if count < 0xFFFF:
+            created = _CREATED.pack(ACCESS_RIGHTS, cid, rights, CREATE_CHAN, 0, view.native, count, cid, sid)
+        else:
+            created = HEADER.pack(ACCESS_RIGHTS, 0, 0, 0, cid, rights)
+            created += header(CREATE_CHAN, 0, view.native, count, cid, sid)
+        self._connection.out.append(created)
         self.channels[sid] = Channel(sid, cid, view)
         self._next_sid += 1
 
@@ -264,31 +271,27 @@ class Conversation:
             raise BrokenProtocolError(f"more than {MOST} subscriptions", NO_MEMORY, view.record.name)
         count = min(count, view.most(dbr_type)) if count > 1 else count
         subscription = Subscription(self._connection, view, dbr_type, count, asked & EVENTS, number)
-        if channel.subscriptions is None:
-            channel.subscriptions = {}
-        elif number in channel.subscriptions:
-            self._unsubscribe(channel.subscriptions.pop(number))
+        before = channel.add(subscription)
+        if before is not None:
+            self._unsubscribe(before)
             channel.replaced += 1
-        channel.subscriptions[number] = subscription
         self._subscribed += 1
-        if self._connection.answers or self._puts.under_way(view.record):
+        connection = self._connection
+        if connection.answers or self._puts.under_way(view.record):
             self._behind(channel, partial(self._begin_late, channel, subscription))
         else:
-            self._begin(subscription)
-
-    def _begin(self, subscription: Subscription) -> None:
-        """Send updates from now on."""
-        self._names.subscribe(subscription)
-        self._connection.begin(subscription)
+            self._names.subscribe(subscription)
+            connection.begin(subscription, subscription.fast)
 
     def _begin_late(self, channel: Channel, subscription: Subscription) -> None:
         """Send updates from now on, unless the subscription was ended meanwhile."""
-        if (channel.subscriptions or {}).get(subscription.id) is subscription:
-            self._begin(subscription)
+        if channel.subscription(subscription.id) is subscription:
+            self._names.subscribe(subscription)
+            self._connection.begin(subscription, subscription.fast)
 
     def _event_cancel(self, data_type: int, count: int, sid: int, number: int, _payload: bytes) -> None:
         channel = self._channel(sid)
-        subscription = (channel.subscriptions or {}).pop(number, None)
+        subscription = channel.subscription(number)
         if subscription is None and channel.replaced:
             channel.replaced -= 1  # as many ends as beginnings, of which the last took the place of the others
             self._send(header(EVENT_ADD, 0, data_type, count, sid, number))
@@ -296,6 +299,7 @@ class Conversation:
         if subscription is None:
             name = channel.view.record.name
             raise BrokenProtocolError("end of a subscription that the channel does not have", BAD_MONITOR, name)
+        channel.remove(subscription)
         self._unsubscribe(subscription)
         # what it was begun with, whatever the end says
         self._send(header(EVENT_ADD, 0, subscription.dbr, subscription.count, sid, number))
@@ -388,8 +392,8 @@ class Conversation:
         return channel
 
     def _remove(self, channel: Channel) -> None:
-        while channel.subscriptions:
-            self._unsubscribe(channel.subscriptions.popitem()[1])
+        while (subscription := channel.take()) is not None:
+            self._unsubscribe(subscription)
         del self.channels[channel.sid]
 
     def _unsubscribe(self, subscription: Subscription) -> None:

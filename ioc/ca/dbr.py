@@ -11,6 +11,7 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 from ioc.numbers import to_long
@@ -120,6 +121,7 @@ def decode(dbr: int, count: int, payload: bytes | memoryview) -> tuple[Any, ...]
     return struct.unpack_from(f">{count}{_FORMAT[dbr]}", data)
 
 
+@lru_cache(maxsize=16)  # what was read together has the same
 def stamp(moment: float) -> tuple[int, int]:
     """Return seconds since 1990 and nanoseconds; (0, 0) for a time before that, as base shows "never"."""
     seconds = math.floor(moment)

@@ -38,14 +38,14 @@ def header(command: int, size: int, data_type: int, count: int, first: int, seco
 
 def split(datagram: bytes) -> Iterator[tuple[int, int, int, int, int, bytes]]:
     """Return the whole messages in a datagram: (command, data type, count, first and second parameter, payload)."""
-    at, end = 0, len(datagram)
-    while end - at >= HEADER.size:
-        command, size, data_type, count, first, second = HEADER.unpack_from(datagram, at)
-        at += HEADER.size
-        if end - at < size:
+    begin, end, read = HEADER.size, len(datagram), HEADER.unpack_from
+    while begin <= end:  # ``begin``: of the payload
+        command, size, data_type, count, first, second = read(datagram, begin - HEADER.size)
+        after = begin + size
+        if after > end:
             return
-        yield command, data_type, count, first, second, datagram[at : at + size]
-        at += size
+        yield command, data_type, count, first, second, datagram[begin:after]
+        begin = after + HEADER.size
 
 
 def reply(command: int, dbr_type: int, count: int, number: int, view: View, status: int = NORMAL) -> bytes:

@@ -29,7 +29,7 @@ from ioc.ca.message import HEADER, SEARCH
 from ioc.ca.network import environment, search
 from ioc.ca.network.accept import Door
 from ioc.ca.network.seldom import Seldom
-from ioc.ca.puts.puts import Line
+from ioc.ca.puts.puts import Together
 from ioc.ca.subscription import Subscription
 from ioc.ca.turns import Budget, Turns
 from ioc.ca.updates import crowd, frames
@@ -54,7 +54,7 @@ class Server:
         self._values: dict[bytes, View] = {}
         self.turns = Turns()
         self.told = Seldom(_LINES)
-        self.left: dict[Record, Line] = {}
+        self.puts = Together()
         self.field_monitors = FieldMonitors()
         try:
             self._context = _Context(self)
@@ -106,6 +106,14 @@ class Server:
     def post_field(self, record: Record, name: str, mask: int = VALUE | LOG) -> None:
         """Send a field that was set to the clients that subscribed to it."""
         self.field_monitors.post(record, name, mask)
+        self._flush()
+
+    def post_alarm(self, record: Record) -> None:
+        """Send the alarm, which was acknowledged, to those who want alarms, of the value and of any field."""
+        for subscription in record.monitors:
+            if subscription.mask & ALARM:
+                subscription.tell(ALARM, ALARM)
+        self.field_monitors.post_alarm(record)
         self._flush()
 
     # ---- for the process ----
@@ -185,16 +193,20 @@ class Server:
 
     def subscribe(self, subscription: Subscription) -> None:
         """Send updates to this subscription from now on."""
-        record = subscription.view.record
-        if subscription.view.remembers:
+        view = subscription.view
+        if view.remembers:
             subscription.passes(VALUE)  # the first value
-        if subscription.view.field_name:
+        if view.field_name:
             self.field_monitors.add(subscription)
             return
-        if not record.monitors:
-            record.monitors = []
-        crowd.join(record.monitors, subscription)
-        _rearrange(record)
+        record = view.record
+        if record.monitors:
+            crowd.join(record.monitors, subscription)
+        else:
+            record.monitors = [subscription]
+            subscription.place = 0
+        if record.block is not None:
+            _rearrange(record)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Send no updates to it any more."""

@@ -18,14 +18,49 @@ class Channel:
     ``replaced``: subscriptions in whose place another of the same number came, and that were not ended yet.
     """
 
-    __slots__ = ("cid", "replaced", "sid", "subscriptions", "view")
+    # nearly all have one subscription: a table for it would take more memory, and time, than all else of them
+    __slots__ = ("_first", "_others", "cid", "replaced", "sid", "view")
 
     def __init__(self, sid: int, cid: int, view: View) -> None:
         self.sid = sid
         self.cid = cid
         self.view = view
         self.replaced = 0
-        self.subscriptions: dict[int, Subscription] | None = None
+        self._first: Subscription | None = None
+        self._others: dict[int, Subscription] | None = None
+
+    def add(self, subscription: Subscription) -> Subscription | None:
+        """Keep a subscription; return the one of the same number, in whose place it comes."""
+        if self._first is None and not self._others:
+            self._first = subscription
+            return None
+        before = self.subscription(subscription.id)
+        if before is not None:
+            self.remove(before)
+        if self._others is None:
+            self._others = {}
+        self._others[subscription.id] = subscription
+        return before
+
+    def subscription(self, number: int) -> Subscription | None:
+        """Return the subscription of a number; None if there is none."""
+        if self._first is not None and self._first.id == number:
+            return self._first
+        return self._others.get(number) if self._others else None
+
+    def remove(self, subscription: Subscription) -> None:
+        """Keep a subscription no more."""
+        if self._first is subscription:
+            self._first = None
+        elif self._others:
+            del self._others[subscription.id]
+
+    def take(self) -> Subscription | None:
+        """Return one of the subscriptions and keep it no more; None: there are none."""
+        if self._others:
+            return self._others.popitem()[1]
+        subscription, self._first = self._first, None
+        return subscription
 
 
 # Where the number of a subscription stands in a message
@@ -94,8 +129,8 @@ class Subscription:
         if self.crowd is not None:
             self.seen = self.crowd.now
         if self.fast:
-            record = self.view.record
-            return self.head + dbr.time_double(record.stat, record.sevr, *dbr.stamp(record.time), record.val)
+            stat, sevr, time, val = self.view.record.shown()
+            return self.head + dbr.time_double(stat, sevr, *dbr.stamp(time), val)
         key = self.view, self.dbr, self.count
         common = packed.get(key)
         if common is None:

@@ -29,9 +29,10 @@ class Budget:
     def spent(self) -> bool:
         """Return True if the rest is for a later turn."""
         out = self._out
-        while self._counted < len(out):
-            self._left -= len(out[self._counted])
-            self._counted += 1
+        more = len(out) - self._counted
+        if more:
+            self._left -= len(out[-1]) if more == 1 else sum(map(len, out[self._counted :]))
+            self._counted += more
         return self._left <= 0 or perf_counter() > self._until
 
 

@@ -58,6 +58,9 @@ class Monitors:
     def post_field(self, record: Record, name: str, mask: int = VALUE | LOG) -> None:
         pass
 
+    def post_alarm(self, record: Record) -> None:
+        pass
+
     def _keep(self, record: Record) -> None:
         update = Update(time.monotonic(), record.val, int(record.sevr), int(record.stat))
         self.updates.setdefault(f"{self._name}:{record.point.name}", []).append(update)

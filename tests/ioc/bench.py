@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol
 from drivers.base import DeviceError, Driver, Point, Reading, Readings, RecordType, Step, Value
 from ioc.block import Block, Masks
 from ioc.instrument import Instrument
-from ioc.record import LOG, VALUE, Changes, Record
+from ioc.record import ALARM, LOG, VALUE, Changes, Record
 from ioc.site import Site
 
 POINTS = (
@@ -115,6 +115,9 @@ class Screen:
 
     def post_field(self, record: Record, name: str, mask: int = VALUE | LOG) -> None:
         self.posts.append((f"{record.point.name}.{name}", mask, record.val, record.stat.name))
+
+    def post_alarm(self, record: Record) -> None:
+        self.posts.append((record.point.name, ALARM, record.val, record.stat.name))
 
 
 Scenario = Callable[[Rig], Awaitable[None]]

@@ -113,6 +113,28 @@ def test_a_put_to_a_field_of_one_byte_is_told_as_a_number(
     assert told == [" (was 0)", " (was 1)"]
 
 
+@pytest.mark.parametrize("field", ["", ".ACKS", ".ACKT", ".EGU"])
+def test_an_acknowledgement_is_told_to_all_who_want_alarms_as_by_base(stand: Stand, ca: Client, field: str) -> None:
+    ca.put(stand.pv("Mon.HIGH"), 0.5)
+    told = ca.monitor(stand.pv(f"Mon{field}"), events=aioca.DBE_ALARM)
+    until(lambda: told)
+    ca.put(stand.pv("Mon.ACKS"), 3)
+    until(lambda: len(told) > 1)
+
+
+@pytest.mark.parametrize("events", [aioca.DBE_VALUE, aioca.DBE_ALARM])
+def test_what_an_acknowledgement_changes_is_told(stand: Stand, ca: Client, events: int) -> None:
+    ca.put(stand.pv("Mon.HIGH"), float("nan"))
+    ca.put(stand.pv("Mon.ACKT"), 1)
+    ca.put(stand.pv("Mon.HIGH"), 0.5)
+    told = ca.monitor(stand.pv("Mon.ACKS"), events=events)
+    until(lambda: [float(each) for each in told] == [1])
+    ca.put(stand.pv("Mon.HIGH"), float("nan"))  # gone by, and to be acknowledged all the same
+    ca.put(stand.pv("Mon.ACKT"), 0)
+
+    until(lambda: float(told[-1]) == 0)
+
+
 def test_disp_locks_puts_out(stand: Stand, ca: Client) -> None:
     ca.put(stand.pv("Set.DISP"), 1)
     with pytest.raises(aioca.CANothing):

@@ -18,6 +18,8 @@ log = logging.getLogger("rackioc.server")
 # Bytes that may wait while others have their turn, and bytes of one datagram
 _BUFFER = 1 << 22
 _LARGEST_DATAGRAM = 1 << 16
+# Bytes of a datagram of answers, which has to pass any network in one piece
+LARGEST_ANSWER = 1400
 # "At the address that this datagram came from"
 ANYWHERE = 0xFFFFFFFF
 # The first minor version whose datagrams are numbered, and what marks the number of an answer
@@ -28,20 +30,16 @@ _FOUND = struct.Struct(">HHHHIIH6x")
 Address = tuple[str, int]
 
 
-def found(port: int, cid: int) -> bytes:
-    """Return the answer for a name that is served."""
-    return _FOUND.pack(SEARCH, _FOUND.size - HEADER.size, port, 0, ANYWHERE, cid, PROTOCOL_VERSION)
-
-
 def answers(datagram: bytes, known: Callable[[bytes], bool], port: int) -> Iterator[bytes]:
     """Yield the answer to each message of a datagram, empty where it does not concern this server.
 
     The client's sequence number is echoed: libca takes answers without it for old ones and searches far more slowly.
     What is not understood is passed over; a network carries all kinds of things to a well-known port.
     """
+    found, size = _FOUND.pack, _FOUND.size - HEADER.size
     for command, _, count, first, _, payload in split(datagram):
         if command == SEARCH and known(payload.partition(b"\0")[0]):
-            yield found(port, first)
+            yield found(SEARCH, size, port, 0, ANYWHERE, first, PROTOCOL_VERSION)
         elif command == VERSION and count >= _NUMBERED:
             yield HEADER.pack(VERSION, 0, _NUMBER_IS_VALID, PROTOCOL_VERSION, first, 0)
         else:
@@ -57,14 +55,20 @@ def answer(parts: Iterable[bytes]) -> bytes:
 
 
 class Searches:
-    """A UDP socket on which searches arrive, many in a row: they are read and answered until there are none."""
+    """A UDP socket on which searches arrive, many in a row: they are read and answered until there are none.
+
+    The answers to datagrams of one client that follow each other go back together, as base's do: to send one takes as
+    long as to find the answers for it.
+    """
 
     def __init__(
         self, udp: socket.socket, address: str, port: int, answers: Callable[[bytes, Address], Iterator[bytes]]
     ) -> None:
         self._answers = answers
-        self._begun: tuple[Iterator[bytes], Address] | None = None
+        self._begun: Iterator[bytes] | None = None
+        self._asker: Address | None = None
         self._parts: list[bytes] = []
+        self._size = 0
         self._socket = udp
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
@@ -85,8 +89,8 @@ class Searches:
         try:
             while perf_counter() < until:
                 self._answer_some(until)
-        except BlockingIOError:
-            return
+        except BlockingIOError:  # there are no more
+            pass
         except OSError as error:  # an unreachable client's ICMP answer, for one: the next one is another's
             log.debug("search: %s", error)
         except Exception as error:
@@ -94,17 +98,33 @@ class Searches:
             self._begun = None
         if self._begun is not None:  # of what is still in the socket the loop knows
             asyncio.get_running_loop().call_soon(self._go_on)
+        else:
+            self._send()
 
     def _answer_some(self, until: float) -> None:
         """Go on with the datagram that was begun, or with the next."""
         if self._begun is None:
             datagram, sender = self._socket.recvfrom(_LARGEST_DATAGRAM)
-            self._begun, self._parts = (self._answers(datagram, sender), sender), []
-        parts, sender = self._begun
-        for part in parts:
-            self._parts.append(part)
+            if sender != self._asker:
+                self._send()
+            self._asker, self._begun = sender, self._answers(datagram, sender)
+        for part in self._begun:
+            if part:
+                if self._size + len(part) > LARGEST_ANSWER:
+                    self._send(go_on=True)
+                self._parts.append(part)
+                self._size += len(part)
             if perf_counter() > until:
                 return
         self._begun = None
-        if together := answer(self._parts):
-            self._socket.sendto(together, sender)
+
+    def _send(self, go_on: bool = False) -> None:
+        """Send the answers that there are; if they ``go_on``, the further ones are of the same version."""
+        parts, together = self._parts, answer(self._parts)
+        self._parts = [part for part in parts if go_on and len(part) == HEADER.size][-1:]
+        self._size = sum(map(len, self._parts))
+        if together and self._asker is not None:
+            try:
+                self._socket.sendto(together, self._asker)
+            except OSError as error:
+                log.debug("search: %s", error)

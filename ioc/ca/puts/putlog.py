@@ -27,13 +27,12 @@ LONGEST = 60
 
 
 class _Put(NamedTuple):
-    """What is told of a put."""
+    """A put of which may be told: the values before and wanted, and why it was ``refused`` ("": it was not)."""
 
-    user: str
-    computer: str
-    value: str
-    pv: str
-    outcome: str
+    view: View
+    before: Values
+    wanted: Values
+    refused: str
 
 
 @dataclass(slots=True)
@@ -58,17 +57,17 @@ class PutLog:
     def tell(self, view: View, before: Values, wanted: Values, refused: str) -> None:
         """Tell of a put that has ended: the values before and wanted, and why it was ``refused`` ("": it was not)."""
         pv = f"{view.record.name}.{view.field_name}" if view.field_name else view.record.name
-        outcome = f"refused: {refused}" if refused else f"was {_shown(view, before)}"
-        put = _Put(_clean(self.user) or "somebody", self._computer(), _shown(view, wanted), pv, outcome)
+        put = _Put(view, before, wanted, refused)
         if burst := self._bursts.get(pv):
             burst.count += 1
-            burst.newest = put
+            burst.newest = put  # put into words if none comes behind it
         else:
-            self._log(put, 1)
+            self._log(pv, put, 1)
 
-    def _log(self, put: _Put, count: int) -> None:
+    def _log(self, pv: str, put: _Put, count: int) -> None:
         """Log a put, the newest of so many; hold those back that come soon."""
-        user, computer, value, pv, outcome = put
+        user, computer, value = _clean(self.user) or "somebody", self._computer(), _shown(put.view, put.wanted)
+        outcome = f"refused: {put.refused}" if put.refused else f"was {_shown(put.view, put.before)}"
         if count == 1:
             log.info("%s at %s put %s to %s (%s)", user, computer, value, pv, outcome)
         else:
@@ -80,7 +79,7 @@ class PutLog:
     def _end(self, pv: str) -> None:
         burst = self._bursts.pop(pv)
         if burst.newest:
-            self._log(burst.newest, burst.count)
+            self._log(pv, burst.newest, burst.count)
 
     def _computer(self) -> str:
         return _clean(self._address if self.host in {"", self._address} else f"{self.host} ({self._address})")

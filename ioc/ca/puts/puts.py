@@ -22,6 +22,9 @@ PUT_PATIENCE = 0.3
 # Puts of a client that may be under way, of which each takes some 4 kB, and requests of it that may wait behind them
 MOST_PUTS = 20_000
 MOST_BEHIND = 8_000
+# As many of all clients: beyond that each may have its share of them
+PUTS_TOGETHER = 60_000
+BEHIND_TOGETHER = 24_000
 
 Answer = Callable[[int, str], None]
 Tell = Callable[[str], None]
@@ -33,6 +36,24 @@ class PutError(Exception):
     def __init__(self, status_code: int, reason: str) -> None:
         super().__init__(reason)
         self.status_code = status_code
+
+
+class _Asked:
+    """What a client wants to put: the bytes of ``count`` values of a DBR type until they are decoded, once."""
+
+    __slots__ = ("_values", "count", "dbr", "payload")
+
+    def __init__(self, dbr_type: int, count: int, payload: bytes) -> None:
+        self.dbr = dbr_type
+        self.count = count
+        self.payload = payload
+        self._values: Array | None = None
+
+    def values(self) -> Array:
+        """Return the values. ValueError if there are too few bytes for them, KeyError if it is no type of values."""
+        if self._values is None:
+            self._values, self.payload = dbr.decode(self.dbr, self.count, self.payload), b""
+        return self._values
 
 
 class Line:
@@ -97,27 +118,46 @@ class Line:
             action()
 
 
+class Together:
+    """The puts of all clients.
+
+    left     those that clients had under way who have left: what others send comes behind them
+    puts     how many are under way, of how many clients
+    behind   how many requests wait behind them
+    """
+
+    def __init__(self) -> None:
+        self.left: dict[Record, Line] = {}
+        self.puts = self.clients = self.behind = 0
+
+    def takes(self, waiting: int, of_all: int, most: int, together: int) -> bool:
+        """Return True if a client that has so many ``waiting`` may have another one."""
+        return waiting < most and (of_all < together or waiting < together // max(self.clients, 1))
+
+
 class Puts:
     """Puts of one client under way.
 
-    done  called after each answer that comes later than its request
-    left  the puts that clients had under way who have left: what others send comes behind them
-    log   where each is told once it has ended
+    done      called after each answer that comes later than its request
+    together  the puts of all clients
+    log       where each is told once it has ended
     """
 
-    def __init__(self, done: Callable[[], None], left: dict[Record, Line], log: PutLog) -> None:
+    def __init__(self, done: Callable[[], None], together: Together, log: PutLog) -> None:
         self._done = done
         self._log = log
-        self._left = left
+        self._together = together
+        self._left = together.left
         self._lines: dict[Record, Line] = {}
         self._ends: set[asyncio.Future[object]] = set()
         self._behind = 0
 
     def begin(self, view: View, dbr_type: int, count: int, payload: bytes, answer: Answer, *, callback: bool) -> None:
         """Begin a put; ``answer`` gets a status and the reason, now or when it has ended."""
-        tell = partial(self._tell, view, _values(view), dbr_type, count, payload)
+        asked = _Asked(dbr_type, count, payload)
+        tell = partial(self._tell, view, _values(view), asked)
         try:
-            waiting = _begin(view, dbr_type, count, payload, callback, full=len(self._ends) >= MOST_PUTS)
+            waiting = _begin(view, asked, callback, self._too_many())
             ended = None if waiting is None else asyncio.ensure_future(waiting)
         except (DeviceError, PutError) as error:
             answer(getattr(error, "status_code", PUT_FAIL), str(error))
@@ -134,6 +174,8 @@ class Puts:
         line = self._lines.get(view.record)
         if line is None:
             line = self._lines[view.record] = Line()
+        self._together.clients += not self._ends
+        self._together.puts += 1
         self._ends.add(ended)  # the event loop itself keeps no hold of it
         finish = partial(self._finish, view, answer, tell, line, line.add())
         if isinstance(ended, Ended):
@@ -150,15 +192,18 @@ class Puts:
 
         What is more than MOST_BEHIND is done at once: the client must be heard, it may put what makes things safe.
         """
-        if self._behind >= MOST_BEHIND:
+        together = self._together
+        if not together.takes(self._behind, together.behind, MOST_BEHIND, BEHIND_TOGETHER):
             action()
             return
 
         def act() -> None:
             self._behind -= 1
+            together.behind -= 1
             action()
 
         self._behind += 1
+        together.behind += 1
         (self._lines.get(record) or self._left[record]).behind(act)
 
     def leave(self) -> None:
@@ -170,6 +215,8 @@ class Puts:
     ) -> None:
         """Answer a put that has ended; that of a client which has left meanwhile was carried out, too."""
         self._ends.discard(ended)
+        self._together.puts -= 1
+        self._together.clients -= not self._ends
         successor: object = None
         reason = ""
         try:
@@ -185,10 +232,15 @@ class Puts:
         if not isinstance(successor, asyncio.Future):  # else a newer one took its place, which tells how it ended
             tell(reason)
 
-    def _tell(self, view: View, before: Values, dbr_type: int, count: int, payload: bytes, refused: str) -> None:
+    def _too_many(self) -> int:
+        """Return how many puts are under way if a further one is too many; else 0."""
+        own, together = len(self._ends), self._together
+        return 0 if together.takes(own, together.puts, MOST_PUTS, PUTS_TOGETHER) else own
+
+    def _tell(self, view: View, before: Values, asked: _Asked, refused: str) -> None:
         """Have the log tell of a put to a value, unless that is no value at all."""
         with suppress(ValueError, KeyError):
-            self._log.tell(view, before, dbr.decode(dbr_type, count, payload), refused)
+            self._log.tell(view, before, asked.values(), refused)
 
     def _end(self, record: Record, answer: Answer, line: Line, number: int, successor: object) -> None:
         """Note the end of a put; what is behind it waits for the one that took its place, whoever's that is."""
@@ -224,13 +276,11 @@ def _values(view: View) -> Values:
         return ()
 
 
-def _begin(
-    view: View, dbr_type: int, count: int, payload: bytes, callback: bool, full: bool
-) -> Awaitable[object] | None:
-    """Begin a put; ``full``: only if it makes things safe, for there are too many."""
-    name = view.record.name
+def _begin(view: View, asked: _Asked, callback: bool, too_many: int) -> Awaitable[object] | None:
+    """Begin a put; while there are ``too_many`` only if it makes things safe."""
+    name, dbr_type, count = view.record.name, asked.dbr, asked.count
     if dbr_type in {dbr.PUT_ACKT, dbr.PUT_ACKS}:
-        (value,) = _decoded(name, dbr.ENUM, 1, payload)
+        (value,) = _decoded(name, _Asked(dbr.ENUM, 1, asked.payload))
         view.owner.acknowledge(view.record, "ACKT" if dbr_type == dbr.PUT_ACKT else "ACKS", int(value))
         return None
     if not view.writable:
@@ -239,9 +289,9 @@ def _begin(
         raise PutError(BAD_TYPE, f"{name} cannot be written with data type {dbr_type}")
     if not 0 < count <= max(view.count, 1):
         raise PutError(BAD_COUNT, f"{name} takes {view.count} values at most, not {count}")
-    values = _decoded(name, dbr_type, count, payload)
-    if full and not _makes_safe(view, values):
-        raise PutError(PUT_FAIL, f"not sent, {MOST_PUTS} puts of this client are under way: {name}")
+    values = _decoded(name, asked)
+    if too_many and not _makes_safe(view, values):
+        raise PutError(PUT_FAIL, f"not sent, {too_many} puts of this client are under way: {name}")
     return view.put(values, callback)
 
 
@@ -258,8 +308,8 @@ def _fault(view: View, error: Exception) -> str:
     return f"internal error, see the log; it may have been carried out: {view.record.name}"
 
 
-def _decoded(name: str, dbr_type: int, count: int, payload: bytes) -> Array:
+def _decoded(name: str, asked: _Asked) -> Array:
     try:
-        return dbr.decode(dbr_type, count, payload)
+        return asked.values()
     except ValueError as error:
         raise PutError(BAD_COUNT, f"{name}: {error}") from None

@@ -93,6 +93,11 @@ class FieldMonitors:
             watched.look()
             watched.post(mask, mask)
 
+    def post_alarm(self, record: Record) -> None:
+        """Send all fields to those who want alarms: one was acknowledged (putAcks, putAckt)."""
+        for watched in self._watched.get(record, {}).values():
+            watched.post(ALARM, ALARM)
+
     def post_changed(self, record: Record, mask: int) -> None:
         """Send what a change of the record concerns.
 

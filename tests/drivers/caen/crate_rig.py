@@ -47,6 +47,9 @@ class Screen:
     def post_field(self, record: Record, name: str, mask: int = 0) -> None:
         """Send a field."""
 
+    def post_alarm(self, record: Record) -> None:
+        """Send an alarm that was acknowledged."""
+
 
 @dataclass
 class CrateRig:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from drivers.base import Array
+from ioc.ca import dbr
 from ioc.ca.puts import putlog
 from tests.client import Client
 from tests.small_ioc import HEADER, Raw, SmallIoc, until
@@ -51,6 +53,24 @@ def test_a_put_is_told_with_user_computer_and_the_value_before(small_ioc: SmallI
         raw.write_notify("ao", 30.0000625)
         until(lines)
     assert lines() == ["anna at control-room (127.0.0.1) put 30.0000625 to ao (was 20)"]
+
+
+def test_a_put_is_decoded_once_for_the_instrument_and_the_log(
+    small_ioc: SmallIoc, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+    decode = dbr.decode
+
+    def counted(dbr_type: int, count: int, payload: bytes) -> Array:
+        decoded.append(count)
+        return decode(dbr_type, count, payload)
+
+    monkeypatch.setattr(dbr, "decode", counted)
+    with Raw(small_ioc) as raw:
+        raw.write_notify("ao", 30.0)
+        raw.write_notify("ao", 61.0)
+        until(lines)
+    assert decoded == [1, 1]
 
 
 def test_a_refused_put_is_told_with_its_reason(small_ioc: SmallIoc, lines: Lines) -> None:

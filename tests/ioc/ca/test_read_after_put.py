@@ -256,7 +256,7 @@ def test_floods_of_gets_behind_a_put_are_answered_in_turns(ioc: LiveIoc) -> None
         other.answer(READ_NOTIFY, 1)
         ioc.driver.gate.set()
         assert [raw.answer(READ_NOTIFY, number)[0] for number in range(1500)] == [1] * 1500
-    assert not ioc.server.left
+    assert not ioc.server.puts.left
 
 
 def test_gets_that_are_read_after_the_end_of_a_put_are_answered_behind_those_before_it(ioc: LiveIoc) -> None:
@@ -301,3 +301,39 @@ def test_no_more_puts_are_under_way_than_there_is_memory_for_but_what_makes_thin
         ioc.driver.gate.set()
         assert {raw.message()[-2:] for _ in range(4)} == {(NORMAL, number) for number in (31, 10, 11, 12)}
         settle(raw, sid, 7.0)
+
+
+def test_many_circuits_have_their_share_of_the_puts_that_there_is_memory_for(
+    ioc: LiveIoc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(puts, "PUTS_TOGETHER", 4)
+    with Raw(ioc) as flood, Raw(ioc) as other:
+        sid, own = flood.create("PS:Own", 1), other.create("PS:Own", 1)
+        settle(flood, sid, 5.0)
+        ioc.driver.gate.clear()
+        flood.say(b"".join(put(sid, float(number), WRITE_NOTIFY, number) for number in range(10, 16)))
+        assert [flood.message()[-2:] for _ in range(2)] == [(PUT_FAIL, 14), (PUT_FAIL, 15)]
+        other.say(b"".join(put(own, float(number), WRITE_NOTIFY, number) for number in range(20, 24)))
+        assert [other.message()[-2:] for _ in range(2)] == [(PUT_FAIL, 22), (PUT_FAIL, 23)]
+        ioc.driver.gate.set()
+        assert {flood.message()[-2:] for _ in range(4)} == {(NORMAL, number) for number in range(10, 14)}
+        assert {other.message()[-2:] for _ in range(2)} == {(NORMAL, number) for number in (20, 21)}
+    until(lambda: (ioc.server.puts.puts, ioc.server.puts.clients) == (0, 0))
+
+
+def test_many_circuits_have_their_share_of_what_waits_behind_puts(
+    ioc: LiveIoc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(puts, "BEHIND_TOGETHER", 4)
+    with Raw(ioc) as flood, Raw(ioc) as other:
+        sid, own = flood.create("PS:Own", 1), other.create("PS:Own", 1)
+        settle(flood, sid, 5.0)
+        ioc.driver.gate.clear()
+        flood.say(put(sid, 6.0, WRITE_NOTIFY, 1) + b"".join(get(sid, number) for number in range(10, 16)))
+        assert {flood.message()[-1] for _ in range(2)} == {14, 15}
+        other.say(put(own, 7.0, WRITE_NOTIFY, 1) + b"".join(get(own, number) for number in range(20, 24)))
+        assert {other.message()[-1] for _ in range(2)} == {22, 23}
+        ioc.driver.gate.set()
+        assert {flood.message()[-1] for _ in range(5)} == {1, *range(10, 14)}
+        assert {other.message()[-1] for _ in range(3)} == {1, 20, 21}
+    until(lambda: ioc.server.puts.behind == 0)

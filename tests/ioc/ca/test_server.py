@@ -8,7 +8,7 @@ import resource
 import socket
 import struct
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,9 @@ import pytest
 from drivers.base import Point, RecordType, Refused, Severity, Status
 from ioc.block import Block
 from ioc.ca.connection import WAITING
+from ioc.ca.message import SEARCH
 from ioc.ca.network import accept
+from ioc.ca.network.search import LARGEST_ANSWER
 from ioc.ca.network.seldom import Seldom
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Record
 from tests.client import Client
@@ -183,6 +185,49 @@ def test_a_search_answer_carries_the_clients_sequence_number(small_ioc: SmallIoc
     assert answer is not None
     command, _, valid, _, number, _ = HEADER.unpack_from(answer)
     assert (command, valid, number) == (VERSION, 1, 4711)
+
+
+def asked(small_ioc: SmallIoc, datagrams: list[bytes]) -> list[bytes]:
+    """The datagrams with which one client's are answered that are all there when the server looks."""
+
+    async def send(udp: socket.socket) -> None:
+        for datagram in datagrams:
+            udp.sendto(datagram, ("127.0.0.1", small_ioc.server.search_port))
+
+    answers = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, suppress(TimeoutError):
+        small_ioc.do(send(udp))
+        udp.settimeout(0.3)
+        while True:
+            answers.append(udp.recv(1 << 16))
+    return answers
+
+
+def searched(small_ioc: SmallIoc, sequence: int, cids: range) -> bytes:
+    """A datagram of searches for one name."""
+    name = f"{small_ioc.prefix}ai".encode()
+    name += bytes(8 - len(name) % 8)
+    searches = [HEADER.pack(SEARCH, len(name), 5, 13, cid, cid) + name for cid in cids]
+    return HEADER.pack(VERSION, 0, 1, 13, sequence, 0) + b"".join(searches)
+
+
+def found(answer: bytes) -> list[int]:
+    """The numbers of the names for which a datagram is the answer, behind its version."""
+    return [HEADER.unpack_from(answer, at)[5] for at in range(HEADER.size, len(answer), HEADER.size + 8)]
+
+
+def test_searches_of_one_client_that_wait_are_answered_together_as_by_base(small_ioc: SmallIoc) -> None:
+    datagrams = [searched(small_ioc, 7, range(3)), searched(small_ioc, 8, range(3, 5))]
+    (answer,) = asked(small_ioc, datagrams)
+    assert HEADER.unpack_from(answer)[:5] == (VERSION, 0, 1, 13, 8)
+    assert found(answer) == [0, 1, 2, 3, 4]
+
+
+def test_the_answers_to_many_searches_are_datagrams_that_any_network_carries(small_ioc: SmallIoc) -> None:
+    answers = asked(small_ioc, [searched(small_ioc, 9, range(1000))])
+    assert sorted(cid for answer in answers for cid in found(answer)) == list(range(1000))
+    assert {HEADER.unpack_from(answer)[:5] for answer in answers} == {(VERSION, 0, 1, 13, 9)}
+    assert max(map(len, answers)) <= LARGEST_ANSWER
 
 
 def test_a_channel_that_is_cleared_without_cancelling_its_monitors_ends_no_others(small_ioc: SmallIoc) -> None:
