@@ -122,6 +122,7 @@ class SqliteStore:
         self._last_part, self._settle_at = -1, time.monotonic() + SETTLE_PERIOD
         self._statuses = SqliteIds("status")
         self._summarizer = Summarizer()
+        self._pace = upkeep.Pace()
         self._known_ns = self.alive_ns  # up to when all rows are stored
 
     def add(self, samples: Sequence[Sample]) -> None:
@@ -219,10 +220,12 @@ class SqliteStore:
 
     def expire(self, pv: str, before_ns: int) -> bool:
         """Delete some rows and bins older than a time, not the row in force then; return True if more are left."""
+        began = time.monotonic()
         with self._settled_channel(pv, before_ns) as (connection, channel):
-            until_ns, more = upkeep.expire(connection, channel, before_ns)
+            until_ns, more = upkeep.expire(connection, channel, before_ns, self._pace.rows)
             self._summarizer.expired(self._summary_tables(connection), channel, until_ns)
-            return more
+        self._pace.took(time.monotonic() - began, more=more)
+        return more
 
     def thin(self, pv: str, until_ns: int, width_ns: int) -> bool:
         """Thin some bins that end before a time; return True if more are left."""
@@ -309,9 +312,11 @@ class SqliteStore:
         """Begin a transaction, and return the channel's id; its rows up to ``until_ns`` are settled."""
         with self._transaction() as connection:
             channel = self._channels.ensure(connection, ()).get(pv, 0)
-        part = channel // PART
-        if self._recent and until_ns > self._settled_ns.get(part, 0):
-            self._settle(part, until_ns)
+            part = channel // PART
+            if not self._recent or until_ns <= self._settled_ns.get(part, 0):
+                yield connection, channel
+                return
+        self._settle(part, until_ns)
         with self._transaction() as connection:
             yield connection, channel
 
