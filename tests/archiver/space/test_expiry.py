@@ -11,6 +11,7 @@ import pytest
 
 from archiver.sample import Sample, pack
 from archiver.storage.database import open_store
+from archiver.storage.sqlite import store as sqlite_store
 from archiver.storage.sqlite import upkeep
 from archiver.storage.sqlite.upkeep import EXPIRE_S, Pace
 from archiver.storage.store import Store
@@ -84,3 +85,17 @@ def test_a_step_takes_as_many_rows_as_those_before_it_had_time_for() -> None:
     for _ in range(20):
         pace.took(1.0, more=False)
     assert pace.rows == upkeep.FEWEST_ROWS
+
+
+def test_arrays_settle_in_steps_of_their_bytes(store: Store, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """800 arrays of 100,000 doubles took 30 s in one transaction, and no commit came between."""
+    array = pack([1.5] * 1000)
+    store.add([Sample("A", BEGIN + minute * MINUTE_NS, array, 0, "NO_ALARM") for minute in range(160)])
+    monkeypatch.setattr(sqlite_store, "STEP_BYTES", 20 * len(array))
+    monkeypatch.setattr(store, "_settle_at", 0.0)
+    left = []
+    while store.tidy():
+        left.append(count(file, "sample_recent", "smpl_time"))
+    left.append(count(file, "sample_recent", "smpl_time"))
+    assert left == [139, 118, 97, 76, 55, 34, 20]  # the newest eighth stays
+    assert count(file, "sample", "smpl_time") == 160
