@@ -33,7 +33,8 @@ END_OF_TIME_NS = 2**63 - 1
 
 def pack(numbers: Iterable[float]) -> bytes:
     """Return the number of elements (32 bits), then the doubles, all big-endian, as Phoebus reads them."""
-    doubles = array("d", iter(numbers))  # of bytes, too, the numbers: array would take them for doubles
+    # Of bytes, too, the numbers: array would take them for doubles. Those of an array it copies without objects.
+    doubles = array("d", numbers if isinstance(numbers, array) else iter(numbers))
     if sys.byteorder == "little":
         doubles.byteswap()
     return struct.pack(">i", len(doubles)) + doubles.tobytes()

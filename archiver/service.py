@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from threading import Event
 
+from archiver.allocator import give_back_large_blocks
 from archiver.ca.calls import Overflow
 from archiver.ca.client import Client
 from archiver.health import NAMES, Cause, Health, StatusFile, disk_free
@@ -49,6 +50,7 @@ log = logging.getLogger(__name__)
 
 def main(archive: ArchiveSettings, config: Path, pv_list: str, prefix: str) -> int:
     """Archive until SIGINT, SIGTERM or SIGHUP; return the exit code: 1 if it cannot begin, or loses samples."""
+    give_back_large_blocks()
     gc.set_threshold(100_000, 50, 50)  # samples are many, and no cycles: looking for these takes as long as storing
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -158,12 +158,18 @@ class CallQueue:
             self._append(call)
 
     def take(self, most: int) -> list[Call]:
-        """Remove and return the oldest calls; when no others are left, what was dropped of each subscription."""
+        """Remove and return the oldest calls; when no others are left, what was dropped of each subscription.
+
+        They are not counted any more: at most PIECE bytes, and the call that exceeds these.
+        """
         with self._lock:
             calls: list[Call] = []
-            while len(calls) < most and (self._head or self._refill()):
-                calls += [self._head.popleft() for _ in range(min(most - len(calls), len(self._head)))]
-            self.size -= sum(call.size for call in calls)
+            taken = 0
+            while len(calls) < most and taken < PIECE and (self._head or self._refill()):
+                call = self._head.popleft()
+                calls.append(call)
+                taken += call.size
+            self.size -= taken
             if not calls and self._dropped:
                 now = time.time()
                 calls = [Call(number, LOST, dropped, now) for number, dropped in self._dropped.items()]

@@ -6,6 +6,7 @@ metadata, values). libca hands them out in the byte order of this machine.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from math import isfinite
 from struct import Struct, iter_unpack
@@ -122,8 +123,8 @@ def _any_update(status: int, severity: int, seconds: int, nanoseconds: int, valu
 
 
 def _numbers(native: int) -> Callable[[bytes], Value]:
-    number = Struct("=" + _VALUES[native])
-    return lambda data: pack(value for (value,) in number.iter_unpack(data))
+    code = _VALUES[native]  # of these array has the same letters and sizes as struct
+    return lambda data: pack(array(code, data))
 
 
 def _text_or_bytes(data: bytes) -> Value:

@@ -31,6 +31,9 @@ def look(spool: Path) -> list[Aside]:
         batches = connection.execute("SELECT id, since, count, reason FROM aside WHERE data IS NOT NULL ORDER BY id")
         found = [Aside(f"batch {number}", since, samples, reason) for number, since, samples, reason in batches]
         files = dict(_told_files(connection))
+        lost = "SELECT since, reason, count FROM aside WHERE data IS NULL AND NOT seen AND reason LIKE ? ORDER BY id"
+        for since, text, samples in connection.execute(lost, (f"{spool.name}: %",)):
+            found.append(Aside(f"lost with {spool.name}", since, samples, text.partition(": ")[2]))
         connection.execute("UPDATE aside SET seen = 1")
     for file in _files(spool):
         since, reason = files.get(file.name, (None, ""))

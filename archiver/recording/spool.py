@@ -42,6 +42,9 @@ _BATCH = "SELECT id, run, CAST(data AS BLOB) FROM batch"
 _PRAGMAS = ("auto_vacuum = FULL", "journal_mode = PERSIST", "synchronous = FULL", "busy_timeout = 5000")
 
 
+# Bytes of the shortest SQLite file: to SQLite a file that was cut off, to nothing, is a new one.
+_HEADER = 100
+
 # Errors of SQLite that are of the file, and not of its surroundings: another error passes, these do not.
 _DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_NOTADB}
 
@@ -141,14 +144,14 @@ class Spool:
         """Begin a new file; the old one is kept as ``.broken-<seconds since 1970>``. Raises SpoolError."""
         with self._lock, self._spool_errors():
             self._connection.close()
+            waited = self.rows
             kept = next(each for each in self._broken_names() if not each.exists())
             journal = self.path.with_name(f"{self.path.name}-journal")
             if journal.exists():  # it belongs to the file, and may be what it takes to read it
                 journal.rename(kept.with_name(f"{kept.name}-journal"))
             self.path.rename(kept)
             self._prepare()
-            row = (time.time(), f"{kept.name}: {reason}")
-            self._connection.execute("INSERT INTO aside (since, reason) VALUES (?, ?)", row)
+            self._note(f"{kept.name}: {reason}", waited)
             self._count()
             log.error("%s is damaged, or of another version: %s; it is set aside as %s", self.path, reason, kept.name)
 
@@ -157,14 +160,22 @@ class Spool:
         self._connection.close()
 
     def _open(self) -> None:
+        new = not self.path.exists()
         try:
             with self._spool_errors():
                 self._prepare()
         except SpoolDamaged as error:
             self.set_aside(str(error.__cause__))
+        except SpoolError:
+            if new:  # an empty file would be taken for one that was emptied
+                self.path.unlink(missing_ok=True)
+            raise
 
     def _prepare(self) -> None:
+        emptied = self.path.exists() and self.path.stat().st_size < _HEADER
         self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        if emptied:
+            raise sqlite3.NotSupportedError("it is empty: what waited in it, if anything did, is lost")
         for pragma in _PRAGMAS:
             self._connection.execute(f"PRAGMA {pragma}")
         version = self._value("PRAGMA user_version")
@@ -192,7 +203,16 @@ class Spool:
             counted(self.rows, "sample"),
         )
         self._connection.close()
+        waited = self.rows
         self._prepare()
+        if waited:
+            self._note(f"{self.path.name}: it was removed or replaced while it was in use", waited)
+            self._count()
+
+    def _note(self, reason: str, waited: int) -> None:
+        """Record in the new file how many samples waited in one that is not used any more."""
+        insert = "INSERT INTO aside (since, reason, count) VALUES (?, ?, ?)"
+        self._connection.execute(insert, (time.time(), reason, waited))
 
     def _use(self, action: Callable[[], T]) -> T:
         """Return what an action on the file at the path returns; a damaged one is set aside for a new one."""

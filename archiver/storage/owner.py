@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple, Self
 
 from archiver.storage.store import Gone
@@ -16,6 +17,20 @@ from archiver.times import format_time
 LIFE_PERIOD = 10.0
 LIFE_PATIENCE_NS = 30 * 10**9
 
+
+# In the place of what this system does not tell.
+_UNKNOWN = "-"
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return _UNKNOWN
+
+
+# The present run of this computer: another computer never has the same.
+_BOOT = _boot()
 
 # Runs of this process that have closed their store; a file that left its path may still name one of them.
 _left: set[str] = set()
@@ -33,16 +48,16 @@ class Owner(NamedTuple):
     @classmethod
     def of(cls, name: str) -> Self:
         """Return this process as the archiver of a name."""
-        return cls(name, f"{socket.gethostname()} {os.getpid()} {time.time_ns()}")
+        run = (socket.gethostname(), os.getpid(), time.time_ns(), _began("self"), _BOOT, _namespace())
+        return cls(name, " ".join(map(str, run)))
 
     def check(self, run: str, alive_ns: int, place: str) -> None:
         """Raise Gone if the process that has the name in the database is not this one, and may still live."""
         silent_ns = time.time_ns() - alive_ns
         if run in {"", self.run, *_left} or silent_ns > LIFE_PATIENCE_NS or _has_ended(run):
             return
-        host, pid, _ = run.split()
         raise Gone(
-            f"{place}: an archiver named {self.name} runs already, pid {pid} on {host}: give one of the two another "
+            f"{place}: an archiver named {self.name} runs already, {process(run)}: give one of the two another "
             "archive.name"
         )
 
@@ -79,15 +94,38 @@ def lives(archivers: Mapping[int, int], owners: Mapping[int, int], now_ns: int) 
     return {channel: end_ns for channel, end_ns in found.items() if end_ns is not None}
 
 
+def process(run: str) -> str:
+    """Return the process of a run for users."""
+    host, pid, *_ = run.split()
+    return f"pid {pid} on {host}"
+
+
 def _has_ended(run: str) -> bool:
-    """Return whether a process of this computer has ended; of others that is not known."""
-    host, pid, _ = run.split()
-    if host != socket.gethostname():
+    """Return whether a process has ended; of another computer or container, or before a restart, it is not known.
+
+    A number of a process is given again: the process that has it now began at another tick of the same boot.
+    """
+    _, pid, _, *identity = run.split()
+    if len(identity) < 3:  # of the version before
         return False
+    began, boot, namespace = identity
+    if _UNKNOWN in identity or (boot, namespace) != (_BOOT, _namespace()):
+        return False
+    return _began(pid) != began
+
+
+def _began(pid: str) -> str:
+    """Return when a process began, in ticks since the start of the computer."""
     try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return False
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return _UNKNOWN
+    return stat.rpartition(")")[2].split()[19]  # its name, in brackets, may hold brackets and spaces
+
+
+def _namespace() -> str:
+    """Return what tells the processes of one container from those of another."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return _UNKNOWN

@@ -15,6 +15,7 @@ from archiver.storage.mysql import summaries, thinning
 from archiver.storage.mysql.metadata import MetadataTables
 from archiver.storage.mysql.rows import (
     COLUMNS,
+    NEWEST_TIME,
     MysqlChannels,
     MysqlIds,
     insert_absent,
@@ -41,12 +42,11 @@ _ADD = """INSERT INTO sample (channel_id, smpl_time, nanosecs, severity_id, stat
 _KNOWN = " ON DUPLICATE KEY UPDATE channel_id = sample.channel_id"
 
 _NEWEST = f"""
-    SELECT channel.name, channel_owner.pv, {COLUMNS} FROM sample
-    JOIN (SELECT channel_id, MAX(smpl_time) AS smpl_time FROM sample GROUP BY channel_id) AS newest
-        ON newest.channel_id = sample.channel_id AND newest.smpl_time = sample.smpl_time
-    JOIN channel ON channel.channel_id = sample.channel_id
-    LEFT JOIN channel_owner ON channel_owner.channel_id = sample.channel_id
-    WHERE archiver_id <=> %s"""
+    SELECT newest.name, newest.pv, {COLUMNS} FROM (
+        SELECT channel.channel_id, channel.name, channel_owner.pv, {NEWEST_TIME.format("channel")} AS smpl_time
+        FROM channel LEFT JOIN channel_owner ON channel_owner.channel_id = channel.channel_id
+        WHERE archiver_id <=> %s) AS newest
+    JOIN sample ON sample.channel_id = newest.channel_id AND sample.smpl_time = newest.smpl_time"""
 
 _NEWEST_VALUES = """
     SELECT COALESCE(pv, name), (

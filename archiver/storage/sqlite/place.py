@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from archiver.storage.owner import Owner
+from archiver.storage.owner import Owner, process
 from archiver.storage.store import Gone, StoreError
 
 # Device and number of a file; None if there is none.
@@ -42,8 +42,7 @@ class Place:
                 f"{file}: another archiver writes to this file ({other}): give each a file of its own, or a server"
             ) from None
         os.ftruncate(self._lock, 0)
-        host, pid, _ = owner.run.split()
-        os.pwrite(self._lock, f"{owner.name}, pid {pid} on {host}\n".encode(), 0)
+        os.pwrite(self._lock, f"{owner.name}, {process(owner.run)}\n".encode(), 0)
 
     def opened(self) -> None:
         """Record the file that is there now as the one that was opened."""

@@ -34,8 +34,8 @@ from archiver.storage.url import DatabaseUrl
 SETTLE_ROWS = 1_000_000
 # Seconds after which rows settle, however few there are.
 SETTLE_PERIOD = 600.0
-# Rows that settle in one transaction.
-STEP_ROWS = 120_000
+# Rows that settle in one transaction, and bytes of their arrays: to move these takes 50 ns a byte.
+STEP_ROWS, STEP_BYTES = 120_000, 20_000_000
 
 # Connections to files in whose place is another one with a log of its own: they stay open, for closing them would
 # remove that log.
@@ -120,8 +120,10 @@ class SqliteStore:
             undo.pop_all()
         self._checkpoints = Checkpoints(self._place)
         self._last_part, self._settle_at = -1, time.monotonic() + SETTLE_PERIOD
+        self._settling: tuple[int, int] | None = None  # what was begun: a part, and until when
         self._statuses = SqliteIds("status")
         self._summarizer = Summarizer()
+        self._pace = upkeep.Pace()
         self._known_ns = self.alive_ns  # up to when all rows are stored
 
     def add(self, samples: Sequence[Sample]) -> None:
@@ -207,22 +209,31 @@ class SqliteStore:
 
         Return True if more is to be done at once.
         """
-        if self._recent >= SETTLE_ROWS or time.monotonic() >= self._settle_at:
+        if not self._settling and (self._recent >= SETTLE_ROWS or time.monotonic() >= self._settle_at):
             following = "SELECT coalesce(min(part), -1) FROM sample_recent WHERE part > ?"
             with self._transaction() as connection:
                 self._last_part = int(connection.exec_driver_sql(following, (self._last_part,)).scalar_one())
-            self._settle_most(self._last_part)
+            self._settling = self._most(self._last_part)
             self._settle_at = time.monotonic() + SETTLE_PERIOD / (len(self._settled_ns) + 1)
+        if self._settling:
+            part, until_ns = self._settling
+            if (step_ns := self._step_of(part, until_ns)) == until_ns:
+                self._settling = None
+            self._settle(part, step_ns)
+            if self._settling:
+                return True
         if self._recent >= SETTLE_ROWS:
             return True
         return self._summarizer.due and self._summarize()
 
     def expire(self, pv: str, before_ns: int) -> bool:
         """Delete some rows and bins older than a time, not the row in force then; return True if more are left."""
+        began = time.monotonic()
         with self._settled_channel(pv, before_ns) as (connection, channel):
-            until_ns, more = upkeep.expire(connection, channel, before_ns)
+            until_ns, more = upkeep.expire(connection, channel, before_ns, self._pace.rows)
             self._summarizer.expired(self._summary_tables(connection), channel, until_ns)
-            return more
+        self._pace.took(time.monotonic() - began, more=more)
+        return more
 
     def thin(self, pv: str, until_ns: int, width_ns: int) -> bool:
         """Thin some bins that end before a time; return True if more are left."""
@@ -286,16 +297,31 @@ class SqliteStore:
         self._connection.close()
         self._connection.engine.dispose()
 
-    def _settle_most(self, part: int) -> None:
-        """Settle a part but for its newest eighth: more rows of the time that this spans are still to come."""
+    def _most(self, part: int) -> tuple[int, int] | None:
+        """Return a part, and until when its rows are to settle: all but its newest eighth, or a step of them.
+
+        More rows of the time that these span are still to come. None if there is no row.
+        """
         rows = "SELECT count(*) FROM sample_recent WHERE part = ?"
         last = "SELECT smpl_time FROM sample_recent WHERE part = ? ORDER BY smpl_time LIMIT 1 OFFSET ?"
         with self._transaction() as connection:
             count = int(connection.exec_driver_sql(rows, (part,)).scalar_one())
             step = min(STEP_ROWS, max(1, count - count // 8))
             until_ns = connection.exec_driver_sql(last, (part, step - 1)).scalar()
-        if until_ns is not None:
-            self._settle(part, int(until_ns))
+        return None if until_ns is None else (part, int(until_ns))
+
+    def _step_of(self, part: int, until_ns: int) -> int:
+        """Return until when rows may settle in one transaction; before a given time if there are large arrays."""
+        rows = "FROM sample_recent WHERE part = ? AND smpl_time <= ?"
+        with self._transaction() as connection:
+            sizes = f"SELECT count(*), total(length(array_val)) {rows}"
+            count, size = connection.exec_driver_sql(sizes, (part, until_ns)).one()
+            if size <= STEP_BYTES:
+                return until_ns
+            last = f"SELECT smpl_time {rows} ORDER BY smpl_time LIMIT 1 OFFSET ?"
+            return int(
+                connection.exec_driver_sql(last, (part, until_ns, int(count * STEP_BYTES / size))).scalar_one()
+            )
 
     def _settle(self, part: int, until_ns: int) -> None:
         with self._transaction() as connection:
@@ -309,9 +335,11 @@ class SqliteStore:
         """Begin a transaction, and return the channel's id; its rows up to ``until_ns`` are settled."""
         with self._transaction() as connection:
             channel = self._channels.ensure(connection, ()).get(pv, 0)
-        part = channel // PART
-        if self._recent and until_ns > self._settled_ns.get(part, 0):
-            self._settle(part, until_ns)
+            part = channel // PART
+            if not self._recent or until_ns <= self._settled_ns.get(part, 0):
+                yield connection, channel
+                return
+        self._settle(part, until_ns)
         with self._transaction() as connection:
             yield connection, channel
 

@@ -1,4 +1,4 @@
-"""The deletion and thinning of old rows of one channel, a few thousand at a time, and what becomes of their pages."""
+"""The deletion and thinning of old rows of one channel, some thousand at a time, and what becomes of their pages."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ from archiver.sample import INVALID
 from archiver.storage import thinning
 from archiver.storage.sqlite import summaries
 from archiver.storage.sqlite.metadata import history
+from archiver.storage.summary import MINUTE_NS
 from archiver.storage.thinning import ThinningRow, whole_bins
 
-# Rows of one step.
+# Rows of one step of thinning, and of the first one of deletion.
 STEP_ROWS = 5000
+# Seconds that one step of deletion is to take; its rows, and the bytes of arrays in them.
+EXPIRE_S = 0.05
+FEWEST_ROWS, MOST_ROWS = 500, 100_000
+MOST_BYTES = 20_000_000
 # Free pages that stay in a file for the rows to come, at least: what waits to be settled takes as many, again and
 # again; and one for so many that are in use.
 SPARE_PAGES, SPARE_PART = 16_384, 16
@@ -28,23 +33,58 @@ _ROW = f"""
     FROM sample_settled WHERE channel_id = ?"""
 
 
-def expire(connection: Connection, channel: int, before_ns: int) -> tuple[int, bool]:
-    """Delete some rows and bins older than a time, up to which all have settled, not the row in force then.
+class Pace:
+    """How many rows a step of deletion takes, as the steps before it went: a step costs something by itself, too."""
 
-    Return up to when all are deleted, and whether more are left.
+    def __init__(self) -> None:
+        self.rows = STEP_ROWS
+
+    def took(self, seconds: float, *, more: bool) -> None:
+        """Note how long a step took, and whether it was a whole one: more rows are left."""
+        if seconds > EXPIRE_S:
+            self.rows = max(FEWEST_ROWS, self.rows // 2)
+        elif more and seconds < EXPIRE_S / 2:
+            self.rows = min(MOST_ROWS, self.rows * 2)
+
+
+def expire(connection: Connection, channel: int, before_ns: int, rows: int) -> tuple[int, bool]:
+    """Delete some rows older than a time, up to which all have settled, not the row in force then; at last the bins.
+
+    Return up to when all rows are deleted, and whether more rows or bins are left.
     """
     newest = "SELECT max(smpl_time) FROM sample_settled WHERE channel_id = ? AND smpl_time <= ?"
     keep_ns = connection.exec_driver_sql(newest, (channel, before_ns)).scalar()
     if keep_ns is None:
         return 0, False
     old = "FROM sample_settled WHERE channel_id = ? AND smpl_time < ?"
-    step = f"SELECT smpl_time {old} ORDER BY smpl_time LIMIT 1 OFFSET {STEP_ROWS}"
-    step_ns = connection.exec_driver_sql(step, (channel, keep_ns)).scalar()
+    first = f"SELECT length(array_val) {old} ORDER BY smpl_time LIMIT 1"
+    size = int(connection.exec_driver_sql(first, (channel, keep_ns)).scalar() or 0)
+    step = f"SELECT smpl_time {old} ORDER BY smpl_time LIMIT 1 OFFSET ?"
+    step_ns = connection.exec_driver_sql(step, (channel, keep_ns, min(rows, 1 + MOST_BYTES // (1 + size)))).scalar()
     connection.exec_driver_sql(f"DELETE {old}", (channel, step_ns or keep_ns))
-    bins = "DELETE FROM sample_bin WHERE channel_id = ? AND bin_time + width <= ?"
-    connection.exec_driver_sql(bins, (channel, step_ns or keep_ns))
-    summaries.expire(connection, channel, step_ns or keep_ns)
-    return step_ns or keep_ns, step_ns is not None
+    if step_ns is not None:
+        return int(step_ns), True
+    return int(keep_ns), _expire_bins(connection, channel, int(keep_ns), rows)
+
+
+def _expire_bins(connection: Connection, channel: int, before_ns: int, bins: int) -> bool:
+    """Delete some bins older than a time; return whether more are left.
+
+    They go after all rows: SQLite looks for each free page at the end of its file in the list of free pages, from
+    those on that were freed last; among all those of rows that takes it 100 times as long.
+    """
+    begins = (
+        "SELECT min(bin_time) FROM ("
+        "SELECT * FROM (SELECT bin_time FROM sample_bin WHERE channel_id = ?1 AND bin_time < ?2 "
+        "ORDER BY bin_time LIMIT 1 OFFSET ?3) UNION ALL "
+        "SELECT * FROM (SELECT bin_time FROM summary WHERE channel_id = ?1 AND width = ?4 AND bin_time < ?2 "
+        "ORDER BY bin_time LIMIT 1 OFFSET ?3))"
+    )
+    step_ns = connection.exec_driver_sql(begins, (channel, before_ns, bins, MINUTE_NS)).scalar()
+    delete = "DELETE FROM sample_bin WHERE channel_id = ? AND bin_time + width <= ?"
+    connection.exec_driver_sql(delete, (channel, step_ns or before_ns))
+    summaries.expire(connection, channel, step_ns or before_ns)
+    return step_ns is not None
 
 
 def thin(connection: Connection, channel: int, until_ns: int, width_ns: int) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from archiver.ca import calls as calls_module
-from archiver.ca.calls import LOST, OVERHEAD, CallQueue, Dropped, Overflow
+from archiver.ca.calls import LOST, OVERHEAD, PIECE, CallQueue, Dropped, Overflow
 
 NORMAL = 1
 ROOM = 10
@@ -156,3 +156,13 @@ def test_when_the_disk_is_full_too_it_is_dropped_counted_and_said(
         assert dropped.last == data(499)
         assert len(found) - 1 + dropped.more + 1 == 500
         assert (queue.lost, queue.size) == (dropped.more, 0)
+
+
+def test_few_large_updates_are_taken_at_once() -> None:
+    """What was taken is in no figure, and nothing else is done until it is handled."""
+    queue = CallQueue()
+    queue.droppable.add(1)
+    for _ in range(20):
+        queue.put(1, NORMAL, bytes(PIECE // 4))
+    assert [len(queue.take(500)) for _ in range(5)] == [4] * 5
+    assert queue.size == 0

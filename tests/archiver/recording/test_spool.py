@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -202,6 +203,63 @@ def test_a_file_that_is_no_spool_is_put_aside_and_told_and_a_new_one_begun(
         assert again.aside == (0, 0)
 
 
+@pytest.mark.parametrize("size", [0, 1, 50, 4095, 4096, 8192])
+def test_a_file_that_was_cut_off_is_told_and_put_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, size: int
+) -> None:
+    """To SQLite a file without a byte is a new one."""
+    path = tmp_path / "rack.spool"
+    filled(path)
+    os.truncate(path, size)
+    with closing(Spool(path, GB, 0)) as spool:
+        assert (spool.rows, spool.aside) == (0, (1, 0))
+        assert "it is set aside as rack.spool.broken-" in caplog.text
+        spool.append(Batch([sample(1)]))
+        assert drained(spool) == [1]
+    (found,) = aside.look(path)
+    assert found.reason == "it is empty: what waited in it, if anything did, is lost" or size >= 50
+
+
+def test_a_spool_that_cannot_be_begun_leaves_no_empty_file(tmp_path: Path) -> None:
+    """The next start would tell that it was emptied."""
+    path = tmp_path / "rack.spool"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(SpoolError):
+            Spool(path, GB, 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 8192])
+def test_what_waited_in_a_file_that_is_cut_off_while_it_is_used_is_counted(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "rack.spool"
+    with closing(Spool(path, GB, 0)) as spool:
+        for number in range(19):
+            spool.append(Batch([sample(number, "x" * 3000)]))
+        os.truncate(path, size)
+        spool.append(Batch([sample(20)]))
+        assert spool.aside == (1, 19)
+        assert drained(spool) == [20]
+
+
+def test_what_waited_in_a_file_that_was_removed_is_counted_until_somebody_looks(tmp_path: Path) -> None:
+    path = tmp_path / "rack.spool"
+    with closing(Spool(path, GB, 0)) as spool:
+        spool.append(Batch([sample(1), sample(2)]))
+        path.unlink()
+        spool.append(Batch([sample(3)]))
+        assert (spool.rows, spool.aside) == (1, (1, 2))
+        (found,) = aside.look(path)
+        assert (found.name, found.samples) == ("lost with rack.spool", 2)
+        assert found.reason == "it was removed or replaced while it was in use"
+        assert aside.look(path) == []
+        spool.refresh()
+        assert spool.aside == (0, 0)
+
+
 @pytest.mark.parametrize("kind", ["random", "zeros"])
 def test_a_file_that_is_damaged_while_it_is_used_stops_nothing(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "rack.spool"
@@ -210,7 +268,7 @@ def test_a_file_that_is_damaged_while_it_is_used_stops_nothing(tmp_path: Path, k
         size = path.stat().st_size
         path.write_bytes(os.urandom(size) if kind == "random" else bytes(size))
         spool.append(Batch([sample(2)]))
-        assert spool.aside == (1, 0)
+        assert spool.aside == (1, 1)
         assert (drained(spool), spool.rows, spool.oldest) == ([2], 0, None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -440,3 +441,27 @@ def test_a_file_from_before_keeps_its_pages_until_it_is_compacted(
     manage.compact(database)
     assert pages(database, "auto_vacuum") == 2
     assert "rackioc db compact" not in dict(manage.status(database))["free in the file"]
+
+
+UNDIVIDED = [("10.11.6-MariaDB", "compact divides them"), ("5.7.19", "cannot be divided by month: MySQL")]
+
+
+@pytest.mark.parametrize(("version", "told"), UNDIVIDED)
+def test_an_archive_that_is_not_divided_is_told_with_what_helps(
+    caplog: pytest.LogCaptureFixture, version: str, told: str
+) -> None:
+    """On MySQL nothing does; what it is, a server says by its version (later ones are asked what MariaDB lacks)."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # the server is no root
+        server = Server(Path(folder) / "server", (f"--version={version}",))
+        server.start()
+        try:
+            database = server.create("undivided")
+            with closing(open_store(database)) as store:
+                store.add([Sample("A", NOW, 1.0, 0, "NO_ALARM")])
+            with closing(connect(database)) as connection, connection.cursor() as cursor:
+                cursor.execute("ALTER TABLE sample REMOVE PARTITIONING")
+            with caplog.at_level(logging.INFO), closing(open_store(database)):
+                assert told in caplog.text
+        finally:
+            server.stop()

@@ -14,7 +14,7 @@ from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
 from archiver.storage.database import open_reader, open_store
 from archiver.storage.manage import init, migrate, status
 from archiver.storage.migrations import migrations
-from archiver.storage.owner import LIFE_PATIENCE_NS
+from archiver.storage.owner import LIFE_PATIENCE_NS, Owner
 from archiver.storage.store import Gone, Store, StoreError
 
 MS, SECOND = 10**6, 10**9
@@ -179,6 +179,30 @@ def test_a_process_that_was_killed_holds_no_name(database: str, monkeypatch: pyt
         killed.live(time.time_ns())
     monkeypatch.setattr(type(killed), "close", lambda self: None)
     open_store(database, "one").close()
+
+
+def test_a_number_of_a_process_that_another_one_has_now_holds_no_name() -> None:
+    """As after many processes; in this test the number is our own, and the tick at which it began is another one."""
+    host, pid, at, began, boot, namespace = Owner.of("one").run.split()
+    assert_ended(f"{host} {pid} {at} {int(began) - 1} {boot} {namespace}", ended=True)
+    assert_ended(f"{host} {pid} {int(at) - 1} {began} {boot} {namespace}", ended=False)  # another one of ours
+
+
+@pytest.mark.parametrize("other", ["boot", "namespace"])
+def test_of_another_boot_or_container_nobody_knows_whether_a_process_has_ended(other: str) -> None:
+    host, _, at, began, boot, namespace = Owner.of("one").run.split()
+    boot, namespace = ("b", namespace) if other == "boot" else (boot, "pid:[1]")
+    assert_ended(f"{host} {2**22 + 1} {at} {began} {boot} {namespace}", ended=False)
+
+
+def assert_ended(run: str, *, ended: bool) -> None:
+    owner = Owner.of("one")
+    if ended:
+        owner.check(run, time.time_ns(), "here")
+    else:
+        with pytest.raises(Gone, match=r"runs already, pid \d+ on "):
+            owner.check(run, time.time_ns(), "here")
+    owner.check(run, time.time_ns() - LIFE_PATIENCE_NS - SECOND, "here")
 
 
 def test_the_archivers_are_named_with_their_signs_of_life(turn: Open, database: str) -> None:

@@ -83,6 +83,8 @@ def prepare(cursor: Cursor, place: str) -> None:
             with altering(cursor, place):
                 if not count(cursor, table.name, 1):
                     divide(cursor, table, month_s(time.time(), -1))
+                elif table is SAMPLE and not _divides(cursor):
+                    _tell_undivided(place, "MySQL does not divide by a time with microseconds")
                 elif table is SAMPLE:
                     log.info(
                         "%s: its rows are not divided by month, as it is older than that: those that are not kept go "
@@ -146,15 +148,26 @@ def altering(cursor: Cursor, place: str) -> Iterator[None]:
         yield
     except pymysql.MySQLError as error:
         if error.args[0] in _NEVER:
-            log.info(
-                "%s: its rows cannot be divided by month: %s; those that are not kept go one by one, and their space "
-                "is used again",
-                place,
-                error.args[1],
-            )
+            _tell_undivided(place, error.args[1])
         elif error.args[0] not in _NOT_NOW:
             raise
     cursor.execute("SET SESSION lock_wait_timeout = DEFAULT, innodb_lock_wait_timeout = DEFAULT, autocommit = 0")
+
+
+def _tell_undivided(place: str, reason: str) -> None:
+    log.info(
+        "%s: its rows cannot be divided by month: %s; those that are not kept go one by one, and their space is used "
+        "again",
+        place,
+        reason,
+    )
+
+
+def _divides(cursor: Cursor) -> bool:
+    """Return whether the server divides by UNIX_TIMESTAMP of a time with microseconds: MariaDB does."""
+    cursor.execute("SELECT VERSION()")
+    ((version,),) = cursor.fetchall()
+    return "MariaDB" in str(version)
 
 
 def _next() -> int:
