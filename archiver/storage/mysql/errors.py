@@ -38,8 +38,8 @@ _UNFIT = {1047, 1142, 1290, 1836}
 # Errors of rows that are never accepted.
 _BAD_DATA = {1048, 1153, 1264, 1265, 1292, 1300, 1364, 1366, 1406, 1411, 1441}
 
-# Errors of rows that are no fault of them in the archive's own tables, of whose columns each is given: the table is not
-# as it was made.
+# Of these the errors that no row can cause in the archive's own tables, of which each column is given: the table is
+# not as it was made.
 _ALTERED = {1048, 1364}
 
 
@@ -64,7 +64,8 @@ def own_table(place: str) -> Iterator[None]:
     except pymysql.MySQLError as error:
         if _code(error) in _ALTERED:
             raise StoreError(
-                f"{place}: {error.args[1]}: a table of the archive was changed, and takes no rows until that is undone"
+                f"{place}: {error.args[1]}: a table of the archive was changed, and takes no rows until that is "
+                "undone"
             ) from error
         raise
 

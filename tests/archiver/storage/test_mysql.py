@@ -171,7 +171,7 @@ def test_a_server_that_would_cut_off_what_is_read_is_not_read(own_server: Server
         store.add([sample(ms=ms, value=ms * 1.1e-200) for ms in range(20_000)])
     own_server.execute("SET GLOBAL max_allowed_packet = 524288")
     for opening in (open_store, open_reader):
-        with pytest.raises(StoreError, match="max_allowed_packet is 524288 bytes.*1048576 or more"):
+        with pytest.raises(StoreError, match=r"max_allowed_packet is 524288 bytes.*1048576 or more"):
             opening(database)
     own_server.execute("SET GLOBAL max_allowed_packet = 1048576")
     with closing(open_reader(database)) as reader:

@@ -110,7 +110,8 @@ def cover(cursor: Cursor, place: str, first_s: float) -> None:
             if (ahead := _months(end_s, _next())) and count(cursor, f"{table.name} PARTITION ({last})") <= MOVED_ROWS:
                 _reorganize(cursor, table, [last], [*ahead, _LAST])
             first_s = max(first_s, time.time() - LONGEST_S)
-            if first_s < begin_s and first != last and count(cursor, f"{table.name} PARTITION ({first})") <= MOVED_ROWS:
+            older = first_s < begin_s and first != last
+            if older and count(cursor, f"{table.name} PARTITION ({first})") <= MOVED_ROWS:
                 _reorganize(cursor, table, [first], [Part(_OLDER, month_s(first_s)), *_months(first_s, begin_s)])
 
 
