@@ -155,6 +155,9 @@ class ArchiveSettings:
         yield from ((("database",), sentence) for sentence in DatabaseUrl.faults(self.database))
         if self.name is not None and not 0 < len(self.name) <= LONGEST_NAME:
             yield ("name",), f"must have 1 to {LONGEST_NAME} characters"
+        for number, pv in enumerate(self.pvs):
+            if pv != pv.strip() or not pv:  # on a server it would be the same name as that without
+                yield ("pvs", str(number)), f"{pv!r} is not the name of a PV: leave out the space around it"
         parts: dict[tuple[str, ...], Policy | SpoolSettings | MeasurementSettings | TemperatureSettings | None] = {
             ("spool",): self.spool,
             ("measurements",): self.measurements,

@@ -13,6 +13,8 @@ from archiver.sample import INVALID, SEVERITIES, Gap
 from archiver.storage import manage
 from archiver.storage.database import open_reader, open_source
 from archiver.storage.owner import alive, end_of_life
+from archiver.storage.renamed import sound
+from archiver.storage.store import Reader
 from archiver.storage.transfer.contract import Channel, Row, Source
 from archiver.storage.transfer.tables import CARRIED
 from archiver.times import format_time
@@ -53,7 +55,8 @@ class Findings:
 def check(database: str, report: Report) -> Findings:
     """Read all of an archive, also while its archiver writes. Raises StoreError."""
     found = Findings()
-    open_reader(database).close()  # an archive, and of this version
+    with closing(open_reader(database)) as reader:  # an archive, and of this version
+        found.faults += _contradictions(reader)
     found.lines += [line for line in manage.status(database) if not line[0].startswith("archiver ")]
     with closing(open_source(database)) as source:
         channels = {each.number: each for each in source.channels()}
@@ -129,6 +132,16 @@ class _Rows:
     def _fault(self, kind: str, row: Row) -> None:
         self._faults[kind] += 1
         self._first.setdefault(kind, f"{self._channels[row.channel].pv} at {format_time(row.time_ns)}")
+
+
+def _contradictions(reader: Reader) -> Iterator[str]:
+    """Yield a sentence for each rename that cannot be used."""
+    _, contradicting = sound(reader.renames())
+    for each in contradicting:
+        yield (
+            f"{each.old} is renamed to {each.new}, which contradicts an earlier rename: it is not used; take one of "
+            f"them back, rackioc db rename {each.old} {each.new} --undo"
+        )
 
 
 def _owners(source: Source, channels: Mapping[int, Channel]) -> Iterator[tuple[str, str]]:

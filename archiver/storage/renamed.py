@@ -31,8 +31,9 @@ class RenamedReader:
     def __init__(self, reader: Reader, renames: Sequence[Rename]) -> None:
         self._reader = reader
         self._archived = frozenset(reader.names())
-        self._after = {each.old: each for each in renames}
-        self._before = {each.new: each for each in renames}
+        kept, _ = sound(renames)
+        self._after = {each.old: each for each in kept}
+        self._before = {each.new: each for each in kept}
         self._ends_ns: dict[str, int] = {}
 
     def names(self) -> Sequence[str]:
@@ -147,6 +148,27 @@ class RenamedReader:
         while names[-1] in self._after:
             names.append(self._after[names[-1]].new)
         return names
+
+
+def sound(renames: Sequence[Rename]) -> tuple[list[Rename], list[Rename]]:
+    """Return the renames that go together, and those that contradict earlier ones.
+
+    ``rackioc db rename`` refuses these, but each of two archives that are copied into one may have had its own: a PV
+    would have two older names, or one name would be older and newer than another.
+    """
+    after: dict[str, Rename] = {}
+    taken: set[str] = set()
+    contradicting = []
+    for each in renames:
+        end = each.new
+        while end != each.old and end in after:
+            end = after[end].new
+        if end == each.old or each.old in after or each.new in taken:
+            contradicting.append(each)
+        else:
+            after[each.old] = each
+            taken.add(each.new)
+    return list(after.values()), contradicting
 
 
 def with_renames(reader: Reader) -> Reader:

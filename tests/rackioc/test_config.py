@@ -171,6 +171,13 @@ def test_the_password_of_a_database_is_not_in_the_configuration_as_shown(write: 
     assert "geheim42" not in repr(config)
 
 
+@pytest.mark.parametrize("name", ["OTHER:VACUUM ", " OTHER:VACUUM", r"OTHER:VACUUM\t", ""])
+def test_a_pv_with_space_around_its_name_is_told(write: Write, name: str) -> None:
+    """A server takes two names for one that differ in the space at their end; then it would store nothing."""
+    found = faults(write(GOOD, ('"OTHER:VACUUM"', f'"{name}"')))
+    assert any("is not the name of a PV: leave out the space around it" in fault for fault in found)
+
+
 def test_the_archivers_own_pvs_are_there_with_an_archive_alone(write: Write) -> None:
     load(write(GOOD, ('LAB:HV1:S04:C*:IMon": {HIGH: 5', 'LAB:ARCH:Lag": {HIGH: 5')))
     without = textwrap.dedent(GOOD).split("archive:")[0]

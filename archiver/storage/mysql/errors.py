@@ -38,6 +38,10 @@ _UNFIT = {1047, 1142, 1290, 1836}
 # Errors of rows that are never accepted.
 _BAD_DATA = {1048, 1153, 1264, 1265, 1292, 1300, 1364, 1366, 1406, 1411, 1441}
 
+# Of these the errors that no row can cause in the archive's own tables, of which each column is given: the table is
+# not as it was made.
+_ALTERED = {1048, 1364}
+
 
 @contextmanager
 def store_errors(place: str) -> Iterator[None]:
@@ -50,6 +54,20 @@ def store_errors(place: str) -> Iterator[None]:
         raise _message(place, error) from error
     except UnicodeEncodeError as error:
         raise Rejected(f"{place}: {error}") from error
+
+
+@contextmanager
+def own_table(place: str) -> Iterator[None]:
+    """Raise StoreError, not Rejected, if a table of the archive was changed so that it takes no rows at all."""
+    try:
+        yield
+    except pymysql.MySQLError as error:
+        if _code(error) in _ALTERED:
+            raise StoreError(
+                f"{place}: {error.args[1]}: a table of the archive was changed, and takes no rows until that is "
+                "undone"
+            ) from error
+        raise
 
 
 def is_unfit(error: BaseException | None) -> bool:

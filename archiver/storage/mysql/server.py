@@ -27,6 +27,8 @@ ALONE_S, CLUSTER_S = 30, 3
 
 # Characters of a text that a query puts together of rows, at most.
 TEXT_SIZE = 1_000_000
+# Of a server with a smaller max_allowed_packet such a text would be cut off, without an error.
+_SMALLEST_PACKET = 2**20
 _SESSION = (
     "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE', "
     f"group_concat_max_len = {TEXT_SIZE}"
@@ -142,6 +144,8 @@ def connect(node: URL, *, writing: bool, patience_s: int = ALONE_S) -> pymysql.C
         connection = _open(node, patience_s)
         try:
             with connection.cursor() as cursor:
+                # whatever the server's default is: a reader goes on with the archive as it was when it began
+                cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
                 _check_ready(cursor, where(node), writing=writing)
         except BaseException:
             connection.close()
@@ -220,8 +224,14 @@ def _engine(node: URL, patience_s: int) -> Engine:
 
 
 def _check_ready(cursor: Cursor, place: str, *, writing: bool) -> None:
-    cursor.execute("SHOW VARIABLES WHERE Variable_name IN ('wsrep_on', 'read_only')")
+    cursor.execute("SHOW VARIABLES WHERE Variable_name IN ('wsrep_on', 'read_only', 'max_allowed_packet')")
     variables = dict(_rows(cursor))
+    packet = int(variables.get("max_allowed_packet", _SMALLEST_PACKET))
+    if packet < _SMALLEST_PACKET:
+        raise StoreError(
+            f"{place}: the server's max_allowed_packet is {packet} bytes, which cuts off what is read: set it to "
+            f"{_SMALLEST_PACKET} or more"
+        )
     if writing and variables.get("read_only", "OFF") not in {"OFF", "0"}:
         raise StoreError(f"{place}: the server is read-only")
     if variables.get("wsrep_on") == "ON":

@@ -12,6 +12,7 @@ from pymysql.cursors import Cursor
 from archiver.sample import Dated, Gap, Sample
 from archiver.storage.migrations import migrations
 from archiver.storage.mysql import summaries, thinning
+from archiver.storage.mysql.errors import own_table
 from archiver.storage.mysql.metadata import MetadataTables
 from archiver.storage.mysql.rows import (
     COLUMNS,
@@ -103,7 +104,7 @@ class MysqlStore:
 
     def add(self, samples: Sequence[Sample]) -> None:
         """Store all the samples, or none, in one transaction."""
-        with self._session.transaction() as cursor:
+        with self._session.transaction() as cursor, own_table(self._session.where):
             channels = self._channels.ensure(cursor, {sample.pv for sample in samples})
             statuses = self._statuses.ensure(cursor, {sample.status for sample in samples})
             for values in samples_as_sql(cursor, samples, channels, statuses):
@@ -115,7 +116,7 @@ class MysqlStore:
 
     def add_metadata(self, metadata: Mapping[str, Dated], *, keep_equal: bool = False) -> None:
         """Store the metadata of PVs that hold from the time of a row on, in one transaction, in any order."""
-        with self._session.transaction() as cursor:
+        with self._session.transaction() as cursor, own_table(self._session.where):
             channels = self._channels.ensure(cursor, metadata)
             numbered = {channels[pv]: dated for pv, dated in metadata.items()}
             shared = self._channels.shared(cursor, metadata)  # what is read is what all series say

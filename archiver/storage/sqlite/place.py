@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from archiver.storage.owner import Owner, process
@@ -41,8 +42,16 @@ class Place:
             raise StoreError(
                 f"{file}: another archiver writes to this file ({other}): give each a file of its own, or a server"
             ) from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{owner.name}, {process(owner.run)}\n".encode(), 0)
+        with suppress(OSError):  # on a full disk another archiver is told less
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, f"{owner.name}, {process(owner.run)}\n".encode(), 0)
+        with suppress(FileNotFoundError):
+            if (names := os.stat(self._real).st_nlink) > 1:
+                os.close(self._lock)
+                raise StoreError(
+                    f"{file}: this file has {names} names (hard links), and its newest rows would be beside one of "
+                    "them: give it one name"
+                )
 
     def opened(self) -> None:
         """Record the file that is there now as the one that was opened."""
@@ -59,6 +68,11 @@ class Place:
             )
         if present != self._opened:
             raise Gone(f"{self.file}: another file has taken its place: the archiver goes on with that one")
+        if os.path.realpath(self.file) != self._real:
+            raise Gone(
+                f"{self.file}: it is a link to this file now, and SQLite looks for the newest rows beside that: they "
+                "are written into the file now, and it is opened there"
+            )
         if self._present_log() != self._log:
             raise Gone(
                 f"{self.file}: its -wal or -shm was removed or replaced, which hold the newest rows: they are "

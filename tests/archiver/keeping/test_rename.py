@@ -5,6 +5,7 @@ from contextlib import closing
 import pytest
 
 from archiver.history.query import HistoryError
+from archiver.keeping.check import check
 from archiver.keeping.copy import copy
 from archiver.keeping.rename import rename, undo
 from archiver.sample import Dated, Gap, Metadata, Sample, gap_marker
@@ -137,3 +138,27 @@ def test_a_second_rename_of_one_name_and_a_ring_are_refused(archive: str) -> Non
         rename(archive, "OLD", "OTHER")
     with pytest.raises(HistoryError, match="older name"):
         rename(archive, "NEW", "OLD")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("one", "other"), [(("OLD", "NEW"), ("NEW", "OLD")), (("OLD", "NEW"), ("OTHER", "NEW"))], ids=["circle", "fork"]
+)
+def test_renames_of_two_archives_that_contradict_each_other_are_told_and_the_earlier_one_is_used(
+    new: New, kind: str, one: tuple[str, str], other: tuple[str, str]
+) -> None:
+    target = new(kind)
+    for number, (old, name) in enumerate((one, other)):
+        source = new("sqlite")
+        with closing(open_store(source, f"LAB:{number}")) as store:
+            for step, pv in enumerate((old, name)):
+                store.add([Sample(pv, START + (20 * number + 10 * step) * SECOND, float(number), 0, "NO_ALARM")])
+        rename(source, old, name)
+        copy(source, target, quiet)
+    with closing(open_reader(target)) as reader:
+        for pv in reader.names():
+            assert list(reader.samples([pv], 0, START + 900 * SECOND))
+    (fault,) = check(target, quiet).faults
+    assert fault.startswith(f"{other[0]} is renamed to {other[1]}, which contradicts an earlier rename")
+    undo(target, *other)
+    assert check(target, quiet).faults == []

@@ -253,6 +253,29 @@ def test_the_next_months_are_made_in_time(mysql_archive: str, monkeypatch: pytes
     assert parts(mysql_archive, "summary") == parts(mysql_archive)
 
 
+@pytest.mark.parametrize("dropped", [["newer"], ["older"], ["newer", "older"], ["all but newer"], ["all but older"]])
+def test_the_next_months_are_made_whichever_parts_somebody_has_dropped(
+    mysql_database: str, monkeypatch: pytest.MonkeyPatch, dropped: list[str]
+) -> None:
+    with closing(open_store(mysql_database, "one")):
+        before = parts(mysql_database)
+    if dropped[0].startswith("all but "):
+        dropped = [each for each in before if each != dropped[0].removeprefix("all but ")]
+    with closing(connect(mysql_database)) as connection, connection.cursor() as cursor:
+        for each in months.TABLES:
+            cursor.execute(f"ALTER TABLE {each.name} DROP PARTITION {', '.join(dropped)}")
+    later = NOW + 200 * DAY
+    monkeypatch.setattr("time.time", lambda: later / 1e9)
+    monkeypatch.setattr("time.time_ns", lambda: later)
+    rows = [Sample("A", each, 1.0, 0, "NO_ALARM") for each in (NOW - 300 * DAY, NOW, later, later + 365 * DAY)]
+    with closing(open_store(mysql_database, "one")) as store:
+        store.add(rows)
+    for each in months.TABLES:
+        assert f"m{time.strftime('%Y_%m', time.gmtime(later / 1e9))}" in parts(mysql_database, each.name)
+        assert parts(mysql_database, each.name)[-1] == "newer"
+    assert read(mysql_database, "A") == rows
+
+
 def test_rows_of_a_time_without_months_are_in_force_too(mysql_database: str) -> None:
     """Before the first and after the last month: of an IOC's clock that is wrong."""
     with closing(open_store(mysql_database)) as store:

@@ -137,6 +137,48 @@ def test_rows_that_somebody_locks_are_no_reason_to_give_up_the_batch(
     assert len(read(mysql_database, "A")) == 2
 
 
+@pytest.mark.parametrize("change", ["ADD COLUMN theirs INT NOT NULL", "MODIFY str_val TEXT NOT NULL"])
+def test_rows_wait_while_a_table_of_the_archive_is_not_as_it_was_made(
+    store: Store, mysql_database: str, query: Query, change: str
+) -> None:
+    query(f"ALTER TABLE sample {change}")
+    with pytest.raises(StoreError, match="takes no rows until that is undone") as caught:
+        store.add([sample(ms=1)])
+    assert not isinstance(caught.value, Rejected)
+    query("ALTER TABLE sample " + ("DROP COLUMN theirs" if "theirs" in change else "MODIFY str_val TEXT NULL"))
+    store.add([sample(ms=1)])
+    assert read(mysql_database, "A") == [sample(ms=1)]
+
+
+@pytest.mark.parametrize("level", ["READ-COMMITTED", "READ-UNCOMMITTED"])
+def test_a_reader_goes_on_with_what_it_saw_first_whatever_the_servers_isolation_is(
+    own_server: Server, level: str
+) -> None:
+    own_server.execute(f"SET GLOBAL tx_isolation = '{level}'")
+    database = own_server.create("archive")
+    with closing(open_store(database)) as store:
+        store.add([sample(ms=ms) for ms in range(1000)])
+        with closing(open_reader(database)) as reader:
+            rows = iter(reader.samples(["A"], *ALL))
+            first = next(rows)
+            store.add([sample(ms=2000, severity=1, status="HIGH")])
+            assert [first, *rows] == [sample(ms=ms) for ms in range(1000)]
+
+
+def test_a_server_that_would_cut_off_what_is_read_is_not_read(own_server: Server) -> None:
+    database = own_server.create("archive")
+    with closing(open_store(database)) as store:
+        store.add([sample(ms=ms, value=ms * 1.1e-200) for ms in range(20_000)])
+    own_server.execute("SET GLOBAL max_allowed_packet = 524288")
+    for opening in (open_store, open_reader):
+        with pytest.raises(StoreError, match=r"max_allowed_packet is 524288 bytes.*1048576 or more"):
+            opening(database)
+    own_server.execute("SET GLOBAL max_allowed_packet = 1048576")
+    with closing(open_reader(database)) as reader:
+        blocks = list(reader.blocks("A", *ALL))
+        assert [value for block in blocks for value in block.value] == [ms * 1.1e-200 for ms in range(20_000)]
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

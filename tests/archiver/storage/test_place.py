@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sqlite3
 import subprocess
@@ -203,3 +204,42 @@ def test_a_lock_that_was_removed_is_made_again(store: Store, file: Path) -> None
     file.with_name("rack.sqlite.lock").unlink()
     with pytest.raises(Gone, match="the lock of the archive was removed"):
         store.add([sample(2)])
+
+
+def test_a_file_that_a_link_leads_to_now_is_opened_there(file: Path) -> None:
+    """SQLite has the log beside the file itself: the rows of the one beside the link would not be seen."""
+    with closing(open_store(f"sqlite:///{file}", "LAB:rack")) as store:
+        store.add([sample(1)])
+        file.rename(file.with_name("elsewhere.sqlite"))
+        file.symlink_to(file.with_name("elsewhere.sqlite"))
+        with pytest.raises(Gone, match="it is a link to this file now"):
+            store.add([sample(2)])
+    assert read(file) == [1.0]
+    with closing(open_store(f"sqlite:///{file}", "LAB:rack")) as again:
+        again.add([sample(2)])
+        assert read(file) == [1.0, 2.0]
+
+
+def test_a_file_with_several_names_is_not_opened(file: Path, store: Store) -> None:
+    """Each name would have a log of its own."""
+    other = file.with_name("other.sqlite")
+    other.hardlink_to(file)
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"this file has 2 names \(hard links\)"):
+            open_store(f"sqlite:///{other}", "LAB:other")
+    store.add([sample(2)])
+    other.unlink()
+    store.add([sample(3)])
+    assert read(file) == [1.0, 2.0, 3.0]
+
+
+def test_an_archive_on_a_full_disk_is_opened_for_what_its_lock_says_is_not_needed(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.pwrite", full)
+    with closing(open_store(f"sqlite:///{file}", "LAB:rack")) as store:
+        store.add([sample(1)])
+    assert read(file) == [1.0]

@@ -58,6 +58,9 @@ class Part(NamedTuple):
     end_s: float
 
 
+_LAST = Part(_NEWER, float("inf"))
+
+
 def month_s(time_s: float, later: int = 0) -> int:
     """Return when the month of a time begins, or one so many months later (seconds since 1970, UTC)."""
     moment = datetime.fromtimestamp(time_s, UTC)
@@ -99,21 +102,25 @@ def cover(cursor: Cursor, place: str, first_s: float) -> None:
         found = parts(cursor, table)
         if not found:
             continue
-        begin_s, end_s = found[0].end_s, found[-2].end_s
         with altering(cursor, place):
-            if (ahead := _months(end_s, _next())) and count(
-                cursor, f"{table.name} PARTITION ({_NEWER})"
-            ) <= MOVED_ROWS:
-                _reorganize(cursor, table, [_NEWER], [*ahead, Part(_NEWER, float("inf"))])
+            if found[-1].end_s != float("inf"):  # somebody has dropped the last part: later rows would have no place
+                cursor.execute(f"ALTER TABLE {table.name} ADD PARTITION ({_as_sql(table, [_LAST])})")
+                found = [*found, _LAST]
+            first, last = found[0].name, found[-1].name
+            ends_s = [each.end_s for each in found[:-1]] or [month_s(time.time())]
+            begin_s, end_s = ends_s[0], ends_s[-1]
+            if (ahead := _months(end_s, _next())) and count(cursor, f"{table.name} PARTITION ({last})") <= MOVED_ROWS:
+                _reorganize(cursor, table, [last], [*ahead, _LAST])
             first_s = max(first_s, time.time() - LONGEST_S)
-            if first_s < begin_s and count(cursor, f"{table.name} PARTITION ({_OLDER})") <= MOVED_ROWS:
-                _reorganize(cursor, table, [_OLDER], [Part(_OLDER, month_s(first_s)), *_months(first_s, begin_s)])
+            older = first_s < begin_s and first != last
+            if older and count(cursor, f"{table.name} PARTITION ({first})") <= MOVED_ROWS:
+                _reorganize(cursor, table, [first], [Part(_OLDER, month_s(first_s)), *_months(first_s, begin_s)])
 
 
 def divide(cursor: Cursor, table: Divided, first_s: float) -> None:
     """Divide a table into months from a time on."""
     first_s = max(first_s, time.time() - LONGEST_S)
-    whole = [Part(_OLDER, month_s(first_s)), *_months(first_s, _next()), Part(_NEWER, float("inf"))]
+    whole = [Part(_OLDER, month_s(first_s)), *_months(first_s, _next()), _LAST]
     cursor.execute(f"ALTER TABLE {table.name} PARTITION BY RANGE ({table.by}) ({_as_sql(table, whole)})")
 
 
