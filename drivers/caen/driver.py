@@ -215,6 +215,7 @@ class Caen(Driver):
         """
         began = monotonic()
         yield from self._inventory.look_again(session)
+        yield from self._retry_settings(session)
         while monotonic() < began + self._question_time():
             self._question = self._question or self._next_question(session)
             if self._question is None:
@@ -225,6 +226,18 @@ class Caen(Driver):
                 yield from self._inventory.correct(session)
             else:
                 yield block
+
+    def _retry_settings(self, session: Session) -> Iterator[Step]:
+        """Read again settings that could not be read, unless what is measured waits for the same time of the line.
+
+        One lost answer does not make a setting INVALID until the next scan of the settings.
+        """
+        sections = self._inventory.sections
+        if any(section.has_failed(MONITOR) for section in sections.values()):
+            return
+        for section in sorted(sections.values(), key=lambda section: section.tried_at):
+            if sections[section.slot] is section:
+                yield from section.retry_settings(session)
 
     def _next_question(self, session: Session) -> Iterator[Step] | None:
         """Return the most important question, as its steps; None when there is none to be asked now."""
