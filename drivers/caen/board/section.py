@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -10,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from drivers.base import Array, BadReply, DeviceError, NoReply, Reading, Readings, Status, Step, Value
+from drivers.caen.bits import SWITCHES
 from drivers.caen.board.batch import CURRENTS, RANGES, ReadBatch, batches
 from drivers.caen.board.confirmation import Confirmation
 from drivers.caen.board.doubts import Doubts
@@ -37,6 +39,8 @@ _TIMEOUT_WEIGHT = 4
 # Seconds between two tries of a board of which something cannot be read: its parameters, with waits of up to half a
 # minute each, take turns, so that one that answers again is noticed soon
 _KNOCK = 2.0
+# Seconds within which a crate shows what it was set to; assumed
+_LAG = 1.0
 
 
 class Section:
@@ -78,7 +82,22 @@ class Section:
         self.rounded: dict[str, tuple[Any, Any]] = {}
         self.values = Values(self.table, self.metadata, self._alarms, self.doubts)
         self._confirmation = Confirmation(self.values)
+        self._on_sent: dict[str, float] = {}  # label of a switch -> when it was put to On last (monotonic s)
         self._renew()
+
+    def note_on(self, switch: Variable) -> None:
+        """Note that a channel is being switched on."""
+        self._on_sent[switch.label] = monotonic()
+
+    def shows_off(self, switch: Variable, bits: Collection[str] | None) -> bool:
+        """Return True if the bits of a channel's status do not contradict that its switch is off.
+
+        While a crate may not show an On yet, an Off that it has lost looks as if it were carried out: then the
+        channel must be seen coming down. None: its status is not known.
+        """
+        if bits is not None and SWITCHES & set(bits):
+            return "DOWN" in bits
+        return monotonic() - self._on_sent.get(switch.label, -math.inf) > _LAG
 
     @property
     def in_trouble(self) -> bool:
