@@ -58,7 +58,7 @@ def set_variable(session: Session, section: Section, item: Variable, meant: Vari
     target = Target(session, section, item)
     before: Raw | None = target.newest
     if isinstance(item.format, Number):
-        before = yield from _read_before(target)
+        before = yield from _look_before(target)
         if not isinstance(item, Property):
             item = yield from ask_limits(target, meant)
     elif isinstance(item.format, Choice):
@@ -76,24 +76,10 @@ def set_variable(session: Session, section: Section, item: Variable, meant: Vari
     yield from _Put(Target(session, section, item), value, raw, before).carry_out()
 
 
-def _read_before(target: Target) -> Steps[Raw | None]:
-    """Return what the crate has before a put, for a value that is near to it proves nothing; None: not known."""
-    if not target.item.readable:
-        return None
-    try:
-        before, readings = target.read_back()
-    except (BadReply, NoReply, BoardGone):
-        return None
-    yield readings
-    yield Wait()
-    return before
-
-
 def _look_before(target: Target) -> Steps[Raw | None]:
-    """Return what a switch is before it is switched on, as known: if that fails, one that was off is switched off.
+    """Return what the crate has before a put, for a value that is near to it proves nothing; None: not known.
 
-    So is one of a channel that ramps down: the switch of a desktop unit is on until it is down. Raises Refused where
-    the switch cannot be read: nothing was sent.
+    Raises Refused where a switch cannot be read before it is switched on: nothing was sent.
     """
     if not target.item.readable:
         return None
@@ -102,17 +88,28 @@ def _look_before(target: Target) -> Steps[Raw | None]:
     except LinkDown:
         raise
     except DeviceError as error:
+        if not target.item.switch:
+            return None
         sentence = f"{target.item.label}: not sent, for it cannot be read whether it is on already: {error}"
         raise Refused(sentence) from error
     yield readings
     yield Wait()
+    if target.item.switch:
+        yield from _look_whether_off(target)
+    return before
+
+
+def _look_whether_off(target: Target) -> Iterator[Step]:
+    """Say that a put lets voltage out, unless the channel is on: if it fails, one that was off is switched off.
+
+    So is one that ramps down: the switch of a desktop unit is on until it is down.
+    """
     bits: set[str] | None = None
     with suppress(BadReply, NoReply, BoardGone):
         bits, readings = target.read_bits()
         yield readings
     if bits is not None and ("ON" not in bits or "DOWN" in bits):
         yield Energizes()
-    return before
 
 
 @dataclass(slots=True)
