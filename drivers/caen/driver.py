@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import chain
 from time import monotonic
 from typing import ClassVar
 
-from drivers.base import DeviceError, Driver, Example, LinkDown, Point, Readings, Refused, Step, Value
+from drivers.base import (
+    BadReply,
+    DeviceError,
+    Driver,
+    Example,
+    LinkDown,
+    NoReply,
+    NotShown,
+    Point,
+    Readings,
+    Refused,
+    Step,
+    Value,
+    Wait,
+)
 from drivers.caen import config as configuration
 from drivers.caen.board.importance import importance
 from drivers.caen.board.metadata import ParameterMetadata
@@ -15,10 +30,10 @@ from drivers.caen.board.reread import read_unknown, reread
 from drivers.caen.board.section import Section
 from drivers.caen.board.unserved import unserved
 from drivers.caen.inventory import Inventory
-from drivers.caen.items import MONITOR, SETTINGS, Command, Variable, summary
-from drivers.caen.puts import Kills, execute, reaches, set_variable
+from drivers.caen.items import MONITOR, SETTINGS, Command, Item, Variable, summary
+from drivers.caen.puts import Kills, execute, reaches, set_variable, status_words
 from drivers.caen.questions import label_of
-from drivers.caen.session import Session
+from drivers.caen.session import BoardGone, Session
 
 # Seconds of a monitor scan that questions about units and limits may take
 _REFRESH_TIME = 0.25
@@ -27,6 +42,8 @@ _REREAD_TIME = 0.25
 # Seconds that a monitor scan may take while there are things that are not shown as true yet: two periods, for values
 # may be as old as that; and while what is assumed has not been asked yet: nearly its period
 _DISCOVERY_TIME, _ASSUMED_TIME = 2.0, 0.95
+# Seconds before each look whether a kill was carried out
+_LOOK_AFTER = (0.005, 0.1, 0.4, 0.45)
 
 
 class Caen(Driver):
@@ -138,6 +155,8 @@ class Caen(Driver):
         else:
             assert isinstance(item, Command)
             steps = execute(session, item, value)
+        if value == point.safe and not item.switch:
+            steps = chain(steps, self._confirm_kill(session, item))
         try:
             for step in steps:
                 self._publish()
@@ -150,6 +169,26 @@ class Caen(Driver):
         finally:
             self._publish()
 
+    def _confirm_kill(self, session: Session, kill: Item) -> Iterator[Step]:
+        """Look at the status words until all channels in reach were seen off. Raises NotShown.
+
+        A crate may answer a kill and not carry it out. Where no status can be read the answer has to do.
+        """
+        self._kills.failed(kill)
+        sections = self._inventory.sections.values()
+        words = [(section, found) for section in sections if (found := status_words(section, kill))]
+        for pause in _LOOK_AFTER if words else ():
+            yield Wait(pause)
+            for section, found in words:
+                readings: Readings = {}
+                with suppress(BadReply, NoReply, BoardGone):
+                    readings = section.fetch(session, found)
+                yield readings if readings else Wait()
+                if self._kills.is_shown(kill, sections, readings):
+                    return
+        if words:
+            raise NotShown(f"{kill.label}: it was sent, but the status does not show each channel off yet")
+
     def energizes(self, point: Point, value: Value) -> bool:
         """Return True for switching a channel on."""
         return super().energizes(point, value) and point.addr.switch
@@ -157,7 +196,9 @@ class Caen(Driver):
     def shown(self, point: Point, value: Value, readings: Readings) -> bool:
         """Return True if readings show what makes a point safe: the switch; for a kill, all its channels' status."""
         if point.addr.switch:
-            return super().shown(point, value, readings)
+            section = self._inventory.sections[point.addr.slot]
+            bits = section.values.status(point.addr.channel)
+            return super().shown(point, value, readings) and section.shows_off(point.addr, bits)
         return self._kills.is_shown(point.addr, self._inventory.sections.values(), readings)
 
     def undoes(self, safe: Point, waiting: Point) -> bool:
@@ -215,6 +256,7 @@ class Caen(Driver):
         """
         began = monotonic()
         yield from self._inventory.look_again(session)
+        yield from self._retry_settings(session)
         while monotonic() < began + self._question_time():
             self._question = self._question or self._next_question(session)
             if self._question is None:
@@ -225,6 +267,18 @@ class Caen(Driver):
                 yield from self._inventory.correct(session)
             else:
                 yield block
+
+    def _retry_settings(self, session: Session) -> Iterator[Step]:
+        """Read again settings that could not be read, unless what is measured waits for the same time of the line.
+
+        One lost answer does not make a setting INVALID until the next scan of the settings.
+        """
+        sections = self._inventory.sections
+        if any(section.has_failed(MONITOR) for section in sections.values()):
+            return
+        for section in sorted(sections.values(), key=lambda section: section.tried_at):
+            if sections[section.slot] is section:
+                yield from section.retry_settings(session)
 
     def _next_question(self, session: Session) -> Iterator[Step] | None:
         """Return the most important question, as its steps; None when there is none to be asked now."""

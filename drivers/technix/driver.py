@@ -7,7 +7,9 @@ setpoints cannot be read from the generator: they are unknown until they have be
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -28,7 +30,7 @@ from drivers.base import (
     Wait,
 )
 from drivers.technix.config import TechnixConfig
-from drivers.technix.line import LONGEST_READ, REPLY_TIMEOUT, Line
+from drivers.technix.line import LONGEST_QUESTION, LONGEST_READ, REPLY_TIMEOUT, Line
 from drivers.technix.loss import Loss
 from drivers.technix.points import BITS, HV, LOCAL, OFF_CMD, ON_CMD, points
 from drivers.technix.setpoints import COMMANDS, Setpoints
@@ -81,10 +83,26 @@ class Technix(Driver):
         try:
             self._line.open()
             self._line.drain()
-            return self._status.ask()
+            return self._ask_first()
         except DeviceError:
             self.close()
             raise
+
+    def _ask_first(self) -> Readings:
+        """Ask for the status; where that fails, ask something else, and leave the status to the scan.
+
+        A single reply that was lost must not cost a whole try: the next may be seconds away. Raises DeviceError.
+        """
+        began = time.monotonic()
+        try:
+            return self._status.ask()
+        except (NoReply, BadReply) as error:
+            if time.monotonic() - began > LONGEST_QUESTION:
+                raise
+            with suppress(NoReply, BadReply):
+                self._line.ask("a1")
+                return {}
+            raise error from None
 
     def close(self) -> None:
         """Close the line and send nothing: a generator in remote mode turns HV off 5 s later (manual)."""

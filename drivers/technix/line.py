@@ -233,25 +233,34 @@ class Line:
 
     def _exchange(self, command: str, skip: bool = False) -> int:
         now = time.monotonic()
-        # Its answer could be taken for that of the one before, which says how things were: so each time, without end
-        if any(OLDEST - REPLY_TIMEOUT < now - at < LATEST for at in self._open.get(command, ())):
-            raise NoReply(f"{command} is not asked yet: a late reply to the one before may still come")
+        old = [at for at in self._open.get(command, ()) if OLDEST - REPLY_TIMEOUT < now - at < LATEST]
+        # Each reply could be taken for that to the one before, which says how things were: so each time, without end
+        if len(old) > 1:
+            raise NoReply(f"{command} is not asked yet: late replies to those before may still come")
         with self._wire() as port:
             stray = port.in_waiting
         if stray:
             self.drain()
-        sent = self.send(command)
-        if command in self._open:
-            self._asked_at[command] = sent.at
-            self._open[command] = [*(at for at in self._open[command] if sent.at - at < LATEST), sent.at]
+        sent = self._ask_now(command)
         deadline = sent.at + REPLY_TIMEOUT
         while sent.number is None:
             line = self._receive(command, deadline)
             self._match(line)
-            if sent.number is None and not skip:
+            if sent.number is None and old and sent not in self._unanswered:
+                # Taken for the reply to the old one, which it may be. That to a second question is not
+                sent, old = self._ask_now(command), []
+            elif sent.number is None and not skip:
                 raise BadReply(f"{command} was answered with {line!r}: noise, a late reply, or a second program")
         self._understand(sent)
         return sent.number
+
+    def _ask_now(self, question: str) -> Sent:
+        """Send a command; of a question, note when it was asked."""
+        sent = self.send(question)
+        if question in self._open:
+            self._asked_at[question] = sent.at
+            self._open[question] = [*(at for at in self._open[question] if sent.at - at < LATEST), sent.at]
+        return sent
 
     def _understand(self, sent: Sent) -> None:
         """Note that the line is in step, and what that says about the generator if the reply came in time."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -39,6 +40,16 @@ FormOption = Annotated[Form, typer.Option("--format", help="How to print.")]
 SimulatedOption = Annotated[
     bool, typer.Option("--simulated", help="Ask a simulated crate in the place of each real one.")
 ]
+
+
+def end_at_a_signal() -> None:
+    """End with exit code 0 at a signal from now on: for what serves, until that ends itself in its own way.
+
+    Reading the configuration and loading libraries take seconds on a busy computer, and nothing is to be ended yet.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, lambda *_: sys.exit(0))
 
 
 def command(target: typer.Typer, name: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

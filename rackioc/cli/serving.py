@@ -13,7 +13,7 @@ from archiver.storage.store import StoreError
 from archiver.storage.url import DatabaseUrl
 from archiver.units import counted
 from rackioc import estimate, supervisor
-from rackioc.cli.command import ConfigPath, Form, FormOption, SimulatedOption, command, start_log
+from rackioc.cli.command import ConfigPath, Form, FormOption, SimulatedOption, command, end_at_a_signal, start_log
 from rackioc.config.config import Config
 from rackioc.config.load import load
 
@@ -25,12 +25,14 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Serve even if anothe
 @command(app, "run")
 def run(config: ConfigPath, force: ForceOption = False) -> None:
     """Serve a configuration; its archive (`archive:`) and web server (`web:`) in processes of their own."""
+    end_at_a_signal()
     serve(load(config), force=force)
 
 
 @command(app, "ioc")
 def ioc(config: ConfigPath, force: ForceOption = False) -> None:
     """Serve a configuration without its archiver and its web server (for a service manager that runs all)."""
+    end_at_a_signal()
     serve(load(config), alone=True, force=force)
 
 

@@ -112,6 +112,23 @@ class CrateRun:
             p.name for p in self.driver.points if p.group and p.name.startswith(prefix) and not self.valid(p.name)
         }
 
+    def until_settings(self) -> None:
+        """Scan until the settings have just been read."""
+        self.until(lambda: "settings" not in self._scans and self._due["settings"] - self.clock.now > 9, 30)
+
+    def longest_invalid(self, prefix: str, since: float) -> tuple[float, str]:
+        """Return the longest time (s) for which a point was shown INVALID since a moment, and its name."""
+        longest = 0.0, ""
+        for name, log in self.log.items():
+            began = None
+            seen = [each for each in log if each[0] >= since and name.startswith(prefix)]
+            for moment, value in (*seen, (self.clock.now, True)):
+                if value is None and began is None:
+                    began = moment
+                elif value is not None and began is not None:
+                    longest, began = max(longest, (moment - began, name)), None
+        return longest
+
     def _turn(self) -> None:
         now = self.clock.now
         if not self._up:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import pkgutil
 from collections.abc import Iterator
@@ -16,10 +17,14 @@ import pytest
 import drivers
 from archiver.settings import ArchiveSettings
 from drivers.base import DeviceError, Driver, Point, Reading, RecordType, Severity
+from ioc.instrument import Instrument
+from ioc.port.listener import Link
 from ioc.putcheck import STRING_SIZE
-from ioc.site import NAME_SIZE
+from ioc.site import NAME_SIZE, Site
+from sim.fake import Fake
 from sim.rack import Rack
 from tests.drivers.steps import blocks
+from tests.ioc.bench import Screen
 
 NAMES = sorted(each.name for each in pkgutil.iter_modules(drivers.__path__) if each.name != "base")
 
@@ -181,6 +186,29 @@ def test_reading_changes_nothing_in_the_instrument(running: tuple[Driver, Rack])
         list(driver.read(group))
     assert [fake.writes for fake in rack.fakes.values()] == [0]
     assert [fake.violations for fake in rack.fakes.values()] == [[]]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_command_rests_at_0_behind_what_it_executes_and_a_0_executes_nothing(name: str, tmp_path: Path) -> None:
+    async def story(driver: Driver, fake: Fake[Any]) -> None:
+        instrument = Instrument("I", "T:", driver, Site(), Screen())
+        instrument.start()
+        try:
+            while instrument.records["Conn"].val != Link.Up:
+                await asyncio.sleep(0.01)
+            for point in filter(lambda point: point.command, driver.points):
+                record = instrument.records[point.name]
+                for value in (0, 1, 0):
+                    before = fake.writes
+                    await instrument.put(record, value)
+                    assert (fake.writes - before, record.val) == (value, 0), point.name
+        finally:
+            await instrument.close()
+
+    with connected(name, tmp_path) as (driver, rack):
+        assert any(point.command for point in driver.points) == (name == "caen")
+        driver.close()
+        asyncio.run(story(driver, rack.fakes[name]))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -113,6 +113,50 @@ def test_one_channel_that_times_out_costs_its_neighbours_some_seconds(run: Crate
     assert run.logins == 1
 
 
+# ---- one lost answer, and what is denied for a time ----
+
+
+@pytest.mark.parametrize(("code", "delay"), [(Code.READERR, 0.0), (Code.TIMEERR, 1.0)])
+@pytest.mark.parametrize("name", ["Pw", "V0Set", "I0Set", "RUp", "Trip", "PDwn"])
+def test_a_setting_that_may_have_moved_and_was_not_answered_once_is_read_at_the_next_scans(
+    run: CrateRun, name: str, code: int, delay: float
+) -> None:
+    run.until_settings()
+    fault = run.fault(function="GetChParam", slot=2, name=name, code=code, delay=delay, left=1)
+    run.fake.do_front(2, 0, "Pw", 0)  # the status tells it
+    since = run.clock.now
+    run.run(9)
+    assert fault.hits == 1
+    assert run.longest_invalid("S02", since) < (2.2, "")
+
+
+@pytest.mark.parametrize(("code", "delay"), [(Code.READERR, 0.0), (Code.TIMEERR, 1.0)])
+@pytest.mark.parametrize("name", ["BdIlk", "SymbolicName"])
+def test_what_there_is_once_and_was_not_answered_once_does_not_wait_for_the_next_scan_of_the_settings(
+    run: CrateRun, name: str, code: int, delay: float
+) -> None:
+    fault = run.fault(name=name, code=code, delay=delay, left=1)
+    since = run.clock.now
+    run.run(19)
+    assert fault.hits == 1
+    for prefix in (f"Sys:{name}", "S02", "S04", "S08"):
+        assert run.longest_invalid(prefix, since) < (2.2, "")
+
+
+@pytest.mark.parametrize("name", ["VMon", "V0Set", "Pw"])
+@pytest.mark.parametrize("code", [Code.READERR, Code.PARAMNOTFOUND, -5])
+def test_a_parameter_that_was_denied_is_shown_soon_when_it_may_be_read_again(
+    run: CrateRun, name: str, code: int
+) -> None:
+    fault = run.fault(function="GetChParam", slot=2, name=name, code=code)
+    run.run(100)
+    hits = fault.hits
+    run.run(60)
+    assert fault.hits - hits <= 60 / 2 + 4
+    run.fake.faults.clear()
+    assert run.until(lambda: not run.invalid_names("S02")) < 5
+
+
 # ---- faults that come and go ----
 
 

@@ -108,6 +108,25 @@ def test_a_closed_terminal_does_not_stop_what_nohup_started(racks: Racks) -> Non
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("command", ["run", "ioc"])
+def test_a_signal_ends_it_well_also_before_anything_is_served(tmp_path: Path, command: str, number: int) -> None:
+    config = tmp_path / "rack.yaml"
+    os.mkfifo(config)  # it reads its configuration for as long as nobody writes one
+    process = subprocess.Popen([*MODULE, command, str(config)])
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            writer = os.open(config, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # it has not opened it yet
+            time.sleep(0.01)
+        else:
+            break
+    process.send_signal(number)
+    assert process.wait(10) == 0
+    os.close(writer)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_it_in_order_with_the_last_samples_committed(racks: Racks, ca: Client, number: int) -> None:
     ioc = racks.start(ALL, archive=ARCHIVE)
     up(ioc, ca, "HV1", "TC1", "GEN")

@@ -55,8 +55,9 @@ def _in_one_step(section: Section, session: Session, settings: Sequence[Variable
 
 
 def _give_up(section: Section, settings: Sequence[Variable], status: Status) -> Readings:
-    """Leave settings to the settings scan, but what a failed put may have set to the next monitor scan, too."""
+    """Leave settings to what tries again all that failed; what a failed put may have set is read before all else."""
     labels = [setting.label for setting in settings]
     for label in labels:
         section.doubts.labels.pop(label, None)
+    section.leave_out((label for label in labels if label not in section.doubts.unknown), status)
     return section.values.invalidate(labels, status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -10,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from drivers.base import Array, BadReply, DeviceError, NoReply, Reading, Readings, Status, Step, Value
+from drivers.caen.bits import SWITCHES
 from drivers.caen.board.batch import CURRENTS, RANGES, ReadBatch, batches
 from drivers.caen.board.confirmation import Confirmation
 from drivers.caen.board.doubts import Doubts
@@ -20,7 +22,7 @@ from drivers.caen.board.relative import SetpointAlarms
 from drivers.caen.board.rest import Rest
 from drivers.caen.board.values import Values, invalid
 from drivers.caen.config import Config
-from drivers.caen.items import MONITOR, ChannelName, Facts, Item, Property, Variable
+from drivers.caen.items import MONITOR, SETTINGS, ChannelName, Facts, Item, Property, Variable
 from drivers.caen.retry import Backoff
 from drivers.caen.session import UNHEARD, BoardGone, Session, Unsupported
 
@@ -34,9 +36,11 @@ log = logging.getLogger(__name__)
 # what failed, and after which it is no longer searched for the parameter or channel that is to blame
 _TROUBLE, _SILENCE = 4, 8
 _TIMEOUT_WEIGHT = 4
-# Seconds between two tries of a board of which nothing can be read: its parameters, with waits of up to half a minute
-# each, take turns, so that one that answers again is noticed soon
+# Seconds between two tries of a board of which something cannot be read: its parameters, with waits of up to half a
+# minute each, take turns, so that one that answers again is noticed soon
 _KNOCK = 2.0
+# Seconds within which a crate shows what it was set to; assumed
+_LAG = 1.0
 
 
 class Section:
@@ -78,7 +82,22 @@ class Section:
         self.rounded: dict[str, tuple[Any, Any]] = {}
         self.values = Values(self.table, self.metadata, self._alarms, self.doubts)
         self._confirmation = Confirmation(self.values)
+        self._on_sent: dict[str, float] = {}  # label of a switch -> when it was put to On last (monotonic s)
         self._renew()
+
+    def note_on(self, switch: Variable) -> None:
+        """Note that a channel is being switched on."""
+        self._on_sent[switch.label] = monotonic()
+
+    def shows_off(self, switch: Variable, bits: Collection[str] | None) -> bool:
+        """Return True if the bits of a channel's status do not contradict that its switch is off.
+
+        While a crate may not show an On yet, an Off that it has lost looks as if it were carried out: then the
+        channel must be seen coming down. None: its status is not known.
+        """
+        if bits is not None and SWITCHES & set(bits):
+            return "DOWN" in bits
+        return monotonic() - self._on_sent.get(switch.label, -math.inf) > _LAG
 
     @property
     def in_trouble(self) -> bool:
@@ -102,7 +121,6 @@ class Section:
         self.tried_at = 0.0
         self._heard: set[int | None] = set()  # channels of which something was answered since a batch timed out first
         self._overdue = set()
-        self._ahead: set[ReadBatch] = set()  # of other groups, read in the monitor scan in progress
         self._void = False  # True when all that was read of a board that is gone has been told to be INVALID
         self.batches: tuple[ReadBatch, ...] = tuple(batches(each for each in self.table.variables() if each.readable))
         self._last_ranges = {batch.group: batch for batch in self.batches if batch.order == RANGES}
@@ -152,7 +170,6 @@ class Section:
         for batch in self.batches if group == MONITOR else ():
             if batch.group != MONITOR and (batch in self._overdue or batch.undecided) and session.allowance.free:
                 self._overdue.discard(batch)
-                self._ahead.add(batch)
                 yield batch
 
     def read(self, session: Session, batch: ReadBatch) -> Iterator[Step]:
@@ -207,18 +224,44 @@ class Section:
         return () if part is None else part.labels
 
     def retry(self, session: Session, group: str) -> Iterator[Step]:
-        """Try again what could not be read in a scan and whose time has come. Raises LinkDown."""
+        """Try again what could not be read of a group and whose time has come. Raises LinkDown."""
         self._knock()
-        ahead = set(self._ahead) if group == MONITOR else set()
-        self._ahead -= ahead
         # What failed least first, for there may be time for one alone
         for batch in sorted(self.batches, key=lambda batch: max((part.tries for part in batch.parts), default=0)):
-            if batch.group != group and batch not in ahead:
+            if batch.group != group:
                 continue
             while self.present and session.allowance.free and (part := batch.due() or batch.to_search()):
                 yield self._read_some(session, batch, part.next_labels(), again=True)
-            if batch in ahead and batch.due():  # there was no time left
-                self._overdue.add(batch)
+
+    def retry_settings(self, session: Session) -> Iterator[Step]:
+        """Try again in the monitor scan settings that could not be read and whose time has come. Raises LinkDown.
+
+        Those of a channel of which something measured cannot be read either come back with that.
+        """
+        lost = {
+            self.table.variable(part.labels[0]).channel
+            for batch in self.batches
+            if batch.group == MONITOR and not batch.of_board
+            for part in batch.parts
+            if part.tries
+        }
+        for batch in self.batches:
+            if batch.group != SETTINGS or not session.allowance.free or not self.present:
+                continue
+            part = batch.due()
+            if part is not None and self.table.variable(part.labels[0]).channel not in lost:
+                yield self._read_some(session, batch, part.next_labels(), again=True)
+
+    def has_failed(self, group: str) -> bool:
+        """Return True if something of a group could not be read, and its time has come to be tried again."""
+        return self.present and any(batch.due() for batch in self.batches if batch.group == group)
+
+    def leave_out(self, labels: Iterable[str], status: Status) -> None:
+        """Leave out settings that could not be read by themselves: they are tried again soon, as all that failed."""
+        wanted = set(labels)
+        for batch in self.batches:
+            for label in wanted.intersection(batch.labels):
+                batch.leave_out(label, status)
 
     def refresh(self, session: Session, variable: Variable) -> Iterator[Step]:
         """Ask for limits and unit of a parameter that is marked, and for the value of a setting. Raises LinkDown.
@@ -316,8 +359,14 @@ class Section:
         return [] if any(batch.good for batch in measured) else measured
 
     def _knock(self) -> None:
-        """Let one parameter of a board that is silent be tried before its time, the one whose turn it is."""
+        """Let one parameter be tried before its time, the one whose turn it is: of a board that is silent, or denied.
+
+        A crate that denies a parameter says so at once, and may let it be read at any time.
+        """
         parts = [part for board in (True, False) for batch in self._silent(board=board) for part in batch.parts]
+        if not parts:
+            failed = (part for batch in self.batches for part in batch.parts if part.tries)
+            parts = [part for part in failed if part.status is Status.READ]
         if parts and monotonic() >= self.tried_at + _KNOCK:
             min(parts, key=lambda part: part.backoff.at).backoff.hurry()
 

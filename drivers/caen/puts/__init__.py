@@ -11,7 +11,7 @@ carried out. A put that switches off asks for nothing first, and waits behind tw
 
 from __future__ import annotations
 
-from drivers.caen.puts.kills import Kills, reaches
+from drivers.caen.puts.kills import Kills, reaches, status_words
 from drivers.caen.puts.put import execute, set_variable
 
-__all__ = ["Kills", "execute", "reaches", "set_variable"]
+__all__ = ["Kills", "execute", "reaches", "set_variable", "status_words"]

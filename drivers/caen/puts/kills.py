@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from drivers.base import Reading, Readings, Severity
@@ -45,7 +45,7 @@ class Kills:
         kill = self._open.get(item.label)
         if kill is None:
             return False
-        words = [word for section in sections if section.present for word in _words(section) if reaches(item, word)]
+        words = [word for section in sections for word in status_words(section, item)]
         kill.off.update(word.label for word in words if _is_off(word, readings))
         if not words or not kill.off.issuperset(word.label for word in words):
             return False
@@ -58,11 +58,13 @@ def reaches(kill: Item, other: Item) -> bool:
     return kill.slot in (None, other.slot) and kill.channel in (None, other.channel)
 
 
-def _words(section: Section) -> Iterator[Variable]:
-    """Yield the status words that tell whether a channel is on."""
-    for item in section.table.variables():
-        if item.readable and any(name == "ON" for _, name in item.format.bits):
-            yield item
+def status_words(section: Section, kill: Item) -> list[Variable]:
+    """Return the status words of the channels in the reach of a kill, which one call reads."""
+    return [
+        item
+        for item in (section.table.variables() if section.present else ())
+        if item.readable and reaches(kill, item) and any(name == "ON" for _, name in item.format.bits)
+    ]
 
 
 def _is_off(word: Variable, readings: Readings) -> bool:

@@ -6,7 +6,19 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from drivers.base import BadReply, DeviceError, Energizes, LinkDown, NoReply, Readings, Refused, Step, Value, Wait
+from drivers.base import (
+    BadReply,
+    DeviceError,
+    Energizes,
+    LinkDown,
+    NoReply,
+    NotShown,
+    Readings,
+    Refused,
+    Step,
+    Value,
+    Wait,
+)
 from drivers.caen.board.section import Section
 from drivers.caen.formats import Choice, Number, Raw
 from drivers.caen.items import Command, Property, Variable
@@ -24,7 +36,7 @@ _MOST_TIMEOUTS = 2
 
 
 def execute(session: Session, command: Command, value: Value) -> Iterator[Step]:
-    """Execute a command for a 1, do nothing for a 0; yield the point at rest. Raises DeviceError."""
+    """Execute a command for a 1, do nothing for a 0. Raises DeviceError."""
     if value not in (0, 1):
         raise Refused(f"{command.label}: 1 executes, 0 does nothing; {value!r} is neither")
     if value == 1:
@@ -35,7 +47,7 @@ def execute(session: Session, command: Command, value: Value) -> Iterator[Step]:
             if is_refusal(error):
                 raise Refused(str(error)) from error
             raise
-    yield {command.label: 0}
+    yield {}
 
 
 def set_variable(session: Session, section: Section, item: Variable, meant: Variable, value: Value) -> Iterator[Step]:
@@ -46,7 +58,7 @@ def set_variable(session: Session, section: Section, item: Variable, meant: Vari
     target = Target(session, section, item)
     before: Raw | None = target.newest
     if isinstance(item.format, Number):
-        before = yield from _read_before(target)
+        before = yield from _look_before(target)
         if not isinstance(item, Property):
             item = yield from ask_limits(target, meant)
     elif isinstance(item.format, Choice):
@@ -64,24 +76,10 @@ def set_variable(session: Session, section: Section, item: Variable, meant: Vari
     yield from _Put(Target(session, section, item), value, raw, before).carry_out()
 
 
-def _read_before(target: Target) -> Steps[Raw | None]:
-    """Return what the crate has before a put, for a value that is near to it proves nothing; None: not known."""
-    if not target.item.readable:
-        return None
-    try:
-        before, readings = target.read_back()
-    except (BadReply, NoReply, BoardGone):
-        return None
-    yield readings
-    yield Wait()
-    return before
-
-
 def _look_before(target: Target) -> Steps[Raw | None]:
-    """Return what a switch is before it is switched on, as known: if that fails, one that was off is switched off.
+    """Return what the crate has before a put, for a value that is near to it proves nothing; None: not known.
 
-    So is one of a channel that ramps down: the switch of a desktop unit is on until it is down. Raises Refused where
-    the switch cannot be read: nothing was sent.
+    Raises Refused where a switch cannot be read before it is switched on: nothing was sent.
     """
     if not target.item.readable:
         return None
@@ -90,17 +88,28 @@ def _look_before(target: Target) -> Steps[Raw | None]:
     except LinkDown:
         raise
     except DeviceError as error:
+        if not target.item.switch:
+            return None
         sentence = f"{target.item.label}: not sent, for it cannot be read whether it is on already: {error}"
         raise Refused(sentence) from error
     yield readings
     yield Wait()
+    if target.item.switch:
+        yield from _look_whether_off(target)
+    return before
+
+
+def _look_whether_off(target: Target) -> Iterator[Step]:
+    """Say that a put lets voltage out, unless the channel is on: if it fails, one that was off is switched off.
+
+    So is one that ramps down: the switch of a desktop unit is on until it is down.
+    """
     bits: set[str] | None = None
     with suppress(BadReply, NoReply, BoardGone):
         bits, readings = target.read_bits()
         yield readings
     if bits is not None and ("ON" not in bits or "DOWN" in bits):
         yield Energizes()
-    return before
 
 
 @dataclass(slots=True)
@@ -155,6 +164,7 @@ class _Put:
         section.doubts.setting_sent(item)
         if item.switch and self.value != item.safe:
             section.values.under_way.pop(item.label, None)
+            section.note_on(item)
         try:
             with self.target.session.asking(item.label, item.slot) as device:
                 item.write(device, self.raw)
@@ -232,12 +242,20 @@ class _Put:
             yield self.target.invalidate(error)
             raise failure or error
         yield readings
+        if self._is_taken() and self._is_off_put and not self.by_status:
+            raise NotShown(f"{self.target.item.label}: Off was sent, but the status does not show it yet")
         if (yield from self._is_on_as_before(failure)):
             return
         if self.by_status or not self._is_rounded():
             form = self.target.item.format
             what = str(failure or self.target.item.label)
             raise Refused(f"{what}: {form.text(self.raw)} was sent, but the crate reads back {form.text(self.got)}")
+
+    @property
+    def _is_off_put(self) -> bool:
+        """Return True if a channel is to be switched off, and is served: one of a board of before has no status."""
+        item = self.target.item
+        return item.switch and self.value == item.safe and item.label in self.target.section.table.items
 
     def _has_its_unit(self) -> Steps[bool]:
         """Return True if a current still has the unit in which it was sent. Raises DeviceError."""
@@ -255,11 +273,14 @@ class _Put:
     def _status_agrees(self) -> Steps[bool]:
         """Return True if the status shows what the switch itself does not prove.
 
-        That is an Off whose words are not known, and an On of a channel that came down with its switch on.
+        That is an Off whose words are not known, an On of a channel that came down with its switch on, and an Off
+        that a crate may have answered and lost, and which still shows its switch of before the last On.
         """
-        if not (self.by_status or self.comes_down):
+        if not (self.by_status or self.comes_down or self._is_off_put):
             return True
         bits = yield from self._read_status()
+        if self._is_off_put and not self.by_status:
+            return self.target.section.shows_off(self.target.item, bits)
         if bits is None:
             return False
         return "ON" not in bits if self.by_status else "ON" in bits and "DOWN" not in bits
@@ -274,7 +295,8 @@ class _Put:
             return False
         bits = yield from self._read_status()
         was_on = self.bits_before is not None and "ON" in self.bits_before
-        return bits is not None and "ON" not in bits and (failure is None or was_on)
+        off = bits is not None and "ON" not in bits and self.target.section.shows_off(item, bits)
+        return off and (failure is None or was_on)
 
     def _is_on_as_before(self, failure: DeviceError | None) -> Steps[bool]:
         """Return True for an On of a channel that ramps down and is on. Raises BadReply where it may come on later.

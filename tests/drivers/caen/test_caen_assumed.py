@@ -12,6 +12,7 @@ from drivers.base import DeviceError, Readings, Refused
 from sim.caen.channel import Channel
 from sim.caen.crate import Board, Crate
 from sim.caen.header import Code, Type, status_bits
+from sim.caen.odd import OddChannel, odd_crate
 from sim.caen.parameters import Param, Value
 from tests.drivers.caen.test_caen_put_truth import outcome
 from tests.drivers.crate_run import CrateRun, crate_run
@@ -218,3 +219,29 @@ def test_an_off_with_the_words_that_were_assumed_goes_at_once(monkeypatch: pytes
         assert outcome(run, "S01:C03:Pw", 0) is None
         assert run.fake.transactions[0].split()[1] == "SetChParam"
         assert not run.fake.model.channel(1, 3).on
+
+
+@pytest.mark.parametrize(("name", "limit", "value"), [("V0Set", 500.0, 600.0), ("RUp", 10.0, 50.0)])
+def test_the_limits_of_a_like_board_let_nothing_through_that_those_of_the_channel_refuse(
+    monkeypatch: pytest.MonkeyPatch, name: str, limit: float, value: float
+) -> None:
+    """The crate itself would clip it without a word."""
+
+    def crate(system: str) -> Crate:
+        made = odd_crate(system)
+        for channel in made.boards[4].channels:
+            assert isinstance(channel, OddChannel)
+            channel.fixed_limits = True
+            channel.params = {**channel.params, name: replace(channel.params[name], maxval=limit)}
+        made.clips = True
+        return made
+
+    with crate_run(monkeypatch, crate) as run:
+        run.until(lambda: 4 in run.driver._inventory.sections)
+        label = f"S04:C01:{name}"
+        (point,) = (point for point in run.driver.points if point.name == label)
+        assert label in run.driver._inventory.sections[4].metadata.assumed
+        assert (point.drvh or 0.0) > value  # that of the like board
+        assert isinstance(outcome(run, label, value), Refused)
+        assert run.fake.writes == 0
+        assert outcome(run, label, limit) is None

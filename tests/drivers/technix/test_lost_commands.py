@@ -15,7 +15,7 @@ import pytest
 
 from drivers.base import Refused
 from tests.drivers.technix.far import Far
-from tests.drivers.technix.rack import CONFIG, Rack, far_end, tell
+from tests.drivers.technix.rack import CONFIG, Rack, far_end, hurry, tell
 
 OFFS = [("HV", 0, "P6,1"), ("Mode", 1, "P7,1"), ("Inhibit", 1, "P8,1")]
 
@@ -228,5 +228,38 @@ def test_an_off_that_was_lost_is_not_waited_for_when_a_later_command_is_answered
         await rack.until(lambda: not far.on, 10)
         await asyncio.gather(*puts)
         assert starts(far, "P6,1")[0] < 2.5
+
+    tell(story, far)
+
+
+@pytest.mark.quiet
+@pytest.mark.parametrize(("lost", "seconds"), [(1, 0.6), (2, 2.2), (3, 4.2)])
+def test_a_line_whose_first_answers_were_lost_is_read_at_the_next_question_that_may_be_asked(
+    far: Far, lost: int, seconds: float
+) -> None:
+    """That is another one at once, and then the next try to connect, a second later, and two."""
+    far.faults["lost"] = lost
+
+    async def story(rack: Rack) -> None:
+        assert await rack.until(rack.valid, 12) < seconds + 0.5
+        assert far.commands() == []
+
+    tell(story, far)
+
+
+@pytest.mark.quiet
+def test_an_answer_lost_after_a_pause_for_the_watchdog_does_not_cost_another_pause(
+    far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry(monkeypatch)
+
+    async def story(rack: Rack) -> None:
+        await rack.until(rack.valid)
+        far.faults["mute"] = True
+        await rack.until(lambda: "not asked for" in str(rack.record("Error").val))
+        far.faults.clear()
+        far.faults["lost"] = 1
+        pause = 1.2
+        assert await rack.until(rack.valid) < pause + 0.8
 
     tell(story, far)

@@ -154,9 +154,11 @@ def test_a_status_that_comes_late_while_other_replies_do_not_is_never_shown(far:
 
 
 @pytest.mark.quiet
-@pytest.mark.parametrize("pause", [0.2, 0.34, 0.44, 0.52, 0.64, 0.8])
-def test_a_question_whose_answer_was_lost_once_is_answered_again_however_seldom_it_is_asked(
-    far: Far, monkeypatch: pytest.MonkeyPatch, pause: float
+@pytest.mark.parametrize(
+    ("pause", "lost"), [*((p, 1) for p in (0.2, 0.34, 0.44, 0.52, 0.64, 0.8)), (0.44, 2), (0.6, 2)]
+)
+def test_a_question_whose_answer_was_lost_is_answered_again_however_seldom_it_is_asked(
+    far: Far, monkeypatch: pytest.MonkeyPatch, pause: float, lost: int
 ) -> None:
     """An answer must not count as that to the question before, which counts as that to the one before, and so on."""
     for name, seconds in (("REPLY_TIMEOUT", 0.1), ("OLDEST", 0.4), ("LATEST", 0.7)):
@@ -164,7 +166,7 @@ def test_a_question_whose_answer_was_lost_once_is_answered_again_however_seldom_
     wire = line.Line(str(far.link), Watchdog())
     wire.open()
     assert wire.ask("E") == far.status
-    far.faults["lost"] = 1
+    far.faults["lost"] = lost
     outcomes = []
     for _ in range(6):
         try:

@@ -1,0 +1,73 @@
+"""An Off or a kill that a crate answers and does not carry out is not told as done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from drivers.base import NotShown, Point, Refused
+from sim.caen.header import Code
+from sim.caen.odd import OddChannel, odd_crate
+from tests.drivers.caen.test_caen_put_truth import outcome
+from tests.drivers.crate_run import CrateRun, crate_run
+
+PW = "S02:C00:Pw"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[CrateRun]:
+    with crate_run(monkeypatch, odd_crate, channels={2: (0, 1), 4: (0,)}) as run:
+        run.settle()
+        yield run
+
+
+def channel_of(run: CrateRun) -> OddChannel:
+    channel = run.fake.model.channel(2, 0)
+    assert isinstance(channel, OddChannel)
+    return channel
+
+
+def point_of(run: CrateRun) -> Point:
+    (point,) = (point for point in run.driver.points if point.name == PW)
+    return point
+
+
+@pytest.mark.parametrize("shows_on", [True, False])
+def test_an_off_that_is_lost_before_the_crate_shows_the_on_before_it_is_not_believed(
+    run: CrateRun, monkeypatch: pytest.MonkeyPatch, shows_on: bool
+) -> None:
+    channel = channel_of(run)
+    channel.switch(False)
+    channel.volts = 0.0
+    run.run(12)
+    steps = run.driver.write(point_of(run), 1)
+    while not channel.on:
+        next(steps)
+    channel.deaf = {"Pw"}
+    get, lag = channel.get, run.clock.now + 0.8
+    hidden = {"Pw"} if shows_on else {"Pw", "Status"}
+    monkeypatch.setattr(channel, "get", lambda name: 0 if name in hidden and run.clock.now < lag else get(name))
+    assert isinstance(outcome(run, PW, 0), Refused)
+    assert not run.driver.shown(point_of(run), 0, {f"{PW}_RBV": 0})
+    channel.deaf = set()
+    assert outcome(run, PW, 0) is None
+    assert not channel.on
+
+
+def test_an_off_of_a_channel_that_comes_down_is_shown_at_once(run: CrateRun) -> None:
+    began = run.clock.now
+    assert outcome(run, PW, 0) is None
+    assert run.clock.now - began < 0.1
+    assert run.driver.shown(point_of(run), 0, {f"{PW}_RBV": 0})
+
+
+def test_a_kill_that_is_answered_and_not_carried_out_is_repeated(run: CrateRun) -> None:
+    fault = run.fault(function="ExecComm", code=Code.OK)
+    assert isinstance(outcome(run, "Cmd:Kill", 1), NotShown)
+    assert fault.hits == 1
+    assert "Cmd:Kill is pending" in str(outcome(run, PW, 1))
+    run.fake.faults.clear()
+    assert outcome(run, "Cmd:Kill", 1) is None
+    assert not any(channel.on for channel in run.fake.model.all_channels())
+    assert outcome(run, PW, 1) is None
