@@ -121,6 +121,7 @@ class Section:
         self.tried_at = 0.0
         self._heard: set[int | None] = set()  # channels of which something was answered since a batch timed out first
         self._overdue = set()
+        self._ahead: set[ReadBatch] = set()  # of other groups, read in the monitor scan in progress
         self._void = False  # True when all that was read of a board that is gone has been told to be INVALID
         self.batches: tuple[ReadBatch, ...] = tuple(batches(each for each in self.table.variables() if each.readable))
         self._last_ranges = {batch.group: batch for batch in self.batches if batch.order == RANGES}
@@ -170,6 +171,7 @@ class Section:
         for batch in self.batches if group == MONITOR else ():
             if batch.group != MONITOR and (batch in self._overdue or batch.undecided) and session.allowance.free:
                 self._overdue.discard(batch)
+                self._ahead.add(batch)
                 yield batch
 
     def read(self, session: Session, batch: ReadBatch) -> Iterator[Step]:
@@ -226,17 +228,22 @@ class Section:
     def retry(self, session: Session, group: str) -> Iterator[Step]:
         """Try again what could not be read of a group and whose time has come. Raises LinkDown."""
         self._knock()
+        ahead = set(self._ahead) if group == MONITOR else set()
+        self._ahead -= ahead
         # What failed least first, for there may be time for one alone
         for batch in sorted(self.batches, key=lambda batch: max((part.tries for part in batch.parts), default=0)):
-            if batch.group != group:
+            if batch.group != group and batch not in ahead:
                 continue
             while self.present and session.allowance.free and (part := batch.due() or batch.to_search()):
                 yield self._read_some(session, batch, part.next_labels(), again=True)
+            if batch in ahead and batch.due():  # there was no time left
+                self._overdue.add(batch)
 
     def retry_settings(self, session: Session) -> Iterator[Step]:
         """Try again in the monitor scan settings that could not be read and whose time has come. Raises LinkDown.
 
-        Those of a channel of which something measured cannot be read either come back with that.
+        Those of a channel of which something measured cannot be read either, or of a board that answers nothing, come
+        back with that.
         """
         lost = {
             self.table.variable(part.labels[0]).channel
@@ -246,7 +253,7 @@ class Section:
             if part.tries
         }
         for batch in self.batches:
-            if batch.group != SETTINGS or not session.allowance.free or not self.present:
+            if batch.group != SETTINGS or not session.allowance.free or not self.present or self.in_trouble:
                 continue
             part = batch.due()
             if part is not None and self.table.variable(part.labels[0]).channel not in lost:
