@@ -246,6 +246,8 @@ class Caen(Driver):
         for section in sorted(sections.values(), key=lambda section: section.tried_at):
             if sections[section.slot] is section:
                 yield from section.retry(session, group)
+        if group == MONITOR:
+            yield from self._retry_settings(session)
 
     # ---- what is asked a little at a time ----
 
@@ -256,7 +258,6 @@ class Caen(Driver):
         """
         began = monotonic()
         yield from self._inventory.look_again(session)
-        yield from self._retry_settings(session)
         while monotonic() < began + self._question_time():
             self._question = self._question or self._next_question(session)
             if self._question is None:
