@@ -10,6 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from rackioc.cli import app, simulation
+from rackioc.config.config import Config
 from rackioc.config.load import load
 from sim import rack as rack_module
 from sim.caen.boards import demo_crate, large_crate
@@ -64,9 +65,11 @@ def test_the_command_line_chooses_the_crate(
     monkeypatch: pytest.MonkeyPatch, words: list[str], served: tuple[Any, ...]
 ) -> None:
     asked = []
-    monkeypatch.setattr(
-        simulation, "_simulate", lambda config, control, large: asked.append((config.path.name, control, large))
-    )
+
+    def note(config: Config, control: Path, *, large: bool = False, **_: Any) -> None:
+        asked.append((config.path.name, control, large))
+
+    monkeypatch.setattr(simulation, "_simulate", note)
     assert CliRunner().invoke(app, ["sim", *words]).exit_code == 0
     assert asked == [served]
 
