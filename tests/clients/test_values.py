@@ -78,6 +78,7 @@ def test_monitors_see_updates(rack: Ioc, peer: Peer, ca: Client) -> None:
     names = {
         name: rack(name) for name in (f"{CHANNEL}:V0Set", f"{CHANNEL}:Pw", "HV1:Error.VAL$", "HV1:S02:VMon:Array")
     }
+    ca.put(rack(f"{CHANNEL}:Pw"), "Off")
     peer.ask("monitor", *names.values())
     until(lambda: all(peer.newest(name) is not None for name in names.values()))
     asked = time.monotonic()
