@@ -112,9 +112,9 @@ class PutQueue:
     def next(self, now: float, scan_ready: bool) -> Put | None:
         """Return the put to step now, if any.
 
-        Safe ones go first, then those that were begun, then the others in order of arrival, one at a time for a
-        point. All of them take turns with a scan that is ready, ordinary ones with two of its steps; a safe one only
-        once it was begun.
+        Safe ones go first, of several in turns, then those that were begun, then the others in order of arrival, one
+        at a time for a point. All of them take turns with a scan that is ready, ordinary ones with two of its steps;
+        a safe one only once it was begun.
         """
         with self._wake:
             found = self._next(now)
@@ -128,7 +128,8 @@ class PutQueue:
             return found
 
     def _next(self, now: float) -> Put | None:
-        safe = sorted(self._pending.values(), key=lambda put: put.steps is not None)  # not sent yet: first
+        # Not sent yet: first; then what has waited longest, so that one which is repeated in vain holds up no other
+        safe = sorted(self._pending.values(), key=lambda put: (put.tried, put.resume))
         ready = [put for put in (*safe, *self._begun) if put.resume <= now]
         for put in ready:
             if not (put.safe and self._overtaken(put)):

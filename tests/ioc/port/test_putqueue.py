@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from drivers.base import Point, RecordType
-from ioc.port.putqueue import Put, PutQueue
+from ioc.port.putqueue import REPEAT, Put, PutQueue
 
 SET = Point(name="Set", rtyp=RecordType.ao)
 HV = Point(name="HV", rtyp=RecordType.bo, states=("Off", "On"), safe=0)
@@ -39,6 +39,27 @@ def test_a_put_that_makes_things_safe_has_half_of_it_and_waits_for_no_other() ->
 
 def test_several_that_make_things_safe_begin_at_once_and_then_take_turns_with_the_scans() -> None:
     assert shares([Put(HV, 0, 0.0), Put(OTHER, 0, 0.0)], 8) == "OOsOsOsO"
+
+
+def test_of_several_that_are_repeated_in_vain_on_a_slow_line_none_holds_up_another() -> None:
+    queue = PutQueue(threading.Condition(), lambda safe, waiting: False)
+    puts = [Put(HV, 0, 0.0), Put(OTHER, 0, 0.0)]
+    for put in puts:
+        queue.add(put)
+    sent, steps = dict.fromkeys(("HV", "Other"), 0), dict.fromkeys(("HV", "Other"), 0)
+    for now in range(1, 25):  # a step takes as long as the time between two tries
+        put = queue.next(float(now), scan_ready=False)
+        assert put is not None
+        name = put.point.name
+        steps[name] += 1
+        if put.steps is None:
+            put.steps, put.tried, put.began, put.resume = iter(()), True, float(now), float(now)
+            sent[name] += 1
+        elif steps[name] % 4:
+            put.resume = float(now)
+        else:
+            queue.repeat(put, put.began + REPEAT)
+    assert max(sent.values()) - min(sent.values()) <= 1, sent
 
 
 def test_what_was_asked_for_before_a_safe_put_is_cancelled_also_when_that_is_over() -> None:
