@@ -162,9 +162,12 @@ class Caen(Driver):
                 self._publish()
                 yield step
             self._kills.end(item)
+            section.off_in_vain.discard(item.label)
         except DeviceError:
             if point.safe == value and not item.switch:
                 self._kills.failed(item)
+            elif isinstance(item, Variable) and item.switch and value == item.safe:
+                section.off_in_vain.add(item.label)
             raise
         finally:
             self._publish()

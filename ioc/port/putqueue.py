@@ -57,6 +57,11 @@ class Put:
         return self.point.safe is not None and self.value == self.point.safe
 
     @property
+    def in_vain(self) -> bool:
+        """Return True for a safe put that was sent, and not shown, over a line that is there: it is repeated."""
+        return self.safe and self.error is not None and not self.broke
+
+    @property
     def words(self) -> str:
         """Return it in words: 'HV Off'."""
         return f"{self.point.name} {word_of(self.point, self.value)}"
@@ -77,6 +82,7 @@ class PutQueue:
         self._undone: list[Put] = []  # begun, and to be given up for a safe one
         self._pending: dict[str, Put] = {}  # safe ones by point
         self._safe: dict[str, tuple[Point, float]] = {}  # when the last safe put to a point was asked for
+        self._repeated = False  # the last step was one of a safe put in vain: others have their turn
         self._last: Put | None = None  # the put stepped last, until the scans have had their turn
         self._scanned = 0  # steps of scans since then
 
@@ -105,16 +111,16 @@ class PutQueue:
                 self._pending[put.point.name] = put
             else:
                 earlier.waiting.extend(put.waiting)
-                earlier.asked = put.asked
+                earlier.asked, earlier.error = put.asked, None  # who puts it once more does not wait for others
                 earlier.resume = put.asked if earlier.steps is None else earlier.resume
             return undone
 
     def next(self, now: float, scan_ready: bool) -> Put | None:
         """Return the put to step now, if any.
 
-        Safe ones go first, then those that were begun, then the others in order of arrival, one at a time for a
-        point. All of them take turns with a scan that is ready, ordinary ones with two of its steps; a safe one only
-        once it was begun.
+        Safe ones go first, of several in turns, then those that were begun, then the others in order of arrival, one
+        at a time for a point. Safe ones that are repeated in vain take turns with the others. All of them take turns
+        with a scan that is ready, ordinary ones with two of its steps; a safe one only once it was begun.
         """
         with self._wake:
             found = self._next(now)
@@ -124,14 +130,21 @@ class PutQueue:
             if found in self._waiting:
                 self._waiting.remove(found)
                 self._begun.append(found)
-            self._last, self._scanned = found, 0
+            self._last, self._scanned, self._repeated = found, 0, found.in_vain
             return found
 
     def _next(self, now: float) -> Put | None:
-        safe = sorted(self._pending.values(), key=lambda put: put.steps is not None)  # not sent yet: first
-        ready = [put for put in (*safe, *self._begun) if put.resume <= now]
-        for put in ready:
-            if not (put.safe and self._overtaken(put)):
+        # Not sent yet: first; then what has waited longest, so that one which is repeated in vain holds up no other
+        safe = sorted(self._pending.values(), key=lambda put: (put.tried, put.resume))
+        urgent = [put for put in safe if put.resume <= now and not self._overtaken(put)]
+        found = next((put for put in urgent if not put.in_vain), None)
+        if found is not None or (urgent and not self._repeated):
+            return found or urgent[0]
+        return self._next_ordinary(now) or next(iter(urgent), None)
+
+    def _next_ordinary(self, now: float) -> Put | None:
+        for put in self._begun:
+            if put.resume <= now:
                 return put
         busy = {put.point.name for put in self._begun}
         busy |= {put.point.name for put in self._pending.values() if put.steps is not None}

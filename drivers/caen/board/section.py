@@ -57,6 +57,7 @@ class Section:
     doubts    settings that are to be read again
     tried_at  when a call failed last (monotonic s)
     rounded   label -> value that was put, and the step that the unit took instead
+    off_in_vain  labels of switches whose last Off was sent and not shown yet
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Section:
         self._rest = Rest(config.alarms.at_rest_only)
         self._alarms = SetpointAlarms(config.relative_alarms, self.table.variables(), self._rest)
         self.doubts = Doubts(self.table)
+        self.off_in_vain: set[str] = set()
         self.rounded: dict[str, tuple[Any, Any]] = {}
         self.values = Values(self.table, self.metadata, self._alarms, self.doubts)
         self._confirmation = Confirmation(self.values)
@@ -88,6 +90,7 @@ class Section:
     def note_on(self, switch: Variable) -> None:
         """Note that a channel is being switched on."""
         self._on_sent[switch.label] = monotonic()
+        self.off_in_vain.discard(switch.label)
 
     def shows_off(self, switch: Variable, bits: Collection[str] | None) -> bool:
         """Return True if the bits of a channel's status do not contradict that its switch is off.

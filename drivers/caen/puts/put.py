@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from time import monotonic
 
 from drivers.base import (
     BadReply,
@@ -31,6 +32,8 @@ from drivers.caen.session import BoardGone, Session
 # Seconds before each reading-back: crates take up to a second to show what they were set to. The first one lets other
 # puts that switch off go before it
 _READ_BACK_AFTER = (0.005, 0.045, 0.1, 0.15, 0.25, 0.4)
+# The same where an Off was sent in vain just before
+_LOOK_AGAIN_AFTER = 0.5
 # Time-outs of the reading-back of one put: each may hold the line for a second
 _MOST_TIMEOUTS = 2
 
@@ -215,7 +218,7 @@ class _Put:
         readings: Readings = {}
         error: DeviceError | None = None
         timeouts = 0
-        for pause in _READ_BACK_AFTER:
+        for pause in self._looks():
             yield Wait(pause)
             last, self.got = self.got, None
             try:
@@ -250,6 +253,18 @@ class _Put:
             form = self.target.item.format
             what = str(failure or self.target.item.label)
             raise Refused(f"{what}: {form.text(self.raw)} was sent, but the crate reads back {form.text(self.got)}")
+
+    def _looks(self) -> Iterator[float]:
+        """Yield the seconds before each reading-back: as many as fit into the time that a crate may take.
+
+        Of an Off that was in vain just before it is one: scans look as well, and many such must not fill the line.
+        """
+        again = self._is_off_put and self.target.item.label in self.target.section.off_in_vain
+        until = monotonic() + sum(_READ_BACK_AFTER)
+        for pause in (_LOOK_AGAIN_AFTER,) if again else _READ_BACK_AFTER:
+            if self._is_off_put and monotonic() > until:  # of many on a slow line: it is time to send it again
+                return
+            yield pause
 
     @property
     def _is_off_put(self) -> bool:

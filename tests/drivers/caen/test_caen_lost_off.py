@@ -62,6 +62,30 @@ def test_an_off_of_a_channel_that_comes_down_is_shown_at_once(run: CrateRun) -> 
     assert run.driver.shown(point_of(run), 0, {f"{PW}_RBV": 0})
 
 
+def test_an_off_that_is_repeated_in_vain_does_not_fill_the_line(
+    run: CrateRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = channel_of(run)
+    channel.deaf = {"Pw"}
+    get = channel.get
+    reads: list[str] = []
+
+    def counted(name: str) -> object:
+        reads.append(name)
+        return get(name)
+
+    monkeypatch.setattr(channel, "get", counted)
+    looks = []
+    for _ in range(3):
+        assert isinstance(outcome(run, PW, 0), Refused)
+        looks.append(reads.count("Pw"))
+        reads.clear()
+    assert looks == [6, 1, 1]
+    channel.deaf = set()
+    assert outcome(run, PW, 0) is None
+    assert not channel.on
+
+
 def test_a_kill_that_is_answered_and_not_carried_out_is_repeated(run: CrateRun) -> None:
     fault = run.fault(function="ExecComm", code=Code.OK)
     assert isinstance(outcome(run, "Cmd:Kill", 1), NotShown)
