@@ -14,7 +14,7 @@ from typing import Any
 from pymysql.cursors import Cursor
 
 from archiver.storage.mysql.tables import months
-from archiver.storage.mysql.tables.months import MOVED_ROWS, SAMPLE, TABLES, Divided, Part, altering
+from archiver.storage.mysql.tables.months import MOVED_ROWS, NEWEST_ROW, SAMPLE, TABLES, Divided, Part, altering
 
 # Channels of which one step notes that they expired.
 STEP_CHANNELS = 1_000
@@ -60,7 +60,7 @@ def _drop_first(cursor: Cursor, table: Divided, aside: str) -> bool:
     end_ns = int(part.end_s) * 10**9
     if max(until_ns.values(), default=0) < end_ns:
         return False
-    there = _channels(cursor, _part(table, part))
+    there = months.newest_s(cursor, table, _part(table, part))
     staying = {channel for channel in there if until_ns.get(channel, 0) < end_ns}
     if _rows_of(cursor, _part(table, part), staying) > MOVED_ROWS:
         return False
@@ -82,11 +82,11 @@ def _replace(cursor: Cursor, table: Divided, part: Part, aside: str, staying: Co
     ((_, sql),) = _rows(cursor)
     cursor.execute(_PARTITIONS.split(sql)[0].replace(f"`{table.name}`", aside, 1))
     source = _part(table, part)
-    if table.time:
+    if table is SAMPLE:
+        newest = f"(SELECT channel_id, {NEWEST_ROW.format(source)} AS smpl_time FROM channel) AS newest"
         cursor.execute(
-            f"INSERT INTO {aside} SELECT kept.* FROM {source} AS kept JOIN "
-            f"(SELECT channel_id, MAX({table.time}) AS {table.time} FROM {source} GROUP BY channel_id) AS newest "
-            f"ON newest.channel_id = kept.channel_id AND newest.{table.time} = kept.{table.time}"
+            f"INSERT INTO {aside} SELECT kept.* FROM {newest} JOIN {source} AS kept FORCE INDEX (PRIMARY) "
+            "ON kept.channel_id = newest.channel_id AND kept.smpl_time = newest.smpl_time"
         )
     _copy(cursor, source, aside, staying)
     cursor.execute(f"ALTER TABLE {table.name} EXCHANGE PARTITION {part.name} WITH TABLE {aside}")
@@ -97,11 +97,9 @@ def _finish(cursor: Cursor, table: Divided, aside: str, until_ns: Mapping[int, i
     cursor.execute("SHOW TABLES LIKE %s", (aside.replace("_", r"\_"),))
     if not cursor.fetchall():
         return
-    cursor.execute(f"SELECT FLOOR(MAX({table.by}) / {table.second}) FROM {aside}")
-    ((newest_s,),) = _rows(cursor)
-    if newest_s is not None:
-        end_ns = months.month_s(float(newest_s), 1) * 10**9
-        staying = {channel for channel in _channels(cursor, aside) if until_ns.get(channel, 0) < end_ns}
+    if newest_s := months.newest_s(cursor, table, aside):
+        end_ns = months.month_s(max(newest_s.values()), 1) * 10**9
+        staying = {channel for channel in newest_s if until_ns.get(channel, 0) < end_ns}
         _copy(cursor, aside, table.name, staying)
     cursor.execute(f"DROP TABLE {aside}")
 
@@ -109,7 +107,7 @@ def _finish(cursor: Cursor, table: Divided, aside: str, until_ns: Mapping[int, i
 def _copy(cursor: Cursor, source: str, target: str, channels: Collection[int]) -> None:
     if channels:
         cursor.execute(
-            f"INSERT INTO {target} SELECT * FROM {source} AS kept WHERE channel_id IN %s "
+            f"INSERT INTO {target} SELECT * FROM {source} AS kept FORCE INDEX (PRIMARY) WHERE channel_id IN %s "
             f"ON DUPLICATE KEY UPDATE channel_id = kept.channel_id",
             (tuple(channels),),
         )
@@ -120,16 +118,12 @@ def _delete(cursor: Cursor, source: str, channels: Collection[int]) -> None:
         cursor.execute(f"DELETE FROM {source} WHERE channel_id IN %s", (tuple(channels),))
 
 
-def _channels(cursor: Cursor, source: str) -> Sequence[int]:
-    cursor.execute(f"SELECT DISTINCT channel_id FROM {source}")
-    return [int(channel) for (channel,) in _rows(cursor)]
-
-
 def _rows_of(cursor: Cursor, source: str, channels: Collection[int]) -> int:
     """Return the number of rows of some channels, little more than MOVED_ROWS at most."""
     if not channels:
         return 0
-    return months.count(cursor, f"{source} WHERE channel_id IN ({', '.join(map(str, channels))})")
+    numbers = ", ".join(map(str, channels))
+    return months.count(cursor, f"{source} FORCE INDEX (PRIMARY) WHERE channel_id IN ({numbers})")
 
 
 def _part(table: Divided, part: Part) -> str:
