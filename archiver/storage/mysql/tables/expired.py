@@ -60,7 +60,7 @@ def _drop_first(cursor: Cursor, table: Divided, aside: str) -> bool:
     end_ns = int(part.end_s) * 10**9
     if max(until_ns.values(), default=0) < end_ns:
         return False
-    there = months.newest_s(cursor, table, _part(table, part))
+    there = _channels(cursor, _part(table, part))
     staying = {channel for channel in there if until_ns.get(channel, 0) < end_ns}
     if _rows_of(cursor, _part(table, part), staying) > MOVED_ROWS:
         return False
@@ -68,39 +68,49 @@ def _drop_first(cursor: Cursor, table: Divided, aside: str) -> bool:
         # Of what is older the newest row of a channel was in force; it would be again over the month's rows that go.
         _delete(cursor, _part(table, older), set(there) - staying)
     if there:
-        _replace(cursor, table, part, aside, staying)
-        _finish(cursor, table, aside, until_ns)
+        _replace(cursor, table, part, aside, there, staying)
+        _finish(cursor, table, aside, until_ns, end_ns)
     if crowded:
         return months.count(cursor, _part(table, older)) <= MOVED_ROWS
     months.merge(cursor, table, older, part)
     return True
 
 
-def _replace(cursor: Cursor, table: Divided, part: Part, aside: str, staying: Collection[int]) -> None:
-    """Put a table with the rows that stay in the place of a part, which is ``aside`` then."""
+def _replace(
+    cursor: Cursor, table: Divided, part: Part, aside: str, there: Collection[int], staying: Collection[int]
+) -> None:
+    """Put a table with the rows that stay in the place of a part, which is ``aside`` then.
+
+    ``there``: the channels that have rows in it; ``staying``: those of them of which all rows stay.
+    """
     cursor.execute(f"SHOW CREATE TABLE {table.name}")
     ((_, sql),) = _rows(cursor)
     cursor.execute(_PARTITIONS.split(sql)[0].replace(f"`{table.name}`", aside, 1))
     source = _part(table, part)
     if table is SAMPLE:
-        newest = f"(SELECT channel_id, {NEWEST_ROW.format(source)} AS smpl_time FROM channel) AS newest"
+        newest = f"SELECT channel_id, {NEWEST_ROW.format(source)} AS smpl_time FROM channel WHERE channel_id IN %s"
         cursor.execute(
-            f"INSERT INTO {aside} SELECT kept.* FROM {newest} JOIN {source} AS kept FORCE INDEX (PRIMARY) "
-            "ON kept.channel_id = newest.channel_id AND kept.smpl_time = newest.smpl_time"
+            f"INSERT INTO {aside} SELECT kept.* FROM ({newest}) AS newest "
+            f"JOIN {source} AS kept FORCE INDEX (PRIMARY) "
+            "ON kept.channel_id = newest.channel_id AND kept.smpl_time = newest.smpl_time",
+            (tuple(there),),
         )
     _copy(cursor, source, aside, staying)
     cursor.execute(f"ALTER TABLE {table.name} EXCHANGE PARTITION {part.name} WITH TABLE {aside}")
 
 
-def _finish(cursor: Cursor, table: Divided, aside: str, until_ns: Mapping[int, int]) -> None:
-    """Delete the table that a part was exchanged for, or was to be; what came into it last stays."""
+def _finish(cursor: Cursor, table: Divided, aside: str, until_ns: Mapping[int, int], end_ns: int = 0) -> None:
+    """Delete the table that a part was exchanged for, or was to be; what came into it last stays.
+
+    ``end_ns``: when its month ends; 0 if a run before left it there.
+    """
     cursor.execute("SHOW TABLES LIKE %s", (aside.replace("_", r"\_"),))
     if not cursor.fetchall():
         return
-    if newest_s := months.newest_s(cursor, table, aside):
-        end_ns = months.month_s(max(newest_s.values()), 1) * 10**9
-        staying = {channel for channel in newest_s if until_ns.get(channel, 0) < end_ns}
-        _copy(cursor, aside, table.name, staying)
+    there = _channels(cursor, aside)
+    if there and not end_ns:
+        end_ns = months.month_s(months.newest_s(cursor, table, aside, there), 1) * 10**9
+    _copy(cursor, aside, table.name, [channel for channel in there if until_ns.get(channel, 0) < end_ns])
     cursor.execute(f"DROP TABLE {aside}")
 
 
@@ -116,6 +126,11 @@ def _copy(cursor: Cursor, source: str, target: str, channels: Collection[int]) -
 def _delete(cursor: Cursor, source: str, channels: Collection[int]) -> None:
     if channels:
         cursor.execute(f"DELETE FROM {source} WHERE channel_id IN %s", (tuple(channels),))
+
+
+def _channels(cursor: Cursor, source: str) -> Sequence[int]:
+    cursor.execute(f"SELECT DISTINCT channel_id FROM {source}")
+    return [int(channel) for (channel,) in _rows(cursor)]
 
 
 def _rows_of(cursor: Cursor, source: str, channels: Collection[int]) -> int:

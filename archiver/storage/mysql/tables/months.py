@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -158,11 +158,12 @@ def count(cursor: Cursor, source: str, most: int = MOVED_ROWS + 1) -> int:
     return int(rows)
 
 
-def newest_s(cursor: Cursor, table: Divided, source: str) -> Mapping[int, float]:
-    """Return when the newest row of each channel is (s) that has one in a table, or in a part of it."""
-    cursor.execute(f"SELECT channel_id, {table.newest.format(source)} FROM channel")
-    rows: Any = cursor.fetchall()
-    return {int(channel): float(newest) / table.second for channel, newest in rows if newest}
+def newest_s(cursor: Cursor, table: Divided, source: str, channels: Collection[int]) -> float:
+    """Return when the newest row is (s) of some channels that have rows in a table, or in a part of it."""
+    newest = f"SELECT {table.newest.format(source)} AS newest FROM channel WHERE channel_id IN %s"
+    cursor.execute(f"SELECT COALESCE(MAX(newest), 0) FROM ({newest}) AS found", (tuple(channels),))
+    ((found,),) = cursor.fetchall()
+    return float(found) / table.second
 
 
 @contextmanager
