@@ -31,7 +31,7 @@ BESIDE_A_DIALECT = {
             "summarizer",
             "summary",
         ),
-        *("thinning", "transfer", "url"),
+        *("transfer", "upkeep", "url"),
     )
 }
 

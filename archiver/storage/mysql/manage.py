@@ -18,9 +18,11 @@ from archiver.storage.store import StoreError
 from archiver.storage.url import DatabaseUrl
 from archiver.times import format_time
 
-_TIMES = """
-    SELECT FLOOR(UNIX_TIMESTAMP(MIN(oldest)) * 1000000), FLOOR(UNIX_TIMESTAMP(MAX(newest)) * 1000000) FROM (
-        SELECT MIN(smpl_time) AS oldest, MAX(smpl_time) AS newest FROM sample GROUP BY channel_id) AS channels"""
+# The oldest (ASC) or newest row in a part of the table, looked up channel by channel: else all rows may be read.
+_END = """
+    SELECT FLOOR(UNIX_TIMESTAMP({0}(at_end)) * 1000000) FROM (
+        SELECT (SELECT smpl_time FROM {1} AS found FORCE INDEX (PRIMARY) WHERE found.channel_id = channel.channel_id
+                ORDER BY smpl_time {2} LIMIT 1) AS at_end FROM channel) AS ends"""
 
 _SIZE = "SELECT SUM(data_length + index_length) FROM information_schema.tables WHERE table_schema = DATABASE()"
 
@@ -122,10 +124,14 @@ class MysqlManager:
 
 
 def _times(cursor: Cursor) -> list[tuple[str, str]]:
-    cursor.execute(_TIMES)
-    row: Any = cursor.fetchone()
-    shown = ["none" if time_us is None else format_time(int(time_us) * 1000) for time_us in row]
-    return list(zip(("oldest row", "newest row"), shown, strict=True))
+    parts = [f"sample PARTITION ({part.name})" for part in months.parts(cursor, months.SAMPLE)] or ["sample"]
+    used = [part for part in parts if months.count(cursor, part, 1)]
+    ends = {"oldest row": (used[:1], "MIN", "ASC"), "newest row": (used[-1:], "MAX", "DESC")}
+    lines = []
+    for title, (found, *end) in ends.items():
+        time_us = next((_one(cursor, _END.format(end[0], part, end[1])) for part in found), None)
+        lines.append((title, "none" if time_us is None else format_time(int(time_us) * 1000)))
+    return lines
 
 
 def _months(cursor: Cursor) -> str:

@@ -32,10 +32,8 @@ from archiver.storage.mysql.tables.schema import migrate, schema_version
 from archiver.storage.owner import Owner
 from archiver.storage.store import Space, StoreError, TableRow
 from archiver.storage.summarizer import Summarizer
+from archiver.storage.upkeep.pace import Pace, at_most
 from archiver.storage.url import DatabaseUrl
-
-# Rows of one step of upkeep.
-STEP_ROWS = 5_000
 
 _ADD = """INSERT INTO sample (channel_id, smpl_time, nanosecs, severity_id, status_id,
     num_val, float_val, str_val, datatype, array_val) VALUES """
@@ -68,12 +66,17 @@ _IN_FORCE = """
     SELECT FLOOR(UNIX_TIMESTAMP(MAX(smpl_time)) * 1000000) FROM sample
     WHERE channel_id = %s AND smpl_time <= FROM_UNIXTIME(%s)"""
 
+_SIZE = """
+    SELECT COALESCE(LENGTH(array_val), 0) FROM sample WHERE channel_id = %s AND smpl_time < FROM_UNIXTIME(%s)
+    ORDER BY smpl_time, nanosecs LIMIT 1"""
+
 _EXPIRE = """
     DELETE FROM sample WHERE channel_id = %s AND smpl_time < FROM_UNIXTIME(%s)
     ORDER BY smpl_time, nanosecs LIMIT %s"""
 
 _EXPIRE_BINS = """
-    DELETE FROM sample_bin WHERE channel_id = %s AND bin_time + width <= %s ORDER BY bin_time LIMIT %s"""
+    DELETE FROM sample_bin WHERE channel_id = %s AND bin_time < %s AND bin_time + width <= %s
+    ORDER BY bin_time LIMIT %s"""
 
 
 class MysqlStore:
@@ -85,6 +88,7 @@ class MysqlStore:
         self._statuses = MysqlIds("status")
         self._metadata_tables = MetadataTables()
         self._summarizer = Summarizer()
+        self._pace = Pace()
         caches = (self._channels, self._statuses, self._metadata_tables, self._summarizer)
         self._session = MysqlSession(url, writing=True, caches=caches)
         try:
@@ -171,19 +175,12 @@ class MysqlStore:
             return self._summarizer.step(self._summary_tables(cursor), channels, lambda _: self._known_ns)
 
     def expire(self, pv: str, before_ns: int) -> bool:
-        """Delete some rows and bins older than a time, not the row in force then; return True if more are left."""
+        """Delete some rows older than a time, not the row in force then, at last bins; return True if more follow."""
+        began = time.monotonic()
         with self._session.transaction() as cursor:
-            channel = self._channels.ids(cursor).get(pv)
-            cursor.execute(_IN_FORCE, (channel, unix(before_ns // 1000)))
-            ((found_us,),) = cursor.fetchall()
-            if channel is None or found_us is None:
-                return False
-            in_force_us = int(found_us)
-            old = cursor.execute(_EXPIRE, (channel, unix(in_force_us), STEP_ROWS))
-            bins = cursor.execute(_EXPIRE_BINS, (channel, in_force_us * 1000, STEP_ROWS))
-            self._summarizer.expired(self._summary_tables(cursor), channel, in_force_us * 1000)
-            more = summaries.expire(cursor, channel, in_force_us * 1000)
-            return more or STEP_ROWS in {old, bins}
+            more = self._expire(cursor, self._channels.ids(cursor).get(pv), before_ns)
+        self._pace.took(time.monotonic() - began, more=more)
+        return more
 
     def thin(self, pv: str, until_ns: int, width_ns: int) -> bool:
         """Thin some bins that end before a time; return True if more are left."""
@@ -221,6 +218,22 @@ class MysqlStore:
             self._channels.end(cursor)
         self._owner.leave()
         self._session.close()
+
+    def _expire(self, cursor: Cursor, channel: int | None, before_ns: int) -> bool:
+        cursor.execute(_IN_FORCE, (channel, unix(before_ns // 1000)))
+        ((found_us,),) = cursor.fetchall()
+        if channel is None or found_us is None:
+            return False
+        in_force_us = int(found_us)
+        old = (channel, unix(in_force_us))
+        cursor.execute(_SIZE, old)
+        rows = at_most(self._pace.rows, max((int(size) for (size,) in cursor.fetchall()), default=0))
+        self._summarizer.expired(self._summary_tables(cursor), channel, in_force_us * 1000)
+        if cursor.execute(_EXPIRE, (*old, rows)) == rows:
+            return True
+        in_force_ns, bins = in_force_us * 1000, self._pace.rows
+        thinned = cursor.execute(_EXPIRE_BINS, (channel, in_force_ns, in_force_ns, bins)) == bins
+        return summaries.expire(cursor, channel, in_force_ns, bins) or thinned
 
     def _summary_tables(self, cursor: Cursor) -> MysqlSummaryTables:
         ids = self._statuses.ensure(cursor, Gap)

@@ -15,9 +15,6 @@ from archiver.storage.mysql.metadata import history
 from archiver.storage.mysql.rows import NEWEST_TIME, TIME_NS, newest_row, order_of, statements, unix
 from archiver.storage.summary import COLUMNS, DAY_NS, HOUR_NS, MINUTE_NS, WIDTHS, SummaryBin
 
-# Bins that one step of expiring deletes.
-STEP_BINS = 5_000
-
 _ROW = f"{TIME_NS}, IF(datatype = 'd', NULL, float_val), num_val, severity_id - 1, status_id"
 
 # A text of all times, and so on, for PyMySQL takes 6 us for a row: that would be more than storing it took.
@@ -185,10 +182,10 @@ def to_bin(text: str) -> SummaryBin:
     )
 
 
-def expire(cursor: Cursor, channel: int, time_ns: int) -> bool:
+def expire(cursor: Cursor, channel: int, time_ns: int, bins: int) -> bool:
     """Delete some of the bins that begin before a time, and the holes; return True if more are left."""
     delete = "DELETE FROM summary WHERE channel_id = %s AND width = %s AND bin_time < %s ORDER BY bin_time LIMIT %s"
-    more = [cursor.execute(delete, (channel, width_ns, time_ns, STEP_BINS)) == STEP_BINS for width_ns in WIDTHS]
+    more = [cursor.execute(delete, (channel, width_ns, time_ns, bins)) == bins for width_ns in WIDTHS]
     holes = "DELETE FROM summary_hole WHERE channel_id = %s AND hour_time < %s"
     cursor.execute(holes, (channel, time_ns - HOUR_NS))
     return any(more)

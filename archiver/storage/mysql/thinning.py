@@ -10,7 +10,7 @@ from pymysql.cursors import Cursor
 from archiver.sample import INVALID, Dated
 from archiver.storage.mysql.metadata import history
 from archiver.storage.mysql.rows import TIME_NS, unix
-from archiver.storage.thinning import Thinned, ThinningRow, thin, whole_bins
+from archiver.storage.upkeep.thinning import Thinned, ThinningRow, thin, whole_bins
 
 # Rows of one step.
 STEP_ROWS = 5_000

@@ -28,6 +28,7 @@ from archiver.storage.sqlite.rows import SqliteChannels, SqliteIds, to_rows
 from archiver.storage.sqlite.summaries import SqliteSummaryTables
 from archiver.storage.store import Gone, Space, StoreError, TableRow
 from archiver.storage.summarizer import Summarizer
+from archiver.storage.upkeep.pace import Pace
 from archiver.storage.url import DatabaseUrl
 
 # Rows that may wait to be settled: the more, the less there is to write, and the more a reader has to scan.
@@ -123,7 +124,7 @@ class SqliteStore:
         self._settling: tuple[int, int] | None = None  # what was begun: a part, and until when
         self._statuses = SqliteIds("status")
         self._summarizer = Summarizer()
-        self._pace = upkeep.Pace()
+        self._pace = Pace()
         self._known_ns = self.alive_ns  # up to when all rows are stored
 
     def add(self, samples: Sequence[Sample]) -> None:

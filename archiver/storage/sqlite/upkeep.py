@@ -8,18 +8,15 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from archiver.sample import INVALID
-from archiver.storage import thinning
 from archiver.storage.sqlite import summaries
 from archiver.storage.sqlite.metadata import history
 from archiver.storage.summary import MINUTE_NS
-from archiver.storage.thinning import ThinningRow, whole_bins
+from archiver.storage.upkeep import thinning
+from archiver.storage.upkeep.pace import at_most
+from archiver.storage.upkeep.thinning import ThinningRow, whole_bins
 
-# Rows of one step of thinning, and of the first one of deletion.
+# Rows of one step of thinning.
 STEP_ROWS = 5000
-# Seconds that one step of deletion is to take; its rows, and the bytes of arrays in them.
-EXPIRE_S = 0.05
-FEWEST_ROWS, MOST_ROWS = 500, 100_000
-MOST_BYTES = 20_000_000
 # Free pages that stay in a file for the rows to come, at least: what waits to be settled takes as many, again and
 # again; and one for so many that are in use.
 SPARE_PAGES, SPARE_PART = 16_384, 16
@@ -31,20 +28,6 @@ _ROW = f"""
            CASE WHEN datatype IS NULL AND severity_id <> {INVALID + 1} THEN float_val END,
            severity_id || ' ' || status_id
     FROM sample_settled WHERE channel_id = ?"""
-
-
-class Pace:
-    """How many rows a step of deletion takes, as the steps before it went: a step costs something by itself, too."""
-
-    def __init__(self) -> None:
-        self.rows = STEP_ROWS
-
-    def took(self, seconds: float, *, more: bool) -> None:
-        """Note how long a step took, and whether it was a whole one: more rows are left."""
-        if seconds > EXPIRE_S:
-            self.rows = max(FEWEST_ROWS, self.rows // 2)
-        elif more and seconds < EXPIRE_S / 2:
-            self.rows = min(MOST_ROWS, self.rows * 2)
 
 
 def expire(connection: Connection, channel: int, before_ns: int, rows: int) -> tuple[int, bool]:
@@ -60,7 +43,7 @@ def expire(connection: Connection, channel: int, before_ns: int, rows: int) -> t
     first = f"SELECT length(array_val) {old} ORDER BY smpl_time LIMIT 1"
     size = int(connection.exec_driver_sql(first, (channel, keep_ns)).scalar() or 0)
     step = f"SELECT smpl_time {old} ORDER BY smpl_time LIMIT 1 OFFSET ?"
-    step_ns = connection.exec_driver_sql(step, (channel, keep_ns, min(rows, 1 + MOST_BYTES // (1 + size)))).scalar()
+    step_ns = connection.exec_driver_sql(step, (channel, keep_ns, at_most(rows, size))).scalar()
     connection.exec_driver_sql(f"DELETE {old}", (channel, step_ns or keep_ns))
     if step_ns is not None:
         return int(step_ns), True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ import pytest
 from archiver.sample import Sample, pack
 from archiver.storage.database import open_store
 from archiver.storage.sqlite import store as sqlite_store
-from archiver.storage.sqlite import upkeep
-from archiver.storage.sqlite.upkeep import EXPIRE_S, Pace
 from archiver.storage.store import Store
 from archiver.storage.summary import MINUTE_NS
+from archiver.storage.upkeep import pace as paces
+from archiver.storage.upkeep.pace import EXPIRE_S, Pace
+from bench.rig.databases import connect
 
 ROWS = 3000
 BEGIN = 1_700_000_000 * 10**9 // MINUTE_NS * MINUTE_NS
@@ -49,7 +51,7 @@ def add_summaries(file: Path) -> None:
 def test_bins_go_after_all_rows_in_steps_too(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite gives their pages back 100 times as quickly if these were freed last."""
     for constant in ("STEP_ROWS", "FEWEST_ROWS", "MOST_ROWS"):
-        monkeypatch.setattr(upkeep, constant, 500)
+        monkeypatch.setattr(paces, constant, 500)
     left = []
     with closing(open_store(f"sqlite:///{file}")) as store:
         store.add([Sample("A", BEGIN + minute * MINUTE_NS, 1.0, 0, "NO_ALARM") for minute in range(ROWS)])
@@ -65,7 +67,7 @@ def test_a_step_takes_few_arrays(store: Store, file: Path, monkeypatch: pytest.M
     """To free one takes as long as to free thousands of numbers."""
     array = pack([1.5] * 1000)
     store.add([Sample("A", BEGIN + minute * MINUTE_NS, array, 0, "NO_ALARM") for minute in range(100)])
-    monkeypatch.setattr(upkeep, "MOST_BYTES", 20 * len(array))
+    monkeypatch.setattr(paces, "MOST_BYTES", 20 * len(array))
     assert store.expire("A", KEEP)
     assert 78 <= count(file, "sample", "smpl_time") <= 81
 
@@ -81,10 +83,41 @@ def test_a_step_takes_as_many_rows_as_those_before_it_had_time_for() -> None:
     assert pace.rows == begun
     for _ in range(20):
         pace.took(0.0, more=True)
-    assert pace.rows == upkeep.MOST_ROWS
+    assert pace.rows == paces.MOST_ROWS
     for _ in range(20):
         pace.took(1.0, more=False)
-    assert pace.rows == upkeep.FEWEST_ROWS
+    assert pace.rows == paces.FEWEST_ROWS
+
+
+def server_rows(database: str) -> int:
+    with closing(connect(database)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT COUNT(*) FROM sample")
+        ((found,),) = cursor.fetchall()
+        return int(found)
+
+
+def test_a_step_on_a_server_takes_as_many_rows_as_its_time_allows_and_few_arrays(
+    mysql_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = pack([1.5] * 1000)
+    with closing(open_store(mysql_database)) as store:
+        store.add([Sample("A", BEGIN + minute * MINUTE_NS, 1.5, 0, "NO_ALARM") for minute in range(ROWS)])
+        store.add([Sample("B", BEGIN + minute * MINUTE_NS, array, 0, "NO_ALARM") for minute in range(100)])
+        store._pace.rows = 200  # type: ignore[attr-defined]
+        monkeypatch.setattr(paces, "EXPIRE_S", 1e3)
+        left = [server_rows(mysql_database)]
+        for _ in range(3):
+            assert store.expire("A", KEEP)
+            left.append(server_rows(mysql_database))
+        assert [before - after for before, after in pairwise(left)] == [200, 400, 800]
+        monkeypatch.setattr(paces, "MOST_BYTES", 20 * len(array))
+        assert store.expire("B", KEEP)
+        assert left[-1] - server_rows(mysql_database) <= 22
+        while store.expire("A", KEEP):
+            pass
+        while store.expire("B", KEEP):
+            pass
+    assert server_rows(mysql_database) == ROWS - 2000 + 1
 
 
 def test_arrays_settle_in_steps_of_their_bytes(store: Store, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

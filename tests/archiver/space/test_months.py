@@ -24,6 +24,7 @@ from archiver.storage.mysql.rows import newest_row
 from archiver.storage.mysql.tables import months
 from archiver.storage.sqlite import upkeep
 from archiver.storage.store import Store, StoreError
+from archiver.times import format_time
 from bench.rig.databases import connect
 from bench.rig.mariadb import Server
 
@@ -146,6 +147,28 @@ def test_a_month_goes_as_a_whole_and_with_it_its_file(mysql_archive: str) -> Non
             table
         )  # three, this one, two to come, the rest
     check_truth(mysql_archive, kept)
+
+
+def test_a_month_that_goes_is_not_read(mysql_database: str) -> None:
+    """The rows in force are looked up: a month of a row a second has 2.6 million others."""
+    fill(mysql_database, "one", ["A"])
+    with closing(open_store(mysql_database, "one")) as store:
+        times = range(begin(-5), begin(-3), 1800 * S)
+        store.add([Sample("A", each + S, 1.5, 0, "NO_ALARM") for each in times])
+        while store.expire_months({"A": begin(-5)}):
+            pass
+        before, steps = reads(store), 0
+        while store.expire_months({"A": begin(-3)}):
+            steps += 1
+        assert reads(store) - before < len(times) / 4
+    assert steps >= 2
+
+
+def reads(store: Store) -> int:
+    """The rows that the server has read for a store."""
+    with store._session.transaction() as cursor:  # type: ignore[attr-defined]
+        cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read_%'")
+        return sum(int(count) for name, count in cursor.fetchall() if name != "Handler_read_rnd_deleted")
 
 
 @pytest.mark.slow
@@ -317,6 +340,21 @@ def test_the_row_in_force_is_looked_for_in_a_day_before_in_all_months(
         ((_, after),) = rows("SHOW SESSION STATUS LIKE 'Handler_read_key'")
     assert found == (HISTORY[pv][-1].time_ns / S,)
     assert int(after) - int(before) <= lookups
+
+
+def test_for_the_newest_row_of_pvs_that_are_quiet_few_months_are_looked_into(mysql_database: str) -> None:
+    """At the start, and in each round: an archive of ten years has 120 of them, and most of its PVs are settings."""
+    pvs = [f"QUIET{number}" for number in range(50)]
+    with closing(open_store(mysql_database)) as store:
+        with closing(connect(mysql_database)) as connection, connection.cursor() as cursor:
+            months.cover(cursor, "", NOW / 1e9 - 3600 * 86_400)
+        old = [Sample(pv, NOW - days * DAY, 1.5, 0, "NO_ALARM") for pv in pvs for days in (3000, 20)]
+        store.add(old)
+        before = reads(store)
+        assert sorted(store.newest()) == sorted(old[1::2])
+        assert reads(store) - before < 20 * len(pvs)
+    assert dict(manage.status(mysql_database))["oldest row"] == format_time(NOW - 3000 * DAY)
+    assert dict(manage.status(mysql_database))["newest row"] == format_time(NOW - 20 * DAY)
 
 
 @pytest.fixture

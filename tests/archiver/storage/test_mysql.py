@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -249,3 +252,29 @@ def test_states_are_not_thinned(store: Store, mysql_database: str) -> None:
     store.add(states)
     assert not store.thin("A", START + 10_000 * MS, 100 * MS)
     assert read(mysql_database, "A") == states
+
+
+def test_an_archive_is_opened_without_reading_the_certificates_of_authorities(
+    mysql_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None is checked, and to read those of the system takes longer than most queries."""
+    open_store(mysql_database).close()
+    read = []
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda *_: read.append(1))
+    open_reader(mysql_database).close()
+    assert not read
+
+
+def test_what_is_sent_to_a_server_is_encrypted_where_it_can_be(own_server: Server, server_directory: Path) -> None:
+    key, certificate = server_directory / "key.pem", server_directory / "certificate.pem"
+    command = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=x -keyout {key} -out {certificate}"
+    subprocess.run(command.split(), check=True, capture_output=True)
+    key.chmod(0o644)
+    own_server.stop()
+    own_server.start(f"--ssl-cert={certificate}", f"--ssl-key={key}")
+    database = own_server.create("archive")
+    own_server.execute("ALTER USER archive@'%' REQUIRE SSL")
+    with closing(open_store(database)) as store:
+        store.add([Sample("A", START, 1.5, 0, "NO_ALARM")])
+    with closing(open_reader(database)) as reader:
+        assert [sample.value for sample in reader.samples(["A"], *ALL)][:1] == [1.5]

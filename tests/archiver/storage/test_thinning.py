@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from archiver.storage.store import Bin
-from archiver.storage.thinning import ThinningRow, thin, whole_bins
+from archiver.storage.upkeep.thinning import ThinningRow, thin, whole_bins
 
 WIDTH = 100
 

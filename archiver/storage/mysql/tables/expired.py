@@ -14,7 +14,7 @@ from typing import Any
 from pymysql.cursors import Cursor
 
 from archiver.storage.mysql.tables import months
-from archiver.storage.mysql.tables.months import MOVED_ROWS, SAMPLE, TABLES, Divided, Part, altering
+from archiver.storage.mysql.tables.months import MOVED_ROWS, NEWEST_ROW, SAMPLE, TABLES, Divided, Part, altering
 
 # Channels of which one step notes that they expired.
 STEP_CHANNELS = 1_000
@@ -68,48 +68,56 @@ def _drop_first(cursor: Cursor, table: Divided, aside: str) -> bool:
         # Of what is older the newest row of a channel was in force; it would be again over the month's rows that go.
         _delete(cursor, _part(table, older), set(there) - staying)
     if there:
-        _replace(cursor, table, part, aside, staying)
-        _finish(cursor, table, aside, until_ns)
+        _replace(cursor, table, part, aside, there, staying)
+        _finish(cursor, table, aside, until_ns, end_ns)
     if crowded:
         return months.count(cursor, _part(table, older)) <= MOVED_ROWS
     months.merge(cursor, table, older, part)
     return True
 
 
-def _replace(cursor: Cursor, table: Divided, part: Part, aside: str, staying: Collection[int]) -> None:
-    """Put a table with the rows that stay in the place of a part, which is ``aside`` then."""
+def _replace(
+    cursor: Cursor, table: Divided, part: Part, aside: str, there: Collection[int], staying: Collection[int]
+) -> None:
+    """Put a table with the rows that stay in the place of a part, which is ``aside`` then.
+
+    ``there``: the channels that have rows in it; ``staying``: those of them of which all rows stay.
+    """
     cursor.execute(f"SHOW CREATE TABLE {table.name}")
     ((_, sql),) = _rows(cursor)
     cursor.execute(_PARTITIONS.split(sql)[0].replace(f"`{table.name}`", aside, 1))
     source = _part(table, part)
-    if table.time:
+    if table is SAMPLE:
+        newest = f"SELECT channel_id, {NEWEST_ROW.format(source)} AS smpl_time FROM channel WHERE channel_id IN %s"
         cursor.execute(
-            f"INSERT INTO {aside} SELECT kept.* FROM {source} AS kept JOIN "
-            f"(SELECT channel_id, MAX({table.time}) AS {table.time} FROM {source} GROUP BY channel_id) AS newest "
-            f"ON newest.channel_id = kept.channel_id AND newest.{table.time} = kept.{table.time}"
+            f"INSERT INTO {aside} SELECT kept.* FROM ({newest}) AS newest "
+            f"JOIN {source} AS kept FORCE INDEX (PRIMARY) "
+            "ON kept.channel_id = newest.channel_id AND kept.smpl_time = newest.smpl_time",
+            (tuple(there),),
         )
     _copy(cursor, source, aside, staying)
     cursor.execute(f"ALTER TABLE {table.name} EXCHANGE PARTITION {part.name} WITH TABLE {aside}")
 
 
-def _finish(cursor: Cursor, table: Divided, aside: str, until_ns: Mapping[int, int]) -> None:
-    """Delete the table that a part was exchanged for, or was to be; what came into it last stays."""
+def _finish(cursor: Cursor, table: Divided, aside: str, until_ns: Mapping[int, int], end_ns: int = 0) -> None:
+    """Delete the table that a part was exchanged for, or was to be; what came into it last stays.
+
+    ``end_ns``: when its month ends; 0 if a run before left it there.
+    """
     cursor.execute("SHOW TABLES LIKE %s", (aside.replace("_", r"\_"),))
     if not cursor.fetchall():
         return
-    cursor.execute(f"SELECT FLOOR(MAX({table.by}) / {table.second}) FROM {aside}")
-    ((newest_s,),) = _rows(cursor)
-    if newest_s is not None:
-        end_ns = months.month_s(float(newest_s), 1) * 10**9
-        staying = {channel for channel in _channels(cursor, aside) if until_ns.get(channel, 0) < end_ns}
-        _copy(cursor, aside, table.name, staying)
+    there = _channels(cursor, aside)
+    if there and not end_ns:
+        end_ns = months.month_s(months.newest_s(cursor, table, aside, there), 1) * 10**9
+    _copy(cursor, aside, table.name, [channel for channel in there if until_ns.get(channel, 0) < end_ns])
     cursor.execute(f"DROP TABLE {aside}")
 
 
 def _copy(cursor: Cursor, source: str, target: str, channels: Collection[int]) -> None:
     if channels:
         cursor.execute(
-            f"INSERT INTO {target} SELECT * FROM {source} AS kept WHERE channel_id IN %s "
+            f"INSERT INTO {target} SELECT * FROM {source} AS kept FORCE INDEX (PRIMARY) WHERE channel_id IN %s "
             f"ON DUPLICATE KEY UPDATE channel_id = kept.channel_id",
             (tuple(channels),),
         )
@@ -129,7 +137,8 @@ def _rows_of(cursor: Cursor, source: str, channels: Collection[int]) -> int:
     """Return the number of rows of some channels, little more than MOVED_ROWS at most."""
     if not channels:
         return 0
-    return months.count(cursor, f"{source} WHERE channel_id IN ({', '.join(map(str, channels))})")
+    numbers = ", ".join(map(str, channels))
+    return months.count(cursor, f"{source} FORCE INDEX (PRIMARY) WHERE channel_id IN ({numbers})")
 
 
 def _part(table: Divided, part: Part) -> str:

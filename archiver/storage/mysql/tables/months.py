@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import pymysql
 from pymysql.cursors import Cursor
 
+from archiver.storage.summary import WIDTHS
+
 # Months that are made ahead of the present one.
 AHEAD = 2
 # No month is made that began more seconds ago: one row of 1970 would make hundreds.
@@ -38,17 +40,27 @@ class Divided(NamedTuple):
 
     by       the expression by which it is
     second   a second of it
-    time     the column of which the newest row of a channel is in force; "" if none is
+    newest   when the newest row of a channel is in ``{0}``, as ``by`` tells it; NULL or 0 if there is none
     """
 
     name: str
     by: str
     second: int
-    time: str
+    newest: str
 
 
-SAMPLE = Divided("sample", "UNIX_TIMESTAMP(smpl_time)", 1, "smpl_time")
-TABLES = (SAMPLE, Divided("summary", "bin_time", 10**9, ""))
+# Looked up channel by channel: a server that does not know how many rows a table has, as after it was exchanged for a
+# part, reads all of them where it has the choice.
+_NEWEST = """(
+    SELECT {0} FROM {{0}} AS found FORCE INDEX (PRIMARY) WHERE found.channel_id = channel.channel_id{1}
+    ORDER BY {0} DESC LIMIT 1)"""
+_NEWEST_BINS = ", ".join(
+    f"COALESCE({_NEWEST.format('bin_time', f' AND width = {width_ns}')}, 0)" for width_ns in WIDTHS
+)
+
+NEWEST_ROW = _NEWEST.format("smpl_time", "")
+SAMPLE = Divided("sample", "UNIX_TIMESTAMP(smpl_time)", 1, f"UNIX_TIMESTAMP({NEWEST_ROW})")
+TABLES = (SAMPLE, Divided("summary", "bin_time", 10**9, f"GREATEST({_NEWEST_BINS})"))
 
 
 class Part(NamedTuple):
@@ -144,6 +156,14 @@ def count(cursor: Cursor, source: str, most: int = MOVED_ROWS + 1) -> int:
     cursor.execute(f"SELECT COUNT(*) FROM (SELECT 1 FROM {source} LIMIT {most}) AS found")
     ((rows,),) = cursor.fetchall()
     return int(rows)
+
+
+def newest_s(cursor: Cursor, table: Divided, source: str, channels: Collection[int]) -> float:
+    """Return when the newest row is (s) of some channels that have rows in a table, or in a part of it."""
+    newest = f"SELECT {table.newest.format(source)} AS newest FROM channel WHERE channel_id IN %s"
+    cursor.execute(f"SELECT COALESCE(MAX(newest), 0) FROM ({newest}) AS found", (tuple(channels),))
+    ((found,),) = cursor.fetchall()
+    return float(found) / table.second
 
 
 @contextmanager
