@@ -89,8 +89,8 @@ class Display:
     def switch(self, place: Place, pv: str, tooltip: str, words: Sequence[str], confirm: Confirm) -> None:
         """Add a switch of two states with their words."""
         widget = self._pv_widget("bool_button", place, pv, tooltip)
-        add(widget, "off_label", words[0])
-        add(widget, "on_label", words[1])
+        add(widget, "off_label", _literal(words[0]))
+        add(widget, "on_label", _literal(words[1]))
         add(widget, "show_led", True)
         _font(widget, Font.SMALL)
         add(widget, "show_confirm_dialog", int(confirm))
@@ -105,7 +105,8 @@ class Display:
 
     def command(self, place: Place, pv: str, tooltip: str, word: str, *, confirm: bool) -> None:
         """Add a button that puts a word."""
-        widget = self._button(place, word, tooltip)
+        word = _literal(word)
+        widget = self._button(place, word, _literal(tooltip))
         add(widget, "pv_name", pv)
         add(widget, "show_confirm_dialog", confirm)
         add(widget, "confirm_message", "$(pv_name)?")
@@ -161,7 +162,7 @@ class Display:
     def _pv_widget(self, kind: str, place: Place, pv: str, tooltip: str, *, value: str = "$(pv_value)") -> Element:
         widget = self._widget(kind, place)
         add(widget, "pv_name", pv)
-        add(widget, "tooltip", "\n".join(filter(None, (tooltip, "$(pv_name)", value))))
+        add(widget, "tooltip", "\n".join(filter(None, (_literal(tooltip), "$(pv_name)", value))))
         add(widget, "border_alarm_sensitive", True)
         return widget
 
@@ -171,6 +172,11 @@ class Display:
         for tag, value in place._asdict().items():
             add(widget, tag, value)
         return widget
+
+
+def _literal(text: str) -> str:
+    """Return a text of a record so that Phoebus shows it as it is: a ``$`` in it is not the begin of a macro."""
+    return text.replace("$", r"\$")
 
 
 def _font(widget: Element, font: Font) -> None:

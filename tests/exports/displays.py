@@ -93,10 +93,20 @@ class Widget:
 
 
 def expanded(text: str, macros: Mapping[str, str]) -> str:
-    """Return a text with its macros replaced. Raises KeyError for one that nobody gives."""
-    for _ in range(3):
-        text = re.sub(r"\$\((\w+)\)", lambda found: macros[found[1]], text)
-    return text
+    """Return a text as Phoebus' MacroHandler makes it: macros, then ``\\$``. Raises KeyError for one nobody gives.
+
+    It gives up at a dollar that begins no macro: none behind it is replaced.
+    """
+    start = 0
+    while (start := text.find("$", start)) >= 0:
+        if text[:start].endswith("\\"):
+            start += 1
+            continue
+        found = re.compile(r"\$\((\w+)\)").match(text, start)
+        if found is None:
+            break
+        text, start = text[:start] + macros[found[1]] + text[found.end() :], 0
+    return text.replace(r"\$", "$")
 
 
 def widgets(text: str, macros: Mapping[str, str]) -> Iterator[Widget]:

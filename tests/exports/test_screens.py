@@ -264,6 +264,16 @@ def test_each_setting_of_a_channel_can_be_set_and_its_tooltip_has_its_descriptio
     assert tooltips[f"{start}Trip"].splitlines() == ["Trip (1000 = never)", f"{start}Trip", "<value>"]
 
 
+@pytest.mark.parametrize("desc", ["of $(P), ${Q} and $(P", "100 $", "$", r"a \$(P) b\\"])
+def test_a_dollar_in_a_description_is_shown_as_it_is(demo: Rack, desc: str) -> None:
+    name = "DEMO:GEN:VSet"
+    (generator,) = [each for each in demo.instruments if each.name == "GEN"]
+    pvs = tuple(replace(pv, point=replace(pv.point, desc=desc)) if pv.name == name else pv for pv in generator.pvs)
+    rack = replace(demo, instruments=(replace(generator, pvs=pvs),))
+    tooltips = [each.get("tooltip") for each in widgets(make(rack)["GEN.bob"], {}) if each.get("pv_name") == name]
+    assert tooltips == [f"{desc}\n{name}\n<value>"]
+
+
 def test_a_desktop_unit_has_its_own_parameters_in_the_table(desktop: Rack) -> None:
     table = {widget.get("pv_name") for widget in widgets(make(desktop)["HV1_S02.bob"], {})}
     pvs = {pv.name for pv in desktop.pvs}

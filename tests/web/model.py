@@ -18,8 +18,8 @@ class Point(NamedTuple):
 
 
 def known(sample: Read) -> bool:
-    """Here a value that is INVALID counts no more than NaN."""
-    return sample.severity < 3 and not math.isnan(sample.value)
+    """Here a value that is INVALID counts no more than NaN, and a text among numbers neither."""
+    return sample.severity < 3 and not isinstance(sample.value, str) and not math.isnan(sample.value)
 
 
 def bins(samples: list[Read], since_ns: int, width_s: int) -> dict[int, list[Read]]:

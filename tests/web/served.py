@@ -69,13 +69,14 @@ def samples() -> list[Sample]:
         *rows("T:RARE", [float(i) for i in range(30)], 40 * 86_400.0, BEGIN - 900 * 86_400 * SECOND),
         *rows("T:UNIT", [1.0, 2.0, 3.0, 4.0], 100.0),
         *rows("T:BECAME", [1, 2, 1.5, 2.5, "off", 3.5], 100.0),
+        *rows("T:MIXED", [1.0, 2.0, "off", 3.0, 4.0], 100.0),
         gap_marker("T:LOST", BEGIN, Gap.DISCONNECTED),
         *rows("T:a;b<>{}[1]", [1.0, 2.0]),
     ]
 
 
 METADATA = {
-    **dict.fromkeys(("T:DOUBLE", "T:BROKEN", "T:ESCAPED", "T:LOST"), Dated(0, VOLTS)),
+    **dict.fromkeys(("T:DOUBLE", "T:BROKEN", "T:ESCAPED", "T:LOST", "T:MIXED"), Dated(0, VOLTS)),
     "T:COUNT": Dated(0, Metadata("PVs")),
     "T:STATE": Dated(0, Metadata(words=WORDS)),
     "T:UNIT": Dated(0, VOLTS),

@@ -25,6 +25,8 @@ def ask(served: Served, pv: str, seconds: tuple[float, float]) -> list[Read]:
 
 
 def equal(found: Any, expected: Any) -> bool:
+    if isinstance(found, str):
+        return bool(found == expected)
     found, expected = (each if isinstance(each, tuple) else (each,) for each in (found, expected))
     return len(found) == len(expected) and np.allclose(found, expected, rtol=1e-9, atol=1e-9, equal_nan=True)
 
@@ -38,7 +40,8 @@ def check(found: list[Read], expected: list[model.Point]) -> None:
 
 CASES = [
     *((pv, span) for pv in ("T:DOUBLE", "T:BROKEN") for span in SPANS),
-    *((pv, SPANS[0]) for pv in ("T:ONCE", "T:COUNT", "T:STATE")),
+    *((pv, SPANS[0]) for pv in ("T:ONCE", "T:COUNT", "T:STATE", "T:BECAME", "T:MIXED")),
+    ("T:MIXED", (230, 480)),
 ]
 
 
@@ -76,7 +79,7 @@ def test_one_sample_of_a_bin_is_chosen(served: Served, name: str, pv: str, secon
     assert {each.kind for each in found} == {each.kind for each in raw}
 
 
-@pytest.mark.parametrize("pv", ["T:DOUBLE", "T:BROKEN"])
+@pytest.mark.parametrize("pv", ["T:DOUBLE", "T:BROKEN", "T:MIXED"])
 def test_flyers_are_those_far_from_the_mean_of_their_bin(served: Served, pv: str) -> None:
     raw = ask(served, pv, (0, 1500))
     for far, name in ((True, "flyers"), (False, "ignoreflyers")):

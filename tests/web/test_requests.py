@@ -27,7 +27,12 @@ NONSENSE = [
     ({"pv": "drop_60(T:DOUBLE)"}, "there is no such operator; there are: count, firstFill,"),
     ({"pv": "T:DOUBLE", "pp": "__import__('os')"}, "there is no such operator"),
     ({"pv": "flyers_60_x(T:DOUBLE)"}, "flyers: the number of deviations"),
-    ({"pv": "mean_60(T:TEXT)", "from_": iso(0)}, "this operator needs numbers, and the PV is a text"),
+    ({"pv": "mean_60(T:TEXT)", "from_": iso(0)}, "mean needs numbers, and T:TEXT is a text"),
+]
+BINS = "31,536,001 bins, and 5,000,000 are allowed"
+NONSENSE += [
+    ({"pv": f"{name}_1(T:DOUBLE)", "from_": "2025-01-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, BINS)
+    for name in ("mean", "median", "count", "statistics", "firstFill", "lastFill")
 ]
 UNKNOWN = [
     "T:NONE", "", " ", "../../etc/passwd", "T:DOUBLE\0", "T:DOUBLE' OR '1'='1", "T:DOUBLE; DROP TABLE sample",
@@ -46,6 +51,19 @@ def test_nonsense_is_refused_with_a_sentence(
     assert sentence in answer.body.decode()
     assert answer.headers["content-type"].startswith("text/plain")
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_what_one_of_several_pvs_cannot_answer_is_told_before_the_others_are(served: Served) -> None:
+    for pvs, sentence in (
+        (["mean_60(T:DOUBLE)", "mean_60(T:TEXT)"], "mean needs numbers, and T:TEXT is a text"),
+        (["mean_60(T:DOUBLE)", "flyers_60(T:ARRAY)"], "flyers needs numbers, and T:ARRAY is a text or an array"),
+        (["mean_15(T:DOUBLE)", "mean_15(T:COUNT)", "mean_15(T:STATE)"], "bins, and 5,000,000 are allowed"),
+    ):
+        answer = served.get(
+            "/data/getDataForPVs.json", pv=pvs, from_="2025-01-01T00:00:00Z", to="2026-01-01T00:00:00Z"
+        )
+        assert answer.status == 400
+        assert sentence in answer.body.decode()
 
 
 @pytest.mark.parametrize("pv", UNKNOWN, ids=repr)

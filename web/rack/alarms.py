@@ -42,6 +42,16 @@ class Alarm:
     others: int
 
 
+def order(alarm: Alarm) -> tuple[int, bool, float]:
+    """Return the place of an alarm in a list: the worst first, of equal ones the latest.
+
+    That an instrument is away stands for all its values, which are INVALID, and comes before those of others: a crate
+    of which thousands are not known must not hide it.
+    """
+    rank = max(_RANKS[alarm.severity], _RANKS["INVALID"] if alarm.others else 0)
+    return -rank, not alarm.others, -alarm.since
+
+
 class Alarms:
     """The alarms of a rack. Each second it looks what has to be watched."""
 
@@ -70,9 +80,9 @@ class Alarms:
         self._next = 0.0
 
     def current(self) -> list[Alarm]:
-        """Return the PVs in alarm, the worst first, of equal ones the latest."""
+        """Return the PVs in alarm, the worst first."""
         found = [alarm for instrument in self._rack.instruments for alarm in self._of(instrument)]
-        return sorted(found, key=lambda each: (-_RANKS[each.severity], -each.since))
+        return sorted(found, key=order)
 
     def _of(self, instrument: Instrument) -> Iterator[Alarm]:
         away = self._away(instrument)

@@ -107,6 +107,7 @@ class Data:
         """Yield the answer; runs in a thread."""
         with self._archive.open() as reader:
             source = Source(reader, time.time_ns(), gone.is_set)
+            source.check(asked, window)
             before = made.begin()
             for each in asked:
                 begun = False

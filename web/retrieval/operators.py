@@ -37,6 +37,16 @@ class Operator(NamedTuple):
     deviations: float = DEVIATIONS
     fill: bool = True
 
+    @property
+    def needs_numbers(self) -> bool:
+        """Return whether it computes with the values."""
+        return self.way in {Way.STATISTIC, Way.FLYERS}
+
+    @property
+    def fills(self) -> bool:
+        """Return whether it makes a sample for each bin of time, however few there are in the archive."""
+        return self.fill and (self.way is Way.STATISTIC or self.name.endswith("Fill"))
+
 
 _STATISTICS = ("mean", "min", "max", "count", "median", "std", "jitter", "linear", "stats", "statistics")
 _WAYS = {

@@ -57,10 +57,9 @@ class Parts(NamedTuple):
 
 
 def of_piece(piece: Piece, width_s: int) -> Parts:
-    """Return the samples of a piece as parts of bins of a width. Raises BadRequest if they are no numbers."""
-    if piece.kind not in NUMBERS and len(piece.time_ns):
-        raise BadRequest("this operator needs numbers, and the PV is a text or an array: ask for nth, or lastSample")
-    number = np.asarray(piece.value, np.float64)
+    """Return the samples of a piece as parts of bins of a width: a text or an array is a number that is not known."""
+    nothing = np.full(len(piece.time_ns), np.nan)
+    number = np.asarray(piece.value, np.float64) if piece.kind in NUMBERS else nothing
     unknown = (piece.severity >= INVALID) | np.isnan(number)
     number = np.where(unknown, np.nan, number) if unknown.any() else number
     bins = piece.time_ns // _SECOND_NS // width_s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
@@ -18,11 +18,13 @@ from web.retrieval.operators import Operator, Way
 from web.retrieval.parts import Parts, of_piece
 from web.retrieval.payload import NUMBERS, Kind, Piece
 from web.retrieval.pieces import metadata_at, nothing, pieces
-from web.retrieval.request import Span, Wanted
+from web.retrieval.request import BadRequest, Span, Wanted
 
 _SECOND_NS = 10**9
 # Rows of a span, about, from which on they are not read where summaries can answer
 MANY = 200_000
+# Bins of an answer, at most, where those without samples are written, too: 100 MB
+MOST_BINS = 5_000_000
 
 
 class Gone(Exception):
@@ -36,6 +38,37 @@ class Source:
         self._reader = reader
         self._now_ns = now_ns
         self._gone = gone
+
+    def check(self, asked: Sequence[Wanted], span: Span) -> None:
+        """Raise BadRequest for what cannot be answered, before anything is: a mean of texts, endless bins."""
+        bins = 0
+        for pv, operator in asked:
+            if operator is None or not (operator.needs_numbers or operator.fills):
+                continue
+            first = self._first(pv, span)
+            if first is None:
+                continue
+            if operator.needs_numbers and not self._has_numbers(pv, first):
+                raise BadRequest(
+                    f"{operator.name} needs numbers, and {pv} is a text or an array: ask for nth, or lastSample"
+                )
+            if operator.fills:
+                begin_ns = max(span.since_ns, int(first.time_ns[0]))
+                bins += max(0, min(span.until_ns, self._now_ns) - begin_ns) // (operator.number * _SECOND_NS) + 1
+        if bins > MOST_BINS:
+            raise BadRequest(
+                f"the answer would have {bins:,} bins, and {MOST_BINS:,} are allowed: "
+                "ask for longer bins, a shorter span, or fewer PVs"
+            )
+
+    def _first(self, pv: str, span: Span) -> Piece | None:
+        """Return the piece with the sample in force when the span begins, or else its first one."""
+        found = chain(self._raw(pv, Span(span.since_ns, span.since_ns)), self._raw(pv, span))
+        return next((piece for piece in found if len(piece.time_ns)), None)
+
+    def _has_numbers(self, pv: str, first: Piece) -> bool:
+        """Return whether a PV is one of numbers: one that has a unit may have been a text for a while."""
+        return first.kind in NUMBERS or (first.kind is Kind.SCALAR_STRING and bool(self._reader.metadata(pv)))
 
     def pieces(self, wanted: Wanted, span: Span) -> Iterator[Piece]:
         """Yield what was asked for: pieces with samples, or one without, which tells type and metadata."""
@@ -94,7 +127,8 @@ class Source:
 
     def _optimized(self, pv: str, operator: Operator, span: Span) -> Iterator[Piece]:
         """Return the samples if they are few, or no numbers; else bins, of full minutes or hours for a long span."""
-        width_s = max(1, (span.until_ns - span.since_ns) // _SECOND_NS // operator.number)
+        points = min(operator.number, MOST_BINS)
+        width_s = max(1, (span.until_ns - span.since_ns) // _SECOND_NS // points)
         if self._about(pv, span) > MANY:
             stored_s = next((each // _SECOND_NS for each in WIDTHS if each <= width_s * _SECOND_NS), 1)
             return self._binned(pv, operator, -(-width_s // stored_s) * stored_s, span)
@@ -104,7 +138,7 @@ class Source:
             first.append(piece)
             if piece.kind not in NUMBERS:
                 return chain(first, raw)
-            if sum(len(each.time_ns) for each in first) > operator.number:
+            if sum(len(each.time_ns) for each in first) > points:
                 return self._binned(pv, operator, width_s, span)
         return iter(first)
 

@@ -17,6 +17,7 @@ from tests.client import Client
 from tests.small_ioc import until
 from tests.system.conftest import CRATE, GENERATOR, LOGGER, Ioc, Racks
 from tests.system.conftest import racks as racks  # noqa: PLC0414 - the fixture
+from web.rack.alarms import Alarm, order
 
 
 def get(port: int, path: str, **query: Any) -> tuple[int, Any]:
@@ -158,6 +159,13 @@ def test_an_instrument_that_is_away_is_one_alarm_with_its_error(rack: Rack) -> N
     assert not [name for name in rack.alarms() if name.startswith("TC1:T")]
     rack.ioc.fault("TC1 plug")
     until(lambda: "TC1:Conn" not in rack.alarms(), 40)
+
+
+def test_an_instrument_that_is_away_is_not_hidden_behind_single_values_that_are_not_known() -> None:
+    conn = Alarm("T:TC1:Conn", "TC1", "MAJOR", "STATE", 100.0, True, "no answer", 7)
+    fault = Alarm("T:GEN:Fault", "GEN", "MAJOR", "STATE", 300.0, True, "", 0)
+    unknown = [Alarm(f"T:HV1:S00:C{n:02}:IMon", "HV1", "INVALID", "UDF", 200.0 + n, True, "", 0) for n in range(3)]
+    assert sorted([fault, *unknown, conn], key=order) == [conn, *reversed(unknown), fault]
 
 
 def test_history_is_that_of_the_archive(rack: Rack) -> None:

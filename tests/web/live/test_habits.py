@@ -79,6 +79,50 @@ def test_another_page_begins_at_its_top_and_back_is_where_one_was(page: Page) ->
     assert chromium.driver.switch_to.active_element.get_attribute("title") == page.ioc("HV1:S08:C11")
 
 
+def test_a_history_that_does_not_come_is_shown_as_old(page: Page) -> None:
+    chromium = page.chromium
+    page.open("#/i/TC1")
+    chromium.wait(lambda: "T1" in chromium.text(".history .legend"), "a curve")
+    cdp = chromium.driver.execute_cdp_cmd
+    cdp("Fetch.enable", {"patterns": [{"urlPattern": "*/api/history*"}]})  # they wait, as for an archive that is busy
+    chromium.wait(lambda: "has not answered yet" in chromium.text(".history"), "that it is old")
+    assert chromium.attribute(".history", "data-old") == "yes"
+    cdp("Fetch.disable", {})
+    chromium.wait(lambda: chromium.attribute(".history", "data-old") == "no", "a new history")
+    cdp("Fetch.enable", {"patterns": [{"urlPattern": "*/api/history*"}]})
+    chromium.run("document.querySelector('.plot-tools [data-span]').click()")
+    chromium.wait(lambda: chromium.attribute(".history", "data-old") == "yes", "that it is old")
+    cdp("Fetch.disable", {})
+
+
+def test_alarms_that_are_not_told_any_more_are_old(page: Page) -> None:
+    chromium = page.chromium
+    chromium.wait(lambda: chromium.text("#live") == "● live", "live")
+    chromium.driver.execute_cdp_cmd("Network.enable", {})
+    chromium.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/api/alarms"]})
+    chromium.wait(lambda: "does not tell the alarms" in chromium.text("#banner"), "that they are old")
+    assert chromium.attribute("body", "data-stale") == "yes"
+    chromium.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    chromium.wait(lambda: chromium.text("#live") == "● live", "live again")
+
+
+def test_what_to_do_about_an_alarm_is_opened_by_keys_and_a_link_is_in_no_button(page: Page) -> None:
+    chromium = page.chromium
+    page.ioc.fault("TC1 unplug")
+    button = ".alarms button[data-key$='TC1:Conn']"
+    press(page, button, Keys.ENTER)
+    assert chromium.attribute(button, "aria-expanded") == "true"
+    assert "What to do" in chromium.text(".alarms .advice")
+    press(page, button, Keys.SPACE)
+    assert not [each for each in chromium.all(".alarms .advice") if each.is_displayed()]
+    inside = "return document.querySelectorAll('summary a, summary button, button a, a a, a button, a select').length"
+    for address in ("#/", "#/i/HV1", "#/i/GEN", "#/i/TC1", "#/i/HV1/S02/C00"):
+        page.open(address)
+        chromium.wait(lambda: chromium.text("h1, h2"), "a page")
+        assert chromium.run(inside) == 0
+    page.ioc.fault("TC1 plug")
+
+
 def test_an_address_that_is_none_is_told(page: Page) -> None:
     page.open("#/i/%E0%A4%A")
     page.chromium.wait(lambda: "There is no %E0%A4%A" in page.chromium.text("h1"), "the sentence")

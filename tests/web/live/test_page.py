@@ -91,7 +91,7 @@ def test_an_instrument_that_is_unplugged_is_seen_and_comes_back(page: Page) -> N
     chromium.wait(lambda: "TC1:Conn" in chromium.text(".alarms"), "the alarm")
     chromium.wait(lambda: "SE521" in chromium.text(".alarms"), "why")
     chromium.wait(lambda: "Down" in chromium.text(".tile[href='#/i/TC1']"), "the tile")
-    chromium.find(".alarms details[data-key$='TC1:Conn'] summary .what").click()
+    chromium.find(".alarms .row:has([data-key$='TC1:Conn']) .what").click()
     assert "What to do" in chromium.text(".alarms .advice")
     chromium.picture("alarms")
     assert chromium.attribute(page.pv("TC1:T1"), "data-severity") == "INVALID"

@@ -20,7 +20,7 @@ export function alarmList(scope, { only = () => true, most = 200, none = "No ala
     const now = JSON.stringify(found);
     if (now !== before) {
       before = now;
-      const open = new Set([...list.querySelectorAll("details[open]")].map((each) => each.dataset.key));
+      const open = new Set([...list.querySelectorAll("[aria-expanded='true']")].map((each) => each.dataset.key));
       list.replaceChildren(...found.slice(0, most).map((each) => entry(each, open)));
       if (found.length > most) list.append(h("li", { class: "muted", text: `and ${found.length - most} more` }));
       if (!found.length) list.append(h("li", { class: "none", text: rack.connected ? none : "Not known: the IOC does not answer." }));
@@ -46,31 +46,41 @@ function group(alarms) {
   return [...groups].map(([key, members]) => ({ key, members }));
 }
 
+let made = 0;
+
 function entry({ key, members }, open) {
   const [worst] = members;
   const { sign, word } = SEVERITIES[worst.severity];
   const also = members.slice(1).map((each) => each.pv.slice(each.pv.lastIndexOf(":") + 1));
   const what = worst.message || (STATUS[worst.status] ?? worst.status);
   const name = members.some((each) => each.pv === key) ? key : worst.pv;
-  const details = h("details", { "data-key": key, open: open.has(key) },
-    h("summary", {},
-      h("span", { class: "badge", "data-severity": worst.severity }, h("b", { text: sign }), ` ${word}`),
-      h("a", { href: placeOf(worst.pv), class: "pv", text: name }),
-      h("span", { class: "what", text: what }),
-      h("span", { class: "age", "data-since": worst.since, "data-exact": String(worst.exact), title: `${worst.exact ? "since" : "at least since"} ${clock(worst.since)}` })),
-    h("div", { class: "advice" },
-      worst.cause ? paragraph("Cause", worst.cause) : null,
-      worst.remedy ? paragraph("What to do", worst.remedy) : null,
-      worst.others ? h("p", { class: "muted", text: `${worst.others} other values of it are not known meanwhile.` }) : null,
-      also.length ? h("p", { class: "muted", text: `Also: ${also.join(", ")}` }) : null,
-      h("p", {}, h("a", { href: `#/history?pv=${encodeURIComponent(worst.pv)}`, text: "History" }))));
-  return h("li", { "data-severity": worst.severity }, details);
+  const id = `advice-${++made}`;
+  const button = h("button", { class: "more", "data-key": key, "aria-expanded": String(open.has(key)), "aria-controls": id, "aria-label": `what to do about ${name}` });
+  const advice = h("div", { class: "advice", id, hidden: !open.has(key) },
+    worst.cause ? paragraph("Cause", worst.cause) : null,
+    worst.remedy ? paragraph("What to do", worst.remedy) : null,
+    worst.others ? h("p", { class: "muted", text: `${worst.others} other values of it are not known meanwhile.` }) : null,
+    also.length ? h("p", { class: "muted", text: `Also: ${also.join(", ")}` }) : null,
+    h("p", {}, h("a", { href: `#/history?pv=${encodeURIComponent(worst.pv)}`, text: "History" })));
+  const row = h("div", { class: "row" },
+    h("span", { class: "badge", "data-severity": worst.severity }, h("b", { text: sign }), ` ${word}`),
+    h("a", { href: placeOf(worst.pv), class: "pv", text: name }),
+    h("span", { class: "what", text: what }),
+    h("span", { class: "age", "data-since": worst.since, "data-exact": String(worst.exact), title: `${worst.exact ? "since" : "at least since"} ${clock(worst.since)}` }),
+    button);
+  // the whole row is easier to hit than its button
+  row.addEventListener("click", (event) => {
+    if (event.target.closest("a")) return;
+    advice.hidden = !advice.hidden;
+    button.setAttribute("aria-expanded", String(!advice.hidden));
+  });
+  return h("li", { "data-severity": worst.severity }, row, advice);
 }
 
 const paragraph = (title, text) => {
-  const made = h("p", {}, h("b", { text: `${title}: ` }));
-  made.append(withCode(text));
-  return made;
+  const element = h("p", {}, h("b", { text: `${title}: ` }));
+  element.append(withCode(text));
+  return element;
 };
 
 /** Return how many alarms there are of each severity, the worst first. */

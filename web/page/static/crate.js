@@ -38,7 +38,8 @@ export function crate(scope, instrument, slot) {
       h("span", { class: "choice", role: "group", "aria-label": "how channels are shown" }, ...buttons)),
     h("details", { class: "panel", open: rack.alarms.some((each) => each.instrument === name) },
       h("summary", { text: "Alarms" }),
-      alarmList(scope, { only: (each) => each.pv.startsWith(ownPrefix) })),
+      // more would push the channels, which show them too, out of sight
+      alarmList(scope, { only: (each) => each.pv.startsWith(ownPrefix), most: 12 })),
     place,
     lazy(scope, slot ? "Board" : "Crate: system, commands, connection", (inner) => pointTable(inner, ownPrefix, own, { search: true })));
 }

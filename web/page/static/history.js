@@ -1,6 +1,6 @@
 // The history of PVs together: a plot with what is read at its cursor, and how it is saved.
 
-import { h, say, toast } from "./dom.js";
+import { h, mark, say, toast } from "./dom.js";
 import { Plot, colourOf } from "./plot.js";
 import { get, rack } from "./rack.js";
 import { now } from "./time.js";
@@ -8,6 +8,9 @@ import { BY_NUMBER, SEVERITIES, clock, number, unit } from "./words.js";
 
 const SPANS = { "10 min": 600, "1 h": 3600, "6 h": 21600, "24 h": 86400, "7 d": 604800, "30 d": 2592000, "1 y": 31536000 };
 const AGAIN = 5000;
+// Milliseconds after which it is told that an answer has not come: what is drawn is of before.
+const SLOW = 1500;
+const GIVEN_UP = 60000;
 
 /** Return a plot of PVs, which follows the present until somebody moves it. */
 export function historyPanel(scope, pvs, { span = 3600, whenChanged = () => {} } = {}) {
@@ -15,18 +18,22 @@ export function historyPanel(scope, pvs, { span = 3600, whenChanged = () => {} }
   const canvas = h("canvas", { class: "plot", tabindex: 0, role: "img", "aria-label": "history; arrow keys move it, + and - zoom" });
   const legend = h("div", { class: "legend" });
   const note = h("p", { class: "muted" });
-  const state = { pvs, begin: null, end: null, span, made: { curves: [] } };
+  const state = { pvs, begin: null, end: null, span, made: { curves: [] }, asked: -Infinity };
   const buttons = Object.entries(SPANS).map(([text, seconds]) => h("button", { text, "data-span": seconds, onclick: () => follow(seconds) }));
   const log = h("button", { text: "log", title: "Logarithmic axis", "aria-pressed": false });
   const plot = new Plot(canvas, { changed: (begin, end) => freeze(begin, end), read: (time) => tell(time) });
-  scope.atEnd(() => plot.close());
+  scope.atEnd(() => {
+    plot.close();
+    asked += 1;
+    ended.abort();
+  });
   log.addEventListener("click", () => {
     plot.logarithmic = !plot.logarithmic;
     log.setAttribute("aria-pressed", plot.logarithmic);
     plot.draw();
   });
 
-  const mark = () => {
+  const pressed = () => {
     for (const button of buttons) button.setAttribute("aria-pressed", state.begin === null && Number(button.dataset.span) === state.span);
   };
   const follow = (seconds) => {
@@ -38,24 +45,40 @@ export function historyPanel(scope, pvs, { span = 3600, whenChanged = () => {} }
     read();
   };
   let asked = 0;
+  let ended = new AbortController();
+  const old = () => {
+    say(note, "The archive has not answered yet: what is drawn is of before.");
+    mark(element, "old", "yes");
+  };
   const read = async () => {
-    mark();
+    pressed();
+    ended.abort();
+    ended = new AbortController();
+    const { signal } = ended;
     const mine = ++asked;
+    state.asked = -Infinity;
     if (!state.pvs.length) return show({ begin: now() - state.span, end: now(), curves: [], left_out: [] });
     const query = new URLSearchParams(state.pvs.map((pv) => ["pv", pv]));
     const present = now();
     query.set("since", iso(state.begin ?? present - state.span));
     query.set("until", iso(state.end ?? present));
     query.set("points", Math.min(2000, Math.max(300, Math.round(canvas.clientWidth || 800))));
+    const late = setTimeout(old, SLOW);
+    signal.addEventListener("abort", () => clearTimeout(late));
+    state.asked = Date.now();
     try {
-      const made = await get(`/api/history?${query}`);
+      const made = await get(`/api/history?${query}`, signal);
       if (mine === asked) show(made);
     } catch (error) {
       if (mine === asked) show({ begin: state.begin ?? present - state.span, end: state.end ?? present, curves: [], left_out: [error.message] });
+    } finally {
+      clearTimeout(late);
+      if (mine === asked) state.asked = -Infinity;
     }
   };
   const show = (made) => {
     state.made = made;
+    mark(element, "old", "no");
     if (!plot.drag) plot.set({ begin: state.begin ?? made.begin, end: state.end ?? made.end, curves: made.curves });
     say(note, made.left_out.join(" "));
     legend.replaceChildren(...made.curves.map((curve, index) => {
@@ -70,9 +93,6 @@ export function historyPanel(scope, pvs, { span = 3600, whenChanged = () => {} }
     for (const each of legend.querySelectorAll("[data-curve]")) each.textContent = reading(state.made.curves[each.dataset.curve], time);
   };
   const when = h("span", { class: "muted when" });
-  scope.every(AGAIN, () => {
-    if (state.begin === null && !document.hidden && !plot.drag) read();
-  });
   const tools = h("div", { class: "plot-tools" },
     h("span", { class: "choice", role: "group", "aria-label": "time shown" }, ...buttons), log,
     h("button", { text: "PNG", title: "Save the picture", onclick: () => canvas.toBlob((blob) => save(blob, "history.png")) }),
@@ -80,6 +100,11 @@ export function historyPanel(scope, pvs, { span = 3600, whenChanged = () => {} }
     when);
   const element = h("section", { class: "panel history" }, h("h2", { text: "History" }), tools, canvas, legend, note,
     h("p", { class: "muted hint", text: "Drag: zoom. Shift and drag: move. Double click: zoom out. Shaded: not known, or INVALID." }));
+  scope.every(AGAIN, () => {
+    // an answer that takes longer than that is waited for: to ask anew would be to see none
+    const waits = Date.now() - state.asked < GIVEN_UP;
+    if (state.begin === null && !document.hidden && !plot.drag && !waits) read();
+  });
   element.setPvs = (names) => {
     state.pvs = names;
     whenChanged(names);

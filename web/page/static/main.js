@@ -17,6 +17,8 @@ const RACK = 10000;
 const ME = 10000;
 // Milliseconds without a beat of the IOC's heart after which nothing that is shown counts as new.
 const SILENT = 5000;
+// Milliseconds after which the list of alarms is not the present one.
+const OLD = 10000;
 
 let scope = new Scope();
 const beat = { of: "", end() {}, at: Date.now(), severity: undefined };
@@ -113,12 +115,14 @@ function trouble() {
       ? `No connection to the web server since ${clock(live.lost / 1000)}: what is shown is of then. The IOC and the instruments go on; it connects again by itself.`
       : "No connection to the web server yet.";
   }
-  if (beat.severity === "UNDEFINED") return `The IOC does not answer since ${lastBeat()}: nothing of this rack is known now.`;
-  if (Date.now() - beat.at > SILENT) return `No news from the IOC since ${lastBeat()}: what is shown may be old.`;
+  if (beat.severity === "UNDEFINED") return `The IOC does not answer since ${timeOf(beat.at)}: nothing of this rack is known now.`;
+  if (!document.hidden && Date.now() - rack.alarmsRead > OLD) return `The web server does not tell the alarms: those shown are of ${timeOf(rack.alarmsRead)}.`;
+  if (Date.now() - beat.at > SILENT) return `No news from the IOC since ${timeOf(beat.at)}: what is shown may be old.`;
   return "";
 }
 
-const lastBeat = () => clock(now() - (Date.now() - beat.at) / 1000);
+/** Return the time of day of a moment that this computer's clock has told. */
+const timeOf = (at) => clock(now() - (Date.now() - at) / 1000);
 
 /** Follow the heart of the IOC, which is known when somebody may see the rack. */
 function watchBeat() {
@@ -249,6 +253,10 @@ async function begin() {
   live.addEventListener("state", () => {
     // a server that takes no more from us ends the web socket, too
     (live.connected ? rack.readAlarms() : renew()).catch(() => {});
+  });
+  // nothing is asked while nobody looks
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && live.connected) rack.readAlarms().then(truth, () => {});
   });
   live.addEventListener("refused", (event) => toast(event.detail));
   live.open();

@@ -10,6 +10,8 @@ class Rack extends EventTarget {
   me = { name: "", refusal: "log in first", csrf: "", may_see: true, logins: false };
   alarms = [];
   connected = true;
+  /** When the alarms were read, in milliseconds since 1970 by the clock of this computer. */
+  alarmsRead = Date.now();
   #known = "";
 
   /** Return an instrument by its name. */
@@ -37,14 +39,15 @@ class Rack extends EventTarget {
     const { connected, alarms } = await get("/api/alarms");
     this.connected = connected;
     this.alarms = alarms;
+    this.alarmsRead = Date.now();
     this.dispatchEvent(new Event("alarms"));
   }
 }
 
 export const rack = new Rack();
 
-async function getText(address) {
-  const answer = await fetch(address, { cache: "no-cache" });
+async function getText(address, signal) {
+  const answer = await fetch(address, { cache: "no-cache", signal });
   hearTime(answer);
   if (!answer.ok) {
     const sentence = await answer.json().then((body) => body.error, () => answer.statusText);
@@ -54,7 +57,7 @@ async function getText(address) {
 }
 
 /** Return the answer of the API; fails with its sentence. */
-export const get = async (address) => JSON.parse(await getText(address));
+export const get = async (address, signal) => JSON.parse(await getText(address, signal));
 
 /** Send something to the API; fails with its sentence. */
 export async function post(address, body) {
