@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from drivers.base import Array, DeviceError, Point, Reading, Readings, Refused, Step, Value
+from drivers.base import Array, DeviceError, Point, Reading, Readings, Refused, Step, Value, shows
 from ioc.port.ended import Ended
 
 # A put that has waited for more than this many seconds is refused: who asked for it has given up
@@ -55,6 +55,11 @@ class Put:
     def safe(self) -> bool:
         """Return True for a put that makes things safe."""
         return self.point.safe is not None and self.value == self.point.safe
+
+    @property
+    def in_doubt(self) -> bool:
+        """Return True for a put that makes things safe and whose readback, where there is one, does not show it."""
+        return self.safe and self.point.follows is not None and not shows(self.point, self.value, self.readings)
 
     @property
     def words(self) -> str:
