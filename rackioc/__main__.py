@@ -1,7 +1,19 @@
-"""The command ``rackioc`` as ``python -m rackioc``."""
+"""The command ``rackioc``, also as ``python -m rackioc``."""
 
 from __future__ import annotations
 
-from rackioc.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line. Ctrl+C ends it also while it is loaded, which takes seconds on a busy computer."""
+    try:
+        from rackioc.cli import main as run
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -49,5 +49,5 @@ def common(version: _Version = False) -> None:
 
 
 def main() -> None:
-    """Run the command line: the console script ``rackioc``."""
+    """Run the command line."""
     app()

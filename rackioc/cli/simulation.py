@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rackioc.cli import runtime
-from rackioc.cli.command import ConfigPath, command, guarded, sentence
+from rackioc.cli.command import ConfigPath, command, end_at_a_signal, guarded, sentence
 from rackioc.cli.serving import serve
 from rackioc.config import simulated
 from rackioc.config.config import Config
@@ -44,6 +44,7 @@ def sim_demo(large: LargeOption = False, control_path: ControlOption = CONTROL) 
 
 
 def _demo(large: bool, control_path: Path) -> None:
+    end_at_a_signal()
     config = "large.yaml" if large else "demo.yaml"
     runtime.choose_web_port()
     loaded = load(Path(str(files("sim") / config)))
@@ -80,6 +81,7 @@ def sim_run(config: ConfigPath, control_path: ControlOption = CONTROL) -> None:
 
     It has an archive, a site file and serial lines of its own: what is configured is neither read nor written.
     """
+    end_at_a_signal()
     _simulate(_own(load(config)), control_path, of=config)
 
 

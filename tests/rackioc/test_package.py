@@ -47,6 +47,23 @@ def test_the_command_is_the_package_run_as_a_module() -> None:
     assert "rackioc sim demo" in done.stdout
 
 
+@pytest.mark.parametrize("loading", ["typer", "sqlalchemy", "rackioc.cli.simulation"])
+def test_ctrl_c_while_the_command_is_loaded_ends_it_without_a_traceback(loading: str) -> None:
+    code = f"""
+import sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == {loading!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+from importlib.metadata import entry_points
+[script] = entry_points(group="console_scripts", name="rackioc")
+script.load()()
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_its_licence_and_what_it_runs_on_are_told_to_package_managers() -> None:
     told = metadata("rackioc")
     assert told["License-Expression"] == "BSD-3-Clause"

@@ -108,11 +108,11 @@ def test_a_closed_terminal_does_not_stop_what_nohup_started(racks: Racks) -> Non
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("command", ["run", "ioc"])
+@pytest.mark.parametrize("command", ["run", "ioc", "sim run"])
 def test_a_signal_ends_it_well_also_before_anything_is_served(tmp_path: Path, command: str, number: int) -> None:
     config = tmp_path / "rack.yaml"
     os.mkfifo(config)  # it reads its configuration for as long as nobody writes one
-    process = subprocess.Popen([*MODULE, command, str(config)])
+    process = subprocess.Popen([*MODULE, *command.split(), str(config)])
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
         try:

@@ -1,0 +1,40 @@
+"""``script/setup`` where it cannot do its work."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NOBODY = 65534
+
+
+@pytest.fixture
+def checkout() -> Iterator[Path]:
+    """Copy what is needed of a checkout to where all users may read it."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        shutil.copytree(ROOT / "script", path / "script")
+        shutil.copy(ROOT / "pyproject.toml", path)
+        yield path
+        path.chmod(0o755)
+
+
+@pytest.mark.parametrize("place", [".", ".venv"])
+def test_a_checkout_that_one_may_not_write_to_is_told_as_that(checkout: Path, place: str) -> None:
+    (checkout / place).mkdir(exist_ok=True)
+    (checkout / place).chmod(0o555)
+    if (is_root := os.getuid() == 0) and place == ".venv":
+        os.chown(checkout, NOBODY, NOBODY)
+    command = [str(checkout / "script/setup")]
+    done = subprocess.run(command, user=NOBODY if is_root else None, check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"may not write to {checkout}: make a checkout of your own" in done.stderr
+    assert "venv module" not in done.stderr
