@@ -177,14 +177,6 @@ class Reading:
 Readings = Mapping[str, Value | Array | Reading]
 
 
-def shows(point: Point, value: Value, readings: Readings) -> bool:
-    """Return True if the readback of a setting is among the readings, is valid, and has the value."""
-    reading = readings.get(point.follows or "")
-    if isinstance(reading, Reading):
-        return reading.severity is not Severity.INVALID and reading.value == value
-    return reading == value
-
-
 @dataclass(frozen=True, slots=True)
 class Wait:
     """A pause in a scan or a put: the port does other things, and goes on after ``seconds`` at the earliest."""
@@ -357,10 +349,9 @@ class Driver(ABC):
     def write(self, point: Point, value: Value) -> Iterator[Step]:
         """Carry out a put: yield all that the instrument says meanwhile (the readback and all that the put touched).
 
-        The put is done when this ends; one that makes things safe only if it yielded the point's readback (where it
-        has one) and that shows it, else it is sent again. Each block is published at once, also that of a put which
-        then fails. Where it can wait, as for the instrument to show the put, it yields a ``Wait``: then the port may
-        read, and carry out puts to other points; a put to the same point only if it makes things safe.
+        The put is done when this ends. Each block is published at once, also that of a put which then fails. Where
+        it can wait, as for the instrument to show the put, it yields a ``Wait``: then the port may read, and carry
+        out puts to other points; a put to the same point only if it makes things safe.
         Raises Refused with the reason when the put was not carried out, any other DeviceError when that is not known.
         """
 
@@ -387,7 +378,10 @@ class Driver(ABC):
 
     def shown(self, point: Point, value: Value, readings: Readings) -> bool:
         """Return True if readings show that the instrument has the value that makes a point safe."""
-        return shows(point, value, readings)
+        reading = readings.get(point.follows or "")
+        if isinstance(reading, Reading):
+            return reading.severity is not Severity.INVALID and reading.value == value
+        return reading == value
 
     def undoes(self, safe: Point, waiting: Point) -> bool:
         """Return True if a put that waits must not be carried out after one that makes things safe overtook it."""

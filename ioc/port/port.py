@@ -487,9 +487,6 @@ class Port:
             if isinstance(error, LinkDown):
                 self._disconnect(error)
             return
-        if put.in_doubt:
-            self._put_failed(put, NotShown(f"{put.words}: it was sent, but the readback does not show it yet"))
-            return
         self._put_done(put)
 
     def _put_steps(self, put: Put) -> Iterator[Step]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from drivers.base import Array, DeviceError, Point, Reading, Readings, Refused, Step, Value, shows
+from drivers.base import Array, DeviceError, Point, Reading, Readings, Refused, Step, Value
 from ioc.port.ended import Ended
 
 # A put that has waited for more than this many seconds is refused: who asked for it has given up
@@ -60,11 +60,6 @@ class Put:
     def in_vain(self) -> bool:
         """Return True for a safe put that was sent, and not shown, over a line that is there: it is repeated."""
         return self.safe and self.error is not None and not self.broke
-
-    @property
-    def in_doubt(self) -> bool:
-        """Return True for a put that makes things safe and whose readback, where there is one, does not show it."""
-        return self.safe and self.point.follows is not None and not shows(self.point, self.value, self.readings)
 
     @property
     def words(self) -> str:

@@ -951,7 +951,7 @@ def test_puts_of_all_kinds(
 
 def test_an_off_is_read_back_with_the_status_of_its_channel(caen: Caen, crate: CrateFake) -> None:
     calls(crate)
-    read = put(caen, "S02:C00:Pw", 0)
+    read = dict(put(caen, "S02:C00:Pw", 0))
     assert read.pop("S02:C00:Pw_RBV") == 0
     assert "S02:C00:Status" in read
     assert all(":Status" in name for name in read)

@@ -17,11 +17,8 @@ from drivers.base import (
     NoReply,
     NotShown,
     Point,
-    Reading,
-    Readings,
     RecordType,
     Refused,
-    Severity,
     Step,
     Value,
     Wait,
@@ -119,30 +116,6 @@ def test_an_off_for_an_instrument_that_is_away_is_sent_first_when_it_is_back(run
         assert rig.state("HV") == (OFF, *DONE)
         log = entries(supply)
         assert log[log.index(("HV", OFF)) - 1] == "connect", "something else came first"
-
-    run(scenario, driver=supply)
-
-
-@pytest.mark.parametrize("says", [[{"HV_RBV": ON}], [{"HV_RBV": Reading(OFF, Severity.INVALID)}], [{}], []])
-def test_an_off_that_ends_well_without_being_shown_stays_pending(
-    run: Run, supply: Supply, says: list[Readings]
-) -> None:
-    """A driver may forget to look, and then the port does not."""
-
-    def write(point: Point, value: Value) -> Iterator[Step]:
-        supply.log.append((point.name, value))
-        yield from says
-
-    supply.write = write  # type: ignore[method-assign]
-
-    async def scenario(rig: Rig) -> None:
-        off = asyncio.create_task(rig.put("HV", OFF))
-        await rig.until(lambda: supply.log.count(("HV", OFF)) > 2)
-        assert not off.done()
-        assert rig.state("HV:OffPending") == (1, *PENDING)
-        supply.values["HV_RBV"] = OFF
-        await off
-        assert rig.state("HV:OffPending") == (0, *DONE)
 
     run(scenario, driver=supply)
 
