@@ -267,11 +267,12 @@ class Section:
         return self.present and any(batch.due() for batch in self.batches if batch.group == group)
 
     def leave_out(self, labels: Iterable[str], status: Status) -> None:
-        """Leave out settings that could not be read by themselves: they are tried again soon, as all that failed."""
+        """Leave out of common calls what cannot be read by itself: it is tried again soon, as all that failed."""
         wanted = set(labels)
-        for batch in self.batches:
-            for label in wanted.intersection(batch.labels):
-                batch.leave_out(label, status)
+        for batch in self.batches if wanted else ():
+            for label in batch.labels:
+                if label in wanted:
+                    batch.leave_out(label, status)
 
     def refresh(self, session: Session, variable: Variable) -> Iterator[Step]:
         """Ask for limits and unit of a parameter that is marked, and for the value of a setting. Raises LinkDown.
@@ -420,10 +421,7 @@ class Section:
 
     def _give_up(self, channels: Collection[int | None], status: Status) -> None:
         """Leave channels out of all calls before they spoil them."""
-        for batch in self.batches if channels else ():
-            for label in batch.labels:
-                if self.table.variable(label).channel in channels:
-                    batch.leave_out(label, status)
+        self.leave_out((each.label for each in self.table.variables() if each.channel in channels), status)
 
     def _all_gone(self) -> Readings:
         """Return INVALID for all that is read of the board, whichever group reads it."""
