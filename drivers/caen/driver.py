@@ -155,7 +155,8 @@ class Caen(Driver):
         else:
             assert isinstance(item, Command)
             steps = execute(session, item, value)
-        if value == point.safe and not item.switch:
+        kills = value == point.safe and not item.switch
+        if kills:
             steps = chain(steps, self._confirm_kill(session, item))
         try:
             for step in steps:
@@ -164,7 +165,7 @@ class Caen(Driver):
             self._kills.end(item)
             section.off_in_vain.discard(item.label)
         except DeviceError:
-            if point.safe == value and not item.switch:
+            if kills:
                 self._kills.failed(item)
             elif isinstance(item, Variable) and item.switch and value == item.safe:
                 section.off_in_vain.add(item.label)
