@@ -8,8 +8,8 @@ import pytest
 
 from drivers.base import NotShown, Point, Refused
 from sim.caen.header import Code
-from sim.caen.odd import OddChannel, odd_crate
-from tests.drivers.caen.test_caen_put_truth import outcome
+from sim.caen.odd import odd_crate
+from tests.drivers.caen.test_caen_put_truth import channel_of, outcome
 from tests.drivers.crate_run import CrateRun, crate_run
 
 PW = "S02:C00:Pw"
@@ -20,12 +20,6 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[CrateRun]:
     with crate_run(monkeypatch, odd_crate, channels={2: (0, 1), 4: (0,)}) as run:
         run.settle()
         yield run
-
-
-def channel_of(run: CrateRun) -> OddChannel:
-    channel = run.fake.model.channel(2, 0)
-    assert isinstance(channel, OddChannel)
-    return channel
 
 
 def point_of(run: CrateRun) -> Point:

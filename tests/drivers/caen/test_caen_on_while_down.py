@@ -8,19 +8,14 @@ import pytest
 
 from drivers.base import BadReply, Refused
 from sim.caen.header import Code
-from sim.caen.odd import OddChannel, odd_crate
+from sim.caen.odd import odd_crate
 from tests.drivers.caen.crate_rig import CrateRig
 from tests.drivers.caen.test_caen_live import go
+from tests.drivers.caen.test_caen_put_truth import channel_of
 from tests.drivers.caen.test_caen_puts import outcome
 from tests.drivers.crate_run import CrateRun, crate_run
 
 PW = "S02:C00:Pw"
-
-
-def channel_of(run: CrateRun) -> OddChannel:
-    found = run.fake.model.channel(2, 0)
-    assert isinstance(found, OddChannel)
-    return found
 
 
 @pytest.fixture
