@@ -159,11 +159,15 @@ class Line:
         latest = time.monotonic() + LONGEST_READ - LONGEST_QUESTION
         for _ in range(MOST_ANSWERS):
             number = self.ask(question)
-            # Any of those before: a bit that comes and goes is no noise
-            confirmed = any(not _doubtful(question, each, number) for each in answers)
-            answers[:] = [number] if confirmed else [*answers[1 - MOST_ANSWERS :], number]
+            # By any of those before, for a bit that comes and goes is no noise; but not by one without the same byte
+            confirmed = any(
+                not _doubtful(question, each, number) and not any(_lacks(number, other) for other in answers[place:])
+                for place, each in enumerate(answers)
+            )
             if confirmed:
+                answers[:] = [number]
                 return number
+            self._keep(question, number)
             if time.monotonic() > latest:
                 break
         raise BadReply(f"{question} was answered with {number}, and not once more: noise, or it changes all the time")
@@ -248,6 +252,7 @@ class Line:
             self._match(line)
             if sent.number is None and old and sent not in self._unanswered:
                 # Taken for the reply to the old one, which it may be. That to a second question is not
+                self._keep(command, int(line[len(command) :]))
                 sent, old = self._ask_now(command), []
             elif sent.number is None and not skip:
                 raise BadReply(f"{command} was answered with {line!r}: noise, a late reply, or a second program")
@@ -261,6 +266,11 @@ class Line:
             self._asked_at[question] = sent.at
             self._open[question] = [*(at for at in self._open[question] if sent.at - at < LATEST), sent.at]
         return sent
+
+    def _keep(self, question: str, number: int) -> None:
+        """Keep an answer that is not confirmed, for or against those to come."""
+        answers = self._answers[question]
+        answers[:] = [*answers[1 - MOST_ANSWERS :], number]
 
     def _understand(self, sent: Sent) -> None:
         """Note that the line is in step, and what that says about the generator if the reply came in time."""
@@ -339,6 +349,12 @@ class Line:
 def _doubtful(question: str, before: int, number: int) -> bool:
     """Return True for an answer from which, after the one before, a byte may be missing."""
     return number != before if question == "E" else len(str(number)) < len(str(before))
+
+
+def _lacks(number: int, other: int) -> bool:
+    """Return True if an answer with ``number`` may be one with ``other`` of which a byte was lost."""
+    digits = str(other)
+    return str(number) in {digits[:place] + digits[place + 1 :] for place in range(len(digits))}
 
 
 def _number(command: str, line: bytes) -> int | None:

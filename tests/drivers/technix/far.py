@@ -192,15 +192,15 @@ class Far:
             if moment == float("inf"):
                 self.held[name] = time.monotonic()
 
-    def _answer(self, answer: str) -> None:
+    def _answer(self, text: str) -> None:
         if "mute" in self.faults:
             return
         if self.faults.get("lost", 0) >= 1:
             self.faults["lost"] -= 1
             return
-        data = answer.encode()
+        data = text.encode()
         if "garbage" in self.faults:
-            data = self._random.randbytes(len(answer)).replace(b"\r", b"?")
+            data = self._random.randbytes(len(text)).replace(b"\r", b"?")
         middle = len(data) // 2
         self._write(data[:middle])
         self._stop.wait(self.faults.get("split", 0.0))

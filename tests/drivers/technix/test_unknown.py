@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -176,3 +178,59 @@ def test_a_question_whose_answer_was_lost_is_answered_again_however_seldom_it_is
         time.sleep(pause)
     wire.close()
     assert outcomes[-2:] == [True, True]
+
+
+@pytest.mark.parametrize("whole", [0, 1])
+def test_a_change_is_not_confirmed_by_two_answers_that_lack_the_same_byte_and_have_a_whole_one_between(
+    far: Far, whole: int
+) -> None:
+    wire = line.Line(str(far.link), Watchdog())
+    wire.open()
+    assert wire.read("E") == 0b00000001
+    far.inhibited = True
+    answer, answers = far._answer, itertools.count(whole)
+
+    def every_second(text: str) -> None:
+        answer(text if next(answers) % 2 else text.replace("E129", "E29"))
+
+    far._answer = every_second  # type: ignore[method-assign]
+    shown = []
+    for _ in range(4):
+        with suppress(DeviceError):
+            shown.append(wire.read("E"))
+    wire.close()
+    assert set(shown) == {0b10000001}
+
+
+@pytest.mark.quiet
+def test_an_answer_that_is_taken_for_a_late_one_speaks_against_one_that_lacks_a_byte_of_it(
+    far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each two answers the first is set aside: the status is asked when one earlier question is old, twice."""
+    monkeypatch.setattr(line, "OLDEST", line.REPLY_TIMEOUT + 0.5)
+    wire = line.Line(str(far.link), Watchdog())
+    wire.open()
+    assert wire.read("E") == 0b00000001
+    answer = far._answer
+    far._answer = lambda text: answer(text.replace("E1", "1"))  # type: ignore[method-assign]
+    began = time.monotonic()
+    for moment in (0.0, 0.55, 0.55):
+        time.sleep(max(0.0, began + moment - time.monotonic()))
+        with pytest.raises(DeviceError):
+            wire.read("E")
+    answers = itertools.cycle(["E129", "E29"])
+
+    def slowly(text: str) -> None:
+        if text.startswith("E"):
+            time.sleep(0.22)
+            text = next(answers)
+        answer(text)
+
+    far._answer = slowly  # type: ignore[method-assign]
+    time.sleep(max(0.0, began + 0.98 - time.monotonic()))
+    shown = []
+    for _ in range(3):
+        with suppress(DeviceError):
+            shown.append(wire.read("E"))
+    wire.close()
+    assert set(shown) <= {0b10000001}
