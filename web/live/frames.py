@@ -26,9 +26,34 @@ def text_frame(text: bytes) -> bytes:
 class FrameProtocol(WebSocketsSansIOProtocol):
     """uvicorn's web socket, which also sends messages ``{"type": "websocket.send", "frames": bytes}`` as they are.
 
-    Rests on private names of uvicorn: ``writable``, ``disconnected``, ``close_sent``, ``transport``, and
+    A client that sends what is refused (too long, not UTF-8) is told so before it is cut off, though it is still
+    sending: a socket that is closed with something unread takes from its client what was written to it last.
+
+    Rests on private names of uvicorn: ``writable``, ``disconnected``, ``close_sent``, ``close_timer``,
+    ``close_timeout``, ``read_paused``, ``transport``, ``conn``, ``handle_parser_exception`` and
     ``keepalive_timeout``. It must not compress.
     """
+
+    _refused = False
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client sends; discard it once something was refused."""
+        if not self._refused:
+            super().data_received(data)
+
+    def handle_parser_exception(self) -> None:
+        """Tell the client that what it sends is refused, and why; end the connection when the client has read it."""
+        self._refused = self.close_sent = True
+        assert self.conn.close_sent is not None
+        code, reason = self.conn.close_sent.code, self.conn.close_sent.reason
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
 
     async def send(self, message: Any) -> None:
         """Send a message; wait first while the other side does not read."""

@@ -6,6 +6,7 @@ import http.client
 import json
 import logging
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -354,6 +355,37 @@ def test_a_message_that_is_too_long_ends_its_connection_alone(small_ioc: SmallIo
             browser.hear()
         other.subscribe(small_ioc.prefix + "ai")
         other.value(small_ioc.prefix + "ai", 5.0)
+
+
+@pytest.mark.parametrize(
+    ("first", "code"),
+    [
+        pytest.param(b"\x81\xff" + struct.pack(">Q", 10_000_000) + bytes(4), 1009, id="too-long"),
+        pytest.param(b"\x81\x81" + bytes(4) + b"\xff", 1007, id="not-utf-8"),
+        pytest.param(b"\x83\x80" + bytes(4), 1002, id="no-such-frame"),
+        pytest.param(b"\x81\x00", 1002, id="not-masked"),
+    ],
+)
+def test_who_sends_what_is_refused_is_told_so_though_it_is_still_sending(
+    web: WebServer, first: bytes, code: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", web.port), 10.0) as bare:
+        bare.sendall(
+            b"GET /pvws/pv HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+        )
+        received = b""
+        while b"\r\n\r\n" not in received:
+            received += bare.recv(1000)
+        bare.sendall(first)
+        for _ in range(40):
+            time.sleep(0.005)
+            bare.sendall(bytes(25_000))
+        bare.shutdown(socket.SHUT_WR)
+        while more := bare.recv(1000):
+            received += more
+    frame = received[received.index(b"\x88") :]
+    assert struct.unpack(">H", frame[2:4]) == (code,)
 
 
 def test_the_log_of_puts_has_the_name_of_the_person(
