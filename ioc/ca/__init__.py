@@ -1,1 +1,1 @@
-"""The Channel Access server: names, conversations with clients, updates, and the beacons of caproto."""
+"""The Channel Access server: names, conversations with clients, updates, and beacons."""

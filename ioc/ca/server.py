@@ -1,6 +1,6 @@
 """The Channel Access server: which records there are, and which clients get what changed in them.
 
-caproto opens the ports, reads the environment and sends the beacons; what clients send and get is read and written in
+caproto opens the ports and reads the environment; what clients send and get is read and written in
 ``connection.py`` and ``conversation.py``. Private parts of caproto 1.3 overridden here (tests/ioc/ca/test_server.py
 holds each): ``Context.server_accept_loop``,
 ``_create_broadcaster_transport``, ``broadcast_beacon_loop``.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import caproto as ca
 import numpy as np
@@ -28,6 +28,7 @@ from ioc.ca.filterspec import has_filter, split
 from ioc.ca.message import HEADER, SEARCH
 from ioc.ca.network import environment, search
 from ioc.ca.network.accept import Door
+from ioc.ca.network.beacons import Beacons
 from ioc.ca.network.seldom import Seldom
 from ioc.ca.puts.puts import Together
 from ioc.ca.subscription import Subscription
@@ -41,8 +42,6 @@ log = logging.getLogger("rackioc.server")
 
 # Lines of the log about clients of one computer that are cut off, in a minute
 _LINES = 10
-# Seconds after which beacons are tried again when they failed (EPICS_CAS_BEACON_PERIOD)
-_BEACON_PAUSE = 15.0
 
 
 class Server:
@@ -263,13 +262,13 @@ class Server:
 
 
 class _Context(caproto_server.Context):  # type: ignore[misc]
-    """caproto's server: ports and beacons."""
+    """caproto's server: its ports, and what it has read of the environment."""
 
     def __init__(self, server: Server) -> None:
         super().__init__({})
         self.log = log
         self.log.setLevel(logging.WARNING)  # caproto logs every client that comes and goes
-        self.log.addFilter(_briefly())
+        self.log.addFilter(_not_of_beacons)
         self.ca_server_port = environment.server_port()
         self._server = server
 
@@ -284,17 +283,8 @@ class _Context(caproto_server.Context):  # type: ignore[misc]
         await Door(sock, accepted, lambda: len(self._server.clients)).run()
 
     async def broadcast_beacon_loop(self) -> None:
-        """Beacons that leave the address open: caproto would give that of the last interface to all."""
-        for address, (_, sock) in tuple(self.beacon_socks.items()):
-            self.beacon_socks[address] = ("0.0.0.0", sock)
-        while True:
-            try:
-                await super().broadcast_beacon_loop()
-            except (
-                Exception
-            ) as error:  # without beacons clients are slow to find the server again; they can do without
-                faults.log_once("the beacons", "the server", error)
-                await asyncio.sleep(_BEACON_PAUSE)
+        """Send beacons of our own: caproto's go to 255.255.255.255, or nowhere."""
+        await Beacons(self.port).send()
 
     async def _create_broadcaster_transport(self, interface: str) -> None:
         # a socket that is bound to one address does not hear the broadcasts to it
@@ -316,18 +306,6 @@ def _rearrange(record: Record) -> None:
         record.block.monitors = None
 
 
-def _briefly() -> Callable[[logging.LogRecord], bool]:
-    """Return a log filter: a beacon that cannot be sent is worth one line and no traceback."""
-    seen = set()
-
-    def keep(record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        if str(record.msg).startswith("Failed to send beacon"):
-            record.exc_info = None
-            nobody_listens = error is not None and isinstance(error.__cause__, ConnectionRefusedError)
-            first = record.args not in seen
-            seen.add(record.args)
-            return first and not nobody_listens  # a computer without a repeater has no client either
-        return True
-
-    return keep
+def _not_of_beacons(record: logging.LogRecord) -> bool:
+    """Return True for a line that is not of caproto's sockets for beacons, which nothing is sent on."""
+    return not str(record.msg).startswith("Beacon (")

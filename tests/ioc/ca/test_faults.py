@@ -426,7 +426,7 @@ def test_a_client_whose_socket_fails_costs_no_other_its_updates(small_ioc: Small
 def test_beacons_that_fail_do_not_end_the_server(
     small_ioc: SmallIoc, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("caproto.Beacon", _raise)
+    monkeypatch.setattr("ioc.ca.network.beacons.addresses", _raise)
 
     async def send() -> bool:
         beacons = asyncio.create_task(small_ioc.server._context.broadcast_beacon_loop())
