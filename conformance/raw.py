@@ -86,6 +86,10 @@ class RawClient:
         except OSError:
             return
 
+    def send_no_more(self) -> None:
+        """End this side of the connection."""
+        self._socket.shutdown(socket.SHUT_WR)
+
     def message(self) -> Message | None:
         """Return the next message: command, payload, type, count, parameters; None where the connection ends."""
         head = self._exactly(HEADER.size)

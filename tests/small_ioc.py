@@ -215,6 +215,10 @@ class Raw:
         """Anything."""
         self._socket.sendall(data)
 
+    def sends_no_more(self) -> None:
+        """End this side of the connection."""
+        self._socket.shutdown(socket.SHUT_WR)
+
     def answer(self, command: int, number: int) -> tuple[int, bytes, int]:
         """Status, body and count of the next message of this command and with this number."""
         while True:

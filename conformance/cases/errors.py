@@ -43,6 +43,13 @@ def run(client: CaClient) -> None:
             good = [frame("READ_NOTIFY", b"", 6, 1, other, number) for number in (7101, 7102, 7103)]
             raw.send(good[0] + good[1] + message(sid) + good[2])
             client.emit(f"errors/{key}", raw.told())
+    for key, message in LAST.items():
+        client.set(NAME, 1.0)
+        with RawClient(pv(NAME)) as raw:
+            raw.greet()
+            raw.send(message(raw.create(pv(NAME), CID, "sid")))
+            raw.send_no_more()
+            client.emit(f"errors/last/{key}", raw.told())
     for minor in (None, *range(15), 99, 0xFFFF):
         _version(client, minor)
     for key, (first, second) in BEFORE.items():
@@ -150,6 +157,15 @@ CASES: Cases = {
         + frame("READ_NOTIFY", b"", 6, 1, sid, NUMBER + 1)
         + frame("CLEAR_CHANNEL", b"", 0, 0, sid, CID)
     ),
+}
+
+# What is sent before a client ends its side of the connection; of its puts with callback base answers some by chance
+LAST: Cases = {
+    "nothing": lambda _: b"",
+    "read": lambda sid: frame("READ_NOTIFY", b"", 6, 1, sid, NUMBER),
+    "write": lambda sid: frame("WRITE", ONE, 6, 1, sid, NUMBER),
+    "half a message": lambda sid: frame("READ_NOTIFY", b"", 6, 1, sid, NUMBER)[:12],
+    "many reads": lambda sid: 1000 * frame("READ_NOTIFY", b"", 6, 1, sid, NUMBER),
 }
 
 # What is sent first, and what then, where there is no channel yet

@@ -63,6 +63,12 @@ class Receiver(Protocol):
         ``gone``: the client hears no answer; only its puts are carried out. Raises BrokenProtocolError.
         """
 
+    def owes(self) -> bool:
+        """Return True if answers are still to come, because they wait for the end of a put."""
+
+    def leave(self) -> None:
+        """Let others come behind what the client put: it sends nothing more."""
+
     def close(self, spent: Callable[[], bool]) -> bool:
         """Forget the client, whose connection is gone, until ``spent``; return True when that is done."""
 
@@ -102,7 +108,7 @@ class Connection(asyncio.BufferedProtocol):
         self._turns = turns
         self._rest = b""
         self._held = self._full = False
-        self._unread = self._lost = self._cut = self._waits_for_turn = self._owes = False
+        self._unread = self._lost = self._cut = self._waits_for_turn = self._owes = self._ended = False
         self._in_turns_until = 0.0
 
     # ---- asyncio calls these ----
@@ -134,6 +140,12 @@ class Connection(asyncio.BufferedProtocol):
             self._listen()
         else:
             self._receive(data, AT_ONCE)
+
+    def eof_received(self) -> bool:
+        """Let a client that sends nothing more have the answers to its puts first (True), or close the connection."""
+        self._ended = True
+        self.receiver.leave()
+        return self._answers_come()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client, once the puts that it sent before it left are carried out."""
@@ -182,6 +194,8 @@ class Connection(asyncio.BufferedProtocol):
             except Exception as error:  # no other client has a part in it
                 faults.log_once("the sending", "the server", error)
                 self.transport.abort()
+        if self._ended and not self._answers_come():
+            self.transport.close()
 
     def update(self, update: Framed) -> None:
         """Send a subscriber the newest value: with the next ``flush``, or as soon as the client takes it."""
@@ -295,6 +309,10 @@ class Connection(asyncio.BufferedProtocol):
             del self.receiver  # they hold each other
         else:
             self._turns.add(self._forget)
+
+    def _answers_come(self) -> bool:
+        """Return True if a client that sends nothing more has answers to come."""
+        return not self._lost and not self._cut and (bool(self.answers) or self.receiver.owes())
 
     def _answers_wait(self) -> bool:
         """Return True if answers are to be given or taken first: what else the client sent is not read before."""

@@ -148,6 +148,14 @@ class Conversation:
                 break
         return at
 
+    def owes(self) -> bool:
+        """Return True if answers are still to come, because they wait for the end of a put."""
+        return self._puts.owes()
+
+    def leave(self) -> None:
+        """Let others come behind what the client put: it sends nothing more."""
+        self._puts.leave()
+
     def close(self, spent: Callable[[], bool]) -> bool:
         """Give up channels and subscriptions, for the connection is gone, until ``spent``; return True when done."""
         self._names.remove(self._connection)

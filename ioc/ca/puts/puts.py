@@ -206,8 +206,12 @@ class Puts:
         together.behind += 1
         (self._lines.get(record) or self._left[record]).behind(act)
 
+    def owes(self) -> bool:
+        """Return True while puts are under way, or requests wait behind them."""
+        return bool(self._ends) or self._behind > 0
+
     def leave(self) -> None:
-        """Leave what is under way to the others: the client has left."""
+        """Leave what is under way to the others: the client has left, or sends nothing more."""
         self._left |= self._lines
 
     def _finish(

@@ -208,6 +208,40 @@ def test_a_get_of_another_client_sees_the_put_of_one_that_has_left(ioc: LiveIoc)
             assert raw.number(raw.answer(READ_NOTIFY, 8)[1]) == value
 
 
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_client_that_sends_nothing_more_gets_the_answers_to_its_puts_and_is_then_let_go(
+    ioc: LiveIoc, refused: bool
+) -> None:
+    with Raw(ioc) as own, Raw(ioc) as other:
+        sid, there = own.create("PS:Own"), other.create("PS:Own")
+        settle(own, sid)
+        ioc.driver.gate.clear()
+        own.say(put(sid, 5.0, WRITE_NOTIFY, 7) + get(sid, 8))
+        own.sends_no_more()
+        time.sleep(0.1)
+        other.say(get(there, 9))  # comes behind the put of who has left, as that of caput does
+        ioc.driver.write_error = Refused("not now") if refused else None
+        ioc.driver.gate.set()
+        assert own.answer(WRITE_NOTIFY, 7)[0] == (PUT_FAIL if refused else NORMAL)
+        value = 0.0 if refused else 5.0
+        assert own.number(own.answer(READ_NOTIFY, 8)[1]) == value
+        assert other.number(other.answer(READ_NOTIFY, 9)[1]) == value
+        with pytest.raises(AssertionError, match="closed"):
+            own.read_to_the_end()
+    until(lambda: not ioc.server.clients)
+
+
+def test_a_client_that_has_gone_is_forgotten_when_its_put_is_done(ioc: LiveIoc) -> None:
+    with Raw(ioc) as own:
+        sid = own.create("PS:Own")
+        settle(own, sid)
+        ioc.driver.gate.clear()
+        own.say(put(sid, 6.0, WRITE) + put(sid, 7.0, WRITE_NOTIFY, 7))
+    time.sleep(0.1)
+    ioc.driver.gate.set()
+    until(lambda: not ioc.server.clients)
+
+
 def test_a_get_behind_a_slow_put_waits_no_longer_than_it_is_patient_and_holds_up_no_other_request(
     ioc: LiveIoc,
 ) -> None:
