@@ -156,10 +156,11 @@ class Connection(asyncio.BufferedProtocol):
         self.due.clear()
         self.out.clear()
         self.blocked = self.behind = True
+        self.receiver.leave()
         if self._unread:
             self.want_turn()  # it had none to come if its answers waited
         else:
-            self._forget()
+            self._turns.add(self._forget)  # hundreds may leave in the same turn
 
     def pause_writing(self) -> None:
         """Send nothing more: the client does not read."""

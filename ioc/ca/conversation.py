@@ -99,6 +99,10 @@ class ChannelSource(Protocol):
         """Forget a client that has left."""
 
 
+class _Unfinished(Exception):
+    """A request is more than there is room for in this turn: it is gone on with in the next."""
+
+
 class Conversation:
     """What one client is connected and subscribed to, and how its messages are answered."""
 
@@ -109,6 +113,7 @@ class Conversation:
         self._next_sid = 1
         self._subscribed = 0
         self._passing = 0
+        self._spent: Callable[[], bool] = lambda: False
         self._log = PutLog(connection.address[0])
         self._puts = Puts(connection.flush, names.puts, self._log)
 
@@ -119,7 +124,9 @@ class Conversation:
         """
         end, size, read, handler = len(data), HEADER.size, HEADER.unpack_from, _HANDLERS.get
         at = self._pass_by(0, end)
+        self._spent = spent
         while end - at >= size:
+            start = at
             command, length, data_type, count, first, second = read(data, at)
             begin = at + size
             if length == 0xFFFF:
@@ -140,6 +147,8 @@ class Conversation:
                 at = begin + length
                 if not gone or command in _PUTS:
                     handle(self, data_type, count, first, second, data[begin:at])
+            except _Unfinished:
+                return start
             except Exception as error:  # a fault of one message must not cost the client its other channels
                 self._answer_error((command, length, data_type, count, first, second), error)
                 if isinstance(error, BrokenProtocolError):
@@ -159,7 +168,6 @@ class Conversation:
     def close(self, spent: Callable[[], bool]) -> bool:
         """Give up channels and subscriptions, for the connection is gone, until ``spent``; return True when done."""
         self._names.remove(self._connection)
-        self._puts.leave()
         while self.channels:
             sid, channel = self.channels.popitem()
             while (subscription := channel.take()) is not None:
@@ -234,7 +242,12 @@ class Conversation:
         self._next_sid += 1
 
     def _clear(self, data_type: int, count: int, sid: int, cid: int, _payload: bytes) -> None:
-        self._remove(self._channel(sid))
+        channel = self._channel(sid)
+        while (subscription := channel.take()) is not None:
+            self._unsubscribe(subscription)
+            if self._spent():
+                raise _Unfinished
+        del self.channels[sid]
         self._send(header(CLEAR_CHANNEL, 0, data_type, count, sid, cid))
 
     def _read_notify(self, dbr_type: int, count: int, sid: int, ioid: int, _payload: bytes) -> None:

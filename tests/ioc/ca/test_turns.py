@@ -16,7 +16,9 @@ from drivers.base import Array, Severity, Status
 from ioc.ca import connection, conversation, dbr
 from ioc.ca.connection import ANSWERS_WAITING, Connection
 from ioc.ca.message import (
+    CLEAR_CHANNEL,
     CREATE_CHAN,
+    ECHO,
     ERROR,
     EVENT_ADD,
     EVENT_CANCEL,
@@ -256,6 +258,49 @@ def test_what_changes_is_sent_to_many_clients_in_turns(small_ioc: SmallIoc, othe
             for raw in raws:
                 assert {raw.message()[-1] for _ in numbers} == numbers
             assert max(turns) < 0.01
+
+
+def test_a_channel_with_many_subscriptions_is_cleared_in_turns(
+    small_ioc: SmallIoc, other: Raw, turns: list[float]
+) -> None:
+    with Raw(small_ioc) as raw:
+        sid = raw.create("ai")
+        raw.say(b"".join(frame(EVENT_ADD, MASK, dbr.TIME_DOUBLE, 1, sid, number) for number in range(30_000)))
+        for _ in range(30_000):
+            raw.update()
+        longest_get(other, 0.05)
+        turns.clear()
+        raw.clear(sid)
+        assert raw.message()[0] == CLEAR_CHANNEL
+        small_ioc.read("ai", 2.0)
+        raw.say(frame(ECHO))
+        assert raw.message()[0] == ECHO  # no update more
+        assert max(turns) < 0.01
+    until(lambda: not small_ioc.records["ai"].monitors)
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+def test_clients_that_leave_at_the_same_time_are_forgotten_in_turns(
+    small_ioc: SmallIoc, other: Raw, turns: list[float], reset: bool
+) -> None:
+    raws = [Raw(small_ioc) for _ in range(60)]
+    for raw in raws:
+        raw.say(subscriptions("ai", dbr.TIME_DOUBLE, 500)(raw))
+        for _ in range(500):
+            raw.update()
+    longest_get(other, 0.05)
+
+    async def all_at_once() -> None:
+        for raw in raws:
+            if reset:
+                raw._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            raw._socket.close()
+
+    small_ioc.do(all_at_once())
+    turns.clear()
+    until(lambda: not small_ioc.records["ai"].monitors)
+    assert max(turns) < 0.01
+    assert len(small_ioc.server.clients) == 1
 
 
 def test_answers_that_come_in_turns_are_all_there_and_in_order(small_ioc: SmallIoc) -> None:
