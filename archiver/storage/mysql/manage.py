@@ -27,7 +27,8 @@ _END = """
 _SIZE = "SELECT SUM(data_length + index_length) FROM information_schema.tables WHERE table_schema = DATABASE()"
 
 _ESTIMATE = """
-    SELECT table_rows FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'sample'"""
+    SELECT COALESCE(SUM(table_rows), 0) FROM information_schema.tables
+    WHERE table_schema = DATABASE() AND table_name = 'sample'"""
 
 # How long a table may take that is written anew.
 _COMPACT_S = 86_400

@@ -13,6 +13,7 @@ import numpy as np
 
 from archiver.blocks import SUMMARY, Block, SummaryColumns, blocks_of
 from archiver.sample import Dated, Sample
+from archiver.storage.columns import StatusNames
 from archiver.storage.migrations import migrations
 from archiver.storage.mysql.errors import store_errors
 from archiver.storage.mysql.metadata import history
@@ -73,7 +74,7 @@ class MysqlReader:
             self._ends_ns: dict[int, int] = {}
             self._archivers = dict(self._rows("SELECT archiver_id, alive_time FROM archiver"))
             self._opened_ns = time.time_ns()
-            self._statuses = dict(self._rows("SELECT status_id, name FROM status"))
+            self._statuses = StatusNames(self._rows("SELECT status_id, name FROM status"))
             self._stack = stack.pop_all()
 
     def names(self) -> Sequence[str]:

@@ -10,6 +10,7 @@ from itertools import groupby
 from pymysql.cursors import Cursor
 
 from archiver.sample import Dated, Gap, Sample
+from archiver.storage.columns import StatusNames
 from archiver.storage.migrations import migrations
 from archiver.storage.mysql import summaries, thinning
 from archiver.storage.mysql.errors import own_table
@@ -155,7 +156,7 @@ class MysqlStore:
     def latest(self, pv: str, since_ns: int) -> Sequence[Sample]:
         """Return this archiver's sample of a PV in force at a time, if there is one, and all later ones, in order."""
         with self._session.transaction() as cursor:
-            statuses = {number: name for name, number in self._statuses.ids(cursor).items()}
+            statuses = StatusNames((number, name) for name, number in self._statuses.ids(cursor).items())
             channel = self._channels.ids(cursor).get(pv)
             cursor.execute(_LATEST, (channel, channel, unix(since_ns // 1000)))
             return [to_sample(pv, statuses, row) for row in cursor.fetchall()]
@@ -241,6 +242,6 @@ class MysqlStore:
 
     def _newest(self, archiver: int | None) -> Sequence[Sample]:
         with self._session.transaction() as cursor:
-            statuses = {number: name for name, number in self._statuses.ids(cursor).items()}
+            statuses = StatusNames((number, name) for name, number in self._statuses.ids(cursor).items())
             cursor.execute(_NEWEST, (archiver,))
             return [to_sample(pv or name, statuses, row) for name, pv, *row in cursor.fetchall()]

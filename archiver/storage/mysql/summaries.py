@@ -15,13 +15,15 @@ from archiver.storage.mysql.metadata import history
 from archiver.storage.mysql.rows import NEWEST_TIME, TIME_NS, newest_row, order_of, statements, unix
 from archiver.storage.summary import COLUMNS, DAY_NS, HOUR_NS, MINUTE_NS, WIDTHS, SummaryBin
 
-_ROW = f"{TIME_NS}, IF(datatype = 'd', NULL, float_val), num_val, severity_id - 1, status_id"
+# A severity that there is not, as somebody has changed a row, is one of which nothing is known.
+_SEVERITY = "IF(severity_id BETWEEN 1 AND 4, severity_id, 4) - 1"
+_ROW = f"{TIME_NS}, IF(datatype = 'd', NULL, float_val), num_val, {_SEVERITY}, status_id"
 
 # A text of all times, and so on, for PyMySQL takes 6 us for a row: that would be more than storing it took.
-_PACKED = """
+_PACKED = f"""
     SELECT GROUP_CONCAT(UNIX_TIMESTAMP(smpl_time)),
            GROUP_CONCAT(COALESCE(IF(datatype = 'd', NULL, float_val), num_val, 'nan')),
-           GROUP_CONCAT((status_id * 4 + severity_id - 1) * 2 + (num_val IS NOT NULL))
+           GROUP_CONCAT((status_id * 4 + {_SEVERITY}) * 2 + (num_val IS NOT NULL))
     FROM (SELECT smpl_time, severity_id, status_id, float_val, num_val, datatype FROM sample
           WHERE channel_id = %s AND smpl_time >= FROM_UNIXTIME(%s) AND smpl_time < FROM_UNIXTIME(%s)
           ORDER BY smpl_time, nanosecs LIMIT %s) AS found"""
@@ -193,4 +195,4 @@ def expire(cursor: Cursor, channel: int, time_ns: int, bins: int) -> bool:
 
 def _row(row: Sequence[Any]) -> tuple[int, float | None, int, int]:
     time_ns, double, integer, severity, status = row
-    return time_ns, integer if double is None else double, severity, status
+    return time_ns, integer if double is None else double, int(severity), status

@@ -13,8 +13,12 @@ from archiver.storage.binning import Rows
 from archiver.storage.sqlite.metadata import history
 from archiver.storage.summary import COLUMNS, DAY_NS, HOUR_NS, MINUTE_NS, WIDTHS, SummaryBin
 
+# A severity that there is not, as somebody has changed a row, is one of which nothing is known; SQLite takes a text
+# for a number, too.
 _ROW = """
-    SELECT smpl_time, CASE WHEN datatype IS NULL THEN coalesce(float_val, num_val) END, severity_id - 1, status_id
+    SELECT smpl_time, CASE WHEN datatype IS NULL AND typeof(coalesce(float_val, num_val)) <> 'text'
+                      THEN coalesce(float_val, num_val) END,
+           CASE WHEN severity_id IN (1, 2, 3, 4) THEN severity_id - 1 ELSE 3 END, status_id
     FROM sample_settled WHERE channel_id = ?"""
 
 _PUT = f"INSERT OR REPLACE INTO summary (channel_id, {COLUMNS}) VALUES ({', '.join('?' * 19)})"
