@@ -44,16 +44,6 @@ _NONE = Sample("", 10**9, 0, 0, "")
 
 TIME_NS = "FLOOR(UNIX_TIMESTAMP(sample.smpl_time)) * 1000000000 + nanosecs"
 
-# The time of the newest row of a channel, of the table ``channel_owner`` or ``channel``: looked for in so many days,
-# one after the other, before all there is. In ten years the server looks into 120 parts else for each PV that has not
-# changed for a day. Grouped by channel it may read all rows there are, as it did for 12 s after a filling.
-_DAYS = (1, 40, 400)
-_NEWEST = """(
-    SELECT smpl_time FROM sample AS found WHERE found.channel_id = {0}.channel_id AND {1}
-    ORDER BY smpl_time DESC LIMIT 1)"""
-_SINCE = (*(f"smpl_time >= NOW() - INTERVAL {days} DAY" for days in _DAYS), "TRUE")
-NEWEST_TIME = f"COALESCE({', '.join(_NEWEST.format('{0}', since) for since in _SINCE)})"
-
 COLUMNS = f"{TIME_NS}, severity_id, status_id, num_val, float_val, str_val, datatype, array_val"
 
 

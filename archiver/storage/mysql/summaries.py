@@ -11,8 +11,9 @@ from pymysql.cursors import Cursor
 from archiver.blocks import SUMMARY, Floats, Integers
 from archiver.sample import Dated
 from archiver.storage.binning import Rows
+from archiver.storage.mysql.ends import newest_time
 from archiver.storage.mysql.metadata import history
-from archiver.storage.mysql.rows import NEWEST_TIME, TIME_NS, newest_row, order_of, statements, unix
+from archiver.storage.mysql.rows import TIME_NS, newest_row, order_of, statements, unix
 from archiver.storage.summary import COLUMNS, DAY_NS, HOUR_NS, MINUTE_NS, WIDTHS, SummaryBin
 
 # A severity that there is not, as somebody has changed a row, is one of which nothing is known.
@@ -33,7 +34,7 @@ PACKED_ROWS = 20_000
 _PUT = f"REPLACE INTO summary (channel_id, {COLUMNS}) VALUES "
 
 _US = "FLOOR(UNIX_TIMESTAMP({}(smpl_time)) * 1000000)"
-_NEWEST_US = f"FLOOR(UNIX_TIMESTAMP({NEWEST_TIME.format('channel_owner')}) * 1000000)"
+_NEWEST_US = f"FLOOR(UNIX_TIMESTAMP({newest_time('channel')}) * 1000000)"
 
 # See the SQL of SQLite.
 COVERED = "SELECT begin_time, until_time FROM summarized WHERE channel_id = %s"
@@ -88,10 +89,10 @@ class MysqlSummaryTables:
         rows = self._rows("SELECT until_time FROM thinned WHERE channel_id = %s", channel)
         return int(rows[0][0]) if rows else 0
 
-    def newest(self) -> dict[int, int]:
-        """Return the time of the newest row of each channel of this archiver."""
-        newest = f"SELECT channel_id, {_NEWEST_US} FROM channel_owner WHERE archiver_id = %s"
-        rows = self._rows(newest, self._archiver)
+    def newest(self, channels: Sequence[int]) -> dict[int, int]:
+        """Return the time of the newest row of each of some channels that has one."""
+        newest = f"SELECT channel_id, {_NEWEST_US} FROM channel WHERE channel_id IN %s"
+        rows = self._rows(newest, channels)
         return {channel: int(time_us) * 1000 for channel, time_us in rows if time_us is not None}
 
     def before(self, channel: int, time_ns: int) -> Sequence[Any] | None:

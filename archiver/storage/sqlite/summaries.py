@@ -68,13 +68,11 @@ class SqliteSummaryTables:
         """Return up to when the rows were thinned, 0 if they were not."""
         return self._one("SELECT until_time FROM thinned WHERE channel_id = ?", channel) or 0
 
-    def newest(self) -> dict[int, int]:
-        """Return the time of the newest row of each channel that has settled."""
-        newest = (
-            "SELECT channel_id, (SELECT max(smpl_time) FROM sample_settled AS row "
-            "WHERE row.channel_id = channel.channel_id) AS newest FROM channel WHERE newest IS NOT NULL"
-        )
-        return {row[0]: row[1] for row in self._rows(newest)}
+    def newest(self, channels: Sequence[int]) -> dict[int, int]:
+        """Return the time of the newest row that has settled of each of some channels that has one."""
+        newest = "SELECT max(smpl_time) FROM sample_settled WHERE channel_id = ?"
+        found = ((channel, self._one(newest, channel)) for channel in channels)
+        return {channel: time_ns for channel, time_ns in found if time_ns is not None}
 
     def before(self, channel: int, time_ns: int) -> Sequence[Any] | None:
         """Return the newest row before a time."""
