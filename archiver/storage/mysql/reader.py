@@ -40,6 +40,8 @@ _WINDOW = f"""
     WHERE channel_id = %s AND smpl_time >= FROM_UNIXTIME(%s) AND smpl_time <= FROM_UNIXTIME(%s)
     ORDER BY smpl_time, nanosecs LIMIT %s"""
 
+_LATER = "SELECT 1 FROM sample WHERE channel_id = %s AND smpl_time > FROM_UNIXTIME(%s) LIMIT 1"
+
 _NAMES = """
     SELECT COALESCE(pv, name) FROM channel
     LEFT JOIN channel_owner ON channel_owner.channel_id = channel.channel_id"""
@@ -173,7 +175,8 @@ class MysqlReader:
         for *row, _ in self._rows(_WINDOW, channel, unix(newest_us), unix(newest_us), 1):
             end = end_row(to_sample(pv, self._statuses, row), self._ends_ns[channel])
             if end is not None and end.time_ns // 1000 <= until_us:
-                return end
+                later = self._rows(_LATER, channel, unix(until_us))  # it lived on, until its newest row at least
+                return None if later else end
         return None
 
     def _stored(self, pv: str, channel: int, window_us: tuple[int, int], streams: int) -> Iterator[Sample]:

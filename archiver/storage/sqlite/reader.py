@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from archiver.blocks import Block, SummaryColumns, block_of, blocks_of
-from archiver.sample import SEVERITIES, Dated, Sample
+from archiver.sample import END_OF_TIME_NS, SEVERITIES, Dated, Sample
 from archiver.storage.columns import StatusNames, of_stored, sample_of
 from archiver.storage.migrations import migrations
 from archiver.storage.owner import lives
@@ -215,7 +215,7 @@ class SqliteReader:
         """Return a gap for each channel whose archiver is dead, from where it died, if that is in the window."""
         dead = [channel for channel in channels if channel in self._ends_ns]
         found = {}
-        for channel, newest_ns in self._in_force(part, dead, until_ns).items():
+        for channel, newest_ns in self._in_force(part, dead, END_OF_TIME_NS).items():
             for newest in self._samples(list(self._rows(_ONE, channel, newest_ns))):
                 row = end_row(newest, self._ends_ns[channel])
                 if row is not None and row.time_ns <= until_ns:
