@@ -44,7 +44,7 @@ def unpack(packed: bytes) -> Array:
     """Return the numbers of a packed array. Raises ValueError if it has another length than it says."""
     length = int.from_bytes(packed[:4], "big")
     if len(packed) != 4 + 8 * length:
-        raise ValueError(f"{len(packed)} bytes are no array of {length} numbers")
+        raise ValueError(packed[:4])
     return struct.unpack_from(f">{length}d", packed, 4)
 
 
