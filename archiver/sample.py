@@ -41,8 +41,10 @@ def pack(numbers: Iterable[float]) -> bytes:
 
 
 def unpack(packed: bytes) -> Array:
-    """Return the numbers of a packed array."""
-    (length,) = struct.unpack_from(">i", packed)
+    """Return the numbers of a packed array. Raises ValueError if it has another length than it says."""
+    length = int.from_bytes(packed[:4], "big")
+    if len(packed) != 4 + 8 * length:
+        raise ValueError(packed[:4])
     return struct.unpack_from(f">{length}d", packed, 4)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from archiver.storage import manage
+from archiver.storage.columns import StatusNames
 from archiver.storage.database import open_reader, open_source, open_target
 from archiver.storage.store import StoreError
 from archiver.storage.transfer.contract import Channel, Figures, Row, Source, Target
@@ -86,7 +87,7 @@ class _Samples:
 
     def copy(self, channels: Sequence[Channel]) -> Copied:
         """Copy what is not there; what was copied before is compared."""
-        wanted = self._source.figures()
+        wanted = {channel: each for channel, each in self._source.figures().items() if channel in self._ids}
         there = {channel: self._there(channel, each) for channel, each in wanted.items()}
         before = sum(min(each.rows, wanted[channel].rows) for channel, each in there.items())
         after_ns = self._copied() | {
@@ -118,6 +119,9 @@ class _Samples:
             self._report(self._done, self._total)
 
     def _translated(self, row: Row) -> Row:
+        if row.status not in self._statuses:
+            name = StatusNames()[row.status]
+            self._statuses[row.status] = self._target.statuses([name])[name]
         return row._replace(channel=self._ids[row.channel], status=self._statuses[row.status])
 
     def _copied(self) -> dict[int, int]:

@@ -6,10 +6,12 @@ import math
 import struct
 from typing import NamedTuple
 
-from archiver.sample import Value, pack, unpack
+from archiver.sample import INVALID, Gap, Sample, Value, gap_marker, pack, unpack
 
 # The datatype of an array, in the column of that name.
 ARRAY = "d"
+# A status whose row somebody has deleted, before its id.
+UNNAMED = "Unnamed_"
 _WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _NUMBERS = {word: float(number) for number, word in _WORDS.items()}
 
@@ -41,24 +43,46 @@ def to_columns(value: Value) -> Columns:
     return Columns(float_val=first if math.isfinite(first) else 0.0, datatype=ARRAY, array_val=packed)
 
 
-def from_columns(
+class StatusNames(dict[int, str]):
+    """The names of the alarm statuses by id; of an id whose row somebody has deleted a name that says so."""
+
+    def __missing__(self, number: int) -> str:
+        return f"{UNNAMED}{number}"
+
+
+def stored_of(
     num_val: int | None,
     float_val: float | None,
     str_val: str | None,
     datatype: str | None = None,
     array_val: bytes | None = None,
-) -> Value:
-    """Return the value of the columns; the text ``NaN`` is the number, also if a PV of texts once held that word."""
+) -> float | str | bytes | None:
+    """Return the one of the columns that holds the value: of an array that is ``array_val``."""
     if float_val is not None:
-        return unpack(array_val) if datatype == ARRAY and array_val is not None else float_val
-    return of_stored(num_val if num_val is not None else str_val)
+        return array_val if datatype == ARRAY and array_val is not None else float_val
+    return num_val if num_val is not None else str_val
 
 
 def of_stored(stored: float | str | bytes | None) -> Value:
-    """Return the value of the one column that is set: of an array that is ``array_val``."""
+    """Return the value of the one column that is set; the text ``NaN`` is the number, also of a PV of texts.
+
+    Raises ValueError or TypeError for what is no value.
+    """
     if isinstance(stored, bytes):
         return unpack(stored)
     if isinstance(stored, float | int):
         return stored
-    text = stored or ""
-    return _NUMBERS.get(text, text)
+    if not isinstance(stored, str):
+        raise TypeError("no column is set")
+    return _NUMBERS.get(stored, stored)
+
+
+def sample_of(pv: str, time_ns: int, stored: float | str | bytes | None, severity_id: int, status: str) -> Sample:
+    """Return the sample of a row; what no archiver writes, as somebody has changed it, is a gap: nobody knows it."""
+    try:
+        value = stored if type(stored) is float else of_stored(stored)
+        if 0 < severity_id <= INVALID + 1:
+            return Sample(pv, time_ns, value, severity_id - 1, status)
+    except (ValueError, TypeError):
+        pass
+    return gap_marker(pv, time_ns, Gap.DAMAGED)

@@ -21,7 +21,7 @@ def from_numeric(row: Sequence[Any]) -> Metadata:
     """Return the metadata of the columns NUMERIC."""
     *limits, precision, unit = row
     display, warning, alarm = zip(limits[0::2], limits[1::2], strict=True)
-    return Metadata(unit, precision, display, warning, alarm)
+    return Metadata(unit, precision or 0, display, warning, alarm)  # somebody else may have left it out
 
 
 def from_words(rows: Iterable[Sequence[Any]]) -> dict[int, Metadata]:

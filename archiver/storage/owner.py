@@ -90,7 +90,8 @@ def lives(archivers: Mapping[int, int], owners: Mapping[int, int], now_ns: int) 
     ``archivers``: archiver -> its sign of life; ``owners``: channel -> archiver.
     """
     ends = {number: end_of_life(alive_ns, now_ns) for number, alive_ns in archivers.items()}
-    found = {channel: ends[archiver] for channel, archiver in owners.items()}
+    # of an archiver whose row somebody has deleted nothing is known after its newest rows
+    found = {channel: ends.get(archiver, 1) for channel, archiver in owners.items()}
     return {channel: end_ns for channel, end_ns in found.items() if end_ns is not None}
 
 

@@ -25,6 +25,8 @@ PERIOD = 600.0
 # a twentieth of the time at most, whatever comes in.
 STEP_S = 0.1
 PAUSE = 19.0
+# Channels whose newest rows are looked up at once.
+LOOKED_UP = 200
 # Rows that are read at once, if an hour has no more; an hour with more than MOST_ROWS has no summaries.
 STEP_ROWS, MOST_ROWS = 20_000, 1_000_000
 
@@ -53,8 +55,8 @@ class SummaryTables(Protocol):
     def thinned(self, channel: int) -> int:
         """Return up to when the rows were thinned, 0 if they were not."""
 
-    def newest(self) -> dict[int, int]:
-        """Return the time of the newest row of each channel."""
+    def newest(self, channels: Sequence[int]) -> dict[int, int]:
+        """Return the time of the newest row of each of some channels that has one."""
 
     def before(self, channel: int, time_ns: int) -> Sequence[Any] | None:
         """Return the newest row before a time."""
@@ -94,6 +96,7 @@ class Summarizer:
         self._states: dict[int, State] | None = None
         self._latest_ns = 0
         self._jobs: deque[tuple[int, int | None]] = deque()
+        self._unseen: deque[Sequence[int]] = deque()  # channels of which the newest row is looked up next
         self._newest: dict[int, int] = {}  # when the round began
         self._next = 0.0
 
@@ -145,21 +148,33 @@ class Summarizer:
     def step(self, tables: SummaryTables, channels: Iterable[int], limit: Callable[[int], int]) -> bool:
         """Make some bins; ``limit`` returns up to when all rows of a channel are known. Return True if more wait."""
         began = time.monotonic()
-        if not self._jobs:
-            self._newest = tables.newest()
+        if not self._waiting:
+            self._newest = {}
             self._jobs.extend(tables.to_do())
-            self._jobs.extend((channel, None) for channel in channels if channel in self._newest)
-        while self._jobs:
-            channel, hour_ns = self._jobs.popleft()
-            if hour_ns is not None:
-                self._again(tables, channel, hour_ns)
-            elif self._go_on(tables, channel, limit(channel)):
-                self._jobs.append((channel, None))
+            numbers = sorted(channels)
+            self._unseen.extend(numbers[each : each + LOOKED_UP] for each in range(0, len(numbers), LOOKED_UP))
+        while self._waiting:
+            if self._unseen:
+                found = tables.newest(self._unseen.popleft())
+                self._newest |= found
+                self._jobs.extend((channel, None) for channel in found)
+            if self._jobs:
+                self._do(*self._jobs.popleft(), tables, limit)
             if time.monotonic() >= began + STEP_S:
                 break
         now = time.monotonic()
-        self._next = now + (PAUSE * (now - began) if self._jobs else PERIOD)
-        return bool(self._jobs)
+        self._next = now + (PAUSE * (now - began) if self._waiting else PERIOD)
+        return self._waiting
+
+    @property
+    def _waiting(self) -> bool:
+        return bool(self._unseen or self._jobs)
+
+    def _do(self, channel: int, hour_ns: int | None, tables: SummaryTables, limit: Callable[[int], int]) -> None:
+        if hour_ns is not None:
+            self._again(tables, channel, hour_ns)
+        elif self._go_on(tables, channel, limit(channel)):
+            self._jobs.append((channel, None))
 
     def _known(self, tables: SummaryTables) -> dict[int, State]:
         if self._states is None:

@@ -11,6 +11,7 @@ from pymysql.cursors import Cursor
 from sqlalchemy.engine import URL
 
 from archiver.storage.migrations import migrations
+from archiver.storage.mysql.ends import end_of
 from archiver.storage.mysql.server import ALONE_S, MysqlSession, connect, where, without_database
 from archiver.storage.mysql.tables import months, schema
 from archiver.storage.owner import ARCHIVERS, alive
@@ -18,16 +19,13 @@ from archiver.storage.store import StoreError
 from archiver.storage.url import DatabaseUrl
 from archiver.times import format_time
 
-# The oldest (ASC) or newest row in a part of the table, looked up channel by channel: else all rows may be read.
-_END = """
-    SELECT FLOOR(UNIX_TIMESTAMP({0}(at_end)) * 1000000) FROM (
-        SELECT (SELECT smpl_time FROM {1} AS found FORCE INDEX (PRIMARY) WHERE found.channel_id = channel.channel_id
-                ORDER BY smpl_time {2} LIMIT 1) AS at_end FROM channel) AS ends"""
+_END = "SELECT FLOOR(UNIX_TIMESTAMP({0}(at_end)) * 1000000) FROM (SELECT {1} AS at_end FROM channel) AS ends"
 
 _SIZE = "SELECT SUM(data_length + index_length) FROM information_schema.tables WHERE table_schema = DATABASE()"
 
 _ESTIMATE = """
-    SELECT table_rows FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'sample'"""
+    SELECT COALESCE(SUM(table_rows), 0) FROM information_schema.tables
+    WHERE table_schema = DATABASE() AND table_name = 'sample'"""
 
 # How long a table may take that is written anew.
 _COMPACT_S = 86_400
@@ -129,9 +127,13 @@ def _times(cursor: Cursor) -> list[tuple[str, str]]:
     ends = {"oldest row": (used[:1], "MIN", "ASC"), "newest row": (used[-1:], "MAX", "DESC")}
     lines = []
     for title, (found, *end) in ends.items():
-        time_us = next((_one(cursor, _END.format(end[0], part, end[1])) for part in found), None)
+        time_us = next((_one(cursor, _end(part, *end)) for part in found), None)
         lines.append((title, "none" if time_us is None else format_time(int(time_us) * 1000)))
     return lines
+
+
+def _end(part: str, least: str, order: str) -> str:
+    return _END.format(least, end_of("smpl_time", "channel", part, order=order))
 
 
 def _months(cursor: Cursor) -> str:

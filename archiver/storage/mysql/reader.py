@@ -13,6 +13,7 @@ import numpy as np
 
 from archiver.blocks import SUMMARY, Block, SummaryColumns, blocks_of
 from archiver.sample import Dated, Sample
+from archiver.storage.columns import StatusNames
 from archiver.storage.migrations import migrations
 from archiver.storage.mysql.errors import store_errors
 from archiver.storage.mysql.metadata import history
@@ -38,6 +39,8 @@ _WINDOW = f"""
     SELECT {COLUMNS}, COALESCE(LENGTH(array_val), 0) FROM sample
     WHERE channel_id = %s AND smpl_time >= FROM_UNIXTIME(%s) AND smpl_time <= FROM_UNIXTIME(%s)
     ORDER BY smpl_time, nanosecs LIMIT %s"""
+
+_LATER = "SELECT 1 FROM sample WHERE channel_id = %s AND smpl_time > FROM_UNIXTIME(%s) LIMIT 1"
 
 _NAMES = """
     SELECT COALESCE(pv, name) FROM channel
@@ -73,7 +76,7 @@ class MysqlReader:
             self._ends_ns: dict[int, int] = {}
             self._archivers = dict(self._rows("SELECT archiver_id, alive_time FROM archiver"))
             self._opened_ns = time.time_ns()
-            self._statuses = dict(self._rows("SELECT status_id, name FROM status"))
+            self._statuses = StatusNames(self._rows("SELECT status_id, name FROM status"))
             self._stack = stack.pop_all()
 
     def names(self) -> Sequence[str]:
@@ -172,7 +175,8 @@ class MysqlReader:
         for *row, _ in self._rows(_WINDOW, channel, unix(newest_us), unix(newest_us), 1):
             end = end_row(to_sample(pv, self._statuses, row), self._ends_ns[channel])
             if end is not None and end.time_ns // 1000 <= until_us:
-                return end
+                later = self._rows(_LATER, channel, unix(until_us))  # it lived on, until its newest row at least
+                return None if later else end
         return None
 
     def _stored(self, pv: str, channel: int, window_us: tuple[int, int], streams: int) -> Iterator[Sample]:

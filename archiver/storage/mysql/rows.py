@@ -15,7 +15,7 @@ from pymysql.cursors import Cursor
 
 from archiver.blocks import Block, Integers
 from archiver.sample import Sample, Value
-from archiver.storage.columns import ARRAY, from_columns, to_columns
+from archiver.storage.columns import ARRAY, sample_of, stored_of, to_columns
 from archiver.storage.owner import Owner
 from archiver.storage.store import Rejected
 
@@ -30,7 +30,7 @@ _PACKED_SIZE = 40 * PACKED_ROWS
 _PACKED = """
     SELECT COUNT(*), SUM(float_val IS NOT NULL AND COALESCE(datatype, ' ') <> 'd'), COUNT(num_val),
            GROUP_CONCAT(UNIX_TIMESTAMP(smpl_time)), GROUP_CONCAT(severity_id), GROUP_CONCAT(status_id),
-           GROUP_CONCAT(float_val), GROUP_CONCAT(num_val)
+           GROUP_CONCAT(float_val), GROUP_CONCAT(num_val), SUM(severity_id BETWEEN 1 AND 4)
     FROM (SELECT smpl_time, severity_id, status_id, float_val, num_val, datatype FROM sample
           WHERE channel_id = %s AND smpl_time >= FROM_UNIXTIME(%s) AND smpl_time <= FROM_UNIXTIME(%s)
           ORDER BY smpl_time, nanosecs LIMIT %s) AS found"""
@@ -43,16 +43,6 @@ _DAY_US = 86_400 * 10**6
 _NONE = Sample("", 10**9, 0, 0, "")
 
 TIME_NS = "FLOOR(UNIX_TIMESTAMP(sample.smpl_time)) * 1000000000 + nanosecs"
-
-# The time of the newest row of a channel, of the table ``channel_owner`` or ``channel``: looked for in so many days,
-# one after the other, before all there is. In ten years the server looks into 120 parts else for each PV that has not
-# changed for a day. Grouped by channel it may read all rows there are, as it did for 12 s after a filling.
-_DAYS = (1, 40, 400)
-_NEWEST = """(
-    SELECT smpl_time FROM sample AS found WHERE found.channel_id = {0}.channel_id AND {1}
-    ORDER BY smpl_time DESC LIMIT 1)"""
-_SINCE = (*(f"smpl_time >= NOW() - INTERVAL {days} DAY" for days in _DAYS), "TRUE")
-NEWEST_TIME = f"COALESCE({', '.join(_NEWEST.format('{0}', since) for since in _SINCE)})"
 
 COLUMNS = f"{TIME_NS}, severity_id, status_id, num_val, float_val, str_val, datatype, array_val"
 
@@ -68,8 +58,8 @@ def to_sample(pv: str, statuses: Mapping[int, str], row: Sequence[Any]) -> Sampl
     """Return the sample of a row of COLUMNS."""
     time_ns, severity, status, num_val, float_val, str_val, datatype, array_val = row
     kind = ARRAY if datatype == b"d" else None
-    value = from_columns(num_val, float_val, str_val, kind, array_val)
-    return Sample(pv, time_ns, value, severity - 1, statuses[status])
+    stored = stored_of(num_val, float_val, str_val, kind, array_val)
+    return sample_of(pv, time_ns, stored, severity, statuses[status])
 
 
 def unix(time_us: int) -> Decimal:
@@ -282,14 +272,14 @@ class PackedRows:
         """Yield blocks, each with first and last time (us); None where some rows are no plain numbers of one kind."""
         self._rows(f"SET SESSION group_concat_max_len = {_PACKED_SIZE}")
         while True:
-            ((count, doubles, integers, times, *texts),) = self._rows(
+            ((count, doubles, integers, times, *texts, severities),) = self._rows(
                 _PACKED, channel, unix(since_us), unix(until_us), PACKED_ROWS
             )
             if not count:
                 return
             times_us: Integers = np.fromstring(times.replace(".", ""), np.int64, sep=",")  # six digits behind it
             first_us, last_us = int(times_us.min()), int(times_us.max())
-            plain = count in {doubles, integers}
+            plain = count in {doubles, integers} and count == severities
             block = self._block(times_us, texts, doubles=count == doubles) if plain else None
             yield block, (first_us, last_us)
             if count < PACKED_ROWS:

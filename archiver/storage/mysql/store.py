@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
+from typing import Any
 
 from pymysql.cursors import Cursor
 
 from archiver.sample import Dated, Gap, Sample
+from archiver.storage.columns import StatusNames
 from archiver.storage.migrations import migrations
 from archiver.storage.mysql import summaries, thinning
+from archiver.storage.mysql.ends import newest_time, slices
 from archiver.storage.mysql.errors import own_table
 from archiver.storage.mysql.metadata import MetadataTables
 from archiver.storage.mysql.rows import (
     COLUMNS,
-    NEWEST_TIME,
     MysqlChannels,
     MysqlIds,
     insert_absent,
@@ -42,9 +44,9 @@ _KNOWN = " ON DUPLICATE KEY UPDATE channel_id = sample.channel_id"
 
 _NEWEST = f"""
     SELECT newest.name, newest.pv, {COLUMNS} FROM (
-        SELECT channel.channel_id, channel.name, channel_owner.pv, {NEWEST_TIME.format("channel")} AS smpl_time
+        SELECT channel.channel_id, channel.name, channel_owner.pv, {newest_time("channel")} AS smpl_time
         FROM channel LEFT JOIN channel_owner ON channel_owner.channel_id = channel.channel_id
-        WHERE archiver_id <=> %s) AS newest
+        WHERE channel.channel_id IN %s) AS newest
     JOIN sample ON sample.channel_id = newest.channel_id AND sample.smpl_time = newest.smpl_time"""
 
 _NEWEST_VALUES = """
@@ -54,7 +56,11 @@ _NEWEST_VALUES = """
             AND status_id NOT IN (SELECT status_id FROM status WHERE name IN %s)
         ORDER BY smpl_time DESC LIMIT 1)
     FROM channel LEFT JOIN channel_owner ON channel_owner.channel_id = channel.channel_id
-    WHERE archiver_id IS NULL OR archiver_id = %s"""
+    WHERE channel.channel_id IN %s"""
+
+_CHANNELS = """
+    SELECT channel.channel_id FROM channel LEFT JOIN channel_owner ON channel_owner.channel_id = channel.channel_id
+    WHERE archiver_id <=> %s"""
 
 _LATEST = f"""
     SELECT {COLUMNS} FROM sample WHERE channel_id = %s AND smpl_time >= COALESCE(
@@ -155,7 +161,7 @@ class MysqlStore:
     def latest(self, pv: str, since_ns: int) -> Sequence[Sample]:
         """Return this archiver's sample of a PV in force at a time, if there is one, and all later ones, in order."""
         with self._session.transaction() as cursor:
-            statuses = {number: name for name, number in self._statuses.ids(cursor).items()}
+            statuses = StatusNames((number, name) for name, number in self._statuses.ids(cursor).items())
             channel = self._channels.ids(cursor).get(pv)
             cursor.execute(_LATEST, (channel, channel, unix(since_ns // 1000)))
             return [to_sample(pv, statuses, row) for row in cursor.fetchall()]
@@ -163,8 +169,11 @@ class MysqlStore:
     def newest_values(self, until_ns: int) -> Mapping[str, int]:
         """Return the time (ns) of the newest row of each PV, up to a time, that marks no gap."""
         with self._session.transaction() as cursor:
-            cursor.execute(_NEWEST_VALUES, (unix(until_ns // 1000), tuple(Gap), self._channels.archiver))
-            return {name: int(time_us) * 1000 for name, time_us in cursor.fetchall() if time_us is not None}
+            found: list[Any] = []
+            for channels in self._slices(cursor, self._channels.archiver, None):
+                cursor.execute(_NEWEST_VALUES, (unix(until_ns // 1000), tuple(Gap), channels))
+                found += cursor.fetchall()
+            return {name: int(time_us) * 1000 for name, time_us in found if time_us is not None}
 
     def tidy(self) -> bool:
         """Make some summaries; return True if more are to be made at once."""
@@ -241,6 +250,18 @@ class MysqlStore:
 
     def _newest(self, archiver: int | None) -> Sequence[Sample]:
         with self._session.transaction() as cursor:
-            statuses = {number: name for name, number in self._statuses.ids(cursor).items()}
-            cursor.execute(_NEWEST, (archiver,))
-            return [to_sample(pv or name, statuses, row) for name, pv, *row in cursor.fetchall()]
+            statuses = StatusNames((number, name) for name, number in self._statuses.ids(cursor).items())
+            found: list[Sample] = []
+            for channels in self._slices(cursor, archiver):
+                cursor.execute(_NEWEST, (channels,))
+                found += [to_sample(pv or name, statuses, row) for name, pv, *row in cursor.fetchall()]
+            return found
+
+    @staticmethod
+    def _slices(cursor: Cursor, *archivers: int | None) -> Iterator[tuple[int, ...]]:
+        """Yield the channels of archivers (None: those of nobody) in parts that one statement may look up."""
+        numbers: set[int] = set()
+        for archiver in archivers:
+            cursor.execute(_CHANNELS, (archiver,))
+            numbers |= {int(number) for (number,) in cursor.fetchall()}
+        return slices(numbers)

@@ -11,17 +11,20 @@ from pymysql.cursors import Cursor
 from archiver.blocks import SUMMARY, Floats, Integers
 from archiver.sample import Dated
 from archiver.storage.binning import Rows
+from archiver.storage.mysql.ends import newest_time
 from archiver.storage.mysql.metadata import history
-from archiver.storage.mysql.rows import NEWEST_TIME, TIME_NS, newest_row, order_of, statements, unix
+from archiver.storage.mysql.rows import TIME_NS, newest_row, order_of, statements, unix
 from archiver.storage.summary import COLUMNS, DAY_NS, HOUR_NS, MINUTE_NS, WIDTHS, SummaryBin
 
-_ROW = f"{TIME_NS}, IF(datatype = 'd', NULL, float_val), num_val, severity_id - 1, status_id"
+# A severity that there is not, as somebody has changed a row, is one of which nothing is known.
+_SEVERITY = "IF(severity_id BETWEEN 1 AND 4, severity_id, 4) - 1"
+_ROW = f"{TIME_NS}, IF(datatype = 'd', NULL, float_val), num_val, {_SEVERITY}, status_id"
 
 # A text of all times, and so on, for PyMySQL takes 6 us for a row: that would be more than storing it took.
-_PACKED = """
+_PACKED = f"""
     SELECT GROUP_CONCAT(UNIX_TIMESTAMP(smpl_time)),
            GROUP_CONCAT(COALESCE(IF(datatype = 'd', NULL, float_val), num_val, 'nan')),
-           GROUP_CONCAT((status_id * 4 + severity_id - 1) * 2 + (num_val IS NOT NULL))
+           GROUP_CONCAT((status_id * 4 + {_SEVERITY}) * 2 + (num_val IS NOT NULL))
     FROM (SELECT smpl_time, severity_id, status_id, float_val, num_val, datatype FROM sample
           WHERE channel_id = %s AND smpl_time >= FROM_UNIXTIME(%s) AND smpl_time < FROM_UNIXTIME(%s)
           ORDER BY smpl_time, nanosecs LIMIT %s) AS found"""
@@ -31,7 +34,7 @@ PACKED_ROWS = 20_000
 _PUT = f"REPLACE INTO summary (channel_id, {COLUMNS}) VALUES "
 
 _US = "FLOOR(UNIX_TIMESTAMP({}(smpl_time)) * 1000000)"
-_NEWEST_US = f"FLOOR(UNIX_TIMESTAMP({NEWEST_TIME.format('channel_owner')}) * 1000000)"
+_NEWEST_US = f"FLOOR(UNIX_TIMESTAMP({newest_time('channel')}) * 1000000)"
 
 # See the SQL of SQLite.
 COVERED = "SELECT begin_time, until_time FROM summarized WHERE channel_id = %s"
@@ -86,10 +89,10 @@ class MysqlSummaryTables:
         rows = self._rows("SELECT until_time FROM thinned WHERE channel_id = %s", channel)
         return int(rows[0][0]) if rows else 0
 
-    def newest(self) -> dict[int, int]:
-        """Return the time of the newest row of each channel of this archiver."""
-        newest = f"SELECT channel_id, {_NEWEST_US} FROM channel_owner WHERE archiver_id = %s"
-        rows = self._rows(newest, self._archiver)
+    def newest(self, channels: Sequence[int]) -> dict[int, int]:
+        """Return the time of the newest row of each of some channels that has one."""
+        newest = f"SELECT channel_id, {_NEWEST_US} FROM channel WHERE channel_id IN %s"
+        rows = self._rows(newest, channels)
         return {channel: int(time_us) * 1000 for channel, time_us in rows if time_us is not None}
 
     def before(self, channel: int, time_ns: int) -> Sequence[Any] | None:
@@ -193,4 +196,4 @@ def expire(cursor: Cursor, channel: int, time_ns: int, bins: int) -> bool:
 
 def _row(row: Sequence[Any]) -> tuple[int, float | None, int, int]:
     time_ns, double, integer, severity, status = row
-    return time_ns, integer if double is None else double, severity, status
+    return time_ns, integer if double is None else double, int(severity), status

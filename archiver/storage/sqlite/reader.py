@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from archiver.blocks import Block, SummaryColumns, block_of, blocks_of
-from archiver.sample import Dated, Sample
-from archiver.storage.columns import of_stored
+from archiver.sample import END_OF_TIME_NS, SEVERITIES, Dated, Sample
+from archiver.storage.columns import StatusNames, of_stored, sample_of
 from archiver.storage.migrations import migrations
 from archiver.storage.owner import lives
 from archiver.storage.series import bins_of, end_row, one_of
@@ -28,6 +28,8 @@ from archiver.storage.url import DatabaseUrl
 
 # One of the last four is set; of an array also float_val.
 _COLUMNS = "channel_id, smpl_time, severity_id, status_id, coalesce(array_val, float_val, num_val, str_val)"
+
+_SEVERITIES = set(range(1, len(SEVERITIES) + 1))
 
 # Rows of the first step, of all PVs together: few, so that they come at once.
 FIRST_ROWS = 100
@@ -87,7 +89,7 @@ class SqliteReader:
                 owners[number] = archiver
         archivers = dict(self._pairs("SELECT archiver_id, alive_time FROM archiver"))
         self._ends_ns = lives(archivers, owners, time.time_ns())
-        self._statuses: dict[int, str] = {}
+        self._statuses = StatusNames()
         self._streams = self._parts = 1
 
     def names(self) -> Sequence[str]:
@@ -137,7 +139,7 @@ class SqliteReader:
             begin_ns = self._in_force(part, [channel], since_ns)[channel]
             settled = self._settled_steps(channel, begin_ns, min(boundary_ns, until_ns))
             recent = self._recent_steps(part, [channel], max(begin_ns, boundary_ns + 1), until_ns)
-            yield from map(self._block, chain(settled, recent))
+            yield from chain.from_iterable(map(self._blocks, chain(settled, recent)))
         if end is not None:
             yield from blocks_of([end])
 
@@ -213,7 +215,7 @@ class SqliteReader:
         """Return a gap for each channel whose archiver is dead, from where it died, if that is in the window."""
         dead = [channel for channel in channels if channel in self._ends_ns]
         found = {}
-        for channel, newest_ns in self._in_force(part, dead, until_ns).items():
+        for channel, newest_ns in self._in_force(part, dead, END_OF_TIME_NS).items():
             for newest in self._samples(list(self._rows(_ONE, channel, newest_ns))):
                 row = end_row(newest, self._ends_ns[channel])
                 if row is not None and row.time_ns <= until_ns:
@@ -278,18 +280,25 @@ class SqliteReader:
     def _samples(self, rows: Sequence[Sequence[Any]]) -> Iterator[Sample]:
         names, statuses = self._names, self._statuses_of({row[3] for row in rows})
         for channel, time_ns, severity, status, stored in rows:
-            value = stored if type(stored) is float else of_stored(stored)
-            yield Sample(names[channel], time_ns, value, severity - 1, statuses[status])
+            yield sample_of(names[channel], time_ns, stored, severity, statuses[status])
 
-    def _block(self, rows: Sequence[Sequence[Any]]) -> Block:
+    def _blocks(self, rows: Sequence[Sequence[Any]]) -> Iterator[Block]:
+        """Yield rows as a block, or as more if some hold what no archiver writes."""
         _, times_ns, severities, statuses, stored = zip(*rows, strict=True)
-        values = stored if set(map(type, stored)) == {float} else [of_stored(each) for each in stored]
+        sound = set(severities) <= _SEVERITIES
+        try:
+            values = stored if set(map(type, stored)) == {float} else [of_stored(each) for each in stored]
+        except (ValueError, TypeError):
+            sound = False
+        if not sound:
+            yield from blocks_of(self._samples(rows))
+            return
         block = block_of(times_ns, values, severities, statuses, self._statuses_of(set(statuses)))
-        return block._replace(severity=block.severity - 1)
+        yield block._replace(severity=block.severity - 1)
 
-    def _statuses_of(self, numbers: set[int]) -> dict[int, str]:
+    def _statuses_of(self, numbers: set[int]) -> StatusNames:
         if not self._statuses.keys() >= numbers:  # a status that came after the last step
-            self._statuses = dict(self._pairs("SELECT status_id, name FROM status"))
+            self._statuses = StatusNames(self._pairs("SELECT status_id, name FROM status"))
         return self._statuses
 
     def _pairs(self, sql: str, *values: int) -> Iterator[tuple[Any, Any]]:

@@ -17,7 +17,7 @@ from operator import itemgetter
 from sqlalchemy import Connection
 
 from archiver.sample import Dated, Gap, Sample
-from archiver.storage.columns import from_columns
+from archiver.storage.columns import UNNAMED, sample_of, stored_of
 from archiver.storage.owner import Owner
 from archiver.storage.sqlite import upkeep
 from archiver.storage.sqlite.checkpoints import Checkpoints
@@ -53,8 +53,10 @@ _ADD_LATE = f"""
     INSERT INTO sample_settled ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (channel_id, smpl_time) DO NOTHING"""
 
+_STATUS = f"coalesce(status.name, '{UNNAMED}' || status_id)"
+
 # Both columns of the key are given, so that each channel costs one step down the tree and not all its rows.
-_NEWEST = """
+_NEWEST = f"""
     WITH newest AS (
         SELECT channel_id, max(smpl_time) AS smpl_time FROM (
             SELECT channel_id,
@@ -63,9 +65,10 @@ _NEWEST = """
             FROM channel
             UNION ALL SELECT channel_id, max(smpl_time) FROM sample_recent GROUP BY channel_id)
         WHERE smpl_time IS NOT NULL GROUP BY channel_id)
-    SELECT pv, smpl_time, severity_id - 1, status.name, num_val, float_val, str_val, datatype, array_val
+    SELECT pv, smpl_time, severity_id, {_STATUS},
+           num_val, float_val, str_val, datatype, array_val
     FROM sample JOIN newest USING (channel_id, smpl_time)
-    JOIN channel_owner USING (channel_id) JOIN status USING (status_id) WHERE archiver_id = ?"""
+    JOIN channel_owner USING (channel_id) LEFT JOIN status USING (status_id) WHERE archiver_id = ?"""
 
 _NEWEST_VALUES = """
     SELECT pv, max(smpl_time) FROM (
@@ -80,8 +83,9 @@ _NEWEST_VALUES = """
 
 # Each table by itself: of the view SQLite would read all rows of the channel.
 _LATEST = f"""
-    SELECT smpl_time, severity_id - 1, status.name, num_val, float_val, str_val, datatype, array_val
-    FROM sample JOIN status USING (status_id)
+    SELECT smpl_time, severity_id, {_STATUS},
+           num_val, float_val, str_val, datatype, array_val
+    FROM sample LEFT JOIN status USING (status_id)
     WHERE channel_id = ?1 AND smpl_time >= coalesce(
         (SELECT max(newest) FROM (
             SELECT max(smpl_time) AS newest FROM sample_settled WHERE channel_id = ?1 AND smpl_time <= ?2
@@ -173,7 +177,7 @@ class SqliteStore:
         with self._transaction() as connection:
             rows = connection.exec_driver_sql(_NEWEST, (self._channels.archiver,))
             return [
-                Sample(pv, time_ns, from_columns(*columns), severity, status)
+                sample_of(pv, time_ns, stored_of(*columns), severity, status)
                 for pv, time_ns, severity, status, *columns in rows
             ]
 
@@ -193,7 +197,7 @@ class SqliteStore:
             channel = self._channels.ensure(connection, ()).get(pv)
             rows = connection.exec_driver_sql(_LATEST, (channel, since_ns))
             return [
-                Sample(pv, time_ns, from_columns(*columns), severity, status)
+                sample_of(pv, time_ns, stored_of(*columns), severity, status)
                 for time_ns, severity, status, *columns in rows
             ]
 

@@ -13,8 +13,12 @@ from archiver.storage.binning import Rows
 from archiver.storage.sqlite.metadata import history
 from archiver.storage.summary import COLUMNS, DAY_NS, HOUR_NS, MINUTE_NS, WIDTHS, SummaryBin
 
+# A severity that there is not, as somebody has changed a row, is one of which nothing is known; SQLite takes a text
+# for a number, too.
 _ROW = """
-    SELECT smpl_time, CASE WHEN datatype IS NULL THEN coalesce(float_val, num_val) END, severity_id - 1, status_id
+    SELECT smpl_time, CASE WHEN datatype IS NULL AND typeof(coalesce(float_val, num_val)) <> 'text'
+                      THEN coalesce(float_val, num_val) END,
+           CASE WHEN severity_id IN (1, 2, 3, 4) THEN severity_id - 1 ELSE 3 END, status_id
     FROM sample_settled WHERE channel_id = ?"""
 
 _PUT = f"INSERT OR REPLACE INTO summary (channel_id, {COLUMNS}) VALUES ({', '.join('?' * 19)})"
@@ -64,13 +68,11 @@ class SqliteSummaryTables:
         """Return up to when the rows were thinned, 0 if they were not."""
         return self._one("SELECT until_time FROM thinned WHERE channel_id = ?", channel) or 0
 
-    def newest(self) -> dict[int, int]:
-        """Return the time of the newest row of each channel that has settled."""
-        newest = (
-            "SELECT channel_id, (SELECT max(smpl_time) FROM sample_settled AS row "
-            "WHERE row.channel_id = channel.channel_id) AS newest FROM channel WHERE newest IS NOT NULL"
-        )
-        return {row[0]: row[1] for row in self._rows(newest)}
+    def newest(self, channels: Sequence[int]) -> dict[int, int]:
+        """Return the time of the newest row that has settled of each of some channels that has one."""
+        newest = "SELECT max(smpl_time) FROM sample_settled WHERE channel_id = ?"
+        found = ((channel, self._one(newest, channel)) for channel in channels)
+        return {channel: time_ns for channel, time_ns in found if time_ns is not None}
 
     def before(self, channel: int, time_ns: int) -> Sequence[Any] | None:
         """Return the newest row before a time."""

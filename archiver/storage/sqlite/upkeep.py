@@ -24,8 +24,9 @@ SPARE_PAGES, SPARE_PART = 16_384, 16
 SHRINK_S, SHRINK_PAGES = 0.05, 50
 
 _ROW = f"""
-    SELECT smpl_time, CASE WHEN severity_id <> {INVALID + 1} THEN num_val END,
-           CASE WHEN datatype IS NULL AND severity_id <> {INVALID + 1} THEN float_val END,
+    SELECT smpl_time, CASE WHEN severity_id <> {INVALID + 1} AND typeof(num_val) <> 'text' THEN num_val END,
+           CASE WHEN datatype IS NULL AND severity_id <> {INVALID + 1} AND typeof(float_val) <> 'text'
+                THEN float_val END,
            severity_id || ' ' || status_id
     FROM sample_settled WHERE channel_id = ?"""
 

@@ -16,10 +16,11 @@ from sqlalchemy.engine import make_url
 
 from archiver.keeping.copy import copy
 from archiver.recording.upkeep import Upkeep
-from archiver.sample import Sample
+from archiver.sample import Dated, Metadata, Sample
 from archiver.settings import Policy
-from archiver.storage import manage
+from archiver.storage import manage, summarizer
 from archiver.storage.database import open_reader, open_store
+from archiver.storage.mysql import ends
 from archiver.storage.mysql.rows import newest_row
 from archiver.storage.mysql.tables import months
 from archiver.storage.sqlite import upkeep
@@ -166,8 +167,12 @@ def test_a_month_that_goes_is_not_read(mysql_database: str) -> None:
 
 def reads(store: Store) -> int:
     """The rows that the server has read for a store."""
+    return status(store, "Handler_read_%")
+
+
+def status(store: Store, pattern: str) -> int:
     with store._session.transaction() as cursor:  # type: ignore[attr-defined]
-        cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read_%'")
+        cursor.execute("SHOW SESSION STATUS LIKE %s", (pattern,))
         return sum(int(count) for name, count in cursor.fetchall() if name != "Handler_read_rnd_deleted")
 
 
@@ -355,6 +360,27 @@ def test_for_the_newest_row_of_pvs_that_are_quiet_few_months_are_looked_into(mys
         assert reads(store) - before < 20 * len(pvs)
     assert dict(manage.status(mysql_database))["oldest row"] == format_time(NOW - 3000 * DAY)
     assert dict(manage.status(mysql_database))["newest row"] == format_time(NOW - 20 * DAY)
+
+
+def test_of_pvs_without_a_row_few_are_looked_up_at_once(mysql_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each of them a server looks into all months, and what comes meanwhile waits for it."""
+    monkeypatch.setattr(ends, "SLICE", 10)
+    monkeypatch.setattr(summarizer, "LOOKED_UP", 10)
+    monkeypatch.setattr(summarizer, "STEP_S", 0.0)
+    pvs = [f"EMPTY{number}" for number in range(50)]
+    with closing(open_store(mysql_database)) as store:
+        with closing(connect(mysql_database)) as connection, connection.cursor() as cursor:
+            months.cover(cursor, "", NOW / 1e9 - 3600 * 86_400)
+        store.add_metadata({pv: Dated(0, Metadata("V")) for pv in pvs})
+        one = [Sample("A", NOW - DAY, 1.5, 0, "NO_ALARM"), Sample("Z", NOW - 2 * DAY, 1.5, 0, "NO_ALARM")]
+        store.add(one)
+        for look in (lambda: sorted(store.newest()), lambda: sorted(store.newest_values(NOW))):
+            before = status(store, "Com_select")
+            assert look() in (one, ["A", "Z"])
+            assert status(store, "Com_select") - before > len(pvs) / 10
+        before = reads(store)
+        store.tidy()
+        assert 0 < reads(store) - before < 20 * 150
 
 
 @pytest.fixture

@@ -262,3 +262,27 @@ def insert(kind: str, channel: int, time_ns: int) -> str:
         "INSERT INTO sample (channel_id, smpl_time, nanosecs, severity_id, status_id, float_val) "
         f"VALUES ({channel}, FROM_UNIXTIME({time_ns // SECOND}), 0, 1, 1, 1.5)"
     )
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_an_archiver_lived_until_its_newest_row_wherever_a_window_ends(
+    turn: Open, database: str, *, settled: bool
+) -> None:
+    """Rows that waited in the spool are stored after its last sign of life; a part of them shows no end of it."""
+    rows = [sample("A", ms, float(ms)) for ms in range(0, 50, 10)]
+    store = turn("one")
+    store.add(rows)
+    if settled:  # in an SQLite file
+        store.expire("A", rows[0].time_ns)
+    store.live(rows[1].time_ns)
+    end = gap_marker("A", rows[-1].time_ns + 1000, Gap.ARCHIVE_OFF)
+    assert read(database) == [*rows, end]
+    for number, row in enumerate(rows[:-1]):
+        moment = row.time_ns + 5 * MS
+        assert read(database, "A", moment, moment) == [row]
+        assert read(database, "A", 0, moment) == rows[: number + 1]
+        with closing(open_reader(database)) as reader:
+            assert [int(each) for block in reader.blocks("A", 0, moment) for each in block.time_ns] == [
+                each.time_ns for each in rows[: number + 1]
+            ]
+    assert read(database, "A", end.time_ns, end.time_ns) == [end]

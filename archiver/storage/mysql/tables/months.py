@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pymysql
 from pymysql.cursors import Cursor
 
+from archiver.storage.mysql.ends import end_of
 from archiver.storage.summary import WIDTHS
 
 # Months that are made ahead of the present one.
@@ -49,16 +50,11 @@ class Divided(NamedTuple):
     newest: str
 
 
-# Looked up channel by channel: a server that does not know how many rows a table has, as after it was exchanged for a
-# part, reads all of them where it has the choice.
-_NEWEST = """(
-    SELECT {0} FROM {{0}} AS found FORCE INDEX (PRIMARY) WHERE found.channel_id = channel.channel_id{1}
-    ORDER BY {0} DESC LIMIT 1)"""
 _NEWEST_BINS = ", ".join(
-    f"COALESCE({_NEWEST.format('bin_time', f' AND width = {width_ns}')}, 0)" for width_ns in WIDTHS
+    f"COALESCE({end_of('bin_time', 'channel', '{0}', where=f'width = {width_ns}')}, 0)" for width_ns in WIDTHS
 )
 
-NEWEST_ROW = _NEWEST.format("smpl_time", "")
+NEWEST_ROW = end_of("smpl_time", "channel", "{0}")
 SAMPLE = Divided("sample", "UNIX_TIMESTAMP(smpl_time)", 1, f"UNIX_TIMESTAMP({NEWEST_ROW})")
 TABLES = (SAMPLE, Divided("summary", "bin_time", 10**9, f"GREATEST({_NEWEST_BINS})"))
 
