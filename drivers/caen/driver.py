@@ -33,6 +33,7 @@ from drivers.caen.inventory import Inventory
 from drivers.caen.items import MONITOR, SETTINGS, Command, Item, Variable, summary
 from drivers.caen.puts import Kills, execute, reaches, set_variable, status_words
 from drivers.caen.questions import label_of
+from drivers.caen.retry import looks
 from drivers.caen.session import BoardGone, Session
 
 # Seconds of a monitor scan that questions about units and limits may take
@@ -43,7 +44,7 @@ _REREAD_TIME = 0.25
 # may be as old as that; and while what is assumed has not been asked yet: nearly its period
 _DISCOVERY_TIME, _ASSUMED_TIME = 2.0, 0.95
 # Seconds before each look whether a kill was carried out
-_LOOK_AFTER = (0.005, 0.1, 0.4, 0.45)
+_LOOK_AFTER = looks(0.005, 0.1, 0.4)
 
 
 class Caen(Driver):

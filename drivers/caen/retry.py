@@ -1,4 +1,4 @@
-"""When to ask again for what was asked in vain."""
+"""When to ask again for what was asked in vain, or is not shown yet."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ _STEADY = 10.0
 _SHARE, _MOST = 0.25, 3.0
 # Seconds of it that may go in one scan: time-outs come one in a scan, so that they make no value of others too old
 _AT_ONCE = 0.5
+# Seconds within which a crate shows what it was set to, or told to do; assumed
+LAG = 1.0
+
+
+def looks(*pauses: float) -> tuple[float, ...]:
+    """Return the seconds before each look at what a crate was told: ``pauses``, and what is left of its time."""
+    return (*pauses, LAG - sum(pauses))
 
 
 class Backoff:

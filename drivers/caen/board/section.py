@@ -23,7 +23,7 @@ from drivers.caen.board.rest import Rest
 from drivers.caen.board.values import Values, invalid
 from drivers.caen.config import Config
 from drivers.caen.items import MONITOR, SETTINGS, ChannelName, Facts, Item, Property, Variable
-from drivers.caen.retry import Backoff
+from drivers.caen.retry import LAG, Backoff
 from drivers.caen.session import UNHEARD, BoardGone, Session, Unsupported
 
 if TYPE_CHECKING:
@@ -39,8 +39,6 @@ _TIMEOUT_WEIGHT = 4
 # Seconds between two tries of a board of which something cannot be read: its parameters, with waits of up to half a
 # minute each, take turns, so that one that answers again is noticed soon
 _KNOCK = 2.0
-# Seconds within which a crate shows what it was set to; assumed
-_LAG = 1.0
 
 
 class Section:
@@ -100,7 +98,7 @@ class Section:
         """
         if bits is not None and SWITCHES & set(bits):
             return "DOWN" in bits
-        return monotonic() - self._on_sent.get(switch.label, -math.inf) > _LAG
+        return monotonic() - self._on_sent.get(switch.label, -math.inf) > LAG
 
     @property
     def in_trouble(self) -> bool:

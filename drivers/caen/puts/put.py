@@ -26,12 +26,12 @@ from drivers.caen.items import Command, Property, Variable
 from drivers.caen.puts.limits import Steps, ask_limits, ask_words, is_same_unit, paused, words_of_off
 from drivers.caen.puts.outcome import is_refusal, is_rounded, is_taken
 from drivers.caen.puts.target import Target
+from drivers.caen.retry import LAG, looks
 from drivers.caen.roles import is_voltage_limit
 from drivers.caen.session import BoardGone, Session
 
-# Seconds before each reading-back: crates take up to a second to show what they were set to. The first one lets other
-# puts that switch off go before it
-_READ_BACK_AFTER = (0.005, 0.045, 0.1, 0.15, 0.25, 0.4)
+# Seconds before each reading-back. The first one lets other puts that switch off go before it
+_READ_BACK_AFTER = looks(0.005, 0.045, 0.1, 0.15, 0.25)
 # The same where an Off was sent in vain just before
 _LOOK_AGAIN_AFTER = 0.5
 # Time-outs of the reading-back of one put: each may hold the line for a second
@@ -260,7 +260,7 @@ class _Put:
         Of an Off that was in vain just before it is one: scans look as well, and many such must not fill the line.
         """
         again = self._is_off_put and self.target.item.label in self.target.section.off_in_vain
-        until = monotonic() + sum(_READ_BACK_AFTER)
+        until = monotonic() + LAG
         for pause in (_LOOK_AGAIN_AFTER,) if again else _READ_BACK_AFTER:
             if self._is_off_put and monotonic() > until:  # of many on a slow line: it is time to send it again
                 return
