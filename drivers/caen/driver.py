@@ -74,7 +74,8 @@ class Caen(Driver):
         self._inventory = Inventory(config)
         self._kills = Kills()
         self._question: Iterator[Step] | None = None  # that was begun
-        self._reading_time = 0.0  # s of the last monitor scan without the questions before it
+        # Of the last monitor scan without its questions: when it began (monotonic s), and how long it took
+        self._read_at = self._reading_time = 0.0
 
     def connect(self) -> Readings:
         """Log in and ask the crate for its boards; what they have is asked in the course of the monitor scans.
@@ -88,6 +89,7 @@ class Caen(Driver):
         except DeviceError:
             self.close()
             raise
+        self._read_at = monotonic()
         self._publish()
         return {}
 
@@ -236,6 +238,8 @@ class Caen(Driver):
     def _batches(self, session: Session, group: str) -> Iterator[Step]:
         sections = self._inventory.sections
         began = monotonic()
+        if group == MONITOR:
+            self._read_at = began
         left = _REREAD_TIME
         for section in sorted(sections.values(), key=lambda section: section.in_trouble):
             for batch in section.due(session, group):
@@ -263,7 +267,7 @@ class Caen(Driver):
         """
         began = monotonic()
         yield from self._inventory.look_again(session)
-        while monotonic() < began + self._question_time():
+        while monotonic() < self._questions_end(began):
             self._question = self._question or self._next_question(session)
             if self._question is None:
                 return
@@ -302,14 +306,17 @@ class Caen(Driver):
                 return found[0].refresh(session, found[1])
         return None
 
-    def _question_time(self) -> float:
-        """Leave time to read what is served already; only what is not shown as true yet may make a scan longer."""
+    def _questions_end(self, began: float) -> float:
+        """Return until when a scan that ``began`` may ask: there must be time left to read what is served already.
+
+        Only what is not shown as true yet may make a scan longer, and only so that no value becomes too old.
+        """
         metadata = [section.metadata for section in self._inventory.sections.values()]
         if self.exploring or any(each.unknown for each in metadata):
-            return max(_DISCOVERY_TIME - self._reading_time, _ASSUMED_TIME)
+            return max(self._read_at + _DISCOVERY_TIME, began + _ASSUMED_TIME)
         if any(each.assumed for each in metadata):
-            return max(_ASSUMED_TIME - self._reading_time, _REFRESH_TIME)
-        return _REFRESH_TIME
+            return began + max(_ASSUMED_TIME - self._reading_time, _REFRESH_TIME)
+        return began + _REFRESH_TIME
 
 
 def _most_important(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -128,6 +129,15 @@ class CrateRun:
                 elif value is not None and began is not None:
                     longest, began = max(longest, (moment - began, name)), None
         return longest
+
+    def longest_unread(self, suffix: str, but: str, since: float) -> tuple[float, str]:
+        """Return the longest time (s) between two readings of a point since a moment, and its name.
+
+        ``suffix`` ends the names, but for those that begin with ``but``.
+        """
+        names = [name for name in self.log if name.endswith(suffix) and not name.startswith(but)]
+        moments = {name: [moment for moment, _ in self.log[name] if moment >= since] for name in names}
+        return max((after - before, name) for name in names for before, after in pairwise(moments[name]))
 
     def _turn(self) -> None:
         now = self.clock.now

@@ -384,6 +384,20 @@ def test_a_changed_configuration_is_read_and_nothing_becomes_invalid(
     assert any("GetCrateMap" in line for line in run.fake.transactions)
 
 
+@pytest.mark.parametrize("latency", [0.005, 0.01])
+def test_a_new_board_that_is_asked_what_it_has_makes_values_of_others_no_older_than_two_periods(
+    monkeypatch: pytest.MonkeyPatch, latency: float
+) -> None:
+    with crate_run(monkeypatch, latency=latency, channels={2: "ALL", 4: (0, 1), 8: (0, 1)}) as run:
+        run.settle()
+        since = run.clock.now
+        for _ in range(2):  # the second time in another phase of the scans of the settings
+            run.fake.run("swap 2")
+            run.run(40)
+        longest, name = run.longest_unread("VMon", but="S02", since=since)
+        assert longest < 2.3, name  # two periods, and a question
+
+
 def test_a_board_that_goes_by_this_code_is_gone_and_the_others_stay(run: CrateRun) -> None:
     run.fake.model.pull(2)
     run.fault(code=20, left=1)
