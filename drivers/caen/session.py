@@ -88,6 +88,7 @@ class Session:
         self.system = config.system
         self._host = config.host
         self._doubt = 0
+        self._given_up = False
         self._slot: int | None = None  # of the call in progress
         # (kind, slot) -> a call that was answered, the newest last
         self._witnesses: dict[tuple[str, int | None], Callable[[Device], object]] = {}
@@ -146,6 +147,7 @@ class Session:
                 return
             if number > 0 and monotonic() >= until:
                 break
+        self._given_up = True
         raise LinkDown(f"{self._host} does not answer any more; {doubt or 'all calls of the last scan failed'}")
 
     def _others(self) -> Iterator[Callable[[Device], object]]:
@@ -182,7 +184,7 @@ class Session:
 
     def _failed(self, failure: DeviceError, code: str) -> None:
         """Weigh a failure; ask whether the crate answers at all when there are too many in a row."""
-        if code == "SLOTNOTPRES":
+        if code == "SLOTNOTPRES" or self._given_up:  # what is sent last needs no more time than its own
             return
         if code in _LINK_CODES:
             self._doubt += _DOUBT

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 
 from drivers.base import (
     DeviceError,
@@ -53,6 +54,8 @@ LAST_TRY = 10.0
 STOP_PATIENCE = 9.0
 # Seconds between two looks whether a stop may go on
 _LOOK = 0.02
+# Seconds for what makes things safe and was not sent yet, over a connection that is given up
+_LAST_SENDS = 2.0
 # Why a pending put is not shown yet where nothing has failed
 _IN_TURN = "it is sent, and looked at, in its turn"
 # Seconds to sleep where nothing is to be done until somebody asks for it
@@ -381,17 +384,34 @@ class Port:
     def _disconnect(self, error: DeviceError) -> None:
         self._errors.report("", error)
         # From one try to the next, however long it takes to open the connection
-        began = time.monotonic() if self._up else self._tried_at
+        was_up = self._up
+        began = time.monotonic() if was_up else self._tried_at
         with self._wake:
             self._up, self._error = False, error
         self._notify(self._listener.link, Link.Down, error)  # before anything that may take its time
         self._refuse_all(error)
+        if was_up:
+            self._send_unsent()
         self._answer(self._rereads.take(), error)
         self._calls.close()
         pause = FIRST_RETRY if self._puts.pending else min(self._retry_after, self._driver.longest_retry)
         self._retry_at = max(began + pause, time.monotonic() + min(FIRST_RETRY, pause))
         self._retry_after = min(2 * self._retry_after, self._driver.longest_retry)
         self._log.debug("%s: to be connected again in %.1f s", self._name, self._retry_at - time.monotonic())
+
+    def _send_unsent(self) -> None:
+        """Send what makes things safe and was not sent yet over a connection that is given up: it may be heard.
+
+        It counts as not sent all the same, and goes first over the next one.
+        """
+        until = time.monotonic() + _LAST_SENDS
+        for put in self._puts.pending:
+            if put.tried or time.monotonic() > until:
+                continue
+            steps = self._driver.write(put.point, put.value)
+            with suppress(DeviceError):
+                self._calls.next(steps, self.silence)
+            self._calls.give_up(steps)
 
     def _refuse_all(self, error: DeviceError) -> None:
         """End the ordinary puts; of those that were begun it is not known what they did."""

@@ -223,6 +223,24 @@ def test_an_off_to_a_board_that_was_pulled_is_carried_out_when_it_is_back() -> N
     go(scenario)
 
 
+@pytest.mark.parametrize("code", [Code.TIMEERR, Code.READERR, Code.SOCKETERROR])
+def test_offs_are_all_sent_to_a_crate_that_hears_and_answers_nothing_any_more(code: Code) -> None:
+    async def scenario(rig: CrateRig) -> None:
+        rig.fault(code=code, late=True, delay=0.3)
+        await asyncio.sleep(0.4)  # the first Off is in the midst of what has failed
+        names = [f"S{slot:02d}:C{number:02d}:Pw" for slot in (2, 4) for number in range(2)]
+        putting = [asyncio.create_task(rig.put(name, 0)) for name in names]
+        channels = [rig.channel(slot, number) for slot in (2, 4) for number in range(2)]
+        assert all(channel.on for channel in channels)
+        await rig.until(lambda: not any(channel.on for channel in channels), 5)
+        rig.fake.faults.clear()
+        await asyncio.gather(*putting, return_exceptions=True)
+        for name in names:
+            await rig.shows(f"{name}:OffPending", 0)
+
+    go(scenario)
+
+
 def test_many_offs_are_all_sent_before_the_slow_reading_back() -> None:
     async def scenario(rig: CrateRig) -> None:
         rig.fake.model.lag = 0.5
