@@ -55,7 +55,7 @@ STOP_PATIENCE = 9.0
 # Seconds between two looks whether a stop may go on
 _LOOK = 0.02
 # Seconds for what makes things safe and was not sent yet, over a connection that is given up
-_LAST_SENDS = 2.0
+_LAST_SENDS = 5.0
 # Why a pending put is not shown yet where nothing has failed
 _IN_TURN = "it is sent, and looked at, in its turn"
 # Seconds to sleep where nothing is to be done until somebody asks for it
