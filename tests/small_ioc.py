@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Self
 
 from drivers.base import Array, Point, Reading, RecordType, Refused, Severity, Value
@@ -37,11 +37,11 @@ POINTS = (
 class SmallIoc:
     """A server with a few records in a thread of its own, and what was put to them."""
 
-    def __init__(self) -> None:
-        self.prefix = f"S{time.monotonic_ns()}:"
+    def __init__(self, points: Sequence[Point] = POINTS, prefix: str = "") -> None:
+        self.prefix = prefix or f"S{time.monotonic_ns()}:"
         self.puts: list[tuple[str, Value]] = []
         self.loop = asyncio.new_event_loop()
-        self.records = {point.name: Record(self.prefix + point.name, point) for point in POINTS}
+        self.records = {point.name: Record(self.prefix + point.name, point) for point in points}
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
         self.do(self._start())

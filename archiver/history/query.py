@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from operator import attrgetter
 
-from archiver.sample import Dated, Metadata, Sample
+from archiver.sample import END_OF_TIME_NS, Dated, Metadata, Sample
 from archiver.storage.database import open_reader
 from archiver.storage.store import Bin, Reader, StoreError
 from archiver.storage.url import DatabaseUrl
@@ -105,13 +105,17 @@ def open_query(database: str, pvs: Sequence[str], window: Window) -> Iterator[Qu
 
 
 def time_of(time: str | datetime | None, now_ns: int) -> int | None:
-    """Return the nanoseconds since 1970 UTC of a time. Raises HistoryUsageError if a text is not a time."""
-    if isinstance(time, datetime):
-        return to_ns(time)
+    """Return the nanoseconds since 1970 UTC of a time, the nearest that an archive can have.
+
+    Raises HistoryUsageError if a text is not a time.
+    """
+    if time is None:
+        return None
     try:
-        return None if time is None else parse_time(time, now_ns)
+        time_ns = to_ns(time) if isinstance(time, datetime) else parse_time(time, now_ns)
     except ValueError as error:
         raise HistoryUsageError(str(error)) from None
+    return min(max(0, time_ns), END_OF_TIME_NS)
 
 
 def _matching(pvs: Sequence[str], names: Sequence[str]) -> tuple[list[str], list[str]]:

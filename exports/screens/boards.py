@@ -69,10 +69,10 @@ class _BoardScreens:
         self._stem = f"{stem}_{board.label}"
         self._crate = Link(instrument.name, f"{stem}.bob")
         self._here = Link(self._title, f"{self._stem}.bob")
-        # Screens of channels: those that have the same parameters share one
-        self._kinds: dict[tuple[str, ...], list[Channel]] = {}
+        # Screens of channels: those that have the same parameters, with the same words, share one
+        self._kinds: dict[tuple[object, ...], list[Channel]] = {}
         for channel in board.channels.values():
-            self._kinds.setdefault(tuple(channel.pvs), []).append(channel)
+            self._kinds.setdefault(_kind(channel), []).append(channel)
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Yield name and text of each file."""
@@ -138,7 +138,7 @@ class _BoardScreens:
             place = Place(left, top, width, height)
             pv = _first(channel, candidates)
             if not candidates:
-                index = list(self._kinds).index(tuple(channel.pvs))
+                index = list(self._kinds).index(_kind(channel))
                 display.opens(place, channel.label, self._channel_file(index), {"C": channel.label})
             elif pv is None:
                 pass
@@ -199,6 +199,11 @@ def _below(top: int) -> list[Place]:
     if BOTTOM - top < _LOWEST_PLOT:
         return []
     return [Place(left, top, _TABLE, BOTTOM - top) for left in (MARGIN, MARGIN + WIDTH // 2 - MARGIN // 2)]
+
+
+def _kind(channel: Channel) -> tuple[object, ...]:
+    """Return what channels have in common that share a screen."""
+    return tuple((name, pv.point.states) for name, pv in channel.pvs.items())
 
 
 def _first(channel: Channel, candidates: tuple[str, ...]) -> Pv | None:

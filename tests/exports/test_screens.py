@@ -274,6 +274,19 @@ def test_a_dollar_in_a_description_is_shown_as_it_is(demo: Rack, desc: str) -> N
     assert tooltips == [f"{desc}\n{name}\n<value>"]
 
 
+def test_a_channel_with_words_of_its_own_has_a_screen_of_its_own(demo: Rack) -> None:
+    name, words = "DEMO:HV1:S02:C05:Pw", ("Aus", "Ein")
+    crate, *others = demo.instruments
+    pvs = tuple(replace(pv, point=replace(pv.point, states=words)) if pv.name == name else pv for pv in crate.pvs)
+    files = make(replace(demo, instruments=(replace(crate, pvs=pvs), *others)))
+    for channel, wanted in (("C04", ("Off", "On")), ("C05", words)):
+        (button,) = [each for each in widgets(files["HV1_S02.bob"], {}) if each.get("text") == channel]
+        file = button.element.findtext("actions/action/file") or ""
+        switch = f"DEMO:HV1:S02:{channel}:Pw"
+        (found,) = [each for each in widgets(files[file], {"C": channel}) if each.get("pv_name") == switch]
+        assert (found.get("off_label"), found.get("on_label")) == wanted
+
+
 def test_a_desktop_unit_has_its_own_parameters_in_the_table(desktop: Rack) -> None:
     table = {widget.get("pv_name") for widget in widgets(make(desktop)["HV1_S02.bob"], {})}
     pvs = {pv.name for pv in desktop.pvs}

@@ -152,11 +152,11 @@ class Served:
         assert "Traceback" not in self.log.read_text()
 
 
-def start_rack(racks: Racks, logins: Path) -> tuple[Ioc, int]:
+def start_rack(racks: Racks, logins: Path, crate: str = "HV1") -> tuple[Ioc, int]:
     """Serve a rack with a crate, thermocouples and a generator, its archive, and its page; return the page's port."""
     port = free_port()
     ioc = racks.start(
-        {"HV1": CRATE, "TC1": LOGGER, "GEN": GENERATOR},
+        {crate: CRATE, "TC1": LOGGER, "GEN": GENERATOR},
         web={"port": port, "puts": "on", "logins": str(logins)},
         archive={"database": "sqlite:///rack.sqlite", "pvs": ["PREFIX:*"]},
     )

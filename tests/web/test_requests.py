@@ -91,13 +91,19 @@ def test_an_address_that_there_is_not_is_not_found(served: Served, path: str) ->
         (b'["T:DOUBLE"', 400, "is not JSON"),
         (b"[" * 100_000, 400, "is not JSON"),
         (b'["T:DOUBLE"' + b" " * (1 << 20) + b"]", 413, "has more than"),
-        (b"x," * 20_000, 400, "20000 PVs are too many"),
+        (b"x," * 20_000, 400, "too many names"),
+        (b"pv=x&" * 20_000, 400, "too many names"),
     ],
-    ids=["numbers", "open", "deep", "large", "many"],
+    ids=["numbers", "open", "deep", "large", "many", "form"],
 )
 def test_a_list_of_names_that_is_none_is_refused(served: Served, body: bytes, status: int, sentence: str) -> None:
     answer = served.get("/data/getDataAtTime", body)
     assert (answer.status, sentence in answer.body.decode()) == (status, True)
+
+
+def test_a_form_may_name_as_many_pvs_as_a_list(served: Served) -> None:
+    answer = served.get("/data/getDataAtTime", b"pv=T:DOUBLE&" * 1500 + b"pv=T:BROKEN", at="2025-01-01T00:00:00Z")
+    assert answer.json().keys() == {"T:DOUBLE", "T:BROKEN"}
 
 
 def test_a_get_of_values_at_a_time_is_refused_and_so_are_its_bad_times(served: Served) -> None:

@@ -43,6 +43,7 @@ def routes(access: Access) -> list[Route]:
             name, password = given["name"], given["password"]
             if not isinstance(name, str) or not isinstance(password, str):
                 raise TypeError
+            (name + password).encode()  # JSON can have halves of characters
         except TooLong:
             return JSONResponse({"error": "the body is too long"}, 413)
         except (ValueError, KeyError, TypeError, RecursionError):

@@ -112,7 +112,7 @@ class Hub:
         return pv.update is not None
 
     def _check(self, name: str) -> None:
-        if not name or len(name) > LONGEST or any(ord(each) <= 32 or ord(each) == 127 for each in name):
+        if not name or len(name) > LONGEST or not all(map(_is_of_a_name, name)):
             raise HubError(f"{name[:LONGEST]!r} is not the name of a PV")
         if len(self._pvs) >= MOST:
             raise HubError(f"{name} is not shown: {MOST} PVs are, by all browsers together; close some pages")
@@ -170,6 +170,11 @@ def plain_name(name: str) -> str:
         if name.startswith(scheme):
             return name.removeprefix(scheme)
     return name
+
+
+def _is_of_a_name(sign: str) -> bool:
+    """Return whether a name may have a character: one that is printed, and no half of a pair (JSON has such)."""
+    return 32 < ord(sign) != 127 and not 0xD800 <= ord(sign) < 0xE000
 
 
 def _nowhere(name: str) -> bool:

@@ -253,7 +253,20 @@ def _parse(text: str) -> dict[str, Any]:
         raise Refused("a message is a JSON object") from None
     if not isinstance(message, dict):
         raise Refused("a message is a JSON object")
+    if _has_halves(text, message):
+        raise Refused("a message has a character that is none: half of a pair, \\ud800 to \\udfff")
     return message
+
+
+def _has_halves(text: str, message: object) -> bool:
+    """Return whether a text of a message cannot be written: JSON can have halves of characters, as escapes alone."""
+    if "\\ud" not in text.lower():
+        return False
+    try:
+        json.dumps(message, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _no_number(text: str) -> NoReturn:

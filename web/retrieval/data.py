@@ -29,6 +29,9 @@ _SECOND_NS = 10**9
 _PART = 20_000
 # Bytes of the list of names that may be sent, at most; seconds in which it has to come
 _BODY, _BODY_S = 1 << 20, 10.0
+# Names in it, at most
+_MOST_NAMES = 10 * MOST
+_TOO_MANY = f"the list has too many names: ask for {_MOST_NAMES} PVs at a time at most"
 
 
 class Format(Protocol):
@@ -187,11 +190,15 @@ async def _names_in_body(request: Request) -> list[str]:
         except (ValueError, RecursionError):
             raise BadRequest('the list of names is not JSON: send ["PV", "PV"]') from None
     elif text.startswith("pv="):
-        names = [each for value in parse_qs(text, max_num_fields=MOST).get("pv", []) for each in value.split(",")]
+        try:
+            values = parse_qs(text, max_num_fields=_MOST_NAMES).get("pv", [])
+        except ValueError:
+            raise BadRequest(_TOO_MANY) from None
+        names = [each for value in values for each in value.split(",")]
     else:
         names = text.replace(",", "\n").split()
     if not all(isinstance(each, str) for each in names):
         raise BadRequest('the list of names has something else than texts in it: send ["PV", "PV"]')
-    if len(names) > 10 * MOST:
-        raise BadRequest(f"{len(names)} PVs are too many at a time: ask for {10 * MOST} at most")
+    if len(names) > _MOST_NAMES:
+        raise BadRequest(_TOO_MANY)
     return list(names)

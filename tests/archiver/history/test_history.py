@@ -75,6 +75,11 @@ def test_window(database: str, since: float | None, until: float | None, expecte
     assert [math.floor(value) for _, _, value, *_ in rows(database, ["LAB:V"], **window)] == expected
 
 
+def test_a_window_of_all_times_that_there_are(database: str) -> None:
+    window = {"since": "0001-01-01", "until": "9999-12-31"}
+    assert [math.floor(value) for _, _, value, *_ in rows(database, ["LAB:V"], **window)] == [0, 1, 2, 3, 4]
+
+
 def test_relative_times_and_now(database: str) -> None:
     now = time.time_ns()
 

@@ -224,6 +224,8 @@ def test_wrong_passwords_are_refused_and_then_have_to_wait(
         (b"[]", "application/json", 400),
         (b'{"name": 1, "password": 2}', "application/json", 400),
         (b"[" * 4000, "application/json", 400),
+        (b'{"name": "\\ud800", "password": "x"}', "application/json", 400),
+        (b'{"name": "anna", "password": "\\udfff"}', "application/json", 400),
         (b'{"name": "' + b"a" * 10_000 + b'"}', "application/json", 413),
     ],
 )

@@ -95,6 +95,33 @@ def test_a_history_that_does_not_come_is_shown_as_old(page: Page) -> None:
     cdp("Fetch.disable", {})
 
 
+def test_a_history_that_cannot_be_read_is_not_taken_for_an_empty_one(page: Page) -> None:
+    chromium = page.chromium
+    page.open("#/i/TC1")
+    chromium.wait(lambda: "T1" in chromium.text(".history .legend"), "a curve")
+    chromium.driver.execute_cdp_cmd("Network.enable", {})
+    chromium.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/api/history*"]})
+    chromium.wait(lambda: chromium.attribute(".history", "data-old") == "yes", "that it is old")
+    assert "T1" in chromium.text(".history .legend")
+    assert "Failed to fetch" in chromium.text(".history .muted")
+    chromium.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    chromium.wait(lambda: chromium.attribute(".history", "data-old") == "no", "a new history")
+
+
+@pytest.mark.parametrize("days", [0.01, 1, 30, 365, 3653, 20_000])
+def test_marks_of_time_are_few_and_round(page: Page, days: float) -> None:
+    page.open()
+    now = 1_795_835_000
+    marks = page.chromium.run(
+        f"return import('/static/plot.js').then(({{ moments }}) => moments({now - days * 86400}, {now}, 10).found"
+        ".map(each => new Date(each * 1000)).map(each => [each.getSeconds(), each.getHours(), each.getDate()]))"
+    )
+    assert 3 <= len(marks) <= 11
+    assert {second for second, _, _ in marks} == {0}
+    assert days < 30 or {hour for _, hour, _ in marks} == {0}
+    assert days < 365 or {day for _, _, day in marks} == {1}
+
+
 def test_alarms_that_are_not_told_any_more_are_old(page: Page) -> None:
     chromium = page.chromium
     chromium.wait(lambda: chromium.text("#live") == "● live", "live")

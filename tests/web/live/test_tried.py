@@ -43,6 +43,26 @@ def test_strangers_cannot_fill_the_log(small_ioc: SmallIoc, web: WebServer, capl
     assert len([each for each in told if each.startswith("bob")]) == 1
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        '{"type":"subscribe","pvs":["\\ud800"]}',
+        '{"type":"clear","pvs":["\\uDFFF"]}',
+        '{"type":"write","pv":"\\udc00","value":1,"id":7}',
+        '{"type":"write","pv":"%stext","value":"\\ud800","id":7}',
+    ],
+)
+def test_half_a_character_harms_nobody(small_ioc: SmallIoc, web: WebServer, message: str) -> None:
+    with Browser(web, {"Cookie": session(web, "anna")}) as browser:
+        browser.socket.send(message.replace("%s", small_ioc.prefix))
+        assert "half of a pair" in browser.error()
+        browser.subscribe(small_ioc.prefix + "\U0001f600")
+        assert browser.write(small_ioc.prefix + "text", "whole") == ""
+        small_ioc.read("ai", 5.0)
+        browser.subscribe(small_ioc.prefix + "ai")
+        browser.value(small_ioc.prefix + "ai", 5.0)
+
+
 HUGE = "1" + "0" * 400
 
 

@@ -33,6 +33,9 @@ export function alarmList(scope, { only = () => true, most = 200, none = "No ala
   return list;
 }
 
+/** Return whether an alarm is one of a part of an instrument: of its own, or that the instrument (`whole`) is away. */
+export const concerns = (alarm, prefix, whole) => alarm.pv.startsWith(prefix) || alarm.pv === `${whole}Conn`;
+
 const ageText = ({ since: begin, exact }) => (exact === "true" ? since(Number(begin)) : `≥ ${since(Number(begin))}`);
 
 /** Put the alarms of one channel, or of a setting and its readback, into one entry: its worst one leads. */

@@ -1,10 +1,10 @@
 // A crate: its boards, and all channels in one view.
 
-import { alarmList } from "./alarms.js";
+import { alarmList, concerns } from "./alarms.js";
 import { h, mark, say } from "./dom.js";
 import { reading } from "./put.js";
 import { pointTable } from "./table.js";
-import { rack } from "./rack.js";
+import { addressOf, rack } from "./rack.js";
 import { bitsOf, watchStatus } from "./status.js";
 import { SEVERITIES, number, unit } from "./words.js";
 
@@ -33,13 +33,13 @@ export function crate(scope, instrument, slot) {
   const ownPrefix = slot ? `${prefix}${slot}:` : prefix;
   return h("div", { class: "crate" },
     h("div", { class: "title" },
-      h("h1", {}, slot ? h("a", { href: `#/i/${name}`, text: name }) : name, slot ? ` / ${slot}` : ""),
+      h("h1", {}, slot ? h("a", { href: addressOf(name), text: name }) : name, slot ? ` / ${slot}` : ""),
       h("span", { class: "muted", text: `${boards.length} board${boards.length === 1 ? "" : "s"}, ${count} channels` }),
       h("span", { class: "choice", role: "group", "aria-label": "how channels are shown" }, ...buttons)),
     h("details", { class: "panel", open: rack.alarms.some((each) => each.instrument === name) },
       h("summary", { text: "Alarms" }),
       // more would push the channels, which show them too, out of sight
-      alarmList(scope, { only: (each) => each.pv.startsWith(ownPrefix), most: 12 })),
+      alarmList(scope, { only: (each) => concerns(each, ownPrefix, prefix), most: 12 })),
     place,
     lazy(scope, slot ? "Board" : "Crate: system, commands, connection", (inner) => pointTable(inner, ownPrefix, own, { search: true })));
 }
@@ -66,7 +66,7 @@ function boardOf(scope, instrument, board, kind) {
   const make = kind === "map" ? tileOf : cardOf;
   const grid = h("div", { class: "grid" }, ...board.channels.map((channel) => make(scope, instrument, board, channel)));
   return h("section", { class: "board", "aria-label": `board ${board.name}` },
-    h("h2", {}, h("a", { href: `#/i/${instrument.name}/${board.name}`, text: board.name }), " ",
+    h("h2", {}, h("a", { href: addressOf(instrument.name, board.name), text: board.name }), " ",
       reading(scope, `${prefix}Model`, "muted"), state), grid);
 }
 
@@ -125,7 +125,7 @@ function cardOf(scope, instrument, board, channel) {
   const ampere = h("span", { class: "i" });
   const setting = h("span", { class: "set" });
   const status = h("span", { class: "status" });
-  const element = h("a", { class: "channel", href: `#/i/${instrument.name}/${board.name}/${channel}`, title: prefix.slice(0, -1) },
+  const element = h("a", { class: "channel", href: addressOf(instrument.name, board.name, channel), title: prefix.slice(0, -1) },
     title, sign, volt, ampere, setting, status);
   const { show, showStatus } = watched(scope, element, sign, prefix);
   show(v, (pv) => say(volt, short(pv)));
@@ -145,7 +145,7 @@ function tileOf(scope, instrument, board, channel) {
   const volt = h("span", { class: "v" });
   const ampere = h("span", { class: "i" });
   const sign = h("b", { class: "sign" });
-  const element = h("a", { class: "tile-channel", href: `#/i/${instrument.name}/${board.name}/${channel}` },
+  const element = h("a", { class: "tile-channel", href: addressOf(instrument.name, board.name, channel) },
     h("span", { class: "name", text: channel.slice(1) }), sign, volt, ampere);
   const { show, showStatus } = watched(scope, element, sign, prefix);
   show(v, (pv) => say(volt, short(pv, true)));

@@ -70,11 +70,19 @@ export function historyPanel(scope, pvs, { span = 3600, whenChanged = () => {} }
       const made = await get(`/api/history?${query}`, signal);
       if (mine === asked) show(made);
     } catch (error) {
-      if (mine === asked) show({ begin: state.begin ?? present - state.span, end: state.end ?? present, curves: [], left_out: [error.message] });
+      const window = { begin: state.begin ?? present - state.span, end: state.end ?? present };
+      if (mine === asked && error.status < 500) show({ ...window, curves: [], left_out: [error.message] });
+      else if (mine === asked) lose(window, error.message);
     } finally {
       clearTimeout(late);
       if (mine === asked) state.asked = -Infinity;
     }
+  };
+  // what was drawn stays, as old: that nothing is there is not known
+  const lose = (window, reason) => {
+    if (!plot.drag) plot.set({ ...window, curves: state.made.curves, answered: false });
+    say(note, reason);
+    mark(element, "old", "yes");
   };
   const show = (made) => {
     state.made = made;

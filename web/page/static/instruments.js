@@ -1,18 +1,18 @@
 // The pages of a channel, a generator, a thermocouple logger, and of any other instrument.
 
-import { alarmList } from "./alarms.js";
+import { alarmList, concerns } from "./alarms.js";
 import { lazy, parametersOf, roles } from "./crate.js";
 import { h, mark } from "./dom.js";
 import { historyPanel } from "./history.js";
 import { put, reading, setter } from "./put.js";
-import { rack } from "./rack.js";
+import { addressOf, rack } from "./rack.js";
 import { bitsOf } from "./status.js";
 import { pointTable } from "./table.js";
 
 const panel = (title, ...children) => h("section", { class: "panel" }, h("h2", { text: title }), ...children);
 
-const alarmsOf = (scope, prefix) =>
-  panel("Alarms", alarmList(scope, { only: (each) => each.pv.startsWith(prefix) }));
+const alarmsOf = (scope, prefix, whole = prefix) =>
+  panel("Alarms", alarmList(scope, { only: (each) => concerns(each, prefix, whole) }));
 
 const fact = (scope, label, name, className = "") =>
   h("div", {}, h("dt", { text: label }), h("dd", {}, reading(scope, name, className)));
@@ -27,21 +27,22 @@ export function channel(scope, instrument, slot, number) {
   const at = board.channels.indexOf(number);
   const neighbour = (step, text) => {
     const other = board.channels[at + step];
-    return other ? h("a", { href: `#/i/${instrument.name}/${slot}/${other}`, text, class: "button", title: other }) : null;
+    return other ? h("a", { href: addressOf(instrument.name, slot, other), text, class: "button", title: other }) : null;
   };
   return h("div", { class: "channel-page" },
     h("div", { class: "title" },
       h("h1", {},
-        h("a", { href: `#/i/${instrument.name}`, text: instrument.name }), " / ",
-        h("a", { href: `#/i/${instrument.name}/${slot}`, text: slot }), ` / ${number}`),
+        h("a", { href: addressOf(instrument.name), text: instrument.name }), " / ",
+        h("a", { href: addressOf(instrument.name, slot), text: slot }), ` / ${number}`),
       has.has("Name") ? reading(scope, `${prefix}Name_RBV`, "name") : null,
       h("span", { class: "choice" }, neighbour(-1, "‹"), neighbour(1, "›"))),
     h("div", { class: "columns" },
       panel("Now",
         h("div", { class: "big" }, v ? reading(scope, prefix + v) : null, i ? reading(scope, prefix + i) : null),
-        has.has("Pw") ? h("div", { class: "power" }, h("span", { text: "Power" }), setter(scope, `${prefix}Pw`, "Power")) : null,
+        has.has("Pw") ? h("div", { class: "power" }, h("span", { text: "Power" }), setter(scope, `${prefix}Pw`, "Power"),
+          has.has("Pw:OffPending") ? pending(scope, `${prefix}Pw:OffPending`, "off: sent, not shown yet") : null) : null,
         bitChips(scope, prefix, bitsOf([...has]))),
-      alarmsOf(scope, prefix)),
+      alarmsOf(scope, prefix, instrument.prefix)),
     historyPanel(scope, [v, i].filter(Boolean).map((each) => prefix + each)),
     panel("Parameters", pointTable(scope, prefix, parameters)));
 }

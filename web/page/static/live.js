@@ -6,6 +6,8 @@ const AGAIN = [500, 1000, 2000, 5000];
 const CHECK = 4000;
 const LINGER = 5000;
 const AT_ONCE = 2000;
+// Members that a PV has by its type; a message tells those of its own type alone.
+const OF_A_TYPE = ["value", "text", "labels", "units", "precision"];
 
 class Live extends EventTarget {
   #socket = null;
@@ -114,6 +116,8 @@ class Live extends EventTarget {
       if (!pv) return;
       delete message.type;
       delete message.pv;
+      // of another type, as after a start with another configuration, it keeps nothing of the former one
+      if (message.vtype && pv.vtype && message.vtype !== pv.vtype) for (const member of OF_A_TYPE) delete pv[member];
       Object.assign(pv, message);
       this.#changed.add(pv);
       this.#frame ||= requestAnimationFrame(() => this.#show());

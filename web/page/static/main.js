@@ -7,7 +7,7 @@ import { historyPage } from "./history.js";
 import { channel, instrumentPage } from "./instruments.js";
 import { live } from "./live.js";
 import { overview } from "./overview.js";
-import { post, rack } from "./rack.js";
+import { addressOf, post, rack } from "./rack.js";
 import { now } from "./time.js";
 import { clock } from "./words.js";
 
@@ -92,7 +92,7 @@ function navigation() {
   say(byId("brand"), rack.prefix.replace(/:$/, "") || "rackioc");
   byId("nav").replaceChildren(
     h("a", { href: "#/", text: "Rack", "data-name": "" }),
-    ...rack.instruments.map(({ name }) => h("a", { href: `#/i/${encodeURIComponent(name)}`, text: name, "data-name": name })),
+    ...rack.instruments.map(({ name }) => h("a", { href: addressOf(name), text: name, "data-name": name })),
     h("a", { href: "#/history", text: "History", "data-name": "history" }),
   );
 }
@@ -112,7 +112,7 @@ function trouble() {
   if (!rack.me.may_see) return "";
   if (!live.connected) {
     return live.lost
-      ? `No connection to the web server since ${clock(live.lost / 1000)}: what is shown is of then. The IOC and the instruments go on; it connects again by itself.`
+      ? `No connection to the web server since ${clock(live.lost)}: what is shown is of then. The IOC and the instruments go on; it connects again by itself.`
       : "No connection to the web server yet.";
   }
   if (beat.severity === "UNDEFINED") return `The IOC does not answer since ${timeOf(beat.at)}: nothing of this rack is known now.`;

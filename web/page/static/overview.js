@@ -3,7 +3,7 @@
 import { alarmList } from "./alarms.js";
 import { h, mark, say } from "./dom.js";
 import { reading } from "./put.js";
-import { rack } from "./rack.js";
+import { addressOf, rack } from "./rack.js";
 import { SEVERITIES } from "./words.js";
 
 export function overview(scope) {
@@ -16,7 +16,7 @@ export function overview(scope) {
 
 function tile(scope, instrument) {
   const { name, kind, prefix } = instrument;
-  const element = h("a", { class: "tile panel", href: `#/i/${name}` });
+  const element = h("a", { class: "tile panel", href: addressOf(name) });
   const title = h("h3", { text: name });
   const state = h("span", { class: "badge" });
   element.append(h("header", {}, title, h("span", { class: "muted", text: KINDS[kind] ?? kind }), state));

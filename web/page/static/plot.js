@@ -6,7 +6,10 @@ import { BY_NUMBER, unit } from "./words.js";
 // Okabe and Ito: apart for all kinds of colour blindness; dashes besides.
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d00", "#777777"];
 const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3]];
-const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000, 31536000];
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
+// Months and years are not all of one length; the last step is for any span.
+const MONTH = 2629746;
+const MONTHS = [1, 2, 3, 6, 12, 24, 60, 120, 240];
 const LEFT = 64;
 const RIGHT = 12;
 const GAP = 26;
@@ -34,6 +37,25 @@ function ticks(low, high, count) {
   return found;
 }
 
+/** Return the step between the marks of a time axis (s) and the marks, round in the time zone of the browser, `most` about. */
+export function moments(begin, end, most) {
+  const span = end - begin;
+  const found = [];
+  const step = STEPS.find((each) => span / each <= most);
+  if (step) {
+    const offset = new Date(begin * 1000).getTimezoneOffset() * 60;
+    for (let at = Math.ceil((begin - offset) / step) * step + offset; at <= end; at += step) found.push(at);
+    return { step, found };
+  }
+  const months = MONTHS.find((each) => span / MONTH / each <= most) ?? MONTHS.at(-1);
+  const first = new Date(begin * 1000);
+  for (let month = Math.ceil((first.getFullYear() * 12 + first.getMonth()) / months) * months; ; month += months) {
+    const at = new Date(0, month - 1900 * 12, 1) / 1000;
+    if (at > end) return { step: months * MONTH, found };
+    if (at >= begin) found.push(at);
+  }
+}
+
 const tickText = (number) =>
   Math.abs(number) >= 1e6 || (number !== 0 && Math.abs(number) < 1e-3) ? number.toExponential(1) : String(Number(number.toPrecision(6)));
 
@@ -49,6 +71,7 @@ export class Plot {
     this.logarithmic = false;
     this.cursor = null;
     this.drag = null;
+    this.answered = true;
     this.#listen();
     this.observer = new ResizeObserver(() => this.draw());
     this.observer.observe(canvas);
@@ -58,8 +81,9 @@ export class Plot {
     this.observer.disconnect();
   }
 
-  set({ begin, end, curves }) {
-    Object.assign(this, { begin, end, curves });
+  /** Show curves; `answered`: whether they are all that there is to know. */
+  set({ begin, end, curves, answered = true }) {
+    Object.assign(this, { begin, end, curves, answered });
     this.draw();
   }
 
@@ -100,7 +124,8 @@ export class Plot {
     if (!axes.length) {
       pen.fillStyle = this.ink;
       pen.textAlign = "center";
-      pen.fillText("Nothing to show: choose PVs, or another time.", width / 2, height / 2);
+      const text = this.answered ? "Nothing to show: choose PVs, or another time." : "Not known: the archive does not answer.";
+      pen.fillText(text, width / 2, height / 2);
     }
     this.#overlay(pen, height);
   }
@@ -115,11 +140,10 @@ export class Plot {
 
   #times(pen, height) {
     const span = this.end - this.begin;
-    const step = STEPS.find((each) => span / each <= Math.max(2, this.width / 110)) ?? STEPS.at(-1);
-    const offset = new Date(this.begin * 1000).getTimezoneOffset() * 60;
+    const { step, found } = moments(this.begin, this.end, Math.max(2, this.width / 110));
     pen.textAlign = "center";
     pen.textBaseline = "top";
-    for (let at = Math.ceil((this.begin - offset) / step) * step + offset; at <= this.end; at += step) {
+    for (const at of found) {
       const x = this.x(at);
       pen.strokeStyle = this.faint;
       pen.setLineDash([]);
@@ -131,7 +155,7 @@ export class Plot {
       pen.fillStyle = this.ink;
       const time = new Date(at * 1000);
       const clock = time.toLocaleTimeString([], { hour12: false, hour: "2-digit", minute: "2-digit", second: step < 60 ? "2-digit" : undefined });
-      const day = time.toLocaleDateString([], { month: "short", day: "numeric", year: step >= 2592000 ? "numeric" : undefined });
+      const day = time.toLocaleDateString([], { month: "short", day: "numeric", year: step >= MONTH ? "numeric" : undefined });
       pen.fillText(step >= 86400 ? day : span > 86400 ? `${day} ${clock}` : clock, x, height - GAP + 6);
     }
   }

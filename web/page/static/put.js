@@ -96,7 +96,7 @@ function entry(scope, name, first, label) {
     }
     sending = sent;
     field.focus(); // the button goes when there is nothing more to send
-    await put(name, wanted, `${label || "set"} ${text}${first.units ? ` ${unit(first.units)}` : ""}`);
+    await put(name, wanted, `${label || "set"} ${text}${of ? ` ${unit(of)}` : ""}`);
     if (sending === sent) sending = null;
     // what was typed meanwhile is the next value
     if (field.value === sent) field.value = shown;
@@ -111,15 +111,24 @@ function entry(scope, name, first, label) {
     }
   });
   send.addEventListener("click", act);
+  const units = h("span", { class: "unit" });
+  let of = first.units;
   scope.watch(name, (pv) => {
     const now = value(pv);
+    if (pv.units !== of) {
+      // a number is not put in another unit than the one beside which it was typed
+      if (typed() && field.value !== sending) toast(`${name}: its unit is ${unit(pv.units)} now; what was typed for ${unit(of)} was not put`);
+      field.value = now;
+      of = pv.units;
+    }
     if (!typed()) field.value = now;
     shown = now;
+    say(units, unit(of));
     mark(field, "severity", pv.severity ?? "");
     look();
   });
   guard(scope, name, field);
-  return h("span", { class: "entry" }, field, h("span", { class: "unit", text: unit(first.units) }), send);
+  return h("span", { class: "entry" }, field, units, send);
 }
 
 /** Return a button for each state, or a list if there are many. */
@@ -133,13 +142,14 @@ function choice(scope, name, labels, label) {
     guard(scope, name, button);
     return button;
   });
+  const group = h("span", { class: "choice", role: "group", "aria-label": label || name }, ...buttons);
   scope.watch(name, (pv) => {
-    buttons.forEach((button, place) => {
-      const on = states.length > 1 && pv.severity !== "UNDEFINED" && pv.value === states[place];
-      button.setAttribute("aria-pressed", on);
-    });
+    // the last state of one that is not known now is not shown as if it held
+    const known = states.length > 1 && pv.severity !== "UNDEFINED" && pv.severity !== "INVALID";
+    buttons.forEach((button, place) => button.setAttribute("aria-pressed", known && pv.value === states[place]));
+    mark(group, "severity", pv.severity ?? "");
   });
-  return h("span", { class: "choice", role: "group", "aria-label": label || name }, ...buttons);
+  return group;
 }
 
 /** Return a list of states; what is chosen is put by a button, for the arrow keys choose each on their way. */

@@ -66,12 +66,15 @@ export async function post(address, body) {
   if (!answer.ok) throw new Error(await answer.json().then((reply) => reply.error, () => answer.statusText));
 }
 
+/** Return the address of the page of an instrument, a board or a channel; a name may have signs that an address takes for its own. */
+export const addressOf = (...names) => `#/i/${names.map(encodeURIComponent).join("/")}`;
+
 /** Return the address of the page of a PV's instrument, board or channel. */
 export function placeOf(pv) {
   const owners = rack.instruments.filter((each) => pv.startsWith(each.prefix));
   const owner = owners.sort((one, other) => other.prefix.length - one.prefix.length)[0];
   if (!owner) return "#/";
   const channel = pv.slice(owner.prefix.length).match(/^(S\d\d+):(?:(C\d\d+):)?/);
-  if (!channel || !owner.boards.length) return `#/i/${owner.name}`;
-  return channel[2] ? `#/i/${owner.name}/${channel[1]}/${channel[2]}` : `#/i/${owner.name}/${channel[1]}`;
+  if (!channel || !owner.boards.length) return addressOf(owner.name);
+  return addressOf(owner.name, ...channel.slice(1).filter(Boolean));
 }
