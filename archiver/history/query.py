@@ -104,12 +104,15 @@ def open_query(database: str, pvs: Sequence[str], window: Window) -> Iterator[Qu
         raise HistoryError(str(error)) from error
 
 
-def time_of(time: str | datetime | None, now_ns: int) -> int | None:
-    """Return the nanoseconds since 1970 UTC of a time. Raises HistoryUsageError if a text is not a time."""
+def time_of(time: str | datetime | None, now_ns: int, *, local: bool = False) -> int | None:
+    """Return the nanoseconds since 1970 UTC of a time; a text without an offset may be local time.
+
+    Raises HistoryUsageError if a text is not a time.
+    """
     if isinstance(time, datetime):
         return to_ns(time)
     try:
-        return None if time is None else parse_time(time, now_ns)
+        return None if time is None else parse_time(time, now_ns, local=local)
     except ValueError as error:
         raise HistoryUsageError(str(error)) from None
 

@@ -135,10 +135,14 @@ def test_a_history_that_is_not_there_is_code_1_and_makes_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, text = run("history", "LAB:X")
-    assert code == 1
-    assert "rack.sqlite" in text
+    for words in (["history", "LAB:X"], ["db", "check"], ["db", "compact"]):
+        code, text = run(*words)
+        assert (code, text) == (
+            1, f"rackioc: there is no archive {tmp_path}/rack.sqlite; name it: --config FILE or --database URL\n",
+        )  # fmt: skip
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "rack.sqlite").touch()
+    assert run("history", "LAB:X") == (code, text)
 
 
 def test_a_pv_that_is_not_archived_is_named_after_the_others_and_is_code_1(tmp_path: Path) -> None:
