@@ -168,6 +168,18 @@ def test_a_wrong_command_line_is_code_2(options: list[str]) -> None:
     assert (code, len(text.splitlines())) == (2, 1), text
 
 
+def test_letters_that_the_locale_does_not_have_end_no_command(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/rack.sqlite"
+    with closing(open_store(database)) as store:
+        store.add([Sample("LAB:A", 1_700_000_000 * 10**9, -3, 0, "NO_ALARM")])
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "rackioc", "history", "LAB:A", "--terminal", "--database", database],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "LAB:A" in done.stdout
+
+
 def test_views_of_a_history_that_exclude_each_other_are_one_sentence() -> None:
     code, text = run("history", "X", "--at", "1h", "--stat", "--bin", "60s", "--plot", "x.png", "--terminal")
     assert code == 2
