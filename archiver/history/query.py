@@ -126,7 +126,8 @@ def _matching(pvs: Sequence[str], names: Sequence[str]) -> tuple[list[str], list
         # with brackets it may be both, a name and a glob
         matches = [pv] if pv in known else [name for name in names if fnmatchcase(name, pv)]
         if not matches:
-            similar = get_close_matches(pv, names)
+            lower = {name.lower(): name for name in names}
+            similar = [lower[each] for each in get_close_matches(pv.lower(), lower)]
             hint = f"; did you mean {' or '.join(similar)}?" if similar else ""
             missing.append(f"{pv} is not in the archive{hint}")
         found.update(dict.fromkeys(matches))

@@ -149,6 +149,8 @@ def test_a_pv_that_is_not_archived_is_named_after_the_others_and_is_code_1(tmp_p
     database = f"sqlite:///{tmp_path}/rack.sqlite"
     with closing(open_store(database)) as store:
         store.add([Sample("LAB:A", 1_700_000_000 * 10**9, -3, 0, "NO_ALARM")])
+    code, text = run("history", "lab:a", "--database", database)
+    assert (code, text) == (1, "rackioc: lab:a is not in the archive; did you mean LAB:A?\n")
     code, text = run("history", "LAB:B", "LAB:A", "--format", "csv", "--database", database)
     assert code == 1
     assert "LAB:A,-3,,NO_ALARM" in text
