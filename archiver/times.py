@@ -11,10 +11,11 @@ from archiver.units import seconds
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def parse_time(text: str, now_ns: int) -> int:
+def parse_time(text: str, now_ns: int, *, local: bool = False) -> int:
     """Return the nanoseconds since 1970 UTC of a time such as ``now``, ``30m`` (ago) or ``2026-11-20 14:00``.
 
-    Also ``2026-11-20`` and ``2026-11-20T14:00:00.5+01:00``; UTC where no offset is given. Raises ValueError.
+    Also ``2026-11-20`` and ``2026-11-20T14:00:00.5+01:00``. Where no offset is given it is UTC, or ``local`` time, of
+    the hour that autumn repeats its first pass. Raises ValueError.
     """
     if text == "now":
         return now_ns
@@ -23,10 +24,12 @@ def parse_time(text: str, now_ns: int) -> int:
     whole, fraction = _split_fraction(text)
     try:
         time = datetime.fromisoformat(whole)
-    except ValueError:
+        if local:
+            time = time.astimezone()
+    except (ValueError, OverflowError):
         raise ValueError(
             f"{text!r} is not a time: write 90s, 30m, 1h, 2d or 1w for that long ago, now, "
-            'or a date and time such as "2026-11-20 14:00" (UTC) or 2026-11-20T14:00+01:00'
+            'or a date and time such as "2026-11-20 14:00" or 2026-11-20T14:00+01:00'
         ) from None
     return to_ns(time) + fraction
 
@@ -49,12 +52,15 @@ def show_time(time_ns: int, *, utc: bool) -> str:
 
     An offset of whole hours is written without minutes; ``parse_time`` reads all of them.
     """
-    seconds, nanoseconds = divmod(time_ns, 10**9)
-    moment = datetime.fromtimestamp(seconds, UTC)
-    if not utc:
-        moment = moment.astimezone()
+    moment = moment_of(time_ns, utc=utc)
     offset = "Z" if utc else moment.isoformat()[-6:].removesuffix(":00")
-    return f"{moment:%Y-%m-%d %H:%M:%S}.{nanoseconds // 10**6:03d}{offset}"
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{time_ns % 10**9 // 10**6:03d}{offset}"
+
+
+def moment_of(time_ns: int, *, utc: bool) -> datetime:
+    """Return a time to the second, in UTC or in local time."""
+    moment = datetime.fromtimestamp(time_ns // 10**9, UTC)
+    return moment if utc else moment.astimezone()
 
 
 @lru_cache(maxsize=8)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
+import struct
 import tempfile
 import threading
 import time
 import tty
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+
+# The lock by which one PtyPort knows another: that of an open file, which ends with it, and none of the locks by
+# which clients have a serial line for themselves (flock). struct flock: kind, whence, start, length, process.
+_KIND = struct.Struct("h")
+_WHOLE = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 class PtyPort:
@@ -21,11 +28,12 @@ class PtyPort:
     """
 
     def __init__(self, path: str, terminator: bytes = b"\r") -> None:
-        _refuse_real_device(path)
+        _refuse_what_is_there(path)
         self.path = path
         self._terminator = terminator
         self._master, self._slave = pty.openpty()  # the slave stays open, so that a client may come and go
         tty.setraw(self._slave)
+        fcntl.fcntl(self._slave, fcntl.F_OFD_SETLK, _WHOLE)
         os.set_blocking(self._master, False)
         self._wake, self._waker = os.pipe()
         self._pending = b""
@@ -92,12 +100,27 @@ class PtyPort:
                 os.close(fd)
 
 
-def _refuse_real_device(path: str) -> None:
+def _refuse_what_is_there(path: str) -> None:
     """Raise RuntimeError unless the path is free or a symlink to a pty, left behind by a run that was killed."""
     if "://" in path:
         raise RuntimeError(f"{path} is a URL; a simulated port needs a path, such as /tmp/rack/generator")
     if os.path.lexists(path) and not (os.path.islink(path) and os.readlink(path).startswith("/dev/pts/")):
         raise RuntimeError(f"{path} exists and is not a simulated port; choose another port for the simulation")
+    if os.path.lexists(path) and _lives(path):
+        raise RuntimeError(f"{path} is the line of a simulation that runs: stop that one first")
+
+
+def _lives(path: str) -> bool:
+    """Return True if somebody has the pty behind a symlink as the far end of a line."""
+    try:
+        line = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    except OSError:  # it is gone, or somebody else's
+        return False
+    try:
+        found = fcntl.fcntl(line, fcntl.F_OFD_GETLK, _WHOLE)
+    finally:
+        os.close(line)
+    return found[: _KIND.size] != _KIND.pack(fcntl.F_UNLCK)
 
 
 def _link(target: str, path: str) -> None:

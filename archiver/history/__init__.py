@@ -15,7 +15,7 @@ def history(
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Return a table for each PV (names or globs): a structured array of time, value, severity and status.
 
-    Times are as in ``rackioc history`` ("1h", "2026-11-20 14:00"), or a datetime; UTC where no offset is given. The
+    Times are written as for ``rackioc history`` ("1h", "2026-11-20 14:00"), or a datetime; UTC without an offset. The
     first row is the newest before ``since``, the value in force then; without ``until`` the window ends now.
     ``pandas.DataFrame(table)`` accepts a table. Warns of PVs that are not in the archive.
 

@@ -30,7 +30,7 @@ POINTS = 1000
 class HistoryOptions:
     """The options of the command as they were given.
 
-    ``utc``: print times on a terminal in UTC, too, not in local time.
+    ``utc``: times on a terminal are in UTC, too, not in local time; so are times that are given without an offset.
     ``at``, ``stat``, ``bin``, ``plot`` and ``terminal`` are views, of which at most one may be given.
     """
 
@@ -54,7 +54,7 @@ class HistoryOptions:
         return [f"--{name}" for name, value in asked.items() if value is not None]
 
     def check(self) -> None:
-        """Raise HistoryUsageError for options that do not go together, before anything is read."""
+        """Raise HistoryUsageError for options that are wrong or do not go together, before anything is read."""
         views = self.views()
         if len(views) > 1:
             raise HistoryUsageError(f"{' and '.join(views)} exclude each other: give one of them")
@@ -70,14 +70,17 @@ class HistoryOptions:
             raise HistoryUsageError(f"{self.plot}: the picture is a PNG file: give it a name that ends in .png")
         if self.plot and not self.plot.parent.is_dir():
             raise HistoryUsageError(f"{self.plot}: there is no directory {self.plot.parent}")
+        self.width_ns()
+        self.window(time.time_ns())
 
     def window(self, now_ns: int) -> Window:
-        """Return the window of the options. Raises HistoryUsageError."""
+        """Return the window of the options, whose times are local or ``utc``. Raises HistoryUsageError."""
+        local = not self.utc
         if self.at is not None:
-            moment = time_of(self.at, now_ns) or 0
+            moment = time_of(self.at, now_ns, local=local) or 0
             return Window(moment, moment)
-        until_ns = time_of(self.until, now_ns)
-        return Window(time_of(self.since, now_ns), now_ns if until_ns is None else until_ns)
+        until_ns = time_of(self.until, now_ns, local=local)
+        return Window(time_of(self.since, now_ns, local=local), now_ns if until_ns is None else until_ns)
 
     def width_ns(self) -> int:
         """Return the width of the bins, 0 without ``--bin``. Raises HistoryUsageError."""
@@ -170,4 +173,4 @@ def _draw(options: HistoryOptions, drawing: Picture, out: TextIO, err: TextIO) -
     else:
         from archiver.history import terminal  # noqa: PLC0415
 
-        terminal.draw(drawing, out)
+        terminal.draw(drawing, out, utc=options.utc or not out.isatty())

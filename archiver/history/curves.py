@@ -12,6 +12,8 @@ from archiver.sample import INVALID, Sample
 from archiver.storage.summary import Summary, SummaryBin
 
 NAN = float("nan")
+# What draws adds margins to the largest number, and takes differences: beyond this they overflow.
+LARGEST = 1e300
 # The least width of a plot, for rows that are all at one time.
 LEAST_NS = 10**6
 
@@ -34,9 +36,9 @@ class Curve:
     severities: array[int] = field(default_factory=lambda: array("b"))
 
     def add(self, time_ns: int, value: float, severity: int) -> None:
-        """Append a point."""
+        """Append a point; a value that is too large to be drawn breaks the line, as an infinite one."""
         self.times_ns.append(time_ns)
-        self.values.append(value)
+        self.values.append(value if abs(value) <= LARGEST else NAN)
         self.severities.append(severity)
 
 

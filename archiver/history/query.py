@@ -104,15 +104,15 @@ def open_query(database: str, pvs: Sequence[str], window: Window) -> Iterator[Qu
         raise HistoryError(str(error)) from error
 
 
-def time_of(time: str | datetime | None, now_ns: int) -> int | None:
+def time_of(time: str | datetime | None, now_ns: int, *, local: bool = False) -> int | None:
     """Return the nanoseconds since 1970 UTC of a time, the nearest that an archive can have.
 
-    Raises HistoryUsageError if a text is not a time.
+    A text without an offset may be local time. Raises HistoryUsageError if a text is not a time.
     """
     if time is None:
         return None
     try:
-        time_ns = to_ns(time) if isinstance(time, datetime) else parse_time(time, now_ns)
+        time_ns = to_ns(time) if isinstance(time, datetime) else parse_time(time, now_ns, local=local)
     except ValueError as error:
         raise HistoryUsageError(str(error)) from None
     return min(max(0, time_ns), END_OF_TIME_NS)
@@ -127,7 +127,8 @@ def _matching(pvs: Sequence[str], names: Sequence[str]) -> tuple[list[str], list
         # with brackets it may be both, a name and a glob
         matches = [pv] if pv in known else [name for name in names if fnmatchcase(name, pv)]
         if not matches:
-            similar = get_close_matches(pv, names)
+            lower = {name.lower(): name for name in names}
+            similar = [lower[each] for each in get_close_matches(pv.lower(), lower)]
             hint = f"; did you mean {' or '.join(similar)}?" if similar else ""
             missing.append(f"{pv} is not in the archive{hint}")
         found.update(dict.fromkeys(matches))

@@ -13,7 +13,7 @@ import plotext
 
 from archiver.history.curves import Curve, Picture
 from archiver.sample import SEVERITIES
-from archiver.times import format_time
+from archiver.times import moment_of
 
 # Lines of each axis.
 HEIGHT = 16
@@ -26,16 +26,16 @@ LINES = ("blue+", "green", "cyan", "blue", "green+", "cyan+")
 XY = tuple[float, float]
 
 
-def draw(picture: Picture, out: TextIO) -> None:
-    """Print a picture as wide as the terminal, in colour if ``out`` is one."""
+def draw(picture: Picture, out: TextIO, *, utc: bool) -> None:
+    """Print a picture as wide as the terminal, in colour if ``out`` is one; times are in UTC or in local time."""
     plotext.terminal.limit(False, False)  # as wide as is said below, also where there is no terminal
     for curves in picture.axes:
-        heading, plot = _axes(curves, picture, shutil.get_terminal_size().columns)
+        heading, plot = _axes(curves, picture, shutil.get_terminal_size().columns, utc=utc)
         text = f"{heading}\n{plot.string()}\n"
         out.write(text if out.isatty() else plotext.uncolorize(text))
 
 
-def _axes(curves: Sequence[Curve], picture: Picture, columns: int) -> tuple[str, Any]:
+def _axes(curves: Sequence[Curve], picture: Picture, columns: int, *, utc: bool) -> tuple[str, Any]:
     """Return the legend, a line above the plot, in which it would cover a part of it, and the plot."""
     column = (picture.end_ns - picture.begin_ns) / 1e9 / columns
     axes = plotext.figure.clear().theme("colorless")  # on the terminal's own background
@@ -49,14 +49,16 @@ def _axes(curves: Sequence[Curve], picture: Picture, columns: int) -> tuple[str,
         if points:
             axes.draw(axes.signal(*_coordinates(points), marker=plotext.marker("dot", colour)))
             legend.append(plotext.colorize(f"\u2022 {SEVERITIES[severity]}", colour).string())
-    _ticks(axes, curves[0].words, picture)
-    return "  ".join(legend), axes.build()
+    _ticks(axes, curves[0].words, picture, utc=utc)
+    zone = "UTC" if utc else "local time"
+    return "  ".join([*legend, zone]), axes.build()
 
 
-def _ticks(axes: Any, words: Sequence[str], picture: Picture) -> None:
+def _ticks(axes: Any, words: Sequence[str], picture: Picture, *, utc: bool) -> None:
     span = picture.end_ns - picture.begin_ns
     seconds = [span * n // (TICKS - 1) / 1e9 for n in range(TICKS)]
-    labels = [format_time(picture.begin_ns + round(each * 1e9))[5:19].replace("T", " ") for each in seconds]
+    moments = [moment_of(picture.begin_ns + round(each * 1e9), utc=utc) for each in seconds]
+    labels = [f"{moment:%m-%d %H:%M:%S}" for moment in moments]
     axes.ruler("x").lim(0, span / 1e9).ticks(seconds, labels)
     if words:
         axes.ruler("y").ticks(list(range(len(words))), list(words))

@@ -62,7 +62,7 @@ def _check_names(reader: Reader, old: str, new: str) -> None:
 def _since(reader: Reader, new: str, at: str | None) -> int:
     """Return from when on the new name holds."""
     now_ns = time.time_ns()
-    given = time_of(at, now_ns)
+    given = time_of(at, now_ns, local=True)
     if given is not None:
         return given
     if new not in reader.names():

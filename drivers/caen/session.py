@@ -195,7 +195,8 @@ class Session:
 
     def _translate(self, error: Error, what: str, slot: int | None) -> DeviceError:
         code = error.code.name
-        sentence = f"{what}: the call failed: {error.message} ({code})"
+        said = code if error.message == code else f"{error.message} ({code})"
+        sentence = f"{what}: the call failed: {said}"
         if code == "TIMEERR":
             return NoReply(sentence)
         if code in _LINK_CODES:

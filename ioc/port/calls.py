@@ -42,7 +42,7 @@ class Calls:
         except Exception as error:
             if self._errors.clean:  # the first of many
                 self._log.exception("%s: internal error in the driver", self._name)
-            raise BadReply(f"{self._name}: internal error, {error}") from error
+            raise BadReply(f"{self._name}: internal error, {type(error).__name__}: {error}") from error
         finally:
             self.since = None
 

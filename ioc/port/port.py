@@ -246,7 +246,7 @@ class Port:
                 self._turn()
             except Exception as error:  # a thread that ends would leave old values standing as true
                 self._log.exception("%s: internal error in the port; connecting again", self._name)
-                self._disconnect(LinkDown(f"{self._name}: internal error, {error}"))
+                self._disconnect(LinkDown(f"{self._name}: internal error, {type(error).__name__}: {error}"))
             self._outbox.send()
         self._end_pending()
         self._calls.close()

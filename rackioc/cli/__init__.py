@@ -5,7 +5,9 @@ What only one command needs is imported by that command, so that a short one beg
 
 from __future__ import annotations
 
+import sys
 from importlib import metadata
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -45,6 +47,8 @@ _Version = Annotated[
 @app.callback()
 def common(version: _Version = False) -> None:
     """Do what comes before each command."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a letter that the locale does not have shall end no command
+        sys.stdout.reconfigure(errors="backslashreplace")
     runtime.publish()
 
 

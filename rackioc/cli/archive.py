@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from shlex import quote
@@ -19,7 +20,7 @@ from ioc.ca.network import environment
 from rackioc import supervisor
 from rackioc.cli import runtime
 from rackioc.cli.command import ConfigPath, command, start_log
-from rackioc.cli.database import DATABASE
+from rackioc.cli.database import DATABASE, database_of
 from rackioc.config.config import pv_list
 from rackioc.config.load import load_archive, load_prefix
 
@@ -115,7 +116,7 @@ def spool(
 @command(app, "history")
 def history(
     pvs: Annotated[list[str], typer.Argument(metavar="PV...", help="Names or globs.")],
-    since: Annotated[str | None, typer.Option(help="1h, 30m, 2d ago, or a time: '2026-11-20 14:00' (UTC).")] = None,
+    since: Annotated[str | None, typer.Option(help="1h, 30m, 2d ago, or a time: '2026-11-20 14:00'.")] = None,
     until: Annotated[str | None, typer.Option(help="As --since; left out: now.")] = None,
     at: Annotated[str | None, typer.Option(help="The value in force at that time (as --since, or now).")] = None,
     stat: Annotated[bool, typer.Option("--stat", help="Count, range, mean over time, alarm, loss.")] = False,
@@ -125,16 +126,15 @@ def history(
     terminal: Annotated[bool, typer.Option("--terminal", help="Draw in the terminal.")] = False,
     form: Annotated[HistoryForm | None, typer.Option("--format", help="How to print; left out: table.")] = None,
     utc: Annotated[
-        bool, typer.Option("--utc", help="Times on a terminal in UTC, as they are everywhere else.")
+        bool, typer.Option("--utc", help="Given times, and those on a terminal, are UTC, not local.")
     ] = False,
     database: Annotated[str, typer.Option(envvar="RACKIOC_DATABASE", help="URL of the archive.")] = DATABASE,
     config: Annotated[Path | None, typer.Option(help="Take the database from this configuration.")] = None,
 ) -> None:
     """Print or plot the archived values of PVs, led by the value in force when the window begins."""
-    if config is not None:
-        database = load_archive(config, "database").database
     options = HistoryOptions(
         pvs=pvs, database=database, since=since, until=until, form=form and form.value,
         at=at, stat=stat, bin=bin_, fill=fill, plot=plot, terminal=terminal, utc=utc,
     )  # fmt: skip
-    show_history(options, sys.stdout, sys.stderr)
+    options.check()
+    show_history(replace(options, database=database_of(database, config)), sys.stdout, sys.stderr)

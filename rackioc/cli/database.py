@@ -15,6 +15,7 @@ from archiver.units import counted
 from rackioc.cli.command import ConfigPath, command
 from rackioc.cli.progress import Progress
 from rackioc.config.load import load_archive
+from sim.fake import CommandError
 
 DATABASE = "sqlite:///rack.sqlite"
 
@@ -34,8 +35,16 @@ class ExportForm(StrEnum):
 
 
 def database_of(database: str, config: Path | None) -> str:
-    """Return the URL of the archive of a configuration, if there is one, else that of the option."""
-    return database if config is None else load_archive(config, "database").database
+    """Return the URL of the archive of a configuration, if there is one, else that of the option.
+
+    Raises CommandError if neither was given and this directory has none.
+    """
+    if config is not None:
+        return load_archive(config, "database").database
+    here = Path(DATABASE.removeprefix("sqlite:///"))
+    if database == DATABASE and not (here.is_file() and here.stat().st_size):
+        raise CommandError(f"there is no archive {here.absolute()}; name it: --config FILE or --database URL")
+    return database
 
 
 @command(app, "init")
@@ -136,7 +145,7 @@ def compact(database: DatabaseOption = DATABASE, config: ConfigOption = None) ->
 def rename(
     old: Annotated[str, typer.Argument(metavar="OLD", help="The name that the PV had.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="The name that it has.")],
-    at: Annotated[str | None, typer.Option(help="Since when; left out: NEW's first row, or now.")] = None,
+    at: Annotated[str | None, typer.Option(help="Since when (local); left out: NEW's first row, or now.")] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Take the renaming back.")] = False,
     database: DatabaseOption = DATABASE,
     config: ConfigOption = None,
@@ -158,7 +167,7 @@ def export(
     pvs: Annotated[list[str], typer.Argument(metavar="PV...", help="Names or globs.")],
     form: Annotated[ExportForm, typer.Option("--format", help="The file's format.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file; it must not exist.")],
-    since: Annotated[str | None, typer.Option(help="1h, 30m, 2d ago, or a time: '2026-11-20 14:00' (UTC).")] = None,
+    since: Annotated[str | None, typer.Option(help="1h, 30m, 2d ago, or a time: '2026-11-20 14:00', local.")] = None,
     until: Annotated[str | None, typer.Option(help="As --since; left out: now.")] = None,
     database: DatabaseOption = DATABASE,
     config: ConfigOption = None,

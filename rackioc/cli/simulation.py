@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -45,6 +46,8 @@ def sim_demo(large: LargeOption = False, control_path: ControlOption = CONTROL) 
 
 def _demo(large: bool, control_path: Path) -> None:
     end_at_a_signal()
+    if control_path != CONTROL:  # a second one, whose lines are not those of the first
+        os.environ[runtime.VARIABLE] = f"{control_path.absolute()}.lines"
     config = "large.yaml" if large else "demo.yaml"
     runtime.choose_web_port()
     loaded = load(Path(str(files("sim") / config)))

@@ -91,7 +91,7 @@ class Instruments:
             elif isinstance(period, bool) or not isinstance(period, int | float) or not math.isfinite(period):
                 self._file.fault((*key, group), f"{json.dumps(period)} must be a number of seconds")
             elif not SHORTEST_PERIOD <= period <= longest:
-                allowed = f"from {SHORTEST_PERIOD:g} s to {longest:g} s"
+                allowed = f"from {SHORTEST_PERIOD:g} s " + (f"to {longest:g} s" if math.isfinite(longest) else "on")
                 self._file.fault((*key, group), f"{period:g} s is not a period for it; allowed: {allowed}")
         return scan
 

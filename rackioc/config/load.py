@@ -118,7 +118,8 @@ def _load(path: Path, file: YamlFile, directories: bool) -> Config | None:
     reserved = {name: owner for name, (owner, _) in own.items()}
     instruments = Instruments(names, file, reserved).read(raw)
     for name, (_, points) in own.items():
-        names.add(name, points, ())
+        if name not in raw:  # else that is the fault
+            names.add(name, points, ())
     site = read_records(as_mapping(data.get("records")), names, file)
     archive = read_archive(data.get("archive"), raw, names, file)
     web = None if data.get("web") is None else schema.check(WebSettings, data["web"], ("web",), file)

@@ -94,9 +94,14 @@ def read(path: Path, wanted: Callable[[Key], bool] = lambda key: True) -> YamlFi
         file.fault((), "cannot be read: it is not UTF-8 text")
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        file.faults.append(Fault(line, "", f"not YAML: {error.problem or error.context}"))
+        problem = error.problem or error.context
+        if "'\\t'" in str(problem):
+            problem = "a tabulator stands where a line begins; indent with spaces"
+        file.faults.append(Fault(line, "", f"not YAML: {problem}"))
     except yaml.YAMLError as error:
         file.fault((), f"not YAML: {' '.join(str(error).split())}")
+    except RecursionError:
+        file.fault((), "not YAML: it is nested too deeply")
     else:
         file.data = None if node is None else _Reader(file, loader, wanted).build(node, ())
     return file

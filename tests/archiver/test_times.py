@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from archiver.times import format_time, parse_time
@@ -35,6 +37,30 @@ def test_times_as_people_write_them(text: str, time_ns: int) -> None:
 def test_a_text_that_is_not_a_time_is_refused_with_examples(text: str) -> None:
     with pytest.raises(ValueError, match="is not a time: write 90s, 30m"):
         parse_time(text, NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("2026-11-20 14:00", "2026-11-20T13:00Z"),
+        ("2026-11-20", "2026-11-19T23:00Z"),
+        ("2026-07-01 14:00:00.5", "2026-07-01T12:00:00.5Z"),
+        ("2026-10-25 02:30", "2026-10-25T00:30Z"),  # the first pass of two
+        ("2026-11-20T14:00-05", "2026-11-20T19:00Z"),
+        ("2026-11-20T14:00Z", "2026-11-20T14:00Z"),
+        ("1h", "1h"),
+        ("now", "now"),
+    ],
+)
+def test_a_time_without_an_offset_can_be_local(monkeypatch: pytest.MonkeyPatch, text: str, utc: str) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    found = parse_time(text, NOW, local=True)
+    with pytest.raises(ValueError, match="is not a time"):
+        parse_time("0001-01-01", NOW, local=True)
+    monkeypatch.undo()
+    time.tzset()
+    assert found == parse_time(utc, NOW)
 
 
 def test_a_printed_time_is_the_same_nanosecond_when_read() -> None:

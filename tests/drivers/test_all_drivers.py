@@ -38,6 +38,7 @@ UNITLESS = ("TripInt", "TripExt", "FanSpeed")  # the crate gives none
 
 @contextmanager
 def connected(name: str, folder: Path) -> Iterator[tuple[Driver, Rack]]:
+    assert name in KEYS, f"write the keys of {name} into KEYS of this file"
     keys = dict(KEYS[name])
     if "port" in keys:
         keys["port"] = str(folder / keys["port"])

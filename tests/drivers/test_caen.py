@@ -132,10 +132,10 @@ def calls(crate: CrateFake) -> list[str]:
     return texts
 
 
-def library_error(code: str) -> Exception:
+def library_error(code: str, words: str = "the crate's own words") -> Exception:
     from caen_libs import caenhvwrapper as hv
 
-    return hv.Error("the crate's own words", hv.Error.Code[code].value, "CAENHV_GetChParam")
+    return hv.Error(words, hv.Error.Code[code].value, "CAENHV_GetChParam")
 
 
 def fail(monkeypatch: pytest.MonkeyPatch, method: str, error: Exception) -> None:
@@ -1043,6 +1043,12 @@ def test_a_channel_that_cannot_be_switched_on_is_told(caen: Caen, crate: CrateFa
 def test_what_the_crate_refuses_is_told_in_its_words(caen: Caen, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     fail(monkeypatch, "set_ch_param", library_error(code))
     with pytest.raises(Refused, match=rf"S02:C00:V0Set: the call failed: the crate's own words \({code}\)"):
+        put(caen, "S02:C00:V0Set", 1000.0)
+
+
+def test_a_code_that_has_no_other_words_is_told_once(caen: Caen, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail(monkeypatch, "set_ch_param", library_error("OUTOFRANGE", "OUTOFRANGE"))
+    with pytest.raises(Refused, match=r"S02:C00:V0Set: the call failed: OUTOFRANGE$"):
         put(caen, "S02:C00:V0Set", 1000.0)
 
 

@@ -123,6 +123,16 @@ def test_a_refused_put_reaches_no_instrument_leaves_the_value_and_is_told(run: R
     run(scenario)
 
 
+def test_an_error_that_a_driver_does_not_foresee_is_told_with_its_kind(run: Run) -> None:
+    """The text of a KeyError is the key alone."""
+
+    async def scenario(rig: Rig) -> None:
+        del rig.driver.values["Mon"]
+        await rig.until(lambda: str(rig.record("Error").val).endswith(": internal error, KeyError: 'Mon'"))
+
+    run(scenario)
+
+
 def test_a_put_that_the_instrument_refuses_fails_with_its_sentence(run: Run) -> None:
     async def scenario(rig: Rig) -> None:
         rig.driver.write_error = Refused("the crate says OUTOFRANGE")

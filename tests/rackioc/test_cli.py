@@ -135,16 +135,22 @@ def test_a_history_that_is_not_there_is_code_1_and_makes_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, text = run("history", "LAB:X")
-    assert code == 1
-    assert "rack.sqlite" in text
+    for words in (["history", "LAB:X"], ["db", "check"], ["db", "compact"]):
+        code, text = run(*words)
+        assert (code, text) == (
+            1, f"rackioc: there is no archive {tmp_path}/rack.sqlite; name it: --config FILE or --database URL\n",
+        )  # fmt: skip
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "rack.sqlite").touch()
+    assert run("history", "LAB:X") == (code, text)
 
 
 def test_a_pv_that_is_not_archived_is_named_after_the_others_and_is_code_1(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path}/rack.sqlite"
     with closing(open_store(database)) as store:
         store.add([Sample("LAB:A", 1_700_000_000 * 10**9, -3, 0, "NO_ALARM")])
+    code, text = run("history", "lab:a", "--database", database)
+    assert (code, text) == (1, "rackioc: lab:a is not in the archive; did you mean LAB:A?\n")
     code, text = run("history", "LAB:B", "LAB:A", "--format", "csv", "--database", database)
     assert code == 1
     assert "LAB:A,-3,,NO_ALARM" in text
@@ -162,6 +168,18 @@ def test_a_pv_that_is_not_archived_is_named_after_the_others_and_is_code_1(tmp_p
 def test_a_wrong_command_line_is_code_2(options: list[str]) -> None:
     code, text = run("history", "X", *options)
     assert (code, len(text.splitlines())) == (2, 1), text
+
+
+def test_letters_that_the_locale_does_not_have_end_no_command(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/rack.sqlite"
+    with closing(open_store(database)) as store:
+        store.add([Sample("LAB:A", 1_700_000_000 * 10**9, -3, 0, "NO_ALARM")])
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "rackioc", "history", "LAB:A", "--terminal", "--database", database],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "LAB:A" in done.stdout
 
 
 def test_views_of_a_history_that_exclude_each_other_are_one_sentence() -> None:

@@ -185,6 +185,8 @@ def test_the_archivers_own_pvs_are_there_with_an_archive_alone(write: Write) -> 
     assert any("matches no PV" in fault for fault in found)
     load(write(without, ("TC1:", "ARCH:")))
     assert any("is taken by the archiver's own records" in fault for fault in faults(write(GOOD, ("TC1:", "ARCH:"))))
+    found = [fault for fault in faults(write(GOOD, ("TC1:", "IOC:"))) if "record" in fault]
+    assert len(found) == 1, "no fault for each of its records besides"
 
 
 def test_a_password_comes_from_the_environment_and_shows_nowhere(write: Write) -> None:
@@ -239,6 +241,7 @@ WRONG = [
     ("polarity: negative", "on_loss: hold", 19, "instruments.GEN.on_loss", "trip"),
     ("voltage_kv: 60", "voltage_kw: 60", 18, "instruments.GEN.limits.voltage_kw", "allowed: voltage_kv, current_ma"),
     ("polarity: negative", "polarity: left", 19, "instruments.GEN.polarity", "'positive', 'negative'"),
+    ('serial: "A1234"', "scan: {temperatures: 0}", 13, "instruments.TC1.scan.temperatures", "from 0.02 s on"),
     ("{status: 0.5}", "{status: 7}", 20, "instruments.GEN.scan.status", "7 s is not a period"),
     ("{status: 0.5}", "{status: 7, fast: 1}", 20, "instruments.GEN.scan.status", "7 s is not a period"),
     ("{status: 0.5}", "{fast: 0.5}", 20, "instruments.GEN.scan.fast", "unknown scan group; allowed: status"),
@@ -446,7 +449,8 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
     ("text", "line", "words"),
     [
         ("prefix: [", 1, "not YAML"),
-        ("prefix: LAB\n\tinstruments: {}", 2, "not YAML"),
+        ("prefix: LAB\n\tinstruments: {}", 2, "not YAML: a tabulator stands where a line begins; indent with spaces"),
+        ("prefix: " + "[" * 2000, 1, "not YAML: it is nested too deeply"),
         ("a: 1\n---\nb: 2", 2, "not YAML"),
         ("- a\n- b", 1, "mapping"),
         ("", 1, "mapping"),

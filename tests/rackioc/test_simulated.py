@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -89,6 +90,12 @@ def simulation(rack: Path, tmp_path: Path) -> Iterator[Simulation]:
         assert process.wait(30) == 0, log.read_text()
 
 
+def start_another(folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, "control2"], cwd=folder, env=variables, capture_output=True, text=True, check=False, timeout=40
+    )
+
+
 def test_a_simulation_leaves_archive_tables_and_directory_of_its_rack_alone(
     simulation: Simulation, rack: Path, real: Path
 ) -> None:
@@ -110,9 +117,15 @@ def test_a_simulation_leaves_archive_tables_and_directory_of_its_rack_alone(
     code, text = run("status", str(rack))
     assert (code, text.splitlines()[-1]) == (1, f"a simulation of it runs; its state: rackioc status {own}/rack.yaml")
     assert "geheim42" not in (own / "rack.yaml").read_text()
-    second = subprocess.run(
-        [*COMMAND, "control2"], cwd=rack.parent, env=variables, capture_output=True, text=True, check=False
-    )
+    line = (own / "GEN.line").readlink()
+    second = start_another(rack.parent, variables)
+    assert (second.returncode, second.stderr) == (
+        1, f"rackioc: {own}/GEN.line is the line of a simulation that runs: stop that one first\n",
+    )  # fmt: skip
+    assert (own / "GEN.line").readlink() == line
+    (rack.parent / "elsewhere").mkdir()
+    shutil.copy(rack, rack.parent / "elsewhere")
+    second = start_another(rack.parent / "elsewhere", variables)
     assert second.returncode == 1
     assert "another port: export EPICS_CA_SERVER_PORT=5066" in second.stderr
     assert "--force" not in second.stderr, "it has no such option"

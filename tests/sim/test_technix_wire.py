@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -183,3 +184,25 @@ def test_a_line_ends_as_the_instrument_has_it(tmp_path: Path, terminator: bytes)
         assert port.read_line() == b"P"
     port.close()
     port.release()
+
+
+def test_the_line_of_a_simulation_that_runs_is_left_to_it(tmp_path: Path) -> None:
+    path = str(tmp_path / "line")
+    port = PtyPort(path)
+    for _ in range(2):  # also behind a client that has come and gone, and while one is there
+        with pytest.raises(RuntimeError, match="line is the line of a simulation that runs: stop that one first"):
+            PtyPort(path)
+        with serial.Serial(path, 9600, timeout=1, exclusive=True) as line:
+            with pytest.raises(RuntimeError, match="a simulation that runs"):
+                PtyPort(path)
+            line.write(b"E\r")
+            assert port.read_line() == b"E"
+    with pytest.raises(RuntimeError, match="a simulation that runs"):
+        PtyPort(path)
+    target = os.readlink(path)
+    port.close()
+    port.release()
+    os.symlink(target, path)  # as a run that was killed leaves it
+    again = PtyPort(path)
+    again.close()
+    again.release()

@@ -61,7 +61,9 @@ def thin(rows: Sequence[ThinningRow], width_ns: int, before: ThinningRow | None 
         go = [row.time_ns for row, same in marked if same and row.number is not None and row.time_ns not in stay]
         if go:
             values = [number for number, _ in numbers]
-            mean = fsum(value / len(values) for value in values)  # the sum of the largest doubles would overflow
+            # the sum of the largest doubles overflows, and by rounding that of their shares
+            mean = 2 * fsum(value / len(values) / 2 for value in values)
+            mean = min(max(mean, lowest[0]), highest[0])
             thinned.times_ns.extend(go)
             thinned.bins.append(Bin(begin_ns, width_ns, len(values), lowest[0], highest[0], mean))
     return thinned

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import archiver
@@ -41,10 +41,10 @@ ROWS = st.lists(st.tuples(VALUES, st.sampled_from(range(len(SEVERITIES)))), min_
 
 def show_all(database: str, pvs: list[str], folder: Path) -> None:
     """Ask everything of the PVs; nothing may fail, whatever they hold."""
-    window = {"since": "2023-11-14 23:00:01", "until": "2023-11-14 23:10"}
+    window = {"since": "2023-11-14 23:00:01Z", "until": "2023-11-14 23:10Z"}
     views: list[dict[str, Any]] = [{}, {"stat": True}, {"bin": "7s"}, {"bin": "7s", "fill": True}]
     for form in FORMATS:
-        for view in [*({**view, **window} for view in views), {"at": "2023-11-14 23:00:05"}]:
+        for view in [*({**view, **window} for view in views), {"at": "2023-11-14 23:00:05Z"}]:
             out = io.StringIO()
             options = HistoryOptions(pvs=pvs, database=database, form=form, **view)
             show_history(options, out, io.StringIO())
@@ -76,6 +76,9 @@ def test_each_extreme_value_is_shown(
     show_all(database, ["ANY", "GOOD"], tmp_path)
 
 
+@example(rows=[(LARGEST, 0)], words=())
+@example(rows=[(LARGEST, 0)] * 3, words=())
+@example(rows=[(0, 0), (LARGEST, 0), (-LARGEST, 0)], words=())
 @settings(max_examples=25, deadline=None)
 @given(rows=ROWS, words=st.sampled_from(WORDS))
 def test_any_values_are_shown(

@@ -137,7 +137,7 @@ def test_a_pv_of_which_nothing_was_known_at_a_time_is_named(database: str) -> No
 
 
 def test_table(database: str) -> None:
-    lines = printed(database, "table", ["LAB:*"], since="2023-11-15 08:00:03").splitlines()
+    lines = printed(database, "table", ["LAB:*"], since="2023-11-15 08:00:03Z").splitlines()
     assert [line.split() for line in lines] == [
         ["time", "pv", "value", "unit", "severity", "status"],
         ["2023-11-15T08:00:00.500000000Z", "LAB:HV", "On", "NO_ALARM", "NO_ALARM"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -82,6 +83,18 @@ def test_a_time_that_is_shown_can_be_asked_for(monkeypatch: pytest.MonkeyPatch, 
     assert shown.endswith(offset)
     assert parse_time(shown, 0) == T0 // 10**6 * 10**6
     assert parse_time(show_time(T0, utc=True), 0) == T0 // 10**6 * 10**6
+
+
+def test_a_time_without_its_offset_is_what_a_terminal_shows(database: str) -> None:
+    for utc in (False, True):
+        lines = show(database, Terminal(), utc=utc)
+        cut = [re.sub(r"(\.\d{3})[Z+].*", r"\g<1>9", line) for line in lines[1:3]]  # at the end of its millisecond
+        since, until = cut
+        assert [line.split()[3] for line in show(database, Terminal(), utc=utc, since=since, until=until)[1:]] == [
+            "1249.50", "1300.00",
+        ]  # fmt: skip
+        assert show(database, Terminal(), utc=utc, at=cut[0])[1].split() == lines[1].split()
+        assert show(database, io.StringIO(), utc=utc, at=cut[0])[1].startswith("2023-11-14T22:13:20.123456789Z")
 
 
 def test_bins_begin_in_local_time_on_a_terminal(database: str) -> None:

@@ -132,7 +132,7 @@ def test_the_mean_is_over_time(database: str) -> None:
     day = 86_400
     ramp = [row(at, float(at)) for at in range(1001)]
     add(database, *ramp, row(day - 1, 1000.0))
-    (line,) = asked(database, stat=True, since=clock(0), until="2023-11-15 23:00")
+    (line,) = asked(database, stat=True, since=clock(0), until="2023-11-15 23:00Z")
     expected = (sum(range(1000)) + 1000 * (day - 1000)) / day
     assert line["mean"] == pytest.approx(expected)
     assert line["mean_rows"] == pytest.approx(sum(range(1001)) / 1002 + 1000 / 1002)

@@ -108,7 +108,7 @@ def test_states_and_what_is_no_number_are_counted_only(database: str) -> None:
 def test_bins_begin_at_multiples_of_their_width_and_empty_ones_are_left_out(database: str) -> None:
     add(database, "V", Metadata("kV", 1), (61, 1.0, 0), (90, 2.0, 2), (119.9, 6.0, 0), (240, 5.0, 0))
     add(database, "HV", Metadata(words=("Off", "On")), (0, 0, 0), (70, 1, 1), (250, Gap.ARCHIVE_OFF, 3))
-    lines = asked(database, ["V", "HV"], bin="60s", since="2023-11-14 23:00:30")
+    lines = asked(database, ["V", "HV"], bin="60s", since="2023-11-14 23:00:30Z")
     assert [tuple(line.values()) for line in lines] == [
         (
             "2023-11-14T23:01:00.000000000Z",

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import struct
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def database(tmp_path: Path) -> str:
 
 def drawn(database: str, *pvs: str, **options: Any) -> tuple[str, str]:
     out, err = io.StringIO(), io.StringIO()
-    show_history(HistoryOptions(pvs=pvs, database=database, **{"until": "2023-11-14 23:01"} | options), out, err)
+    show_history(HistoryOptions(pvs=pvs, database=database, **{"until": "2023-11-14 23:01Z"} | options), out, err)
     return out.getvalue(), err.getvalue()
 
 
@@ -76,6 +77,24 @@ def test_in_the_terminal(database: str, monkeypatch: pytest.MonkeyPatch) -> None
     assert max(map(len, text.splitlines())) <= 90
     for word in ("[kV]", "LAB:V", "MAJOR", "[C]", "MINOR", "On┤", "Off┤", "11-14 23:00:30"):
         assert word in text
+
+
+@pytest.mark.parametrize(("options", "zone", "hour"), [({}, "local time", "00"), ({"utc": True}, "UTC", "23")])
+def test_in_the_terminal_times_are_those_of_the_rows(
+    database: str, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], zone: str, hour: str
+) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w") as out:
+        given = HistoryOptions(pvs=["LAB:HV"], database=database, terminal=True, until="2023-11-14 23:01Z", **options)
+        show_history(given, out, io.StringIO())
+    text = os.read(ours, 10_000).decode()
+    os.close(ours)
+    monkeypatch.undo()
+    time.tzset()
+    assert zone in text.splitlines()[0]
+    assert f" {hour}:00:30" in text
 
 
 def test_in_the_terminal_a_line_breaks_at_a_gap(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,5 +164,5 @@ def test_many_points_are_drawn_in_little_time(database: str, tmp_path: Path) -> 
     with closing(open_store(database)) as store:
         store.add(samples)
     for view in ({"plot": tmp_path / "n.png"}, {"terminal": True}):
-        drawn(database, "LAB:N", until="2023-11-15 05:00", **view)
+        drawn(database, "LAB:N", until="2023-11-15 05:00Z", **view)
     assert (tmp_path / "n.png").stat().st_size > 5000

@@ -30,6 +30,12 @@ def test_bins_begin_at_multiples_of_their_width() -> None:
     )
 
 
+@pytest.mark.parametrize("number", [1.7976931348623157e308, -1.7976931348623157e308, 5e-324, -5e-324, 0.1])
+def test_the_mean_of_equal_numbers_is_that_number(number: float) -> None:
+    for count in (3, 7, 10):
+        assert thin(points(*[number] * count), WIDTH, BEFORE).bins == [Bin(0, WIDTH, count, number, number, number)]
+
+
 def test_a_bin_that_loses_no_row_gets_no_bin() -> None:
     assert thin(points(1.0, 2.0), WIDTH, BEFORE) == ([], [])
 
