@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator
+from contextlib import suppress
 from typing import TypeVar
 
-from drivers.base import DeviceError, LinkDown, Refused, Step, Value, Wait
+from drivers.base import BadReply, DeviceError, LinkDown, Refused, Step, Value, Wait
 from drivers.caen.formats import Choice, Number, Raw
 from drivers.caen.items import Variable
 from drivers.caen.puts.target import Target
-from drivers.caen.questions import Question, ask_exponent
+from drivers.caen.questions import Question, ask_exponent, ask_parameter, is_like
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,33 @@ def words_of_off(target: Target) -> Steps[Variable]:
                 raise
             log.debug("%s: an Off is sent with the words that are assumed: %s", item.label, error)
     return item
+
+
+def other_switch(target: Target) -> Steps[Variable | None]:
+    """Return the switch in the slot of a board that is gone, if it has other words: there the same number may be On.
+
+    None: it has the same ones, or the crate does not tell. Raises LinkDown, and BadReply where it is not known which
+    of its words is Off.
+    """
+    item = target.item
+    if target.section.present or not item.switch or item.slot is None or not isinstance(item.format, Choice):
+        return None
+    where = target.session, item.slot, item.channel, item.name
+    try:
+        with suppress(BadReply):  # it may be another kind of parameter
+            if (yield from paused(is_like(*where, item.format))):
+                return None
+        yield Wait()
+        target.session.kinds.pop(where[1:], None)  # that of the board of before
+        now = yield from paused(ask_parameter(*where))
+    except LinkDown:
+        raise
+    except DeviceError as error:
+        log.debug("%s: an Off is sent with the words of the board that is gone: %s", item.label, error)
+        return None
+    if not isinstance(now, Variable) or now.safe is None:
+        raise BadReply(f"{item.label}: Off was not sent, for another board is in the slot, and has no word for it")
+    return now
 
 
 def is_same_unit(target: Target, item: Variable, state: tuple[Raw, ...] | None) -> Steps[bool]:

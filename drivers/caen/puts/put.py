@@ -23,7 +23,7 @@ from drivers.base import (
 from drivers.caen.board.section import Section
 from drivers.caen.formats import Choice, Number, Raw
 from drivers.caen.items import Command, Property, Variable
-from drivers.caen.puts.limits import Steps, ask_limits, ask_words, is_same_unit, paused, words_of_off
+from drivers.caen.puts.limits import Steps, ask_limits, ask_words, is_same_unit, other_switch, paused, words_of_off
 from drivers.caen.puts.outcome import is_refusal, is_rounded, is_taken
 from drivers.caen.puts.target import Target
 from drivers.caen.retry import LAG, looks
@@ -69,6 +69,8 @@ def set_variable(session: Session, section: Section, item: Variable, meant: Vari
             if item.switch:
                 before = yield from _look_before(target)
             item = yield from ask_words(target, meant, value)
+        elif (other := (yield from other_switch(target))) is not None:
+            yield from _send_off_to(target, other)
         elif target.is_off and item.safe is not None:
             item = yield from words_of_off(target)
             value = item.safe if item.safe is not None else value
@@ -77,6 +79,18 @@ def set_variable(session: Session, section: Section, item: Variable, meant: Vari
     except Refused as error:
         raise Refused(f"{item.label}: {error}") from None
     yield from _Put(Target(session, section, item), value, raw, before).carry_out()
+
+
+def _send_off_to(target: Target, other: Variable) -> Iterator[Step]:
+    """Send an Off to the switch of a board that is not served yet. Raises NotShown: it is repeated until it is.
+
+    What it reads back would be shown in the words of the board of before.
+    """
+    assert other.safe is not None
+    yield Wait()
+    with target.session.asking(other.label, other.slot) as device:
+        other.write(device, other.format.raw(other.safe))
+    raise NotShown(f"{other.label}: Off was sent to another board than before; it is shown when that is served")
 
 
 def _look_before(target: Target) -> Steps[Raw | None]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from drivers.base import DeviceError, Readings, Refused
+from drivers.base import DeviceError, Readings, Refused, Wait
 from sim.caen.channel import Channel
 from sim.caen.crate import Board, Crate
 from sim.caen.header import Code, Type, status_bits
@@ -245,3 +245,53 @@ def test_the_limits_of_a_like_board_let_nothing_through_that_those_of_the_channe
         assert isinstance(outcome(run, label, value), Refused)
         assert run.fake.writes == 0
         assert outcome(run, label, limit) is None
+
+
+def _swapped(run: CrateRun, crate: Any) -> None:
+    """Take the board out, let that be seen, and put that of another crate into the slot."""
+    run.fake.do_pull(1)
+    run.until(lambda: not run.driver._inventory.sections[1].present, most=30)
+    other = crate("SY4527").boards[1]
+    other.serial += 1
+    for channel in other.channels:
+        channel.on, channel.volts = False, 0.0
+    run.fake.model.boards[1] = other
+
+
+@pytest.mark.parametrize("kind", ["switch", "list"])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("state", ["off", "on"])
+def test_an_off_that_outlives_its_board_is_an_off_to_the_next_one_too(
+    monkeypatch: pytest.MonkeyPatch, kind: str, reverse: bool, state: str
+) -> None:
+    """The number that was Off may be On there: a board is in the slot for seconds before it is served."""
+
+    def odd(system: str) -> Crate:
+        made = reversed_crate(system)
+        if kind == "list":
+            channel = made.boards[1].channels[2]
+            channel.params["Pw"] = Param(name="Pw", type=Type.ENUM, enum=("ON", "OFF"), maxval=1)
+        return made
+
+    before, after = (plain_crate, odd) if reverse else (odd, plain_crate)
+    with crate_run(monkeypatch, before) as run:
+        run.settle()
+        (point,) = (point for point in run.driver.points if point.name == PW)
+        off = [word.lower() for word in point.states].index("off")
+        assert point.safe == off
+        _swapped(run, after)
+        channel = run.fake.model.channel(1, 2)
+        if state == "on":
+            channel.on, channel.volts = True, 1000.0
+        for _ in range(3):  # as a port repeats it
+            outcome(run, PW, off)
+            assert not channel.on
+            run.clock.now += 1.0
+        run.settle()
+        assert not channel.on
+        for step in run.driver.write(point, off):  # the port has the point of before
+            assert not channel.on
+            run.clock.now += step.seconds if isinstance(step, Wait) else 0.0
+        run.run(3)
+        assert not channel.on
+        assert run.valid(f"{PW}_RBV")
