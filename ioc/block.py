@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drivers.base import Reading, Readings, RecordType
-from ioc.record import LOG, TICK, VALUE, Record
+from ioc.record import LOG, TICK, VALUE, WRONG, Record
 
 # Fewer values than this are cheaper one by one
 FEWEST = 100
@@ -42,7 +42,8 @@ class Block:
         """Process a value for each record; return the event masks of each, as ``Record.process`` does."""
         calm = (values > self.above) & (values < self.below)
         self.val[calm] = values[calm]
-        self.time[calm] = np.where(moment > self.time, moment, self.time + TICK)[calm]
+        ahead = self.time - moment
+        self.time[calm] = np.where((ahead < 0) | (ahead > WRONG), moment, self.time + TICK)[calm]
         masks = np.zeros(len(values), np.uint8)
         for last, deadband, mask in ((self.mlst, self.mdel, VALUE), (self.alst, self.adel, LOG)):
             with np.errstate(invalid="ignore"):  # infinities are not calm, and not looked at here

@@ -29,8 +29,12 @@ LOG = 2
 ALARM = 4
 PROPERTY = 8
 
-# A stamp that does not move on would be dropped by every archiver; a clock that was set back must not go back here
+# A stamp that does not move on would be dropped by every archiver: it goes on by so many seconds while a clock that
+# was set back a little is behind
 TICK = 1e-6
+# A clock that is set back by more seconds than this was wrong before (a computer that begins with a wrong clock):
+# stamps follow it. Archivers reject what lies so far in the future, until the clock is there again
+WRONG = 300.0
 # The first second that Channel Access has no number for, since 1970 UTC: 32 bits of seconds since 1990
 _LATEST = 631152000 + 2.0**32
 
@@ -193,7 +197,7 @@ class Record:
                 self.udf = bool(reading.value != reading.value)  # NaN
             # a stamp that nothing can carry would stay for ever, for stamps go forward only
             moment = now if reading.time is None or not reading.time < _LATEST else reading.time
-            self.time = moment if moment > time else time + TICK
+            self.time = next_stamp(moment, time)
             return self._update_alarm(reading)
         except Exception as error:
             faults.log_once("the processing", self.name, error)
@@ -265,7 +269,7 @@ class Record:
 
     def _reject(self, now: float) -> int:
         """Become INVALID after a reading that could not be processed; the next one that can be clears it."""
-        self.time = now if now > self.time else self.time + TICK
+        self.time = next_stamp(now, self.time)
         self.mlst = self.alst = self.val
         before = self.stat, self.sevr, self.amsg
         alarm = Status.READ, Severity.INVALID, "internal error, see the log"
@@ -403,7 +407,7 @@ def process_block(
             continue
         if type(value) is float and record._above < value < record._below:
             record._val = value
-            record._time = moment if moment > record._time else record._time + TICK
+            record._time = moment if moment > record._time else next_stamp(moment, record._time)
             mask = 0
             if not abs(value - record._mlst) <= record._mdel:
                 record._mlst = value
@@ -417,11 +421,16 @@ def process_block(
             except Exception:  # an array of numpy, for one, is neither true nor false: process() reports it
                 unchanged = False
             if unchanged:
-                record._time = moment if moment > record._time else record._time + TICK
+                record._time = moment if moment > record._time else next_stamp(moment, record._time)
                 continue
             mask = record.process(value if isinstance(value, Reading) else Reading(value), moment)
         if mask:
             yield record, mask
+
+
+def next_stamp(moment: float, last: float) -> float:
+    """Return the stamp of a reading of ``moment`` after the stamp ``last``, in seconds since 1970 UTC."""
+    return moment if moment > last or last - moment > WRONG else last + TICK
 
 
 def beyond(new: Any, old: Any, deadband: float) -> bool:

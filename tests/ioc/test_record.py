@@ -136,11 +136,25 @@ def test_the_higher_severity_of_reading_and_limits_wins() -> None:
 def test_time_never_goes_back_though_the_clock_does() -> None:
     record = ai()
     times = []
-    for moment in (1000.0, 1001.0, 400.0, 401.0, 1002.0):
+    for moment in (1000.0, 1001.0, 702.0, 703.0, 1002.0):
         record.process(Reading(moment), moment)
         times.append(record.time)
     assert times == sorted(set(times))
     assert times[-1] == 1002.0
+
+
+@pytest.mark.parametrize("wrong", [301.0, 7200.0, 3e8])
+def test_time_follows_a_clock_that_was_far_ahead(wrong: float) -> None:
+    """A computer that begins two hours ahead must not date everything two hours ahead until it is restarted."""
+    one, two, three = ai(), ai(), ai()
+    block = Block([three])
+    for moment in (1e9, 1e9 + wrong + 1, 1e9 + 1):
+        one.process(Reading(moment), moment)
+        list(process_block({"X": two}, {"X": moment}, moment, []))
+        block.process(np.array([moment]), moment)
+    assert (one.time, two.time, three.time) == (1e9 + 1, 1e9 + 1, 1e9 + 1)
+    one.process(Reading(None, Severity.INVALID, Status.COMM), 1e9 + 2)
+    assert one.time == 1e9 + 2
 
 
 def test_states_have_severities_and_a_change_may_have_one() -> None:
