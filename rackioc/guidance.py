@@ -43,7 +43,7 @@ def remedy(kind: str, prefix: str, point: str) -> str:
 def caution(config: Config) -> Callable[[str, Sequence[str], object], str]:
     """Return what says why a put asks for a confirmation: to switch off never does."""
     safe = _safe_values(config)
-    crates = [f"{config.prefix}{name}:" for name, kind in kinds(config).items() if kind == "caen"]
+    crates = _crates(config)
 
     def why(record: str, words: Sequence[str], value: object) -> str:
         if record in safe:
@@ -52,6 +52,32 @@ def caution(config: Config) -> Callable[[str, Sequence[str], object], str]:
         return "" if crate is None else _in_a_crate(record.removeprefix(crate), words, value)
 
     return why
+
+
+def makes_safe(config: Config) -> Callable[[str, Sequence[str], object], bool]:
+    """Return what says whether a put makes things safe: an Off, the kill of a crate."""
+    safe = _safe_values(config)
+    crates = _crates(config)
+
+    def does(record: str, words: Sequence[str], value: object) -> bool:
+        index = _index(words, value)
+        if record in safe:
+            return index == safe[record]
+        crate = next((prefix for prefix in crates if record.startswith(prefix)), None)
+        if crate is None or index is None:
+            return False
+        section, _, name = record.removeprefix(crate).partition(":")
+        if section == "Cmd":
+            return index == 1 and roles.is_kill(name)
+        parameter = _ON_BOARD.fullmatch(record.removeprefix(crate))
+        return parameter is not None and roles.is_switch(parameter[1]) and index == roles.off_state(words)
+
+    return does
+
+
+def _crates(config: Config) -> list[str]:
+    """Return how the names of the records of each crate begin."""
+    return [f"{config.prefix}{name}:" for name, kind in kinds(config).items() if kind == "caen"]
 
 
 def _safe_values(config: Config) -> Mapping[str, int]:

@@ -25,7 +25,7 @@ from web.access.middleware import Headers, View
 from web.api import login, openapi
 from web.api.endpoints import Api
 from web.api.metrics import Metrics
-from web.live.door import Caution, Door
+from web.live.door import Caution, Door, MakesSafe
 from web.live.hub import Hub
 from web.live.pvws import WebSocket
 from web.page import page
@@ -52,6 +52,7 @@ class Served:
     kinds      the instruments: name -> driver
     words      status bit of a channel -> its meaning
     caution    says which puts ask for a confirmation
+    safe       says which puts make things safe
     remedy     says what to do about a point that is in alarm
     """
 
@@ -62,6 +63,7 @@ class Served:
     kinds: Mapping[str, str] = field(default_factory=dict)
     words: Mapping[str, str] = field(default_factory=dict)
     caution: Caution = lambda record, words, value: ""
+    safe: MakesSafe = lambda record, words, value: False
     remedy: Remedy = lambda kind, prefix, point: ""
 
 
@@ -112,7 +114,7 @@ def _retrieval(database: str | None, readers: Readers) -> list[BaseRoute]:
 
 def _live(hub: Hub, access: Access, rack: Rack, served: Served) -> list[BaseRoute]:
     """Return the addresses of live values, which are those of PVWS."""
-    door = Door(hub, access, rack, served.caution)
+    door = Door(hub, access, rack, served.caution, served.safe)
     socket = WebSocket(hub, access.visitor, access.may_see, lambda visitor: not access.refusal(visitor), door.put)
     begun = datetime.now(UTC).isoformat(" ", "seconds")
 

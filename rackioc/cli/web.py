@@ -41,6 +41,7 @@ def web(config: ConfigPath, parent: Annotated[int, typer.Option(hidden=True)] = 
         kinds=guidance.kinds(loaded),
         words=guidance.words(),
         caution=guidance.caution(loaded),
+        safe=guidance.makes_safe(loaded),
         remedy=guidance.remedy,
     )
     try:

@@ -53,12 +53,19 @@ class Access:
         connection = HTTPConnection(scope)
         address = connection.client.host if connection.client else "?"
         token = connection.cookies.get(COOKIE, "")
-        session = self._sessions.get(token) if token and same_site(connection) else None
+        session = self._begun(token) if same_site(connection) else None
         return Visitor(address, session.name, token) if session else Visitor(address)
 
     def session(self, visitor: Visitor) -> Session | None:
         """Return the session of a visitor, unless it has ended."""
-        return self._sessions.get(visitor.session) if visitor.session else None
+        return self._begun(visitor.session)
+
+    def _begun(self, token: str) -> Session | None:
+        """Return the session of a token, unless it has ended or was begun with another password than that of now."""
+        session = self._sessions.get(token) if token else None
+        if session is None or session.known != self._logins.known(session.name):
+            return None
+        return session
 
     def may_see(self, visitor: Visitor) -> bool:
         """Return whether a visitor may see values."""
@@ -82,6 +89,7 @@ class Access:
         # counted before it is looked at, so that many tries at once are no way around it
         self._throttle.failed(visitor.address)
         async with self._verifying:
+            known = self._logins.known(name)
             right = len(password) <= LONGEST and await run_in_threadpool(self._logins.verify, name, password)
         if not right:
             log.warning("a login as %r from %s was refused", name[:LONGEST], visitor.address)
@@ -89,7 +97,7 @@ class Access:
         self._throttle.succeeded(visitor.address)
         self._sessions.end(visitor.session)
         log.info("%s logged in from %s", name, visitor.address)
-        return self._sessions.begin(name)
+        return self._sessions.begin(name, known)
 
     def logout(self, visitor: Visitor) -> None:
         """End the session of a visitor."""

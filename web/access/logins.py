@@ -59,6 +59,11 @@ class Logins:
         rights, _ = self._persons.get(name, ("", ""))
         return rights
 
+    def known(self, name: str) -> str:
+        """Return the hash of a person's password, empty for one who is not in the file (any more)."""
+        self._refresh()
+        return self._persons.get(name, ("", ""))[1]
+
     def verify(self, name: str, password: str) -> bool:
         """Return whether this is the person's password; takes some 50 ms in any case."""
         self._refresh()

@@ -1,6 +1,6 @@
 """Sessions: a cookie with a random token that says nothing, and what it stands for in memory.
 
-They end after some hours, when the person logs out, and when the web server is started again.
+They end after some hours, when the person logs out or gets another password, and when the web server starts again.
 """
 
 from __future__ import annotations
@@ -19,9 +19,15 @@ MOST = 1000
 
 @dataclass(frozen=True)
 class Session:
-    """A login. csrf: what a request that changes something must say; ends: when it ends (monotonic clock)."""
+    """A login.
+
+    known   the hash of the password that it was begun with: it ends when that is another one
+    csrf    what a request that changes something must say
+    ends    when it ends (monotonic clock)
+    """
 
     name: str
+    known: str
     csrf: str
     ends: float
 
@@ -32,10 +38,10 @@ class Sessions:
     def __init__(self) -> None:
         self._sessions: OrderedDict[str, Session] = OrderedDict()
 
-    def begin(self, name: str) -> str:
+    def begin(self, name: str, known: str) -> str:
         """Return the token of a new session."""
         token = secrets.token_urlsafe(32)
-        self._sessions[token] = Session(name, secrets.token_urlsafe(32), time.monotonic() + LASTS)
+        self._sessions[token] = Session(name, known, secrets.token_urlsafe(32), time.monotonic() + LASTS)
         while len(self._sessions) > MOST:
             self._sessions.popitem(last=False)
         return token

@@ -25,26 +25,36 @@ log = logging.getLogger("web.puts")
 # Returns why a value of a record asks for a confirmation, empty if it asks for none; the second argument: the
 # words of its states, if it has any.
 Caution = Callable[[str, Sequence[str], object], str]
+# Returns whether a value of a record makes things safe: an Off is carried out however late it comes.
+MakesSafe = Callable[[str, Sequence[str], object], bool]
 
 
 class Door:
     """Puts for visitors, to PVs of the rack and to no others."""
 
-    def __init__(self, hub: Hub, access: Access, rack: Rack, caution: Caution) -> None:
+    def __init__(self, hub: Hub, access: Access, rack: Rack, caution: Caution, makes_safe: MakesSafe) -> None:
         self._hub = hub
         self._access = access
         self._rack = rack
         self._caution = caution
+        self._makes_safe = makes_safe
         self._strangers: deque[float] = deque(maxlen=STRANGERS)
 
-    async def put(self, visitor: Visitor, asked: str, wanted: object, confirmed: bool) -> None:
-        """Put a value to a PV and wait for its end. Raises PutError, HubError."""
+    async def put(self, visitor: Visitor, asked: str, wanted: object, confirmed: bool, at: float | None) -> None:
+        """Put a value to a PV and wait for its end. Raises PutError, HubError.
+
+        ``at`` is the time (monotonic clock of this computer) at which it was asked for, if the browser tells it: a
+        network that was gone for a while delivers what had been sent before.
+        """
         record = plain_name(asked).partition(".")[0]
         shown = json.dumps(wanted)[:_SHOWN]
         # one line of the log, whatever was sent as a name
         name = "".join(each if each.isprintable() else "?" for each in asked[:LONGEST])
 
         def check(words: Sequence[str], value: object) -> None:
+            age = 0.0 if at is None else time.monotonic() - at
+            if age > puts.LATE and not self._makes_safe(record, words, value):
+                raise PutError(f"{name}: not put, for it came {age:.0f} s after it was asked for")
             reason = "" if confirmed else self._caution(record, words, value)
             if reason:
                 raise UnconfirmedError(name, reason)

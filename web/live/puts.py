@@ -23,6 +23,8 @@ Check = Callable[[Sequence[str], object], None]
 _STRING_SIZE = 40
 # Elements of an array that is put.
 _MOST = 100_000
+# Seconds after which a put that a browser has sent is not carried out any more, unless it makes things safe.
+LATE = 5.0
 # Seconds for a PV to connect, for its server to take a put, for that to end; for what explains a refusal, each.
 CONNECT, END, SOON = 5.0, 30.0, 1.0
 

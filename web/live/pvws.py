@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
@@ -36,8 +37,9 @@ class Refused(Exception):
     """A message that cannot be carried out: a sentence for the user."""
 
 
-# Puts a value to a PV for somebody; raises PutError, HubError. The last argument: whether they have confirmed it.
-Put = Callable[[Visitor, str, object, bool], Any]
+# Puts a value to a PV for somebody; raises PutError, HubError. The last arguments: whether they have confirmed it,
+# and when they asked for it, by the clock that is told here, if that is known.
+Put = Callable[[Visitor, str, object, bool, float | None], Any]
 
 
 class Browser:
@@ -123,13 +125,15 @@ class Browser:
                 self._answer({"type": "list", "pvs": list(self._subscriptions)})
             case "write":
                 self._write(message)
+            case "clock":
+                self._answer({"type": "clock", "clock": time.monotonic()})
             case "ping":
                 self._send(PING)
             case "echo":
                 self._send(text_frame(text.encode()))
             case kind:
                 raise Refused(
-                    f"{kind!r} is no type of message; there are subscribe, clear, list, write, ping and echo"
+                    f"{kind!r} is no type of message; there are subscribe, clear, list, write, clock, ping and echo"
                 )
 
     def _subscribe(self, names: list[str]) -> None:
@@ -150,6 +154,7 @@ class Browser:
         name = message.get("pv")
         if not isinstance(name, str) or "value" not in message:
             raise Refused("a message of type write has pv, a name, and value")
+        _at(message)
         if len(self._puts) >= MOST_PUTS:
             raise Refused(f"{name} was not put: {MOST_PUTS} puts of this browser have not ended yet")
         task = asyncio.create_task(self._write_and_answer(name, message))
@@ -161,7 +166,7 @@ class Browser:
         number = message.get("id")
         mark = {} if number is None else {"pv": name, "id": number}
         try:
-            await self._put(self._visitor, name, message["value"], message.get("confirmed") is True)
+            await self._put(self._visitor, name, message["value"], message.get("confirmed") is True, _at(message))
         except (PutError, HubError) as error:
             confirm = {"confirm": error.why} if isinstance(error, UnconfirmedError) else {}
             self._answer({"type": "error", "message": str(error), **mark, **confirm})
@@ -267,6 +272,16 @@ def _has_halves(text: str, message: object) -> bool:
     except UnicodeEncodeError:
         return True
     return False
+
+
+def _at(message: dict[str, Any]) -> float | None:
+    """Return when a put was asked for, None if that is not told."""
+    at = message.get("at")
+    if at is None:
+        return None
+    if isinstance(at, bool) or not isinstance(at, int | float) or not -1e12 < at < 1e12:
+        raise Refused('at is a time in seconds, by the clock that {"type": "clock"} is answered with')
+    return float(at)
 
 
 def _no_number(text: str) -> NoReturn:

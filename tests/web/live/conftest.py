@@ -128,9 +128,20 @@ def careful(record: str, words: object, value: object) -> str:
     return "it may let high voltage out" if record.endswith(":bo") and value not in {0, "Off"} else ""
 
 
+def makes_safe(record: str, words: object, value: object) -> bool:
+    return record.endswith(":bo") and value in {0, "Off"}
+
+
 def served(prefix: str, logins_file: Path | None = None, **settings: Any) -> Served:
     keys = WebSettings(port=free_port(), logins=str(logins_file) if logins_file else None, **settings)
-    return Served(settings=keys, prefix=prefix, pv_list=f"{prefix}IOC:PVList.VAL$", database=None, caution=careful)
+    return Served(
+        settings=keys,
+        prefix=prefix,
+        pv_list=f"{prefix}IOC:PVList.VAL$",
+        database=None,
+        caution=careful,
+        safe=makes_safe,
+    )
 
 
 @pytest.fixture(scope="module")

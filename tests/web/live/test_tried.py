@@ -89,7 +89,8 @@ def test_where_a_login_is_wanted_values_end_with_it(
 ) -> None:
     monkeypatch.setattr("web.live.pvws.RIGHTS_S", 0.1)
     path = tmp_path / "logins"
-    path.write_text(line("bob", "wrong horse", "view") + "\n" + line("anna", "right horse", "put") + "\n")
+    entry = line("anna", "right horse", "put")
+    path.write_text(line("bob", "wrong horse", "view") + "\n" + entry + "\n")
     web = WebServer(served(small_ioc.prefix, path, view="login"))
     try:
         small_ioc.read("ai", 5.0)
@@ -100,7 +101,7 @@ def test_where_a_login_is_wanted_values_end_with_it(
             for each in (bob, anna):
                 each.subscribe(small_ioc.prefix + "ai")
                 each.value(small_ioc.prefix + "ai", 5.0)
-            path.write_text(line("anna", "right horse", "put") + "\n")
+            path.write_text(entry + "\n")
             with pytest.raises(ConnectionClosed, match="1008"):
                 bob.hear_until(lambda message: False)
             small_ioc.read("ai", 6.0)
@@ -114,7 +115,8 @@ def test_what_is_shown_of_rights_ends_with_the_session_and_with_the_login(
 ) -> None:
     monkeypatch.setattr("web.live.pvws.RIGHTS_S", 0.1)
     path = tmp_path / "logins"
-    path.write_text(line("anna", "right horse", "put") + "\n")
+    entry = line("anna", "right horse", "put")
+    path.write_text(entry + "\n")
     web = WebServer(served(small_ioc.prefix, path, puts="on"))
     name = small_ioc.prefix + "ao"
     try:
@@ -123,13 +125,30 @@ def test_what_is_shown_of_rights_ends_with_the_session_and_with_the_login(
         with Browser(web, {"Cookie": cookie}) as anna:
             anna.subscribe(name, small_ioc.prefix + "nowhere")
             assert anna.first(name)["readonly"] is False
-            path.write_text(line("anna", "right horse", "view") + "\n")
+            path.write_text(entry.replace(":put:", ":view:") + "\n")
             assert anna.hear_until(lambda message: message.get("readonly") is True)["pv"] == name
-            path.write_text(line("anna", "right horse", "put") + "\n\n")
+            path.write_text(entry + "\n\n")
             assert anna.hear_until(lambda message: message.get("readonly") is False)["pv"] == name
             assert ask(web, "POST", "/api/logout", Cookie=cookie, X_CSRF_Token=me(web, cookie)["csrf"])[0] == 200
             assert anna.hear_until(lambda message: message.get("readonly") is True)["pv"] == name
             assert "nowhere" not in str(anna.heard)
+    finally:
+        web.close()
+
+
+def test_a_session_ends_with_the_password_that_it_was_begun_with(small_ioc: SmallIoc, tmp_path: Path) -> None:
+    path = tmp_path / "logins"
+    path.write_text(line("anna", "right horse", "put") + "\n")
+    web = WebServer(served(small_ioc.prefix, path, puts="on"))
+    before = list(small_ioc.puts)
+    try:
+        cookie = session(web, "anna")
+        with Browser(web, {"Cookie": cookie}) as thief:
+            path.write_text(line("anna", "another horse", "put") + "\n")
+            assert "log in first" in thief.write(small_ioc.prefix + "ao", 5)
+        assert me(web, cookie)["name"] == ""
+        assert small_ioc.puts == before
+        assert me(web, session(web, "anna", "another horse"))["name"] == "anna"
     finally:
         web.close()
 

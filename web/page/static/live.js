@@ -20,6 +20,7 @@ class Live extends EventTarget {
   #echoed = 0;
   #check = 0;
   #again = 0;
+  #ahead = null;
   connected = false;
   lost = null;
 
@@ -32,6 +33,8 @@ class Live extends EventTarget {
       this.connected = true;
       this.#tries = 0;
       this.#echoed = Date.now();
+      this.#ahead = null;
+      this.#send({ type: "clock" });
       this.#ask("subscribe", [...this.#pvs.keys()]);
       this.dispatchEvent(new Event("state"));
     };
@@ -75,8 +78,13 @@ class Live extends EventTarget {
       }
       const id = ++this.#number;
       this.#writes.set(id, { written, refused });
-      this.#send({ type: "write", pv: name, value, confirmed, id });
+      this.#send({ type: "write", pv: name, value, confirmed, id, at: this.#serverClock() });
     });
+  }
+
+  /** Return the time by the server's clock, null if it is not known: a put that comes late by it is not carried out. */
+  #serverClock() {
+    return this.#ahead === null ? null : this.#ahead + performance.now() / 1000;
   }
 
   #asked = [];
@@ -126,6 +134,8 @@ class Live extends EventTarget {
       this.#writes.delete(message.id);
       if (message.type === "written") written();
       else refused(Object.assign(new Error(message.message), { confirm: message.confirm }));
+    } else if (message.type === "clock") {
+      this.#ahead = message.clock - performance.now() / 1000;
     } else if (message.type === "error") {
       this.dispatchEvent(new CustomEvent("refused", { detail: message.message }));
     }
@@ -142,7 +152,7 @@ class Live extends EventTarget {
   #alive() {
     if (!this.connected) return;
     if (Date.now() - this.#echoed > 2.5 * CHECK) this.#socket.close(), this.#closed(this.#socket);
-    else this.#send({ type: "echo" });
+    else this.#send({ type: "clock" });
   }
 
   #closed(socket, wait = AGAIN[Math.min(this.#tries++, AGAIN.length - 1)]) {
@@ -151,7 +161,7 @@ class Live extends EventTarget {
     this.connected = false;
     this.#socket = { readyState: WebSocket.CLOSED, close() {} };
     for (const { refused } of this.#writes.values()) {
-      refused(new Error("the connection to the web server was lost; whether it was put is not known"));
+      refused(new Error("the connection to the web server was lost; whether it was put is not known; after 5 s only an Off is"));
     }
     this.#writes.clear();
     this.dispatchEvent(new Event("state"));
