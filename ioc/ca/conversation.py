@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Protocol
 
@@ -51,7 +51,7 @@ from ioc.ca.puts.putlog import PutLog
 from ioc.ca.puts.puts import Puts, Together
 from ioc.ca.subscription import Channel, Subscription
 from ioc.ca.view import View
-from ioc.record import ALARM, LOG, PROPERTY, VALUE
+from ioc.record import ALARM, LOG, PROPERTY, VALUE, Record
 
 # No client has reason to send more at once: nothing that can be set is large
 LARGEST_MESSAGE = 1 << 16
@@ -95,6 +95,9 @@ class ChannelSource(Protocol):
     def unsubscribe(self, subscription: Subscription) -> None:
         """Send no updates to it any more."""
 
+    def settle(self) -> None:
+        """Disconnect the channels of records that others replaced: nothing is put to these any more."""
+
     def remove(self, connection: Connection) -> None:
         """Forget a client that has left."""
 
@@ -122,6 +125,7 @@ class Conversation:
 
         ``gone``: the client hears no answer; only its puts are carried out. Raises BrokenProtocolError.
         """
+        self._names.settle()
         end, size, read, handler = len(data), HEADER.size, HEADER.unpack_from, _HANDLERS.get
         at = self._pass_by(0, end)
         self._spent = spent
@@ -179,9 +183,9 @@ class Conversation:
                 break
         return not self.channels
 
-    def disconnect(self, record: object) -> None:
-        """Disconnect the channels of a record that another one replaced: they have to be connected anew."""
-        for channel in [each for each in self.channels.values() if each.view.record is record]:
+    def disconnect(self, records: Collection[Record]) -> None:
+        """Disconnect the channels of records that others replaced: they have to be connected anew."""
+        for channel in [each for each in self.channels.values() if each.view.record in records]:
             self._remove(channel)
             self._send(header(SERVER_DISCONNECT, 0, 0, 0, channel.cid, 0))
         self._connection.flush()

@@ -51,6 +51,7 @@ class Server:
         environment.fill()
         self.clients: dict[Connection, Conversation] = {}
         self._values: dict[bytes, View] = {}
+        self._replaced: set[Record] = set()
         self.turns = Turns()
         self.told = Seldom(_LINES)
         self.puts = Together()
@@ -72,8 +73,16 @@ class Server:
         before = self._values.get(name)
         self._values[name] = view
         if before is not None:
+            if not self._replaced:
+                asyncio.get_running_loop().call_soon(self.settle)
+            self._replaced.add(before.record)
+
+    def settle(self) -> None:
+        """Disconnect the channels of records that others replaced, hundreds perhaps, in one go for each client."""
+        if self._replaced:
+            replaced, self._replaced = self._replaced, set()
             for conversation in tuple(self.clients.values()):
-                conversation.disconnect(before.record)
+                conversation.disconnect(replaced)
 
     def post(self, changes: Changes) -> None:
         """Send what changed to the clients that subscribed to it: each is written to once."""

@@ -59,11 +59,11 @@ class Beacons:
         try:
             udp.sendto(beacon, await self._numbers(address))
             self._failed.discard(address)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter for a name that none can have
             if address not in self._failed:
                 self._failed.add(address)
                 told = "no beacons to %s:%d (%s): clients there may be minutes late to find this server again"
-                log.warning(told, *address, error.strerror)
+                log.warning(told, *address, getattr(error, "strerror", None) or error)
 
     async def _numbers(self, address: Address) -> Address:
         """Return an address whose computer is a number, not a name. OSError if the name is not known."""

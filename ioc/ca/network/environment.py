@@ -19,6 +19,8 @@ _FALLBACKS = {
     "EPICS_CAS_AUTO_BEACON_ADDR_LIST": "EPICS_CA_AUTO_ADDR_LIST",
 }
 SERVER_PORT = 5064
+# In a list of addresses to be served: all that there are
+ANY = "0.0.0.0"
 
 
 class EnvironmentFault(ValueError):
@@ -47,14 +49,19 @@ def fill() -> None:
     for name, fallback in _FALLBACKS.items():
         if not os.environ.get(name) and os.environ.get(fallback):
             os.environ[name] = os.environ[fallback]
-    for address in os.environ.get("EPICS_CAS_INTF_ADDR_LIST", "").split():
-        _check_own(address.partition(":")[0])
+    served = [_own(each.partition(":")[0]) for each in os.environ.get("EPICS_CAS_INTF_ADDR_LIST", "").split()]
+    if ANY in served:
+        del os.environ["EPICS_CAS_INTF_ADDR_LIST"]
+    elif served:
+        os.environ["EPICS_CAS_INTF_ADDR_LIST"] = " ".join(served)
 
 
-def _check_own(address: str) -> None:
+def _own(address: str) -> str:
+    """Return an address of this computer, perhaps a name, as a number: by that its network is known."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
         try:
             probe.bind((address, 0))
+            return str(probe.getsockname()[0])
         except OSError as error:
             sentence = f"{address} in EPICS_CAS_INTF_ADDR_LIST is not an address of this computer: {error.strerror}"
             raise OSError(sentence) from error

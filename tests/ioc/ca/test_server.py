@@ -8,7 +8,8 @@ import resource
 import socket
 import struct
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,8 +19,9 @@ import pytest
 
 from drivers.base import Point, RecordType, Refused, Severity, Status
 from ioc.block import Block
-from ioc.ca.connection import WAITING
-from ioc.ca.message import SEARCH
+from ioc.ca.connection import WAITING, BrokenProtocolError
+from ioc.ca.conversation import Conversation
+from ioc.ca.message import SEARCH, SERVER_DISCONNECT
 from ioc.ca.network import accept
 from ioc.ca.network.search import LARGEST_ANSWER
 from ioc.ca.network.seldom import Seldom
@@ -303,6 +305,54 @@ def test_a_record_of_another_type_reaches_the_clients_of_the_one_it_replaced(sma
     with Raw(small_ioc) as raw:
         raw.subscribe(raw.create("mbbi.VAL"))
         assert struct.unpack_from(">d", raw.update())[0] == 2.5
+
+
+@pytest.fixture
+def own_ioc() -> Iterator[SmallIoc]:
+    """A server whose records no other test needs."""
+    with closing(SmallIoc()) as ioc:
+        yield ioc
+
+
+def test_many_records_that_are_replaced_cost_one_look_at_the_channels_of_a_client(
+    own_ioc: SmallIoc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    disconnect = Conversation.disconnect
+
+    def counted(conversation: Conversation, records: Collection[Record]) -> None:
+        looks.append(len(records))
+        disconnect(conversation, records)
+
+    monkeypatch.setattr(Conversation, "disconnect", counted)
+
+    async def others() -> None:
+        for record in own_ioc.records.values():
+            own_ioc.server.add(Record(record.name, record.point), own_ioc)
+
+    with Raw(own_ioc) as raw:
+        for number, name in enumerate(own_ioc.records):
+            raw.create(name, number)
+        raw.create("ai.HIHI", 100)
+        own_ioc.do(others())
+        ended = [raw.message() for _ in range(len(own_ioc.records) + 1)]
+        assert {command for command, *_ in ended} == {SERVER_DISCONNECT}
+        assert {cid for *_, cid, _ in ended} == {*range(len(own_ioc.records)), 100}
+    assert looks == [len(own_ioc.records)]
+
+
+def test_a_put_to_a_record_that_was_just_replaced_is_not_carried_out(own_ioc: SmallIoc) -> None:
+    async def another_and_a_put() -> None:
+        record = own_ioc.records["ao"]
+        own_ioc.server.add(Record(record.name, record.point), own_ioc)
+        put = HEADER.pack(4, 8, 6, 1, sid, 5) + struct.pack(">d", 3.0)
+        with pytest.raises(BrokenProtocolError, match="unknown channel"):
+            own_ioc.server.clients[client].receive(put, lambda: False, False)
+
+    with Raw(own_ioc) as raw:
+        sid, client = raw.create("ao"), raw.client
+        own_ioc.do(another_and_a_put())
+        assert own_ioc.puts == []
 
 
 def test_more_subscriptions_than_caprotos_queue_are_served(small_ioc: SmallIoc) -> None:

@@ -67,8 +67,9 @@ def test_a_name_that_nobody_knows_costs_no_other_its_beacons(
         listener.settimeout(5.0)
         monkeypatch.setenv("EPICS_CAS_AUTO_BEACON_ADDR_LIST", "NO")
         monkeypatch.setenv("EPICS_CAS_BEACON_PERIOD", "0.02")
+        monkeypatch.delenv("EPICS_CAS_BEACON_PORT", raising=False)
         there = f"localhost:{listener.getsockname()[1]}"
-        monkeypatch.setenv("EPICS_CAS_BEACON_ADDR_LIST", f"no.such.host.invalid {there}")
+        monkeypatch.setenv("EPICS_CAS_BEACON_ADDR_LIST", f"no.such.host.invalid two..dots {there}")
 
         async def numbers() -> list[int]:
             sending = asyncio.create_task(Beacons(5064).send())
@@ -77,4 +78,5 @@ def test_a_name_that_nobody_knows_costs_no_other_its_beacons(
             return [int.from_bytes(each[8:12], "big") for each in heard]
 
         assert asyncio.run(numbers()) == [0, 1, 2]
-    assert [record.getMessage().count("no.such.host.invalid:5065") for record in caplog.records].count(1) == 1
+    for name in ("no.such.host.invalid", "two..dots"):
+        assert [record.getMessage().count(f"{name}:5065") for record in caplog.records].count(1) == 1

@@ -9,6 +9,7 @@ import socket
 import pytest
 
 from ioc.ca.network import environment, rivals
+from ioc.ca.network.beacons import addresses
 from ioc.ca.network.environment import EnvironmentFault
 from ioc.ca.server import Server
 
@@ -44,6 +45,26 @@ def test_an_address_that_this_computer_does_not_have_may_come_yet(monkeypatch: p
     monkeypatch.setenv("EPICS_CAS_INTF_ADDR_LIST", "127.0.0.1 203.0.113.7")
     with pytest.raises(OSError, match=r"203.0.113.7 in EPICS_CAS_INTF_ADDR_LIST is not an"):
         asyncio.run(make())
+
+
+@pytest.mark.parametrize(
+    ("listed", "served", "beacons"),
+    [
+        ("localhost", "127.0.0.1", [("127.0.0.1", 4065)]),
+        ("127.0.0.1:5064", "127.0.0.1", [("127.0.0.1", 4065)]),
+        ("127.0.0.1 0.0.0.0", None, None),
+    ],
+)
+def test_addresses_to_be_served_are_numbers_by_which_their_networks_are_known_or_all(
+    monkeypatch: pytest.MonkeyPatch, listed: str, served: str | None, beacons: list[tuple[str, int]] | None
+) -> None:
+    monkeypatch.delenv("EPICS_CAS_BEACON_ADDR_LIST", raising=False)
+    monkeypatch.setenv("EPICS_CAS_AUTO_BEACON_ADDR_LIST", "YES")
+    monkeypatch.setenv("EPICS_CAS_BEACON_PORT", "4065")
+    monkeypatch.setenv("EPICS_CAS_INTF_ADDR_LIST", listed)
+    environment.fill()
+    assert os.environ.get("EPICS_CAS_INTF_ADDR_LIST") == served
+    assert beacons is None or addresses() == beacons
 
 
 async def make() -> None:
