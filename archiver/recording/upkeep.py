@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from archiver.settings import Policy
-from archiver.storage.store import Store
+from archiver.storage.store import Rejected, Store, StoreError
 from archiver.units import seconds
 
 # Seconds from the end of one round over all PVs to the next.
 PERIOD = 3600.0
+# The turn of what is done for all PVs at once, and what of summaries is told; no PV has such a name.
+MONTHS, SUMMARIES = "", " "
+
+log = logging.getLogger(__name__)
 
 
 class Upkeep:
-    """The rounds over all PVs; ``policy`` returns how long a PV's rows are kept, and when they are thinned."""
+    """The rounds over all PVs; ``policy`` returns how long a PV's rows are kept, and when they are thinned.
+
+    In a round each PV has its turn. Rows of which the database rejects what is to become, or that end a turn in some
+    other way, end this turn alone; that is logged when it begins or changes. An error of the database ends the round:
+    it may be away. The next round begins behind the turn that met the error, for it may be this PV's again.
+    """
 
     def __init__(self, policy: Callable[[str], Policy]) -> None:
         self._policy = policy
         self._round: Iterator[None] | None = None
         self._next = 0.0
+        self._turn: str | None = None  # the one that goes on, or at which the last round ended
+        self._faults: dict[str, str] = {}  # turn -> why it ended
 
     def step(self, store: Store) -> bool:
         """Do one step; return False when nothing is to be done before the next round. Raises StoreError."""
@@ -32,24 +44,78 @@ class Upkeep:
         self._round, self._next = None, time.monotonic() + PERIOD
         return False
 
+    def tidy(self, store: Store) -> bool:
+        """Do one step of the store's own upkeep; return True if more is to be done at once. Raises StoreError.
+
+        A PV of which no summaries can be made ends the step; those of the others are made in the next one.
+        """
+        try:
+            return store.tidy()
+        except Rejected as error:
+            self._tell(SUMMARIES, str(error))
+        except StoreError:
+            raise
+        except Exception as error:
+            self._tell(SUMMARIES, f"{type(error).__name__}: {error}")
+            log.debug("the store's own upkeep", exc_info=True)
+        return False
+
     def _steps(self, store: Store) -> Iterator[None]:
         policies = {newest.pv: self._policy(newest.pv) for newest in store.newest()}
-        keep = {pv: seconds(policy.keep) for pv, policy in policies.items() if policy.keep is not None}
-        while store.expire_months({pv: _before(age) for pv, age in keep.items()}):
-            yield
-        yield
-        for pv, policy in policies.items():
-            if pv in keep:
-                while store.expire(pv, _before(keep[pv])):
-                    yield
-                yield
-            if policy.thin is not None:
-                width_ns = int(seconds(policy.thin.to) * 10**9)
-                while store.thin(pv, _before(seconds(policy.thin.after)), width_ns):
-                    yield
-                yield
+        turns = [MONTHS, *policies]
+        begin = turns.index(self._turn) + 1 if self._turn in turns else 0
+        for turn in turns[begin:] + turns[:begin]:
+            self._turn = turn
+            yield from self._alone(
+                turn, _months(store, policies) if turn == MONTHS else _own(store, turn, policies[turn])
+            )
+        self._turn = None
         while store.shrink():
             yield
+
+    def _alone(self, turn: str, steps: Iterator[None]) -> Iterator[None]:
+        """Do the steps of one turn; whatever ends them, but for an error of the database, ends nothing else."""
+        try:
+            yield from steps
+        except Rejected as error:
+            self._tell(turn, str(error))
+        except StoreError:
+            raise
+        except Exception as error:  # whatever one PV's rows are, the others have their turn
+            self._tell(turn, f"{type(error).__name__}: {error}")
+            log.debug("the steps of %r", turn, exc_info=True)
+        else:
+            self._faults.pop(turn, None)
+
+    def _tell(self, turn: str, reason: str) -> None:
+        if self._faults.get(turn) == reason:
+            return
+        self._faults[turn] = reason
+        if turn == MONTHS:
+            log.error("no month of old rows is dropped as a whole: %s; they are deleted PV by PV", reason)
+        elif turn == SUMMARIES:
+            log.error("of a PV no summaries are made: %s; its rows are read instead", reason)
+        else:
+            log.error("%s: its old rows are not deleted or thinned: %s", turn, reason)
+
+
+def _months(store: Store, policies: Mapping[str, Policy]) -> Iterator[None]:
+    keep = {pv: seconds(policy.keep) for pv, policy in policies.items() if policy.keep is not None}
+    while store.expire_months({pv: _before(age) for pv, age in keep.items()}):
+        yield
+    yield
+
+
+def _own(store: Store, pv: str, policy: Policy) -> Iterator[None]:
+    if policy.keep is not None:
+        while store.expire(pv, _before(seconds(policy.keep))):
+            yield
+        yield
+    if policy.thin is not None:
+        width_ns = int(seconds(policy.thin.to) * 10**9)
+        while store.thin(pv, _before(seconds(policy.thin.after)), width_ns):
+            yield
+        yield
 
 
 def _before(age: float) -> int:
