@@ -119,6 +119,47 @@ def test_a_pv_of_which_no_summaries_can_be_made_takes_no_other_along(
     assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
 
 
+def test_a_clock_that_jumps_ahead_makes_no_rows_old_before_a_day_has_passed(
+    filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began_ns, day_ns = time.time_ns(), 86_400 * S
+    with closing(open_store(filled)) as store:
+        store.live(began_ns)
+    clocks = Jumping(began_ns)
+    monkeypatch.setattr(upkeep, "time", clocks)
+    with closing(open_store(filled)) as store:
+        round_ = Upkeep(lambda pv: Policy(keep="200h"))
+
+        def kept(ahead_ns: int, later_ns: int) -> int:
+            clocks.ahead_ns, clocks.later_ns = ahead_ns, later_ns
+            while round_.step(store):
+                pass
+            return len(rows(filled, "A")[0])
+
+        assert kept(ahead_ns=10 * 365 * day_ns, later_ns=0) == 6000  # the computer begins with a wrong clock
+        assert kept(ahead_ns=10 * 365 * day_ns, later_ns=day_ns // 2) == 6000
+        assert kept(ahead_ns=0, later_ns=day_ns) == 6000  # it was set right
+        assert kept(ahead_ns=300 * 3600 * S, later_ns=2 * day_ns) == 6000
+        assert kept(ahead_ns=300 * 3600 * S, later_ns=3 * day_ns + 3600 * S) == 1  # it stays
+
+
+class Jumping:
+    """The clocks of a computer: ``ahead_ns`` is its error, ``later_ns`` what has passed."""
+
+    def __init__(self, began_ns: int) -> None:
+        self._began_ns = began_ns
+        self.ahead_ns = self.later_ns = 0
+
+    def time_ns(self) -> int:
+        return self._began_ns + self.later_ns + self.ahead_ns
+
+    def monotonic_ns(self) -> int:
+        return S + self.later_ns
+
+    def monotonic(self) -> float:
+        return self.monotonic_ns() / S
+
+
 def refuse(database: str, pv: str, code: str, event: str = "DELETE", table: str = "") -> None:
     """Let the database refuse to delete or insert rows of a PV, with an error."""
     row = "OLD" if event == "DELETE" else "NEW"
