@@ -2,24 +2,69 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from archiver.settings import Policy
-from archiver.storage.store import Store
+from archiver.storage.store import Rejected, Store, StoreError
 from archiver.units import seconds
 
 # Seconds from the end of one round over all PVs to the next.
 PERIOD = 3600.0
+# How far the clock may run ahead of the time that passes, and how long one that is further ahead is not believed.
+AHEAD_NS, DOUBT_NS = 600 * 10**9, 86_400 * 10**9
+# The turn of what is done for all PVs at once, and what of summaries is told; no PV has such a name.
+MONTHS, SUMMARIES = "", " "
+
+log = logging.getLogger(__name__)
+
+
+class Clock:
+    """The time by which rows are old: the computer's, but one that has jumped ahead is believed after a day only.
+
+    A clock that is wrong, as some are when a computer begins, would make all rows old: they would be deleted. It has
+    jumped if it is far ahead of the last sign of life (ns, 0 if there is none) and of the time that has passed since.
+    """
+
+    def __init__(self, alive_ns: int) -> None:
+        self._now_ns = alive_ns
+        self._looked_ns = time.monotonic_ns()
+        self._jumped_ns: int | None = None  # by the monotonic clock
+
+    def now_ns(self) -> int:
+        """Return the time by which rows are old."""
+        shown_ns, looked_ns = time.time_ns(), time.monotonic_ns()
+        passed_ns = self._now_ns + looked_ns - self._looked_ns
+        self._looked_ns = looked_ns
+        if not self._now_ns or shown_ns <= passed_ns + AHEAD_NS:
+            self._jumped_ns = None
+        elif self._jumped_ns is None:
+            self._jumped_ns = looked_ns
+            hours = f"{(shown_ns - passed_ns) / 3.6e12:.1f}"
+            log.info(
+                "the clock is %s h after the last sign of life: for a day rows are as old as they were then", hours
+            )
+        doubted = self._jumped_ns is not None and looked_ns < self._jumped_ns + DOUBT_NS
+        self._now_ns = passed_ns if doubted else shown_ns
+        return self._now_ns
 
 
 class Upkeep:
-    """The rounds over all PVs; ``policy`` returns how long a PV's rows are kept, and when they are thinned."""
+    """The rounds over all PVs; ``policy`` returns how long a PV's rows are kept, and when they are thinned.
+
+    In a round each PV has its turn. Rows of which the database rejects what is to become, or that end a turn in some
+    other way, end this turn alone; that is logged when it begins or changes. An error of the database ends the round:
+    it may be away. The next round begins behind the turn that met the error, for it may be this PV's again.
+    """
 
     def __init__(self, policy: Callable[[str], Policy]) -> None:
         self._policy = policy
         self._round: Iterator[None] | None = None
         self._next = 0.0
+        self._clock: Clock | None = None
+        self._turn: str | None = None  # the one that goes on, or at which the last round ended
+        self._faults: dict[str, str] = {}  # turn -> why it ended
 
     def step(self, store: Store) -> bool:
         """Do one step; return False when nothing is to be done before the next round. Raises StoreError."""
@@ -32,25 +77,80 @@ class Upkeep:
         self._round, self._next = None, time.monotonic() + PERIOD
         return False
 
+    def tidy(self, store: Store) -> bool:
+        """Do one step of the store's own upkeep; return True if more is to be done at once. Raises StoreError.
+
+        A PV of which no summaries can be made ends the step; those of the others are made in the next one.
+        """
+        try:
+            return store.tidy()
+        except Rejected as error:
+            self._tell(SUMMARIES, str(error))
+        except StoreError:
+            raise
+        except Exception as error:
+            self._tell(SUMMARIES, f"{type(error).__name__}: {error}")
+            log.debug("the store's own upkeep", exc_info=True)
+        return False
+
     def _steps(self, store: Store) -> Iterator[None]:
+        clock = self._clock = self._clock or Clock(store.alive_ns)
         policies = {newest.pv: self._policy(newest.pv) for newest in store.newest()}
-        keep = {pv: seconds(policy.keep) for pv, policy in policies.items() if policy.keep is not None}
-        while store.expire_months({pv: _before(age) for pv, age in keep.items()}):
-            yield
-        yield
-        for pv, policy in policies.items():
-            if pv in keep:
-                while store.expire(pv, _before(keep[pv])):
-                    yield
-                yield
-            if policy.thin is not None:
-                width_ns = int(seconds(policy.thin.to) * 10**9)
-                while store.thin(pv, _before(seconds(policy.thin.after)), width_ns):
-                    yield
-                yield
+        turns = [MONTHS, *policies]
+        begin = turns.index(self._turn) + 1 if self._turn in turns else 0
+        for turn in turns[begin:] + turns[:begin]:
+            self._turn = turn
+            yield from self._alone(
+                turn, _months(store, policies, clock) if turn == MONTHS else _own(store, turn, policies[turn], clock)
+            )
+        self._turn = None
         while store.shrink():
             yield
 
+    def _alone(self, turn: str, steps: Iterator[None]) -> Iterator[None]:
+        """Do the steps of one turn; whatever ends them, but for an error of the database, ends nothing else."""
+        try:
+            yield from steps
+        except Rejected as error:
+            self._tell(turn, str(error))
+        except StoreError:
+            raise
+        except Exception as error:  # whatever one PV's rows are, the others have their turn
+            self._tell(turn, f"{type(error).__name__}: {error}")
+            log.debug("the steps of %r", turn, exc_info=True)
+        else:
+            self._faults.pop(turn, None)
 
-def _before(age: float) -> int:
-    return time.time_ns() - int(age * 10**9)
+    def _tell(self, turn: str, reason: str) -> None:
+        if self._faults.get(turn) == reason:
+            return
+        self._faults[turn] = reason
+        if turn == MONTHS:
+            log.error("no month of old rows is dropped as a whole: %s; they are deleted PV by PV", reason)
+        elif turn == SUMMARIES:
+            log.error("of a PV no summaries are made: %s; its rows are read instead", reason)
+        else:
+            log.error("%s: its old rows are not deleted or thinned: %s", turn, reason)
+
+
+def _months(store: Store, policies: Mapping[str, Policy], clock: Clock) -> Iterator[None]:
+    keep = {pv: seconds(policy.keep) for pv, policy in policies.items() if policy.keep is not None}
+    while store.expire_months({pv: _before(age, clock) for pv, age in keep.items()}):
+        yield
+    yield
+
+
+def _own(store: Store, pv: str, policy: Policy, clock: Clock) -> Iterator[None]:
+    if policy.keep is not None:
+        while store.expire(pv, _before(seconds(policy.keep), clock)):
+            yield
+        yield
+    if policy.thin is not None:
+        width_ns = int(seconds(policy.thin.to) * 10**9)
+        while store.thin(pv, _before(seconds(policy.thin.after), clock), width_ns):
+            yield
+        yield
+
+
+def _before(age: float, clock: Clock) -> int:
+    return clock.now_ns() - int(age * 10**9)

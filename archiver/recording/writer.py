@@ -284,7 +284,7 @@ class Writer:
     def _step(self) -> bool:
         store = self.database.store
         self.growth.look(store)
-        return store.tidy() or self._upkeep.step(store)
+        return self._upkeep.tidy(store) or self._upkeep.step(store)
 
     def _replay(self) -> bool:
         """Store the oldest batch of the spool; True if there was one, and it is gone."""

@@ -153,13 +153,20 @@ class Summarizer:
             self._jobs.extend(tables.to_do())
             numbers = sorted(channels)
             self._unseen.extend(numbers[each : each + LOOKED_UP] for each in range(0, len(numbers), LOOKED_UP))
+        done: list[tuple[int, int | None]] = []
         while self._waiting:
             if self._unseen:
                 found = tables.newest(self._unseen.popleft())
                 self._newest |= found
                 self._jobs.extend((channel, None) for channel in found)
             if self._jobs:
-                self._do(*self._jobs.popleft(), tables, limit)
+                job = self._jobs.popleft()
+                try:
+                    self._do(*job, tables, limit)
+                except Exception:  # this one's turn comes in the next round; what goes with it now is made again
+                    self._jobs.extendleft(reversed(done))
+                    raise
+                done.append(job)
             if time.monotonic() >= began + STEP_S:
                 break
         now = time.monotonic()

@@ -155,6 +155,8 @@ class _Clocked:
 def _keep(url: str, policy: Callable[[str], Policy], folder: Path) -> Figures:
     """Do a round as the archiver does, with its own writer, while some PVs have a new value each second."""
     queue, round_ = Queue(), _Round(policy)
+    with closing(open_store(url)) as previous:
+        previous.live(time.time_ns())  # long after the last sign of life a round doubts the clock
     store = _Clocked(open_store(url))
     writer = Writer(queue, Spool(folder / "spool.sqlite", 1e9, 0), round_, lambda: cast(Store, store))
     sent, waited, next_s = 0, 0.0, 0.0

@@ -1,34 +1,42 @@
-"""Retention and thinning, as the writer drives them, on a real file."""
+"""Retention and thinning, as the writer drives them, on real databases."""
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
+from archiver.recording import upkeep
 from archiver.recording.upkeep import Upkeep
 from archiver.sample import Sample
 from archiver.settings import Policy, ThinSettings
+from archiver.storage import summarizer
 from archiver.storage.database import open_reader, open_store
-from archiver.storage.store import Bin
+from archiver.storage.sqlite import store as sqlite
+from archiver.storage.store import Bin, StoreError
+from bench.rig.databases import connect
 
 S = 10**9
 ALL = (0, 2**63 - 1)
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> str:
+def filled(database: str) -> str:
+    fill(database)
+    return database
+
+
+def fill(database: str) -> None:
     """Two PVs, each with a row a minute over the last 100 hours."""
-    url = f"sqlite:///{tmp_path}/rack.sqlite"
     now_ns = time.time_ns()
-    with closing(open_store(url)) as store:
+    with closing(open_store(database)) as store:
         for pv in "AB":
             times_ns = [now_ns - minute * 60 * S for minute in range(6000)]
             store.add([Sample(pv, time_ns, float(time_ns // S % 977), 0, "NO_ALARM") for time_ns in times_ns])
-    return url
 
 
 def run(database: str, policy: Callable[[str], Policy]) -> int:
@@ -46,17 +54,17 @@ def rows(database: str, pv: str) -> tuple[list[Sample], Sequence[Bin]]:
         return list(reader.samples([pv], *ALL)), reader.bins(pv, *ALL)
 
 
-def test_rows_that_are_too_old_go_but_for_the_one_in_force(database: str) -> None:
-    run(database, lambda pv: Policy(keep="10h") if pv == "A" else Policy())
-    kept, _ = rows(database, "A")
+def test_rows_that_are_too_old_go_but_for_the_one_in_force(filled: str) -> None:
+    run(filled, lambda pv: Policy(keep="10h") if pv == "A" else Policy())
+    kept, _ = rows(filled, "A")
     assert len(kept) in {600, 601, 602}
     assert kept[0].time_ns <= time.time_ns() - 36_000 * S
-    assert len(rows(database, "B")[0]) == 6000
+    assert len(rows(filled, "B")[0]) == 6000
 
 
-def test_rows_that_are_old_are_thinned_and_counted(database: str) -> None:
-    steps = run(database, lambda pv: Policy(thin=ThinSettings(after="50h", to="1h")))
-    kept, bins = rows(database, "A")
+def test_rows_that_are_old_are_thinned_and_counted(filled: str) -> None:
+    steps = run(filled, lambda pv: Policy(thin=ThinSettings(after="50h", to="1h")))
+    kept, bins = rows(filled, "A")
     assert 3000 + 50 * 2 <= len(kept) <= 3060 + 52 * 4
     thinned = {each.time_ns for each in bins}  # a first bin of one or two rows loses none
     rest = [sample for sample in kept if sample.time_ns // (3600 * S) * 3600 * S not in thinned]
@@ -64,6 +72,109 @@ def test_rows_that_are_old_are_thinned_and_counted(database: str) -> None:
     assert steps >= 2
 
 
-def test_without_a_policy_nothing_is_touched(database: str) -> None:
-    run(database, lambda pv: Policy())
-    assert len(rows(database, "A")[0]) == 6000
+def test_without_a_policy_nothing_is_touched(filled: str) -> None:
+    run(filled, lambda pv: Policy())
+    assert len(rows(filled, "A")[0]) == 6000
+
+
+@pytest.mark.parametrize("fault", ["rejected", "unforeseen", "error"])
+def test_a_pv_whose_rows_cannot_be_thinned_takes_no_other_along(
+    filled: str, fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if fault != "unforeseen":
+        refuse(filled, "A", "1366" if fault == "rejected" else "1644")
+    monkeypatch.setattr(upkeep, "PERIOD", 0.0)
+    round_ = Upkeep(
+        lambda pv: Policy(thin=ThinSettings(after="50h", to=1e-10 if (pv, fault) == ("A", "unforeseen") else "1h"))
+    )
+    errors = 0
+    with closing(open_store(filled)) as store:
+        for _ in range(3):  # rounds
+            try:
+                while round_.step(store):
+                    pass
+            except StoreError:
+                errors += 1
+    assert len(rows(filled, "A")[0]) == 6000
+    assert len(rows(filled, "B")[0]) < 3300
+    if fault != "error" or filled.startswith("sqlite"):  # there no error of a trigger is one of the database
+        assert errors == 0
+        assert [record.message.split(":")[0] for record in caplog.records if record.levelname == "ERROR"] == ["A"]
+
+
+def test_a_pv_of_which_no_summaries_can_be_made_takes_no_other_along(
+    filled: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sqlite, "SETTLE_ROWS", 1)
+    refuse(filled, "A", "1366", "INSERT", "summary")
+    round_ = Upkeep(lambda pv: Policy())
+    with closing(open_store(filled)) as store:
+        store.live(time.time_ns())
+        monkeypatch.setattr(summarizer, "PAUSE", 0.0)
+        for _ in range(50):
+            round_.tidy(store)
+    with closing(open_reader(filled)) as reader:
+        assert reader.summarized("B")
+        assert not reader.summarized("A")
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+
+
+def test_a_clock_that_jumps_ahead_makes_no_rows_old_before_a_day_has_passed(
+    filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began_ns, day_ns = time.time_ns(), 86_400 * S
+    with closing(open_store(filled)) as store:
+        store.live(began_ns)
+    clocks = Jumping(began_ns)
+    monkeypatch.setattr(upkeep, "time", clocks)
+    with closing(open_store(filled)) as store:
+        round_ = Upkeep(lambda pv: Policy(keep="200h"))
+
+        def kept(ahead_ns: int, later_ns: int) -> int:
+            clocks.ahead_ns, clocks.later_ns = ahead_ns, later_ns
+            while round_.step(store):
+                pass
+            return len(rows(filled, "A")[0])
+
+        assert kept(ahead_ns=10 * 365 * day_ns, later_ns=0) == 6000  # the computer begins with a wrong clock
+        assert kept(ahead_ns=10 * 365 * day_ns, later_ns=day_ns // 2) == 6000
+        assert kept(ahead_ns=0, later_ns=day_ns) == 6000  # it was set right
+        assert kept(ahead_ns=300 * 3600 * S, later_ns=2 * day_ns) == 6000
+        assert kept(ahead_ns=300 * 3600 * S, later_ns=3 * day_ns + 3600 * S) == 1  # it stays
+
+
+class Jumping:
+    """The clocks of a computer: ``ahead_ns`` is its error, ``later_ns`` what has passed."""
+
+    def __init__(self, began_ns: int) -> None:
+        self._began_ns = began_ns
+        self.ahead_ns = self.later_ns = 0
+
+    def time_ns(self) -> int:
+        return self._began_ns + self.later_ns + self.ahead_ns
+
+    def monotonic_ns(self) -> int:
+        return S + self.later_ns
+
+    def monotonic(self) -> float:
+        return self.monotonic_ns() / S
+
+
+def refuse(database: str, pv: str, code: str, event: str = "DELETE", table: str = "") -> None:
+    """Let the database refuse to delete or insert rows of a PV, with an error."""
+    row = "OLD" if event == "DELETE" else "NEW"
+    if database.startswith("sqlite"):
+        with closing(sqlite3.connect(str(make_url(database).database))) as file:
+            file.execute(
+                f"CREATE TRIGGER refuse BEFORE {event} ON {table or 'sample_settled'} WHEN {row}.channel_id = "
+                f"(SELECT channel_id FROM channel WHERE name = '{pv}') BEGIN SELECT RAISE(ABORT, 'not that one'); END"
+            )
+        return
+    with closing(connect(database)) as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT channel_id FROM channel WHERE name = '{pv}'")
+        ((channel,),) = cursor.fetchall()
+        cursor.execute(
+            f"CREATE TRIGGER refuse BEFORE {event} ON {table or 'sample'} FOR EACH ROW "
+            f"IF {row}.channel_id = {channel} THEN SIGNAL SQLSTATE '45000' "
+            f"SET MESSAGE_TEXT = 'not that one', MYSQL_ERRNO = {code}; END IF"
+        )
