@@ -6,7 +6,6 @@ import errno
 import os
 import socket
 import stat
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,7 +28,8 @@ def directory() -> Path:
     session = os.environ.get("XDG_RUNTIME_DIR", "")
     if session and os.access(session, os.W_OK):
         return Path(session) / "rackioc"
-    return Path(tempfile.gettempdir()) / f"rackioc-{os.getuid()}"
+    # not tempfile.gettempdir(): it raises where no byte can be written, as on a full disk, and all commands come by
+    return Path(os.environ.get("TMPDIR") or "/tmp") / f"rackioc-{os.getuid()}"
 
 
 def simulations() -> Path:

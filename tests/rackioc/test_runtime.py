@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from tests.small_ioc import until
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv(runtime.VARIABLE, raising=False)
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     return tmp_path
 
 
@@ -44,6 +44,20 @@ def test_the_directory_of_the_session_is_preferred_if_there_is_one(
     assert runtime.directory() == temporary / f"rackioc-{os.getuid()}"
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(temporary))
     assert runtime.directory() == temporary / "rackioc"
+
+
+def test_a_disk_without_room_hinders_no_command(temporary: Path) -> None:
+    config = temporary / "rack.yaml"
+    config.write_text("prefix: 'LAB:'\ninstruments:\n  TC1: {driver: se521}\n")
+    ended = subprocess.run(
+        [sys.executable, "-P", "-m", "rackioc", "check", str(config)],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),  # no byte gets into any file
+        env={name: text for name, text in os.environ.items() if name != "TMPDIR"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (0, f"{config}: no faults; 1 instrument\n"), ended.stderr
 
 
 def test_the_demo_leaves_nothing_behind_at_its_end(temporary: Path) -> None:

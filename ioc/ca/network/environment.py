@@ -92,7 +92,12 @@ def _are_hosts(text: str) -> bool:
 
 def _are_addresses(text: str) -> bool:
     hosts = [each.partition(":") for each in text.split()]
-    return all(host and (_is_port(port) if colon else not port) for host, colon, port in hosts)
+    return all(_may_be_host(host) and (_is_port(port) if colon else not port) for host, colon, port in hosts)
+
+
+def _may_be_host(name: str) -> bool:
+    """Return True unless no computer can have this name or address; whether one has it is asked later, by libca."""
+    return "," not in name and all(name.removesuffix(".").split("."))
 
 
 _PORT = (_is_port, "a port from 1 to 65535")

@@ -19,7 +19,7 @@ LISTS = ("EPICS_CA_ADDR_LIST", "EPICS_CA_NAME_SERVERS", "EPICS_CAS_BEACON_ADDR_L
 NONSENSE = {
     PORTS: ("x", "0", "-1", "65536", "5064.5", "\u0665"),
     PERIODS: ("x", "0", "-1", "inf", "nan", "15 s"),
-    LISTS: ("127.0.0.1:x", ":5064", "127.0.0.1:70000", "::1"),
+    LISTS: ("127.0.0.1:x", ":5064", "127.0.0.1:70000", "::1", "bad..host", "127.0.0.1,127.0.0.2"),
     ("EPICS_CAS_INTF_ADDR_LIST",): ("127.0.0.999", "no.such.host.invalid", "127.0.0.1,127.0.0.2"),
     ("EPICS_CA_AUTO_ADDR_LIST", "EPICS_CAS_AUTO_BEACON_ADDR_LIST"): ("maybe", "0"),
     ("EPICS_CA_MAX_ARRAY_BYTES",): ("many", "0", "-1", "1e6"),
@@ -39,6 +39,12 @@ def test_nonsense_is_one_sentence_with_the_variable_and_the_value(
     assert value in str(error.value)
     assert str(error.value).startswith("the environment variable ")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", ["no.such.host.invalid", "rack.example.org.", "127.0.0.1 localhost:5066"])
+def test_a_name_that_nobody_has_now_is_no_nonsense(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("EPICS_CA_ADDR_LIST", value)
+    environment.check()
 
 
 def test_an_address_that_this_computer_does_not_have_may_come_yet(monkeypatch: pytest.MonkeyPatch) -> None:
