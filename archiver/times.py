@@ -24,7 +24,7 @@ def parse_time(text: str, now_ns: int, *, local: bool = False) -> int:
     whole, fraction = _split_fraction(text)
     try:
         time = datetime.fromisoformat(whole)
-        if local:
+        if local and datetime.min.year < time.year < datetime.max.year:  # at the ends other zones have no such date
             time = time.astimezone()
     except (ValueError, OverflowError):
         raise ValueError(

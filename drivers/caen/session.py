@@ -148,7 +148,10 @@ class Session:
             if number > 0 and monotonic() >= until:
                 break
         self._given_up = True
-        raise LinkDown(f"{self._host} does not answer any more; {doubt or 'all calls of the last scan failed'}")
+        raise self._lost(doubt)
+
+    def _lost(self, doubt: DeviceError | None) -> LinkDown:
+        return LinkDown(f"{self._host} does not answer any more; {doubt or 'all calls of the last scan failed'}")
 
     def _others(self) -> Iterator[Callable[[Device], object]]:
         """Yield calls that were answered, one of each kind: first those about another slot than the last call."""
@@ -184,8 +187,10 @@ class Session:
 
     def _failed(self, failure: DeviceError, code: str) -> None:
         """Weigh a failure; ask whether the crate answers at all when there are too many in a row."""
-        if code == "SLOTNOTPRES" or self._given_up:  # what is sent last needs no more time than its own
+        if code == "SLOTNOTPRES":
             return
+        if self._given_up:  # what is sent last needs no more time than its own
+            raise self._lost(failure)
         if code in _LINK_CODES:
             self._doubt += _DOUBT
         else:

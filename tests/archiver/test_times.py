@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -8,6 +9,15 @@ from archiver.times import format_time, parse_time
 
 NOW = 1_800_000_000_123_456_789
 HOUR = 3600 * 10**9
+
+
+@pytest.fixture
+def berlin() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @pytest.mark.parametrize(
@@ -52,15 +62,15 @@ def test_a_text_that_is_not_a_time_is_refused_with_examples(text: str) -> None:
         ("now", "now"),
     ],
 )
-def test_a_time_without_an_offset_can_be_local(monkeypatch: pytest.MonkeyPatch, text: str, utc: str) -> None:
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    time.tzset()
-    found = parse_time(text, NOW, local=True)
-    with pytest.raises(ValueError, match="is not a time"):
-        parse_time("0001-01-01", NOW, local=True)
-    monkeypatch.undo()
-    time.tzset()
-    assert found == parse_time(utc, NOW)
+@pytest.mark.usefixtures("berlin")
+def test_a_time_without_an_offset_can_be_local(text: str, utc: str) -> None:
+    assert parse_time(text, NOW, local=True) == parse_time(utc, NOW)
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize("text", ["0001-01-01", "9999-12-31 23:59:59"])
+def test_the_first_and_the_last_date_are_local_ones_too(text: str) -> None:
+    assert abs(parse_time(text, NOW, local=True) - parse_time(text, NOW)) <= HOUR
 
 
 def test_a_printed_time_is_the_same_nanosecond_when_read() -> None:

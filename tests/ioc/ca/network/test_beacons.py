@@ -36,7 +36,7 @@ def test_beacons_are_heard_in_each_network_also_in_one_that_comes_later_or_was_a
     environment |= {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(["unshare", "-Urn", *program], env=environment, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == heard
+    assert json.loads(done.stdout.splitlines()[-1]) == heard  # base may say its name before
     if server == "rackioc":
         assert done.stderr.count("no beacons to 10.9.1.255:5065 (Network is unreachable)") == 1
         assert "socket setup failed" not in done.stderr  # what caproto would say of its own
