@@ -53,9 +53,11 @@ _ADD_LATE = f"""
     INSERT INTO sample_settled ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (channel_id, smpl_time) DO NOTHING"""
 
-_STATUS = f"coalesce(status.name, '{UNNAMED}' || status_id)"
+_OF_S = ", ".join(f"s.{column}" for column in _COLUMNS.split(", "))
+_STATUS = f"coalesce((SELECT name FROM status WHERE status.status_id = one.status_id), '{UNNAMED}' || one.status_id)"
 
-# Both columns of the key are given, so that each channel costs one step down the tree and not all its rows.
+# Each table by itself, in this order and with all columns of its key: each channel costs one step down the tree. Of the
+# view SQLite may choose to read all rows for each channel.
 _NEWEST = f"""
     WITH newest AS (
         SELECT channel_id, max(smpl_time) AS smpl_time FROM (
@@ -64,11 +66,16 @@ _NEWEST = f"""
                    AS smpl_time
             FROM channel
             UNION ALL SELECT channel_id, max(smpl_time) FROM sample_recent GROUP BY channel_id)
-        WHERE smpl_time IS NOT NULL GROUP BY channel_id)
+        WHERE smpl_time IS NOT NULL GROUP BY channel_id),
+    found AS (
+        SELECT {_OF_S} FROM newest CROSS JOIN sample_settled AS s USING (channel_id, smpl_time)
+        UNION ALL
+        SELECT {_OF_S} FROM newest CROSS JOIN sample_recent AS s
+        ON s.part = newest.channel_id / {PART} AND s.smpl_time = newest.smpl_time
+            AND s.channel_id = newest.channel_id)
     SELECT pv, smpl_time, severity_id, {_STATUS},
            num_val, float_val, str_val, datatype, array_val
-    FROM sample JOIN newest USING (channel_id, smpl_time)
-    JOIN channel_owner USING (channel_id) LEFT JOIN status USING (status_id) WHERE archiver_id = ?"""
+    FROM found AS one JOIN channel_owner USING (channel_id) WHERE archiver_id = ?"""
 
 _NEWEST_VALUES = """
     SELECT pv, max(smpl_time) FROM (
@@ -85,7 +92,7 @@ _NEWEST_VALUES = """
 _LATEST = f"""
     SELECT smpl_time, severity_id, {_STATUS},
            num_val, float_val, str_val, datatype, array_val
-    FROM sample LEFT JOIN status USING (status_id)
+    FROM sample AS one
     WHERE channel_id = ?1 AND smpl_time >= coalesce(
         (SELECT max(newest) FROM (
             SELECT max(smpl_time) AS newest FROM sample_settled WHERE channel_id = ?1 AND smpl_time <= ?2

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from importlib.resources import files
@@ -91,6 +92,16 @@ def test_a_locked_file_is_a_sentence_and_the_batch_can_be_sent_again(
             store.add([sample()])
     store.add([sample()])
     assert list(reader().samples(["A"], *ALL)) == [sample()]
+
+
+def test_the_newest_rows_of_many_pvs_are_found_without_reading_all_rows_for_each(store: Store) -> None:
+    names, begin_ns = [f"PV{number}" for number in range(1000)], sample().time_ns
+    for second in range(100):
+        store.add([sample(name, begin_ns + second * 10**9, float(second)) for name in names])
+    began = time.monotonic()
+    newest = store.newest()
+    assert time.monotonic() - began < 2.0  # 0.05 s; where all rows are read for each, 10 s
+    assert {each.pv: each.value for each in newest} == dict.fromkeys(names, 99.0)
 
 
 def test_the_file_is_opened_again_with_what_it_holds(file: Path) -> None:
