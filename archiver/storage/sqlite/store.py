@@ -56,8 +56,8 @@ _ADD_LATE = f"""
 _OF_S = ", ".join(f"s.{column}" for column in _COLUMNS.split(", "))
 _STATUS = f"coalesce((SELECT name FROM status WHERE status.status_id = one.status_id), '{UNNAMED}' || one.status_id)"
 
-# Each table by itself, in this order and with all columns of its key: each channel costs one step down the tree. Of the
-# view SQLite may choose to read all rows for each channel.
+# Each table by itself, in this order and with all columns of its key: each channel costs one step down the tree. Of
+# the view SQLite may choose to read all rows for each channel.
 _NEWEST = f"""
     WITH newest AS (
         SELECT channel_id, max(smpl_time) AS smpl_time FROM (
