@@ -196,7 +196,7 @@ class Record:
                 self.val = reading.value
                 self.udf = bool(reading.value != reading.value)  # NaN
             # a stamp that nothing can carry would stay for ever, for stamps go forward only
-            moment = now if reading.time is None or not reading.time < _LATEST else reading.time
+            moment = now if reading.time is None or not 0 <= reading.time < _LATEST else reading.time
             self.time = next_stamp(moment, time)
             return self._update_alarm(reading)
         except Exception as error:
