@@ -70,6 +70,13 @@ class Chromium:
     def attribute(self, selector: str, name: str) -> str:
         return str(self.find(selector).get_attribute(name))
 
+    def append(self, made: str) -> None:
+        """Append what an expression makes of the page's modules ``put`` and ``dom`` to the page."""
+        self.run(
+            "return Promise.all(['put', 'dom'].map(each => import(`/static/${each}.js`))).then(([put, dom]) => "
+            f"document.querySelector('main').append({made}))"
+        )
+
     def run(self, script: str) -> Any:
         return self.driver.execute_script(script)
 

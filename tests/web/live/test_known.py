@@ -101,10 +101,7 @@ def test_a_pv_of_another_type_keeps_nothing_of_the_former_one(logins_file: Path)
     try:
         chromium.open(web.url)
         chromium.find(".tiles, .overview")
-        chromium.run(
-            "return Promise.all(['put', 'dom'].map(each => import(`/static/${each}.js`))).then(([put, dom]) => "
-            f"document.querySelector('main').append(put.reading(new dom.Scope(), {json.dumps(name)})))"
-        )
+        chromium.append(f"put.reading(new dom.Scope(), {json.dumps(name)})")
         shown = f"[data-pv='{name}']"
         chromium.wait(lambda: chromium.text(shown) == "Up", "the word")
         first.close()

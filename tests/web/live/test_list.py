@@ -28,10 +28,7 @@ def test_a_list_of_states_puts_what_is_chosen_and_nothing_on_the_way(small_ioc: 
         chromium.driver.add_cookie({"name": cookie[0], "value": cookie[2]})
         chromium.open(web.url)
         chromium.find(".tiles, .overview")
-        chromium.run(
-            "return Promise.all(['put', 'dom'].map(each => import(`/static/${each}.js`))).then(([put, dom]) => "
-            f"document.querySelector('main').append(put.setter(new dom.Scope(), '{name}', 'mode')))"
-        )
+        chromium.append(f"put.setter(new dom.Scope(), '{name}', 'mode')")
         field = f"select[data-pv='{name}']"
         chromium.wait(lambda: chromium.find(field).is_enabled(), "the list")
         chromium.find(field).send_keys(Keys.ARROW_DOWN * 3)
