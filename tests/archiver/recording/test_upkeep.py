@@ -119,6 +119,7 @@ def test_a_pv_of_which_no_summaries_can_be_made_takes_no_other_along(
     assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
 
 
+@pytest.mark.timeout(300)  # on a server some minutes
 def test_a_clock_that_jumps_ahead_makes_no_rows_old_before_a_day_has_passed(
     filled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
