@@ -26,7 +26,7 @@ from archiver.recording.queue import Queue
 from archiver.recording.spool import Spool, SpoolError
 from archiver.recording.timeline import Timeline
 from archiver.recording.track import Rule, Track
-from archiver.recording.upkeep import Upkeep
+from archiver.recording.upkeep.rounds import Upkeep
 from archiver.recording.writer import Writer
 from archiver.settings import ArchiveSettings, is_glob, is_name
 from archiver.storage.database import open_store

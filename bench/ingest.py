@@ -15,7 +15,7 @@ import typer
 
 from archiver.recording.queue import Queue
 from archiver.recording.spool import Spool
-from archiver.recording.upkeep import Upkeep
+from archiver.recording.upkeep.rounds import Upkeep
 from archiver.recording.writer import Writer
 from archiver.sample import Sample
 from archiver.settings import Policy

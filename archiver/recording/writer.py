@@ -15,7 +15,7 @@ from archiver.recording.database import PATIENCE, DatabaseLink
 from archiver.recording.growth import Growth
 from archiver.recording.queue import Queue
 from archiver.recording.spool import Spool, SpoolError
-from archiver.recording.upkeep import Upkeep
+from archiver.recording.upkeep.rounds import Upkeep
 from archiver.storage.owner import LIFE_PERIOD
 from archiver.storage.store import Gone, Store, StoreError
 from archiver.units import counted

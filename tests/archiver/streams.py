@@ -17,7 +17,7 @@ from archiver.recording.queue import Queue
 from archiver.recording.spool import Spool
 from archiver.recording.timeline import FUTURE_NS, Timeline
 from archiver.recording.track import Rule, Track
-from archiver.recording.upkeep import Upkeep
+from archiver.recording.upkeep.rounds import Upkeep
 from archiver.recording.writer import Writer
 from archiver.sample import Metadata, Value, is_gap
 from archiver.settings import Policy

@@ -13,7 +13,7 @@ import pytest
 
 from archiver.recording.queue import Queue
 from archiver.recording.spool import Spool
-from archiver.recording.upkeep import Upkeep
+from archiver.recording.upkeep.rounds import Upkeep
 from archiver.recording.writer import Writer
 from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
 from archiver.settings import Policy

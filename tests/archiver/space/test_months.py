@@ -15,7 +15,7 @@ from pymysql.cursors import Cursor
 from sqlalchemy.engine import make_url
 
 from archiver.keeping.copy import copy
-from archiver.recording.upkeep import Upkeep
+from archiver.recording.upkeep.rounds import Upkeep
 from archiver.sample import Dated, Metadata, Sample
 from archiver.settings import Policy
 from archiver.storage import manage, summarizer
@@ -244,6 +244,17 @@ def test_a_month_of_which_another_archiver_keeps_much_stays(
         expire(store, kept)
     assert len(parts(mysql_database)) == 7
     check_truth(mysql_database, dict.fromkeys(PERIODS, begin(-2)))
+
+
+def test_a_month_that_goes_on_stays_although_the_clock_of_another_archiver_is_far_ahead(mysql_archive: str) -> None:
+    before = parts(mysql_archive)
+    with closing(open_store(mysql_archive, "one")) as store:
+        store.expire_months(dict.fromkeys(PERIODS, begin(1)))  # it is noted
+        steps = 0
+        while store.expire_months(dict.fromkeys(PERIODS, begin(1))) and steps < 100:
+            steps += 1
+    assert steps < 50
+    assert parts(mysql_archive) == [before[0], *before[-4:]]
 
 
 def test_a_policy_that_is_taken_back_is(mysql_archive: str) -> None:

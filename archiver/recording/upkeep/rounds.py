@@ -5,49 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
+from archiver.recording.upkeep.clock import Clock
 from archiver.settings import Policy
 from archiver.storage.store import Rejected, Store, StoreError
 from archiver.units import seconds
 
 # Seconds from the end of one round over all PVs to the next.
 PERIOD = 3600.0
-# How far the clock may run ahead of the time that passes, and how long one that is further ahead is not believed.
-AHEAD_NS, DOUBT_NS = 600 * 10**9, 86_400 * 10**9
 # The turn of what is done for all PVs at once, and what of summaries is told; no PV has such a name.
 MONTHS, SUMMARIES = "", " "
 
 log = logging.getLogger(__name__)
-
-
-class Clock:
-    """The time by which rows are old: the computer's, but one that has jumped ahead is believed after a day only.
-
-    A clock that is wrong, as some are when a computer begins, would make all rows old: they would be deleted. It has
-    jumped if it is far ahead of the last sign of life (ns, 0 if there is none) and of the time that has passed since.
-    """
-
-    def __init__(self, alive_ns: int) -> None:
-        self._now_ns = alive_ns
-        self._looked_ns = time.monotonic_ns()
-        self._jumped_ns: int | None = None  # by the monotonic clock
-
-    def now_ns(self) -> int:
-        """Return the time by which rows are old."""
-        shown_ns, looked_ns = time.time_ns(), time.monotonic_ns()
-        passed_ns = self._now_ns + looked_ns - self._looked_ns
-        self._looked_ns = looked_ns
-        if not self._now_ns or shown_ns <= passed_ns + AHEAD_NS:
-            self._jumped_ns = None
-        elif self._jumped_ns is None:
-            self._jumped_ns = looked_ns
-            hours = f"{(shown_ns - passed_ns) / 3.6e12:.1f}"
-            log.info(
-                "the clock is %s h after the last sign of life: for a day rows are as old as they were then", hours
-            )
-        doubted = self._jumped_ns is not None and looked_ns < self._jumped_ns + DOUBT_NS
-        self._now_ns = passed_ns if doubted else shown_ns
-        return self._now_ns
 
 
 class Upkeep:
@@ -82,15 +52,8 @@ class Upkeep:
 
         A PV of which no summaries can be made ends the step; those of the others are made in the next one.
         """
-        try:
+        with self._alone(SUMMARIES):
             return store.tidy()
-        except Rejected as error:
-            self._tell(SUMMARIES, str(error))
-        except StoreError:
-            raise
-        except Exception as error:
-            self._tell(SUMMARIES, f"{type(error).__name__}: {error}")
-            log.debug("the store's own upkeep", exc_info=True)
         return False
 
     def _steps(self, store: Store) -> Iterator[None]:
@@ -100,24 +63,27 @@ class Upkeep:
         begin = turns.index(self._turn) + 1 if self._turn in turns else 0
         for turn in turns[begin:] + turns[:begin]:
             self._turn = turn
-            yield from self._alone(
-                turn, _months(store, policies, clock) if turn == MONTHS else _own(store, turn, policies[turn], clock)
-            )
+            with self._alone(turn):
+                if turn == MONTHS:
+                    yield from _months(store, policies, clock)
+                else:
+                    yield from _own(store, turn, policies[turn], clock)
         self._turn = None
         while store.shrink():
             yield
 
-    def _alone(self, turn: str, steps: Iterator[None]) -> Iterator[None]:
-        """Do the steps of one turn; whatever ends them, but for an error of the database, ends nothing else."""
+    @contextmanager
+    def _alone(self, turn: str) -> Iterator[None]:
+        """Let whatever ends one turn, but for an error of the database, end nothing else."""
         try:
-            yield from steps
+            yield
         except Rejected as error:
             self._tell(turn, str(error))
         except StoreError:
             raise
         except Exception as error:  # whatever one PV's rows are, the others have their turn
             self._tell(turn, f"{type(error).__name__}: {error}")
-            log.debug("the steps of %r", turn, exc_info=True)
+            log.debug("the turn of %r", turn, exc_info=True)
         else:
             self._faults.pop(turn, None)
 

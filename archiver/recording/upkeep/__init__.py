@@ -1,0 +1,1 @@
+"""The upkeep of the archive: which rows are old, and the rounds in which they go."""
