@@ -354,7 +354,7 @@ def _doubtful(question: str, before: int, number: int) -> bool:
 def _lacks(number: int, other: int) -> bool:
     """Return True if an answer with ``number`` may be one with ``other`` of which a byte was lost."""
     digits = str(other)
-    return str(number) in {digits[:place] + digits[place + 1 :] for place in range(len(digits))}
+    return len(digits) > 1 and number in {int(digits[:place] + digits[place + 1 :]) for place in range(len(digits))}
 
 
 def _number(command: str, line: bytes) -> int | None:
