@@ -7,6 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_timeout
 
 from bench.rig.loopback import free_port
 
@@ -55,6 +56,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         parts[next((each for each in PARTS if item.get_closest_marker(each)), "together")].append(item)
     items[:] = parts.pop(part)
     config.hook.pytest_deselected(items=[item for others in parts.values() for item in others])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Give a test that is run again its time: pytest-timeout stops its clock for good when the test fails once."""
+    if getattr(item, "execution_count", 1) > 1:
+        settings = pytest_timeout._get_item_settings(item)
+        item.config.pluginmanager.hook.pytest_timeout_set_timer(item=item, settings=settings)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
