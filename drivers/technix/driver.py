@@ -207,6 +207,9 @@ class Technix(Driver):
         mask, words, _, _ = BITS[f"{name}_RBV"]
         yield from self._look_before(f"{name} {words[value]}")
         if name == "Inhibit":
+            # With HV on it lets out what the setpoints say, as HV on does.
+            if self._status.bits & HV and (obstacles := self._setpoints.obstacles()):
+                raise Refused(f"Inhibit Off was not sent, for HV is on: {'; '.join(obstacles)}")
             self._switching.own_inhibition()
         self._line.ask(f"{_SWITCHES[name]},{value}")
         yield from self._switching.settled(mask, mask * value)

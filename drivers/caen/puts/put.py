@@ -119,14 +119,14 @@ def _look_before(target: Target) -> Steps[Raw | None]:
 def _look_whether_off(target: Target) -> Iterator[Step]:
     """Say that a put lets voltage out, unless the channel is on: if it fails, one that was off is switched off.
 
-    So is one that ramps down: the switch of a desktop unit is on until it is down.
+    So is one that ramps down: the switch of a desktop unit is on until it is down. In either case it pauses: an Off
+    may have come meanwhile, which ends the put before the On is sent.
     """
     bits: set[str] | None = None
     with suppress(BadReply, NoReply, BoardGone):
         bits, readings = target.read_bits()
         yield readings
-    if bits is not None and ("ON" not in bits or "DOWN" in bits):
-        yield Energizes()
+    yield Energizes() if bits is not None and ("ON" not in bits or "DOWN" in bits) else Wait()
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from drivers.base import NotShown, Point, Refused
+from drivers.base import NotShown, Point, Refused, Wait
 from sim.caen.header import Code
 from sim.caen.odd import odd_crate
 from tests.drivers.caen.test_caen_put_truth import channel_of, outcome
@@ -89,3 +89,19 @@ def test_a_kill_that_is_answered_and_not_carried_out_is_repeated(run: CrateRun) 
     assert outcome(run, "Cmd:Kill", 1) is None
     assert not any(channel.on for channel in run.fake.model.all_channels())
     assert outcome(run, PW, 1) is None
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_an_on_pauses_after_each_call_for_an_off_that_comes_meanwhile(run: CrateRun, on: bool) -> None:
+    if not on:
+        channel_of(run).switch(False)
+        channel_of(run).volts = 0.0
+        run.run(12)
+    run.fake.transactions.clear()
+    calls = []
+    for step in run.driver.write(point_of(run), 1):
+        if isinstance(step, Wait):
+            calls.append([line.split()[1] for line in run.fake.transactions])
+            run.fake.transactions.clear()
+    assert ["SetChParam"] in calls
+    assert all(len(each) <= 1 for each in calls)

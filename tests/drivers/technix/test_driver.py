@@ -656,7 +656,7 @@ def test_a_state_that_does_not_exist_is_refused_and_not_sent(
     ("name", "value", "command", "before", "after"),
     [
         ("Mode", 0, b"P7,0", b"E72", b"E8"),
-        ("Inhibit", 0, b"P8,0", b"E136", b"E8"),
+        ("Inhibit", 0, b"P8,0", b"E128", b"E0"),
     ],
 )
 def test_mode_and_inhibit_are_one_command_and_end_with_their_status_bit(

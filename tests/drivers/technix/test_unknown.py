@@ -127,6 +127,29 @@ def test_what_goes_off_for_a_known_reason_leaves_the_setpoints_known(far: Far, e
     tell(story, far)
 
 
+@pytest.mark.parametrize("on", [True, False])
+def test_inhibition_is_not_ended_with_hv_on_and_a_limited_setpoint_unknown(far: Far, on: bool) -> None:
+    far.inhibited, far.on = True, on
+    far.set["d1"] = 4000  # 97.7 kV, at a limit of 60
+
+    async def story(rack: Rack) -> None:
+        await rack.until(rack.valid)
+        error = await rack.put("Inhibit", 0)
+        if not on:
+            assert error is None
+            return
+        assert isinstance(error, Refused)
+        assert "Inhibit Off was not sent, for HV is on: VSet is unknown since the start" in str(error)
+        assert far.commands() == []
+        assert await rack.put("ISet", 10) is None
+        assert isinstance(await rack.put("Inhibit", 0), Refused)
+        assert await rack.put("VSet", 40) is None
+        assert await rack.put("Inhibit", 0) is None
+        assert far.output()[0] == pytest.approx(40, abs=0.1)
+
+    tell(story, far)
+
+
 @pytest.mark.parametrize("late", [2.5, 3.0, 3.4])
 def test_a_status_that_comes_late_while_other_replies_do_not_is_never_shown(far: Far, late: float) -> None:
     async def story(rack: Rack) -> None:
