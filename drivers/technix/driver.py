@@ -180,6 +180,12 @@ class Technix(Driver):
         except DeviceError as error:
             raise Refused(f"{what} was not sent: {error}") from error
 
+    def _look_before_switching(self, what: str) -> Iterator[Step]:
+        """Read the status, and pause: what makes things safe may have come meanwhile, and ends the put."""
+        yield from self._look_before(what)
+        yield Wait()
+        yield from self._switching.free()
+
     def _set(self, name: str, value: float) -> Iterator[Step]:
         scale = self._setpoints.scales[name]
         if not 0 <= value <= scale.limit:  # also false for NaN
@@ -195,7 +201,7 @@ class Technix(Driver):
         yield {f"{name}_RBV": scale.value(counts)}
 
     def _switch_on(self) -> Iterator[Step]:
-        yield from self._look_before("HV on")
+        yield from self._look_before_switching("HV on")
         obstacles = self._status.obstacles() + self._setpoints.obstacles()
         if obstacles:
             raise Refused(f"HV on was not sent: {'; '.join(obstacles)}")
@@ -205,7 +211,7 @@ class Technix(Driver):
     def _switch(self, name: str, value: int) -> Iterator[Step]:
         """Put Mode Remote or Inhibit Off."""
         mask, words, _, _ = BITS[f"{name}_RBV"]
-        yield from self._look_before(f"{name} {words[value]}")
+        yield from self._look_before_switching(f"{name} {words[value]}")
         if name == "Inhibit":
             # With HV on it lets out what the setpoints say, as HV on does.
             if self._status.bits & HV and (obstacles := self._setpoints.obstacles()):

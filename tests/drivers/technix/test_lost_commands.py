@@ -13,7 +13,7 @@ from statistics import median
 
 import pytest
 
-from drivers.base import Refused
+from drivers.base import DeviceError, Refused, Step
 from tests.drivers.technix.far import Far
 from tests.drivers.technix.rack import CONFIG, Rack, far_end, hurry, tell
 
@@ -261,5 +261,47 @@ def test_an_answer_lost_after_a_pause_for_the_watchdog_does_not_cost_another_pau
         far.faults["lost"] = 1
         pause = 1.2
         assert await rack.until(rack.valid) < pause + 0.8
+
+    tell(story, far)
+
+
+@pytest.mark.parametrize(
+    ("first", "off"),
+    [
+        (("HV", 1), ("HV", 0)),
+        (("HV", 1), ("Mode", 1)),
+        (("Inhibit", 0), ("Inhibit", 1)),
+        (("Mode", 0), ("HV", 0)),
+    ],
+)
+def test_what_was_put_while_the_status_is_read_is_not_overtaken(
+    far: Far, first: tuple[str, int], off: tuple[str, int]
+) -> None:
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        far.inhibited = first[0] == "Inhibit"
+        await rack.until(lambda: bool(rack.record("Inhibit_RBV").val) is far.inhibited)
+        loop, handle, look = asyncio.get_running_loop(), far._handle, rack.driver._look_before
+        puts: list[asyncio.Task[DeviceError | None]] = []
+        looking: list[str] = []
+
+        def look_before(what: str) -> Iterator[Step]:
+            looking.append(what)
+            return look(what)
+
+        def put_meanwhile(command: str) -> None:
+            if command == "E" and looking:
+                looking.clear()
+                loop.call_soon_threadsafe(lambda: puts.append(asyncio.create_task(rack.put(*off))))
+                time.sleep(0.1)
+            handle(command)
+
+        rack.driver._look_before = look_before  # type: ignore[method-assign]
+        far._handle = put_meanwhile  # type: ignore[method-assign]
+        began = len(far.heard)
+        assert isinstance(await rack.put(*first), DeviceError)
+        assert await puts[0] is None
+        # HV off may follow the switch that was given up
+        assert set(far.commands(began)) <= {"P6,1", "P6,0", "P7,1", "P8,1"}
 
     tell(story, far)
