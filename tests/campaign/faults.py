@@ -154,7 +154,7 @@ WISHES: dict[str, tuple[Wish, ...]] = {
 
 # Puts that bring an instrument to where most of its faults matter: point, value. Answers are waited for.
 PREPARE: dict[str, tuple[tuple[str, float], ...]] = {
-    "technix": (("Mode", 0), ("Inhibit", 0), ("VSet", 25)),
+    "technix": (("Mode", 0), ("VSet", 25), ("Inhibit", 0)),
     "caen": (("Cmd:ClearAlarm", 1), *((f"{channel}:V0Set", 120) for channel in _CHANNELS)),
     "se521": (),
 }
