@@ -31,6 +31,14 @@ class Lines:
 
 
 @pytest.fixture
+def small_ioc() -> Iterator[SmallIoc]:
+    """A server for each test: of a burst the newest put is told a second later, when it is another test's turn."""
+    small_ioc = SmallIoc()
+    yield small_ioc
+    small_ioc.close()
+
+
+@pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture, small_ioc: SmallIoc) -> Iterator[Lines]:
     with caplog.at_level(logging.INFO, "rackioc.puts"):
         yield Lines(caplog, small_ioc.prefix)
