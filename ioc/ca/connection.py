@@ -9,11 +9,14 @@ what was in between, holds up nobody, and costs no memory.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import socket
+import struct
+import termios
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, Protocol
 
 from ioc import faults
@@ -30,6 +33,10 @@ WAITING = 1 << 19
 ANSWERS_WAITING = 1 << 21
 # Bytes that may wait for all clients together: where there are many each has its share of that
 TOGETHER = 1 << 26
+
+# Seconds that a request may wait here for its client to take the answers to those before it: a put that waits longer
+# is late
+LATE = 5.0
 
 # Seconds that a client which is cut has to take what was said to it before
 FAREWELL = 1.0
@@ -57,10 +64,11 @@ class BrokenProtocolError(RequestError):
 class Receiver(Protocol):
     """Who answers what a client sends."""
 
-    def receive(self, data: bytes, spent: Callable[[], bool], gone: bool) -> int:
+    def receive(self, data: bytes, spent: Callable[[], bool], gone: bool, late: int) -> int:
         """Carry out whole messages in ``data`` until ``spent``; return how many bytes they were.
 
-        ``gone``: the client hears no answer; only its puts are carried out. Raises BrokenProtocolError.
+        ``gone``: the client hears no answer; only its puts are carried out. ``late``: how many bytes of ``data`` have
+        waited longer than LATE. Raises BrokenProtocolError.
         """
 
     def owes(self) -> bool:
@@ -110,6 +118,8 @@ class Connection(asyncio.BufferedProtocol):
         self._held = self._full = False
         self._unread = self._lost = self._cut = self._waits_for_turn = self._owes = self._ended = False
         self._in_turns_until = 0.0
+        self._unheard_since: float | None = None
+        self._late = 0
 
     # ---- asyncio calls these ----
 
@@ -257,8 +267,11 @@ class Connection(asyncio.BufferedProtocol):
         self._rest, self._unread = b"", False
         gone = self.transport.is_closing()
         budget = Budget(self.out, share)
+        if self._is_late():
+            self._late = len(data)
         try:
-            self._rest = data[self.receiver.receive(data, budget.spent, gone) :]
+            heard = self.receiver.receive(data, budget.spent, gone, self._late)
+            self._rest, self._late = data[heard:], max(self._late - heard, 0)
             self._unread = budget.spent()
             if self._unread and self._rest:
                 self._in_turns_until = perf_counter() + LATELY
@@ -297,13 +310,30 @@ class Connection(asyncio.BufferedProtocol):
         """Hear the client while what it sent is carried out and it takes the answers."""
         waits = self._answers_wait()
         if self._unread or waits:
+            if self._unheard_since is None:
+                self._unheard_since = monotonic()
             self.transport.pause_reading()
         else:
+            if self._is_late():
+                self._late = len(self._rest) + self._received()
+            self._unheard_since = None
             self.transport.resume_reading()
         if self._unread and not waits:
             self.want_turn()
         if self._lost and not self._unread:
             self._forget()
+
+    def _is_late(self) -> bool:
+        """Return True if the client has not been heard for so long that what it put meanwhile is late."""
+        return self._unheard_since is not None and monotonic() - self._unheard_since > LATE
+
+    def _received(self) -> int:
+        """Return how many bytes of the client wait in the kernel."""
+        if self._lost or self.transport.is_closing():
+            return 0
+        number = self.transport.get_extra_info("socket").fileno()
+        waiting: int = struct.unpack("i", fcntl.ioctl(number, termios.FIONREAD, bytes(4)))[0]
+        return waiting
 
     def _forget(self) -> None:
         if self.receiver.close(Budget(self.out).spent):

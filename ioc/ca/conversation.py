@@ -116,14 +116,16 @@ class Conversation:
         self._next_sid = 1
         self._subscribed = 0
         self._passing = 0
+        self._late = False
         self._spent: Callable[[], bool] = lambda: False
         self._log = PutLog(connection.address[0])
         self._puts = Puts(connection.flush, names.puts, self._log)
 
-    def receive(self, data: bytes, spent: Callable[[], bool], gone: bool) -> int:
+    def receive(self, data: bytes, spent: Callable[[], bool], gone: bool, late: int) -> int:
         """Carry out whole messages in ``data`` until ``spent``; return how many bytes they were.
 
-        ``gone``: the client hears no answer; only its puts are carried out. Raises BrokenProtocolError.
+        ``gone``: the client hears no answer; only its puts are carried out. ``late``: of what begins in so many bytes
+        no put is carried out but what makes things safe. Raises BrokenProtocolError.
         """
         self._names.settle()
         end, size, read, handler = len(data), HEADER.size, HEADER.unpack_from, _HANDLERS.get
@@ -131,6 +133,7 @@ class Conversation:
         self._spent = spent
         while end - at >= size:
             start = at
+            self._late = start < late
             command, length, data_type, count, first, second = read(data, at)
             begin = at + size
             if length == 0xFFFF:
@@ -341,7 +344,8 @@ class Conversation:
 
         if dbr_type > dbr.LAST_TYPE:
             answer(BAD_TYPE, "")  # before the cut
-        self._puts.begin(self._usable(sid, dbr_type).view, dbr_type, count, payload, answer, callback=True)
+        view = self._usable(sid, dbr_type).view
+        self._puts.begin(view, dbr_type, count, payload, answer, callback=True, late=self._late)
 
     def _write(self, dbr_type: int, count: int, sid: int, ioid: int, payload: bytes) -> None:
         channel = self._usable(sid, dbr_type)
@@ -350,7 +354,7 @@ class Conversation:
             if status != NORMAL:
                 self._send_error(status, reason, channel.cid, header(WRITE, len(payload), dbr_type, count, sid, ioid))
 
-        self._puts.begin(channel.view, dbr_type, count, payload, answer, callback=False)
+        self._puts.begin(channel.view, dbr_type, count, payload, answer, callback=False, late=self._late)
 
     # ---- parts ----
 

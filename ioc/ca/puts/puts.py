@@ -152,12 +152,25 @@ class Puts:
         self._ends: set[asyncio.Future[object]] = set()
         self._behind = 0
 
-    def begin(self, view: View, dbr_type: int, count: int, payload: bytes, answer: Answer, *, callback: bool) -> None:
-        """Begin a put; ``answer`` gets a status and the reason, now or when it has ended."""
+    def begin(
+        self,
+        view: View,
+        dbr_type: int,
+        count: int,
+        payload: bytes,
+        answer: Answer,
+        *,
+        callback: bool,
+        late: bool = False,
+    ) -> None:
+        """Begin a put; ``answer`` gets a status and the reason, now or when it has ended.
+
+        ``late``: it waited so long behind answers that the client did not take that nobody may want it any more.
+        """
         asked = _Asked(dbr_type, count, payload)
         tell = partial(self._tell, view, _values(view), asked)
         try:
-            waiting = _begin(view, asked, callback, self._too_many())
+            waiting = _begin(view, asked, callback, self._too_many(), late)
             ended = None if waiting is None else asyncio.ensure_future(waiting)
         except (DeviceError, PutError) as error:
             answer(getattr(error, "status_code", PUT_FAIL), str(error))
@@ -280,10 +293,12 @@ def _values(view: View) -> Values:
         return ()
 
 
-def _begin(view: View, asked: _Asked, callback: bool, too_many: int) -> Awaitable[object] | None:
-    """Begin a put; while there are ``too_many`` only if it makes things safe."""
+def _begin(view: View, asked: _Asked, callback: bool, too_many: int, late: bool) -> Awaitable[object] | None:
+    """Begin a put; while there are ``too_many``, or if it comes ``late``, only if it makes things safe."""
     name, dbr_type, count = view.record.name, asked.dbr, asked.count
     if dbr_type in {dbr.PUT_ACKT, dbr.PUT_ACKS}:
+        if late:  # the alarm of now may be another
+            raise PutError(PUT_FAIL, _late(name))
         (value,) = _decoded(name, _Asked(dbr.ENUM, 1, asked.payload))
         view.owner.acknowledge(view.record, "ACKT" if dbr_type == dbr.PUT_ACKT else "ACKS", int(value))
         return None
@@ -296,7 +311,13 @@ def _begin(view: View, asked: _Asked, callback: bool, too_many: int) -> Awaitabl
     values = _decoded(name, asked)
     if too_many and not _makes_safe(view, values):
         raise PutError(PUT_FAIL, f"not sent, {too_many} puts of this client are under way: {name}")
+    if late and not _makes_safe(view, values):
+        raise PutError(PUT_FAIL, _late(name))
     return view.put(values, callback)
+
+
+def _late(name: str) -> str:
+    return f"not sent, it waited too long behind answers that the client did not take: {name}"
 
 
 def _makes_safe(view: View, values: Array) -> bool:

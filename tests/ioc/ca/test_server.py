@@ -347,7 +347,7 @@ def test_a_put_to_a_record_that_was_just_replaced_is_not_carried_out(own_ioc: Sm
         own_ioc.server.add(Record(record.name, record.point), own_ioc)
         put = HEADER.pack(4, 8, 6, 1, sid, 5) + struct.pack(">d", 3.0)
         with pytest.raises(BrokenProtocolError, match="unknown channel"):
-            own_ioc.server.clients[client].receive(put, lambda: False, False)
+            own_ioc.server.clients[client].receive(put, lambda: False, False, 0)
 
     with Raw(own_ioc) as raw:
         sid, client = raw.create("ao"), raw.client

@@ -1,0 +1,109 @@
+"""Puts that wait behind answers which their client does not take: what comes late is not carried out, but an Off."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from drivers.base import Point, RecordType
+from ioc.ca import connection
+from ioc.ca.message import ERROR, PUT_FAIL, READ_NOTIFY, WRITE, WRITE_NOTIFY
+from tests.ioc.ca.test_fuzz import frame
+from tests.small_ioc import HEADER, Raw, SmallIoc, until
+
+POINTS = (
+    Point(name="ao", rtyp=RecordType.ao, drvl=0.0, drvh=60.0),
+    Point(name="Pw", rtyp=RecordType.bo, states=("Off", "On"), safe=0),
+    Point(name="lsi", rtyp=RecordType.lsi),
+)
+LATE = 0.3
+CHAR, DOUBLE, LONG = 4, 6, 5
+PUT_ACKS = 36
+
+
+class Stopped(Raw):
+    """A client that asks for 15 MB and takes none of them, while LATE passes."""
+
+    def __init__(self, small_ioc: SmallIoc) -> None:
+        super().__init__(small_ioc, receive_buffer=4096)
+        self.text, self.volts, self.switch = (self.create(name, 3) for name in ("lsi.VAL$", "ao", "Pw"))
+
+    def asks(self, *puts: bytes) -> None:
+        """Ask, and put something behind that in the same segment."""
+        self.say(b"".join(frame(READ_NOTIFY, b"", CHAR, 0, self.text, ioid) for ioid in range(60)) + b"".join(puts))
+        until(lambda: self.client._unread)
+
+    def put(self, value: float, command: int = WRITE, number: int = 100) -> bytes:
+        return frame(command, struct.pack(">d", value), DOUBLE, 1, self.volts, number)
+
+    def switched(self, value: int) -> bytes:
+        return frame(WRITE, struct.pack(">i4x", value), LONG, 1, self.switch, 101)
+
+    def is_killed(self) -> None:
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
+    def takes_the_answers(self) -> None:
+        for ioid in range(60):
+            self.answer(READ_NOTIFY, ioid)
+
+
+@pytest.fixture
+def small_ioc(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallIoc]:
+    monkeypatch.setattr(connection, "LATE", LATE)
+    small_ioc = SmallIoc(POINTS)
+    small_ioc.read("lsi", "x" * 200_000)
+    yield small_ioc
+    small_ioc.close()
+
+
+def test_of_a_client_that_is_killed_while_stopped_only_the_off_is_carried_out(small_ioc: SmallIoc) -> None:
+    stopped = Stopped(small_ioc)
+    stopped.asks(stopped.switched(1), stopped.put(42.0), stopped.switched(0))
+    time.sleep(2 * LATE)
+    assert small_ioc.puts == []
+    stopped.is_killed()
+    until(lambda: not small_ioc.server.clients and small_ioc.puts)
+    assert small_ioc.puts == [("Pw", 0)]
+
+
+def test_a_client_that_leaves_soon_has_its_put_carried_out(
+    small_ioc: SmallIoc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "LATE", 60.0)
+    stopped = Stopped(small_ioc)
+    stopped.asks(stopped.put(42.0))
+    stopped.is_killed()
+    until(lambda: small_ioc.puts)
+    assert small_ioc.puts == [("ao", 42.0)]
+
+
+@pytest.mark.parametrize("while_stopped", [False, True])
+def test_a_client_that_goes_on_is_told_that_its_put_was_late(small_ioc: SmallIoc, while_stopped: bool) -> None:
+    with Stopped(small_ioc) as stopped:
+        puts = stopped.put(41.0) + stopped.put(42.0, WRITE_NOTIFY, 102) + stopped.switched(0)
+        stopped.asks(*([] if while_stopped else [puts]))
+        if while_stopped:  # waits in the kernel, where no time is noted
+            stopped.say(puts)
+        time.sleep(2 * LATE)
+        stopped.takes_the_answers()
+        command, body, *_ = stopped.message()
+        assert command == ERROR
+        assert b"waited too long behind answers that the client did not take" in body
+        assert stopped.answer(WRITE_NOTIFY, 102)[0] == PUT_FAIL
+        until(lambda: small_ioc.puts == [("Pw", 0)])
+        stopped.say(stopped.put(43.0, WRITE_NOTIFY, 103))
+        assert stopped.answer(WRITE_NOTIFY, 103)[0] == 1
+    assert small_ioc.puts == [("Pw", 0), ("ao", 43.0)]
+
+
+def test_an_alarm_is_not_acknowledged_late(small_ioc: SmallIoc) -> None:
+    with Stopped(small_ioc) as stopped:
+        stopped.asks(HEADER.pack(WRITE_NOTIFY, 8, PUT_ACKS, 1, stopped.volts, 104) + struct.pack(">H6x", 3))
+        time.sleep(2 * LATE)
+        stopped.takes_the_answers()
+        assert stopped.answer(WRITE_NOTIFY, 104)[0] == PUT_FAIL
