@@ -118,7 +118,7 @@ class Conversation:
         self._passing = 0
         self._late = False
         self._spent: Callable[[], bool] = lambda: False
-        self._log = PutLog(connection.address[0])
+        self._log = PutLog(connection.address[0], names.puts.held)
         self._puts = Puts(connection.flush, names.puts, self._log)
 
     def receive(self, data: bytes, spent: Callable[[], bool], gone: bool, late: int) -> int:

@@ -43,14 +43,20 @@ class _Burst:
     newest: _Put | None = None
 
 
+# PV -> the logs of the clients that have a put to it which is not told yet, in the order of these puts
+Held = dict[str, dict["PutLog", None]]
+
+
 class PutLog:
     """The log of one client's puts.
 
-    ``address``: whence it is connected; ``user``, ``host``: the names that it gives itself and its computer.
+    ``address``: whence it is connected; ``user``, ``host``: the names that it gives itself and its computer;
+    ``held``: what all clients of the server have to tell yet.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, held: Held) -> None:
         self.user = self.host = ""
+        self._held = held
         self._address = address
         self._bursts: dict[str, _Burst] = {}
 
@@ -61,11 +67,16 @@ class PutLog:
         if burst := self._bursts.get(pv):
             burst.count += 1
             burst.newest = put  # put into words if none comes behind it
+            held = self._held.setdefault(pv, {})
+            held.pop(self, None)
+            held[self] = None
         else:
+            self._release(pv)
             self._log(pv, put, 1)
+            self._begin(pv)
 
     def _log(self, pv: str, put: _Put, count: int) -> None:
-        """Log a put, the newest of so many; hold those back that come soon."""
+        """Log a put, the newest of so many."""
         user, computer, value = _clean(self.user) or "somebody", self._computer(), _shown(put.view, put.wanted)
         outcome = f"refused: {put.refused}" if put.refused else f"was {_shown(put.view, put.before)}"
         if count == 1:
@@ -73,13 +84,35 @@ class PutLog:
         else:
             sentence = "%s at %s put %s to %s (%s), the newest of %d within %g s"
             log.info(sentence, user, computer, value, pv, outcome, count, BURST)
+
+    def _begin(self, pv: str) -> None:
+        """Hold those back that come soon."""
         self._bursts[pv] = _Burst()
         asyncio.get_running_loop().call_later(BURST, self._end, pv)
 
     def _end(self, pv: str) -> None:
-        burst = self._bursts.pop(pv)
-        if burst.newest:
-            self._log(pv, burst.newest, burst.count)
+        holds = self in self._held.get(pv, ())
+        if holds:
+            self._release(pv, self)
+        del self._bursts[pv]
+        if holds:
+            self._begin(pv)
+
+    def _release(self, pv: str, last: PutLog | None = None) -> None:
+        """Log what clients hold back, up to the ``last`` or all: the newest put of a PV is told behind all others."""
+        held = self._held.get(pv, {})
+        while held:
+            client = next(iter(held))
+            del held[client]
+            burst = client._bursts[pv]
+            put, count = burst.newest, burst.count
+            burst.newest, burst.count = None, 0
+            if put is not None:
+                client._log(pv, put, count)
+            if client is last:
+                break
+        if not held:
+            self._held.pop(pv, None)
 
     def _computer(self) -> str:
         return _clean(self._address if self.host in {"", self._address} else f"{self.host} ({self._address})")

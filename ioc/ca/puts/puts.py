@@ -12,7 +12,7 @@ from drivers.base import Array, DeviceError
 from ioc import faults
 from ioc.ca import dbr
 from ioc.ca.message import BAD_COUNT, BAD_TYPE, NO_WRITE_ACCESS, NORMAL, PUT_FAIL
-from ioc.ca.puts.putlog import PutLog
+from ioc.ca.puts.putlog import Held, PutLog
 from ioc.ca.view import Values, View
 from ioc.port.ended import Ended
 from ioc.record import Record
@@ -124,11 +124,13 @@ class Together:
     left     those that clients had under way who have left: what others send comes behind them
     puts     how many are under way, of how many clients
     behind   how many requests wait behind them
+    held     what the log of puts tells later
     """
 
     def __init__(self) -> None:
         self.left: dict[Record, Line] = {}
         self.puts = self.clients = self.behind = 0
+        self.held: Held = {}
 
     def takes(self, waiting: int, of_all: int, most: int, together: int) -> bool:
         """Return True if a client that has so many ``waiting`` may have another one."""

@@ -144,6 +144,27 @@ def test_the_second_put_of_two_is_told_alone(
     assert lines()[1] == "somebody at 127.0.0.1 put 2 to ao (was 1)"
 
 
+def test_puts_of_several_clients_are_told_in_their_order(
+    small_ioc: SmallIoc, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(putlog, "BURST", 0.5)
+    small_ioc.read("ao", 0.0)
+    with Raw(small_ioc) as anna, Raw(small_ioc) as ben, Raw(small_ioc) as carl:
+        for client, value in zip((anna, anna, anna, ben, ben, anna, carl, ben), map(float, range(1, 9)), strict=True):
+            client.write_notify("ao", value)
+        until(lambda: len(lines()) == 7)
+    told = [(line.split()[4], line.split("was ")[1]) for line in lines()]
+    assert told == [
+        ("1", "0)"),
+        ("3", "2), the newest of 2 within 0.5 s"),
+        ("4", "3)"),
+        ("5", "4)"),
+        ("6", "5)"),
+        ("7", "6)"),
+        ("8", "7)"),
+    ]
+
+
 @pytest.mark.parametrize("name", [b"a\nERROR b", b"\xff\xfe", b"x" * 500])
 def test_a_name_adds_no_line_and_no_page_to_the_log(small_ioc: SmallIoc, lines: Lines, name: bytes) -> None:
     with Raw(small_ioc) as raw:
