@@ -310,7 +310,7 @@ class Connection(asyncio.BufferedProtocol):
         """Hear the client while what it sent is carried out and it takes the answers."""
         waits = self._answers_wait()
         if self._unread or waits:
-            if self._unheard_since is None:
+            if waits and self._unheard_since is None:
                 self._unheard_since = monotonic()
             self.transport.pause_reading()
         else:
