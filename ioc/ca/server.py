@@ -3,7 +3,7 @@
 caproto opens the ports and reads the environment; what clients send and get is read and written in
 ``connection.py`` and ``conversation.py``. Private parts of caproto 1.3 overridden here (tests/ioc/ca/test_server.py
 holds each): ``Context.server_accept_loop``,
-``_create_broadcaster_transport``, ``broadcast_beacon_loop``.
+``_bind_tcp_sockets_with_consistent_port_number``, ``_create_broadcaster_transport``, ``broadcast_beacon_loop``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import caproto as ca
 import numpy as np
@@ -291,6 +292,12 @@ class _Context(caproto_server.Context):  # type: ignore[misc]
 
         await Door(sock, accepted, lambda: len(self._server.clients)).run()
 
+    async def _bind_tcp_sockets_with_consistent_port_number(self, _: object) -> tuple[int, dict[str, socket.socket]]:
+        # caproto's own sockets stay open where the port is taken
+        ports: tuple[int, dict[str, socket.socket]]
+        ports = await super()._bind_tcp_sockets_with_consistent_port_number(_listen_at)
+        return ports
+
     async def broadcast_beacon_loop(self) -> None:
         """Send beacons of our own: caproto's go to 255.255.255.255, or nowhere."""
         await Beacons(self.port).send()
@@ -307,6 +314,17 @@ class _Context(caproto_server.Context):  # type: ignore[misc]
         if sender[0] in self.ignore_addresses:
             return iter(())
         return search.answers(datagram, self._server.serves, self.port)
+
+
+async def _listen_at(address: str, port: int) -> socket.socket:
+    """Return a TCP socket that is bound to a port of an address of this computer. Raises OSError."""
+    with ExitStack() as unless_bound:
+        sock = unless_bound.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setblocking(False)
+        sock.bind((address, port))
+        unless_bound.pop_all()
+    return sock
 
 
 def _rearrange(record: Record) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import resource
 import socket
 import struct
 import time
+import warnings
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
@@ -339,6 +341,14 @@ def test_many_records_that_are_replaced_cost_one_look_at_the_channels_of_a_clien
         assert {command for command, *_ in ended} == {SERVER_DISCONNECT}
         assert {cid for *_, cid, _ in ended} == {*range(len(own_ioc.records)), 100}
     assert looks == [len(own_ioc.records)]
+
+
+def test_where_the_port_is_taken_another_is_served_and_no_socket_stays_open(small_ioc: SmallIoc) -> None:
+    with closing(SmallIoc()) as second, warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert second.server.port != small_ioc.server.port
+        gc.collect()
+    assert [each for each in told if "unclosed" in str(each.message)] == []
 
 
 def test_a_put_to_a_record_that_was_just_replaced_is_not_carried_out(own_ioc: SmallIoc) -> None:
