@@ -84,7 +84,7 @@ def test_an_on_is_not_carried_out_when_the_network_returns(page: Page, network: 
     chromium.find("dialog.ask")
     before = puts(page, "GEN:HV")
     network.freeze()
-    chromium.find("#confirm").click()
+    chromium.find("#confirm:enabled").click()
     chromium.wait(lambda: "whether it was put is not known" in chromium.text("#toasts"), "what is known of the put")
     network.thaw()
     chromium.wait(lambda: "live" in chromium.text("body"), "the connection")

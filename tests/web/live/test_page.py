@@ -204,7 +204,7 @@ def test_a_login_puts_is_refused_with_the_reason_and_asked_before_what_is_danger
     chromium.wait(lambda: "high voltage" in chromium.text("dialog.ask"), "the question")
     chromium.picture("confirm")
     assert ca.get(ioc("GEN:HV")) == 0
-    chromium.find("dialog.ask #confirm").click()
+    chromium.find("dialog.ask #confirm:enabled").click()
     chromium.wait(lambda: "On" in chromium.text(page.pv("GEN:HV_RBV")), "high voltage")
     chromium.picture("generator")
     chromium.run("document.querySelector('button.off').scrollIntoView({block: 'center'})")

@@ -69,10 +69,15 @@ export function toast(text, kind = "error") {
   setTimeout(() => note.remove(), kind === "error" ? 12000 : 4000);
 }
 
+// Milliseconds for which a question cannot be answered with yes: the second click of two was not meant for it.
+const UNREAD = 600;
+
 /** Ask a question in a dialog; return a promise of true or false. What it is about must be seen, and new: else it is no. */
 export function ask(title, text, yes) {
   return new Promise((answer) => {
     const dialog = h("dialog", { class: "ask" });
+    const confirm = h("button", { text: yes, class: "danger", id: "confirm", disabled: true, onclick: () => done(true) });
+    setTimeout(() => (confirm.disabled = false), UNREAD);
     const gone = () => done(false);
     const lost = () => live.connected || done(false);
     const done = (result) => {
@@ -89,7 +94,7 @@ export function ask(title, text, yes) {
       h("p", { text }),
       h("div", { class: "buttons" },
         h("button", { text: "Cancel", autofocus: true, onclick: () => done(false) }),
-        h("button", { text: yes, class: "danger", id: "confirm", onclick: () => done(true) })),
+        confirm),
     );
     dialog.addEventListener("cancel", () => done(false));
     document.body.append(dialog);

@@ -5,18 +5,21 @@ import { live } from "./live.js";
 import { rack } from "./rack.js";
 import { unit, value } from "./words.js";
 
-// Puts that have not ended: who clicks twice, or holds a key, has not asked twice.
-const underWay = new Set();
+// The newest put of each PV that has not ended: who clicks twice, or holds a key, has not asked twice.
+const underWay = new Map();
+// Milliseconds after which it was asked for anew: somebody else may have put another value, and an Off is never held back.
+const TWICE = 1000;
 
 /** Put a value; ask first if the server says that it is dangerous. Return whether it was put. */
 export async function put(name, wanted, shown) {
-  const key = JSON.stringify([name, wanted]);
-  if (underWay.has(key)) return false;
-  underWay.add(key);
+  const mine = { wanted, at: performance.now() };
+  const newest = underWay.get(name);
+  if (newest && newest.wanted === wanted && mine.at - newest.at < TWICE) return false;
+  underWay.set(name, mine);
   try {
     return await carryOut(name, wanted, shown);
   } finally {
-    underWay.delete(key);
+    if (underWay.get(name) === mine) underWay.delete(name);
   }
 }
 
@@ -56,6 +59,9 @@ function guard(scope, pvName, control, stayOn = false) {
   rack.addEventListener("me", look);
   scope.atEnd(() => rack.removeEventListener("me", look));
 }
+
+/** Return whether the state of a PV is known now: the last one is not shown as if it held. */
+const isKnown = (pv, labels) => pv.severity !== "UNDEFINED" && pv.severity !== "INVALID" && pv.value in labels;
 
 /** Return a control for a PV that can be put, by its type, which is known when it is connected. */
 export function setter(scope, name, label) {
@@ -144,8 +150,7 @@ function choice(scope, name, labels, label) {
   });
   const group = h("span", { class: "choice", role: "group", "aria-label": label || name }, ...buttons);
   scope.watch(name, (pv) => {
-    // the last state of one that is not known now is not shown as if it held
-    const known = states.length > 1 && pv.severity !== "UNDEFINED" && pv.severity !== "INVALID";
+    const known = states.length > 1 && isKnown(pv, labels);
     buttons.forEach((button, place) => button.setAttribute("aria-pressed", known && pv.value === states[place]));
     mark(group, "severity", pv.severity ?? "");
   });
@@ -157,7 +162,9 @@ function list(scope, name, labels, label) {
   const field = h("select", { "aria-label": `${label || name}, new value`, "data-pv": name },
     ...labels.map((text, index) => h("option", { value: index, text })));
   const send = h("button", { text: "Set", hidden: true });
+  // no state is chosen while none is known: a browser would choose the first
   let shown = "";
+  field.selectedIndex = -1;
   const look = () => {
     send.hidden = field.value === shown;
     mark(field, "typed", field.value === shown ? "" : "yes");
@@ -177,8 +184,8 @@ function list(scope, name, labels, label) {
     if (field.value === sent) rest();
   });
   scope.watch(name, (pv) => {
-    const chosen = shown !== "" && field.value !== shown;
-    shown = String(pv.value ?? "");
+    const chosen = field.value !== shown;
+    shown = isKnown(pv, labels) ? String(pv.value) : "";
     if (!chosen) field.value = shown;
     mark(field, "severity", pv.severity ?? "");
     look();

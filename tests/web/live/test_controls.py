@@ -1,0 +1,134 @@
+"""Controls of the page for a single PV, in a real browser: what is put is what somebody has asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+
+import pytest
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+
+from drivers.base import Array, Severity, Value
+from ioc.record import Record
+from tests.small_ioc import SmallIoc
+from tests.web.live.chromium import Chromium
+from tests.web.live.conftest import WebServer, served
+from tests.web.live.test_access import session
+
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(180)]
+
+
+class Ioc(SmallIoc):
+    """Its puts end when ``free`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = Event()
+        self.free.set()
+
+    async def put(self, record: Record, value: Value | Array, callback: bool = True) -> None:
+        await super().put(record, value, callback)
+        await self.loop.run_in_executor(None, self.free.wait)
+
+
+@pytest.fixture
+def ioc() -> Iterator[Ioc]:
+    ioc = Ioc()
+    ioc.read("bo", 0)
+    ioc.read("mbbo", 0)
+    yield ioc
+    ioc.free.set()
+    ioc.close()
+
+
+@pytest.fixture
+def chromium(ioc: Ioc, logins_file: Path) -> Iterator[Chromium]:
+    """The page, opened by anna, with a control for each PV that tests put to."""
+    web = WebServer(served(ioc.prefix, logins_file, puts="on"))
+    chromium = Chromium(1600, 1000)
+    try:
+        chromium.open(web.url)
+        cookie = session(web, "anna").partition("=")
+        chromium.driver.add_cookie({"name": cookie[0], "value": cookie[2]})
+        chromium.open(web.url)
+        chromium.find(".tiles, .overview")
+        for name in ("bo", "mbbo"):
+            chromium.append(f"put.setter(new dom.Scope(), '{ioc.prefix}{name}', '{name}')")
+        chromium.wait(lambda: chromium.find(LIST).is_enabled(), "the list")
+        chromium.wait(lambda: chromium.find(ON).is_enabled(), "the buttons")
+        yield chromium
+    finally:
+        chromium.close()
+        web.close()
+
+
+LIST = "select[data-pv$='mbbo']"
+SET = f"{LIST} + button"
+ON, OFF = "button[data-pv$='bo'][data-state='On']", "button[data-pv$='bo'][data-state='Off']"
+
+
+def test_a_list_of_states_puts_what_is_chosen_and_nothing_on_the_way(ioc: Ioc, chromium: Chromium) -> None:
+    chromium.find(LIST).send_keys(Keys.ARROW_DOWN * 3)
+    time.sleep(1)
+    assert ioc.puts == []
+    # what comes meanwhile does not change what somebody has chosen
+    ioc.read("mbbo", 1)
+    time.sleep(0.5)
+    chromium.find(LIST).send_keys(Keys.TAB)
+    chromium.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    chromium.wait(lambda: ioc.puts == [("mbbo", 3)], "the put")
+    chromium.wait(lambda: not chromium.run("return document.activeElement.nextSibling.checkVisibility()"), "rest")
+
+
+@pytest.mark.parametrize("unknown", ["a state without a word", "invalid"])
+def test_a_list_whose_state_is_not_known_shows_none_and_puts_none(ioc: Ioc, chromium: Chromium, unknown: str) -> None:
+    chosen = f'return document.querySelector("{LIST}").selectedIndex'
+    ioc.read("mbbo", 2)
+    chromium.wait(lambda: chromium.run(chosen) == 2, "the state")
+    if unknown == "invalid":
+        ioc.read("mbbo", 2, Severity.INVALID)
+    else:
+        ioc.read("mbbo", 9)
+    chromium.wait(lambda: chromium.run(chosen) == -1, "no state")
+    # there is nothing to put: nobody has chosen anything
+    time.sleep(0.3)
+    assert not chromium.run(f'return document.querySelector("{SET}").checkVisibility()')
+    ioc.read("mbbo", 3)
+    chromium.wait(lambda: chromium.run(chosen) == 3, "the state that it has now")
+    assert ioc.puts == []
+
+
+def test_an_off_is_put_again_by_who_presses_it_again_though_the_first_has_not_ended(
+    ioc: Ioc, chromium: Chromium
+) -> None:
+    ioc.read("bo", 1)
+    ioc.free.clear()
+    chromium.find(OFF).click()
+    chromium.find(OFF).click()
+    chromium.wait(lambda: ioc.puts == [("bo", 0)], "one put, however often it was clicked")
+    # somebody else switches on
+    ioc.read("bo", 1)
+    time.sleep(1.1)
+    chromium.find(OFF).click()
+    chromium.wait(lambda: ioc.puts == [("bo", 0), ("bo", 0)], "the second Off")
+
+
+def test_who_clicks_twice_has_not_answered_the_question(ioc: Ioc, chromium: Chromium) -> None:
+    chromium.find(ON).click()
+    place = chromium.find("#confirm").rect
+    chromium.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    chromium.wait(lambda: not chromium.all("dialog"), "the end of the question")
+    # the button stands where that of the question will be
+    chromium.run(
+        f'Object.assign(document.querySelector("{ON}").style, '
+        f"{{position: 'fixed', left: '{place['x']}px', top: '{place['y']}px'}})"
+    )
+    time.sleep(1)
+    ActionChains(chromium.driver).move_to_element(chromium.find(ON)).click().pause(0.2).click().perform()
+    time.sleep(0.3)
+    assert ioc.puts == []
+    chromium.find("#confirm:enabled").click()
+    chromium.wait(lambda: ioc.puts == [("bo", 1)], "what was confirmed")
