@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from drivers.base import Point, RecordType
 from tests.client import Client
-from tests.small_ioc import SmallIoc
 from tests.system.conftest import Racks
 from tests.system.conftest import racks as racks  # noqa: PLC0414 - the fixture
 from tests.web.live.chromium import Chromium
-from tests.web.live.conftest import WebServer, served
 from tests.web.live.test_page import SIZES, Page
 from tests.web.served import start_rack
 
@@ -90,28 +86,3 @@ def test_a_setting_has_the_unit_of_its_number_and_none_is_put_in_another(page: P
     chromium.find(field).send_keys(Keys.ENTER)
     chromium.wait(lambda: float(chromium.attribute(field, "value")) == ca.get(f"{channel}:I0Set"), "the setting")
     assert ca.get(f"{channel}:I0Set") > before
-
-
-def test_a_pv_of_another_type_keeps_nothing_of_the_former_one(logins_file: Path) -> None:
-    first = SmallIoc([Point(name="was", rtyp=RecordType.mbbi, states=("Down", "Up"))])
-    name = f"{first.prefix}was"
-    first.read("was", 1)
-    web = WebServer(served(first.prefix, logins_file))
-    chromium = Chromium(*SIZES["desktop"])
-    try:
-        chromium.open(web.url)
-        chromium.find(".tiles, .overview")
-        chromium.append(f"put.reading(new dom.Scope(), {json.dumps(name)})")
-        shown = f"[data-pv='{name}']"
-        chromium.wait(lambda: chromium.text(shown) == "Up", "the word")
-        first.close()
-        chromium.wait(lambda: chromium.text(shown) == "?", "that it is away")
-        second = SmallIoc([Point(name="was", rtyp=RecordType.ai, egu="kV", prec=1)], first.prefix)
-        second.read("was", 1.5)
-        try:
-            chromium.wait(lambda: chromium.text(shown) == "1.5kV", "the number")
-        finally:
-            second.close()
-    finally:
-        chromium.close()
-        web.close()

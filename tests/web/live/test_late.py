@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
 
-from rackioc import guidance
-from rackioc.config.load import load
-from tests.client import Client
 from tests.small_ioc import SmallIoc
-from tests.system.conftest import Ioc
 from tests.system.conftest import racks as racks  # noqa: PLC0414 - the fixture
-from tests.system.faults.proxy import Proxy, proxy_to
-from tests.web.live.chromium import Chromium
 from tests.web.live.conftest import Browser, WebServer
 from tests.web.live.test_access import session
-from tests.web.live.test_habits import puts, remote
-from tests.web.live.test_page import SIZES, Page
 from tests.web.live.test_page import rack as rack  # noqa: PLC0414 - the fixture
 from web.live.puts import LATE
 
@@ -27,24 +18,6 @@ from web.live.puts import LATE
 def anna(web: WebServer) -> Iterator[Browser]:
     with Browser(web, {"Cookie": session(web, "anna")}) as browser:
         yield browser
-
-
-@pytest.fixture
-def network(rack: tuple[Ioc, int]) -> Iterator[Proxy]:
-    """What lies between the browser and the web server."""
-    with proxy_to(rack[1]) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def page(rack: tuple[Ioc, int], network: Proxy) -> Iterator[Page]:
-    chromium = Chromium(*SIZES["desktop"])
-    try:
-        page = Page(rack[0], network.port, chromium)
-        page.open()
-        yield page
-    finally:
-        chromium.close()
 
 
 def clock(browser: Browser) -> float:
@@ -72,39 +45,3 @@ def test_a_time_that_is_none_is_refused(small_ioc: SmallIoc, anna: Browser) -> N
         anna.say(type="write", pv=small_ioc.prefix + "ao", value=5, at=at)
         assert anna.error().startswith("at is a time in seconds")
     assert small_ioc.puts == before
-
-
-@pytest.mark.slow
-@pytest.mark.alone
-@pytest.mark.timeout(180)
-def test_an_on_is_not_carried_out_when_the_network_returns(page: Page, network: Proxy, ca: Client) -> None:
-    chromium = page.chromium
-    remote(page, ca)
-    chromium.find(f"button[data-state='On']{page.pv('GEN:HV')}").click()
-    chromium.find("dialog.ask")
-    before = puts(page, "GEN:HV")
-    network.freeze()
-    chromium.find("#confirm:enabled").click()
-    chromium.wait(lambda: "whether it was put is not known" in chromium.text("#toasts"), "what is known of the put")
-    network.thaw()
-    chromium.wait(lambda: "live" in chromium.text("body"), "the connection")
-    time.sleep(2)
-    assert puts(page, "GEN:HV") == before
-    assert ca.get(page.ioc("GEN:HV")) == 0
-    assert "s after it was asked for" in page.ioc.logged()
-
-
-@pytest.mark.slow
-def test_what_makes_things_safe_is_known_by_the_configuration(
-    rack: tuple[Ioc, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TEST_PASSWORD", "x")
-    ioc, _ = rack
-    safe = guidance.makes_safe(load(ioc.folder / "rack.yaml"))
-    words = ["Off", "On"]
-    for name in (ioc("GEN:HV"), ioc("HV1:S02:C03:Pw")):
-        assert [safe(name, words, value) for value in (0, "Off", "0", 1, "On", True)] == [True] * 3 + [False] * 3
-    assert safe(ioc("HV1:Cmd:Kill"), ["Idle", "Kill"], 1)
-    assert not safe(ioc("HV1:Cmd:Kill"), ["Idle", "Kill"], 0)
-    for name in ("HV1:Cmd:ClearAlarm", "HV1:S02:C03:V0Set", "HV1:Sys:Anything", "TC1:T1", "GEN:VSet"):
-        assert not safe(ioc(name), [], 1), name

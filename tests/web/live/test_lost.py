@@ -1,4 +1,7 @@
-"""What a browser is shown of an IOC that has no value yet, and of one that is lost."""
+"""What a browser is shown of an IOC that has no value yet, is lost, or comes back as another one.
+
+These servers come and go: of two on one port of UDP each client reaches one alone, as the kernel chooses.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,15 @@ import json
 import math
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from drivers.base import Severity, Status
+from drivers.base import Point, RecordType, Severity, Status
 from tests.small_ioc import SmallIoc, until
+from tests.web.live.chromium import Chromium
 from tests.web.live.conftest import Browser, WebServer, served
+from tests.web.live.test_page import SIZES
 
 
 @pytest.fixture
@@ -58,3 +64,31 @@ def test_a_lost_ioc_is_shown_as_not_known(ioc: SmallIoc, browser: Browser) -> No
     assert {browser.merged[each]["value"] for each in names} == {"NaN"}
     assert browser.merged[names[1]]["text"] == browser.merged[names[2]]["text"] == "Disconnected"
     assert all(browser.merged[each]["readonly"] for each in names)
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+@pytest.mark.timeout(180)
+def test_a_pv_of_another_type_keeps_nothing_of_the_former_one(logins_file: Path) -> None:
+    first = SmallIoc([Point(name="was", rtyp=RecordType.mbbi, states=("Down", "Up"))])
+    name = f"{first.prefix}was"
+    first.read("was", 1)
+    web = WebServer(served(first.prefix, logins_file))
+    chromium = Chromium(*SIZES["desktop"])
+    try:
+        chromium.open(web.url)
+        chromium.find(".tiles, .overview")
+        chromium.append(f"put.reading(new dom.Scope(), {json.dumps(name)})")
+        shown = f"[data-pv='{name}']"
+        chromium.wait(lambda: chromium.text(shown) == "Up", "the word")
+        first.close()
+        chromium.wait(lambda: chromium.text(shown) == "?", "that it is away")
+        second = SmallIoc([Point(name="was", rtyp=RecordType.ai, egu="kV", prec=1)], first.prefix)
+        second.read("was", 1.5)
+        try:
+            chromium.wait(lambda: chromium.text(shown) == "1.5kV", "the number")
+        finally:
+            second.close()
+    finally:
+        chromium.close()
+        web.close()
