@@ -309,14 +309,15 @@ class Connection(asyncio.BufferedProtocol):
     def _listen(self) -> None:
         """Hear the client while what it sent is carried out and it takes the answers."""
         waits = self._answers_wait()
-        if self._unread or waits:
-            if waits and self._unheard_since is None:
-                self._unheard_since = monotonic()
-            self.transport.pause_reading()
-        else:
+        if not waits:
             if self._is_late():
                 self._late = len(self._rest) + self._received()
             self._unheard_since = None
+        elif self._unheard_since is None:
+            self._unheard_since = monotonic()
+        if self._unread or waits:
+            self.transport.pause_reading()
+        else:
             self.transport.resume_reading()
         if self._unread and not waits:
             self.want_turn()

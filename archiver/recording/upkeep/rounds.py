@@ -85,7 +85,8 @@ class Upkeep:
             self._tell(turn, f"{type(error).__name__}: {error}")
             log.debug("the turn of %r", turn, exc_info=True)
         else:
-            self._faults.pop(turn, None)
+            if turn != SUMMARIES:  # of these a step that went well is mostly another PV's
+                self._faults.pop(turn, None)
 
     def _tell(self, turn: str, reason: str) -> None:
         if self._faults.get(turn) == reason:

@@ -92,9 +92,11 @@ class PutLog:
 
     def _end(self, pv: str) -> None:
         holds = self in self._held.get(pv, ())
-        if holds:
-            self._release(pv, self)
-        del self._bursts[pv]
+        try:
+            if holds:
+                self._release(pv, self)
+        finally:  # else nothing more would be told of this client's puts to the PV
+            del self._bursts[pv]
         if holds:
             self._begin(pv)
 

@@ -110,7 +110,8 @@ def test_a_pv_of_which_no_summaries_can_be_made_takes_no_other_along(
     round_ = Upkeep(lambda pv: Policy())
     with closing(open_store(filled)) as store:
         store.live(time.time_ns())
-        monkeypatch.setattr(summarizer, "PAUSE", 0.0)
+        for pause in ("PAUSE", "PERIOD"):
+            monkeypatch.setattr(summarizer, pause, 0.0)
         for _ in range(50):
             round_.tidy(store)
     with closing(open_reader(filled)) as reader:

@@ -5,9 +5,9 @@ import { live } from "./live.js";
 import { rack } from "./rack.js";
 import { unit, value } from "./words.js";
 
-// The newest put of each PV that has not ended: who clicks twice, or holds a key, has not asked twice.
+// The newest put of each PV that has not ended: who clicks twice has not asked twice.
 const underWay = new Map();
-// Milliseconds after which it was asked for anew: somebody else may have put another value, and an Off is never held back.
+// Milliseconds after which it was asked for anew: somebody else may have put another value, and an Off must not be held back for long.
 const TWICE = 1000;
 
 /** Put a value; ask first if the server says that it is dangerous. Return whether it was put. */
