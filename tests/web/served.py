@@ -11,6 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -153,7 +154,7 @@ class Served:
 
 
 def start_rack(racks: Racks, logins: Path, crate: str = "HV1") -> tuple[Ioc, int]:
-    """Serve a rack with a crate, thermocouples and a generator, its archive, and its page; return the page's port."""
+    """Serve a rack with a crate, thermocouples and a generator, its archive with rows, and its page; its port."""
     port = free_port()
     ioc = racks.start(
         {crate: CRATE, "TC1": LOGGER, "GEN": GENERATOR},
@@ -168,7 +169,19 @@ def start_rack(racks: Racks, logins: Path, crate: str = "HV1") -> tuple[Ioc, int
         except OSError:
             return False
 
+    def archived(point: str) -> bool:
+        """Whether the archive has rows of a point: before, the page is told that it has none."""
+        asked = urllib.parse.urlencode({"pv": ioc(point), "since": "1h"})
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/history?{asked}", timeout=5):
+                return True
+        except OSError:
+            return False
+
     until(complete, 60)
+    last = [f"{crate}:{channel}:{each}" for channel in ("S02:C01", "S04:C01", "S08:C11") for each in ("VMon", "IMon")]
+    for point in (*last, *(f"TC1:T{number}" for number in range(1, 5)), "GEN:VMon"):
+        until(partial(archived, point), 30)
     return ioc, port
 
 
