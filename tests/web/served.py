@@ -162,21 +162,21 @@ def start_rack(racks: Racks, logins: Path, crate: str = "HV1") -> tuple[Ioc, int
         archive={"database": "sqlite:///rack.sqlite", "pvs": ["PREFIX:*"]},
     )
 
-    def complete() -> bool:
+    def answer(path: str) -> Any:
+        """What the API says; None where it has nothing yet."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/instruments", timeout=5) as answer:
-                return any(len(each["boards"]) == 3 for each in json.load(answer)["instruments"])
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/{path}", timeout=5) as found:
+                return json.load(found)
         except OSError:
-            return False
+            return None
+
+    def complete() -> bool:
+        found = answer("instruments") or {"instruments": []}
+        return any(len(each["boards"]) == 3 for each in found["instruments"])
 
     def archived(point: str) -> bool:
         """Whether the archive has rows of a point: before, the page is told that it has none."""
-        asked = urllib.parse.urlencode({"pv": ioc(point), "since": "1h"})
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/history?{asked}", timeout=5):
-                return True
-        except OSError:
-            return False
+        return answer(f"history?{urllib.parse.urlencode({'pv': ioc(point), 'since': '1h'})}") is not None
 
     until(complete, 60)
     last = [f"{crate}:{channel}:{each}" for channel in ("S02:C01", "S04:C01", "S08:C11") for each in ("VMon", "IMon")]

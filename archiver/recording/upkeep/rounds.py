@@ -68,6 +68,7 @@ class Upkeep:
                     yield from _months(store, policies, clock)
                 else:
                     yield from _own(store, turn, policies[turn], clock)
+                self._faults.pop(turn, None)
         self._turn = None
         while store.shrink():
             yield
@@ -84,9 +85,6 @@ class Upkeep:
         except Exception as error:  # whatever one PV's rows are, the others have their turn
             self._tell(turn, f"{type(error).__name__}: {error}")
             log.debug("the turn of %r", turn, exc_info=True)
-        else:
-            if turn != SUMMARIES:  # of these a step that went well is mostly another PV's
-                self._faults.pop(turn, None)
 
     def _tell(self, turn: str, reason: str) -> None:
         if self._faults.get(turn) == reason:

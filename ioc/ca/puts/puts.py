@@ -163,7 +163,7 @@ class Puts:
         answer: Answer,
         *,
         callback: bool,
-        late: bool = False,
+        late: bool,
     ) -> None:
         """Begin a put; ``answer`` gets a status and the reason, now or when it has ended.
 

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.small_ioc import SmallIoc
-from tests.system.conftest import racks as racks  # noqa: PLC0414 - the fixture
 from tests.web.live.conftest import Browser, WebServer
 from tests.web.live.test_access import session
-from tests.web.live.test_page import rack as rack  # noqa: PLC0414 - the fixture
 from web.live.puts import LATE
 
 
