@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import cast
+from functools import wraps
+from typing import ParamSpec, TypeVar, cast
 
 import pymysql
 from pymysql.constants import ER
@@ -42,6 +43,16 @@ _BAD_DATA = {1048, 1153, 1264, 1265, 1292, 1300, 1364, 1366, 1406, 1411, 1441}
 # not as it was made.
 _ALTERED = {1048, 1364}
 
+# Errors of a transaction that another writer crossed: both gave a name its id (1062), waited for each other's rows
+# (1213; 1180 and 1213 also at a commit in a cluster), or one changed what the other had read (1020). Done anew, it
+# sees what the other one stored.
+_CROSSED = {1020, 1062, 1180, 1213}
+# How often it is done before that is taken for an error.
+TRIES = 10
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 @contextmanager
 def store_errors(place: str) -> Iterator[None]:
@@ -70,9 +81,29 @@ def own_table(place: str) -> Iterator[None]:
         raise
 
 
+def again_if_crossed(transaction: Callable[P, T]) -> Callable[P, T]:
+    """Return a function of whole transactions that is called again when another writer crossed one."""
+
+    @wraps(transaction)
+    def call(*args: P.args, **keywords: P.kwargs) -> T:
+        for _ in range(TRIES - 1):
+            try:
+                return transaction(*args, **keywords)
+            except StoreError as error:
+                if not _is_crossed(error.__cause__):
+                    raise
+        return transaction(*args, **keywords)
+
+    return call
+
+
 def is_unfit(error: BaseException | None) -> bool:
     """Return whether another node, or else a new connection, should be tried, though this one answers."""
     return isinstance(error, pymysql.MySQLError) and _code(error) in _UNFIT
+
+
+def _is_crossed(error: BaseException | None) -> bool:
+    return isinstance(error, pymysql.MySQLError) and _code(error) in _CROSSED
 
 
 def _message(place: str, error: pymysql.MySQLError) -> StoreError:

@@ -15,7 +15,7 @@ from archiver.storage.columns import StatusNames
 from archiver.storage.migrations import migrations
 from archiver.storage.mysql import summaries, thinning
 from archiver.storage.mysql.ends import newest_time, slices
-from archiver.storage.mysql.errors import own_table
+from archiver.storage.mysql.errors import again_if_crossed, own_table
 from archiver.storage.mysql.metadata import MetadataTables
 from archiver.storage.mysql.rows import (
     COLUMNS,
@@ -102,8 +102,7 @@ class MysqlStore:
                 version = schema_version(cursor, self._session.where)
             if version < migrations("mysql")[-1].number:
                 migrate(url)
-            with self._session.transaction() as cursor:
-                self.alive_ns = self._channels.begin(cursor, self._session.where)
+            self.alive_ns = self._begin()
             with self._session.transaction() as cursor:
                 months.prepare(cursor, self._session.where)
                 months.cover(cursor, self._session.where, time.time())
@@ -112,6 +111,7 @@ class MysqlStore:
             self._session.close()
             raise
 
+    @again_if_crossed
     def add(self, samples: Sequence[Sample]) -> None:
         """Store all the samples, or none, in one transaction."""
         with self._session.transaction() as cursor, own_table(self._session.where):
@@ -124,6 +124,7 @@ class MysqlStore:
             late = [(channels[sample.pv], sample.time_ns) for sample in samples if sample.time_ns < latest_ns]
             self._summarizer.mark_late(tables, late)
 
+    @again_if_crossed
     def add_metadata(self, metadata: Mapping[str, Dated], *, keep_equal: bool = False) -> None:
         """Store the metadata of PVs that hold from the time of a row on, in one transaction, in any order."""
         with self._session.transaction() as cursor, own_table(self._session.where):
@@ -135,6 +136,7 @@ class MysqlStore:
             for channel, dated in numbered.items():
                 self._summarizer.mark_since(self._summary_tables(cursor), channel, dated.since_ns)
 
+    @again_if_crossed
     def add_rows(self, rows: Sequence[TableRow]) -> None:
         """Store rows of tables that exist, all or none, in one transaction."""
         with self._session.transaction() as cursor:
@@ -152,6 +154,7 @@ class MysqlStore:
         """Return the newest sample of each PV that belongs to nobody yet: of an archive that had no owners."""
         return self._newest(None)
 
+    @again_if_crossed
     def live(self, time_ns: int) -> None:
         """Store the sign of life: all that was known until then is stored. Raises Gone if another has the name."""
         with self._session.transaction() as cursor:
@@ -175,6 +178,7 @@ class MysqlStore:
                 found += cursor.fetchall()
             return {name: int(time_us) * 1000 for name, time_us in found if time_us is not None}
 
+    @again_if_crossed
     def tidy(self) -> bool:
         """Make some summaries; return True if more are to be made at once."""
         if not self._summarizer.due:
@@ -183,6 +187,7 @@ class MysqlStore:
             channels = self._channels.ids(cursor).values()
             return self._summarizer.step(self._summary_tables(cursor), channels, lambda _: self._known_ns)
 
+    @again_if_crossed
     def expire(self, pv: str, before_ns: int) -> bool:
         """Delete some rows older than a time, not the row in force then, at last bins; return True if more follow."""
         began = time.monotonic()
@@ -191,6 +196,7 @@ class MysqlStore:
         self._pace.took(time.monotonic() - began, more=more)
         return more
 
+    @again_if_crossed
     def thin(self, pv: str, until_ns: int, width_ns: int) -> bool:
         """Thin some bins that end before a time; return True if more are left."""
         with self._session.transaction() as cursor:
@@ -200,6 +206,7 @@ class MysqlStore:
             until_ns = self._summarizer.limit(self._summary_tables(cursor), channel, until_ns)
             return thinning.step(cursor, channel, until_ns, width_ns)
 
+    @again_if_crossed
     def expire_months(self, before_ns: Mapping[str, int]) -> bool:
         """Drop a month in which nobody keeps more than the row in force then; return True if more may follow."""
         with self._session.transaction() as cursor:
@@ -227,6 +234,12 @@ class MysqlStore:
             self._channels.end(cursor)
         self._owner.leave()
         self._session.close()
+
+    @again_if_crossed
+    def _begin(self) -> int:
+        """Take the owner's name; return its sign of life before. Raises Gone if another process has it."""
+        with self._session.transaction() as cursor:
+            return self._channels.begin(cursor, self._session.where)
 
     def _expire(self, cursor: Cursor, channel: int | None, before_ns: int) -> bool:
         cursor.execute(_IN_FORCE, (channel, unix(before_ns // 1000)))

@@ -9,6 +9,7 @@ from pymysql.cursors import Cursor
 
 from archiver.sample import INVALID, RESOLUTION_NS, Gap
 from archiver.storage.columns import ARRAY
+from archiver.storage.mysql.errors import again_if_crossed
 from archiver.storage.mysql.rows import FIRST_US, LATEST_US, MysqlIds, statements, unix
 from archiver.storage.mysql.server import ALONE_S, MysqlSession
 from archiver.storage.mysql.source import FIGURES, figures_of
@@ -61,6 +62,7 @@ class MysqlTarget:
             if not cursor.fetchall():  # a warning, otherwise
                 cursor.execute(_PROGRESS)
 
+    @again_if_crossed
     def channels(self, channels: Sequence[Channel]) -> Mapping[int, int]:
         """Return the id here of each channel of a source: of the same PV and archiver; new ones are made."""
         with self._session.transaction() as cursor:
@@ -71,6 +73,7 @@ class MysqlTarget:
             owned = {(pv, archiver): channel for pv, archiver, channel in cursor.fetchall()}
             return {each.number: _channel(cursor, each, archivers, named, owned) for each in channels}
 
+    @again_if_crossed
     def statuses(self, names: Iterable[str]) -> Mapping[str, int]:
         """Return the ids of alarm statuses; new ones are made."""
         with self._session.transaction() as cursor:
@@ -84,6 +87,7 @@ class MysqlTarget:
             cursor.execute("SELECT channel_id, until_time FROM copied WHERE source = %s", (self._source,))
             return dict(cursor.fetchall())
 
+    @again_if_crossed
     def add(self, rows: Sequence[Row]) -> None:
         """Store rows, delete what is rebuilt of their channels, note how far they were copied: in one transaction."""
         newest = {row.channel: row.time_ns for row in rows}
@@ -106,6 +110,7 @@ class MysqlTarget:
             cursor.execute(_FIGURES, (channel, unix(first_ns // 1000), unix(last_ns // 1000)))
             return figures_of(cursor.fetchall()[0])
 
+    @again_if_crossed
     def add_table(self, table: Table, rows: Sequence[Sequence[Any]]) -> None:
         """Store rows of a table in one transaction; what holds from a row on holds from its microsecond on."""
         names, marks = ", ".join(table.columns), ", ".join(["%s"] * len(table.columns))
@@ -120,6 +125,7 @@ class MysqlTarget:
         with self._session.transaction() as cursor:
             cursor.executemany(insert, rows)
 
+    @again_if_crossed
     def refresh_metadata(self, channels: Sequence[int]) -> None:
         """Make the present metadata of channels those that were dated last."""
         keys = [(channel,) for channel in channels]
@@ -135,6 +141,7 @@ class MysqlTarget:
                         (channel,) * 3,
                     )
 
+    @again_if_crossed
     def finish(self, archivers: Mapping[str, int]) -> None:
         """Store the signs of life of the archivers, now that all is there that they knew until then."""
         update = "UPDATE archiver SET alive_time = %s WHERE name = %s AND (alive_time = %s OR alive_time < %s)"

@@ -5,19 +5,21 @@ from __future__ import annotations
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
 from sqlalchemy.engine import make_url
 
 from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
-from archiver.storage.database import open_reader, open_store
+from archiver.storage.database import open_reader, open_store, open_target
 from archiver.storage.migrations import Migration, migrations
 from archiver.storage.mysql.rows import STATEMENT_ROWS
 from archiver.storage.mysql.store import MysqlStore
-from archiver.storage.store import Rejected, Store, StoreError
+from archiver.storage.store import Rejected, Store, StoreError, TableRow
 from bench.rig.mariadb import Server
 
 START = 1_800_000_000_000_000_000
@@ -278,3 +280,83 @@ def test_what_is_sent_to_a_server_is_encrypted_where_it_can_be(own_server: Serve
         store.add([Sample("A", START, 1.5, 0, "NO_ALARM")])
     with closing(open_reader(database)) as reader:
         assert [sample.value for sample in reader.samples(["A"], *ALL)][:1] == [1.5]
+
+
+def both(do: Callable[[int], None]) -> None:
+    """Do something in two threads that begin together, each with its number."""
+    begin = Barrier(2)
+
+    def one(number: int) -> None:
+        begin.wait()
+        do(number)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(one, range(2)))
+
+
+ROUNDS = range(20)
+# What two archivers store that have the same names, and neighbouring ones: with the number of the writer, and a round
+ADDS: dict[str, Callable[[Store, int, int], None]] = {
+    "statuses": lambda store, writer, turn: store.add(
+        [
+            sample(f"own{writer}", turn * 10 + each, status=f"{turn}-{each}")
+            for each in (range(5), range(4, -1, -1))[writer]
+        ]
+    ),
+    "PVs": lambda store, _, turn: store.add([sample(f"{turn}-{each}") for each in range(5)]),
+    "metadata of neighbours": lambda store, writer, turn: store.add_metadata(
+        {f"{writer}-{turn}-{each}": Dated(START, Metadata("V")) for each in range(5)}
+    ),
+    "words of the same": lambda store, _, turn: store.add_metadata(
+        {f"{turn}-{each}": Dated(START, Metadata(words=("Off", "On"))) for each in range(5)}
+    ),
+    "rows": lambda store, writer, turn: store.add_rows(
+        [TableRow("other", ("number", "writer"), (turn * 10 + each, writer), 1) for each in range(5)]
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ADDS)
+def test_two_that_store_the_same_at_the_same_time_do_not_disturb_each_other(
+    mysql_database: str, query: Query, what: str
+) -> None:
+    query("CREATE TABLE other (number INT PRIMARY KEY, writer INT)")
+    with closing(open_store(mysql_database, "one")) as one, closing(open_store(mysql_database, "two")) as two:
+        for turn in ROUNDS:
+            both(lambda writer, turn=turn: ADDS[what]((one, two)[writer], writer, turn))  # type: ignore[misc]
+    counts = {
+        "statuses": ("sample", 200),
+        "PVs": ("sample", 200),
+        "metadata of neighbours": ("num_metadata_history", 200),
+        "words of the same": ("enum_metadata_history", 400),
+        "rows": ("other", 100),
+    }
+    table, count = counts[what]
+    assert query(f"SELECT COUNT(*) FROM {table}") == [(count,)]
+
+
+def test_a_status_that_a_copy_makes_meanwhile_disturbs_neither(store: Store, mysql_database: str) -> None:
+    rows = [sample("A", turn, status=f"NEW{turn}") for turn in ROUNDS]
+    with closing(open_target(mysql_database)) as target:
+
+        def write(writer: int) -> None:
+            for row in rows:
+                if writer:
+                    store.add([row])
+                else:
+                    target.statuses([row.status])
+
+        both(write)
+    assert read(mysql_database, "A") == rows
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_two_archivers_that_begin_an_archive_at_the_same_time_do_not_disturb_each_other(
+    mysql_database: str, turn: int
+) -> None:
+    def begin(writer: int) -> None:
+        with closing(open_store(mysql_database, f"{turn}-{writer}")) as store:
+            store.add([sample(value=float(writer))])
+
+    both(begin)
+    assert len(read(mysql_database, "A")) == 1

@@ -25,6 +25,8 @@ def create_procedure(cursor: Cursor, place: str) -> None:
         cursor.execute(f"DROP PROCEDURE IF EXISTS {NAME}")
         cursor.execute(sql)
     except pymysql.MySQLError as error:
+        if error.args[0] == ER.SP_ALREADY_EXISTS:  # another archiver has just created it
+            return
         if error.args[0] not in _DENIED:
             raise
         log.info(
