@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +29,10 @@ os.environ.update(
     EPICS_CAS_BEACON_ADDR_LIST="127.0.0.1",
     EPICS_CAS_AUTO_BEACON_ADDR_LIST="NO",
 )
+
+# what tests expect of local times holds wherever they run
+os.environ["TZ"] = "UTC"
+time.tzset()
 
 # a shell has what it starts in the background ignore SIGINT, and so would the programs that tests interrupt
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

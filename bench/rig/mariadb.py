@@ -38,7 +38,7 @@ class Server:
             self._run(
                 program("mariadb-install-db"), "--no-defaults", f"--datadir={directory}/data", "--skip-test-db",
                 "--auth-root-authentication-method=normal",
-                f"--tmpdir={directory}",  # in /tmp two that are made at the same time may take each other's files
+                f"--tmpdir={directory}",  # in /tmp a server may take another one's files
             )  # fmt: skip
 
     @property
@@ -56,7 +56,7 @@ class Server:
         command = (
             program("mariadbd"), "--no-defaults", f"--datadir={self._directory}/data",
             f"--socket={self._socket}", f"--pid-file={self._directory}/pid", "--bind-address=127.0.0.1",
-            f"--port={self.port}", "--skip-name-resolve", *self._options, *options,
+            f"--port={self.port}", f"--tmpdir={self._directory}", "--skip-name-resolve", *self._options, *options,
         )  # fmt: skip
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(

@@ -109,6 +109,13 @@ def expire(store: Store, kept_ns: Mapping[str, int]) -> int:
     return steps
 
 
+@pytest.fixture(autouse=True)
+def _clock_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No month ends while tests run."""
+    monkeypatch.setattr("time.time", lambda: NOW / 1e9)
+    monkeypatch.setattr("time.time_ns", lambda: NOW)
+
+
 @pytest.fixture
 def mysql_archive(mysql_database: str) -> str:
     fill(mysql_database)
@@ -285,7 +292,7 @@ def test_a_reader_that_stands_still_holds_up_a_month_and_nobody_else(mysql_archi
 def test_the_next_months_are_made_in_time(mysql_archive: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = parts(mysql_archive)
     with closing(open_store(mysql_archive, "one")) as store:
-        monkeypatch.setattr("archiver.storage.mysql.tables.months.time.time", lambda: NOW / 1e9 + 62 * 86_400)
+        monkeypatch.setattr("archiver.storage.mysql.tables.months.time.time", lambda: begin(2) / 1e9)
         store.expire_months({})
     assert len(parts(mysql_archive)) == len(before) + 2
     assert parts(mysql_archive)[-1] == "newer"
