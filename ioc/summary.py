@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
 
@@ -9,6 +10,8 @@ from drivers.base import Point, Reading, Readings
 from ioc.record import Record
 
 _SEVERITY = attrgetter("sevr")
+# Behind each character of a name
+_LAST = "\U0010ffff"
 
 
 class Summaries:
@@ -19,9 +22,11 @@ class Summaries:
 
     def arrange(self, points: Sequence[Point], records: Mapping[str, Record]) -> None:
         """Use other points; ``records`` has those that are served of them."""
-        served = [records[point.name] for point in points if point.name in records and not point.worst_of]
+        served = [point.name for point in points if point.name in records and not point.worst_of]
+        # A full crate has some 7,000 points and 17 summaries, arranged again with each board that is found
+        places = sorted((name, place) for place, name in enumerate(served))
         self._members = {
-            point.name: [record for record in served if record.point.name.startswith(point.worst_of)]
+            point.name: [records[served[place]] for place in _beginning(places, point.worst_of)]
             for point in points
             if point.worst_of
         }
@@ -29,6 +34,15 @@ class Summaries:
     def readings(self) -> Readings:
         """Return for each the severity of the worst record as value and alarm, with the record and its cause."""
         return {name: _worst(members) for name, members in self._members.items()}
+
+
+def _beginning(places: Sequence[tuple[str, int]], prefixes: Sequence[str]) -> Sequence[int]:
+    """Return the places of the names that begin with one of some texts, in order; ``places``: by name."""
+    found: set[int] = set()
+    for prefix in prefixes:
+        begin, end = (bisect_left(places, (text, -1)) for text in (prefix, prefix + _LAST))
+        found.update(place for _, place in places[begin:end])
+    return sorted(found)
 
 
 def _worst(members: Sequence[Record]) -> Reading:
