@@ -329,6 +329,7 @@ class Instrument:
         gone = before.keys() - self._points.keys()
         self._settings = {point.follows: point.name for point in points if point.follows}
         self._groups = {point.name: point.group for point in points if point.group}
+        self._ages.arrange(self._groups)
         for point in points:
             if before.get(point.name) != point:
                 self._add_record(point)

@@ -110,7 +110,7 @@ class Watch:
             self._watched.back()
 
     def _look_for_old_values(self, groups: Mapping[str, str], now: float) -> None:
-        expired = self._ages.expire(groups, self._port.scans, now)
+        expired = self._ages.expire(self._port.scans, now)
         for group, names in expired.items():
             what = f"{group} was not read in time; {len(names)} values are too old to be true"
             self._watched.expired(names, NoReply(f"{self._name}: {what}"), told=group in self._told)

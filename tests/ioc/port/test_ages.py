@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from drivers.base import LinkDown, Point, Reading, RecordType, Severity, Status, Step, Wait
-from ioc.port import port
+from ioc.port import Ages, port
+from ioc.port.scan import Scan
 from tests.ioc.bench import Bench, Rig, Run
 
 FINE = ("NO_ALARM", "NO_ALARM")
@@ -53,6 +55,36 @@ def test_what_was_not_read_for_two_periods_is_invalid_while_the_rest_goes_on(run
         await rig.until(lambda: rig.state("Overruns")[1:] == FINE)
 
     run(scenario, driver=groups)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_each_point_is_too_old_when_its_group_says_so(seed: int) -> None:
+    """Whatever is read, discarded and moved to another group meanwhile."""
+    draw = random.Random(seed)
+    scans = [Scan("fast", 1.0, 0.0), Scan("slow", 10.0, 0.0)]
+    names = [f"P{number}" for number in range(30)]
+    groups: dict[str, str] = {}
+    ages, read_at = Ages(), dict[str, float]()
+    for now in range(200):
+        some = draw.sample(names, draw.randrange(10))
+        match draw.randrange(8):
+            case 0:
+                groups = {name: draw.choice(["fast", "slow"]) for name in draw.sample(names, 20)}
+                ages.arrange(groups)
+                read_at = {name: moment for name, moment in read_at.items() if name in groups}
+            case 1:
+                ages.discard(some)
+                read_at = {name: moment for name, moment in read_at.items() if name not in some}
+            case _:
+                ages.read(some, now)
+                read_at |= {name: now for name in some if name in groups}
+        longest = {scan.group: scan.longest_age for scan in scans}
+        old = {name for name, moment in read_at.items() if now - moment > longest[groups[name]]}
+        expired = ages.expire(scans, now)
+        assert {name for each in expired.values() for name in each} == old
+        assert all(groups[name] == group for group, each in expired.items() for name in each)
+        assert old <= ages.stale
+        read_at = {name: moment for name, moment in read_at.items() if name not in old}
 
 
 def test_values_that_grow_old_one_after_the_other_are_told_once(
