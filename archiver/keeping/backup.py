@@ -9,7 +9,7 @@ from archiver.keeping.copy import Report, copy
 from archiver.storage import manage
 from archiver.storage.sqlite import backup as sqlite
 from archiver.storage.store import StoreError
-from archiver.storage.url import url_of
+from archiver.storage.url import of_file, url_of
 
 
 def backup(database: str, file: Path, report: Report) -> None:
@@ -46,7 +46,7 @@ def _write(database: str, part: Path, report: Report) -> None:
     if url.backend == "sqlite":
         sqlite.save(url, part, report)
     else:
-        copy(database, f"sqlite:///{part}", report)
+        copy(database, of_file(part), report)
         sqlite.in_one_file(part)
 
 

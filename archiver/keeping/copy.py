@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from archiver.storage import manage
@@ -151,4 +150,4 @@ def carry(source: HasTables, target: Target, table: Table, ids: Mapping[int, int
 
 def _place(url: DatabaseUrl) -> str:
     """Return what an archive is recognized by when it is copied again."""
-    return str(Path(str(url.nodes[0].database)).absolute()) if url.backend == "sqlite" else url.shown
+    return url.shown if url.file is None else str(url.file.absolute())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from sqlalchemy.engine import URL, make_url
@@ -48,6 +49,11 @@ class DatabaseUrl:
         return self.nodes[0].get_backend_name().replace("mariadb", "mysql")
 
     @property
+    def file(self) -> Path | None:
+        """Return the SQLite file, None for a server. A URL has codes (%25) in the place of some characters."""
+        return Path(str(self.nodes[0].database)) if self.backend == "sqlite" else None
+
+    @property
     def shown(self) -> str:
         """Return the URLs of all nodes without the password, for logs."""
         return ", ".join(node.difference_update_query(_SECRETS).render_as_string() for node in self.nodes)
@@ -59,6 +65,11 @@ def url_of(database: str) -> DatabaseUrl:
         return DatabaseUrl.parse(database)
     except ValueError as error:
         raise StoreError(f"the archive's database {error}") from None
+
+
+def of_file(path: Path | str) -> str:
+    """Return the URL of an SQLite file, whatever characters its path has."""
+    return URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def _checked(text: str) -> URL:

@@ -194,9 +194,10 @@ def salvage(
     Stop the archiver before. Exit code 1 if something is missing.
     """
     from archiver.keeping.salvage import salvage as rescue
+    from archiver.storage.url import of_file
 
     with Progress(sys.stderr) as progress:
-        found = rescue(f"sqlite:///{damaged}", _place(new), progress.report)
+        found = rescue(of_file(damaged), _place(new), progress.report)
     typer.echo(f"{counted(found.rows, 'row')} could be salvaged")
     if found.pvs:
         typer.echo(f"rows are missing of {counted(len(found.pvs), 'PV')}: {', '.join(found.pvs[:20])}", err=True)
@@ -207,11 +208,13 @@ def salvage(
 
 def _place(text: str) -> str:
     """Return the URL of an archive that is named by its configuration, its file, or its URL."""
+    from archiver.storage.url import of_file
+
     if "://" in text:
         return text
     if Path(text).suffix in {".yaml", ".yml"}:
         return load_archive(Path(text), "database").database
-    return f"sqlite:///{text}"
+    return of_file(text)
 
 
 def _show(rows: list[tuple[str, str]]) -> None:

@@ -59,10 +59,12 @@ def _refuse_archive_of_others(config: Config) -> None:
     """Raise CommandError if the demo's archive is that of a rack: nothing would tell its values from measured."""
     from archiver.storage import manage
     from archiver.storage.store import StoreError
+    from archiver.storage.url import DatabaseUrl
 
     archive = config.archive
     assert archive is not None
-    path = Path(archive.database.removeprefix("sqlite:///"))
+    path = DatabaseUrl.parse(archive.database).file
+    assert path is not None
     if not path.exists() or path.stat().st_size == 0:  # of an empty file the archiver makes an archive
         return
     way_out = "start the demo in another directory, or move that file away"

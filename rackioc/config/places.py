@@ -54,17 +54,15 @@ class Places:
         self._check(("site_file",), site_file.parent)
         if archive is not None:
             url = DatabaseUrl.parse(archive.database)
-            if url.backend == "sqlite":
-                self._check(("archive", "database"), Path(str(url.nodes[0].database)).parent)
+            if url.file is not None:
+                self._check(("archive", "database"), url.file.parent)
             self._check(("archive", "spool", "file"), Path(str(archive.spool.file)).parent)
 
     def _database(self, database: str) -> str:
         url = DatabaseUrl.parse(database)
-        if url.backend != "sqlite":
+        if url.file is None:
             return database
-        node = url.nodes[0]
-        path = self.state / str(node.database)
-        return node.set(database=str(path)).render_as_string(hide_password=False)
+        return url.nodes[0].set(database=str(self.state / url.file)).render_as_string(hide_password=False)
 
     def _of(self, given: Any, default: str) -> Path:
         return self.state / (given if isinstance(given, str) and given else default)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from archiver.storage.url import DatabaseUrl
 from rackioc.config.config import Config
 from rackioc.config.load import load
 
@@ -96,6 +97,8 @@ def _check(made: Config, folder: Path) -> None:
     """Raise SimulationError if a file that it writes is not its own, however the file was put together."""
     places = [made.site_file]
     if made.archive is not None:
-        places += [Path(made.archive.database.removeprefix("sqlite:///")), made.archive.spool_file(made.path)]
+        file = DatabaseUrl.parse(made.archive.database).file
+        assert file is not None  # as it was changed
+        places += [file, made.archive.spool_file(made.path)]
     if foreign := [place for place in places if place.parent != folder]:
         raise SimulationError(f"{foreign[0]} would be written by the simulation, and is not its own")

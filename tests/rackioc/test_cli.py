@@ -23,6 +23,7 @@ from archiver.recording.batch import Batch
 from archiver.recording.spool import Spool
 from archiver.sample import Sample
 from archiver.storage.database import open_store
+from archiver.storage.url import of_file
 from bench.rig.loopback import free_port
 from rackioc import banner
 from rackioc.cli import app, command
@@ -546,6 +547,18 @@ def test_a_simulated_crate_that_is_asked_says_nothing_of_what_it_lacks(tmp_path:
     command = [sys.executable, "-P", "-m", "rackioc", "pvs", str(path), "--simulated"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["räck 50%41", "a?b#c"])
+def test_a_file_of_any_name_is_that_archive(tmp_path: Path, name: str) -> None:
+    old, new = tmp_path / f"{name}.sqlite", tmp_path / f"{name} copy.sqlite"
+    with closing(open_store(of_file(old))) as store:
+        store.add([Sample("A:PV", 10**18, 1.0, 0, "NO_ALARM")])
+    assert old.is_file()
+    code, text = run("db", "copy", str(old), str(new))
+    assert (code, new.is_file()) == (0, True), text
+    code, text = run("db", "salvage", str(old), str(tmp_path / "salvaged.sqlite"))
+    assert (code, "1 row could be salvaged" in text) == (0, True), text
 
 
 def test_a_number_that_is_none_is_a_fault_of_a_configuration(tmp_path: Path) -> None:

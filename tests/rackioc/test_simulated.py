@@ -17,6 +17,7 @@ import pytest
 
 from archiver.sample import Sample
 from archiver.storage.database import open_store
+from archiver.storage.url import DatabaseUrl
 from bench.rig.loopback import environment
 from drivers.base import DriverConfig
 from drivers.technix.driver import Technix
@@ -199,6 +200,14 @@ def test_what_a_mapping_takes_over_from_another_one_is_replaced_too(tmp_path: Pa
     assert (made.archive.name, made.archive.database) == ("elsewhere", f"sqlite:///{tmp_path}/own/rack.sqlite")
 
 
+@pytest.mark.parametrize("name", ["räck 50%", "a?b#c"])
+def test_a_rack_is_simulated_wherever_it_is(tmp_path: Path, rack: Path, name: str) -> None:
+    own = tmp_path / name
+    made = simulated.copy(load(rack), own).archive
+    assert made is not None
+    assert DatabaseUrl.parse(made.database).file == own / "rack.sqlite"
+
+
 def test_the_certificate_of_a_rack_is_read_where_it_is(tmp_path: Path, real: Path, rack: Path) -> None:
     rack.write_text(rack.read_text() + "web: {certificate: tls/cert.pem, key: tls/key.pem, port: 8443}\n")
     made = simulated.copy(load(rack), tmp_path / "own").web
@@ -223,17 +232,22 @@ def test_a_directory_into_which_others_may_write_is_not_taken(tmp_path: Path, ra
     assert text == f"rackioc: {shared}: others may write there; set TMPDIR to a directory of your own\n"
 
 
-def test_a_demo_does_not_write_into_the_archive_of_a_rack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["rack", "räck 50%", "a?b#c"])
+def test_a_demo_does_not_write_into_the_archive_of_a_rack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     from archiver.storage import manage
 
-    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / name
+    folder.mkdir()
+    monkeypatch.chdir(folder)
     manage.init("sqlite:///rack.sqlite")
     with closing(sqlite3.connect("rack.sqlite")) as archive:
         archive.execute("INSERT INTO archiver VALUES (1, 'LAB:rack', '', 0)")
         archive.commit()
     before = Path("rack.sqlite").read_bytes()
     code, text = run("sim", "demo", "--control-path", str(tmp_path / "control"))
-    path = tmp_path / "rack.sqlite"
+    path = folder / "rack.sqlite"
     assert (code, text) == (1, f"rackioc: {path} is the archive of LAB:rack: start the demo in another directory\n")
     assert path.read_bytes() == before
 
