@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ Key = tuple[str | int, ...]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _TAG = "tag:yaml.org,2002:"
+_MERGE = f"{_TAG}merge"
 # YAML 1.2, section 10.3.2; but 012 is a text here, for it is 10 in YAML 1.1 and 12 in YAML 1.2
 _SCALARS = {
     "null": re.compile(r"~|null|Null|NULL|"),
@@ -27,6 +28,23 @@ _SCALARS = {
     "float": re.compile(
         r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
     ),
+}
+# What the parser says, in part -> what to do about it
+_PROBLEMS = {
+    "'\\t'": "a tabulator stands where a line begins; indent with spaces",
+    "mapping values are not allowed": (
+        'a text with a colon needs quotes, as "LAB:"; or this line is indented further than the one above it'
+    ),
+    "expected alphabetic or numeric character": 'a text that begins with * or & needs quotes, as "LAB:*"',
+    "cannot start any token": "a text that begins with %, @ or ` needs quotes",
+    "found another document": "--- begins a second document; write one file for each rack",
+    "expected <block end>": "this line is not indented as those above it, or more stands behind a quote or bracket",
+}
+# The same, where the line that matters is the one in which something began
+_BEGUN = {
+    "found unexpected end of stream": "a quote begins in this line and does not end",
+    "expected ',' or": "a bracket begins in this line and does not end, or a comma is missing in it",
+    "could not find expected ':'": "a key has no colon and blank behind it",
 }
 
 
@@ -93,18 +111,25 @@ def read(path: Path, wanted: Callable[[Key], bool] = lambda key: True) -> YamlFi
     except UnicodeDecodeError:
         file.fault((), "cannot be read: it is not UTF-8 text")
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        problem = error.problem or error.context
-        if "'\\t'" in str(problem):
-            problem = "a tabulator stands where a line begins; indent with spaces"
-        file.faults.append(Fault(line, "", f"not YAML: {problem}"))
+        file.faults.append(_parser_fault(error))
     except yaml.YAMLError as error:
         file.fault((), f"not YAML: {' '.join(str(error).split())}")
     except RecursionError:
         file.fault((), "not YAML: it is nested too deeply")
     else:
-        file.data = None if node is None else _Reader(file, loader, wanted).build(node, ())
+        file.data = None if node is None else _Reader(file, wanted).build(node, ())
     return file
+
+
+def _parser_fault(error: yaml.MarkedYAMLError) -> Fault:
+    """Return what the parser found, in words that say what to do where it is one of the usual mistakes."""
+    problem, mark = str(error.problem or error.context), error.problem_mark
+    for part, sentence in (_PROBLEMS | _BEGUN).items():
+        if part in problem:
+            mark = error.context_mark if part in _BEGUN else mark
+            problem = sentence
+            break
+    return Fault(mark.line + 1 if mark else 1, "", f"not YAML: {problem}")
 
 
 def scalar(text: str) -> Any:
@@ -150,10 +175,9 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Reader:
-    def __init__(self, file: YamlFile, loader: _Loader, wanted: Callable[[Key], bool]) -> None:
+    def __init__(self, file: YamlFile, wanted: Callable[[Key], bool]) -> None:
         self._file = file
         self._wanted = wanted
-        self._loader = loader
         self._open: list[yaml.Node] = []
 
     def build(self, node: yaml.Node, key: Key) -> Any:
@@ -172,9 +196,8 @@ class _Reader:
             self._open.pop()
 
     def _mapping(self, node: yaml.MappingNode, key: Key) -> dict[Any, Any]:
-        self._loader.flatten_mapping(node)
         data: dict[Any, Any] = {}
-        for name_node, value_node in node.value:
+        for name_node, value_node in [*self._taken_over(node, key), *_own(node)]:
             name = self._name(name_node, key)
             if name is None:
                 continue
@@ -189,6 +212,25 @@ class _Reader:
             self._file.lines[here] = name_node.start_mark.line + 1
             data[name] = self.build(value_node, here)
         return data
+
+    def _taken_over(self, node: yaml.MappingNode, key: Key) -> Iterator[tuple[yaml.Node, yaml.Node]]:
+        """Yield the keys and values that ``<<`` takes over from other mappings: none that the mapping has itself.
+
+        Of several mappings with the same key the first one counts.
+        """
+        taken = {str(name.value) for name, _ in _own(node)}
+        for name, value in node.value:
+            for other in _listed(value) if name.tag == _MERGE else ():
+                if not isinstance(other, yaml.MappingNode) or other in self._open:
+                    sentence = "<< takes over other mappings: write an alias, such as *name, or a list of them"
+                    self._file.faults.append(Fault(name.start_mark.line + 1, ".".join(map(str, key)), sentence))
+                    continue
+                self._open.append(other)
+                for pair in [*self._taken_over(other, key), *_own(other)]:
+                    if str(pair[0].value) not in taken:
+                        taken.add(str(pair[0].value))
+                        yield pair
+                self._open.pop()
 
     def _name(self, node: yaml.Node, key: Key) -> str | int | None:
         """Return a key: a number as it is written in decimals, anything else as its text. None after a fault."""
@@ -225,6 +267,14 @@ class _Reader:
             self._file.fault(key, f"the environment variable {name} is not set")
             return ""
         return value
+
+
+def _own(node: yaml.MappingNode) -> list[tuple[yaml.Node, yaml.Node]]:
+    return [(name, value) for name, value in node.value if name.tag != _MERGE]
+
+
+def _listed(node: yaml.Node) -> list[yaml.Node]:
+    return node.value if isinstance(node, yaml.SequenceNode) else [node]
 
 
 def as_mapping(data: Any) -> dict[Any, Any]:

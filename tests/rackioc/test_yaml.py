@@ -104,6 +104,20 @@ def test_other_words_for_off_are_a_fault(tmp_path: Path, word: str) -> None:
         ("a: 1\nb: !!bool yes", 2, "'yes' is not of the type bool"),
         ("a: 1\nb: !!timestamp 2026-11-20", 2, "the tag !!timestamp is not known"),
         ("a: 1\nb: !secret x", 2, "the tag !secret is not known"),
+        ("a: 1\nb:\n  <<: 5", 3, "<< takes over other mappings"),
+        ("a: 1\nb: &b\n  <<: *b", 3, "<< takes over other mappings"),
+        ("a: &a {p: 1}\nb:\n  <<: [*a, x]", 3, "<< takes over other mappings"),
+        ("a: &a {p: 1}\nb: {<<: *a, p: 2, p: 3}", 2, "is there twice (first in line 2)"),
+        ("prefix: LAB:\nb: 1", 1, 'a text with a colon needs quotes, as "LAB:"'),
+        ("a: b\n  c: d", 2, "indented further than the one above"),
+        ("a: 1\nb: [*]", 2, "a text that begins with * or & needs quotes"),
+        ("a: 1\nb: [LAB, *:x]", 2, "a text that begins with * or & needs quotes"),
+        ("a: 1\nb: %x", 2, "a text that begins with %, @ or ` needs quotes"),
+        ("a: 1\nb: 'x\nc: 1\n", 2, "a quote begins in this line"),
+        ("a: 1\nb: {c: 1\nd: 2\n", 2, "a bracket begins in this line"),
+        ("a: 1\nb\nc: 1", 2, "a key has no colon"),
+        ("a:\n  b: 1\n c: 1", 3, "not indented as those above it"),
+        ("a: 1\n---\nb: 1", 2, "--- begins a second document"),
     ],
 )
 def test_what_is_ambiguous_is_a_fault_with_its_line(tmp_path: Path, text: str, line: int, words: str) -> None:
@@ -120,6 +134,11 @@ def test_what_is_ambiguous_is_a_fault_with_its_line(tmp_path: Path, text: str, l
         ("{a: true, b: FALSE, c: 'true', d: !!str true}", {"a": True, "b": False, "c": "true", "d": "true"}),
         ("{a: !!float 5, b: !!int '5'}", {"a": 5.0, "b": 5}),
         ("a: &x {p: 1}\nb: {<<: *x, q: 2}", {"a": {"p": 1}, "b": {"p": 1, "q": 2}}),
+        ("a: &x {p: 1}\nb: {<<: *x, p: 2}\nc: {p: 3, <<: *x}", {"a": {"p": 1}, "b": {"p": 2}, "c": {"p": 3}}),
+        (
+            "a: &x {p: 1}\nb: &y {<<: *x, q: 2}\nc: {<<: [*y, {p: 5, r: 6}]}\nd: *y",
+            {"a": {"p": 1}, "b": {"p": 1, "q": 2}, "c": {"p": 1, "q": 2, "r": 6}, "d": {"p": 1, "q": 2}},
+        ),
         ("a: |\n  on\n", {"a": "on\n"}),
     ],
 )
