@@ -80,12 +80,14 @@ def shells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeShell]:
     The port of the repeater is taken, so that no client starts one, which would outlive the test.
     """
 
-    def make(name: str, *, numbered: bool = True) -> Shell:
+    def make(name: str, *, numbered: bool = True, below: str = "") -> Shell:
         folder = tmp_path_factory.mktemp(name, numbered)
+        work = folder / below
+        work.mkdir(exist_ok=True)
         (folder / "run").mkdir(mode=0o700)
         (folder / "backup").mkdir()
         for file in GIVEN.iterdir():
-            shutil.copy(file, folder)
+            shutil.copy(file, work)
         variables = {
             **environment(),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
@@ -100,10 +102,10 @@ def shells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeShell]:
         called = {
             "5066": str(free_port()),
             "/backup": str(folder / "backup"),
-            "/var/lib/rackioc": str(folder),
+            "/var/lib/rackioc": str(work),
             "/var/tmp": str(folder / "tmp"),
         }
-        shell = Shell(folder, variables, called)
+        shell = Shell(work, variables, called)
         stack.callback(shell.close)
         return shell
 
@@ -113,8 +115,8 @@ def shells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeShell]:
 
 @pytest.fixture
 def place(shells: MakeShell) -> Shell:
-    """A folder."""
-    return shells("page")
+    """A folder, with a blank and an umlaut in its path, as a user may have one."""
+    return shells("page", below="mein Räck")
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +193,7 @@ def behind_nginx(place: Shell) -> Iterator[Shell]:
 def moving(rack: Shell, place: Shell) -> Shell:
     """A copy of the rack's archive, which is to be moved to a server."""
     shutil.copy(rack.folder / "rack.yaml", place.folder)
-    rack.type(f"$ rackioc db backup {place.folder}/rack.sqlite --config rack.yaml")
+    rack.type(f"$ rackioc db backup '{place.folder}/rack.sqlite' --config rack.yaml")
     place.type("$ export CAEN_PASSWORD=...")
     return place
 
@@ -199,10 +201,11 @@ def moving(rack: Shell, place: Shell) -> Shell:
 @pytest.fixture
 def several(rack: Shell, place: Shell, administrator: Administrator) -> Shell:
     """The archives of two racks, and a server with a database and its user."""
-    place.called = {"/mnt/": f"{place.folder}/", **place.called}
+    mounted = place.folder.parent
+    place.called = {"/mnt/": f"{mounted}/", **place.called}
     for name in ("rack1", "rack2"):
-        (place.folder / name).mkdir()
-        rack.type(f"$ rackioc db backup {place.folder}/{name}/rack.sqlite --config rack.yaml")
+        (mounted / name).mkdir()
+        rack.type(f"$ rackioc db backup {mounted}/{name}/rack.sqlite --config rack.yaml")
     administrator.execute("CREATE DATABASE archive")
     administrator.execute("GRANT ALL ON archive.* TO rackioc@'%' IDENTIFIED BY '...'")
     return place

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 
 from tests.documents.shown import same
 
@@ -94,7 +95,7 @@ class Shell:
 
     def run(self, command: str) -> tuple[str, int]:
         """Run a command to its end and return what it wrote and its exit code."""
-        script = f"{self._resume()}{command}\ncode=$?\nexport -p > {self._state}\nexit $code"
+        script = f"{self._resume()}{command}\ncode=$?\nexport -p > {quote(str(self._state))}\nexit $code"
         terminal, writes = os.openpty()
         with subprocess.Popen(
             ["bash", "-c", script], cwd=self.folder, env=self._environment(), stdin=subprocess.DEVNULL,
@@ -112,7 +113,7 @@ class Shell:
         return self.folder / ".state"
 
     def _resume(self) -> str:
-        return f"source {self._state}\n" if self._state.exists() else ""
+        return f"source {quote(str(self._state))}\n" if self._state.exists() else ""
 
     def _environment(self) -> dict[str, str]:
         # what a test in this process has published of its own demo is not for the shell
