@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -104,26 +106,33 @@ class Session:
                 )
             data = b"".join(text.ljust(_STRING_SIZE, b"\0") for text in texts)
             kind, count = dbr.STRING, len(texts)
-        before = {each: self.get(each).stamp_ns for each in (pv, *self._errors(pv))}
+        errors = self._errors(pv)
+        before = {each: self.get(each).stamp_ns for each in (pv, *errors)}
+        heard: list[str] = []
+        for error in errors:
+            self.monitor(error, partial(_news, heard, before[error]))
         pv.channel.put(kind, count, data, lambda status, _: answers.append(status))
         self.wait(lambda: bool(answers))
         if not answers:
             raise SessionError(f"{pv.name}: the put has not ended within {self._timeout:g} s; it goes on")
         if answers[0] != NORMAL:
-            raise SessionError(named(pv.name, self._reason(pv, before) or libca.message(answers[0])))
+            raise SessionError(named(pv.name, self._reason(pv, before, heard) or libca.message(answers[0])))
 
-    def _reason(self, pv: Pv, before: Mapping[Pv, int]) -> str:
+    def _reason(self, pv: Pv, before: Mapping[Pv, int], heard: Sequence[str]) -> str:
         """Return why a put was refused, as far as it was told since ``before``, time stamps of the PV and the errors.
 
-        An IOC of rackioc has the whole sentence in the record Error of the instrument. The record that was put to has
-        the alarm WRITE, unless another one is worse, and AMSG has 39 characters of the sentence.
+        ``heard``: the errors that were told meanwhile; one that names the point is that of the put, after which the
+        next may have come already, such as that of another try to connect. An IOC of rackioc has the whole sentence
+        in the record Error of the instrument. The record that was put to has the alarm WRITE, unless another one is
+        worse, and AMSG has 39 characters of the sentence.
         """
         try:
             now = {each: self.get(each) for each in before if each.connected}
             news = [each for each, update in now.items() if update.stamp_ns != before[each]]
-            whole = [str(now[each].value) for each in news if each is not pv]
+            whole = [*reversed(heard), *(str(now[each].value) for each in news if each is not pv)]
             if pv not in news or now[pv].status != "WRITE":
-                return next(iter(whole), "")
+                point = pv.name.partition(".")[0].rpartition(":")[2]
+                return next((text for text in whole if point in re.findall(r"\w+", text)), next(iter(whole), ""))
             reason = self._text(f"{pv.name.partition('.')[0]}.AMSG")
             return next((text for text in whole if text.startswith(reason)), reason)
         except SessionError:
@@ -160,6 +169,11 @@ class Session:
         while not done() and left > 0:
             self._context.poll(_TURN)
             left -= _TURN
+
+
+def _news(heard: list[str], before_ns: int, update: PvUpdate) -> None:
+    if update.stamp_ns != before_ns:
+        heard.append(str(update.value))
 
 
 def named(name: str, reason: str) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from archiver.ca.session import named
+from bench.rig.loopback import environment
 from drivers.base import Reading, Severity, Status
 from tests.small_ioc import SmallIoc, until
 
@@ -113,6 +116,26 @@ def test_a_refusal_names_the_pv_once(reason: str, told: str) -> None:
     assert named("LAB:ao", reason.format(ao="LAB:ao")) == told.format(ao="LAB:ao")
     field = "LAB:ao.HIHI"
     assert named(field, f"no; not set: {field}") == f"no; not set: {field}"
+
+
+@pytest.mark.slow
+def test_an_off_that_waits_for_a_lost_instrument_is_told_as_pending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    prefix = f"T{os.getpid()}:"
+    (tmp_path / "rack.yaml").write_text(
+        f'prefix: "{prefix}"\ninstruments:\n  GEN: {{driver: technix, port: {tmp_path}/none, '
+        "full_scale: {voltage_kv: 100, current_ma: 50}}\n"
+    )
+    with subprocess.Popen([*COMMAND, "ioc", str(tmp_path / "rack.yaml")]) as ioc:
+        try:
+            until(lambda: run("get", "-w", "1", f"{prefix}GEN:Conn")[0] == 0, 30)
+            code, _, said = run("put", f"{prefix}GEN:HV", "Off")
+        finally:
+            ioc.kill()
+    assert (code, f"{prefix}GEN:HV: HV Off is pending, not shown by GEN within 5 s" in said) == (1, True), said
 
 
 def test_a_put_to_what_can_only_be_read_is_code_1(small_ioc: SmallIoc) -> None:
