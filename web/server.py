@@ -7,6 +7,8 @@ import gc
 import logging
 import signal
 import socket
+import ssl
+from pathlib import Path
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -90,7 +92,8 @@ def main(served: Served) -> int:
 
 
 def configuration(served: Served) -> uvicorn.Config:
-    """Return the configuration of uvicorn. Raises LoginsError."""
+    """Return the configuration of uvicorn. Raises LoginsError; OSError without certificate or key."""
+    _check_certificate(served.settings)
     return uvicorn.Config(
         application(served),
         http=Protocol,
@@ -107,6 +110,19 @@ def configuration(served: Served) -> uvicorn.Config:
         timeout_graceful_shutdown=STOP_S,
         h11_max_incomplete_event_size=HEADER_BYTES,
     )
+
+
+def _check_certificate(settings: WebSettings) -> None:
+    """Raise OSError with the file that cannot be read, which ssl does not name, or a sentence."""
+    if settings.certificate is None or settings.key is None:
+        return
+    for path in (settings.certificate, settings.key):
+        with Path(path).open("rb"):
+            pass
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.certificate, settings.key)
+    except ssl.SSLError as error:
+        raise OSError(f"{settings.certificate} and {settings.key} are no certificate and its key: {error}") from error
 
 
 def listen(settings: WebSettings) -> socket.socket:

@@ -21,6 +21,7 @@ class Places:
 
     def __init__(self, path: Path, data: dict[Any, Any], file: YamlFile) -> None:
         given = data.get("state_directory")
+        self._path = path.absolute()
         self._file = file
         self._stem = path.stem
         # A relative one counts from where rackioc is started: "." is that directory.
@@ -48,8 +49,22 @@ class Places:
         """Report a state directory that is not there."""
         self._check(("state_directory",), self.state)
 
-    def check_directories(self, site_file: Path, archive: ArchiveSettings | None) -> None:
-        """Report the directories of all files that are not there."""
+    def check_distinct(self, site_file: Path, archive: ArchiveSettings | None) -> None:
+        """Report a file that would be written as two things: a spool would take an archive for its own."""
+        files: dict[Key, Path | None] = {("site_file",): site_file}
+        if archive is not None:
+            files["archive", "database"] = DatabaseUrl.parse(archive.database).file
+            files["archive", "spool", "file"] = Path(str(archive.spool.file))
+        taken = {self._path.resolve(): "the configuration"}
+        for key, file in files.items():
+            if file is None:
+                continue
+            if other := taken.get(file.resolve()):
+                self._file.fault(key, f"{file} is {other} already; write another path")
+            taken[file.resolve()] = ".".join(map(str, key))
+
+    def check_directories(self, site_file: Path, archive: ArchiveSettings | None, web: WebSettings | None) -> None:
+        """Report the directories of all files that are not there, and what the web server could not read."""
         self.check_state()
         self._check(("site_file",), site_file.parent)
         if archive is not None:
@@ -57,6 +72,10 @@ class Places:
             if url.file is not None:
                 self._check(("archive", "database"), url.file.parent)
             self._check(("archive", "spool", "file"), Path(str(archive.spool.file)).parent)
+        for key in ("certificate", "key") if web is not None else ():
+            path = getattr(web, key)
+            if path is not None and not Path(path).exists():
+                self._file.fault(("web", key), f"there is no file {path}; make it, or write another path")
 
     def _database(self, database: str) -> str:
         url = DatabaseUrl.parse(database)

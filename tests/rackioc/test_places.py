@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -145,3 +147,35 @@ def test_a_path_whose_directory_is_not_there_is_a_fault_with_its_line(
     code, text = run("check", str(config))
     assert code == 2
     assert f"{config}:{line}: {key}: there is no directory /" in text, text
+
+
+@pytest.mark.parametrize(
+    ("lines", "fault"),
+    [
+        ("  spool: {file: ./x.sqlite}", "7: archive.spool.file: {folder}/x.sqlite is archive.database already"),
+        ("  spool: {file: rack.yaml}", "7: archive.spool.file: {folder}/rack.yaml is the configuration already"),
+        ("site_file: x.sqlite", "5: archive.database: {folder}/x.sqlite is site_file already"),
+        ("site_file: rack.yaml", "7: site_file: {folder}/rack.yaml is the configuration already"),
+        ("web: {certificate: a.crt, key: a.key}", "7: web.certificate: there is no file {folder}/a.crt"),
+    ],
+)
+def test_a_file_that_would_be_two_things_or_is_not_there_is_a_fault(tmp_path: Path, lines: str, fault: str) -> None:
+    path = tmp_path / "rack.yaml"
+    archive = 'archive:\n  database: sqlite:///x.sqlite\n  pvs: ["LAB:*"]\n'
+    path.write_text(f'prefix: "LAB:"\ninstruments:\n  T: {{driver: se521}}\n{archive}{lines}\n'.replace("\n\n", "\n"))
+    with pytest.raises(ConfigError) as error:
+        load(path, directories=True)
+    told = [f"{found.line}: {found.key}: {found.sentence}" for found in error.value.faults]
+    assert any(found.startswith(fault.format(folder=tmp_path)) for found in told), told
+
+
+@pytest.mark.parametrize("text", [None, "no certificate"])
+def test_the_web_server_names_the_certificate_that_it_cannot_read(tmp_path: Path, text: str | None) -> None:
+    path, certificate = tmp_path / "rack.yaml", tmp_path / "a.crt"
+    path.write_text('prefix: "LAB:"\ninstruments: {T: {driver: se521}}\nweb: {certificate: a.crt, key: a.crt}\n')
+    if text is not None:
+        certificate.write_text(text)
+    command = [sys.executable, "-P", "-m", "rackioc", "web", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert done.stderr.splitlines()[-1].startswith(f"rackioc: {certificate}"), done.stderr

@@ -38,3 +38,11 @@ def test_a_checkout_that_one_may_not_write_to_is_told_as_that(checkout: Path, pl
     assert done.returncode == 1
     assert f"may not write to {checkout}: make a checkout of your own" in done.stderr
     assert "venv module" not in done.stderr
+
+
+def test_what_cannot_be_fetched_is_told_as_that_and_the_next_start_tries_again(checkout: Path) -> None:
+    alone = {**os.environ, "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
+    done = subprocess.run([str(checkout / "script/setup")], env=alone, check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "It fetches packages from the network" in done.stderr.splitlines()[-1]
+    assert not (checkout / ".venv/installed").exists()
