@@ -74,7 +74,7 @@ class Places:
             self._check(("archive", "spool", "file"), Path(str(archive.spool.file)).parent)
         for key in ("certificate", "key") if web is not None else ():
             path = getattr(web, key)
-            if path is not None and not Path(path).exists():
+            if path is not None and _is_missing(Path(path)):
                 self._file.fault(("web", key), f"there is no file {path}; make it, or write another path")
 
     def _database(self, database: str) -> str:
@@ -92,3 +92,11 @@ class Places:
     def _check(self, key: Key, folder: Path) -> None:
         if not folder.is_dir():
             self._file.fault(key, f"there is no directory {folder}; make it, or write another path")
+
+
+def _is_missing(path: Path) -> bool:
+    """Return True if there is no such file; where one may not look there may be: another user may serve it."""
+    try:
+        return not path.exists()
+    except PermissionError:
+        return False

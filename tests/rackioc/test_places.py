@@ -179,3 +179,19 @@ def test_the_web_server_names_the_certificate_that_it_cannot_read(tmp_path: Path
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert done.stderr.splitlines()[-1].startswith(f"rackioc: {certificate}"), done.stderr
+
+
+def test_a_key_that_only_the_server_may_read_is_no_fault_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, exists = tmp_path / "rack.yaml", Path.exists
+
+    def look(asked: Path) -> bool:
+        if asked.parent.name == "private":
+            raise PermissionError(13, "Permission denied", str(asked))
+        return exists(asked)
+
+    monkeypatch.setattr(Path, "exists", look)  # root, who runs tests, may look anywhere
+    own = "web: {certificate: private/a.crt, key: private/a.key}"
+    path.write_text(f'prefix: "LAB:"\ninstruments: {{T: {{driver: se521}}}}\n{own}\n')
+    assert load(path, directories=True).web is not None
