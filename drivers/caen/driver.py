@@ -160,6 +160,7 @@ class Caen(Driver):
             steps = execute(session, item, value)
         kills = value == point.safe and not item.switch
         if kills:
+            self._kills.begin(item)
             steps = chain(steps, self._confirm_kill(session, item))
         try:
             for step in steps:
@@ -168,9 +169,7 @@ class Caen(Driver):
             self._kills.end(item)
             section.off_in_vain.discard(item.label)
         except DeviceError:
-            if kills:
-                self._kills.failed(item)
-            elif isinstance(item, Variable) and item.switch and value == item.safe:
+            if isinstance(item, Variable) and item.switch and value == item.safe:
                 section.off_in_vain.add(item.label)
             raise
         finally:
@@ -181,7 +180,7 @@ class Caen(Driver):
 
         A crate may answer a kill and not carry it out. Where no status can be read the answer has to do.
         """
-        self._kills.failed(kill)
+        self._kills.begin(kill)
         sections = self._inventory.sections.values()
         words = [(section, found) for section in sections if (found := status_words(section, kill))]
         for pause in _LOOK_AFTER if words else ():

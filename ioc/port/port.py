@@ -363,7 +363,7 @@ class Port:
         while True:
             for put in sorted(self._puts.pending, key=lambda put: put.tried):
                 if put not in begun:
-                    put.tried = True
+                    put.tried, put.began = True, time.monotonic()
                     begun.append(put)
                     sending.append((put, self._driver.write_blind(put.point, put.value)))
             if not sending:
@@ -513,6 +513,9 @@ class Port:
         yield from self._driver.write(put.point, put.value)
 
     def _put_done(self, put: Put) -> None:
+        if put.safe and put.point.command and not put.sent:  # put once more: what showed it may be of before that
+            self._puts.repeat(put, put.asked)
+            return
         self._notify(self._listener.done, put.point, put.value, put.readings, put.asked)
         if replaced := self._puts.replaced_by(put):
             sentence = f"{replaced.words}: given up, because {put.words} came later"
@@ -573,7 +576,7 @@ class Port:
     def _end_shown(self, readings: Readings) -> None:
         """End the safe puts which the instrument shows now, though it did not confirm them when they were sent."""
         for put in self._puts.pending:
-            if put.tried and put.steps is None and self._driver.shown(put.point, put.value, readings):
+            if put.sent and put.steps is None and self._driver.shown(put.point, put.value, readings):
                 self._log.info("%s: shows %s now", self._name, put.words)
                 self._notify(self._listener.done, put.point, put.value, readings, put.asked)
                 self._end_put(put, None)

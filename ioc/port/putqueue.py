@@ -57,6 +57,11 @@ class Put:
         return self.point.safe is not None and self.value == self.point.safe
 
     @property
+    def sent(self) -> bool:
+        """Return True if it was sent, or may have been, since it was asked for last."""
+        return self.tried and self.began >= self.asked
+
+    @property
     def in_vain(self) -> bool:
         """Return True for a safe put that was sent, and not shown, over a line that is there: it is repeated."""
         return self.safe and self.error is not None and not self.broke

@@ -12,7 +12,7 @@ from drivers.caen.items import Item, Variable
 
 @dataclass(slots=True)
 class _Kill:
-    """A kill that was sent; ``off``: labels of the status words that have shown their channel off since."""
+    """A kill; ``off``: labels of the status words that have shown their channel off since it was last sent."""
 
     item: Item
     off: set[str] = field(default_factory=set)
@@ -21,16 +21,17 @@ class _Kill:
 class Kills:
     """The kills that are repeated, for nothing has shown them yet.
 
-    A kill has no readback. It is shown when each channel in its reach has been seen off since it was sent, whatever
-    others have switched on later.
+    A kill has no readback. It is shown when each channel in its reach has been seen off since it was last sent,
+    whatever others have switched on later. What was off before that proves nothing: somebody may have put the kill
+    once more for a channel that was on again.
     """
 
     def __init__(self) -> None:
         self._open: dict[str, _Kill] = {}
 
-    def failed(self, item: Item) -> None:
-        """Note a kill that was sent, and of which it is not known whether it was carried out."""
-        self._open.setdefault(item.label, _Kill(item))
+    def begin(self, item: Item) -> None:
+        """Note a kill that is being sent, also once more: nothing has shown it yet."""
+        self._open[item.label] = _Kill(item)
 
     def end(self, item: Item) -> None:
         """Forget a kill that was carried out, or given up."""

@@ -91,6 +91,22 @@ def test_a_kill_that_is_answered_and_not_carried_out_is_repeated(run: CrateRun) 
     assert outcome(run, PW, 1) is None
 
 
+def test_a_kill_that_is_sent_once_more_is_not_shown_by_what_was_off_before(run: CrateRun) -> None:
+    fault = run.fault(function="ExecComm", code=Code.OK)
+    first, *others = run.fake.model.all_channels()
+    first.kill()
+    assert isinstance(outcome(run, "Cmd:Kill", 1), NotShown)
+    first.switch(True)
+    for channel in others:
+        channel.kill()
+    assert isinstance(outcome(run, "Cmd:Kill", 1), NotShown)
+    assert fault.hits == 2
+    assert first.on
+    run.fake.faults.clear()
+    assert outcome(run, "Cmd:Kill", 1) is None
+    assert not first.on
+
+
 @pytest.mark.parametrize("on", [True, False])
 def test_an_on_pauses_after_each_call_for_an_off_that_comes_meanwhile(run: CrateRun, on: bool) -> None:
     if not on:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -245,6 +246,75 @@ def test_an_off_that_takes_too_long_fails_with_the_reason_and_stays_pending(
         await rig.instrument.close()
         gc.collect()
         assert "never retrieved" not in caplog.text
+
+    run(scenario, driver=supply)
+
+
+class Held(Supply):
+    """A supply that does not answer to a put, and late to the question whether its switch is off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fault = lambda value: NoReply("no answer") if self.deaf else None
+        self.asked, self.answers = threading.Event(), threading.Event()
+
+    def read(self, group: str) -> Iterator[Step]:
+        for step in super().read(group):
+            if step == {"HV_RBV": OFF}:
+                self.asked.set()
+                self.answers.wait(1.5)
+            yield step
+
+
+def test_an_off_that_is_put_once_more_is_sent_whatever_was_read_before_that(run: Run) -> None:
+    supply = Held()
+
+    async def scenario(rig: Rig) -> None:
+        supply.deaf = True
+        first = asyncio.create_task(rig.put("HV", OFF))
+        await rig.until(lambda: ("HV", OFF) in supply.log)
+        supply.values["HV_RBV"] = OFF
+        await rig.until(supply.asked.is_set)
+        supply.values["HV_RBV"] = ON  # by somebody else, behind the reading
+        supply.deaf = False
+        supply.log.clear()
+        second = asyncio.create_task(rig.put("HV", OFF))
+        await asyncio.sleep(0.05)
+        supply.answers.set()
+        await asyncio.gather(first, second)
+        assert ("HV", OFF) in supply.log
+        assert supply.values["HV_RBV"] == OFF
+
+    run(scenario, driver=supply)
+
+
+class Killing(Supply):
+    """A supply with a command that kills, and that nothing reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        kill = Point(name="Kill", rtyp=RecordType.bo, command=True, states=("Idle", "Execute"), safe=1)
+        self.points = (*self.points, kill)
+
+    def write(self, point: Point, value: Value) -> Iterator[Step]:
+        if point.name != "Kill":
+            yield from super().write(point, value)
+            return
+        self._note(("Kill", value))
+        yield Wait(0.2)
+        yield {}
+
+
+def test_a_kill_that_is_put_once_more_while_it_is_looked_at_is_sent_once_more(run: Run) -> None:
+    supply = Killing()
+
+    async def scenario(rig: Rig) -> None:
+        first = asyncio.create_task(rig.put("Kill", 1))
+        await rig.until(lambda: ("Kill", 1) in supply.log)
+        await rig.put("Kill", 1)
+        await first
+        assert supply.log.count(("Kill", 1)) == 2
+        assert rig.state("Kill:ExecutePending") == (0, *DONE)
 
     run(scenario, driver=supply)
 
