@@ -17,7 +17,7 @@ def open_device(config: Config) -> Device:
     """Load the library and log in. Raises LinkDown (no library, no crate, login refused) or NoReply."""
     try:
         from caen_libs import caenhvwrapper as hv  # noqa: PLC0415  loads CAEN's C library
-    except (RuntimeError, OSError, AttributeError) as error:
+    except (RuntimeError, OSError, AttributeError, ValueError) as error:
         raise LinkDown(_remedy(error)) from error
 
     class HandleOwner(hv.Device):
@@ -123,6 +123,8 @@ def _remedy(error: BaseException) -> str:
     reason = str(error.__cause__ or error)
     if isinstance(error, AttributeError):
         return f"CAEN's libcaenhvwrapper.so is too old for caen-libs ({reason}); install the latest from www.caen.it"
+    if isinstance(error, ValueError):
+        return f"caen-libs cannot read the release of CAEN's libcaenhvwrapper.so ({reason}); install another release"
     for library in ("libcrypto.so.1.1", "libssl.so.1.1"):
         if library in reason:
             return (

@@ -32,6 +32,7 @@ from drivers.caen.bits import BITS
 from sim.caen.fake import CrateFake
 from sim.caen.faults import Fault
 from sim.caen.header import Code, Mode, Type
+from sim.caen.library import LIBRARY
 from sim.caen.parameters import Param
 from sim.rack import Rack
 from tests.drivers.steps import blocks, merged
@@ -899,6 +900,20 @@ def test_a_missing_library_is_told_with_its_remedy(
     monkeypatch.delattr(caen_libs, "caenhvwrapper")
     monkeypatch.setattr(ctypes.cdll, "LoadLibrary", load)
     with pytest.raises(LinkDown, match=remedy):
+        Caen(Config(**KEYS)).connect()
+
+
+@pytest.mark.parametrize("release", [b"6.6.0b", b"", b"6.6\xe9"])
+def test_a_library_whose_release_cannot_be_read_is_told(
+    crate: CrateFake, monkeypatch: pytest.MonkeyPatch, release: bytes
+) -> None:
+    import caen_libs
+    import caen_libs.caenhvwrapper
+
+    monkeypatch.delitem(sys.modules, "caen_libs.caenhvwrapper")
+    monkeypatch.delattr(caen_libs, "caenhvwrapper")
+    monkeypatch.setattr(LIBRARY, "_version", ctypes.create_string_buffer(release))
+    with pytest.raises(LinkDown, match="cannot read the release"):
         Caen(Config(**KEYS)).connect()
 
 
