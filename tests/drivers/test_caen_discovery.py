@@ -307,8 +307,8 @@ def test_a_crate_that_does_not_tell_digits_shows_enough_of_them(run: CrateRun) -
     assert run.put("S15:C00:V0Set", 1234.56) == {"S15:C00:V0Set_RBV": 1234.56}
 
 
-def limit(run: CrateRun, low: float, high: float) -> None:
-    channel = run.fake.model.channel(1, 0)
+def limit(run: CrateRun, low: float, high: float, number: int = 0) -> None:
+    channel = run.fake.model.channel(1, number)
     channel.params["V0Set"] = replace(channel.params["V0Set"], minval=low, maxval=high)
     channel.check = lambda *_: None  # type: ignore[method-assign]  # a crate that takes whatever it gets
 
@@ -338,16 +338,20 @@ def test_a_setting_that_had_limits_never_loses_them(
                 run.put("S01:C00:V0Set", value)
 
 
+@pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize(("low", "high"), [(10.0, 0.0), (math.nan, 5.0)])
-def test_a_setting_whose_limits_never_made_sense_takes_nothing(run: CrateRun, low: float, high: float) -> None:
-    limit(run, low, high)
+def test_a_setting_whose_limits_never_made_sense_takes_nothing(
+    run: CrateRun, low: float, high: float, number: int
+) -> None:
+    run.fake.model.boards[1] = board(1, 2)  # what the first channel told is assumed of the second
+    limit(run, low, high, number)
     run.settle()
     for value in (-5.0, 0.0, 1.0, 1e6):
         with pytest.raises(Refused, match="make no sense"):
-            run.put("S01:C00:V0Set", value)
+            run.put(f"S01:C{number:02d}:V0Set", value)
     assert run.fake.writes == 0
-    limit(run, 0.0, 10.0)
-    run.put("S01:C00:V0Set", 1.0)
+    limit(run, 0.0, 10.0, number)
+    run.put(f"S01:C{number:02d}:V0Set", 1.0)
 
 
 def test_limits_that_are_not_told_are_none(run: CrateRun) -> None:

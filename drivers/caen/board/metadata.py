@@ -169,7 +169,8 @@ class ParameterMetadata:
             if variable.label in self.assumed:
                 self.corrected[variable.label] = now
             raise BadReply(f"{variable.label} is no longer the kind of parameter that it was")
-        now = _with_limits(now, self._table.variable(variable.label))
+        if variable.label not in self.assumed:  # those that another channel told are not its own
+            now = _with_limits(now, self._table.variable(variable.label))
         self._table.replace(now)
         return now
 
