@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -256,6 +257,40 @@ def test_it_is_seen_at_once_that_nothing_is_live(page: Page) -> None:
     since = re.compile(r"No connection to the web server since \d\d:\d\d:\d\d: ")  # a time of today has no day
     chromium.wait(lambda: since.match(chromium.text("#banner")), "the reason, and since when")
     chromium.wait(lambda: chromium.text("#live") == "● live", "live again, by itself")
+
+
+# Elements that are wider than what they stand in, for who reads a failure
+WIDE = """
+const wide = [...document.querySelectorAll('main *')].filter(each => each.getBoundingClientRect().right > 320);
+return wide.map(each => `${each.tagName}.${each.className} ${each.innerText}`.slice(0, 80))
+"""
+TYPED = """
+for (const each of document.querySelectorAll('details')) each.open = true;
+for (const each of document.querySelectorAll('.setter input')) each.value += '1', each.dispatchEvent(new Event('input'));
+"""
+
+
+def test_no_page_is_wider_than_a_small_phone(rack: tuple[Ioc, int]) -> None:
+    chromium = Chromium(320, 640)
+    try:
+        page = Page(*rack, chromium)
+        page.open()
+        page.log_in("anna")
+        chromium.wait(lambda: "anna" in chromium.text("#who"), "the name")
+        pages = [str(each.get_attribute("href")).partition("/#")[2] for each in chromium.all("#nav a")]
+        assert {"/", "/i/HV1", "/i/GEN", "/i/TC1", "/i/IOC", "/i/ARCH", "/history"} <= set(pages)
+        chart = "/history?" + "&".join(f"pv={page.ioc(each)}" for each in ("HV1:S02:C05:VMon", "GEN:VMon"))
+        for address in (*pages, "/i/HV1/S02", "/i/HV1/S02/C00", "/i/HV1/S08/C11", chart):
+            page.open(f"#{address}")
+            chromium.wait(lambda: not chromium.all("main p.muted:only-child"), "the page")
+            time.sleep(0.5)
+            chromium.run(TYPED)
+            time.sleep(0.5)
+            wide = address, chromium.overflow(), chromium.run(WIDE)
+            assert wide[1] <= 0, wide
+        assert chromium.log() == []
+    finally:
+        chromium.close()
 
 
 @pytest.mark.parametrize("size", ["light", "dark"])
