@@ -116,6 +116,36 @@ def test_an_off_is_put_again_by_who_presses_it_again_though_the_first_has_not_en
     chromium.wait(lambda: ioc.puts == [("bo", 0), ("bo", 0)], "the second Off")
 
 
+def hold(chromium: Chromium, key: str, seconds: float) -> None:
+    """Press a key of the keyboard on what has the focus, and let it go later."""
+    named = {"Enter": ("Enter", 13, "\r"), "Space": (" ", 32, " ")}[key]
+    event = {"key": named[0], "code": key, "windowsVirtualKeyCode": named[1]}
+    end = time.monotonic() + seconds
+    repeated = False
+    while time.monotonic() < end:
+        down = {**event, "type": "keyDown", "text": named[2], "autoRepeat": repeated}
+        chromium.driver.execute_cdp_cmd("Input.dispatchKeyEvent", down)
+        repeated = True
+        time.sleep(0.05)
+    chromium.driver.execute_cdp_cmd("Input.dispatchKeyEvent", {**event, "type": "keyUp"})
+
+
+@pytest.mark.parametrize("key", ["Enter", "Space"])
+def test_a_key_that_is_held_is_one_press(ioc: Ioc, chromium: Chromium, key: str) -> None:
+    ioc.read("bo", 1)
+    ioc.free.clear()
+    chromium.run(f'document.querySelector("{OFF}").focus()')
+    hold(chromium, key, 2.5)
+    chromium.wait(lambda: ioc.puts == [("bo", 0)], "the put")
+    time.sleep(0.5)
+    assert ioc.puts == [("bo", 0)]
+    # nor does it answer what the press asks
+    chromium.run(f'document.querySelector("{ON}").focus()')
+    hold(chromium, key, 1.5)
+    assert chromium.all("dialog.ask")
+    assert ioc.puts == [("bo", 0)]
+
+
 def test_who_clicks_twice_has_not_answered_the_question(ioc: Ioc, chromium: Chromium) -> None:
     chromium.find(ON).click()
     place = chromium.find("#confirm").rect

@@ -224,6 +224,12 @@ function keys() {
     event.preventDefault();
     byId("main").focus();
   });
+  // a key that is held is one press, of a button and of what it asks: a browser presses it again and again
+  window.addEventListener("keydown", (event) => {
+    if (!event.repeat || event.key !== "Enter") return;
+    event.preventDefault();
+    event.stopPropagation();
+  }, true);
   document.addEventListener("keydown", (event) => {
     if (event.target.matches("input, select, textarea") || event.ctrlKey || event.altKey || event.metaKey) return;
     if (document.querySelector("dialog[open]")) return;
