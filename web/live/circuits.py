@@ -15,11 +15,11 @@ LINGER = 60.0
 
 
 class Circuits:
-    """The connections by person and address; those of one person put in the order in which they were asked to."""
+    """The connections by person and address; what one person puts to a server goes out in order, past others."""
 
     def __init__(self) -> None:
         self._circuits: dict[tuple[str, Address], Circuit] = {}
-        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def begin(
         self, person: str, server: str, name: str, kind: int, count: int, data: bytes
@@ -28,7 +28,7 @@ class Circuits:
 
         Return the ECA status that is to come. Raises NotThereError: nothing was sent then.
         """
-        async with self._turns[person]:
+        async with self._turns[person, server]:
             for address in await asyncio.to_thread(addresses, server):
                 try:
                     circuit = await self._circuit(person, address)

@@ -51,13 +51,18 @@ class Door:
         # one line of the log, whatever was sent as a name
         name = "".join(each if each.isprintable() else "?" for each in asked[:LONGEST])
 
-        def check(words: Sequence[str], value: object) -> None:
-            age = 0.0 if at is None else time.monotonic() - at
-            if age > puts.LATE and not self._makes_safe(record, words, value):
+        came = time.monotonic()
+
+        def check(words: Sequence[str], value: object) -> float:
+            is_safe = self._makes_safe(record, words, value)
+            age = time.monotonic() - (came if at is None else min(at, came))
+            if age > puts.LATE and not is_safe:
                 raise PutError(f"{name}: not put, for it came {age:.0f} s after it was asked for")
             reason = "" if confirmed else self._caution(record, words, value)
             if reason:
                 raise UnconfirmedError(name, reason)
+            # who sees nothing happen believes in no put any more: of an IOC that hangs it is not carried out later
+            return puts.END if is_safe else puts.LATE - age
 
         try:
             if refusal := self._access.refusal(visitor):

@@ -17,7 +17,8 @@ from web.live.circuit import NotThereError
 from web.live.hub import Hub, plain_name
 
 Data = tuple[int, int, bytes]
-Check = Callable[[Sequence[str], object], None]
+# Returns the seconds within which a put has to be begun; raises PutError.
+Check = Callable[[Sequence[str], object], float]
 
 # Bytes of a text as DBR_STRING carries it, with the zero at its end (db_access.h, MAX_STRING_SIZE).
 _STRING_SIZE = 40
@@ -25,7 +26,8 @@ _STRING_SIZE = 40
 _MOST = 100_000
 # Seconds after which a put that a browser has sent is not carried out any more, unless it makes things safe.
 LATE = 5.0
-# Seconds for a PV to connect, for its server to take a put, for that to end; for what explains a refusal, each.
+# Seconds for a PV to connect, for a put to end (and for its server to take one that makes things safe); for what
+# explains a refusal, each.
 CONNECT, END, SOON = 5.0, 30.0, 1.0
 
 
@@ -61,8 +63,9 @@ def encode(state: State, metadata: Metadata, wanted: object) -> Data:
 async def put(hub: Hub, person: str, name: str, wanted: object, check: Check, error: str | None) -> None:
     """Put a value to a PV for a person, whose name its IOC gets, and wait until that has processed it.
 
-    ``check`` is called with the words of the PV's states and a value that can be put, before it is; ``error`` is the
-    PV that holds the last error of the instrument, if there is one. Raises PutError, HubError, what ``check`` does.
+    ``check`` is called with the words of the PV's states and a value that can be put, before it is: a put that its
+    server has not taken within the time that it returns is given up. ``error`` is the PV that holds the last error
+    of the instrument, if there is one. Raises PutError, HubError, what ``check`` does.
     """
     pv = hub.pv(name)
     if not await hub.connected(pv, CONNECT):
@@ -71,10 +74,10 @@ async def put(hub: Hub, person: str, name: str, wanted: object, check: Check, er
         kind, count, data = encode(pv.state, pv.metadata, wanted)
     except PutError as reason:
         raise PutError(f"{name}: {reason}") from None
-    check(pv.metadata.words, wanted)
+    within = check(pv.metadata.words, wanted)
     before = hub.pv(error).update if error else None
     try:
-        async with asyncio.timeout(CONNECT):
+        async with asyncio.timeout(within):
             ended = await hub.put(person, name, kind, count, data)
     except (TimeoutError, NotThereError):
         raise PutError(f"{name}: its server takes no connection for {person}: nothing was put") from None

@@ -266,7 +266,8 @@ return wide.map(each => `${each.tagName}.${each.className} ${each.innerText}`.sl
 """
 TYPED = """
 for (const each of document.querySelectorAll('details')) each.open = true;
-for (const each of document.querySelectorAll('.setter input')) each.value += '1', each.dispatchEvent(new Event('input'));
+const fields = document.querySelectorAll('.setter input');
+for (const each of fields) each.value += '1', each.dispatchEvent(new Event('input'));
 """
 
 
