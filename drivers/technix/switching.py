@@ -138,7 +138,7 @@ class Switching:
         """
         now = time.monotonic()
         if self._status.begun & ON_CMD and self._status.bits & LOCAL and not self._status.bits & OFF_CMD:
-            if self._inhibited:
+            if self._inhibited and not self._status.bits & HV:  # else it would let out what the panel has switched on
                 yield from self._end_inhibition()
             raise BadReply("HV on is left half given, and cannot be released in local mode: put Mode Remote")
         if self._ending or now - self._tidied_at < TIDY_PERIOD:

@@ -737,6 +737,25 @@ def test_an_inhibition_that_was_active_before_stays(
     assert scan(driver)["Inhibit_RBV"] == 1
 
 
+def test_an_own_inhibition_is_not_ended_while_the_panel_has_hv_on(
+    driver: Technix, generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_both(driver, generator)
+    interrupt_pair(driver, generator, monkeypatch, 1)
+    generator.expects(
+        (b"E", b"E16"), (b"E", b"E16"), *echo(b"P6,1", b"P6,0"), (b"E", b"E16"), *echo(b"P8,1"), (b"E", None)
+    )
+    driver.connect()
+    with pytest.raises(NoReply):
+        scan(driver)
+    probe, with_hv, without = (b"a1", b"a10"), (b"E", b"E216"), (b"E", b"E208")
+    for local in (probe, with_hv), (without, *echo(b"P8,0"), (b"E", b"E80")):
+        generator.expects(*local, (b"a1", b"a10"), (b"a2", b"a20"))
+        with pytest.raises(BadReply, match="cannot be released in local mode"):
+            scan(driver)
+        generator.check()
+
+
 def test_hv_off_cut_in_half_is_released(
     driver: Technix, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
