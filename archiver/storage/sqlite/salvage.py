@@ -55,6 +55,8 @@ class DamagedFile:
         self._opened_ns = time.time_ns()
         self._connection = sqlite3.connect(f"file:{quote(self.where)}?mode=ro", uri=True)
         try:
+            # Without it SQLite reads nothing of a file that ends too early, or whose list of tables has one fault
+            self._connection.execute("PRAGMA writable_schema = ON")
             tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master")}
         except (sqlite3.Error, UnicodeDecodeError) as error:
             self._connection.close()

@@ -188,6 +188,26 @@ def test_what_cannot_be_read_at_all_is_told_with_what_to_do(tmp_path: Path, cont
     assert not (tmp_path / "new.sqlite").exists()
 
 
+@pytest.mark.parametrize("tenths", [8, 9])
+def test_of_a_file_that_ends_too_early_the_beginning_is_salvaged(two_thirds: Path, new: New, tenths: int) -> None:
+    here, there = new("sqlite"), new("sqlite")
+    file = Path(shutil.copy(two_thirds, here.removeprefix("sqlite:///")))
+    os.truncate(file, file.stat().st_size // PAGE * tenths // 10 * PAGE)
+    assert salvage(here, there, quiet).pvs
+    assert len(contents(there)["rows"]) > 9000 * (tenths - 3) // 10
+    assert set(known_and_lost(there).values()) == {0}
+
+
+def test_a_fault_in_the_list_of_tables_costs_no_row(new: New) -> None:
+    here, there = new("sqlite"), new("sqlite")
+    file = settled(here)
+    sound = contents(here)
+    damaged = file.read_bytes().replace(b"sqlite_autoindex_severity_1", b"sqlie_autoindex_severity__1")
+    file.write_bytes(damaged)
+    assert salvage(here, there, quiet).pvs == []
+    assert contents(there)["rows"] == sound["rows"]
+
+
 def test_a_first_page_that_is_damaged_is_told(new: New, tmp_path: Path) -> None:
     here = new("sqlite")
     fill(here)
