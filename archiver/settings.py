@@ -131,6 +131,10 @@ class TemperatureSettings:
         if not wrong and not 1 <= self.readings <= seconds(self.interval) / seconds(self.spacing):
             long = f"{self.readings} readings {self.spacing} apart do not fit into the interval of {self.interval}"
             yield ("readings",), "must be at least 1" if self.readings < 1 else long
+        folded = [column.casefold() for column in self.columns]  # a database takes tc1 and TC1 for one
+        for number, column in enumerate(self.columns):
+            if folded.index(folded[number]) < number:
+                yield ("columns", str(number)), f"{column!r} is there already; give each column a name of its own"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +168,9 @@ class ArchiveSettings:
             ("temperatures",): self.temperatures,
             **{("policies", pattern): policy for pattern, policy in self.policies.items()},
         }
+        tables = [each.table.casefold() for each in (self.measurements, self.temperatures) if each is not None]
+        if len(tables) > len(set(tables)):
+            yield ("temperatures", "table"), "is that of measurements, too; give each a table of its own"
         for where, part in parts.items():
             if part is not None:
                 yield from (((*where, *key), sentence) for key, sentence in part.faults())

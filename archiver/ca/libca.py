@@ -20,6 +20,7 @@ from epicscorelibs.ca import cadef
 
 from archiver.ca.calls import CallQueue, Dropped, Overflow
 from archiver.ca.dbr import LAYOUT
+from archiver.ca.error import SessionError
 
 NORMAL, DISCONNECTED = cadef.ECA_NORMAL, cadef.ECA_DISCONN
 VALUE, LOG, ALARM, PROPERTY = cadef.DBE_VALUE, cadef.DBE_LOG, cadef.DBE_ALARM, cadef.DBE_PROPERTY
@@ -122,11 +123,16 @@ class Context:
     def channel(self, pv: str, handler: ConnectionHandler) -> ClientChannel:
         """Create a channel, which libca searches for until ``close``.
 
-        ``handler`` is called with each connection and disconnection.
+        ``handler`` is called with each connection and disconnection. Raises SessionError for what cannot be a name:
+        nothing, or more than fits into a datagram.
         """
         chid = ctypes.c_void_p()
         number = self.register(handler)
-        _create_channel(pv.encode(), self._on_connection, number, 0, ctypes.byref(chid))
+        try:
+            _create_channel(pv.encode(), self._on_connection, number, 0, ctypes.byref(chid))
+        except cadef.CAException as error:
+            name = pv[:60]
+            raise SessionError(f"{name!r} is not the name of a PV") from error
         return ClientChannel(self, chid, number)
 
     def call_later(self, seconds: float, call: Callable[[], None]) -> None:

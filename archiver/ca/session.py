@@ -64,7 +64,7 @@ class Session:
         self._context.close()
 
     def search(self, names: Sequence[str]) -> list[Pv]:
-        """Return the PVs, and wait until all are connected, or for the time-out."""
+        """Return the PVs, and wait until all are connected, or for the time-out. Raises SessionError for no name."""
         pvs = [Pv(self._context, name) for name in names]
         self.wait(lambda: all(pv.connected for pv in pvs))
         return pvs
@@ -148,19 +148,27 @@ class Session:
     def _text(self, name: str) -> str:
         return str(self.get(self.connect(name)).value)
 
-    def monitor(self, pv: Pv, update: Callable[[PvUpdate], None]) -> None:
-        """Call ``update`` with each value or alarm that is posted, also after a reconnection, during ``wait``."""
+    def monitor(self, pv: Pv, update: Callable[[PvUpdate], None], lost: Callable[[], None] = lambda: None) -> None:
+        """Call ``update`` with each value or alarm that is posted, also after a reconnection, during ``wait``.
+
+        ``lost`` is called with each disconnection.
+        """
 
         def subscribe() -> None:
             if pv.connected:
                 pv.channel.unsubscribe()
                 pv.channel.subscribe(dbr.TIME + pv.requested, 0, VALUE | ALARM, receive)
 
+        def changed() -> None:
+            subscribe()
+            if not pv.connected:
+                lost()
+
         def receive(status: int, data: bytes) -> None:
             if status == NORMAL:
                 update(dbr.update(pv.requested, pv.count, data))
 
-        pv.changed = subscribe
+        pv.changed = changed
         subscribe()
 
     def wait(self, done: Callable[[], bool], timeout: float | None = None) -> None:

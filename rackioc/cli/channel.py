@@ -71,12 +71,13 @@ def put(
 
 @command(app, "monitor")
 def monitor(pvs: PvNames, timeout: Timeout = ANSWER) -> None:
-    """Print each change of PVs with its time (local) and alarm, as camonitor, until Ctrl+C."""
+    """Print each change of PVs with its time (local) and alarm, as camonitor, and each loss of one, until Ctrl+C."""
     with _session(timeout) as session:
         for pv in session.search(pvs):
             if not pv.connected:
                 typer.echo(f"{pv.name:<30} *** Not connected (PV not found)")
-            session.monitor(pv, partial(_print_dated, pv))
+            gone = f"{pv.name:<30} *** Disconnected"  # or the value of before would be taken for that of now
+            session.monitor(pv, partial(_print_dated, pv), lost=partial(typer.echo, gone))
         try:
             session.wait(lambda: False, timeout=float("inf"))
         except KeyboardInterrupt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -163,6 +164,27 @@ def test_changes_are_printed_with_time_and_alarm_until_ctrl_c(small_ioc: SmallIo
         assert process.wait(20) == 0
     assert re.fullmatch(rf"{name} +\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{{6}} 1\.25\n", first)
     assert second.endswith(" 55 HIGH MINOR\n")
+
+
+def test_the_loss_of_a_monitored_pv_is_told() -> None:
+    ioc = SmallIoc()
+    ioc.post("ai", 1.25)
+    name = f"{ioc.prefix}ai"
+    with subprocess.Popen([*COMMAND, "monitor", name], stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().endswith(" 1.25\n")
+        ioc.close()
+        told = process.stdout.readline() if select.select([process.stdout], [], [], 20)[0] else ""
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    assert told == f"{name:<30} *** Disconnected\n"
+
+
+@pytest.mark.parametrize("command", ["get", "put", "monitor", "info"])
+@pytest.mark.parametrize("name", ["", "x" * 70_000])
+def test_what_cannot_be_a_name_is_one_sentence(command: str, name: str) -> None:
+    code, lines, said = run(command, name, *(["1"] if command == "put" else []), "-w", "0.5")
+    assert (code, lines, said) == (1, [], f"rackioc: '{name[:60]}' is not the name of a PV")
 
 
 def test_a_reader_that_has_enough_ends_the_monitor(small_ioc: SmallIoc) -> None:
