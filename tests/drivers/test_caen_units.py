@@ -178,3 +178,26 @@ def test_units_of_all_currents_are_asked_again_after_a_reconnect(run: Ranges) ->
     assert not run.valid("S04:C00:IMon")
     run.fake.faults.clear()
     assert run.until(run.valid_again, most=40) < 35
+
+
+def test_a_current_whose_range_was_not_read_behind_it_is_not_told_in_a_later_session(run: Ranges) -> None:
+    hit = type(run.fake).hit
+    told: list[Call] = []
+
+    def dies_behind_the_current(call: Call) -> int | None:
+        if told:
+            return Code.SOCKETERROR
+        if call.function == "GetChParam" and (call.slot, call.name) == (4, "IMon"):
+            told.append(call)
+        return hit(run.fake, call)
+
+    run.fake.hit = dies_behind_the_current  # type: ignore[method-assign]
+    logins = run.logins
+    run.until(lambda: not run.valid_again())
+    for number in range(3):
+        run.channel(number).resistance = 1e8
+    run.fake.hit = lambda call: hit(run.fake, call)  # type: ignore[method-assign]
+    run.fault(function="GetChParam", slot=4, name="IMon", code=Code.READERR)
+    run.until(lambda: run.logins > logins)
+    run.run(5)
+    assert run.wrong == []

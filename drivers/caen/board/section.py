@@ -165,6 +165,7 @@ class Section:
 
         They failed in a call of which the bad ones are not found yet, or the board did not answer for some time.
         """
+        self._confirmation.discard(group)  # of a scan that was not ended: by then it may be of any age
         for batch in self.batches:
             if batch.group == group:
                 self._overdue.discard(batch)
