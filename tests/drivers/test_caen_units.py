@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -201,3 +202,11 @@ def test_a_current_whose_range_was_not_read_behind_it_is_not_told_in_a_later_ses
     run.until(lambda: run.logins > logins)
     run.run(5)
     assert run.wrong == []
+
+
+def test_a_setting_that_is_no_number_all_the_time_has_not_moved(run: Ranges) -> None:
+    run.channel(1).values["RUp"] = math.nan
+    run.run(25)
+    run.fake.transactions.clear()
+    run.run(25)
+    assert not [line for line in run.fake.transactions if "GetChParamProp 4.1 RUp" in line]

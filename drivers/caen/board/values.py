@@ -77,7 +77,7 @@ class Values:
         readings: dict[str, Value | Array | Reading] = {}
         for variable, raw in zip(variables, raws, strict=True):
             cached = self._cache.get(variable.label)
-            if cached is None or cached[1] != raw or cached[0] is not variable:
+            if cached is None or cached[0] is not variable or _differs(cached[1], raw):
                 cached = self._update(variable, raw, cached)
             readings.update(cached[2])
             if variable.label in self.under_way:
@@ -117,7 +117,7 @@ class Values:
         self, variable: Variable, raw: Any, cached: tuple[Variable, Any, Readings] | None
     ) -> tuple[Variable, Any, Readings]:
         """Cache a value that is not the one of before: most settings and status words stay for hours."""
-        if variable.writable and not variable.range and cached is not None and cached[1] != raw:
+        if variable.writable and not variable.range and cached is not None and _differs(cached[1], raw):
             self._setting_changed(variable)
         if variable.status:
             if cached is not None:
@@ -200,6 +200,11 @@ class Values:
 def invalid(names: Iterable[str], status: Status) -> Readings:
     """Return readings that keep the last values and say that they are not true now."""
     return dict.fromkeys(names, Reading(None, Severity.INVALID, status))
+
+
+def _differs(before: Any, raw: Any) -> bool:
+    """Return True if a value is not the one of before. NaN is no number, but the same NaN as before."""
+    return bool(before != raw and (before == before or raw == raw))  # noqa: PLR0124  NaN is what differs from itself
 
 
 def _complete(array: ChannelArray) -> Readings:
