@@ -74,6 +74,7 @@ class Caen(Driver):
         self._inventory = Inventory(config)
         self._kills = Kills()
         self._question: Iterator[Step] | None = None  # that was begun
+        self._asks_moved = False  # the last question was about what may have moved
         # Of the last monitor scan without its questions: when it began (monotonic s), and how long it took
         self._read_at = self._reading_time = 0.0
 
@@ -290,19 +291,25 @@ class Caen(Driver):
                 yield from section.retry_settings(session)
 
     def _next_question(self, session: Session) -> Iterator[Step] | None:
-        """Return the most important question, as its steps; None when there is none to be asked now."""
+        """Return the most important question, as its steps; None when there is none to be asked now.
+
+        What may have moved comes first, but takes turns with what is not shown before it is asked: settings that move
+        all the time must not leave other boards' currents without a unit, and new boards unserved.
+        """
         sections = [
             section
             for section in self._inventory.sections.values()
             if section.present and (session.allowance.free or not (section.in_trouble or section.metadata.failing))
         ]
-        if stale := _most_important(sections, ParameterMetadata.next_stale):
+        stale = _most_important(sections, ParameterMetadata.next_stale)
+        self._asks_moved = stale is not None and not self._asks_moved
+        if stale and self._asks_moved:
             return stale[0].refresh(session, stale[1])
         if discovery := self._inventory.next_discovery(session):
             return self._inventory.discover(session, discovery)
-        for kind in (ParameterMetadata.next_unit, ParameterMetadata.next_assumed):
-            if found := _most_important(sections, kind):
-                return found[0].refresh(session, found[1])
+        unit = _most_important(sections, ParameterMetadata.next_unit)
+        if found := unit or stale or _most_important(sections, ParameterMetadata.next_assumed):
+            return found[0].refresh(session, found[1])
         return None
 
     def _questions_end(self, began: float) -> float:

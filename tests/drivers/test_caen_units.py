@@ -210,3 +210,17 @@ def test_a_setting_that_is_no_number_all_the_time_has_not_moved(run: Ranges) -> 
     run.fake.transactions.clear()
     run.run(25)
     assert not [line for line in run.fake.transactions if "GetChParamProp 4.1 RUp" in line]
+
+
+def test_settings_that_move_all_the_time_do_not_leave_other_boards_without_units(run: Ranges) -> None:
+    def move() -> None:
+        for number in range(3):
+            run.channel(number).values["V0Set"] = 100.0 + run.clock.now % 7.0
+
+    run.fake.latency = 0.03
+    run.run(25, move)
+    run.fake.unplug()
+    run.run(3)
+    run.fake.plug()
+    run.run(20, move)
+    assert run.share_invalid("S02:C00:IMon", 20) == 0.0
