@@ -82,23 +82,30 @@ class Section:
         self.rounded: dict[str, tuple[Any, Any]] = {}
         self.values = Values(self.table, self.metadata, self._alarms, self.doubts)
         self._confirmation = Confirmation(self.values)
-        self._on_sent: dict[str, float] = {}  # label of a switch -> when it was put to On last (monotonic s)
+        self._on_sent: dict[int | None, float] = {}  # channel -> when it was put to On last (monotonic s)
         self._renew()
 
     def note_on(self, switch: Variable) -> None:
         """Note that a channel is being switched on."""
-        self._on_sent[switch.label] = monotonic()
+        self._on_sent[switch.channel] = monotonic()
         self.off_in_vain.discard(switch.label)
 
     def shows_off(self, switch: Variable, bits: Collection[str] | None) -> bool:
         """Return True if the bits of a channel's status do not contradict that its switch is off.
 
-        While a crate may not show an On yet, an Off that it has lost looks as if it were carried out: then the
-        channel must be seen coming down. None: its status is not known.
+        None: its status is not known.
         """
-        if bits is not None and SWITCHES & set(bits):
-            return "DOWN" in bits
-        return monotonic() - self._on_sent.get(switch.label, -math.inf) > LAG
+        if bits is not None and SWITCHES & set(bits) and "DOWN" not in bits:
+            return False
+        return not self.may_come_on(switch.channel)
+
+    def may_come_on(self, channel: int | None) -> bool:
+        """Return True while a crate may still have an On before it that was sent to a channel.
+
+        Then a channel that is off, or comes down, proves nothing: it may come on behind an Off that was sent later,
+        and an Off that the crate has lost looks as if it were carried out.
+        """
+        return monotonic() - self._on_sent.get(channel, -math.inf) <= LAG
 
     @property
     def in_trouble(self) -> bool:

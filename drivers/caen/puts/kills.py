@@ -46,9 +46,13 @@ class Kills:
         kill = self._open.get(item.label)
         if kill is None:
             return False
-        words = [word for section in sections for word in status_words(section, item)]
-        kill.off.update(word.label for word in words if _is_off(word, readings))
-        if not words or not kill.off.issuperset(word.label for word in words):
+        labels = set()
+        for section in sections:
+            for word in status_words(section, item):
+                labels.add(word.label)
+                if _is_off(word, readings) and not section.may_come_on(word.channel):
+                    kill.off.add(word.label)
+        if not labels or not kill.off >= labels:
             return False
         self.end(item)
         return True

@@ -400,6 +400,8 @@ class _Put:
         if not item.switch or item.safe is None:
             return False
         off = self.value == item.safe
+        if off and self.target.section.may_come_on(item.channel):
+            return False
         ramp = "DOWN" if off else "UP"
         bits = yield from self._read_status()
         known = self.bits_before is not None and ramp not in self.bits_before

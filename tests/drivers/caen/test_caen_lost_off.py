@@ -9,6 +9,7 @@ import pytest
 from drivers.base import NotShown, Point, Refused, Wait
 from sim.caen.header import Code
 from sim.caen.odd import odd_crate
+from sim.caen.parameters import Value
 from tests.drivers.caen.test_caen_put_truth import channel_of, outcome
 from tests.drivers.crate_run import CrateRun, crate_run
 
@@ -54,6 +55,38 @@ def test_an_off_of_a_channel_that_comes_down_is_shown_at_once(run: CrateRun) -> 
     assert outcome(run, PW, 0) is None
     assert run.clock.now - began < 0.1
     assert run.driver.shown(point_of(run), 0, {f"{PW}_RBV": 0})
+
+
+@pytest.mark.parametrize(("name", "value", "desktop"), [(PW, 0, True), (PW, 0, False), ("Cmd:Kill", 1, False)])
+def test_an_off_is_not_told_as_done_while_the_on_before_it_may_come_behind_it(
+    run: CrateRun, monkeypatch: pytest.MonkeyPatch, name: str, value: int, desktop: bool
+) -> None:
+    channel = channel_of(run)
+    channel.shows_output = desktop
+    put, get, late = channel.put, channel.get, [0.0]
+
+    def put_later(parameter: str, raw: Value) -> None:
+        if parameter == "Pw" and raw:
+            late[0] = run.clock.now + 0.7
+        else:
+            put(parameter, raw)
+
+    def get_behind(parameter: str) -> Value:
+        if 0.0 < late[0] <= run.clock.now:
+            late[0] = -1.0
+            put("Pw", 1)
+        return get(parameter)
+
+    monkeypatch.setattr(channel, "put", put_later)
+    monkeypatch.setattr(channel, "get", get_behind)
+    steps = run.driver.write(point_of(run), 1)
+    while not late[0]:
+        next(steps)
+    assert isinstance(outcome(run, name, value), Refused)
+    assert channel.on
+    run.run(1)
+    assert outcome(run, name, value) is None
+    assert not channel.on
 
 
 def test_an_off_that_is_repeated_in_vain_does_not_fill_the_line(
