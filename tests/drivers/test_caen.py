@@ -1079,8 +1079,8 @@ def test_a_put_that_the_crate_may_not_have_heard_is_not_called_refused(
         put(caen, "Cmd:ClearAlarm", 1)
 
 
-def test_a_put_whose_answer_is_garbage_is_judged_by_the_readback(caen: Caen, rack: Rack) -> None:
-    put(caen, "S02:C00:Pw", 1)
+def test_a_put_whose_answer_is_garbage_is_judged_by_the_readback(caen: Caen, crate: CrateFake, rack: Rack) -> None:
+    crate.model.channel(2, 0).switch(True)
     rack.command("HV1 garbage 1")
     assert put(caen, "S02:C00:Pw", 0)["S02:C00:Pw_RBV"] == 0
 
