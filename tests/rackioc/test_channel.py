@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
@@ -164,20 +163,6 @@ def test_changes_are_printed_with_time_and_alarm_until_ctrl_c(small_ioc: SmallIo
         assert process.wait(20) == 0
     assert re.fullmatch(rf"{name} +\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{{6}} 1\.25\n", first)
     assert second.endswith(" 55 HIGH MINOR\n")
-
-
-def test_the_loss_of_a_monitored_pv_is_told() -> None:
-    ioc = SmallIoc()
-    ioc.post("ai", 1.25)
-    name = f"{ioc.prefix}ai"
-    with subprocess.Popen([*COMMAND, "monitor", name], stdout=subprocess.PIPE, text=True, bufsize=1) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().endswith(" 1.25\n")
-        ioc.close()
-        told = process.stdout.readline() if select.select([process.stdout], [], [], 20)[0] else ""
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
-    assert told == f"{name:<30} *** Disconnected\n"
 
 
 @pytest.mark.parametrize("command", ["get", "put", "monitor", "info"])
