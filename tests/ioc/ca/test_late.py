@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from drivers.base import Point, RecordType
+from drivers.base import Array, Point, RecordType, Value
 from ioc.ca import connection
 from ioc.ca.message import ERROR, PUT_FAIL, READ_NOTIFY, WRITE, WRITE_NOTIFY
+from ioc.record import Record
 from tests.ioc.ca.test_fuzz import frame
 from tests.small_ioc import HEADER, Raw, SmallIoc, until
 
@@ -21,7 +22,7 @@ POINTS = (
     Point(name="lsi", rtyp=RecordType.lsi),
 )
 LATE = 0.3
-CHAR, DOUBLE, LONG = 4, 6, 5
+CHAR, DOUBLE, LONG, CTRL_DOUBLE = 4, 6, 5, 34
 PUT_ACKS = 36
 
 
@@ -119,3 +120,27 @@ def test_what_only_waits_for_its_turn_is_not_late(small_ioc: SmallIoc, monkeypat
         until(lambda: small_ioc.puts)
         assert time.monotonic() > began + 0.05
     assert small_ioc.puts == [("ao", 42.0)]
+
+
+def test_who_took_no_answers_for_a_moment_and_then_waits_for_its_turn_is_not_late(
+    small_ioc: SmallIoc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = 1.0
+    monkeypatch.setattr(connection, "LATE", late)
+    carry_out = small_ioc.put
+
+    async def hold_up(record: Record, value: Value | Array, callback: bool = True) -> None:
+        await carry_out(record, value, callback)
+        if value == 41.0:
+            time.sleep(1.5 * late)  # as if many others had their turns
+
+    monkeypatch.setattr(small_ioc, "put", hold_up)
+    with Raw(small_ioc) as client:
+        text, volts = client.create("lsi.VAL$", 3), client.create("ao", 4)
+        much = b"".join(frame(READ_NOTIFY, b"", CHAR, 0, text, ioid) for ioid in range(100))
+        turns = b"".join(frame(READ_NOTIFY, b"", CTRL_DOUBLE, 1, volts, ioid) for ioid in range(100, 1_500))
+        puts = [frame(WRITE_NOTIFY, struct.pack(">d", value), DOUBLE, 1, volts, 2_000) for value in (41.0, 42.0)]
+        client.say(much + puts[0] + turns + puts[1])
+        until(lambda: client.client._unread and client.client._answers_wait())
+        statuses = [client.answer(WRITE_NOTIFY, 2_000)[0] for _ in puts]
+    assert (statuses, small_ioc.puts) == ([1, 1], [("ao", 41.0), ("ao", 42.0)])
