@@ -300,7 +300,12 @@ class TextView(View):
         return values[:-1] + b"\0" if dbr_type % 7 == dbr.CHAR else values
 
     def put(self, values: Array, callback: bool) -> Awaitable[object] | None:
-        """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
+        """Carry out a client's put; return what to wait for if it takes time. Raises Refused.
+
+        One number alone is a character as well: an empty text comes as its NUL.
+        """
+        if len(values) == 1 and isinstance(values[0], int) and -128 <= values[0] <= 255:
+            values = (_joined(values),)
         return self.whole.put(values, callback)
 
     def text(self, value: Any) -> str:

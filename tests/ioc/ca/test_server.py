@@ -530,3 +530,12 @@ def test_without_another_open_file_who_is_connected_is_served_and_the_log_stays_
         waiting.settimeout(10)
         assert len(waiting.recv(16)) == 16  # it is greeted after all
     assert 1 <= len(caplog.records) <= 2, caplog.text
+
+
+@pytest.mark.parametrize(("sent", "text"), [(b"\0", ""), (b"A", "A"), (b"5\0", "5")])
+def test_a_single_character_put_to_a_long_text_is_no_number(small_ioc: SmallIoc, sent: bytes, text: str) -> None:
+    with Raw(small_ioc) as client:
+        sid = client.create("text.VAL$")
+        client.say(HEADER.pack(19, 8, 4, len(sent), sid, 5) + sent.ljust(8, b"\0"))
+        assert client.answer(19, 5)[0] == 1
+    assert small_ioc.puts[-1] == ("text", text)
