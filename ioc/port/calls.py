@@ -70,7 +70,7 @@ class Calls:
         try:
             self.guarded(lambda: _close(steps))
         except DeviceError as error:
-            self._log.warning("%s: %s", self._name, error)
+            self._errors.report("", error)
 
     def close(self) -> None:
         """Close the driver."""

@@ -414,8 +414,14 @@ class Port:
             self._calls.give_up(steps)
 
     def _refuse_all(self, error: DeviceError) -> None:
-        """End the ordinary puts; of those that were begun it is not known what they did."""
+        """End the ordinary puts; of those that were begun it is not known what they did.
+
+        Steps under way are given up here: left to Python, they would be at any time, over any connection.
+        """
         self.refuse(error)
+        for steps in (*self._puts.under_way, *(scan.steps for scan in self.scans)):
+            if steps is not None:
+                self._calls.give_up(steps)
         for put in self._puts.interrupt(time.monotonic()):
             self._put_failed(put, error)
 

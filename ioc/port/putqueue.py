@@ -180,6 +180,13 @@ class PutQueue:
         with self._wake:
             return list(self._pending.values())
 
+    @property
+    def under_way(self) -> list[Iterator[Step]]:
+        """Return the steps of the puts that were begun, and are not over."""
+        with self._wake:
+            begun = (*self._pending.values(), *self._begun, *self._undone)
+            return [put.steps for put in begun if put.steps is not None]
+
     def note_readings(self, readings: Readings) -> None:
         """Note which puts change something after all: the instrument no longer has their value."""
         with self._wake:

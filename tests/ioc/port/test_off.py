@@ -154,6 +154,29 @@ class Patient(Supply):
             self._note("second half")
 
 
+class Whole(Supply):
+    """A supply that leaves nothing half done: what is given up sends a last command. Its scan can be made to wait."""
+
+    waits = False
+
+    def write(self, point: Point, value: Value) -> Iterator[Step]:
+        yield from self._whole("put", super().write(point, value))
+
+    def read(self, group: str) -> Iterator[Step]:
+        yield from super().read(group)
+        if group == "fast" and self.waits:
+            self._note("scan waits")
+            yield from self._whole("scan", iter([Wait(5.0)]))
+
+    def _whole(self, what: str, steps: Iterator[Step]) -> Iterator[Step]:
+        try:
+            yield from steps
+        finally:
+            self._note(f"{what} made whole")
+            if self.connect_error:
+                raise LinkDown("the cable is out")
+
+
 class Slow(Supply):
     """A supply with many switches, of which each command takes its time."""
 
@@ -189,6 +212,29 @@ def test_an_off_that_comes_while_another_is_sent_blind_goes_between_its_halves(r
         await asyncio.gather(off, safe)
 
     run(scenario, driver=supply)
+
+
+def test_what_is_under_way_when_the_line_goes_is_given_up_before_the_line_is_closed(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    supply = Whole()
+    supply.settles = 0.5
+
+    async def scenario(rig: Rig) -> None:
+        supply.waits = True
+        await rig.until(lambda: "scan waits" in supply.log)
+        off = asyncio.create_task(rig.put("HV", OFF))
+        await rig.until(lambda: ("HV", OFF) in supply.log)
+        await lose(rig, supply)
+        await rig.until(lambda: "close" in supply.log)
+        assert {"put made whole", "scan made whole"} <= {*supply.log[: supply.log.index("close")]}
+        assert sum("the cable is out" in message for message in caplog.messages) == 1, "told once while it lasts"
+        supply.settles, supply.waits = 0.0, False
+        give_back(supply)
+        await off
+
+    run(scenario, driver=supply)
+    gc.collect()
 
 
 @pytest.mark.parametrize("error", UNKNOWN, ids=lambda error: type(error).__name__)
