@@ -34,9 +34,11 @@ os.environ.update(
 os.environ["TZ"] = "UTC"
 time.tzset()
 
-# a shell has what it starts in the background ignore SIGINT, and so would the programs that tests interrupt
+# a shell has what it starts in the background ignore SIGINT, nohup SIGHUP, and so would the programs that tests end
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 # In which part a test is run: as it is marked, else together

@@ -24,18 +24,18 @@ PAGE = "web-with-tls.md"
 AROUND = """\
 daemon off;
 {user}
-pid {folder}/nginx.pid;
+pid "{folder}/nginx.pid";
 error_log stderr;
 events {{}}
 http {{
     include /etc/nginx/mime.types;
     access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    include {folder}/rack.conf;
+    client_body_temp_path "{folder}/body";
+    proxy_temp_path "{folder}/proxy";
+    fastcgi_temp_path "{folder}/fastcgi";
+    uwsgi_temp_path "{folder}/uwsgi";
+    scgi_temp_path "{folder}/scgi";
+    include "{folder}/rack.conf";
 }}
 """
 
@@ -58,8 +58,8 @@ class Nginx:
         here = {
             "listen 443": f"listen 127.0.0.1:{self.port}",
             "listen 80": f"listen 127.0.0.1:{self.plain}",
-            "/etc/ssl/certs/rack.example.org.crt": str(self.certificate),
-            "/etc/ssl/private/rack.example.org.key": str(key),
+            "/etc/ssl/certs/rack.example.org.crt": f'"{self.certificate}"',
+            "/etc/ssl/private/rack.example.org.key": f'"{key}"',
             "127.0.0.1:8080": f"127.0.0.1:{web_port}",
             "    location / {": f"{more}    location / {{",
         }
