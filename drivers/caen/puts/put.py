@@ -179,9 +179,9 @@ class _Put:
         """Send the value; return what the crate said against it. Raises LinkDown, Refused."""
         item, section = self.target.item, self.target.section
         section.doubts.setting_sent(item)
-        if item.switch and self.value != item.safe:
+        on = item.switch and self.value != item.safe
+        if on:
             section.values.under_way.pop(item.label, None)
-            section.note_on(item)
         try:
             with self.target.session.asking(item.label, item.slot) as device:
                 item.write(device, self.raw)
@@ -189,6 +189,9 @@ class _Put:
             raise
         except DeviceError as error:
             return error
+        finally:
+            if on:  # only now: the crate may begin with it at the end of a call that took long
+                section.note_on(item)
         return None
 
     def _ask_words_of_off(self, failure: DeviceError | None) -> Steps[DeviceError | None]:

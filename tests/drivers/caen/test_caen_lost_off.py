@@ -57,9 +57,10 @@ def test_an_off_of_a_channel_that_comes_down_is_shown_at_once(run: CrateRun) -> 
     assert run.driver.shown(point_of(run), 0, {f"{PW}_RBV": 0})
 
 
+@pytest.mark.parametrize("took", [0.0, 1.2])
 @pytest.mark.parametrize(("name", "value", "desktop"), [(PW, 0, True), (PW, 0, False), ("Cmd:Kill", 1, False)])
 def test_an_off_is_not_told_as_done_while_the_on_before_it_may_come_behind_it(
-    run: CrateRun, monkeypatch: pytest.MonkeyPatch, name: str, value: int, desktop: bool
+    run: CrateRun, monkeypatch: pytest.MonkeyPatch, name: str, value: int, desktop: bool, took: float
 ) -> None:
     channel = channel_of(run)
     channel.shows_output = desktop
@@ -67,6 +68,7 @@ def test_an_off_is_not_told_as_done_while_the_on_before_it_may_come_behind_it(
 
     def put_later(parameter: str, raw: Value) -> None:
         if parameter == "Pw" and raw:
+            run.clock.now += took
             late[0] = run.clock.now + 0.7
         else:
             put(parameter, raw)
