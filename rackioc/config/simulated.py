@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from archiver.storage.url import DatabaseUrl
+from archiver.storage.url import DatabaseUrl, of_file
 from rackioc.config.config import Config
 from rackioc.config.load import load
 
@@ -65,7 +65,7 @@ def _changes(config: Config, folder: Path) -> Changes:
         "instruments": lines,
     }
     if config.archive is not None:
-        changes["archive"] = {"database": f"sqlite:///{stem}.sqlite", "spool": {"file": f"{stem}.spool"}}
+        changes["archive"] = {"database": of_file(f"{stem}.sqlite"), "spool": {"file": f"{stem}.spool"}}
     if config.web is not None:
         # these are read alone, where they are
         read = {key: getattr(config.web, key) for key in ("logins", "certificate", "key")}

@@ -208,6 +208,13 @@ def test_a_rack_is_simulated_wherever_it_is(tmp_path: Path, rack: Path, name: st
     assert DatabaseUrl.parse(made.database).file == own / "rack.sqlite"
 
 
+@pytest.mark.parametrize("name", ["räck 50%41", "a?b#c"])
+def test_a_rack_is_simulated_whatever_its_name(tmp_path: Path, rack: Path, name: str) -> None:
+    made = simulated.copy(load(rack.rename(tmp_path / f"{name}.yaml")), tmp_path / "own").archive
+    assert made is not None
+    assert DatabaseUrl.parse(made.database).file == tmp_path / "own" / f"{name}.sqlite"
+
+
 def test_the_certificate_of_a_rack_is_read_where_it_is(tmp_path: Path, real: Path, rack: Path) -> None:
     rack.write_text(rack.read_text() + "web: {certificate: tls/cert.pem, key: tls/key.pem, port: 8443}\n")
     made = simulated.copy(load(rack), tmp_path / "own").web
