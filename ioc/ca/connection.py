@@ -16,10 +16,11 @@ import struct
 import termios
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import Any, Protocol
 
 from ioc import faults
+from ioc.ca.lateness import Lateness
 from ioc.ca.message import INTERNAL, PROTOCOL_VERSION, VERSION, header
 from ioc.ca.network.seldom import Seldom
 from ioc.ca.turns import AT_ONCE, LATELY, Budget, Turns
@@ -33,10 +34,6 @@ WAITING = 1 << 19
 ANSWERS_WAITING = 1 << 21
 # Bytes that may wait for all clients together: where there are many each has its share of that
 TOGETHER = 1 << 26
-
-# Seconds that a request may wait here for its client to take the answers to those before it: a put that waits longer
-# is late
-LATE = 5.0
 
 # Seconds that a client which is cut has to take what was said to it before
 FAREWELL = 1.0
@@ -68,7 +65,7 @@ class Receiver(Protocol):
         """Carry out whole messages in ``data`` until ``spent``; return how many bytes they were.
 
         ``gone``: the client hears no answer; only its puts are carried out. ``late``: how many bytes of ``data`` have
-        waited longer than LATE. Raises BrokenProtocolError.
+        waited too long. Raises BrokenProtocolError.
         """
 
     def owes(self) -> bool:
@@ -118,8 +115,8 @@ class Connection(asyncio.BufferedProtocol):
         self._held = self._full = False
         self._unread = self._lost = self._cut = self._waits_for_turn = self._owes = self._ended = False
         self._in_turns_until = 0.0
-        self._unheard_since: float | None = None
-        self._late = 0
+        self._heard = 0
+        self._lateness = Lateness()
 
     # ---- asyncio calls these ----
 
@@ -267,11 +264,12 @@ class Connection(asyncio.BufferedProtocol):
         self._rest, self._unread = b"", False
         gone = self.transport.is_closing()
         budget = Budget(self.out, share)
-        if self._is_late():
-            self._late = len(data)
+        if self._lateness.paused:
+            self._lateness.resume(self._heard + len(data) + self._received())
         try:
-            heard = self.receiver.receive(data, budget.spent, gone, self._late)
-            self._rest, self._late = data[heard:], max(self._late - heard, 0)
+            heard = self.receiver.receive(data, budget.spent, gone, self._lateness.late(self._heard))
+            self._rest = data[heard:]
+            self._heard += heard
             self._unread = budget.spent()
             if self._unread and self._rest:
                 self._in_turns_until = perf_counter() + LATELY
@@ -309,12 +307,9 @@ class Connection(asyncio.BufferedProtocol):
     def _listen(self) -> None:
         """Hear the client while what it sent is carried out and it takes the answers."""
         waits = self._answers_wait()
-        if not waits:
-            if self._is_late():
-                self._late = len(self._rest) + self._received()
-            self._unheard_since = None
-        elif self._unheard_since is None:
-            self._unheard_since = monotonic()
+        if waits is not self._lateness.paused:
+            change = self._lateness.pause if waits else self._lateness.resume
+            change(self._heard + len(self._rest) + self._received())
         if self._unread or waits:
             self.transport.pause_reading()
         else:
@@ -323,10 +318,6 @@ class Connection(asyncio.BufferedProtocol):
             self.want_turn()
         if self._lost and not self._unread:
             self._forget()
-
-    def _is_late(self) -> bool:
-        """Return True if the client has not been heard for so long that what it put meanwhile is late."""
-        return self._unheard_since is not None and monotonic() - self._unheard_since > LATE
 
     def _received(self) -> int:
         """Return how many bytes of the client wait in the kernel."""
