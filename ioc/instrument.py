@@ -331,7 +331,8 @@ class Instrument:
         self._groups = {point.name: point.group for point in points if point.group}
         self._ages.arrange(self._groups)
         for point in points:
-            if before.get(point.name) != point:
+            known = before.get(point.name)
+            if known is not point and known != point:  # with each board that is found nearly all are the same
                 self._add_record(point)
                 if point.safe is not None:
                     self._add_record(health.pending(point))

@@ -209,8 +209,8 @@ class Inventory:
         Raises LinkDown.
         """
         for section in self.sections.values():
-            section.metadata.ask_postponed()
             section.metadata.ask_next_unit()
+            section.metadata.ask_postponed()
         slots = self._config.channels if self._config.channels is not None else range(len(session.boards))
         for slot in dict.fromkeys([*(slot for slot in self.sections if slot is not None), *slots]):
             yield from self._check_slot(session, slot)

@@ -61,9 +61,12 @@ class ParameterMetadata:
         self.ask_postponed()
 
     def ask_next_unit(self) -> None:
-        """Ask for the unit of the next current in turn: whatever moved it unseen does not stay unseen for ever."""
+        """Ask for the unit of the next current in turn: whatever moved it unseen does not stay unseen for ever.
+
+        While others wait to be asked, they come first.
+        """
         currents = [item for item in self._table.variables() if item.current]
-        if currents:
+        if currents and self.next_unit() is None:
             self._turn += 1
             self._mark(self.unconfirmed, [currents[self._turn % len(currents)]])
 
