@@ -6,6 +6,7 @@ commands find the same files, wherever they are started.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ class Places:
             self._check(("archive", "spool", "file"), Path(str(archive.spool.file)).parent)
         for key in ("certificate", "key") if web is not None else ():
             path = getattr(web, key)
-            if path is not None and _is_missing(Path(path)):
+            if path is not None and _is_missing(Path(path).exists):
                 self._file.fault(("web", key), f"there is no file {path}; make it, or write another path")
 
     def _database(self, database: str) -> str:
@@ -90,13 +91,13 @@ class Places:
         return str(self.state / given) if given else None
 
     def _check(self, key: Key, folder: Path) -> None:
-        if not folder.is_dir():
+        if _is_missing(folder.is_dir):
             self._file.fault(key, f"there is no directory {folder}; make it, or write another path")
 
 
-def _is_missing(path: Path) -> bool:
-    """Return True if there is no such file; where one may not look there may be: another user may serve it."""
+def _is_missing(is_there: Callable[[], bool]) -> bool:
+    """Return True if a file or directory is not there; where one may not look it may be, for another user."""
     try:
-        return not path.exists()
+        return not is_there()
     except PermissionError:
         return False

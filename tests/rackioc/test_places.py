@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -181,17 +182,25 @@ def test_the_web_server_names_the_certificate_that_it_cannot_read(tmp_path: Path
     assert done.stderr.splitlines()[-1].startswith(f"rackioc: {certificate}"), done.stderr
 
 
-def test_a_key_that_only_the_server_may_read_is_no_fault_for_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "own",
+    [
+        "web: {certificate: private/a.crt, key: private/a.key}",
+        "site_file: private/own/rack.site.yaml",
+        "state_directory: private/own",
+        'archive: {database: sqlite:///private/own/x.sqlite, pvs: ["LAB:*"]}',
+    ],
+)
+def test_what_only_the_server_may_look_at_is_no_fault_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str
 ) -> None:
-    path, exists = tmp_path / "rack.yaml", Path.exists
+    path, stat = tmp_path / "rack.yaml", Path.stat
 
-    def look(asked: Path) -> bool:
+    def look(asked: Path, *, follow_symlinks: bool = True) -> os.stat_result:
         if asked.parent.name == "private":
             raise PermissionError(13, "Permission denied", str(asked))
-        return exists(asked)
+        return stat(asked, follow_symlinks=follow_symlinks)
 
-    monkeypatch.setattr(Path, "exists", look)  # root, who runs tests, may look anywhere
-    own = "web: {certificate: private/a.crt, key: private/a.key}"
+    monkeypatch.setattr(Path, "stat", look)  # root, who runs tests, may look anywhere
     path.write_text(f'prefix: "LAB:"\ninstruments: {{T: {{driver: se521}}}}\n{own}\n')
-    assert load(path, directories=True).web is not None
+    assert load(path, directories=True).instruments
