@@ -37,6 +37,7 @@ class Ioc(SmallIoc):
 @pytest.fixture
 def ioc() -> Iterator[Ioc]:
     ioc = Ioc()
+    ioc.read("ao", 0.0)
     ioc.read("bo", 0)
     ioc.read("mbbo", 0)
     yield ioc
@@ -55,8 +56,9 @@ def chromium(ioc: Ioc, logins_file: Path) -> Iterator[Chromium]:
         chromium.driver.add_cookie({"name": cookie[0], "value": cookie[2]})
         chromium.open(web.url)
         chromium.find(".tiles, .overview")
-        for name in ("bo", "mbbo"):
+        for name in ("ao", "bo", "mbbo"):
             chromium.append(f"put.setter(new dom.Scope(), '{ioc.prefix}{name}', '{name}')")
+        chromium.wait(lambda: chromium.find(FIELD).is_enabled(), "the field")
         chromium.wait(lambda: chromium.find(LIST).is_enabled(), "the list")
         chromium.wait(lambda: chromium.find(ON).is_enabled(), "the buttons")
         yield chromium
@@ -65,9 +67,28 @@ def chromium(ioc: Ioc, logins_file: Path) -> Iterator[Chromium]:
         web.close()
 
 
+FIELD = "input[data-pv$='ao']"
 LIST = "select[data-pv$='mbbo']"
 SET = f"{LIST} + button"
 ON, OFF = "button[data-pv$='bo'][data-state='On']", "button[data-pv$='bo'][data-state='Off']"
+
+
+@pytest.mark.parametrize(("typed", "put"), [("1,5", 1.5), ("0,125", 0.125), ("1.5e1", 15.0), ("+2", 2.0)])
+def test_a_number_may_have_a_point_or_a_comma(ioc: Ioc, chromium: Chromium, typed: str, put: float) -> None:
+    chromium.find(FIELD).clear()
+    chromium.find(FIELD).send_keys(typed + Keys.ENTER)
+    chromium.wait(lambda: ioc.puts == [("ao", put)], "the put")
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [("1,500", "may be 1.5"), ("0x10", "is no number"), ("1,000,0", "is no number"), ("12 3", "is no")],
+)
+def test_what_is_not_certainly_one_number_is_not_put(ioc: Ioc, chromium: Chromium, typed: str, told: str) -> None:
+    chromium.find(FIELD).clear()
+    chromium.find(FIELD).send_keys(typed + Keys.ENTER)
+    chromium.wait(lambda: told in chromium.text("#toasts"), "the sentence")
+    assert ioc.puts == []
 
 
 def test_a_list_of_states_puts_what_is_chosen_and_nothing_on_the_way(ioc: Ioc, chromium: Chromium) -> None:

@@ -76,6 +76,15 @@ export function setter(scope, name, label) {
   return place;
 }
 
+// 1,500: to some it is one and a half, to others fifteen hundred.
+const THOUSANDS = /^[-+]?[1-9]\d{0,2},\d{3}$/;
+
+/** Return the number that somebody typed, with a point or a comma; NaN if it is none, or not certainly one. */
+function number(text) {
+  const written = /^[-+]?[\d.,]+(e[-+]?\d+)?$/i.test(text) && !THOUSANDS.test(text);
+  return written ? Number(text.replace(",", ".")) : NaN;
+}
+
 /** Return a field for a number or a text; it shows the setting until somebody types. */
 function entry(scope, name, first, label) {
   const isText = first.vtype === "VString" || first.vtype === "VByteArray";
@@ -95,9 +104,11 @@ function entry(scope, name, first, label) {
     const sent = field.value;
     if (!typed() || sent === sending) return;
     const text = sent.trim();
-    const wanted = isText ? text : Number(text.replace(",", "."));
-    if (!isText && (text === "" || !Number.isFinite(wanted))) {
-      toast(`${name}: ${text || "nothing"} is no number`);
+    const wanted = isText ? text : number(text);
+    if (!isText && !Number.isFinite(wanted)) {
+      toast(THOUSANDS.test(text)
+        ? `${name}: ${text} may be ${text.replace(",", ".")} or ${text.replace(",", "")}; write it without a comma`
+        : `${name}: ${text || "nothing"} is no number`);
       return;
     }
     sending = sent;
