@@ -6,6 +6,7 @@ commands find the same files, wherever they are started.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +76,7 @@ class Places:
             self._check(("archive", "spool", "file"), Path(str(archive.spool.file)).parent)
         for key in ("certificate", "key") if web is not None else ():
             path = getattr(web, key)
-            if path is not None and _is_missing(Path(path).exists):
+            if path is not None and _is_missing(Path(path)):
                 self._file.fault(("web", key), f"there is no file {path}; make it, or write another path")
 
     def _database(self, database: str) -> str:
@@ -91,13 +92,18 @@ class Places:
         return str(self.state / given) if given else None
 
     def _check(self, key: Key, folder: Path) -> None:
-        if _is_missing(folder.is_dir):
+        if _is_missing(folder, stat.S_ISDIR):
             self._file.fault(key, f"there is no directory {folder}; make it, or write another path")
 
 
-def _is_missing(is_there: Callable[[], bool]) -> bool:
-    """Return True if a file or directory is not there; where one may not look it may be, for another user."""
+def _is_missing(path: Path, is_kind: Callable[[int], bool] = lambda _: True) -> bool:
+    """Return True if there is no such file or directory; where one may not look there may be, for another user.
+
+    The methods of a path do not tell the one from the other: from Python 3.14 on they are False for both.
+    """
     try:
-        return not is_there()
+        return not is_kind(path.stat().st_mode)
     except PermissionError:
         return False
+    except (OSError, ValueError):
+        return True
