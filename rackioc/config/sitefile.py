@@ -35,8 +35,12 @@ Kept = dict[str, dict[str, Any]]
 
 def load(path: Path) -> tuple[Kept, list[Fault]]:
     """Return what was kept, and what is wrong with the file; no file is no fault."""
-    if not path.exists():
+    try:
+        path.stat()
+    except FileNotFoundError:
         return {}, []
+    except OSError as error:  # there may be one
+        log.debug("%s", error)
     file = yamlfile.read(path)
     kept: Kept = {}
     for name, fields in (file.data if isinstance(file.data, dict) else {}).items():

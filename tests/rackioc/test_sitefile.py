@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -211,3 +212,14 @@ def test_a_pv_is_in_alarm_while_the_file_cannot_be_written() -> None:
         found.append(block["SiteFile"])
     minor = Reading(1, Severity.MINOR, Status.WRITE, message="the disk is full")
     assert found == [Reading(0), minor]
+
+
+def test_a_file_that_may_not_be_looked_at_is_not_taken_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(asked: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        raise PermissionError(13, "Permission denied", str(asked))
+
+    monkeypatch.setattr(Path, "stat", look)  # root, who runs tests, may look anywhere
+    kept, (fault,) = sitefile.load(tmp_path / "rack.site.yaml")
+    assert (kept, fault.sentence.partition(":")[0]) == ({}, "cannot be read")
