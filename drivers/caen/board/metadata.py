@@ -23,10 +23,10 @@ class ParameterMetadata:
 
     stale         labels of parameters that may have got other limits or units
     unconfirmed   labels of numbers whose unit alone is asked, and of choices of which one word is: of those that are
-                  assumed, and of currents again after a reconnect, and in turn
+                  assumed, of choices and currents again after a reconnect, and of currents in turn
     assumed       labels of parameters about which the crate was not asked yet
     unknown       labels of what means nothing yet: currents that are in one of these lists, or whose channel may have
-                  got another range, and switches whose words are assumed
+                  got another range, and switches whose words are assumed, or may be others since a reconnect
     corrected     label -> item that was assumed, and is of another kind
     failing       True when the last question was asked in vain
     """
@@ -59,6 +59,17 @@ class ParameterMetadata:
         self.unknown.update(item.label for item in currents)
         self._mark(self.unconfirmed, currents)
         self.ask_postponed()
+
+    def doubt_words(self) -> None:
+        """Mark the switches and lists: a crate that was restarted may have other words for them."""
+        items = self._table.variables()
+        choices = [item for item in items if isinstance(item.format, Choice) and item.slot is not None]
+        self.unknown.update(item.label for item in choices if item.switch)
+        self._mark(self.unconfirmed, choices)
+
+    def knows_words(self, choice: Variable) -> bool:
+        """Return True if the crate has told the words of a choice since it was assumed to have them, or doubted."""
+        return choice.label not in self.assumed and choice.label not in self.unconfirmed
 
     def ask_next_unit(self) -> None:
         """Ask for the unit of the next current in turn: whatever moved it unseen does not stay unseen for ever.

@@ -113,7 +113,7 @@ class Section:
         return self._failures >= _TROUBLE
 
     def restore(self) -> None:
-        """Mark the board as there (again): everything is worth another try, and no unit is certain."""
+        """Mark the board as there (again): everything is worth another try, and no unit, word or status certain."""
         pulled = self.absence.at > 0
         self.present = True
         self.absence = Backoff()
@@ -122,7 +122,9 @@ class Section:
             self._overdue = set(self.batches)
         self._alarms.reset()
         self.doubts.clear()
+        self.values.forget_status()
         self.metadata.doubt_units()
+        self.metadata.doubt_words()
 
     def _renew(self) -> None:
         self._failures = 0

@@ -39,7 +39,7 @@ class Values:
         self._words = {item.channel: item for item in table.variables() if item.status and item.readable}
         self._range: dict[str, Any] = {}  # label of a range -> as last read
         self._unread: set[str] = set()  # labels of ranges that could not be read the last time
-        self._lost: set[str] = set()  # labels of status words that could not be read the last time
+        self._lost: set[str] = set()  # labels of status words that could not be read the last time, or not yet
         self.under_way: dict[str, Value] = {}
 
     def begin(self, labels: Sequence[str]) -> None:
@@ -184,10 +184,15 @@ class Values:
         is_off = switch.format.reading(position) == switch.safe
         return bits == (set() if is_off else SWITCHES)
 
+    def forget_status(self) -> None:
+        """Discard what the channels' status words said: a board that was away may have been switched off and on."""
+        self._lost.update(word.label for word in self._words.values())
+
     def status(self, channel: int | None) -> set[str] | None:
         """Return the bits that are set in a channel's status.
 
-        None where it could not be read the last time, or does not tell whether the channel is on.
+        None where it could not be read the last time, was not read since the board is there (again), or does not tell
+        whether the channel is on.
         """
         word = self._words.get(channel)
         raw = None if word is None or word.label in self._lost else self.newest(word.label)

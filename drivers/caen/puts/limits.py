@@ -7,11 +7,12 @@ from collections.abc import Generator
 from contextlib import suppress
 from typing import TypeVar
 
-from drivers.base import BadReply, DeviceError, LinkDown, Refused, Step, Value, Wait
+from drivers.base import BadReply, DeviceError, LinkDown, NoReply, Refused, Step, Value, Wait
 from drivers.caen.formats import Choice, Number, Raw
 from drivers.caen.items import Variable
 from drivers.caen.puts.target import Target
 from drivers.caen.questions import Question, ask_exponent, ask_parameter, is_like
+from drivers.caen.session import BoardGone
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +45,12 @@ def ask_limits(target: Target, meant: Variable) -> Steps[Variable]:
 
 
 def ask_words(target: Target, meant: Variable, value: Value) -> Steps[Variable]:
-    """Return a choice as it is now, asked for its words while they are assumed. Raises Refused: nothing was sent.
+    """Return a choice as it is now, asked for its words while they are not certain. Raises Refused: nothing was sent.
 
     ``value`` is an index of the words of ``meant``, the parameter as it was when the value was put.
     """
     item, metadata = target.item, target.section.metadata
-    if item.label in metadata.assumed:
+    if not metadata.knows_words(item):
         try:
             item = yield from paused(metadata.question(target.session, item))
         except LinkDown:
@@ -62,13 +63,13 @@ def ask_words(target: Target, meant: Variable, value: Value) -> Steps[Variable]:
 
 
 def words_of_off(target: Target) -> Steps[Variable]:
-    """Return the switch of a channel that is off, asked for its words while they are assumed.
+    """Return the switch of a channel that is off, asked for its words while they are not certain.
 
     There is time to ask, and the wrong word would switch it on. What is not answered holds up no Off. Raises
     LinkDown, and BadReply where it is not the kind of switch that it was taken for: the Off is repeated then.
     """
     item, metadata = target.item, target.section.metadata
-    if item.label in metadata.assumed:
+    if not metadata.knows_words(item):
         try:
             return (yield from paused(metadata.question(target.session, item)))
         except LinkDown:
@@ -76,8 +77,21 @@ def words_of_off(target: Target) -> Steps[Variable]:
         except DeviceError as error:
             if item.label in metadata.corrected:
                 raise
-            log.debug("%s: an Off is sent with the words that are assumed: %s", item.label, error)
+            log.debug("%s: an Off is sent with the words of before: %s", item.label, error)
     return item
+
+
+def is_off(target: Target) -> Steps[bool]:
+    """Return True if the channel's status says that it is off.
+
+    It is read where the one of before may be that of before a restart, and so may be the words of the switch.
+    """
+    if target.status_is_old and not target.section.metadata.knows_words(target.item):
+        with suppress(BadReply, NoReply, BoardGone):
+            _, readings = target.read_bits()
+            yield readings
+        yield Wait()
+    return target.is_off
 
 
 def other_switch(target: Target) -> Steps[Variable | None]:

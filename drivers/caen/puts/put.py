@@ -23,7 +23,16 @@ from drivers.base import (
 from drivers.caen.board.section import Section
 from drivers.caen.formats import Choice, Number, Raw
 from drivers.caen.items import Command, Property, Variable
-from drivers.caen.puts.limits import Steps, ask_limits, ask_words, is_same_unit, other_switch, paused, words_of_off
+from drivers.caen.puts.limits import (
+    Steps,
+    ask_limits,
+    ask_words,
+    is_off,
+    is_same_unit,
+    other_switch,
+    paused,
+    words_of_off,
+)
 from drivers.caen.puts.outcome import is_refusal, is_rounded, is_taken
 from drivers.caen.puts.target import Target
 from drivers.caen.retry import LAG, looks
@@ -71,7 +80,7 @@ def set_variable(session: Session, section: Section, item: Variable, meant: Vari
             item = yield from ask_words(target, meant, value)
         elif (other := (yield from other_switch(target))) is not None:
             yield from _send_off_to(target, other)
-        elif target.is_off and item.safe is not None:
+        elif item.safe is not None and (yield from is_off(target)):
             item = yield from words_of_off(target)
             value = item.safe if item.safe is not None else value
     try:
@@ -161,7 +170,7 @@ class _Put:
         self.switched_off = self.target.is_coming_down
         failure = self._send()
         self.target = replace(self.target, sent=True)
-        if item.switch and item.label in self.target.section.metadata.assumed:
+        if item.switch and not self.target.section.metadata.knows_words(item):
             failure = yield from self._ask_words_of_off(failure)
             item = self.target.item
         if failure is not None and is_refusal(failure):
@@ -195,7 +204,7 @@ class _Put:
         return None
 
     def _ask_words_of_off(self, failure: DeviceError | None) -> Steps[DeviceError | None]:
-        """Ask whether what was sent as an Off is one, for that was assumed; if it is not, send it once more.
+        """Ask whether what was sent as an Off is one, for that is not certain; if it is not, send it once more.
 
         It went first, for the crate may not answer. Return what the crate said against it.
         """

@@ -67,6 +67,11 @@ class Target:
         return None if status is None or word is None else _names(status, word)
 
     @property
+    def status_is_old(self) -> bool:
+        """Return True if the channel's status was read, but not the last time, or not since the board was away."""
+        return self.bits() is not None and self.section.values.status(self.item.channel) is None
+
+    @property
     def is_off(self) -> bool:
         """Return True if the channel's status, as last read, says that it is off."""
         bits = self.section.values.status(self.item.channel)
