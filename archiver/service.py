@@ -27,6 +27,7 @@ from archiver.recording.spool import Spool, SpoolError
 from archiver.recording.timeline import Timeline
 from archiver.recording.track import Rule, Track
 from archiver.recording.upkeep.rounds import Upkeep
+from archiver.recording.wallclock import WallClock
 from archiver.recording.writer import Writer
 from archiver.settings import ArchiveSettings, is_glob, is_name
 from archiver.storage.database import open_store
@@ -65,25 +66,35 @@ def main(archive: ArchiveSettings, config: Path, pv_list: str, prefix: str) -> i
 
 
 def run(archive: ArchiveSettings, config: Path, pv_list: str, prefix: str, stop: Event) -> None:
-    """Archive until ``stop`` is set. Raises StoreError or SpoolError.
+    """Archive until ``stop`` is set, anew when the clock is set back. Raises StoreError or SpoolError.
 
     ``archive.pvs`` are names of PVs, of any IOC, and globs over the names that the PV ``pv_list`` holds, one on each
     line; a name that appears there later is archived from then on.
     """
-    archiver = Archiver(archive, config, prefix)
-    try:
-        archiver.start(pv_list)
-        while not stop.is_set():
-            archiver.poll()
-    finally:
-        archiver.close()
+    back = 0.0
+    while not stop.is_set():
+        clock, archiver = WallClock(), Archiver(archive, config, prefix, set_back=back > 0)
+        back = 0.0
+        try:
+            archiver.start(pv_list)
+            while not stop.is_set() and not back:
+                archiver.poll()
+                back = clock.set_back()
+        finally:
+            archiver.close()
+        if back:
+            log.warning("the clock was set back by %.0f s: the archive is gone on with as after a restart", back)
 
 
 class Archiver:
-    """The archiver; its methods are called by the thread of Channel Access, the writer has a thread of its own."""
+    """The archiver; its methods are called by the thread of Channel Access, the writer has a thread of its own.
 
-    def __init__(self, archive: ArchiveSettings, config: Path, prefix: str) -> None:
+    ``set_back``: it begins because the clock was set back: what it finds of the time to come is of the time before.
+    """
+
+    def __init__(self, archive: ArchiveSettings, config: Path, prefix: str, *, set_back: bool = False) -> None:
         self._archive = archive
+        self._set_back = set_back
         self._name = archive.identity(config, prefix)
         self._began_ns = time.time_ns()
         url = DatabaseUrl.parse(archive.database)
@@ -153,7 +164,8 @@ class Archiver:
         if again and 0 < store.alive_ns == self._writer.alive_ns:
             return store  # the same archive, with all that was stored there: what came since is in the spool
         try:
-            ends = end_previous_run(store, self._spool, time.time_ns() if again else self._began_ns)
+            began_ns = time.time_ns() if again else self._began_ns
+            ends = end_previous_run(store, self._spool, began_ns, set_back=self._set_back and not again)
         except BaseException:
             store.close()
             raise

@@ -12,7 +12,7 @@ from archiver.keeping.copy import Report
 from archiver.sample import INVALID, SEVERITIES, Gap
 from archiver.storage import manage
 from archiver.storage.database import open_reader, open_source
-from archiver.storage.owner import alive, end_of_life
+from archiver.storage.owner import FROM_ITS_ROWS, alive, end_of_life
 from archiver.storage.renamed import sound
 from archiver.storage.store import Reader
 from archiver.storage.transfer.contract import Channel, Row, Source
@@ -150,6 +150,8 @@ def _owners(source: Source, channels: Mapping[int, Channel]) -> Iterator[tuple[s
     for name, alive_ns in source.archivers().items():
         end_ns = end_of_life(alive_ns, time.time_ns())
         since = f"; nothing is known since {format_time(end_ns)}" if end_ns else ""
+        if end_ns == FROM_ITS_ROWS:
+            since = ", by a clock that was ahead; nothing is known after its newest rows"
         yield f"owner {name}", f"{owners[name]:,} channels, {alive(alive_ns)}{since}"
     if owners[None]:
         yield "no owner", f"{owners[None]:,} channels: they belong to the archiver that adds the next row"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from archiver.recording.spool import Spool, SpoolError
-from archiver.recording.timeline import FUTURE_NS
+from archiver.recording.timeline import AHEAD, FUTURE_NS
 from archiver.sample import RESOLUTION_NS, Gap, Sample, gap_marker, is_gap
 from archiver.storage.store import Store
 from archiver.units import counted
@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 class End(NamedTuple):
     """The last rows of a PV when a run begins; times in ns.
 
-    rows_ns       the newest row that is not later, and all later ones: the clock was ahead once
+    rows_ns       the newest row that is not later, the next AHEAD of those that are, and the last of them: the clock
+                  was ahead once
     value_ns      the newest that is not later and marks no gap, 0 if there is none
     in_force_ns   the newest that is not later, 0 if all are
     """
@@ -28,15 +29,15 @@ class End(NamedTuple):
     in_force_ns: int = 0
 
 
-def end_previous_run(store: Store, spool: Spool, began_ns: int) -> dict[str, End]:
+def end_previous_run(store: Store, spool: Spool, began_ns: int, *, set_back: bool = False) -> dict[str, End]:
     """Mark each PV of this archiver ``Archive_Off`` where killed runs stopped; return where the rows of each PV end.
 
     A run that never reached the database could not mark the end of the one before it: its batches in the spool show
-    when it began. Raises StoreError.
+    when it began. ``set_back``: rows that are later are of a clock that was ahead, however little. Raises StoreError.
     """
     ends = _Ends(began_ns, store.alive_ns, store.newest_values(began_ns))
     for sample in store.newest():
-        ends.add(store.latest(sample.pv, began_ns) if sample.time_ns > began_ns else [sample])
+        ends.add([*(store.latest(sample.pv, began_ns, AHEAD) if sample.time_ns > began_ns else ()), sample])
     marks: list[Sample] = []
     last_run_ns = 0
     try:
@@ -48,19 +49,20 @@ def end_previous_run(store: Store, spool: Spool, began_ns: int) -> dict[str, End
     except SpoolError as error:
         log.error("%s; it is set aside, what was in it is not stored", error)
         spool.set_aside()
-    marks += ends.mark_present()
+    marks += ends.mark_present(0 if set_back else FUTURE_NS)
     marks += ends.mark(began_ns)
     if marks:
-        count = len({mark.pv for mark in marks})
-        log.warning(
-            "the previous run of the archiver was killed: %s marked %s at its end",
-            counted(count, "PV"),
-            Gap.ARCHIVE_OFF,
-        )
+        if not set_back:
+            _tell_killed(marks)
         store.add(marks)
     spool.run_ns = 0
     ends.add(store.unowned())
     return ends.of_each()
+
+
+def _tell_killed(marks: Sequence[Sample]) -> None:
+    count = counted(len({mark.pv for mark in marks}), "PV")
+    log.warning("the previous run of the archiver was killed: %s marked %s at its end", count, Gap.ARCHIVE_OFF)
 
 
 class _Ends:
@@ -104,12 +106,12 @@ class _Ends:
         self.add(marks)
         return marks
 
-    def mark_present(self) -> list[Sample]:
-        """Return a gap marker now for each PV with rows that are later, by a clock that was ahead."""
+    def mark_present(self, future_ns: int) -> list[Sample]:
+        """Return a gap marker now for each PV with rows that are later by more than that: the clock was ahead."""
         marks = [
             gap_marker(pv, _next(self._began_ns), Gap.ARCHIVE_OFF)
             for pv, sample in self._in_force.items()
-            if self._newest[pv].time_ns > self._began_ns + FUTURE_NS and not is_gap(sample)
+            if self._newest[pv].time_ns > self._began_ns + future_ns and not is_gap(sample)
         ]
         self.add(marks)
         return marks

@@ -72,7 +72,7 @@ class Timeline:
         all are later, by a clock that was ahead: nothing says then what is known, and nothing needs to be marked.
         """
         rows = sorted(rows_ns)
-        del rows[1:-AHEAD]
+        del rows[AHEAD:-1]  # as rows of this run are forgotten: those that come next count
         # a gap may be right after that value
         return cls(rows, stamped_ns=_next(value_ns) if value_ns else 0, shown_ns=in_force_ns)
 

@@ -213,7 +213,7 @@ class Track:
         self._stored, self._stored_at, self._held = update, time.monotonic(), None
         if self._coming:
             self._metadata = self._coming
-        if self._metadata and (self._coming or self._timeline.dated_ns):
+        if self._metadata and (self._coming or self._timeline.dated_ns or self._dates.passes_earlier):
             new = self._dates.hold(time_ns, self._metadata, self._timeline, known=self._coming is None)
             for dated in new:
                 self._sink.add_metadata(self._pv, dated)

@@ -14,9 +14,14 @@ from archiver.times import format_time
 
 # An archiver shows that it lives with each commit, and after LIFE_PERIOD at the latest (s). Without that for
 # LIFE_PATIENCE it is dead: that allows for three missed ones, and for clocks of two computers that differ a little.
+# One that is further in the future than LIFE_FUTURE is of a clock that was ahead: nobody knows how long it holds.
 LIFE_PERIOD = 10.0
 LIFE_PATIENCE_NS = 30 * 10**9
+LIFE_FUTURE_NS = 300 * 10**9
 
+
+# An end of life that is before all rows: nothing is known after the newest.
+FROM_ITS_ROWS = 1
 
 # In the place of what this system does not tell.
 _UNKNOWN = "-"
@@ -53,8 +58,7 @@ class Owner(NamedTuple):
 
     def check(self, run: str, alive_ns: int, place: str) -> None:
         """Raise Gone if the process that has the name in the database is not this one, and may still live."""
-        silent_ns = time.time_ns() - alive_ns
-        if run in {"", self.run, *_left} or silent_ns > LIFE_PATIENCE_NS or _has_ended(run):
+        if run in {"", self.run, *_left} or end_of_life(alive_ns, time.time_ns()) is not None or _has_ended(run):
             return
         raise Gone(
             f"{place}: an archiver named {self.name} runs already, {process(run)}: give one of the two another "
@@ -75,7 +79,12 @@ class Owner(NamedTuple):
 
 
 def end_of_life(alive_ns: int, now_ns: int) -> int | None:
-    """Return after which time nothing is known from an archiver; None while it lives, or if it never gave a sign."""
+    """Return after which time nothing is known from an archiver; None while it lives, or if it never gave a sign.
+
+    FROM_ITS_ROWS where its sign of life was given by a clock that was ahead: after its newest rows.
+    """
+    if alive_ns > now_ns + LIFE_FUTURE_NS:
+        return FROM_ITS_ROWS
     return alive_ns if alive_ns and now_ns - alive_ns > LIFE_PATIENCE_NS else None
 
 
@@ -91,7 +100,7 @@ def lives(archivers: Mapping[int, int], owners: Mapping[int, int], now_ns: int) 
     """
     ends = {number: end_of_life(alive_ns, now_ns) for number, alive_ns in archivers.items()}
     # of an archiver whose row somebody has deleted nothing is known after its newest rows
-    found = {channel: ends.get(archiver, 1) for channel, archiver in owners.items()}
+    found = {channel: ends.get(archiver, FROM_ITS_ROWS) for channel, archiver in owners.items()}
     return {channel: end_ns for channel, end_ns in found.items() if end_ns is not None}
 
 

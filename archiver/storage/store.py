@@ -105,8 +105,11 @@ class Store(Protocol):
     def live(self, time_ns: int) -> None:
         """Store the sign of life: all that was known until then is stored. Raises Gone if another has the name."""
 
-    def latest(self, pv: str, since_ns: int) -> Sequence[Sample]:
-        """Return this archiver's sample of a PV in force at a time, if there is one, and all later ones, in order."""
+    def latest(self, pv: str, since_ns: int, most: int) -> Sequence[Sample]:
+        """Return this archiver's sample of a PV in force at a time, if there is one, and later ones, in order.
+
+        ``most``: how many at most.
+        """
 
     def newest_values(self, until_ns: int) -> Mapping[str, int]:
         """Return the time (ns) of the newest row of each PV, up to a time, that marks no gap."""

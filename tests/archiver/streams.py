@@ -258,10 +258,19 @@ class Stream:
             self.models[name].wait(self._clocks.time_ns())
 
     def _set_clock(self, _: str) -> None:
+        """Set clocks; the archiver begins anew when its own is set back, unless that has not been seen yet."""
+        before_ns = self._clocks.archiver_ns
+        self._set_any()
+        if before_ns - self._clocks.archiver_ns > 10 * S and self._random.random() < 0.8:
+            self._begin_anew()
+
+    def _set_any(self) -> None:
+        """Set one clock, or both, as those of one computer are."""
         offset_ns = self._random.choice((0, 0, 2, -2, 60, -60, 3600, -3600)) * S
-        if self._random.random() < 0.5:
+        which = self._random.choice(("archiver", "IOC", "both"))
+        if which != "IOC":
             self._clocks.archiver_ns = offset_ns
-        else:
+        if which != "archiver":
             self._clocks.ioc_ns = offset_ns
 
     def _commit(self, _: str) -> None:
@@ -277,12 +286,8 @@ class Stream:
 
     def _restart(self, _: str) -> None:
         """The database is there when the next run begins; what waits in the spool may still wait."""
-        now_ns = self._clocks.time_ns()
         if self._random.random() < 0.5:
-            for name, track in self._tracks.items():
-                track.end()
-                self.models[name].end(now_ns)
-            self._commit("")
+            self._end()
         else:  # killed
             for model in self.models.values():
                 del model.rows[model.safe :]
@@ -291,28 +296,47 @@ class Stream:
         self._connected.clear()
         self._clocks.now_ns += self._random.choice((1, 30, 5000)) * S
         if self._random.random() < 0.3:
-            self._set_clock("")
+            self._set_any()
         self._start()
 
-    def _start(self) -> None:
+    def _end(self) -> None:
+        now_ns = self._clocks.time_ns()
+        for name, track in self._tracks.items():
+            track.end()
+            self.models[name].end(now_ns)
+        self._commit("")
+
+    def _begin_anew(self) -> None:
+        """End, begin in the same second, and connect again."""
+        connected = sorted(self._connected)
+        self._end()
+        self._store.away = ""
+        self._spool.close()
+        self._connected.clear()
+        self._clocks.now_ns += S // 10
+        self._start(set_back=True)
+        for name in connected:
+            self._connection(name)
+
+    def _start(self, *, set_back: bool = False) -> None:
         clocks = self._clocks
         began_ns = clocks.time_ns()
         self._queue, self._spool = Queue(), Spool(self._spool_file, 1e9, 0)
         self._spool.run_ns = began_ns
-        ends = end_previous_run(self._store, self._spool, began_ns)
+        ends = end_previous_run(self._store, self._spool, began_ns, set_back=set_back)
         self._writer = Writer(self._queue, self._spool, Upkeep(lambda pv: Policy()), lambda: self._store)
         rule, rejected = Rule.of(Policy(keep_alive="1w")), Counter[str]()
         self._tracks = {
             name: Track(name, rule, self._queue, rejected, Timeline.after(*ends.get(name, End())))
             for name in self.models
         }
-        self._begin_models(began_ns)
+        self._begin_models(began_ns, 0 if set_back else FUTURE_NS)
 
-    def _begin_models(self, began_ns: int) -> None:
+    def _begin_models(self, began_ns: int, future_ns: int) -> None:
         marks: dict[str, list[int]] = {name: [] for name in self.models}
         newest = {name: max((row.sample for row in model.rows), key=lambda s: s.time_ns) for name, model in
                   self.models.items() if model.rows}  # fmt: skip
-        ahead = [name for name, sample in newest.items() if sample.time_ns > began_ns + FUTURE_NS]
+        ahead = [name for name, sample in newest.items() if sample.time_ns > began_ns + future_ns]
         for name in ahead:
             in_force = self.models[name].in_force(began_ns)
             if in_force is not None and not is_gap(in_force.sample):

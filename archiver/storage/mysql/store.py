@@ -66,7 +66,7 @@ _LATEST = f"""
     SELECT {COLUMNS} FROM sample WHERE channel_id = %s AND smpl_time >= COALESCE(
         (SELECT MAX(smpl_time) FROM sample WHERE channel_id = %s AND smpl_time <= FROM_UNIXTIME(%s)),
         FROM_UNIXTIME(0))
-    ORDER BY smpl_time"""
+    ORDER BY smpl_time LIMIT %s"""
 
 _IN_FORCE = """
     SELECT FLOOR(UNIX_TIMESTAMP(MAX(smpl_time)) * 1000000) FROM sample
@@ -161,12 +161,15 @@ class MysqlStore:
             self._channels.live(cursor, time_ns, self._session.where)
         self._known_ns = time_ns
 
-    def latest(self, pv: str, since_ns: int) -> Sequence[Sample]:
-        """Return this archiver's sample of a PV in force at a time, if there is one, and all later ones, in order."""
+    def latest(self, pv: str, since_ns: int, most: int) -> Sequence[Sample]:
+        """Return this archiver's sample of a PV in force at a time, if there is one, and later ones, in order.
+
+        ``most``: how many at most.
+        """
         with self._session.transaction() as cursor:
             statuses = StatusNames((number, name) for name, number in self._statuses.ids(cursor).items())
             channel = self._channels.ids(cursor).get(pv)
-            cursor.execute(_LATEST, (channel, channel, unix(since_ns // 1000)))
+            cursor.execute(_LATEST, (channel, channel, unix(since_ns // 1000), most))
             return [to_sample(pv, statuses, row) for row in cursor.fetchall()]
 
     def newest_values(self, until_ns: int) -> Mapping[str, int]:

@@ -98,7 +98,7 @@ _LATEST = f"""
             SELECT max(smpl_time) AS newest FROM sample_settled WHERE channel_id = ?1 AND smpl_time <= ?2
             UNION ALL SELECT max(smpl_time) FROM sample_recent
             WHERE part = ?1 / {PART} AND channel_id = ?1 AND smpl_time <= ?2)), 0)
-    ORDER BY smpl_time"""
+    ORDER BY smpl_time LIMIT ?3"""
 
 _SETTLE = (
     f"INSERT INTO sample_settled ({_COLUMNS}) SELECT {_COLUMNS} FROM sample_recent "
@@ -198,11 +198,14 @@ class SqliteStore:
             self._channels.live(connection, time_ns, self._file)
         self._known_ns = time_ns
 
-    def latest(self, pv: str, since_ns: int) -> Sequence[Sample]:
-        """Return this archiver's sample of a PV in force at a time, if there is one, and all later ones, in order."""
+    def latest(self, pv: str, since_ns: int, most: int) -> Sequence[Sample]:
+        """Return this archiver's sample of a PV in force at a time, if there is one, and later ones, in order.
+
+        ``most``: how many at most.
+        """
         with self._transaction() as connection:
             channel = self._channels.ensure(connection, ()).get(pv)
-            rows = connection.exec_driver_sql(_LATEST, (channel, since_ns))
+            rows = connection.exec_driver_sql(_LATEST, (channel, since_ns, most))
             return [
                 sample_of(pv, time_ns, stored_of(*columns), severity, status)
                 for time_ns, severity, status, *columns in rows

@@ -64,7 +64,7 @@ def test_a_killed_run_is_marked_once_however_late_the_first_value_comes(
         store.add(rows)
     with closing(spool(tmp_path)) as present:
         end = end_previous_run(store, present, began_ns).get("A", End())
-    (mark,) = store.latest("A", rows[-1].time_ns + US)
+    (mark,) = store.latest("A", rows[-1].time_ns + US, 10)
     assert mark == gap_marker("A", rows[-1].time_ns + US, Gap.ARCHIVE_OFF)
     added = Rows()
     track = Track("A", Rule.of(Policy()), added, Counter(), Timeline.after(*end))

@@ -109,6 +109,12 @@ def test_before_its_first_value_a_run_marks_nothing_but_rows_that_its_clock_reac
     assert timeline.gap is Gap.ARCHIVE_OFF
 
 
+def test_of_many_later_rows_those_are_remembered_that_come_next() -> None:
+    timeline = lost(NOW, *(NOW + number * S for number in range(1, 3001)))
+    timeline.admit(NOW + S // 2, NOW + S // 2, connected_ns=NOW)
+    assert timeline.again(NOW + 10 * S) == NOW + 10 * S + US
+
+
 @pytest.mark.parametrize("ahead", [0, 1, 3000])
 def test_a_clock_that_is_set_back_before_the_row_in_force_marks_what_is_known(ahead: int) -> None:
     timeline = lost(NOW, *(NOW + HOUR + number * S for number in range(ahead)))

@@ -413,6 +413,24 @@ def test_old_metadata_still_hold_in_rows_of_the_archivers_clock_that_are_later(
     assert by_time[-1][1] == "kV"
 
 
+def test_metadata_hold_in_a_value_that_passes_all_later_rows_of_an_earlier_run(
+    sink: Recorder, clock: Clock, rejected: Counter[str]
+) -> None:
+    """What held in those rows is of their time: nobody has dated it again behind them."""
+    later_ns = [(BEGIN + second) * S for second in (60, 61)]
+    track = Track(
+        "A", Rule.of(Policy()), sink, rejected, Timeline.after([BEGIN * S, *later_ns], BEGIN * S, BEGIN * S)
+    )
+    clock.now = 1.0
+    track.connected()
+    track.metadata_changed(Metadata("V"))
+    put(track, 1, 1.0)
+    clock.now = 100.0
+    put(track, 100, 2.0)
+    put(track, 101, 3.0)
+    assert [(round(second), unit) for second, unit in units(sink)] == [(1, "V"), (100, "V")]
+
+
 @pytest.mark.parametrize("backup", [3.0, 7.0])
 def test_in_another_archive_a_value_stands_where_it_came_so_that_one_on_its_way_follows(
     make: Make, send: Send, clock: Clock, sink: Recorder, backup: float

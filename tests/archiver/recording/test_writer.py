@@ -68,7 +68,7 @@ class FlakyStore:
     def newest_values(self, until_ns: int) -> dict[str, int]:
         return {}
 
-    def latest(self, pv: str, since_ns: int) -> list[Sample]:
+    def latest(self, pv: str, since_ns: int, most: int) -> list[Sample]:
         return []
 
     def tidy(self) -> bool:

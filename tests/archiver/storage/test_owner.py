@@ -181,6 +181,20 @@ def test_a_process_that_was_killed_holds_no_name(database: str, monkeypatch: pyt
     open_store(database, "one").close()
 
 
+def test_a_sign_of_life_of_a_clock_that_was_ahead_holds_no_name() -> None:
+    run = "host 1 0 5 another-boot pid:[1]"  # nobody knows whether that process has ended
+    Owner.of("rack").check(run, time.time_ns() + 3600 * SECOND, "rack.sqlite")
+    with pytest.raises(Gone):
+        Owner.of("rack").check(run, time.time_ns() + 60 * SECOND, "rack.sqlite")
+
+
+def test_nothing_is_known_after_the_rows_of_an_archiver_whose_clock_was_ahead(turn: Open, database: str) -> None:
+    store = turn("one")
+    store.add([sample()])
+    store.live(time.time_ns() + 3600 * SECOND)
+    assert read(database) == [sample(), gap_marker("A", START + 1000, Gap.ARCHIVE_OFF)]
+
+
 def test_a_number_of_a_process_that_another_one_has_now_holds_no_name() -> None:
     """As after many processes; in this test the number is our own, and the tick at which it began is another one."""
     host, pid, at, began, boot, namespace = Owner.of("one").run.split()

@@ -159,10 +159,11 @@ def test_metadata_hold_in_the_very_row_that_came_with_them(store: Store, reader:
 def test_the_latest_rows_begin_with_the_one_in_force(store: Store) -> None:
     rows = [sample(ms=ms) for ms in (10, 20, 30)]
     store.add([*rows, sample("B", 15)])
-    assert list(store.latest("A", START + 25 * MS)) == rows[1:]
-    assert list(store.latest("A", START + 20 * MS)) == rows[1:]
-    assert list(store.latest("A", START)) == rows
-    assert list(store.latest("C", START)) == []
+    assert list(store.latest("A", START + 25 * MS, 10)) == rows[1:]
+    assert list(store.latest("A", START + 20 * MS, 10)) == rows[1:]
+    assert list(store.latest("A", START, 10)) == rows
+    assert list(store.latest("A", START, 2)) == rows[:2]
+    assert list(store.latest("C", START, 10)) == []
 
 
 def test_what_a_row_was_does_not_change_with_its_pv(store: Store, database: str) -> None:
