@@ -76,6 +76,11 @@ class Timeline:
         # a gap may be right after that value
         return cls(rows, stamped_ns=_next(value_ns) if value_ns else 0, shown_ns=in_force_ns)
 
+    @property
+    def connecting(self) -> bool:
+        """Return whether the next value is the first of a connection: what the PV has then, whatever its stamp."""
+        return self.gap is not None and self.gap not in _CONNECTED
+
     def check(self, stamp_ns: int, now_ns: int) -> None:
         """Raise BadStamp if a value that came at ``now_ns`` cannot have that stamp."""
         if stamp_ns < YEAR_1991_NS:

@@ -19,6 +19,10 @@ from archiver.units import seconds
 # Seconds that metadata wait for the value that comes with them; without one the value in force is stored again.
 SETTLE = 1.0
 
+# In the place of a stamp that lies in the future, of a value that has not changed since the IOC's clock was ahead:
+# what a PV has when it connects is known from then on, and whatever comes next is newer.
+NO_STAMP = 0
+
 log = logging.getLogger(__name__)
 
 
@@ -86,6 +90,7 @@ class Track:
         self._waiting: PvUpdate | None = None  # newer than that, stored at the end of its period
         self._held: PvUpdate | None = None  # newer, but within the deadband: stored before a gap
         self._newest: PvUpdate | None = None
+        self._ahead: PvUpdate | None = None  # the newest as it came, if its stamp was dropped
         self._stored_at = 0.0
         self._metadata: Metadata | None = None  # of the newest row
         self._coming: Metadata | None = None  # of the next one
@@ -106,12 +111,18 @@ class Track:
 
     def update(self, update: PvUpdate) -> None:
         """Store an update, or keep it until its time comes, or discard it, by the policy."""
-        now_ns, newest = time.time_ns(), self._newest
+        now_ns, newest, came = time.time_ns(), self._newest, update
+        if self._ahead is not None and _same(update, self._ahead):
+            self.repeated += 1
+            return
         try:
             self._timeline.check(update.stamp_ns, now_ns)
         except BadStamp as error:
-            self._reject(error.cause)
-            return
+            if error.cause is not Cause.FUTURE or not self._timeline.connecting:
+                self._reject(error.cause)
+                return
+            update = update._replace(stamp_ns=NO_STAMP)
+        self._ahead = came if update is not came else None
         if newest is not None and update.stamp_ns == newest.stamp_ns and _same(update, newest):
             self.repeated += 1
             return
@@ -187,7 +198,7 @@ class Track:
         if last := self._waiting or self._held:
             self._store(last, time.time_ns())
         self._mark(self._timeline.mark(time_ns, gap), gap)
-        self._stored = self._newest = None
+        self._stored = self._newest = self._ahead = None
         self._show()
 
     def _store(self, update: PvUpdate, now_ns: int) -> None:

@@ -43,6 +43,7 @@ class Model:
     rows: list[ModelRow] = field(default_factory=list)
     gap: Gap | None = Gap.ARCHIVE_OFF
     newest: PvUpdate | None = None
+    ahead: PvUpdate | None = None  # the newest as it came, with a stamp of the future
     about: Metadata = field(default_factory=Metadata)
     coming: Metadata | None = None
     shown_ns: int = 0
@@ -54,10 +55,16 @@ class Model:
     safe: int = 0  # rows that a killed archiver does not lose
 
     def update(self, update: PvUpdate, now_ns: int) -> None:
-        if (cause := self._rejected(update, now_ns)) is not None:
-            if self.gap is None:
-                self.mark(cause, now_ns)
+        if self.ahead is not None and repr(update) == repr(self.ahead):
             return
+        came = update
+        if (cause := self._rejected(update, now_ns)) is not None:
+            if cause is not Gap.REJECTED_FUTURE or self.gap not in {Gap.DISCONNECTED, Gap.ARCHIVE_OFF}:
+                if self.gap is None:
+                    self.mark(cause, now_ns)
+                return
+            update = update._replace(stamp_ns=0)  # what the PV has when it connects
+        self.ahead = came if update is not came else None
         if self.newest is not None and repr(update) == repr(self.newest):
             return
         known_ns = now_ns if self.gap in REJECTED else self.connected_ns
@@ -99,7 +106,7 @@ class Model:
         self.show(now_ns)
 
     def mark(self, gap: Gap, now_ns: int) -> None:
-        self.gap, self.newest = gap, None
+        self.gap, self.newest, self.ahead = gap, None, None
         self._date(now_ns)
         self.show(now_ns)
 
@@ -120,6 +127,7 @@ class Model:
         self.safe = len(self.rows)
         self.ghosts = []
         self.gap, self.newest, self.coming, self.about = Gap.ARCHIVE_OFF, None, None, Metadata()
+        self.ahead = None
         values = [row.sample.time_ns for row in self.rows if time_of(row) <= now_ns and not is_gap(row.sample)]
         self.connected_ns, self.old_ns = 0, after(max(values)) if values else 0
         self.shown_ns = max((time for time in self._dated() if time <= now_ns), default=0)

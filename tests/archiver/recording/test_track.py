@@ -247,6 +247,29 @@ def test_what_is_rejected_is_counted_by_cause_and_named_once(
     assert [value for _, value in sink.rows] == [5.0, Gap.REJECTED_BACKWARDS, 7.0]
 
 
+def test_a_value_that_has_not_changed_since_its_clock_was_ahead_is_known_from_the_connection_on(
+    make: Make, send: Send, sink: Recorder, rejected: Counter[str], clock: Clock
+) -> None:
+    """A setting that nobody puts: until somebody does, perhaps in months, nothing else would be known of it."""
+    setting = PvUpdate((BEGIN + 3600) * S, 5.0, 0, "NO_ALARM")
+    clock.now = 10
+    track = make()
+    clock.now = 11
+    for _ in range(2):
+        track.update(setting)
+    assert (sink.rows, track.repeated, rejected) == ([(10, 5.0)], 1, Counter())
+    clock.now = 20
+    track.disconnected()
+    clock.now = 30
+    track.connected()
+    track.update(setting)
+    send(track, 40, 6.0)
+    clock.now = 41
+    track.update(setting)  # no first value: its clock is wrong now
+    assert sink.rows == [(10, 5.0), (20, Gap.DISCONNECTED), (30, 5.0), (40, 6.0), (41, Gap.REJECTED_FUTURE)]
+    assert rejected == {Cause.FUTURE: 1}
+
+
 def test_the_end_is_marked_where_something_was_archived(
     make: Make, send: Send, sink: Recorder, clock: Clock, rejected: Counter[str]
 ) -> None:
