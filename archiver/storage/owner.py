@@ -58,7 +58,8 @@ class Owner(NamedTuple):
 
     def check(self, run: str, alive_ns: int, place: str) -> None:
         """Raise Gone if the process that has the name in the database is not this one, and may still live."""
-        if run in {"", self.run, *_left} or end_of_life(alive_ns, time.time_ns()) is not None or _has_ended(run):
+        may_live = alive_ns and end_of_life(alive_ns, time.time_ns()) is None
+        if run in {"", self.run, *_left} or not may_live or _has_ended(run):
             return
         raise Gone(
             f"{place}: an archiver named {self.name} runs already, {process(run)}: give one of the two another "

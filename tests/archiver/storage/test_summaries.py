@@ -22,7 +22,7 @@ from archiver.history.segments import Plan
 from archiver.history.statistics import events
 from archiver.history.summary import summaries
 from archiver.sample import INVALID, Dated, Gap, Metadata, Sample, gap_marker
-from archiver.storage import summarizer
+from archiver.storage import owner, summarizer
 from archiver.storage.database import connect, open_reader, open_store
 from archiver.storage.sqlite import store as sqlite
 from archiver.storage.store import Store, StoreError
@@ -42,7 +42,8 @@ STREAMS, SEED = int(os.environ.get("RACKIOC_STREAMS", "2")), int(os.environ.get(
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settle and summarize as soon as it is possible, without pauses."""
+    """Settle and summarize as soon as it is possible, without pauses; the archiver lives, in times to come, too."""
+    monkeypatch.setattr(owner, "LIFE_FUTURE_NS", 2**62)
     monkeypatch.setattr(summarizer, "PERIOD", 0.0)
     monkeypatch.setattr(summarizer, "PAUSE", 0.0)
     monkeypatch.setattr(sqlite, "SETTLE_ROWS", 1)
