@@ -125,7 +125,7 @@ class Connection(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self._turns.clients += 1
-        transport.set_write_buffer_limits(high=min(WAITING, TOGETHER // self._turns.clients))
+        self._limit_waiting()
         connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -310,6 +310,8 @@ class Connection(asyncio.BufferedProtocol):
         if waits is not self._lateness.paused:
             change = self._lateness.pause if waits else self._lateness.resume
             change(self._heard + len(self._rest) + self._received())
+        if waits:
+            self._limit_waiting()
         if self._unread or waits:
             self.transport.pause_reading()
         else:
@@ -318,6 +320,16 @@ class Connection(asyncio.BufferedProtocol):
             self.want_turn()
         if self._lost and not self._unread:
             self._forget()
+
+    def _limit_waiting(self) -> None:
+        """Have ``pause_writing`` called, and so ``resume_writing``, at this client's share of now.
+
+        The share is smaller the more others have come: who has to take its answers first must be told of room for it.
+        """
+        self.transport.set_write_buffer_limits(high=min(WAITING, self._share()))
+
+    def _share(self) -> int:
+        return TOGETHER // max(self._turns.clients, 1)
 
     def _received(self) -> int:
         """Return how many bytes of the client wait in the kernel."""
@@ -343,7 +355,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _answers_lie(self) -> bool:
         """Return True if the client does not take its answers."""
-        most = min(ANSWERS_WAITING, TOGETHER // max(self._turns.clients, 1))
+        most = min(ANSWERS_WAITING, self._share())
         return not self.transport.is_closing() and self.transport.get_write_buffer_size() > most
 
     def _block(self) -> None:

@@ -28,6 +28,7 @@ from ioc.ca.message import (
     READ_NOTIFY,
     SEARCH,
     WRITE,
+    WRITE_NOTIFY,
 )
 from ioc.ca.view import FieldView, TextView, Values, View
 from tests.ioc.ca.test_fuzz import frame, padded
@@ -200,6 +201,25 @@ def test_many_clients_that_do_not_read_share_what_may_wait_for_one(
         waiting = sum(each.transport.get_write_buffer_size() for each in clients[1:])  # the first was there alone
         assert waiting < connection.TOGETHER * 2 + 8 * len(LONG_TEXT)
     assert longest_get(other, 0.05) < SOON
+
+
+def test_a_client_that_takes_its_answers_is_heard_again_after_many_others_came(
+    small_ioc: SmallIoc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "TOGETHER", 1 << 21)
+    small_ioc.puts.clear()
+    with ExitStack() as stack:
+        early = stack.enter_context(Raw(small_ioc, receive_buffer=1 << 12))
+        lsi, ao = early.create("lsi.VAL$", 1), early.create("ao", 2)
+        for _ in range(40):
+            stack.enter_context(Raw(small_ioc))
+        until(lambda: len(small_ioc.server.clients) > 40)
+        reads = 30 * frame(READ_NOTIFY, b"", dbr.CHAR, 0, lsi, 8)
+        early.say(reads + frame(WRITE_NOTIFY, struct.pack(">d", 5.0), dbr.DOUBLE, 1, ao, 3))
+        client = early.client
+        until(lambda: client._unread and not client._waits_for_turn)
+        assert early.answer(WRITE_NOTIFY, 3)[0] == 1
+    assert small_ioc.puts == [("ao", 5.0)]
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
