@@ -49,6 +49,8 @@ class Crowd:
         subscription.crowd, subscription.seen, subscription.place = self, self.now, len(self._members)
         self._members.append(subscription)
         self.mask |= subscription.mask
+        if self._left:
+            self._left += 1  # it stands before those at the beginning that have had no turn yet
 
     def remove(self, subscription: Subscription) -> None:
         """Let a member go."""

@@ -10,7 +10,7 @@ import pytest
 from drivers.base import Severity, Status
 from ioc.ca import dbr, turns
 from ioc.ca.filters import FilteredView
-from ioc.ca.message import EVENT_ADD, EVENT_CANCEL, READ_NOTIFY
+from ioc.ca.message import EVENT_ADD, EVENT_CANCEL, EVENTS_OFF, EVENTS_ON, READ_NOTIFY
 from ioc.ca.updates.crowd import FEW
 from ioc.record import ALARM, LOG, PROPERTY, VALUE
 from tests.ioc.ca.test_fuzz import frame
@@ -171,6 +171,21 @@ def test_of_many_any_may_end_while_the_others_have_still_to_be_told(
         raw.say(frame(READ_NOTIFY, b"", dbr.DOUBLE, 1, end, 1 << 20))
         raw.answer(READ_NOTIFY, 1 << 20)
     assert not small_ioc.records["ai"].monitors
+    small_ioc.read("ai", 0.0)
+
+
+@pytest.mark.parametrize("number", range(FEW + 1, FEW + 4))
+def test_of_many_each_is_told_also_when_another_one_comes_before_its_turn(small_ioc: SmallIoc, number: int) -> None:
+    small_ioc.read("ai", 0.0)
+    with Raw(small_ioc) as raw:
+        sid, end = raw.create("ai", 1), raw.create("long", 2)
+        raw.say(b"".join(subscribe(sid, each) for each in range(number)))
+        updates(raw, end)
+        raw.say(frame(EVENTS_OFF))
+        updates(raw, end)
+        small_ioc.read("ai", 3.0)
+        raw.say(subscribe(sid, number) + frame(EVENTS_ON))
+        assert updates(raw, end) == {each: [3.0] for each in range(number + 1)}
     small_ioc.read("ai", 0.0)
 
 
