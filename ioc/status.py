@@ -79,11 +79,11 @@ class IocStatus(Driver):
         self._server = server
         self._site_file_trouble = site_file_trouble
         self._process = psutil.Process()
-        self._started = time.time()
+        self._started = time.monotonic()  # the computer's clock may be set
         self._beat = 0
         self._listed, self._list = 0, ""
         self._constant: Readings = {
-            "STARTTOD": _clock(self._started),
+            "STARTTOD": _clock(time.time()),
             "VERSION": version("rackioc"),
             "EPICS_VERS": f"caproto {version('caproto')}",
             "KERNEL_VERS": f"{platform.system()} {platform.release()}"[:39],
@@ -107,7 +107,7 @@ class IocStatus(Driver):
         yield {
             **self._constant,
             "HEARTBEAT": self._beat,
-            "UPTIME": _duration(time.time() - self._started),
+            "UPTIME": _duration(time.monotonic() - self._started),
             "TOD": _clock(time.time()),
             "IOC_CPU_LOAD": self._process.cpu_percent(),
             "SYS_CPU_LOAD": psutil.cpu_percent(),

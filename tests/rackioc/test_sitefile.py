@@ -214,6 +214,15 @@ def test_a_pv_is_in_alarm_while_the_file_cannot_be_written() -> None:
     assert found == [Reading(0), minor]
 
 
+def test_the_time_since_the_start_is_the_same_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = IocStatus(SimpleNamespace(names=[], load=(0, 0, 0)))
+    driver.connect()
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    (block,) = driver.read("status")
+    assert isinstance(block, Mapping)
+    assert block["UPTIME"] == "00:00:00"
+
+
 def test_a_file_that_may_not_be_looked_at_is_not_taken_for_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
