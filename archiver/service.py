@@ -144,9 +144,9 @@ class Archiver:
 
     def close(self) -> None:
         """Disconnect, mark every PV that was seen as not archived from now on, and store what is left."""
-        self._client.close(lambda: self._writer.has_room)
+        end_ns = self._client.close(lambda: self._writer.has_room)
         for track in self._tracks.values():
-            track.end()
+            track.end(end_ns)
         for cause, count in self._rejected().items():
             log.warning("%s rejected; cause: %s", counted(count, "sample"), cause)
         try:

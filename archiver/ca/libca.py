@@ -149,14 +149,18 @@ class Context:
             while self._timers and self._timers[0][0] <= time.monotonic():
                 heapq.heappop(self._timers)[2]()
 
-    def close(self, has_room: Callable[[], bool] = lambda: True) -> None:
-        """Handle what has come so far, as soon as there is room, and disconnect all channels."""
+    def close(self, has_room: Callable[[], bool] = lambda: True) -> float:
+        """Handle what has come so far, as soon as there is room, and disconnect all channels.
+
+        Return until when all was handled (s since 1970): what came while the channels were disconnected was not.
+        """
         end = time.time()
         while (oldest := self.queue.oldest) is not None and oldest <= end:
             if not has_room():
                 time.sleep(LATENCY)
             self._handle_some(has_room)
         cadef.ca_context_destroy()
+        return end
 
     def register(self, handler: Callable[[int, Any], None]) -> int:
         """Return a number under which libca's callbacks find the handler."""

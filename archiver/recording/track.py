@@ -157,10 +157,10 @@ class Track:
         else:
             self._timeline.gap = Gap.DISCONNECTED
 
-    def end(self) -> None:
-        """Store what waits, and the gap marker of an archiver that stops."""
+    def end(self, since_ns: int) -> None:
+        """Store what waits, and the gap marker of an archiver that takes nothing any more since a time."""
         if self._connected_ns:
-            self._end(Gap.ARCHIVE_OFF, time.time_ns())
+            self._end(Gap.ARCHIVE_OFF, min(since_ns, time.time_ns()))
 
     def renew(self, timeline: Timeline) -> None:
         """Go on in another archive, with its rows of this PV: what is known now is stored there, too.

@@ -302,7 +302,7 @@ class Stream:
     def _end(self) -> None:
         now_ns = self._clocks.time_ns()
         for name, track in self._tracks.items():
-            track.end()
+            track.end(now_ns)
             self.models[name].end(now_ns)
         self._commit("")
 

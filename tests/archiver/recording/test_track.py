@@ -276,9 +276,9 @@ def test_the_end_is_marked_where_something_was_archived(
     track = make()
     send(track, 0, 5.0)
     clock.now = 9
-    track.end()
-    assert sink.rows == [(0, 5.0), (9, "Archive_Off")]
-    Track("B", Rule.of(Policy()), sink, rejected, Timeline()).end()  # never seen
+    track.end((BEGIN + 7) * S)
+    assert sink.rows == [(0, 5.0), (7, "Archive_Off")]
+    Track("B", Rule.of(Policy()), sink, rejected, Timeline()).end(0)  # never seen
     assert len(sink.samples) == 2
 
 
