@@ -12,15 +12,18 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from epicscorelibs.ca import cadef
 
 from archiver import service
 from archiver.health import read
 from archiver.settings import ArchiveSettings
 from archiver.status import show_pvs, show_status
 from archiver.storage.database import open_reader
+from bench.rig import loopback
 from drivers.base import Reading, Severity, Status
 from rackioc.archive_status import ArchiveStatus
 from tests.archiver.processes import Archiver, Ioc, Wait
+from tests.small_ioc import SmallIoc
 
 VOLTAGE = """
 record(ai, "T:VMon") {
@@ -297,3 +300,46 @@ def test_2000_pvs(ioc: Ioc, archiver: Archiver, wait: Wait) -> None:
     with closing(sqlite3.connect(archiver.file)) as connection:
         counts = connection.execute("SELECT count(*), count(DISTINCT channel_id) FROM sample").fetchone()
     assert counts == (4000, 2000)
+
+
+def test_what_came_before_the_mark_of_a_stop_is_stored(
+    wait: Wait, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An IOC goes on telling values while the archiver disconnects, which takes long where channels are many."""
+    disconnect = cadef.ca_context_destroy
+
+    def slowly() -> None:
+        time.sleep(0.5)
+        disconnect()
+
+    monkeypatch.setattr(cadef, "ca_context_destroy", slowly)
+    for name, value in loopback.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    ioc, database = SmallIoc(), "sqlite:///rack.sqlite"
+    pv, over, stop, told_ns = f"{ioc.prefix}ai", threading.Event(), threading.Event(), dict[float, int]()
+
+    def tell() -> None:
+        while not over.is_set():
+            ioc.read("ai", float(len(told_ns)))
+            told_ns[float(len(told_ns))] = time.time_ns()
+
+    settings = ArchiveSettings(database=database, pvs=(pv,))
+    arguments = (settings, Path("rack.yaml"), f"{ioc.prefix}none", ioc.prefix, stop)
+    threads = [threading.Thread(target=service.run, args=arguments), threading.Thread(target=tell)]
+    for thread in threads:
+        thread.start()
+    try:
+        wait(lambda: (health := read(tmp_path / "rack.spool.status")) and health.stored > 100)
+        stop.set()
+        threads[0].join()
+    finally:
+        stop.set()
+        over.set()
+        threads[1].join()
+        ioc.close()
+    with closing(open_reader(database)) as reader:
+        *_, newest, mark = reader.samples([pv], 0, 2**63 - 1)
+    assert mark.status == "Archive_Off"
+    way_ns = 200 * 10**6  # from the IOC to libca, with time to spare
+    assert max(value for value, each in told_ns.items() if each < mark.time_ns - way_ns) <= float(str(newest.value))
