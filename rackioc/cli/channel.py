@@ -14,7 +14,7 @@ from archiver.ca.error import SessionError
 from archiver.history.formats import show_value
 from archiver.sample import SEVERITIES, Value, unpack
 from ioc.ca.network import environment
-from rackioc.cli.command import command
+from rackioc.cli.command import SignedCommand, command
 
 if TYPE_CHECKING:
     from archiver.ca.listener import PvUpdate
@@ -48,10 +48,15 @@ def get(pvs: PvNames, terse: Terse = False, timeout: Timeout = ANSWER) -> None:
     raise typer.Exit(1 if failed else 0)
 
 
-@command(app, "put", context_settings={"ignore_unknown_options": True})  # numbers may be negative
+@command(app, "put", cls=SignedCommand)
 def put(
     pv: Annotated[str, typer.Argument(metavar="PV", help="A name, with a field (.HIHI) or without.")],
-    values: Annotated[list[str], typer.Argument(metavar="VALUE...", help="A number, a word, or those of an array.")],
+    values: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="VALUE...", help="A number, a word, or those of an array; behind -- if a word begins with -."
+        ),
+    ],
     terse: Terse = False,
     timeout: Timeout = COMPLETION,
 ) -> None:

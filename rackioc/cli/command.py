@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from archiver.ca.error import SessionError
 from archiver.history.query import HistoryError, HistoryUsageError
@@ -25,6 +26,8 @@ from sim.fake import CommandError
 
 # Exit code for a configuration that cannot be used
 EXIT_CONFIG = 2
+
+_NEGATIVE = re.compile(r"-(0x[0-9a-fA-F]+|(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)")
 
 
 class Form(StrEnum):
@@ -50,6 +53,19 @@ def end_at_a_signal() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(number, lambda *_: sys.exit(0))
+
+
+class SignedCommand(TyperCommand):
+    """A command with arguments that may be negative numbers; else what begins with - is an option, or a fault.
+
+    ``ignore_unknown_options`` alone takes the letters of known options out of others: of ``-test`` it left ``-es``.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command line; an option that there is not ends it."""
+        self.make_parser(ctx).parse_args(["0" if _NEGATIVE.fullmatch(each) else each for each in args])
+        ctx.ignore_unknown_options = True
+        return super().parse_args(ctx, args)
 
 
 def command(target: typer.Typer, name: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

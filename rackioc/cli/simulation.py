@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rackioc.cli import runtime
-from rackioc.cli.command import ConfigPath, command, end_at_a_signal, guarded, sentence
+from rackioc.cli.command import ConfigPath, SignedCommand, command, end_at_a_signal, guarded, sentence
 from rackioc.cli.serving import serve
 from rackioc.config import simulated
 from rackioc.config.config import Config
@@ -107,7 +107,7 @@ def sim_technix(
         runtime.remove()
 
 
-@command(app, "fault", context_settings={"ignore_unknown_options": True})  # numbers may be negative
+@command(app, "fault", cls=SignedCommand)
 def sim_fault(
     words: Annotated[list[str], typer.Argument(metavar="INSTRUMENT COMMAND...", help="Such as: GEN interlock open")],
     control_path: ControlOption = CONTROL,

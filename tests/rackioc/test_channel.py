@@ -83,6 +83,23 @@ def test_a_put_prints_the_value_of_before_and_the_new_one(
     assert lines[1].split(None, 3)[3] == shown
 
 
+@pytest.mark.parametrize("words", [["-test"], ["-abc"], ["-5t"], ["-c", "5"], ["5", "-c"]])
+def test_what_begins_with_a_hyphen_and_is_no_number_is_not_put_without_its_first_letters(
+    small_ioc: SmallIoc, words: list[str]
+) -> None:
+    text = f"{small_ioc.prefix}text"
+    small_ioc.post("text", "anode")
+    code, lines, said = run("put", text, *words)
+    assert (code, lines, "No such option: -" in said) == (2, [], True)
+    assert run("get", "-t", text)[1] == ["anode"]
+    assert run("put", "-t", text, "--", "-test")[:2] == (0, ["-test"])
+
+
+def test_a_negative_number_needs_nothing_before_it(small_ioc: SmallIoc) -> None:
+    for value in ("-5", "-.5", "-5.", "-1e-3", "-2E+1", "-0x10"):
+        assert run("put", f"{small_ioc.prefix}text", value, "-t") == (0, [value], "")
+
+
 def test_a_long_text_is_put_to_its_field_with_a_dollar(small_ioc: SmallIoc) -> None:
     code, _, said = run("put", f"{small_ioc.prefix}text", "x" * 40)
     assert (code, "takes texts of 39 bytes" in said) == (1, True)
