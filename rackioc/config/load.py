@@ -129,7 +129,7 @@ def _load(path: Path, file: YamlFile, directories: bool) -> Config | None:
         archive = places.archive(archive)
     if web is not None:
         web = places.web(web)
-    places.check_distinct(site_file, archive)
+    places.check_distinct(site_file, archive, web)
     if directories:
         places.check_directories(site_file, archive, web)
     if file.faults:

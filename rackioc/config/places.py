@@ -51,13 +51,18 @@ class Places:
         """Report a state directory that is not there."""
         self._check(("state_directory",), self.state)
 
-    def check_distinct(self, site_file: Path, archive: ArchiveSettings | None) -> None:
+    def check_distinct(self, site_file: Path, archive: ArchiveSettings | None, web: WebSettings | None) -> None:
         """Report a file that would be written as two things: a spool would take an archive for its own."""
         files: dict[Key, Path | None] = {("site_file",): site_file}
         if archive is not None:
             files["archive", "database"] = DatabaseUrl.parse(archive.database).file
             files["archive", "spool", "file"] = Path(str(archive.spool.file))
+        if web is not None and web.logins is not None:
+            files["web", "logins"] = Path(web.logins)
         taken = {self._path.resolve(): "the configuration"}
+        if archive is not None:
+            for own in (archive.status_file(self._path), archive.figures_file(self._path)):
+                taken[own.resolve()] = "a file that the archiver writes beside the spool"
         for key, file in files.items():
             if file is None:
                 continue

@@ -157,6 +157,13 @@ def test_a_path_whose_directory_is_not_there_is_a_fault_with_its_line(
         ("  spool: {file: rack.yaml}", "7: archive.spool.file: {folder}/rack.yaml is the configuration already"),
         ("site_file: x.sqlite", "5: archive.database: {folder}/x.sqlite is site_file already"),
         ("site_file: rack.yaml", "7: site_file: {folder}/rack.yaml is the configuration already"),
+        ("web: {logins: x.sqlite}", "7: web.logins: {folder}/x.sqlite is archive.database already"),
+        ("web: {logins: l}\nsite_file: l", "7: web.logins: {folder}/l is site_file already"),
+        (
+            "site_file: rack.spool.status",
+            "7: site_file: {folder}/rack.spool.status is a file that the archiver writes beside the spool already",
+        ),
+        ("  spool: {file: y}\nsite_file: y.pvs", "8: site_file: {folder}/y.pvs is a file that the archiver writes"),
         ("web: {certificate: a.crt, key: a.key}", "7: web.certificate: there is no file {folder}/a.crt"),
     ],
 )
