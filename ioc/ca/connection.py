@@ -265,7 +265,7 @@ class Connection(asyncio.BufferedProtocol):
         gone = self.transport.is_closing()
         budget = Budget(self.out, share)
         if self._lateness.paused:
-            self._lateness.resume(self._heard + len(data) + self._received())
+            self._lateness.resume(self._arrived(data))
         try:
             heard = self.receiver.receive(data, budget.spent, gone, self._lateness.late(self._heard))
             self._rest = data[heard:]
@@ -309,7 +309,7 @@ class Connection(asyncio.BufferedProtocol):
         waits = self._answers_wait()
         if waits is not self._lateness.paused:
             change = self._lateness.pause if waits else self._lateness.resume
-            change(self._heard + len(self._rest) + self._received())
+            change(self._arrived(self._rest))
         if waits:
             self._limit_waiting()
         if self._unread or waits:
@@ -330,6 +330,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def _share(self) -> int:
         return TOGETHER // max(self._turns.clients, 1)
+
+    def _arrived(self, unheard: bytes) -> int:
+        """Return how many bytes of the client have come, with those that were read and are ``unheard``."""
+        return self._heard + len(unheard) + self._received()
 
     def _received(self) -> int:
         """Return how many bytes of the client wait in the kernel."""

@@ -32,8 +32,10 @@ class Lateness:
 
     def pause(self, arrived: int) -> None:
         """Begin a pause when so many bytes have arrived."""
-        self._paused_at = monotonic()
-        self._mark(arrived, self._waited)
+        self._paused_at, waited = monotonic(), self._waited
+        if self._marks and waited - self._marks[-1][1] < _TOGETHER:
+            waited = self._marks.pop()[1]
+        self._marks.append((arrived, waited))
 
     def resume(self, arrived: int) -> None:
         """End the pause; if it was long, all that has arrived until now counts as late."""
@@ -50,8 +52,3 @@ class Lateness:
         while self._marks and (self._waited - self._marks[0][1] > LATE or self._marks[0][0] <= heard):
             self._late = max(self._late, self._marks.popleft()[0])
         return max(self._late - heard, 0)
-
-    def _mark(self, arrived: int, waited: float) -> None:
-        if self._marks and waited - self._marks[-1][1] < _TOGETHER:
-            waited = self._marks.pop()[1]
-        self._marks.append((arrived, waited))

@@ -80,7 +80,7 @@ export function setter(scope, name, label) {
 const THOUSANDS = /^[-+]?[1-9]\d{0,2},\d{3}$/;
 
 /** Return the number that somebody typed, with a point or a comma; NaN if it is none, or not certainly one. */
-function number(text) {
+function typedNumber(text) {
   const written = /^[-+]?[\d.,]+(e[-+]?\d+)?$/i.test(text) && !THOUSANDS.test(text);
   return written ? Number(text.replace(",", ".")) : NaN;
 }
@@ -104,7 +104,7 @@ function entry(scope, name, first, label) {
     const sent = field.value;
     if (!typed() || sent === sending) return;
     const text = sent.trim();
-    const wanted = isText ? text : number(text);
+    const wanted = isText ? text : typedNumber(text);
     if (!isText && !Number.isFinite(wanted)) {
       toast(THOUSANDS.test(text)
         ? `${name}: ${text} may be ${text.replace(",", ".")} or ${text.replace(",", "")}; write it without a comma`
