@@ -81,7 +81,7 @@ class Places:
             self._check(("archive", "spool", "file"), Path(str(archive.spool.file)).parent)
         for key in ("certificate", "key") if web is not None else ():
             path = getattr(web, key)
-            if path is not None and _is_missing(Path(path)):
+            if path is not None and is_missing(Path(path)):
                 self._file.fault(("web", key), f"there is no file {path}; make it, or write another path")
 
     def _database(self, database: str) -> str:
@@ -97,11 +97,11 @@ class Places:
         return str(self.state / given) if given else None
 
     def _check(self, key: Key, folder: Path) -> None:
-        if _is_missing(folder, stat.S_ISDIR):
+        if is_missing(folder, stat.S_ISDIR):
             self._file.fault(key, f"there is no directory {folder}; make it, or write another path")
 
 
-def _is_missing(path: Path, is_kind: Callable[[int], bool] = lambda _: True) -> bool:
+def is_missing(path: Path, is_kind: Callable[[int], bool] = lambda _: True) -> bool:
     """Return True if there is no such file or directory; where one may not look there may be, for another user.
 
     The methods of a path do not tell the one from the other: from Python 3.14 on they are False for both.

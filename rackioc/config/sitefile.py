@@ -20,6 +20,7 @@ from drivers.base import Severity
 from ioc.fields import FIELDS, Kind
 from ioc.units import Quantity
 from rackioc.config import yamlfile
+from rackioc.config.places import is_missing
 from rackioc.config.yamlfile import Fault
 
 log = logging.getLogger("rackioc.site")
@@ -35,12 +36,8 @@ Kept = dict[str, dict[str, Any]]
 
 def load(path: Path) -> tuple[Kept, list[Fault]]:
     """Return what was kept, and what is wrong with the file; no file is no fault."""
-    try:
-        path.stat()
-    except FileNotFoundError:
+    if is_missing(path):
         return {}, []
-    except OSError as error:  # there may be one
-        log.debug("%s", error)
     file = yamlfile.read(path)
     kept: Kept = {}
     for name, fields in (file.data if isinstance(file.data, dict) else {}).items():
