@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -65,9 +66,17 @@ class Session:
 
     def search(self, names: Sequence[str]) -> list[Pv]:
         """Return the PVs, and wait until all are connected, or for the time-out. Raises SessionError for no name."""
-        pvs = [Pv(self._context, name) for name in names]
-        self.wait(lambda: all(pv.connected for pv in pvs))
+        pvs = self.begin_search(names)
+        self.wait_for_connections(pvs)
         return pvs
+
+    def begin_search(self, names: Sequence[str]) -> list[Pv]:
+        """Return the PVs, which are looked for from now on. Raises SessionError for no name."""
+        return [Pv(self._context, name) for name in names]
+
+    def wait_for_connections(self, pvs: Sequence[Pv]) -> None:
+        """Wait until all PVs are connected, or for the time-out."""
+        self.wait(lambda: all(pv.connected for pv in pvs))
 
     def connect(self, name: str) -> Pv:
         """Return a connected PV. Raises SessionError."""
@@ -106,10 +115,9 @@ class Session:
                 )
             data = b"".join(text.ljust(_STRING_SIZE, b"\0") for text in texts)
             kind, count = dbr.STRING, len(texts)
-        errors = self._errors(pv)
-        before = {each: self.get(each).stamp_ns for each in (pv, *errors)}
+        before = self._stamps([pv, *self._errors(pv)])
         heard: list[str] = []
-        for error in errors:
+        for error in [each for each in before if each is not pv]:
             self.monitor(error, partial(_news, heard, before[error]))
         pv.channel.put(kind, count, data, lambda status, _: answers.append(status))
         self.wait(lambda: bool(answers))
@@ -117,6 +125,14 @@ class Session:
             raise SessionError(f"{pv.name}: the put has not ended within {self._timeout:g} s; it goes on")
         if answers[0] != NORMAL:
             raise SessionError(named(pv.name, self._reason(pv, before, heard) or libca.message(answers[0])))
+
+    def _stamps(self, pvs: Sequence[Pv]) -> dict[Pv, int]:
+        """Return the time stamps of PVs; not of those that cannot be read: an Off is put for all that."""
+        stamps: dict[Pv, int] = {}
+        for pv in pvs:
+            with suppress(SessionError):
+                stamps[pv] = self.get(pv).stamp_ns
+        return stamps
 
     def _reason(self, pv: Pv, before: Mapping[Pv, int], heard: Sequence[str]) -> str:
         """Return why a put was refused, as far as it was told since ``before``, time stamps of the PV and the errors.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,26 +68,26 @@ def put(
     with _session(timeout) as session:
         channel = session.connect(pv)
         if not terse:
-            typer.echo(f"Old : {_line(channel, session.get(channel))}")
+            _print_value(session, channel, "Old : ")
         try:
             session.put(channel, values)
         finally:
-            typer.echo(f"{'' if terse else 'New : '}{_line(channel, session.get(channel), terse)}")
+            _print_value(session, channel, "" if terse else "New : ", terse)
 
 
 @command(app, "monitor")
 def monitor(pvs: PvNames, timeout: Timeout = ANSWER) -> None:
     """Print each change of PVs with its time (local) and alarm, as camonitor, and each loss of one, until Ctrl+C."""
-    with _session(timeout) as session:
-        for pv in session.search(pvs):
-            if not pv.connected:
-                typer.echo(f"{pv.name:<30} *** Not connected (PV not found)")
+    with _session(timeout) as session, suppress(KeyboardInterrupt):
+        channels = session.begin_search(pvs)
+        for pv in channels:  # what is found is printed while others are still looked for
             gone = f"{pv.name:<30} *** Disconnected"  # or the value of before would be taken for that of now
             session.monitor(pv, partial(_print_dated, pv), lost=partial(typer.echo, gone))
-        try:
-            session.wait(lambda: False, timeout=float("inf"))
-        except KeyboardInterrupt:
-            return
+        session.wait_for_connections(channels)
+        for pv in channels:
+            if not pv.connected:
+                typer.echo(f"{pv.name:<30} *** Not connected (PV not found)")
+        session.wait(lambda: False, timeout=float("inf"))
 
 
 @command(app, "info")
@@ -119,6 +120,14 @@ def _session(timeout: float) -> Session:
 
     environment.check()
     return Session(timeout)
+
+
+def _print_value(session: Session, pv: Pv, label: str, terse: bool = False) -> None:
+    """Print what a PV's value is; one that cannot be read does not keep an Off from being put."""
+    try:
+        typer.echo(label + _line(pv, session.get(pv), terse))
+    except SessionError as error:
+        typer.echo(f"rackioc: {error}", err=True)
 
 
 def _line(pv: Pv, update: PvUpdate, terse: bool = False) -> str:

@@ -182,6 +182,23 @@ def test_changes_are_printed_with_time_and_alarm_until_ctrl_c(small_ioc: SmallIo
     assert second.endswith(" 55 HIGH MINOR\n")
 
 
+def test_what_is_found_is_monitored_while_others_are_looked_for(small_ioc: SmallIoc) -> None:
+    small_ioc.post("ai", 1.25)
+    names = ["NOBODY:HAS:IT", f"{small_ioc.prefix}ai"]
+    command = [*COMMAND, "monitor", "-w", "8", *names]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline()]
+        began = time.monotonic()
+        lines.append(process.stdout.readline())
+        waited = time.monotonic() - began
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    assert [line.split()[0] for line in lines] == names[::-1]
+    assert "Not connected" in lines[1]
+    assert waited > 4
+
+
 @pytest.mark.parametrize("command", ["get", "put", "monitor", "info"])
 @pytest.mark.parametrize("name", ["", "x" * 70_000])
 def test_what_cannot_be_a_name_is_one_sentence(command: str, name: str) -> None:
