@@ -90,6 +90,7 @@ class Discovery:
         self._kinds: dict[tuple[str, ...], list[Item]] = {}
         self._todo: deque[_Task] = deque()
         self._later: list[_Task] = []
+        self._first_due: Backoff | None = None  # of them
         self._denied: list[_Task] = []
         self._running: tuple[_Task, Question[None]] | None = None
         if board is None:
@@ -115,7 +116,7 @@ class Discovery:
     @property
     def due(self) -> bool:
         """Return True if there is something to ask now."""
-        return bool(self._todo) or not self.served or any(task.backoff.due for task in self._later)
+        return bool(self._todo) or not self.served or (self._first_due is not None and self._first_due.due)
 
     @property
     def missing(self) -> Sequence[str]:
@@ -131,7 +132,7 @@ class Discovery:
         """Ask once more for what the crate denied: it may have it in another session."""
         for task in self._denied:
             task.backoff = Backoff()
-        self._later += self._denied
+            self._ask_later(task)
         self._denied.clear()
 
     def step(self, session: Session) -> bool:
@@ -162,8 +163,17 @@ class Discovery:
         self._running = None
         if task in self._later:
             self._later.remove(task)
+            self._find_first_due()
         else:
             self._todo.remove(task)
+
+    def _ask_later(self, task: _Task) -> None:
+        self._later.append(task)
+        self._find_first_due()
+
+    def _find_first_due(self) -> None:
+        """Find once what may be asked for before each question: there are hundreds of tasks."""
+        self._first_due = min((task.backoff for task in self._later), key=lambda backoff: backoff.at, default=None)
 
     def _postpone(self, task: _Task, error: DeviceError) -> None:
         if not task.failed:
@@ -171,7 +181,7 @@ class Discovery:
         self._remove(task)
         task.failed = True
         task.backoff.failed()
-        self._later.append(task)
+        self._ask_later(task)
 
     def _deny(self, task: _Task, error: DeviceError) -> None:
         """Ask again later for what the crate says that it does not have, or believe it."""
@@ -180,6 +190,7 @@ class Discovery:
         if task.denials >= _MOST_DENIALS and not task.kill:
             log.warning("left out (no PVs are made of it): %s", error)
             self._later.remove(task)
+            self._find_first_due()
             self._denied.append(task)
 
     def _first(self, tasks: Sequence[_Task]) -> None:
@@ -207,7 +218,7 @@ class Discovery:
             names = self._model.lists[channel]
             confirmation = _Task(partial(self._confirm_list, channel=channel, names=names))
             confirmation.backoff.delay(_LISTS_AFTER)
-            self._later.append(confirmation)
+            self._ask_later(confirmation)
         else:
             names = _distinct_names(session, slot, channel)
             self._model.lists[channel] = names

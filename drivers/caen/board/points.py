@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from drivers.base import Point
@@ -22,7 +22,6 @@ class PointTable:
 
     items    label -> item
     arrays   the waveforms of the board's channels
-    points   of all items and arrays, and the worst alarm; a new tuple when an item or a channel's name changes
     changed  True when ``points`` are new; whoever publishes them resets it
     """
 
@@ -31,10 +30,21 @@ class PointTable:
         self.arrays: tuple[ChannelArray, ...] = ()
         self._slot = None if board is None else board.slot
         self._names: dict[int | None, str] = {}  # channel -> its name in the crate
+        self._points: tuple[Point, ...] | None = None  # None: an item has changed since
+        self.changed = True
         if board is not None:
             title = label_of(board.slot, None)
             self.arrays = tuple(channel_arrays(board.n_channel, title, self.variables()))
-        self._make_points()
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """Return the points of all items and arrays, and the worst alarm.
+
+        It is a new tuple after an item or a channel's name has changed.
+        """
+        if self._points is None:
+            self._points = tuple(self._make_points())
+        return self._points
 
     def variables(self) -> Iterator[Variable]:
         """Yield the items that have a value."""
@@ -54,22 +64,25 @@ class PointTable:
         """Replace the item of the same label, which the crate describes differently now."""
         if item != self.items[item.label]:
             self.items[item.label] = item
-            self._make_points()
+            self._renew()
 
     def rename(self, names: Mapping[int | None, str]) -> None:
         """Set channels' names (channel -> name), with which their descriptions begin."""
         if names.items() - self._names.items():
             self._names |= names
-            self._make_points()
+            self._renew()
 
-    def _make_points(self) -> None:
+    def _renew(self) -> None:
+        self._points = None
+        self.changed = True
+
+    def _make_points(self) -> Sequence[Point]:
         points = [point for item in self.items.values() for point in item.points(self._title(item))]
         points += [array.point(map(self.variable, array.labels)) for array in self.arrays]
         if self._slot is not None:
             title = label_of(self._slot, None)
             points.append(summary({point.name for point in points}, title, [f"{title}:"]))
-        self.points: tuple[Point, ...] = tuple(points)
-        self.changed = True
+        return points
 
     def _title(self, item: Item) -> str:
         if self._slot is None:
