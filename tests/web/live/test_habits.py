@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from selenium.webdriver.common.keys import Keys
+from websockets.sync.client import connect
 
 from tests.client import Client
 from tests.system.conftest import Ioc
@@ -19,6 +22,7 @@ from tests.web.live.chromium import Chromium
 from tests.web.live.conftest import WebServer, served
 from tests.web.live.test_page import SIZES, Page
 from tests.web.live.test_page import rack as rack  # noqa: PLC0414 - the fixture
+from web.live.puts import LATE
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(180)]
 
@@ -209,6 +213,53 @@ def test_who_clicks_twice_or_holds_a_key_has_asked_once(page: Page, ca: Client) 
     assert len(chromium.all("dialog.ask")) == 1
 
 
+def hang_at_enter(page: Page, selector: str, seconds: float) -> None:
+    """Focus an element and press Enter there while the page hangs: it hears of the key when it goes on."""
+    page.chromium.wait(lambda: page.chromium.find(selector).is_enabled(), selector)
+    page.chromium.run(f"document.querySelector({json.dumps(selector)}).focus()")
+    address = page.chromium.driver.capabilities["goog:chromeOptions"]["debuggerAddress"]
+    with urllib.request.urlopen(f"http://{address}/json") as found:
+        (window,) = [each for each in json.load(found) if each["type"] == "page"]
+    hang = f"const end = performance.now() + {seconds * 1000}; while (performance.now() < end);"
+    enter = {"type": "keyDown", "key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
+    with connect(window["webSocketDebuggerUrl"]) as cdp:  # the driver itself waits for a page that hangs
+        cdp.send(json.dumps({"id": 1, "method": "Runtime.evaluate", "params": {"expression": hang}}))
+        time.sleep(0.5)
+        cdp.send(json.dumps({"id": 2, "method": "Input.dispatchKeyEvent", "params": enter}))
+        for _ in range(2):
+            cdp.recv(seconds + 10)
+
+
+def test_what_was_asked_of_a_page_that_hung_is_not_put_late_but_an_off(page: Page, ca: Client) -> None:
+    chromium = page.chromium
+    remote(page, ca)
+    voltage, switch = puts(page, "GEN:VSet"), puts(page, "GEN:HV")
+    field = f"input{page.pv('GEN:VSet')}"
+    chromium.find(field).clear()
+    chromium.find(field).send_keys("11")
+    hang_at_enter(page, field, LATE + 2)
+    chromium.wait(lambda: "s after it was asked for" in chromium.text("#toasts"), "why it was not put")
+    hang_at_enter(page, "button.off", LATE + 2)
+    chromium.wait(lambda: ": Off" in chromium.text("#toasts"), "the Off")
+    assert puts(page, "GEN:VSet") == voltage
+    assert puts(page, "GEN:HV") == switch + 1
+
+
+def test_a_question_is_not_answered_by_what_was_clicked_before_it_was_seen(page: Page, ca: Client) -> None:
+    chromium = page.chromium
+    remote(page, ca)
+    on = f"button[data-state='On']{page.pv('GEN:HV')}"
+    press(page, on, Keys.ENTER)
+    chromium.find("dialog.ask")
+    chromium.wait(lambda: chromium.find("#confirm").is_enabled(), "that it can be answered")
+    before = "new MouseEvent('click'), 'timeStamp', { value: performance.now() - 5000 }"
+    chromium.run(f"document.getElementById('confirm').dispatchEvent(Object.defineProperty({before}))")
+    time.sleep(0.5)
+    assert chromium.all("dialog.ask")
+    chromium.find("#confirm").click()
+    chromium.wait(lambda: not chromium.all("dialog"), "the end of the question")
+
+
 def test_who_sets_a_value_by_keys_stays_in_its_field(page: Page, ca: Client) -> None:
     chromium = page.chromium
     remote(page, ca)
@@ -291,6 +342,22 @@ def test_times_are_those_of_the_web_server(page: Page, hours: int) -> None:
     page.open(f"#/history?pv={page.ioc('TC1:T1')}")
     chromium.find("button[data-span='600']").click()
     chromium.wait(lambda: "°C" in chromium.text(".legend"), "a curve that reaches to now")
+
+
+def test_what_is_old_is_told_though_the_clock_was_set_back(page: Page) -> None:
+    chromium = page.chromium
+    chromium.wait(lambda: chromium.text("#live") == "● live", "live")
+    (server,) = [each for each in psutil.Process(page.ioc.process.pid).children() if each.cmdline()[4] == "web"]
+    server.send_signal(signal.SIGSTOP)
+    try:
+        chromium.run(SHIFTED.replace("AHEAD", "-3600_000").replace("Date = class", "window.Date = class"))
+        chromium.wait(lambda: "No news from the IOC" in chromium.text("#banner"), "that the values are old")
+        chromium.wait(
+            lambda: "No connection to the web server" in chromium.text("#banner"), "that it does not answer"
+        )
+    finally:
+        server.send_signal(signal.SIGCONT)
+    chromium.wait(lambda: chromium.text("#live") == "● live", "live again")
 
 
 @pytest.mark.parametrize("key", ["-", Keys.ARROW_RIGHT])

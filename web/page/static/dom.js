@@ -72,14 +72,23 @@ export function toast(text, kind = "error") {
 // Milliseconds for which a question cannot be answered with yes: the second click of two was not meant for it.
 const UNREAD = 600;
 
-/** Ask a question in a dialog; return a promise of true or false. What it is about must be seen, and new: else it is no. */
+/**
+ * Ask a question in a dialog; return a promise of the event that said yes, or of null. What it is about must be seen, and new:
+ * else it is no.
+ */
 export function ask(title, text, yes) {
   return new Promise((answer) => {
     const dialog = h("dialog", { class: "ask" });
-    const confirm = h("button", { text: yes, class: "danger", id: "confirm", disabled: true, onclick: () => done(true) });
-    setTimeout(() => (confirm.disabled = false), UNREAD);
-    const gone = () => done(false);
-    const lost = () => live.connected || done(false);
+    let readable = Infinity;
+    const confirm = h("button", { text: yes, class: "danger", id: "confirm", disabled: true,
+      onclick: (event) => event.timeStamp < readable || done(event) });
+    // from the picture on in which it is seen: what was clicked before, while the page hung, was not meant for it
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      readable = performance.now() + UNREAD;
+      setTimeout(() => (confirm.disabled = false), UNREAD);
+    }));
+    const gone = () => done(null);
+    const lost = () => live.connected || done(null);
     const done = (result) => {
       live.removeEventListener("state", lost);
       window.removeEventListener("hashchange", gone);
@@ -93,10 +102,10 @@ export function ask(title, text, yes) {
       h("h2", { text: title }),
       h("p", { text }),
       h("div", { class: "buttons" },
-        h("button", { text: "Cancel", autofocus: true, onclick: () => done(false) }),
+        h("button", { text: "Cancel", autofocus: true, onclick: () => done(null) }),
         confirm),
     );
-    dialog.addEventListener("cancel", () => done(false));
+    dialog.addEventListener("cancel", () => done(null));
     document.body.append(dialog);
     dialog.showModal();
   });

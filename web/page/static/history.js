@@ -65,7 +65,7 @@ export function historyPanel(scope, pvs, { span = 3600, whenChanged = () => {} }
     query.set("points", Math.min(2000, Math.max(300, Math.round(canvas.clientWidth || 800))));
     const late = setTimeout(old, SLOW);
     signal.addEventListener("abort", () => clearTimeout(late));
-    state.asked = Date.now();
+    state.asked = performance.now();
     try {
       const made = await get(`/api/history?${query}`, signal);
       if (mine === asked) show(made);
@@ -110,7 +110,7 @@ export function historyPanel(scope, pvs, { span = 3600, whenChanged = () => {} }
     h("p", { class: "muted hint", text: "Drag: zoom. Shift and drag: move. Double click: zoom out. Shaded: not known, or INVALID." }));
   scope.every(AGAIN, () => {
     // an answer that takes longer than that is waited for: to ask anew would be to see none
-    const waits = Date.now() - state.asked < GIVEN_UP;
+    const waits = performance.now() - state.asked < GIVEN_UP;
     if (state.begin === null && !document.hidden && !plot.drag && !waits) read();
   });
   element.setPvs = (names) => {

@@ -74,7 +74,7 @@ function pending(scope, name, text) {
 /** The generator: output, interlock, fault, watchdog, and what is set. */
 function generator(scope, { name, prefix, points }) {
   const off = h("button", { class: "off", text: "HV off", "data-pv": `${prefix}HV` });
-  off.addEventListener("click", () => put(`${prefix}HV`, 0, "Off"));
+  off.addEventListener("click", (event) => put(`${prefix}HV`, 0, "Off", event));
   const me = () => {
     off.disabled = Boolean(rack.me.refusal);
     off.title = rack.me.refusal;

@@ -1,6 +1,6 @@
 // Live values over the web socket of the server (PVWS): each PV is asked for once, however often it is shown.
 
-import { now } from "./time.js";
+import { ago, moment, now } from "./time.js";
 
 const AGAIN = [500, 1000, 2000, 5000];
 const CHECK = 4000;
@@ -17,7 +17,7 @@ class Live extends EventTarget {
   #tries = 0;
   #writes = new Map();
   #number = 0;
-  #echoed = 0;
+  #echoed = moment();
   #check = 0;
   #again = 0;
   #ahead = null;
@@ -32,7 +32,7 @@ class Live extends EventTarget {
     socket.onopen = () => {
       this.connected = true;
       this.#tries = 0;
-      this.#echoed = Date.now();
+      this.#echoed = moment();
       this.#ahead = null;
       this.#send({ type: "clock" });
       this.#ask("subscribe", [...this.#pvs.keys()]);
@@ -69,8 +69,11 @@ class Live extends EventTarget {
     };
   }
 
-  /** Put a value; the promise fails with the reason, which has `confirm` if somebody has to confirm it first. */
-  put(name, value, confirmed = false) {
+  /**
+   * Put a value; the promise fails with the reason, which has `confirm` if somebody has to confirm it first. `asked` is the
+   * `timeStamp` of what somebody did to ask for it: a page that hung does late what was clicked meanwhile.
+   */
+  put(name, value, asked, confirmed = false) {
     return new Promise((written, refused) => {
       if (!this.connected) {
         refused(new Error(`${name}: not put, for there is no connection to the web server`));
@@ -78,13 +81,13 @@ class Live extends EventTarget {
       }
       const id = ++this.#number;
       this.#writes.set(id, { written, refused });
-      this.#send({ type: "write", pv: name, value, confirmed, id, at: this.#serverClock() });
+      this.#send({ type: "write", pv: name, value, confirmed, id, at: this.#serverClock(asked) });
     });
   }
 
-  /** Return the time by the server's clock, null if it is not known: a put that comes late by it is not carried out. */
-  #serverClock() {
-    return this.#ahead === null ? null : this.#ahead + performance.now() / 1000;
+  /** Return a time by the server's clock, null if it is not known: a put that comes late by it is not carried out. */
+  #serverClock(milliseconds) {
+    return this.#ahead === null ? null : this.#ahead + milliseconds / 1000;
   }
 
   #asked = [];
@@ -118,7 +121,7 @@ class Live extends EventTarget {
   }
 
   #receive(message) {
-    this.#echoed = Date.now();
+    this.#echoed = moment();
     if (message.type === "update") {
       const pv = this.#pvs.get(message.pv);
       if (!pv) return;
@@ -151,7 +154,7 @@ class Live extends EventTarget {
   /** Find out that nobody is at the other end any more: a network that is gone says nothing. */
   #alive() {
     if (!this.connected) return;
-    if (Date.now() - this.#echoed > 2.5 * CHECK) this.#socket.close(), this.#closed(this.#socket);
+    if (ago(this.#echoed) > 2.5 * CHECK) this.#socket.close(), this.#closed(this.#socket);
     else this.#send({ type: "clock" });
   }
 

@@ -8,7 +8,7 @@ import { channel, instrumentPage } from "./instruments.js";
 import { live } from "./live.js";
 import { overview } from "./overview.js";
 import { addressOf, post, rack } from "./rack.js";
-import { now } from "./time.js";
+import { ago, moment, now } from "./time.js";
 import { clock } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
@@ -21,7 +21,7 @@ const SILENT = 5000;
 const OLD = 10000;
 
 let scope = new Scope();
-const beat = { of: "", end() {}, at: Date.now(), severity: undefined };
+const beat = { of: "", end() {}, at: moment(), severity: undefined };
 
 /** Show what the address says. */
 function show() {
@@ -116,24 +116,24 @@ function trouble() {
       : "No connection to the web server yet.";
   }
   if (beat.severity === "UNDEFINED") return `The IOC does not answer since ${timeOf(beat.at)}: nothing of this rack is known now.`;
-  if (!document.hidden && Date.now() - rack.alarmsRead > OLD) return `The web server does not tell the alarms: those shown are of ${timeOf(rack.alarmsRead)}.`;
-  if (Date.now() - beat.at > SILENT) return `No news from the IOC since ${timeOf(beat.at)}: what is shown may be old.`;
+  if (!document.hidden && ago(rack.alarmsRead) > OLD) return `The web server does not tell the alarms: those shown are of ${timeOf(rack.alarmsRead)}.`;
+  if (ago(beat.at) > SILENT) return `No news from the IOC since ${timeOf(beat.at)}: what is shown may be old.`;
   return "";
 }
 
-/** Return the time of day of a moment that this computer's clock has told. */
-const timeOf = (at) => clock(now() - (Date.now() - at) / 1000);
+/** Return the time of day of a moment. */
+const timeOf = (at) => clock(now() - ago(at) / 1000);
 
 /** Follow the heart of the IOC, which is known when somebody may see the rack. */
 function watchBeat() {
   const heart = rack.instruments.find((each) => each.kind === "ioc")?.prefix ?? "";
   if (heart === beat.of) return;
   beat.end();
-  Object.assign(beat, { of: heart, end() {}, at: Date.now(), severity: undefined });
+  Object.assign(beat, { of: heart, end() {}, at: moment(), severity: undefined });
   if (!heart) return;
   beat.end = live.watch(`${heart}HEARTBEAT`, (pv) => {
     if (pv.severity === undefined) return;
-    if (pv.severity !== "UNDEFINED" || beat.severity !== "UNDEFINED") beat.at = Date.now();
+    if (pv.severity !== "UNDEFINED" || beat.severity !== "UNDEFINED") beat.at = moment();
     beat.severity = pv.severity;
     truth();
   });

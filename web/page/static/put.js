@@ -10,27 +10,28 @@ const underWay = new Map();
 // Milliseconds after which it was asked for anew: somebody else may have put another value, and an Off must not be held back for long.
 const TWICE = 1000;
 
-/** Put a value; ask first if the server says that it is dangerous. Return whether it was put. */
-export async function put(name, wanted, shown) {
+/** Put a value that an event has asked for; ask first if the server says that it is dangerous. Return whether it was put. */
+export async function put(name, wanted, shown, { timeStamp }) {
   const mine = { wanted, at: performance.now() };
   const newest = underWay.get(name);
   if (newest && newest.wanted === wanted && mine.at - newest.at < TWICE) return false;
   underWay.set(name, mine);
   try {
-    return await carryOut(name, wanted, shown);
+    return await carryOut(name, wanted, shown, timeStamp);
   } finally {
     if (underWay.get(name) === mine) underWay.delete(name);
   }
 }
 
-async function carryOut(name, wanted, shown) {
+async function carryOut(name, wanted, shown, asked) {
   try {
-    await live.put(name, wanted);
+    await live.put(name, wanted, asked);
   } catch (error) {
     if (!error.confirm) return refused(error);
-    if (!(await ask(`${name}: ${shown}?`, `Please confirm: ${error.confirm}.`, shown))) return false;
+    const yes = await ask(`${name}: ${shown}?`, `Please confirm: ${error.confirm}.`, shown);
+    if (!yes) return false;
     try {
-      await live.put(name, wanted, true);
+      await live.put(name, wanted, yes.timeStamp, true);
     } catch (again) {
       return refused(again);
     }
@@ -100,7 +101,7 @@ function entry(scope, name, first, label) {
     send.hidden = !typed();
     mark(field, "typed", typed() ? "yes" : "");
   };
-  const act = async () => {
+  const act = async (event) => {
     const sent = field.value;
     if (!typed() || sent === sending) return;
     const text = sent.trim();
@@ -113,7 +114,7 @@ function entry(scope, name, first, label) {
     }
     sending = sent;
     field.focus(); // the button goes when there is nothing more to send
-    await put(name, wanted, `${label || "set"} ${text}${of ? ` ${unit(of)}` : ""}`);
+    await put(name, wanted, `${label || "set"} ${text}${of ? ` ${unit(of)}` : ""}`, event);
     if (sending === sent) sending = null;
     // what was typed meanwhile is the next value
     if (field.value === sent) field.value = shown;
@@ -121,7 +122,7 @@ function entry(scope, name, first, label) {
   };
   field.addEventListener("input", look);
   field.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") act();
+    if (event.key === "Enter") act(event);
     if (event.key === "Escape") {
       field.value = shown;
       look();
@@ -155,7 +156,7 @@ function choice(scope, name, labels, label) {
   const states = labels[0] === "Idle" ? [1] : labels.map((_, index) => index);
   const buttons = states.map((index) => {
     const button = h("button", { text: labels[index], "data-pv": name, "data-state": labels[index] });
-    button.addEventListener("click", () => put(name, index, labels[index]));
+    button.addEventListener("click", (event) => put(name, index, labels[index], event));
     guard(scope, name, button);
     return button;
   });
@@ -188,10 +189,10 @@ function list(scope, name, labels, label) {
   field.addEventListener("keydown", (event) => {
     if (event.key === "Escape") rest();
   });
-  send.addEventListener("click", async () => {
+  send.addEventListener("click", async (event) => {
     const sent = field.value;
     field.focus();
-    await put(name, Number(sent), labels[sent]);
+    await put(name, Number(sent), labels[sent], event);
     if (field.value === sent) rest();
   });
   scope.watch(name, (pv) => {

@@ -1,6 +1,6 @@
 // The rack as the server describes it, who is logged in, and requests to its API.
 
-import { hearTime } from "./time.js";
+import { hearTime, moment } from "./time.js";
 
 class Rack extends EventTarget {
   prefix = "";
@@ -10,8 +10,8 @@ class Rack extends EventTarget {
   me = { name: "", refusal: "log in first", csrf: "", may_see: true, logins: false };
   alarms = [];
   connected = true;
-  /** When the alarms were read, in milliseconds since 1970 by the clock of this computer. */
-  alarmsRead = Date.now();
+  /** When the alarms were read. */
+  alarmsRead = moment();
   #known = "";
 
   /** Return an instrument by its name. */
@@ -39,7 +39,7 @@ class Rack extends EventTarget {
     const { connected, alarms } = await get("/api/alarms");
     this.connected = connected;
     this.alarms = alarms;
-    this.alarmsRead = Date.now();
+    this.alarmsRead = moment();
     this.dispatchEvent(new Event("alarms"));
   }
 }

@@ -12,5 +12,11 @@ export function hearTime(answer) {
   ahead = Math.abs(difference) > SLACK ? difference : 0;
 }
 
+/** Return this moment, to ask later how long ago it was. */
+export const moment = () => ({ clock: Date.now(), steady: performance.now() });
+
+/** Return the milliseconds since a moment: a clock may be set back meanwhile, and the steady one rests while the computer sleeps. */
+export const ago = ({ clock, steady }) => Math.max(Date.now() - clock, performance.now() - steady);
+
 /** Return the seconds since 1970. */
 export const now = () => (Date.now() + ahead) / 1000;
