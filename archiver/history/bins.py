@@ -1,4 +1,7 @@
-"""The output of ``--bin``: a line for each PV and bin of time that has rows, or with ``--fill`` for each bin."""
+"""The output of ``--bin``: a line for each PV and bin of time that has rows, or with ``--fill`` for each bin.
+
+A bin in which the unit changes has a line for each unit.
+"""
 
 from __future__ import annotations
 
@@ -67,6 +70,7 @@ class _Bins:
         self._since_ns = query.window.since_ns
         self._begin_ns: int | None = None
         self._open: dict[str, Tally] = {}
+        self._former: dict[str, list[Tally]] = {}
         self._in_force: dict[str, InForce] = {}
 
     def add(self, event: HistoryEvent) -> Iterator[BinLine]:
@@ -80,6 +84,7 @@ class _Bins:
         if pv not in self._open:
             begins = self._since_ns is not None or pv in self._in_force
             self._open[pv] = self._tally(pv) if begins else Tally(time_ns)
+        self._begin_unit(pv, time_ns)
         self._open[pv].add(event)
 
     def end(self) -> Iterator[BinLine]:
@@ -88,6 +93,17 @@ class _Bins:
             yield from self._advance(self._query.window.until_ns - 1)
         if self._begin_ns is not None:
             yield from self._close(self._begin_ns)
+
+    def _begin_unit(self, pv: str, time_ns: int) -> None:
+        """End the tally of numbers in another unit than that of a time: those after it are in a line of their own."""
+        tally, at = self._open[pv], self._query.metadata.at
+        row = tally.in_force
+        if row is None or at(pv, row.sample.time_ns).unit == at(pv, time_ns).unit:
+            return
+        tally.hold(time_ns)
+        if tally.count or tally.at_ns > max(self._begin_ns or 0, self._since_ns or 0):
+            self._former.setdefault(pv, []).append(tally)
+        self._open[pv] = Tally(time_ns)
 
     def _advance(self, time_ns: int) -> Iterator[BinLine]:
         """Begin the bin in which a time lies, unless a later one has begun."""
@@ -101,6 +117,8 @@ class _Bins:
 
     def _close(self, begin_ns: int) -> Iterator[BinLine]:
         for pv in self._query.names:
+            for former in self._former.pop(pv, ()):
+                yield self._line(begin_ns, former.at_ns, pv, former)
             tally = self._open.pop(pv, None)
             if tally is None and self._fill and (self._since_ns is not None or pv in self._in_force):
                 tally = self._tally(pv)

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from archiver.history.query import Query
-from archiver.sample import INVALID, Sample
+from archiver.sample import INVALID, Metadata, Sample
 from archiver.storage.summary import Summary, SummaryBin
 
 NAN = float("nan")
 # What draws adds margins to the largest number, and takes differences: beyond this they overflow.
 LARGEST = 1e300
+# The severity of a break in a line while the PV has another unit or other words, and is in a curve of its own
+ELSEWHERE = -1
 # The least width of a plot, for rows that are all at one time.
 LEAST_NS = 10**6
 
@@ -23,9 +25,10 @@ _NO_NUMBERS = {"NaN", "Infinity", "-Infinity"}
 
 @dataclass(slots=True)
 class Curve:
-    """The line of a PV: each value holds until the next time; NaN, where it is not known, is a gap in the line.
+    """The line of a PV in a unit: each value holds until the next time; NaN, where it is not known, is a gap.
 
-    ``words`` are those of its states; a state without one has its number there.
+    ``words`` are those of its states; a state without one has its number there. Where the PV has another unit or
+    other words the line has a gap with the severity ELSEWHERE.
     """
 
     pv: str
@@ -52,14 +55,44 @@ class Picture:
     left_out: Sequence[str]
 
 
+class _Lines:
+    """The curves of a PV, one for each unit and words that it has."""
+
+    def __init__(self, pv: str, query: Query) -> None:
+        self._pv = pv
+        self._begin_ns = query.window.begin_ns
+        self._at = query.metadata.at
+        self._curves: dict[tuple[str, tuple[str, ...]], Curve] = {}
+        self._metadata: Metadata | None = None
+        self._curve = Curve(pv)
+
+    @property
+    def curves(self) -> list[Curve]:
+        """Return the curves with a value that is known."""
+        return [curve for curve in self._curves.values() if any(map(math.isfinite, curve.values))]
+
+    def at(self, time_ns: int) -> Curve:
+        """Return the curve of a time, which is not before that of the last call; it breaks the one before."""
+        metadata = self._at(self._pv, time_ns)
+        if metadata is not self._metadata:
+            before, self._metadata = self._curve, metadata
+            key = metadata.unit, metadata.words
+            words = tuple(word.strip() or str(number) for number, word in enumerate(metadata.words))
+            self._curve = self._curves.setdefault(key, Curve(self._pv, metadata.unit, words))
+            if before is not self._curve and before.values:
+                before.add(max(time_ns, self._begin_ns), NAN, ELSEWHERE)
+        return self._curve
+
+
 class _Drawn:
     """Summaries of a PV as points of its curve: of each bin of a width lowest, highest and last number.
 
     Where some time of the bin is not known, the line is broken in it.
     """
 
-    def __init__(self, curve: Curve, width_ns: int) -> None:
-        self._curve = curve
+    def __init__(self, lines: _Lines, width_ns: int) -> None:
+        self._lines = lines
+        self._curve = Curve("")
         self._width_ns = width_ns
         self._open: list[SummaryBin] = []
 
@@ -67,6 +100,10 @@ class _Drawn:
         """Add a summary; those of one bin become points together."""
         if self._open and each.time_ns // self._width_ns != self._open[0].time_ns // self._width_ns:
             self.close()
+        curve = self._lines.at(each.time_ns)
+        if curve is not self._curve:
+            self.close()
+            self._curve = curve
         self._open.append(each)
 
     def close(self) -> None:
@@ -92,8 +129,8 @@ def picture(items: Iterable[Sample | Summary], query: Query, drawn_ns: int = 0) 
     The value in force at the window's begin is drawn from there on, the last one up to its end.
     """
     begin_ns, end_ns = query.window.begin_ns, query.window.until_ns
-    curves = {pv: Curve(pv) for pv in query.names}
-    drawn = {pv: _Drawn(curve, drawn_ns) for pv, curve in curves.items()}
+    lines = {pv: _Lines(pv, query) for pv in query.names}
+    drawn = {pv: _Drawn(each, drawn_ns) for pv, each in lines.items()}
     left_out: dict[str, str] = {}
     for sample in items:
         if isinstance(sample, Summary):
@@ -104,20 +141,16 @@ def picture(items: Iterable[Sample | Summary], query: Query, drawn_ns: int = 0) 
         if value is None:
             left_out[sample.pv] = f"{sample.pv} is not in the plot: it holds {_kind(sample)}, which no line can show"
         else:
-            curves[sample.pv].add(max(sample.time_ns, begin_ns), value, sample.severity)
+            lines[sample.pv].at(sample.time_ns).add(max(sample.time_ns, begin_ns), value, sample.severity)
     for each in drawn.values():
         each.close()
-    shown = [curve for pv, curve in curves.items() if pv not in left_out and any(map(math.isfinite, curve.values))]
-    for pv in set(curves) - set(left_out) - {curve.pv for curve in shown}:
+    shown = [curve for pv, each in lines.items() if pv not in left_out for curve in each.curves]
+    for pv in set(lines) - set(left_out) - {curve.pv for curve in shown}:
         left_out[pv] = f"{pv} is not in the plot: no value of it is known in the window"
-    for curve in shown:
-        metadata = query.metadata.at(curve.pv, end_ns)
-        curve.unit = metadata.unit
-        curve.words = tuple(word.strip() or str(number) for number, word in enumerate(metadata.words))
     first_ns = query.window.since_ns or min((curve.times_ns[0] for curve in shown), default=end_ns)
     end_ns = max(end_ns, first_ns + LEAST_NS)
     for curve in shown:
-        curve.add(end_ns, curve.values[-1], 0)
+        curve.add(end_ns, curve.values[-1], min(curve.severities[-1], 0))
     return Picture(first_ns, end_ns, list(_axes(shown)), sorted(left_out.values()))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from operator import attrgetter
 
 from archiver.sample import END_OF_TIME_NS, Dated, Metadata, Sample
@@ -60,6 +61,19 @@ class MetadataHistory:
         if len(entries) == 1:  # nearly always; this is done for each row
             return entries[0].metadata
         return entries[max(1, bisect_right(entries, time_ns, key=attrgetter("since_ns"))) - 1].metadata
+
+    def changes(self, pv: str) -> list[int]:
+        """Return the times at which numbers of a PV begin to have another unit, or other words."""
+        return changes(self._entries[pv])
+
+
+def changes(entries: Sequence[Dated]) -> list[int]:
+    """Return the times at which numbers begin to have another unit, or other words."""
+    return [
+        after.since_ns
+        for before, after in pairwise(entries)
+        if (before.metadata.unit, before.metadata.words) != (after.metadata.unit, after.metadata.words)
+    ]
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,10 @@ class Plan:
     def __init__(self, query: Query, width_ns: int = 0) -> None:
         self._query = query
         window = Segment(query.window.begin_ns, query.window.until_ns + 1, 0)
-        self._segments = {pv: segments_of(window, query.reader.summarized(pv), width_ns) for pv in query.names}
+        self._segments = {
+            pv: segments_of(window, cut_at(query.reader.summarized(pv), query.metadata.changes(pv)), width_ns)
+            for pv in query.names
+        }
 
     def items(self) -> Iterator[Sample | Summary]:
         """Yield rows and summaries in order of time, led by each PV's newest row before the window.
@@ -76,6 +79,18 @@ class Plan:
             )
         else:
             yield from (each for each in reader.samples(pvs, begin_ns, end_ns - 1) if each.time_ns >= begin_ns)
+
+
+def cut_at(stretches: Sequence[Stretch], times_ns: Sequence[int]) -> Sequence[Stretch]:
+    """Return stretches that do not go past some times: no summary has numbers of before and of after."""
+    for time_ns in times_ns:
+        stretches = [
+            part
+            for begin_ns, end_ns in stretches
+            for part in ((begin_ns, min(end_ns, time_ns)), (max(begin_ns, time_ns), end_ns))
+            if part[0] < part[1]
+        ]
+    return stretches
 
 
 def segments_of(window: Segment, summarized: Sequence[Stretch], width_ns: int) -> tuple[Segment, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from archiver.history.curves import Curve, picture
+from archiver.history.curves import ELSEWHERE, Curve, picture
 from archiver.history.query import HistoryError, Window, open_query, time_of
 from archiver.history.segments import Plan, drawn_width
 from archiver.sample import INVALID, Sample
@@ -47,7 +47,7 @@ def _counted(items: Iterator[Sample | Summary]) -> Iterator[Sample | Summary]:
 def _curve(curve: Curve, begin_ns: int, end_ns: int, points: int) -> CurveResult:
     times, values = np.array(curve.times_ns, dtype=np.int64), np.array(curve.values)
     severities = np.array(curve.severities, dtype=np.int8)
-    severities = np.where(np.isfinite(values), severities, INVALID)
+    severities = np.where(np.isfinite(values) | (severities == ELSEWHERE), severities, INVALID)
     kept = _kept(times, values, severities, begin_ns, end_ns, points)
     return CurveResult(
         curve.pv,

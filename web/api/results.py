@@ -94,9 +94,10 @@ class AlarmsResult:
 
 @dataclass(frozen=True)
 class CurveResult:
-    """The history of a PV: each value holds until the next time; null: not known, or INVALID.
+    """The history of a PV in a unit: each value holds until the next time; null: not known, or INVALID.
 
-    times: seconds since 1970; severities: 0 to 3; words: of a PV with states.
+    times: seconds since 1970; severities: 0 to 3, and -1 with null while the PV has another unit or other words, and
+    is in a curve of its own; words: of a PV with states.
     """
 
     pv: str

@@ -1,7 +1,7 @@
 // The history of PVs together: a plot with what is read at its cursor, and how it is saved.
 
 import { h, mark, say, toast } from "./dom.js";
-import { Plot, colourOf } from "./plot.js";
+import { ELSEWHERE, Plot, colourOf } from "./plot.js";
 import { get, rack } from "./rack.js";
 import { now } from "./time.js";
 import { BY_NUMBER, SEVERITIES, clock, number, unit } from "./words.js";
@@ -123,7 +123,7 @@ export function historyPanel(scope, pvs, { span = 3600, whenChanged = () => {} }
 
 function reading(curve, time) {
   const at = time === null ? curve.times.length - 1 : Plot.at(curve, time);
-  if (at < 0) return " –";
+  if (at < 0 || curve.severities[at] === ELSEWHERE) return " –";
   const severity = BY_NUMBER[curve.severities[at]];
   const value = curve.values[at];
   const text = value === null ? "not known" : curve.words.length ? (curve.words[value] ?? String(value)) : `${number(value, undefined)} ${unit(curve.unit)}`;
@@ -136,6 +136,7 @@ function csv({ curves }) {
   const lines = ["time,pv,value,unit,severity"];
   for (const { pv, unit: units, words, times, values, severities } of curves) {
     times.forEach((time, index) => {
+      if (severities[index] === ELSEWHERE) return;
       const value = values[index] === null ? "" : words[values[index]] ?? values[index];
       lines.push([new Date(time * 1000).toISOString(), pv, value, units, BY_NUMBER[severities[index]]].map(cell).join(","));
     });

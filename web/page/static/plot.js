@@ -10,6 +10,8 @@ const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10
 // Months and years are not all of one length; the last step is for any span.
 const MONTH = 2629746;
 const MONTHS = [1, 2, 3, 6, 12, 24, 60, 120, 240];
+// The severity of a break while the PV has another unit or other words, and is in a curve of its own.
+export const ELSEWHERE = -1;
 const LEFT = 64;
 const RIGHT = 12;
 const GAP = 26;
@@ -193,13 +195,14 @@ export class Plot {
   }
 
   /** Shade where a value is not known, or INVALID. */
-  #unknown(pen, { times, values }, top, height) {
+  #unknown(pen, { times, values, severities }, top, height) {
     pen.fillStyle = this.severity[3];
     pen.globalAlpha = 0.14;
+    const unknown = (at) => at < times.length && values[at] === null && severities[at] !== ELSEWHERE;
     for (let index = 0; index < times.length; index++) {
-      if (values[index] !== null) continue;
+      if (!unknown(index)) continue;
       const begin = times[index];
-      while (index < times.length && values[index] === null) index++;
+      while (unknown(index)) index++;
       const end = index < times.length ? times[index] : this.end;
       const x = this.x(Math.max(begin, this.begin));
       pen.fillRect(x, top, Math.max(1.5, this.x(Math.min(end, this.end)) - x), height);
