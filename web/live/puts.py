@@ -136,10 +136,24 @@ def _state(metadata: Metadata, wanted: float) -> Data:
 
 
 def _without_unit(state: State, metadata: Metadata, wanted: str) -> str:
-    """Return a number as text without the PV's own unit behind it: displays show it where one types."""
+    """Return a number as text without the PV's own unit behind it: displays show it where one types.
+
+    Raises PutError for another unit: a number is for the unit beside which it was typed.
+    """
     if state.native in {dbr.STRING, dbr.CHAR, dbr.ENUM} or not metadata.unit:
         return wanted
+    number, _, typed = wanted.strip().rpartition(" ")
+    if typed != metadata.unit and _is_number(number):
+        raise PutError(f"not put: its unit is {metadata.unit} now, not {typed}")
     return wanted.rstrip().removesuffix(metadata.unit)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _text(state: State, wanted: str) -> Data:

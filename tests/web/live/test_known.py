@@ -86,3 +86,8 @@ def test_a_setting_has_the_unit_of_its_number_and_none_is_put_in_another(page: P
     chromium.find(field).send_keys(Keys.ENTER)
     chromium.wait(lambda: float(chromium.attribute(field, "value")) == ca.get(f"{channel}:I0Set"), "the setting")
     assert ca.get(f"{channel}:I0Set") > before
+    chromium.find(field).clear()
+    chromium.find(field).send_keys("8" + Keys.ENTER)
+    # with its unit: there may be another one before it arrives
+    chromium.wait(lambda: f'put "8 nA" to {channel}:I0Set\n' in page.ioc.logged(), "the put")
+    assert ca.get(f"{channel}:I0Set") == 8

@@ -105,8 +105,10 @@ function entry(scope, name, first, label) {
     const sent = field.value;
     if (!typed() || sent === sending) return;
     const text = sent.trim();
-    const wanted = isText ? text : typedNumber(text);
-    if (!isText && !Number.isFinite(wanted)) {
+    const number = isText ? NaN : typedNumber(text);
+    // the server puts it in no other unit: there may be one by now; but 0 is 0 in any
+    const wanted = isText ? text : of && number ? `${number} ${of}` : number;
+    if (!isText && !Number.isFinite(number)) {
       toast(THOUSANDS.test(text)
         ? `${name}: ${text} may be ${text.replace(",", ".")} or ${text.replace(",", "")}; write it without a comma`
         : `${name}: ${text || "nothing"} is no number`);
