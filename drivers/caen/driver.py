@@ -74,7 +74,8 @@ class Caen(Driver):
         self._inventory = Inventory(config)
         self._kills = Kills()
         self._question: Iterator[Step] | None = None  # that was begun
-        self._asks_moved = False  # the last question was about what may have moved
+        self._asks_moved = False  # the question that was begun is about what may have moved
+        self._lead = 0.0  # seconds that such questions had more than the others that waited meanwhile
         # Of the last monitor scan without its questions: when it began (monotonic s), and how long it took
         self._read_at = self._reading_time = 0.0
 
@@ -271,7 +272,9 @@ class Caen(Driver):
             self._question = self._question or self._next_question(session)
             if self._question is None:
                 return
+            before = monotonic()
             block = next(self._question, None)
+            self._lead += (monotonic() - before) * (1 if self._asks_moved else -1)
             if block is None:
                 self._question = None
                 yield from self._inventory.correct(session)
@@ -293,8 +296,8 @@ class Caen(Driver):
     def _next_question(self, session: Session) -> Iterator[Step] | None:
         """Return the most important question, as its steps; None when there is none to be asked now.
 
-        What may have moved comes first, but takes turns with what is not shown before it is asked: settings that move
-        all the time must not leave other boards' currents without a unit, and new boards unserved.
+        What may have moved comes first, but shares the time with what is not shown before it is asked: settings that
+        move all the time must not leave other boards' currents without a unit, and new boards unserved.
         """
         sections = [
             section
@@ -302,13 +305,15 @@ class Caen(Driver):
             if section.present and (session.allowance.free or not (section.in_trouble or section.metadata.failing))
         ]
         stale = _most_important(sections, ParameterMetadata.next_stale)
-        self._asks_moved = stale is not None and not self._asks_moved
-        if stale and self._asks_moved:
-            return stale[0].refresh(session, stale[1])
-        if discovery := self._inventory.next_discovery(session):
+        discovery = self._inventory.next_discovery(session)
+        unit = None if discovery else _most_important(sections, ParameterMetadata.next_unit)
+        if not (stale and (discovery or unit)):
+            self._lead = 0.0
+        self._asks_moved = stale is not None and (self._lead <= 0.0 or not (discovery or unit))
+        if discovery and not self._asks_moved:
             return self._inventory.discover(session, discovery)
-        unit = _most_important(sections, ParameterMetadata.next_unit)
-        if found := unit or stale or _most_important(sections, ParameterMetadata.next_assumed):
+        moved = stale if self._asks_moved else None
+        if found := moved or unit or _most_important(sections, ParameterMetadata.next_assumed):
             return found[0].refresh(session, found[1])
         return None
 

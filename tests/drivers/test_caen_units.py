@@ -215,7 +215,7 @@ def test_a_setting_that_is_no_number_all_the_time_has_not_moved(run: Ranges) -> 
 def test_settings_that_move_all_the_time_do_not_leave_other_boards_without_units(run: Ranges) -> None:
     def move() -> None:
         for number in range(3):
-            run.channel(number).values["V0Set"] = 100.0 + run.clock.now % 7.0
+            run.channel(number).values["RUp"] = 100.0 + run.clock.now % 7.0  # moves no current
 
     run.fake.latency = 0.03
     run.run(25, move)
@@ -224,3 +224,29 @@ def test_settings_that_move_all_the_time_do_not_leave_other_boards_without_units
     run.fake.plug()
     run.run(20, move)
     assert run.share_invalid("S02:C00:IMon", 20) == 0.0
+
+
+def test_settings_that_move_all_the_time_take_half_the_time_of_what_is_not_shown_yet(run: Ranges) -> None:
+    def move() -> None:
+        run.channel(0).values["RUp"] = 100.0 + run.clock.now % 7.0
+
+    def healed() -> float:
+        run.fake.unplug()
+        run.run(3)
+        run.fake.model.boards[2].serial += 1  # another board, which has to be asked what it has
+        run.fake.plug()
+        began = run.clock.now
+        run.until(lambda: run.clock.now > began + 2 and not {n for n in run.invalid_names("S0") if "IMon" in n})
+        return run.clock.now - began
+
+    run.fake.latency = 0.05
+    run.run(25)
+    alone = healed()
+    turn = run._turn
+
+    def moving_turn() -> None:
+        move()
+        turn()
+
+    run._turn = moving_turn  # type: ignore[method-assign]
+    assert healed() < 3 * alone
