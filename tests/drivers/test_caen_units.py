@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import count
 
 import pytest
 
@@ -101,6 +102,25 @@ def test_a_range_that_is_changed_at_any_moment_shows_no_wrong_current(run: Range
         run.run(4)
         waits.append(run.until(run.valid_again))
     assert max(waits) < 4
+
+
+def test_a_range_that_is_changed_and_changed_back_within_a_question_gives_one_wrong_sample(run: Ranges) -> None:
+    hit = type(run.fake).hit
+    for first in range(60):
+        run.wrong.clear()
+        calls = count()
+
+        def flipping(call: Call, calls: Iterator[int] = calls, first: int = first) -> int | None:
+            if next(calls) in (first, first + 3):
+                run.flip()
+            return hit(run.fake, call)
+
+        run.fake.hit = flipping  # type: ignore[method-assign]
+        run.put("S04:C01:V0Set", 100.0 + first)  # after which the units of the channel are asked
+        run.run(12)
+        names = [line.split()[1] for line in run.wrong]
+        assert len(set(names)) == len(names), run.wrong
+    run.wrong.clear()
 
 
 @pytest.mark.parametrize(

@@ -140,11 +140,18 @@ class ParameterMetadata:
         return now
 
     def question(self, session: Session, variable: Variable) -> Question[Variable]:
-        """Ask the crate for a parameter's unit and limits; return the parameter as it is now. Raises DeviceError."""
-        mark = self._marks[variable.label]
+        """Ask the crate for a parameter's unit and limits; return the parameter as it is now. Raises DeviceError.
+
+        A current with another unit than before is asked once more, and means nothing until then: its range may have
+        been changed and changed back while it was asked.
+        """
+        mark, before = self._marks[variable.label], self._table.variable(variable.label)
         now = yield from self._ask(session, variable)
         if self._marks[variable.label] == mark:
             self._answered(variable.label, self.stale, self.unconfirmed, self.assumed)
+            if now.current and _unit(now) != _unit(before):
+                self.unknown.add(now.label)
+                self._mark(self.unconfirmed, [now])
         return now
 
     def marks(self, label: str) -> int:
@@ -173,8 +180,7 @@ class ParameterMetadata:
             # Another channel of the same list told the rest, which is asked later
             return (yield from is_like(session, *where, form))
         unit = yield from ask_unit(session, *where)
-        now = self._table.variable(variable.label).format
-        return isinstance(now, Number) and unit == (now.egu, now.exponent)
+        return unit == _unit(self._table.variable(variable.label))
 
     def _ask(self, session: Session, variable: Variable) -> Question[Variable]:
         assert variable.slot is not None
@@ -192,6 +198,12 @@ class ParameterMetadata:
 def _is_void(variable: Variable) -> bool:
     """Return True for what is not shown while it is assumed: a factor of 1000, or On for Off, may be wrong."""
     return variable.current or variable.switch
+
+
+def _unit(variable: Variable) -> tuple[str, int] | None:
+    """Return a number's unit, its text and its decimal exponent; None for what is no number."""
+    form = variable.format
+    return (form.egu, form.exponent) if isinstance(form, Number) else None
 
 
 def _with_limits(now: Variable, before: Variable) -> Variable:

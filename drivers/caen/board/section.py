@@ -285,7 +285,8 @@ class Section:
     def refresh(self, session: Session, variable: Variable) -> Iterator[Step]:
         """Ask for limits and unit of a parameter that is marked, and for the value of a setting. Raises LinkDown.
 
-        Settings whose units are what they were are read behind that in the same scan, many in one call.
+        Settings whose units are what they were are read behind that in the same scan, many in one call. A current
+        whose unit is another one is read at once with its range, before it is asked again.
         """
         question, before = self.metadata.ask(session, variable), variable
         read_it = variable.label in self.metadata.stale or variable.label in self.metadata.unknown
@@ -298,8 +299,10 @@ class Section:
                     variable = end.value
                     break
                 yield {}
-            if read_it and variable.writable and variable.readable and variable.group != MONITOR:
-                if variable is before:
+            another = variable.current and variable.label in self.metadata.unknown
+            setting = variable.writable and variable.group != MONITOR
+            if read_it and variable.readable and (another or setting):
+                if variable is before and not another:
                     self.doubts.labels[variable.label] = None
                     yield {}
                 else:
