@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from archiver.storage.store import Reader
 from bench.rig.mariadb import Server
 from web.retrieval import source
 from web.retrieval.operators import operator_of
+from web.retrieval.payload import Piece
 from web.retrieval.request import Span, Wanted
 from web.retrieval.source import Source
 
@@ -27,6 +29,8 @@ FIRST = 1_780_012_800  # a day begins
 HOURS = 60
 # Seconds since FIRST in which nothing is known: a gap within hours, one over hours, INVALID values
 LOST = (5000, 5600), (30_000, 40_000), (70_000, 75_000)
+# When a PV gets another unit and, within bins of all widths, its first one again: seconds since FIRST, unit
+UNITS = (0, "uA"), (20 * HOUR + 1820, "mA"), (40 * HOUR + 20, "uA")
 SPAN = Span((FIRST + 1234) * S + 5, (FIRST + 55 * HOUR + 777) * S)
 
 
@@ -76,8 +80,15 @@ def _fill(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
             Sample("A", (FIRST + second) * S + 1000, value, 3 if invalid else 0, "READ" if invalid else "NO_ALARM")
         )
     rows += [gap_marker("A", (FIRST + begin) * S + 2000, Gap.DISCONNECTED) for begin, _ in LOST[:2]]
+    for second in range(0, HOURS * HOUR, 20):
+        micro = not UNITS[1][0] <= second < UNITS[2][0]
+        rows.append(
+            Sample("I", (FIRST + second) * S, (5.0 + second / 20 % 7) / (1 if micro else 1000), 0, "NO_ALARM")
+        )
     with closing(open_store(database)) as store:
         store.add_metadata({"A": Dated(0, Metadata("V", 2))})
+        for second, unit in UNITS:
+            store.add_metadata({"I": Dated((FIRST + second) * S if second else 0, Metadata(unit, 3))})
         store.add(sorted(rows))
         store.live((FIRST + HOURS * HOUR) * S)
         while store.tidy():
@@ -86,14 +97,19 @@ def _fill(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
             store.tidy()
 
 
-def ask(database: str, text: str, *, summaries: bool) -> tuple[Any, int]:
-    """Times, values and severities, and how many rows were read for them."""
+def made(database: str, pv: str, text: str, *, summaries: bool) -> tuple[list[Piece], int]:
+    """What an operator makes, and how many rows were read for it."""
     with closing(open_reader(database)) as reader:
         counting = Counting(reader, summaries=summaries)
         found: Any = counting
-        pieces = list(Source(found, 2**62, lambda: False).pieces(Wanted("A", operator_of(text)), SPAN))
+        return list(Source(found, 2**62, lambda: False).pieces(Wanted(pv, operator_of(text)), SPAN)), counting.rows
+
+
+def ask(database: str, text: str, *, summaries: bool) -> tuple[Any, int]:
+    """Times, values and severities, and how many rows were read for them."""
+    pieces, rows = made(database, "A", text, summaries=summaries)
     columns = [np.concatenate([getattr(each, name) for each in pieces]) for name in ("time_ns", "value", "severity")]
-    return columns, counting.rows
+    return columns, rows
 
 
 @pytest.mark.parametrize("width", [60, 600, 3600, 5400, 86_400])
@@ -135,3 +151,39 @@ def test_few_rows_are_read_even_if_there_are_summaries(filled: str, monkeypatch:
     expected, all_rows = ask(filled, "min_3600", summaries=False)
     assert read == all_rows
     assert np.array_equal(found[1], expected[1], equal_nan=True)
+
+
+@pytest.mark.parametrize("summaries", [True, False])
+@pytest.mark.parametrize(
+    "name", ["mean_60", "min_3600", "max_86400", "median_600", "statistics_5400", "optimized_100"]
+)
+def test_numbers_of_bins_are_of_one_unit(filled: str, name: str, summaries: bool) -> None:
+    pieces, _ = made(filled, "I", name, summaries=summaries)
+    runs = [unit for unit, _ in groupby(piece.metadata.unit for piece in pieces)]
+    assert runs == ["uA", "mA", "uA"][name == "max_86400" :]  # the first day is that of the first change
+    for piece in pieces:
+        scale = 1 if piece.metadata.unit == "uA" else 1000
+        values = np.reshape(piece.value, (len(piece.time_ns), -1))[:, 0] * scale
+        assert ((values > 4.99) & (values < 11.01)).all()
+    assert (np.diff(np.concatenate([piece.time_ns for piece in pieces])) > 0).all()
+    if name == "statistics_5400":
+        known = sum(np.asarray(piece.value)[:, 4].sum() for piece in pieces)
+        rows = (SPAN.until_ns - SPAN.since_ns) // (20 * S)
+        assert rows - 2 * 5400 / 20 < known <= rows + 1  # but for those before a change in its bin
+
+
+def test_a_change_of_unit_at_the_edges_of_a_span_or_within_one_bin_loses_no_bin(filled: str) -> None:
+    with closing(open_reader(filled)) as reader:
+        for change_s, _ in UNITS[1:]:
+            change_ns = (FIRST + change_s) * S
+            for since_ns, until_ns in (
+                (change_ns, change_ns + S),
+                (change_ns - S, change_ns),
+                (change_ns, change_ns),
+            ):
+                span = Span(since_ns, until_ns)
+                for operator in ("mean_60", "median_3600", "statistics_86400"):
+                    found = list(
+                        Source(reader, 2**62, lambda: False).pieces(Wanted("I", operator_of(operator)), span)
+                    )
+                    assert sum(len(piece.time_ns) for piece in found) > 0

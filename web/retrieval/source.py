@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 
 import numpy as np
 
 from archiver.blocks import SummaryColumns
 from archiver.history.segments import Segment, segments_of
-from archiver.sample import Metadata
+from archiver.sample import Dated, Metadata
 from archiver.storage.store import Reader
 from archiver.storage.summary import DAY_NS, HOUR_NS, WIDTHS
 from web.retrieval import picks
@@ -122,8 +122,10 @@ class Source:
 
     def _binned(self, pv: str, operator: Operator, width_s: int, span: Span) -> Iterator[Piece]:
         summaries = operator.name in STATISTICS and width_s % 60 == 0 and self._about(pv, span) > MANY
-        parts = self._parts(pv, span, width_s, summaries=summaries)
-        return binned(parts, operator.name, self._bins(operator, width_s, span)[0], self._metadata(pv, span))
+        for part in _of_one_unit(self._reader.metadata(pv), span, width_s * _SECOND_NS):
+            metadata = self._metadata(pv, part)
+            parts = self._parts(pv, part, width_s, metadata.unit, summaries=summaries)
+            yield from binned(parts, operator.name, self._bins(operator, width_s, part)[0], metadata)
 
     def _optimized(self, pv: str, operator: Operator, span: Span) -> Iterator[Piece]:
         """Return the samples if they are few, or no numbers; else bins, of full minutes or hours for a long span."""
@@ -151,12 +153,14 @@ class Source:
         columns = self._reader.summary_columns(pv, width_ns, span.since_ns, span.until_ns)
         return sum(int(each.count.sum()) for each in columns)
 
-    def _parts(self, pv: str, span: Span, width_s: int, *, summaries: bool) -> Iterator[Parts]:
+    def _parts(self, pv: str, span: Span, width_s: int, unit: str, *, summaries: bool) -> Iterator[Parts]:
         """Yield the samples, and summaries in their place; what is in force before the span is a bin before it."""
         first = span.since_ns // _SECOND_NS // width_s
         stretches = self._reader.summarized(pv) if summaries else ()
         window = Segment(span.since_ns, span.until_ns + 1, 0)
         for piece in self._raw(pv, Span(span.since_ns, span.since_ns)):
+            if piece.metadata.unit != unit:
+                continue
             before = of_piece(piece.take(piece.time_ns < span.since_ns), width_s)
             yield before._replace(bin=np.full(len(before.bin), first - 1))
         for begin_ns, end_ns, width_ns in segments_of(window, stretches, width_s * _SECOND_NS):
@@ -166,6 +170,20 @@ class Source:
                 continue
             for piece in self._raw(pv, Span(begin_ns, end_ns - 1)):
                 yield of_piece(piece.take(piece.time_ns >= begin_ns), width_s)
+
+
+def _of_one_unit(metadata: Sequence[Dated], span: Span, width_ns: int) -> Iterator[Span]:
+    """Yield the parts of a span in which numbers have one unit; the bin of a change has those after it alone."""
+    since_ns = span.since_ns
+    for before, after in pairwise(metadata):
+        change_ns = after.since_ns
+        if before.metadata.unit == after.metadata.unit or not since_ns < change_ns <= span.until_ns:
+            continue
+        until_ns = change_ns // width_ns * width_ns - 1
+        if since_ns <= until_ns:
+            yield Span(since_ns, until_ns)
+        since_ns = change_ns
+    yield Span(since_ns, span.until_ns)
 
 
 def _of_summaries(columns: SummaryColumns, width_s: int) -> Parts:
