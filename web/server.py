@@ -94,6 +94,7 @@ def main(served: Served) -> int:
 def configuration(served: Served) -> uvicorn.Config:
     """Return the configuration of uvicorn. Raises LoginsError; OSError without certificate or key."""
     _check_certificate(served.settings)
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     return uvicorn.Config(
         application(served),
         http=Protocol,
@@ -110,6 +111,11 @@ def configuration(served: Served) -> uvicorn.Config:
         timeout_graceful_shutdown=STOP_S,
         h11_max_incomplete_event_size=HEADER_BYTES,
     )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return False for a traceback with which anybody could fill the log: who sends no UTF-8 is told so."""
+    return not record.getMessage().startswith("Invalid UTF-8 sequence")
 
 
 def _check_certificate(settings: WebSettings) -> None:

@@ -369,7 +369,7 @@ def test_a_message_that_is_too_long_ends_its_connection_alone(small_ioc: SmallIo
     ],
 )
 def test_who_sends_what_is_refused_is_told_so_though_it_is_still_sending(
-    web: WebServer, first: bytes, code: int
+    web: WebServer, first: bytes, code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.create_connection(("127.0.0.1", web.port), 10.0) as bare:
         bare.sendall(
@@ -388,6 +388,7 @@ def test_who_sends_what_is_refused_is_told_so_though_it_is_still_sending(
             received += more
     frame = received[received.index(b"\x88") :]
     assert struct.unpack(">H", frame[2:4]) == (code,)
+    assert caplog.records == []
 
 
 def test_the_log_of_puts_has_the_name_of_the_person(
