@@ -197,6 +197,7 @@ class Technix(Driver):
             raise Refused(f"{name} was not sent: in local mode the front panel sets it (put Mode Remote first)")
         self._setpoints.forget(name, f"a put to {name} was not answered")
         self._line.ask(f"{COMMANDS[name]},{counts}")
+        self._line.overheard.discard(COMMANDS[name])  # what was heard before the reply is undone by it
         self._setpoints.store(name, counts)
         yield {f"{name}_RBV": scale.value(counts)}
 

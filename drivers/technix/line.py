@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import termios
 import time
 from collections.abc import Iterator
@@ -45,6 +46,8 @@ LONGEST_READ = 2 * LONGEST_QUESTION
 MOST_ENDS = 3
 
 _QUESTIONS = ("E", "a1", "a2")
+# The end of a line that echoes a setpoint
+_SETPOINT = re.compile(rb"(d[12]),\d{1,4}\Z")
 
 
 @dataclass(slots=True, eq=False)
@@ -68,6 +71,7 @@ class Line:
     understood_at  when a command was last answered in time; before the first time: when the first one was sent
     quick          opening the line took no longer than ``QUICK``
     switched       the last command sent to each switch: "HV" (P5 and P6 belong together), "P7", "P8"
+    overheard      kinds of setpoints ("d1") that somebody else has sent: an echo came that is not the last one's
     """
 
     def __init__(self, url: str, watchdog: Watchdog) -> None:
@@ -75,6 +79,7 @@ class Line:
         self.understood_at: float | None = None
         self.quick = True
         self.switched: dict[str, str] = {}
+        self.overheard: set[str] = set()
         self._url = url
         self._watchdog = watchdog
         self._port: serial.Serial | None = None
@@ -85,6 +90,7 @@ class Line:
         self._replied_at = 0.0  # when the last reply came, late or not
         # Question -> its last answers: the one that was read, and those since then that were not confirmed
         self._answers: dict[str, list[int]] = {question: [] for question in _QUESTIONS}
+        self._setpoints: dict[str, str] = {}  # the last command sent for each: "d1", "d2"
         self._late: set[str] = set()  # the kinds of commands ("P6") whose last reply came late
         self._asked_at = dict.fromkeys(_QUESTIONS, 0.0)
         # Question -> when it was asked, for each time that it may still be answered, though other replies came since
@@ -181,6 +187,8 @@ class Line:
             self.sent_at = sent.at
             if command.startswith("P"):
                 self.switched["HV" if command[:2] in {"P5", "P6"} else command[:2]] = command
+            elif command.startswith("d"):
+                self._setpoints[command[:2]] = command
             if self.understood_at is None:
                 self.understood_at = sent.at
             port.write(command.encode("ascii") + b"\r")
@@ -320,6 +328,10 @@ class Line:
                     (self._late.add if late else self._late.discard)(sent.command[:2])
             del self._unanswered[: place + 1]
             return
+        if echo := _SETPOINT.search(line):
+            kind = echo[1].decode("ascii")
+            if echo[0].decode("ascii") != self._setpoints.get(kind):  # else it may be the last one's, twice
+                self.overheard.add(kind)
 
     def _age(self, line: bytes) -> float:
         """Return the seconds since the question of a reply was asked: the oldest of its kind, if in doubt.

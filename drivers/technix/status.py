@@ -5,7 +5,7 @@ from __future__ import annotations
 from drivers.base import Reading, Value
 from drivers.technix.line import Line
 from drivers.technix.points import BITS, FAULT, HV, INHIBIT, INTERLOCK, LOCAL
-from drivers.technix.setpoints import Setpoints
+from drivers.technix.setpoints import COMMANDS, Setpoints
 from drivers.technix.watchdog import Watchdog
 
 
@@ -50,6 +50,10 @@ class StatusByte:
             why = f"{fallen} went off by itself: it may have been without power"
         if why:
             self._setpoints.forget_all(why)
+        for name, command in COMMANDS.items():
+            if command in self._line.overheard:
+                self._setpoints.forget(name, "a second program on the line set it")
+        self._line.overheard.clear()
         self._told_local = self._told_local and not local
         self._remote = not local
         return self._readings()

@@ -75,6 +75,10 @@ class Far:
             self._far = self._near = -1
             self.link.unlink(missing_ok=True)
 
+    def carry_out_for_another(self, command: str) -> None:
+        """Carry out what a second program has sent over the same line, on which all hear all answers."""
+        self._write(f"{self._carry_out(command)}\r".encode())
+
     def close(self) -> None:
         self._stop.set()
         for thread in self._threads:

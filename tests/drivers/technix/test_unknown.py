@@ -74,6 +74,35 @@ def test_a_setpoint_is_not_set_in_local_mode_and_unknown_after_it(far: Far, by_p
     tell(story, far)
 
 
+@pytest.mark.parametrize("command", ["d1,4000", "d2,4000"])
+def test_a_setpoint_is_unknown_when_the_echo_of_a_second_program_is_heard(far: Far, command: str) -> None:
+    name = {"d1": "VSet", "d2": "ISet"}[command[:2]]
+
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        far.carry_out_for_another(command)
+        await rack.until(lambda: not rack.valid(f"{name}_RBV"))
+        error = await rack.put("HV", 1)
+        assert isinstance(error, Refused)
+        assert f"{name} is unknown since a second program on the line set it" in str(error)
+        assert "P5,1" not in far.commands()
+        await rack.ready()
+        assert await rack.put("HV", 1) is None
+
+    tell(story, far)
+
+
+def test_a_setpoint_stays_known_when_its_own_echo_comes_twice(far: Far) -> None:
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        far.carry_out_for_another(far.commands()[-1])
+        await asyncio.sleep(1.0)
+        assert rack.valid("VSet_RBV", "ISet_RBV")
+        assert await rack.put("HV", 1) is None
+
+    tell(story, far)
+
+
 def test_local_mode_between_the_look_and_the_put_leaves_the_setpoint_unknown(far: Far) -> None:
     async def story(rack: Rack) -> None:
         await rack.ready()
