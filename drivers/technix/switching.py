@@ -8,7 +8,8 @@ HV off is over when the status byte shows that HV is off and that both pairs are
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 
 from drivers.base import BadReply, DeviceError, LinkDown, NotShown, Refused, Step, Wait
 from drivers.technix.line import QUIET, REPLY_TIMEOUT, Line, Sent
@@ -99,7 +100,7 @@ class Switching:
         finally:
             self._ending -= 1
 
-    def pulse_off(self) -> Iterator[Step]:
+    def pulse_off(self) -> Generator[Step]:
         """Send the P6 pair, answered or not: it may arrive where no reply comes back.
 
         The pause begins with the reply to the first half, for which it waits longer if the replies come late.
@@ -190,7 +191,7 @@ class Switching:
             raise type(error)(f"{failure}; HV off was sent, its effect is unknown: {error}") from error
         raise Refused(f"{failure}; HV off was sent")
 
-    def _release_on(self) -> Iterator[Step]:
+    def _release_on(self) -> Generator[Step]:
         """Release an HV on that was left half given, under inhibition, and send HV off after it.
 
         The manual does not say whether the release is what switches HV on: it is sent only while the status shows
@@ -207,14 +208,15 @@ class Switching:
         yield from self.pulse_off()
         yield from self.settled(HV | ON_CMD | OFF_CMD, 0)
 
-    def _exclusively(self, steps: Iterator[Step]) -> Iterator[Step]:
+    def _exclusively(self, steps: Generator[Step]) -> Iterator[Step]:
         """Do steps between which nothing else is sent; end them early when HV off takes the line over."""
         self._holder = steps
         try:
-            for step in steps:
-                yield step
-                if self._holder is not steps:
-                    return
+            with closing(steps):  # left to Python, an error in what makes them whole would be told to nobody
+                for step in steps:
+                    yield step
+                    if self._holder is not steps:
+                        return
         finally:
             if self._holder is steps:
                 self._holder = None

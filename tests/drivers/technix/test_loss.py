@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -487,3 +488,25 @@ def test_an_output_above_its_limit_is_switched_off_where_only_the_answers_to_tha
         assert time.monotonic() - began < 6
 
     tell(story, far, replace(CONFIG, over_limit="off"))
+
+
+def test_an_off_that_waits_for_its_answer_is_given_up_without_a_traceback_when_the_line_goes(far: Far) -> None:
+    async def story(rack: Rack) -> None:
+        await switch_on(rack)
+        far.faults["late"] = 0.7  # so that it has patience with the first half
+        await rack.until(lambda: rack.record("Error").val != "")
+        await asyncio.sleep(1.0)
+        before = len(far.heard)
+        puts = [asyncio.create_task(rack.put("HV", 0))]
+        await rack.until(partial(told_off, far, before))
+        puts.append(asyncio.create_task(rack.put("Mode", 1)))
+        await rack.until(lambda: rack.driver._line.switched.get("P7") == "P7,1")
+        far.unplug()
+        await rack.until(lambda: rack.record("Conn").val == 0)
+        far.faults.clear()
+        far.plug()
+        await asyncio.gather(*puts)
+        await rack.until(lambda: not far.on and far.local and not rack.pending())
+
+    tell(story, far)
+    gc.collect()
