@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import socketserver
+import stat
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -79,12 +80,7 @@ class Control:
     def __init__(self, fakes: Mapping[str, Fake[Any]], path: str) -> None:
         self.path = path
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        if _listens(path):
-            raise RuntimeError(
-                f"another simulation uses {path}: stop it first, or give this one another --control-path"
-            )
-        with suppress(FileNotFoundError):
-            os.unlink(path)  # left behind by a process that was killed
+        _make_free(path)
         try:
             self._server = _Server(path, _Handler)
         except OSError as error:
@@ -102,10 +98,25 @@ class Control:
             os.unlink(self.path)
 
 
-def _listens(path: str) -> bool:
+def _make_free(path: str) -> None:
+    """Remove a socket that was left behind by a process that was killed; nothing else that is there.
+
+    Raises RuntimeError for all else: the path may be a file of the user's, or the socket of a program that runs.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:  # there is none, or the socket cannot be made either, which says why
+        return
+    if not stat.S_ISSOCK(mode):
+        raise RuntimeError(f"{path} exists and is not a control channel; give another --control-path")
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(path)
-        except OSError:
-            return False
-    return True
+        except ConnectionRefusedError:  # nobody listens
+            os.unlink(path)
+        except OSError as error:  # that of another kind of program, or of another user
+            raise RuntimeError(f"{path} cannot be the control channel: {error.strerror or error}") from error
+        else:
+            raise RuntimeError(
+                f"another simulation uses {path}: stop it first, or give this one another --control-path"
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -152,7 +153,36 @@ def test_after_a_long_silence_the_steps_grow_instead_of_their_number(
 
 def test_a_socket_left_behind_is_replaced(kettle: KettleFake, tmp_path: Path) -> None:
     path = tmp_path / "control"
-    path.touch()
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(path))
+        killed.listen()
+    before = path.stat()
     control = Control({"K1": kettle}, str(path))
     assert stat.S_ISSOCK(path.stat().st_mode)
+    assert (path.stat().st_ino, path.stat().st_ctime_ns) != (before.st_ino, before.st_ctime_ns)
+    assert send(str(path), "list") == "K1:kettle"
     control.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"SQLite format 3"])
+def test_a_file_is_never_replaced_by_the_control_channel(kettle: KettleFake, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "rack.sqlite"
+    path.write_bytes(content)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    for each in (path, link, tmp_path):
+        with pytest.raises(RuntimeError, match=f"^{each} exists and is not a control channel; give another"):
+            Control({"K1": kettle}, str(each))
+    assert path.read_bytes() == content
+    assert link.readlink() == path
+
+
+def test_the_socket_of_another_kind_of_program_stays(kettle: KettleFake, tmp_path: Path) -> None:
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(path))
+        with pytest.raises(RuntimeError, match=f"^{path} cannot be the control channel: "):
+            Control({"K1": kettle}, str(path))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"READY=1", str(path))
+        assert listener.recv(100) == b"READY=1"
