@@ -41,11 +41,11 @@ def end_previous_run(store: Store, spool: Spool, began_ns: int, *, set_back: boo
     marks: list[Sample] = []
     last_run_ns = 0
     try:
-        for run_ns, batch in spool.leftover():
+        for run_ns, spooled_ns, batch in spool.leftover():
             if run_ns not in {0, last_run_ns}:
                 marks += ends.mark(run_ns)
             last_run_ns = run_ns
-            ends.add(batch.samples)
+            ends.add_spooled(batch.samples, spooled_ns)
     except SpoolError as error:
         log.error("%s; it is set aside, what was in it is not stored", error)
         spool.set_aside()
@@ -71,6 +71,7 @@ class _Ends:
     def __init__(self, began_ns: int, alive_ns: int, values_ns: Mapping[str, int]) -> None:
         self._began_ns = began_ns
         self._alive_ns = alive_ns
+        self._spooled_ns = 0  # until when the spool shows that a run was alive
         self._values_ns = dict(values_ns)
         self._in_force: dict[str, Sample] = {}
         self._later: dict[str, list[Sample]] = {}
@@ -87,17 +88,25 @@ class _Ends:
             else:
                 self._later.setdefault(sample.pv, []).append(sample)
 
+    def add_spooled(self, samples: Sequence[Sample], spooled_ns: int) -> None:
+        """Add the rows of a batch that was put into the spool at a time: the archiver was alive at the newest one."""
+        self.add(samples)
+        newest_ns = max((sample.time_ns for sample in samples), default=0)
+        self._spooled_ns = max(self._spooled_ns, min(newest_ns, spooled_ns))
+
     def mark(self, next_ns: int) -> list[Sample]:
         """Return the gap markers after the last samples of a run, the next of which began at ``next_ns``.
 
-        They stand where that run gave its last sign of life, or where the archive ends, the spool included: until
-        then at least it was alive. An IOC whose clock is ahead must not put the end of the others' rows into the
-        future.
+        They stand where that run gave its last sign of life, in the database or by the spool; where it gave none (an
+        archive from before there were any, a clock that was set back) where the archive ends. After a row of its own
+        in any case. The stamps of one IOC, whose clock may be ahead, say nothing of the rows of another one.
         """
         present = next_ns == self._began_ns
         last = [sample for sample in self._newest.values() if present or sample.time_ns < next_ns]
-        alive_ns = self._alive_ns if self._alive_ns < next_ns else 0
-        end_ns = max(alive_ns, min(max((sample.time_ns for sample in last), default=0), next_ns))
+        if 0 < self._alive_ns < next_ns:
+            end_ns = max(self._alive_ns, min(self._spooled_ns, next_ns))
+        else:
+            end_ns = min(max((sample.time_ns for sample in last), default=0), next_ns)
         marks = [
             gap_marker(sample.pv, _next(max(end_ns, sample.time_ns)), Gap.ARCHIVE_OFF)
             for sample in last

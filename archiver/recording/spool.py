@@ -36,7 +36,7 @@ _SCHEMA = (
     f"PRAGMA user_version = {VERSION}",
 )
 
-_BATCH = "SELECT id, run, CAST(data AS BLOB) FROM batch"
+_BATCH = "SELECT id, run, spooled, CAST(data AS BLOB) FROM batch"
 
 # A journal that is kept needs no room to open: an archiver can start on a full disk with a spool that exists already.
 _PRAGMAS = ("auto_vacuum = FULL", "journal_mode = PERSIST", "synchronous = FULL", "busy_timeout = 5000")
@@ -65,6 +65,14 @@ class Spooled(NamedTuple):
     """A batch in the spool, and its number there."""
 
     id: int
+    batch: Batch
+
+
+class Leftover(NamedTuple):
+    """A batch of a previous run: its ``run_ns``, and when it was spooled (ns since 1970)."""
+
+    run_ns: int
+    spooled_ns: int
     batch: Batch
 
 
@@ -119,14 +127,14 @@ class Spool:
                     return Spooled(row[0], batch)
             return None
 
-    def leftover(self) -> Iterator[tuple[int, Batch]]:
-        """Yield the batches of previous runs, the oldest first, each with its ``run_ns``. Raises SpoolError."""
+    def leftover(self) -> Iterator[Leftover]:
+        """Yield the batches of previous runs, the oldest first. Raises SpoolError."""
         with self._lock:
             row: tuple[Any, ...] = (0,)
             following = f"{_BATCH} WHERE id > ? AND id <= ? ORDER BY id LIMIT 1"
             while row := self._use(lambda: self._connection.execute(following, (row[0], self._previous)).fetchone()):
                 if batch := self._load(row):
-                    yield row[1], batch
+                    yield Leftover(row[1], int(row[2] * 1e9), batch)
 
     def remove(self, number: int) -> None:
         """Delete a batch that is in the database. Raises SpoolError."""
@@ -225,9 +233,9 @@ class Spool:
         with self._spool_errors():
             return action()
 
-    def _load(self, row: tuple[int, int, bytes]) -> Batch | None:
+    def _load(self, row: tuple[int, int, float, bytes]) -> Batch | None:
         """Return the batch of a row; one that cannot be read is set aside, alone."""
-        number, _, data = row
+        number, _, _, data = row
         try:
             return Batch.load(data)
         except UNREADABLE as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.recording import track
+from archiver.recording import spool, track
 from archiver.storage import owner
 from archiver.storage.mysql import reader as mysql_reader
 from archiver.storage.sqlite import reader as sqlite_reader
@@ -38,6 +38,7 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
     """The clocks of a track, which the test sets; whoever reads has another one, and takes no archiver for dead."""
     clocks = Clocks()
     monkeypatch.setattr(track, "time", clocks)
+    monkeypatch.setattr(spool, "time", clocks)
     long_ago = Clocks()
     long_ago.now_ns = 0
     for reader in (mysql_reader, sqlite_reader):

@@ -14,7 +14,7 @@ from archiver.ca.listener import PvUpdate
 from archiver.history.query import MetadataHistory
 from archiver.recording.previous_run import End, end_previous_run
 from archiver.recording.queue import Queue
-from archiver.recording.spool import Spool
+from archiver.recording.spool import Leftover, Spool
 from archiver.recording.timeline import FUTURE_NS, Timeline
 from archiver.recording.track import Rule, Track
 from archiver.recording.upkeep.rounds import Upkeep
@@ -43,6 +43,9 @@ class Clocks:
 
     def monotonic(self) -> float:
         return self.now_ns / S
+
+    def time(self) -> float:
+        return self.time_ns() / S
 
     def time_ns(self) -> int:
         return self.now_ns + self.archiver_ns
@@ -323,6 +326,7 @@ class Stream:
         began_ns = clocks.time_ns()
         self._queue, self._spool = Queue(), Spool(self._spool_file, 1e9, 0)
         self._spool.run_ns = began_ns
+        spooled_ns = max(map(_alive_ns, self._spool.leftover()), default=0)
         ends = end_previous_run(self._store, self._spool, began_ns, set_back=set_back)
         self._writer = Writer(self._queue, self._spool, Upkeep(lambda pv: Policy()), lambda: self._store)
         rule, rejected = Rule.of(Policy(keep_alive="1w")), Counter[str]()
@@ -330,9 +334,9 @@ class Stream:
             name: Track(name, rule, self._queue, rejected, Timeline.after(*ends.get(name, End())))
             for name in self.models
         }
-        self._begin_models(began_ns, 0 if set_back else FUTURE_NS)
+        self._begin_models(began_ns, spooled_ns, 0 if set_back else FUTURE_NS)
 
-    def _begin_models(self, began_ns: int, future_ns: int) -> None:
+    def _begin_models(self, began_ns: int, spooled_ns: int, future_ns: int) -> None:
         marks: dict[str, list[int]] = {name: [] for name in self.models}
         newest = {name: max((row.sample for row in model.rows), key=lambda s: s.time_ns) for name, model in
                   self.models.items() if model.rows}  # fmt: skip
@@ -343,13 +347,18 @@ class Stream:
                 marks[name].append(after(began_ns))
         known = [*(s.time_ns for s in newest.values()), *(m for each in marks.values() for m in each)]
         end_ns = min(max(known, default=0), began_ns)
-        if self._store.alive_ns < began_ns:
-            end_ns = max(end_ns, self._store.alive_ns)
+        if 0 < self._store.alive_ns < began_ns:
+            end_ns = max(self._store.alive_ns, min(spooled_ns, began_ns))
         for name, sample in newest.items():
             if not is_gap(sample):
                 marks[name].append(after(max(end_ns, sample.time_ns)))
         for name, model in self.models.items():
             model.begin(marks[name], began_ns)
+
+
+def _alive_ns(spooled: Leftover) -> int:
+    """Return when an archiver that spooled a batch was alive for certain, if no clock was set back."""
+    return min(spooled.spooled_ns, max((sample.time_ns for sample in spooled.batch.samples), default=0))
 
 
 def same(name: str, found: list[Shown], expected: list[Shown]) -> None:

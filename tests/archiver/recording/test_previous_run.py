@@ -76,3 +76,27 @@ def test_a_killed_run_is_marked_once_however_late_the_first_value_comes(
     value = PvUpdate(clocks.time_ns() + S, 7.0, 0, "NO_ALARM")
     track.update(value)
     assert [(row.time_ns, row.value) for row in added] == [(value.stamp_ns, 7.0)]
+
+
+@pytest.mark.parametrize("spooled", [False, True], ids=["stored", "spooled"])
+def test_an_ioc_whose_clock_is_ahead_does_not_lengthen_what_is_known_of_others(
+    spooled: bool, tmp_path: Path, clocks: Clocks
+) -> None:
+    url, killed_ns = f"sqlite:///{tmp_path}/rack.sqlite", clocks.time_ns()
+    ahead = Sample("A", killed_ns + 60 * S, 3.0, 0, "NO_ALARM")
+    with closing(open_store(url, "rack")) as store:
+        store.add([Sample(pv, killed_ns - 9 * S, 1.0, 0, "NO_ALARM") for pv in "AB"])
+        store.live(killed_ns - 8 * S if spooled else killed_ns)
+        if spooled:
+            with closing(spool(tmp_path)) as killed:
+                killed.append(Batch([ahead]))
+        else:
+            store.add([ahead])
+    clocks.now_ns += 120 * S
+    with closing(open_store(url, "rack")) as store, closing(spool(tmp_path)) as present:
+        end_previous_run(store, present, clocks.time_ns())
+        *_, of_a = store.latest("A", clocks.time_ns(), 10)
+        *_, of_b = store.latest("B", clocks.time_ns(), 10)
+    assert of_a == gap_marker("A", ahead.time_ns + US, Gap.ARCHIVE_OFF)
+    assert of_b.value == Gap.ARCHIVE_OFF
+    assert abs(of_b.time_ns - killed_ns) <= US

@@ -98,9 +98,9 @@ def test_batches_leave_in_the_order_in_which_they_came_also_after_a_restart(spoo
     spool.remove(first.id)
     with closing(Spool(tmp_path / "rack.spool", GB, 0)) as again:
         assert again.rows == 2
-        assert [batch.samples[0].time_ns for _, batch in again.leftover()] == [1, 2]
+        assert [batch.samples[0].time_ns for _, _, batch in again.leftover()] == [1, 2]
         again.append(Batch([sample(9)]))
-        assert [batch.samples[0].time_ns for _, batch in again.leftover()] == [1, 2]
+        assert [batch.samples[0].time_ns for _, _, batch in again.leftover()] == [1, 2]
         while head := again.head():
             again.remove(head.id)
         assert (again.rows, again.oldest) == (0, None)
@@ -110,7 +110,7 @@ def test_a_batch_keeps_the_begin_of_a_run_that_the_database_does_not_know(spool:
     for spool.run_ns in (5, 0):
         spool.append(Batch([sample(1)]))
     with closing(Spool(tmp_path / "rack.spool", GB, 0)) as again:
-        assert [run_ns for run_ns, _ in again.leftover()] == [5, 0]
+        assert [each.run_ns for each in again.leftover()] == [5, 0]
 
 
 def test_the_file_has_a_limit_and_shrinks_again(tmp_path: Path) -> None:
@@ -421,5 +421,5 @@ def test_kill_9_loses_nothing_that_was_spooled(tmp_path: Path) -> None:
         filler.send_signal(signal.SIGKILL)
         last = int((filler.stdout.read().split() or [line])[-1])
     with closing(Spool(path, GB, 0)) as spool:
-        numbers = [batch.samples[0].time_ns for _, batch in spool.leftover()]
+        numbers = [batch.samples[0].time_ns for _, _, batch in spool.leftover()]
     assert numbers in (list(range(last + 1)), list(range(last + 2)))
