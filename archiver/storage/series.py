@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import repeat
@@ -10,34 +11,56 @@ from operator import itemgetter
 from archiver.sample import RESOLUTION_NS, Gap, Sample, gap_marker, is_gap
 from archiver.storage.store import Bin
 
+# Rows, the newest, that are kept of a series that does not lead, in case that the one that does has no more.
+FOLLOWING = 1000
+
 
 def one_of(streams: Sequence[Iterator[Sample]], since_ns: int) -> Iterator[Sample]:
     """Yield the samples of a PV from several series of it, each in order of time and led by the one in force.
 
     They are those of the first series that knows something; where that has a gap, those of another one that has none.
-    So a value is there once, and a gap only where nobody knew.
+    So a value is there once, and a gap only where nobody knew. Where the one that knows has no more rows until its
+    gap, or until the window's end, those of another one follow: it was killed with them in memory, is dead and nobody
+    has found out yet, or shows a sign of life of a clock that was ahead.
     """
     numbered = [zip(stream, repeat(number)) for number, stream in enumerate(streams)]
     rows = merge(*numbered, key=lambda row: row[0].time_ns)
     present: dict[int, Sample] = {}
+    later: dict[int, deque[Sample]] = {}  # of the others, what came after the leader's newest row
     leader, begun = None, False
     for sample, number in rows:
         if not begun and sample.time_ns > since_ns:
             begun, leader = True, _knowing(present)
-            yield from _first(present, leader)
+            yield from _first(present)
         present[number] = sample
-        if not begun:
+        if not begun or (leader is None and is_gap(sample)):
             continue
-        if leader is None and not is_gap(sample):
+        if leader is None:
             leader = number
-        elif leader is None or number != leader:
+        elif number != leader:
+            _follow(later, number, sample, present[leader])
             continue
         elif is_gap(sample) and (leader := _knowing(present)) is not None:
-            yield present[leader]._replace(time_ns=sample.time_ns)
+            rest = later.pop(leader, None)
+            later.clear()
+            yield from rest or [present[leader]._replace(time_ns=sample.time_ns)]
             continue
+        later.clear()
         yield sample
     if not begun:
-        yield from _first(present, _knowing(present))
+        yield from _first(present)
+    yield from next((later[number] for number in sorted(later)), ())
+
+
+def _follow(later: dict[int, deque[Sample]], number: int, sample: Sample, leading: Sample) -> None:
+    """Note a row of a series that does not lead, if it says more than the leader's newest and those before it."""
+    if is_gap(sample):
+        later.pop(number, None)
+        return
+    rows = later.get(number)
+    before = rows[-1] if rows else leading
+    if sample.time_ns > leading.time_ns and sample != before._replace(time_ns=sample.time_ns):
+        later.setdefault(number, deque(maxlen=FOLLOWING)).append(sample)
 
 
 def bins_of(series: Iterable[Sequence[Bin]]) -> list[Bin]:
@@ -60,12 +83,11 @@ def _knowing(present: dict[int, Sample]) -> int | None:
     return min((number for number, sample in present.items() if not is_gap(sample)), default=None)
 
 
-def _first(present: dict[int, Sample], leader: int | None) -> Iterator[Sample]:
-    """Yield what is in force when the window begins: what the leader knows, else the gap that began last."""
-    if leader is not None:
-        yield present[leader]
-    elif present:
-        yield max(present.values(), key=lambda sample: sample.time_ns)
+def _first(present: dict[int, Sample]) -> Iterator[Sample]:
+    """Yield what is in force when the window begins: the newest that is known, else the gap that began last."""
+    known = [sample for sample in present.values() if not is_gap(sample)]
+    if found := known or list(present.values()):
+        yield max(found, key=lambda sample: sample.time_ns)
 
 
 def _overlap(one: Bin, other: Bin) -> bool:

@@ -1,0 +1,71 @@
+"""Several series of one PV read as one."""
+
+from __future__ import annotations
+
+import random
+
+from archiver.sample import Gap, Sample, gap_marker
+from archiver.storage.series import FOLLOWING, one_of
+
+
+def sample(time_ns: int, value: float) -> Sample:
+    return Sample("A", time_ns, value, 0, "NO_ALARM")
+
+
+def off(time_ns: int) -> Sample:
+    return gap_marker("A", time_ns, Gap.ARCHIVE_OFF)
+
+
+def read(*series: list[Sample], since_ns: int = 0) -> list[tuple[int, object]]:
+    """Return time and value of what is read from a time on, of series that are whole."""
+    windows = []
+    for rows in series:
+        before = [row for row in rows if row.time_ns <= since_ns]
+        windows.append(iter([*before[-1:], *(row for row in rows if row.time_ns > since_ns)]))
+    return [(row.time_ns, row.value) for row in one_of(windows, since_ns)]
+
+
+def test_what_the_killed_one_had_not_stored_is_read_from_the_other_one() -> None:
+    first = [sample(1000, 1.0), sample(2000, 2.0), off(5000), sample(9000, 9.0)]
+    second = [sample(n * 1000, float(n)) for n in range(1, 10)]
+    assert read(first, second) == [(n * 1000, float(n)) for n in range(1, 10)]
+    assert read(second, first) == [(n * 1000, float(n)) for n in range(1, 10)]
+
+
+def test_what_the_other_one_has_since_is_read_before_the_death_is_found_out() -> None:
+    first, second = [sample(1000, 1.0)], [sample(1000, 1.0), sample(3000, 3.0), sample(4000, 4.0)]
+    assert read(first, second) == [(1000, 1.0), (3000, 3.0), (4000, 4.0)]
+    for since_ns, value in ((1000, 1.0), (3500, 3.0), (9000, 4.0)):
+        assert read(first, second, since_ns=since_ns)[0][1] == value
+
+
+def test_what_the_other_one_only_says_again_is_not_read_twice() -> None:
+    first = [sample(1000, 7.0), off(9000)]
+    second = [off(500), sample(2000, 7.0), off(3000), sample(4000, 7.0)]
+    assert read(first[:1], second) == [(1000, 7.0)]
+    assert read(first, second) == [(1000, 7.0), (9000, 7.0)]
+
+
+def test_of_a_long_silence_the_newest_rows_are_kept() -> None:
+    second = [sample(n, float(n)) for n in range(1, 3 * FOLLOWING)]
+    assert read([sample(1, 1.0)], second) == [(1, 1.0), *((row.time_ns, row.value) for row in second[-FOLLOWING:])]
+
+
+def test_a_pair_that_is_killed_by_turns_has_each_value_once() -> None:
+    truth = [sample(n * 1000, float(n)) for n in range(1, 400)]
+    for seed in range(50):
+        rng = random.Random(seed)
+        series: list[list[Sample]] = [[], []]
+        n, victim = 0, 0
+        while n + 50 < len(truth):
+            both, down = rng.randrange(5, 30), rng.randrange(8, 20)
+            for number in (0, 1):
+                series[number] += truth[n : n + both]
+            killed = series[victim]
+            del killed[len(killed) - rng.randrange(4) :]  # what it had not stored
+            killed.append(off(killed[-1].time_ns + rng.choice((1, 1500, 4500))))
+            series[1 - victim] += truth[n + both : n + both + down]
+            n, victim = n + both + down, 1 - victim
+        found = read(*series)
+        assert [each for each in found if each[0] % 1000 == 0] == [(row.time_ns, row.value) for row in truth[:n]]
+        assert not any(isinstance(value, str) for _, value in found)
