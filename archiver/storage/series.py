@@ -28,39 +28,56 @@ def one_of(streams: Sequence[Iterator[Sample]], since_ns: int) -> Iterator[Sampl
     present: dict[int, Sample] = {}
     later: dict[int, deque[Sample]] = {}  # of the others, what came after the leader's newest row
     leader, begun = None, False
+    shown: Sample | None = None  # the newest one
     for sample, number in rows:
         if not begun and sample.time_ns > since_ns:
             begun, leader = True, _knowing(present)
-            yield from _first(present)
+            shown = _first(present)
+            yield from _some(shown)
         present[number] = sample
         if not begun or (leader is None and is_gap(sample)):
             continue
         if leader is None:
             leader = number
         elif number != leader:
-            _follow(later, number, sample, present[leader])
+            _follow(later.setdefault(number, deque(maxlen=FOLLOWING)), sample, present[leader], shown)
             continue
-        elif is_gap(sample) and (leader := _knowing(present)) is not None:
-            rest = later.pop(leader, None)
-            later.clear()
-            yield from rest or [present[leader]._replace(time_ns=sample.time_ns)]
-            continue
+        elif is_gap(sample):
+            ahead = _ahead(later)
+            if ahead is not None:
+                yield from later[ahead]
+            leader = _knowing(present) if ahead is None or is_gap(present[ahead]) else ahead
+            if leader is not None:
+                later.clear()
+                shown = present[leader]
+                if leader != ahead:
+                    yield shown._replace(time_ns=sample.time_ns)
+                continue
         later.clear()
+        shown = sample
         yield sample
     if not begun:
-        yield from _first(present)
-    yield from next((later[number] for number in sorted(later)), ())
+        yield from _some(_first(present))
+    if (ahead := _ahead(later)) is not None:
+        yield from later[ahead]
 
 
-def _follow(later: dict[int, deque[Sample]], number: int, sample: Sample, leading: Sample) -> None:
-    """Note a row of a series that does not lead, if it says more than the leader's newest and those before it."""
-    if is_gap(sample):
-        later.pop(number, None)
+def _follow(rows: deque[Sample], sample: Sample, leading: Sample, shown: Sample | None) -> None:
+    """Note a row of a series that does not lead, if it says more than what is shown and those before it.
+
+    A gap says nothing of a leader that goes on; behind rows that the leader does not have it ends these.
+    """
+    before = rows[-1] if rows else shown
+    if sample.time_ns <= leading.time_ns or (is_gap(sample) and not rows):
         return
-    rows = later.get(number)
-    before = rows[-1] if rows else leading
-    if sample.time_ns > leading.time_ns and sample != before._replace(time_ns=sample.time_ns):
-        later.setdefault(number, deque(maxlen=FOLLOWING)).append(sample)
+    if before is None or sample != before._replace(time_ns=sample.time_ns):
+        rows.append(sample)
+
+
+def _ahead(later: dict[int, deque[Sample]]) -> int | None:
+    """Return the series that has rows which the leader has not: the one that still knows, and read the furthest."""
+    known = [(not is_gap(rows[-1]), rows[-1].time_ns, -number) for number, rows in later.items() if rows]
+    return -max(known)[2] if known else None
 
 
 def bins_of(series: Iterable[Sequence[Bin]]) -> list[Bin]:
@@ -83,11 +100,15 @@ def _knowing(present: dict[int, Sample]) -> int | None:
     return min((number for number, sample in present.items() if not is_gap(sample)), default=None)
 
 
-def _first(present: dict[int, Sample]) -> Iterator[Sample]:
-    """Yield what is in force when the window begins: the newest that is known, else the gap that began last."""
+def _first(present: dict[int, Sample]) -> Sample | None:
+    """Return what is in force when the window begins: the newest that is known, else the gap that began last."""
     known = [sample for sample in present.values() if not is_gap(sample)]
-    if found := known or list(present.values()):
-        yield max(found, key=lambda sample: sample.time_ns)
+    return max(known or present.values(), key=lambda sample: sample.time_ns, default=None)
+
+
+def _some(sample: Sample | None) -> Iterator[Sample]:
+    if sample is not None:
+        yield sample
 
 
 def _overlap(one: Bin, other: Bin) -> bool:

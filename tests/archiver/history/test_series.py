@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from archiver.sample import Gap, Sample, gap_marker
 from archiver.storage.series import FOLLOWING, one_of
 
@@ -69,3 +71,35 @@ def test_a_pair_that_is_killed_by_turns_has_each_value_once() -> None:
         found = read(*series)
         assert [each for each in found if each[0] % 1000 == 0] == [(row.time_ns, row.value) for row in truth[:n]]
         assert not any(isinstance(value, str) for _, value in found)
+
+
+def test_what_is_in_force_at_the_begin_of_a_window_is_what_the_rest_is_compared_with() -> None:
+    first, second = [sample(1000, 1.0)], [sample(1000, 1.0), sample(3000, 3.0), sample(4000, 1.0)]
+    assert read(first, second, since_ns=3500) == [(3000, 3.0), (4000, 1.0)]
+    assert read([*first, off(9000)], second, since_ns=3500) == [(3000, 3.0), (4000, 1.0)]
+
+
+def test_a_gap_of_the_other_one_behind_what_the_killed_one_does_not_have_is_a_gap() -> None:
+    first, second = [sample(1000, 1.0)], [*(sample(n * 1000, float(n)) for n in (1, 2, 3)), off(4000)]
+    expected = [(1000, 1.0), (2000, 2.0), (3000, 3.0), (4000, Gap.ARCHIVE_OFF)]
+    assert read(first, second) == expected
+    assert read([*first, off(5000)], second) == [*expected, (5000, Gap.ARCHIVE_OFF)]
+    assert read([*first, off(5000)], [*second, sample(6000, 6.0)])[-1] == (6000, 6.0)
+
+
+def test_of_three_the_one_that_was_not_killed_is_read() -> None:
+    third = [sample(n * 1000, float(n)) for n in range(1, 10)]
+    for end in ([], [off(5000)]):
+        for series in ([third[0], *end], third[:2], third), (third, third[:2], [third[0], *end]):
+            assert read(*series) == [(row.time_ns, row.value) for row in third]
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_the_last_value_is_right_wherever_a_window_begins(seed: int) -> None:
+    rng = random.Random(seed)
+    truth = [sample(n * 1000, float(rng.randrange(2))) for n in range(1, 30)]
+    known = rng.randrange(1, 29)
+    killed = [*truth[:known], *([off(truth[known].time_ns + 5)] if rng.random() < 0.5 else [])]
+    series = [killed, truth] if rng.random() < 0.5 else [truth, killed]
+    for since_ns in range(500, 30_000, 500):
+        assert read(*series, since_ns=since_ns)[-1][1] == truth[-1].value
