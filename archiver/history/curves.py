@@ -71,6 +71,10 @@ class _Lines:
         """Return the curves with a value that is known."""
         return [curve for curve in self._curves.values() if any(map(math.isfinite, curve.values))]
 
+    def changes(self, time_ns: int) -> bool:
+        """Return True if another curve than that of the last call of ``at`` may be the one of a time."""
+        return self._at(self._pv, time_ns) is not self._metadata
+
     def at(self, time_ns: int) -> Curve:
         """Return the curve of a time, which is not before that of the last call; it breaks the one before."""
         metadata = self._at(self._pv, time_ns)
@@ -100,10 +104,9 @@ class _Drawn:
         """Add a summary; those of one bin become points together."""
         if self._open and each.time_ns // self._width_ns != self._open[0].time_ns // self._width_ns:
             self.close()
-        curve = self._lines.at(each.time_ns)
-        if curve is not self._curve:
-            self.close()
-            self._curve = curve
+        if self._lines.changes(each.time_ns):
+            self.close()  # before the curve is broken, which is where the other one begins
+        self._curve = self._lines.at(each.time_ns)
         self._open.append(each)
 
     def close(self) -> None:

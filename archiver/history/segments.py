@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from heapq import merge
-from itertools import chain
+from itertools import chain, pairwise
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -82,15 +83,12 @@ class Plan:
 
 
 def cut_at(stretches: Sequence[Stretch], times_ns: Sequence[int]) -> Sequence[Stretch]:
-    """Return stretches that do not go past some times: no summary has numbers of before and of after."""
-    for time_ns in times_ns:
-        stretches = [
-            part
-            for begin_ns, end_ns in stretches
-            for part in ((begin_ns, min(end_ns, time_ns)), (max(begin_ns, time_ns), end_ns))
-            if part[0] < part[1]
-        ]
-    return stretches
+    """Return stretches that do not go past some rising times: no summary has numbers of before and of after."""
+    found: list[Stretch] = []
+    for begin_ns, end_ns in stretches:
+        within = dict.fromkeys(times_ns[bisect_right(times_ns, begin_ns) : bisect_left(times_ns, end_ns)])
+        found += pairwise((begin_ns, *within, end_ns))
+    return found
 
 
 def segments_of(window: Segment, summarized: Sequence[Stretch], width_ns: int) -> tuple[Segment, ...]:

@@ -26,9 +26,16 @@ _GAPS = frozenset(map(str, Gap))
 _BACK = 5
 
 
-def pieces(reader: Reader, pv: str, since_ns: int, until_ns: int) -> Iterator[Piece]:
-    """Yield the samples of a PV, led by the newest at or before the window; a piece of none if there are none."""
-    made = _Pieces(reader.metadata(pv), lambda time_ns: _known_before(reader, pv, time_ns))
+def pieces(
+    reader: Reader, pv: str, since_ns: int, until_ns: int, metadata: Sequence[Dated] | None = None
+) -> Iterator[Piece]:
+    """Yield the samples of a PV, led by the newest at or before the window; a piece of none if there are none.
+
+    ``metadata``: those of the PV, where they have been read already.
+    """
+    made = _Pieces(
+        reader.metadata(pv) if metadata is None else metadata, lambda time_ns: _known_before(reader, pv, time_ns)
+    )
     for block in reader.blocks(pv, since_ns, until_ns):
         yield from made.add(block)
     if made.last_ns is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import chain, pairwise
 
 import numpy as np
@@ -36,6 +37,7 @@ class Source:
 
     def __init__(self, reader: Reader, now_ns: int, gone: Callable[[], bool]) -> None:
         self._reader = reader
+        self._dated = cache(reader.metadata)
         self._now_ns = now_ns
         self._gone = gone
 
@@ -68,7 +70,7 @@ class Source:
 
     def _has_numbers(self, pv: str, first: Piece) -> bool:
         """Return whether a PV is one of numbers: one that has a unit may have been a text for a while."""
-        return first.kind in NUMBERS or (first.kind is Kind.SCALAR_STRING and bool(self._reader.metadata(pv)))
+        return first.kind in NUMBERS or (first.kind is Kind.SCALAR_STRING and bool(self._dated(pv)))
 
     def pieces(self, wanted: Wanted, span: Span) -> Iterator[Piece]:
         """Yield what was asked for: pieces with samples, or one without, which tells type and metadata."""
@@ -82,7 +84,7 @@ class Source:
             else:
                 empty = piece
         if not some:
-            about = self._reader.metadata(wanted.pv)
+            about = self._dated(wanted.pv)
             yield empty or nothing(Kind.SCALAR_DOUBLE, metadata_at(about, span.until_ns))
 
     def _made(self, pv: str, operator: Operator | None, span: Span) -> Iterator[Piece]:
@@ -105,14 +107,14 @@ class Source:
         return made
 
     def _raw(self, pv: str, span: Span) -> Iterator[Piece]:
-        for piece in pieces(self._reader, pv, span.since_ns, span.until_ns):
+        for piece in pieces(self._reader, pv, span.since_ns, span.until_ns, self._dated(pv)):
             if self._gone():
                 raise Gone
             yield piece
 
     def _metadata(self, pv: str, span: Span) -> Metadata:
         """Return the metadata of numbers that are made: those that hold at the end, without words of states."""
-        metadata = metadata_at(self._reader.metadata(pv), span.until_ns)
+        metadata = metadata_at(self._dated(pv), span.until_ns)
         return Metadata() if metadata.words else metadata
 
     def _bins(self, operator: Operator, width_s: int, span: Span) -> tuple[Bins, int]:
@@ -122,7 +124,7 @@ class Source:
 
     def _binned(self, pv: str, operator: Operator, width_s: int, span: Span) -> Iterator[Piece]:
         summaries = operator.name in STATISTICS and width_s % 60 == 0 and self._about(pv, span) > MANY
-        for part in _of_one_unit(self._reader.metadata(pv), span, width_s * _SECOND_NS):
+        for part in _of_one_unit(self._dated(pv), span, width_s * _SECOND_NS):
             metadata = self._metadata(pv, part)
             parts = self._parts(pv, part, width_s, metadata.unit, summaries=summaries)
             yield from binned(parts, operator.name, self._bins(operator, width_s, part)[0], metadata)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -30,25 +30,22 @@ UNITS = (Metadata("uA", 3), Metadata("mA", 6), Metadata("uA", 3))
 END = T0 + 4 * DAY_NS
 
 
-def numbers() -> Iterator[Sample]:
+def numbers(changes: Sequence[int] = CHANGES) -> Iterator[Sample]:
     for n in range(4 * 86_400 // 20):
         time_ns = T0 + n * 20 * S
-        milli = CHANGES[0] <= time_ns < CHANGES[1]
+        milli = changes[0] <= time_ns < changes[1]
         yield Sample("I", time_ns, (5.0 + n % 7) / (1000 if milli else 1), 0, "NO_ALARM")
 
 
-@pytest.fixture(scope="module", params=["rows", "summaries"])
-def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path: Path = tmp_path_factory.mktemp("units") / "rack.sqlite"
-    url = f"sqlite:///{path}"
+def fill(url: str, changes: Sequence[int], *, summarized: bool) -> None:
     with closing(open_store(url)) as store:
-        store.add(list(numbers()))
+        store.add(list(numbers(changes)))
         store.add([Sample("S", T0 + n * 3600 * S, n % 2, 0, "NO_ALARM") for n in range(96)])
-        for since_ns, metadata in zip((0, *CHANGES), UNITS, strict=True):
+        for since_ns, metadata in zip((0, *changes), UNITS, strict=True):
             store.add_metadata({"I": Dated(since_ns, metadata)})
         store.add_metadata({"S": Dated(0, Metadata(words=("Off", "On")))})
         store.add_metadata({"S": Dated(T0 + DAY_NS, Metadata(words=("Closed", "Open")))})
-        if request.param == "summaries":
+        if summarized:
             with pytest.MonkeyPatch.context() as patch:  # as soon as it is possible, without pauses
                 patch.setattr(summarizer, "PERIOD", 0.0)
                 patch.setattr(summarizer, "PAUSE", 0.0)
@@ -56,6 +53,13 @@ def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
                 store.live(END)
                 while store.tidy():
                     pass
+
+
+@pytest.fixture(scope="module", params=["rows", "summaries"])
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path: Path = tmp_path_factory.mktemp("units") / "rack.sqlite"
+    url = f"sqlite:///{path}"
+    fill(url, CHANGES, summarized=request.param == "summaries")
     if request.param == "summaries":
         with closing(open_reader(url)) as reader:
             assert reader.summarized("I")
@@ -78,6 +82,19 @@ def test_a_plot_has_an_axis_for_each_unit(database: str, width_ns: int) -> None:
             assert math.isnan(value) or (CHANGES[0] <= time_ns < CHANGES[1]) is there
     assert micro.severities.tolist().count(ELSEWHERE) == 1
     assert milli.severities.tolist()[-2:] == [ELSEWHERE, ELSEWHERE]
+
+
+@pytest.mark.parametrize("width_ns", [MINUTE_NS, 50 * MINUTE_NS, 60 * MINUTE_NS])
+def test_a_curve_ends_where_its_unit_does_also_between_two_summaries(tmp_path: Path, width_ns: int) -> None:
+    url = f"sqlite:///{tmp_path}/rack.sqlite"
+    changes = T0 + DAY_NS + 84 * MINUTE_NS, T0 + 3 * DAY_NS
+    fill(url, changes, summarized=True)
+    with open_query(url, ["I"], Window(T0, END)) as query:
+        axes = picture(Plan(query, width_ns).items(), query, width_ns).axes
+    for (curve,), there in zip(axes, (False, True), strict=True):
+        assert sorted(curve.times_ns) == list(curve.times_ns)
+        for time_ns, value in zip(curve.times_ns, curve.values, strict=True):
+            assert math.isnan(value) or (changes[0] <= time_ns < changes[1]) is there
 
 
 def test_states_have_the_words_of_their_time(database: str) -> None:
