@@ -142,10 +142,11 @@ def _without_unit(state: State, metadata: Metadata, wanted: str) -> str:
     """
     if state.native in {dbr.STRING, dbr.CHAR, dbr.ENUM} or not metadata.unit:
         return wanted
+    unit = metadata.unit.strip()
     number, _, typed = wanted.strip().rpartition(" ")
-    if typed != metadata.unit and _is_number(number):
-        raise PutError(f"not put: its unit is {metadata.unit} now, not {typed}")
-    return wanted.rstrip().removesuffix(metadata.unit)
+    if typed != unit and _is_number(number):
+        raise PutError(f"not put: its unit is {unit} now, not {typed}")
+    return wanted.rstrip().removesuffix(unit)
 
 
 def _is_number(text: str) -> bool:
