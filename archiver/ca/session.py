@@ -89,13 +89,17 @@ class Session:
         """Return the sentence about a PV that is not connected."""
         return f"{name} is not connected after {self._timeout:g} s: no server answers for this name"
 
-    def get(self, pv: Pv) -> PvUpdate:
-        """Return the PV's value; a record that was never processed has one, too. Raises SessionError."""
+    def get(self, pv: Pv, *, soon: bool = False) -> PvUpdate:
+        """Return the PV's value; a record that was never processed has one, too. Raises SessionError.
+
+        ``soon``: within a second, for a put waits for it.
+        """
+        timeout = min(self._timeout, _SOON) if soon else self._timeout
         answers: list[tuple[int, bytes]] = []
         pv.channel.get(dbr.TIME + pv.requested, 0, lambda status, data: answers.append((status, data)))
-        self.wait(lambda: bool(answers))
+        self.wait(lambda: bool(answers), timeout)
         if not answers:
-            raise SessionError(f"{pv.name} was not read within {self._timeout:g} s")
+            raise SessionError(f"{pv.name} was not read within {timeout:g} s")
         status, data = answers[0]
         if status != NORMAL:
             raise SessionError(f"{pv.name} was not read: {libca.message(status)}")
@@ -131,7 +135,7 @@ class Session:
         stamps: dict[Pv, int] = {}
         for pv in pvs:
             with suppress(SessionError):
-                stamps[pv] = self.get(pv).stamp_ns
+                stamps[pv] = self.get(pv, soon=True).stamp_ns
         return stamps
 
     def _reason(self, pv: Pv, before: Mapping[Pv, int], heard: Sequence[str]) -> str:

@@ -68,7 +68,7 @@ def put(
     with _session(timeout) as session:
         channel = session.connect(pv)
         if not terse:
-            _print_value(session, channel, "Old : ")
+            _print_value(session, channel, "Old : ", soon=True)
         try:
             session.put(channel, values)
         finally:
@@ -122,10 +122,10 @@ def _session(timeout: float) -> Session:
     return Session(timeout)
 
 
-def _print_value(session: Session, pv: Pv, label: str, terse: bool = False) -> None:
-    """Print what a PV's value is; one that cannot be read does not keep an Off from being put."""
+def _print_value(session: Session, pv: Pv, label: str, terse: bool = False, *, soon: bool = False) -> None:
+    """Print what a PV's value is; one that cannot be read, or not ``soon``, does not keep an Off from being put."""
     try:
-        typer.echo(label + _line(pv, session.get(pv), terse))
+        typer.echo(label + _line(pv, session.get(pv, soon=soon), terse))
     except SessionError as error:
         typer.echo(f"rackioc: {error}", err=True)
 
