@@ -189,8 +189,7 @@ class Discovery:
         self._postpone(task, error)
         if task.denials >= _MOST_DENIALS and not task.kill:
             log.warning("left out (no PVs are made of it): %s", error)
-            self._later.remove(task)
-            self._find_first_due()
+            self._remove(task)
             self._denied.append(task)
 
     def _first(self, tasks: Sequence[_Task]) -> None:

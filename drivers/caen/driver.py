@@ -307,15 +307,14 @@ class Caen(Driver):
         stale = _most_important(sections, ParameterMetadata.next_stale)
         discovery = self._inventory.next_discovery(session)
         unit = None if discovery else _most_important(sections, ParameterMetadata.next_unit)
-        if not (stale and (discovery or unit)):
+        others = discovery or unit
+        if not (stale and others):
             self._lead = 0.0
-        self._asks_moved = stale is not None and (self._lead <= 0.0 or not (discovery or unit))
+        self._asks_moved = stale is not None and (self._lead <= 0.0 or not others)
         if discovery and not self._asks_moved:
             return self._inventory.discover(session, discovery)
-        moved = stale if self._asks_moved else None
-        if found := moved or unit or _most_important(sections, ParameterMetadata.next_assumed):
-            return found[0].refresh(session, found[1])
-        return None
+        found = stale if self._asks_moved else unit or _most_important(sections, ParameterMetadata.next_assumed)
+        return found[0].refresh(session, found[1]) if found else None
 
     def _questions_end(self, began: float) -> float:
         """Return until when a scan that ``began`` may ask: there must be time left to read what is served already.
