@@ -121,8 +121,9 @@ class Session:
             kind, count = dbr.STRING, len(texts)
         before = self._stamps([pv, *self._errors(pv)])
         heard: list[str] = []
-        for error in [each for each in before if each is not pv]:
-            self.monitor(error, partial(_news, heard, before[error]))
+        for each, stamp_ns in before.items():
+            if each is not pv:
+                self.monitor(each, partial(_news, heard, stamp_ns))
         pv.channel.put(kind, count, data, lambda status, _: answers.append(status))
         self.wait(lambda: bool(answers))
         if not answers:

@@ -102,10 +102,9 @@ class _Drawn:
 
     def add(self, each: SummaryBin) -> None:
         """Add a summary; those of one bin become points together."""
-        if self._open and each.time_ns // self._width_ns != self._open[0].time_ns // self._width_ns:
-            self.close()
-        if self._lines.changes(each.time_ns):
-            self.close()  # before the curve is broken, which is where the other one begins
+        another = self._open and each.time_ns // self._width_ns != self._open[0].time_ns // self._width_ns
+        if another or self._lines.changes(each.time_ns):
+            self.close()  # before the curve is broken, which is where one of another unit begins
         self._curve = self._lines.at(each.time_ns)
         self._open.append(each)
 

@@ -64,16 +64,11 @@ class MetadataHistory:
 
     def changes(self, pv: str) -> list[int]:
         """Return the times at which numbers of a PV begin to have another unit, or other words."""
-        return changes(self._entries[pv])
-
-
-def changes(entries: Sequence[Dated]) -> list[int]:
-    """Return the times at which numbers begin to have another unit, or other words."""
-    return [
-        after.since_ns
-        for before, after in pairwise(entries)
-        if (before.metadata.unit, before.metadata.words) != (after.metadata.unit, after.metadata.words)
-    ]
+        return [
+            after.since_ns
+            for before, after in pairwise(self._entries[pv])
+            if (before.metadata.unit, before.metadata.words) != (after.metadata.unit, after.metadata.words)
+        ]
 
 
 @dataclass(frozen=True)
