@@ -77,7 +77,7 @@ class Catalogue:
     def _about(self, pv: str) -> dict[str, str]:
         """Return what is known of a PV, as texts; runs in a thread."""
         with self._archive.open() as reader:
-            *_, piece = pieces(reader, pv, END_OF_TIME_NS, END_OF_TIME_NS)
+            *_, piece = pieces(reader, pv, END_OF_TIME_NS, END_OF_TIME_NS, reader.metadata(pv))
         return {
             "pvName": pv,
             "DBRType": piece.kind.dbr_type,

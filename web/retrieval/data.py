@@ -141,7 +141,7 @@ class Data:
                 name = plain(pv)
                 if not self._archive.names.known(name):
                     continue
-                for piece in pieces(reader, name, window.until_ns, window.until_ns):
+                for piece in pieces(reader, name, window.until_ns, window.until_ns, reader.metadata(name)):
                     if len(piece.time_ns) and piece.time_ns[-1] >= window.since_ns:
                         found[pv] = _at(piece.take(slice(-1, None)))
         return found

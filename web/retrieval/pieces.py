@@ -26,16 +26,12 @@ _GAPS = frozenset(map(str, Gap))
 _BACK = 5
 
 
-def pieces(
-    reader: Reader, pv: str, since_ns: int, until_ns: int, metadata: Sequence[Dated] | None = None
-) -> Iterator[Piece]:
+def pieces(reader: Reader, pv: str, since_ns: int, until_ns: int, metadata: Sequence[Dated]) -> Iterator[Piece]:
     """Yield the samples of a PV, led by the newest at or before the window; a piece of none if there are none.
 
-    ``metadata``: those of the PV, where they have been read already.
+    ``metadata``: all of the PV, which a reader reads once for many windows.
     """
-    made = _Pieces(
-        reader.metadata(pv) if metadata is None else metadata, lambda time_ns: _known_before(reader, pv, time_ns)
-    )
+    made = _Pieces(metadata, lambda time_ns: _known_before(reader, pv, time_ns))
     for block in reader.blocks(pv, since_ns, until_ns):
         yield from made.add(block)
     if made.last_ns is None:
