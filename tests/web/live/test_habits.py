@@ -61,6 +61,17 @@ def remote(page: Page, ca: Client) -> None:
     page.chromium.wait(lambda: page.chromium.find(f"input{page.pv('GEN:VSet')}").is_enabled(), "a field")
 
 
+def on_button(page: Page) -> str:
+    return f"button[data-state='On']{page.pv('GEN:HV')}"
+
+
+def ask_for_on(page: Page, ca: Client) -> None:
+    """Press On of the generator, so that the page asks whether that is meant."""
+    remote(page, ca)
+    press(page, on_button(page), Keys.ENTER)
+    page.chromium.find("dialog.ask")
+
+
 def test_the_way_past_the_menu_leads_to_the_content_of_the_same_page(page: Page) -> None:
     page.open("#/i/TC1")
     page.chromium.find("h1")
@@ -162,10 +173,7 @@ def test_an_address_that_is_none_is_told(page: Page) -> None:
 
 def test_a_question_takes_the_keys_and_gives_the_focus_back(page: Page, ca: Client) -> None:
     chromium = page.chromium
-    remote(page, ca)
-    on = f"button[data-state='On']{page.pv('GEN:HV')}"
-    press(page, on, Keys.ENTER)
-    chromium.find("dialog.ask")
+    ask_for_on(page, ca)
     chromium.driver.switch_to.active_element.send_keys("1")
     assert chromium.run(HERE) == "#/i/GEN"
     chromium.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
@@ -175,15 +183,12 @@ def test_a_question_takes_the_keys_and_gives_the_focus_back(page: Page, ca: Clie
 
 def test_a_question_ends_with_what_it_is_about(page: Page, ca: Client) -> None:
     chromium = page.chromium
-    remote(page, ca)
-    on = f"button[data-state='On']{page.pv('GEN:HV')}"
-    press(page, on, Keys.ENTER)
-    chromium.find("dialog.ask")
+    ask_for_on(page, ca)
     chromium.driver.back()
     chromium.wait(lambda: not chromium.all("dialog"), "the end of the question")
     page.open("#/i/GEN")
-    chromium.wait(lambda: chromium.find(on).is_enabled(), "a button")
-    press(page, on, Keys.ENTER)
+    chromium.wait(lambda: chromium.find(on_button(page)).is_enabled(), "a button")
+    press(page, on_button(page), Keys.ENTER)
     chromium.find("dialog.ask")
     (server,) = [each for each in psutil.Process(page.ioc.process.pid).children() if each.cmdline()[4] == "web"]
     server.kill()
@@ -206,7 +211,7 @@ def test_who_clicks_twice_or_holds_a_key_has_asked_once(page: Page, ca: Client) 
     chromium.wait(lambda: "6.9" in chromium.text(f".reading{page.pv('GEN:VSet_RBV')}"), "the value")
     time.sleep(1)
     assert puts(page, "GEN:VSet") == before + 1
-    on = json.dumps(f"button[data-state='On']{page.pv('GEN:HV')}")
+    on = json.dumps(on_button(page))
     chromium.run(f"const on = document.querySelector({on}); on.click(); on.click()")
     chromium.find("dialog.ask")
     time.sleep(0.5)
@@ -247,10 +252,7 @@ def test_what_was_asked_of_a_page_that_hung_is_not_put_late_but_an_off(page: Pag
 
 def test_a_question_is_not_answered_by_what_was_clicked_before_it_was_seen(page: Page, ca: Client) -> None:
     chromium = page.chromium
-    remote(page, ca)
-    on = f"button[data-state='On']{page.pv('GEN:HV')}"
-    press(page, on, Keys.ENTER)
-    chromium.find("dialog.ask")
+    ask_for_on(page, ca)
     chromium.wait(lambda: chromium.find("#confirm").is_enabled(), "that it can be answered")
     before = "new MouseEvent('click'), 'timeStamp', { value: performance.now() - 5000 }"
     chromium.run(f"document.getElementById('confirm').dispatchEvent(Object.defineProperty({before}))")
