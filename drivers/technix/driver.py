@@ -67,7 +67,7 @@ class Technix(Driver):
         self._keep = config.on_loss == "keep"
         self._loss = Loss(self._line, self._keep)
         self._status = StatusByte(self._line, watchdog, self._setpoints, config.polarity == "negative")
-        self._switching = Switching(self._line, self._status)
+        self._switching = Switching(self._line, self._status, self._setpoints)
         self._trips = config.over_limit != "alarm"
 
     @property
@@ -185,6 +185,7 @@ class Technix(Driver):
         yield from self._look_before(what)
         yield Wait()
         yield from self._switching.free()
+        self._status.listen()
 
     def _set(self, name: str, value: float) -> Iterator[Step]:
         scale = self._setpoints.scales[name]

@@ -224,6 +224,13 @@ class Line:
                 self._take(data)
         self._received = b""
 
+    def listen(self) -> None:
+        """Discard what came since the last reply, as ``drain`` does; at once if there is nothing."""
+        with self._wire() as port:
+            stray = port.in_waiting
+        if stray:
+            self.drain()
+
     def _probe(self, command: str) -> str:
         """Return a question to get into step with: ``command``, or else the one asked the longest time ago.
 
@@ -249,10 +256,7 @@ class Line:
         # Each reply could be taken for that to the one before, which says how things were: so each time, without end
         if len(old) > 1:
             raise NoReply(f"{command} is not asked yet: late replies to those before may still come")
-        with self._wire() as port:
-            stray = port.in_waiting
-        if stray:
-            self.drain()
+        self.listen()
         sent = self._ask_now(command)
         deadline = sent.at + REPLY_TIMEOUT
         while sent.number is None:

@@ -50,13 +50,15 @@ class StatusByte:
             why = f"{fallen} went off by itself: it may have been without power"
         if why:
             self._setpoints.forget_all(why)
-        for name, command in COMMANDS.items():
-            if command in self._line.overheard:
-                self._setpoints.forget(name, "a second program on the line set it")
-        self._line.overheard.clear()
+        self._heed_others()
         self._told_local = self._told_local and not local
         self._remote = not local
         return self._readings()
+
+    def listen(self) -> None:
+        """Make unknown what a second program has set since the last look. Raises LinkDown."""
+        self._line.listen()
+        self._heed_others()
 
     def obstacles(self) -> list[str]:
         """Return what keeps the generator from switching HV on."""
@@ -66,6 +68,12 @@ class StatusByte:
             LOCAL: "it is in local mode (put Mode Remote first)",
         }
         return [sentence for mask, sentence in obstacles.items() if self.bits & mask]
+
+    def _heed_others(self) -> None:
+        for name, command in COMMANDS.items():
+            if command in self._line.overheard:
+                self._setpoints.forget(name, "a second program on the line set it")
+        self._line.overheard.clear()
 
     def _fallen(self, before: int) -> str:
         """Return what went off though neither a put nor a fault is a reason: as after a loss of power."""

@@ -14,6 +14,7 @@ from contextlib import closing
 from drivers.base import BadReply, DeviceError, LinkDown, NotShown, Refused, Step, Wait
 from drivers.technix.line import QUIET, REPLY_TIMEOUT, Line, Sent
 from drivers.technix.points import HV, INHIBIT, LOCAL, OFF_CMD, ON_CMD
+from drivers.technix.setpoints import Setpoints
 from drivers.technix.status import StatusByte
 
 # Seconds between the reply to the first half of P5/P6 and the second half; the manual asks for 0.1
@@ -32,9 +33,10 @@ TIDY_PERIOD = 1.0
 class Switching:
     """HV on and off, and what is left half done of them."""
 
-    def __init__(self, line: Line, status: StatusByte) -> None:
+    def __init__(self, line: Line, status: StatusByte, setpoints: Setpoints) -> None:
         self._line = line
         self._status = status
+        self._setpoints = setpoints
         self._holder: Iterator[Step] | None = None
         self._ending = 0  # HV off is being carried out, by so many
         self._second: Sent | None = None  # the second half of the last HV off
@@ -173,6 +175,9 @@ class Switching:
             self._line.ask("P5,1")
             yield {}
             time.sleep(PAUSE)
+            self._status.listen()
+            if unknown := self._setpoints.obstacles():
+                raise BadReply("; ".join(unknown))
             self._line.ask("P5,0")
             yield from self.settled(HV | ON_CMD, HV)
         except BaseException:  # also when this is given up half-way

@@ -92,6 +92,55 @@ def test_a_setpoint_is_unknown_when_the_echo_of_a_second_program_is_heard(far: F
     tell(story, far)
 
 
+def follow(far: Far, reply_to: str, command: str) -> list[float]:
+    """Have a second program send a command behind each reply to another; return the outputs (kV) after each reply."""
+    answer, outputs = far._answer, [0.0]
+
+    def answer_both(text: str) -> None:
+        answer(text)
+        outputs.append(far.output()[0])
+        if text.startswith(reply_to):
+            far.carry_out_for_another(command)
+
+    far._answer = answer_both  # type: ignore[method-assign]
+    return outputs
+
+
+@pytest.mark.parametrize("command", ["d1,4000", "d2,4000"])
+@pytest.mark.parametrize("reply_to", ["E", "P5,1"])
+def test_hv_does_not_come_on_when_a_second_program_sets_a_setpoint_just_before(
+    far: Far, reply_to: str, command: str
+) -> None:
+    name = {"d1": "VSet", "d2": "ISet"}[command[:2]]
+
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        outputs = follow(far, reply_to, command)
+        error = await rack.put("HV", 1)
+        assert isinstance(error, Refused)
+        assert f"{name} is unknown since a second program on the line set it" in str(error)
+        assert max(outputs) == 0
+        assert ("P5,1" in far.commands()) == (reply_to == "P5,1")
+        await rack.until(lambda: rack.record("HV_RBV").val == 0)
+        assert not far.on
+
+    tell(story, far)
+
+
+def test_inhibition_is_not_ended_with_hv_on_when_a_second_program_sets_a_setpoint_just_before(far: Far) -> None:
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        for name in ("Inhibit", "HV"):
+            assert await rack.put(name, 1) is None
+        outputs = follow(far, "E", "d1,4000")
+        error = await rack.put("Inhibit", 0)
+        assert isinstance(error, Refused)
+        assert "VSet is unknown since a second program on the line set it" in str(error)
+        assert max(outputs) == 0
+
+    tell(story, far)
+
+
 def test_a_setpoint_stays_known_when_its_own_echo_comes_twice(far: Far) -> None:
     async def story(rack: Rack) -> None:
         await rack.ready()
