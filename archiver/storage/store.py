@@ -16,6 +16,10 @@ class StoreError(Exception):
     """The database cannot do it now: a sentence for the operator. The same call may be made again."""
 
 
+class WrongUrl(StoreError):
+    """What was given is not the URL of a database: no database can be meant, and the same call fails again."""
+
+
 class Gone(StoreError):
     """What was opened is not the archive any more, or not this archiver's: a store has to be opened anew."""
 

@@ -10,7 +10,7 @@ from typing import Self
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from archiver.storage.store import StoreError
+from archiver.storage.store import WrongUrl
 
 # What stands in every sentence about a URL
 ALLOWED = "allowed: sqlite:///FILE or mysql+pymysql://USER:PASSWORD@HOST[,HOST2]/NAME"
@@ -60,11 +60,11 @@ class DatabaseUrl:
 
 
 def url_of(database: str) -> DatabaseUrl:
-    """Return the URL of a text that was not checked with the configuration. Raises StoreError."""
+    """Return the URL of a text that was not checked with the configuration. Raises WrongUrl."""
     try:
         return DatabaseUrl.parse(database)
     except ValueError as error:
-        raise StoreError(f"the archive's database {error}") from None
+        raise WrongUrl(f"the archive's database {error}") from None
 
 
 def of_file(path: Path | str) -> str:

@@ -19,7 +19,7 @@ from typer.core import TyperCommand
 from archiver.ca.error import SessionError
 from archiver.history.query import HistoryError, HistoryUsageError
 from archiver.recording.spool import SpoolError
-from archiver.storage.store import StoreError
+from archiver.storage.store import StoreError, WrongUrl
 from ioc.ca.network.environment import EnvironmentFault
 from rackioc.config.config import ConfigError
 from sim.fake import CommandError
@@ -88,7 +88,7 @@ def guarded(action: Callable[..., Any]) -> Callable[..., Any]:
         except ConfigError as error:
             typer.echo(error, err=True)
             raise typer.Exit(EXIT_CONFIG) from None
-        except (EnvironmentFault, HistoryUsageError) as error:
+        except (EnvironmentFault, HistoryUsageError, WrongUrl) as error:
             typer.echo(f"rackioc: {error}", err=True)
             raise typer.Exit(EXIT_CONFIG) from None
         except BrokenPipeError:

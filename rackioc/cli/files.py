@@ -93,7 +93,7 @@ def screens(
     rack, silent = listing.rack(load(config), simulated=simulated)
     output.mkdir(parents=True, exist_ok=True)
     for name, text in made.make(rack).items():
-        (output / name).write_text(text, encoding="utf-8")
+        _write(output / name, text)
     _end(silent)
 
 
@@ -106,8 +106,17 @@ def _make(config: Path, output: Path | None, simulated: bool, text: Callable[[Ra
     if output is None:
         typer.echo(made, nl=False)
     else:
-        output.write_text(made, encoding="utf-8")
+        _write(output, made)
     _end(silent)
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a file. Raises OSError with its path, which Python leaves out where the disk is full."""
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        error.filename = str(file)
+        raise
 
 
 def _end(silent: list[str]) -> None:

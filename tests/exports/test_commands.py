@@ -51,6 +51,16 @@ def test_a_file_is_written_or_printed_and_the_same_each_time(command: str, confi
     assert str(config.parent) not in printed.stdout
 
 
+@pytest.mark.parametrize("command", [*COMMANDS, "screens"])
+def test_a_full_disk_is_told_with_the_path(command: str, config: Path) -> None:
+    directory = config.with_name("out")
+    directory.mkdir()
+    out = directory / "overview.bob" if command == "screens" else directory / "out"
+    out.symlink_to("/dev/full")
+    result = CliRunner().invoke(app, [command, str(config), "-o", str(directory if command == "screens" else out)])
+    assert (result.exit_code, result.output) == (1, f"rackioc: {out}: No space left on device\n")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_instrument_that_cannot_be_asked_is_named_and_the_rest_is_written(command: str, config: Path) -> None:
     config.write_text(CONFIG + CRATE)

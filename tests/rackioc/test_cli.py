@@ -571,3 +571,26 @@ def test_a_number_that_is_none_is_a_fault_of_a_configuration(tmp_path: Path) -> 
             2,
             f"{path}:7: instruments.GEN.full_scale.voltage_kv: {shown} must be a finite number\n",
         )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "history A --database {}",
+        "db backup new.sqlite --database {}",
+        "db check --database {}",
+        "db compact --database {}",
+        "db rename A B --database {}",
+        "db export A --format csv -o x.csv --database {}",
+        "db copy {} x.sqlite",
+        "db salvage x.sqlite {}",
+    ],
+)
+def test_a_url_that_is_none_of_a_database_is_a_wrong_command_line(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.sqlite").touch()
+    result = CliRunner().invoke(app, command.format("nosuch://somewhere/x").split())
+    assert "nosuch is not known; allowed: sqlite:///FILE or mysql+pymysql://" in result.output
+    assert result.exit_code == 2
