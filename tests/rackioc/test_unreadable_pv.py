@@ -1,9 +1,13 @@
-"""A server that carries out puts and answers no read: in a file of its own, for no other may share its UDP port."""
+"""Servers that carry out puts and answer no read: in a file of its own, for no other may share its UDP port."""
 
 from __future__ import annotations
 
+import socket
+import struct
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -48,3 +52,60 @@ def test_an_off_is_put_though_the_value_of_before_cannot_be_read(
         assert server.stdout.read() == "put 1\n"
     assert (code, lines) == (0, [])
     assert said.startswith("rackioc: UNREADABLE:off was not read: ")
+
+
+class Silent:
+    """A server over TCP alone that has every PV, takes every put and never answers a read.
+
+    puts  when each put came (monotonic s), and its text
+    """
+
+    def __init__(self) -> None:
+        self.puts: list[tuple[float, str]] = []
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            circuit, _ = self._listening.accept()
+            threading.Thread(target=self._serve, args=[circuit], daemon=True).start()
+
+    def _serve(self, circuit: socket.socket) -> None:
+        with circuit, circuit.makefile("rb") as received:
+            while header := received.read(16):
+                command, size, dtype, count, first, second = struct.unpack(">HHHHII", header)
+                circuit.sendall(self._reply(command, received.read(size), dtype, count, first, second))
+
+    def _reply(self, command: int, payload: bytes, dtype: int, count: int, first: int, second: int) -> bytes:
+        def message(*fields: int) -> bytes:
+            return struct.pack(">HHHHII", *fields)
+
+        match command:
+            case 0:  # version
+                return message(0, 0, 0, 13, 0, 0)
+            case 6:  # search: here
+                return message(6, 8, self.port, 0, 0xFFFFFFFF, second) + struct.pack(">H6x", 13)
+            case 18:  # create: access rights (read, write), and a LONG
+                return message(22, 0, 0, 0, first, 3) + message(18, 0, 5, 1, first, 1)
+            case 19:  # put
+                self.puts.append((time.monotonic(), payload.rstrip(b"\0").decode()))
+                return message(19, 0, dtype, count, 1, second)
+            case 23:  # echo
+                return message(23, 0, 0, 0, 0, 0)
+        return b""
+
+
+@pytest.mark.slow
+def test_an_off_is_put_within_seconds_though_no_read_is_ever_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Silent()
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("EPICS_CA_NAME_SERVERS", f"127.0.0.1:{server.port}")
+    began = time.monotonic()
+    code, lines, said = run("put", "-w", "8", "SILENT:off", "0")
+    (came, value), *others = server.puts
+    assert (value, others) == ("0", [])
+    assert came - began < 8  # as long as one read may take, which is not waited for
+    assert (code, lines) == (0, [])
+    assert said.startswith("rackioc: SILENT:off was not read within 1 s\n")
