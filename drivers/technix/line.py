@@ -158,7 +158,8 @@ class Line:
 
         The line has no parity and the reply no checksum: where a byte is lost, "E65" comes for "E165", and fits. What
         the status shows is acted on (an HV off is over, a strike has happened): each change of it is asked for once
-        more. A voltage or current moves with each reply, and is asked for again when it is shorter than the last.
+        more. A voltage or current moves with each reply, and is asked for again when it has more or fewer digits than the
+        last.
         A digit that is another one, with parity off, cannot be found out.
         """
         answers = self._answers[question]
@@ -364,7 +365,7 @@ class Line:
 
 def _doubtful(question: str, before: int, number: int) -> bool:
     """Return True for an answer from which, after the one before, a byte may be missing."""
-    return number != before if question == "E" else len(str(number)) < len(str(before))
+    return number != before if question == "E" else len(str(number)) != len(str(before))
 
 
 def _lacks(number: int, other: int) -> bool:

@@ -302,6 +302,29 @@ def test_an_answer_that_lacks_a_digit_is_not_shown(
     assert scan(driver)[name] == shown
 
 
+@pytest.mark.parametrize("answers", [[b"a1163", b"a11638", b"a11638"], [b"a116", b"a11638", b"a11639"]])
+def test_a_first_voltage_that_lacks_a_digit_is_not_shown_though_it_is_longer_than_the_last(
+    driver: Technix, generator: Generator, answers: list[bytes]
+) -> None:
+    status, current = (b"E", b"E8"), (b"a2", b"a20")
+    generator.expects(status, (b"a1", b"a10"), current)
+    scan(driver)
+    generator.repeats = False
+    generator.expects(status, *((b"a1", answer) for answer in answers), current)
+    shown = scan(driver)["VMon"]
+    assert isinstance(shown, Reading)
+    assert shown.value == pytest.approx(40, abs=0.1)
+
+
+def test_a_digit_too_many_is_not_shown(driver: Technix, generator: Generator) -> None:
+    status, current = (b"E", b"E8"), (b"a2", b"a20")
+    generator.expects(status, (b"a1", b"a10"), current)
+    zero = scan(driver)["VMon"]
+    generator.repeats = False
+    generator.expects(status, (b"a1", b"a110"), (b"a1", b"a10"), (b"a1", b"a10"), current)
+    assert scan(driver)["VMon"] == zero
+
+
 def test_a_status_that_is_another_one_each_time_is_a_bad_reply(driver: Technix, generator: Generator) -> None:
     generator.repeats = False
     generator.expects((b"E", b"E8"), (b"E", b"E9"), (b"E", b"E10"))
