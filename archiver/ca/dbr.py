@@ -13,7 +13,7 @@ from struct import Struct, iter_unpack
 from typing import TypeVar
 
 from archiver.ca.listener import PvUpdate
-from archiver.sample import STATUSES, Metadata, Range, Value, pack
+from archiver.sample import INVALID, STATUSES, Metadata, Range, Value, pack
 
 # DBR_STRING to DBR_DOUBLE, and the first types of DBR_TIME_* and DBR_CTRL_* (db_access.h).
 STRING, SHORT, FLOAT, ENUM, CHAR, LONG, DOUBLE = TYPES = range(7)
@@ -119,6 +119,8 @@ def _update(status: int, severity: int, seconds: int, nanoseconds: int, value: V
 
 def _any_update(status: int, severity: int, seconds: int, nanoseconds: int, value: Value) -> PvUpdate:
     word = STATUSES[status] if 0 <= status < len(STATUSES) else str(status)
+    if not 0 <= severity <= INVALID:
+        severity = INVALID  # there is none like that: what it means is not known, and no spool or database holds it
     return PvUpdate(EPICS_EPOCH_NS + seconds * 1_000_000_000 + nanoseconds, value, severity, word)
 
 
