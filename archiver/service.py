@@ -24,13 +24,14 @@ from archiver.recording.figures import FiguresFile, PvSink
 from archiver.recording.previous_run import End, end_previous_run
 from archiver.recording.queue import Queue
 from archiver.recording.spool import Spool, SpoolError
-from archiver.recording.timeline import Timeline
+from archiver.recording.timeline import STEP_NS, Timeline
 from archiver.recording.track import Rule, Track
 from archiver.recording.upkeep.rounds import Upkeep
 from archiver.recording.wallclock import WallClock
 from archiver.recording.writer import Writer
 from archiver.settings import ArchiveSettings, is_glob, is_name
 from archiver.storage.database import open_store
+from archiver.storage.owner import LIFE_PERIOD
 from archiver.storage.sqlite.file import file_name
 from archiver.storage.store import Store, StoreError
 from archiver.storage.url import DatabaseUrl
@@ -73,7 +74,7 @@ def run(archive: ArchiveSettings, config: Path, pv_list: str, prefix: str, stop:
     """
     back = 0.0
     while not stop.is_set():
-        clock, archiver = WallClock(), Archiver(archive, config, prefix, set_back=back > 0)
+        clock, archiver = WallClock(), Archiver(archive, config, prefix, set_back=back)
         back = 0.0
         try:
             archiver.start(pv_list)
@@ -89,14 +90,16 @@ def run(archive: ArchiveSettings, config: Path, pv_list: str, prefix: str, stop:
 class Archiver:
     """The archiver; its methods are called by the thread of Channel Access, the writer has a thread of its own.
 
-    ``set_back``: it begins because the clock was set back: what it finds of the time to come is of the time before.
+    ``set_back``: it begins because the clock was set back by so many seconds: what it finds of the time to come is of
+    the time before.
     """
 
-    def __init__(self, archive: ArchiveSettings, config: Path, prefix: str, *, set_back: bool = False) -> None:
+    def __init__(self, archive: ArchiveSettings, config: Path, prefix: str, *, set_back: float = 0.0) -> None:
         self._archive = archive
-        self._set_back = set_back
+        self._set_back = set_back > 0
         self._name = archive.identity(config, prefix)
         self._began_ns = time.time_ns()
+        self._ahead_ns = self._began_ns + int(set_back * 1e9) + STEP_NS if set_back else 0
         url = DatabaseUrl.parse(archive.database)
         self._paths = [archive.spool_file(config)]
         if url.backend == "sqlite":
@@ -165,6 +168,8 @@ class Archiver:
             return store  # the same archive, with all that was stored there: what came since is in the spool
         try:
             began_ns = time.time_ns() if again else self._began_ns
+            if store.alive_ns > began_ns:  # the clock was set back between two runs
+                self._ahead_ns = max(self._ahead_ns, store.alive_ns + int(LIFE_PERIOD * 1e9))
             ends = end_previous_run(store, self._spool, began_ns, set_back=self._set_back and not again)
         except BaseException:
             store.close()
@@ -205,8 +210,8 @@ class Archiver:
     def _timeline(self, pv: str) -> Timeline:
         """Return where a PV's rows end; without a database to ask, it is the begin of this run."""
         if self._ends is None:
-            return Timeline.after(*End([self._began_ns], in_force_ns=self._began_ns))
-        return Timeline.after(*self._ends.get(pv, End()))
+            return Timeline.after(*End([self._began_ns], in_force_ns=self._began_ns), ahead_ns=self._ahead_ns)
+        return Timeline.after(*self._ends.get(pv, End()), ahead_ns=self._ahead_ns)
 
     def _tick(self, now: float) -> None:
         if now >= self._without_list:

@@ -55,6 +55,7 @@ class Timeline:
     stamp_ns    the stamp of the newest value
     held        whether its row is not at its stamp, but where a gap ended
     shown_ns    the row written last: it says what is known, unless ``again`` has to repeat it; 0 before the first
+    ahead_ns    how far a clock was that was ahead and was set back before the run began; 0 if it was not
     """
 
     dated_ns: list[int] = field(default_factory=list)
@@ -63,9 +64,10 @@ class Timeline:
     stamp_ns: int = 0
     held: bool = False
     shown_ns: int = 0
+    ahead_ns: int = 0
 
     @classmethod
-    def after(cls, rows_ns: Iterable[int], value_ns: int = 0, in_force_ns: int = 0) -> Timeline:
+    def after(cls, rows_ns: Iterable[int], value_ns: int = 0, in_force_ns: int = 0, *, ahead_ns: int = 0) -> Timeline:
         """Return the timeline of a PV with rows of previous runs, at least the newest one, which marks a gap.
 
         ``value_ns``: the newest of them that marks none. ``in_force_ns``: the one in force when the run begins, 0 if
@@ -74,7 +76,7 @@ class Timeline:
         rows = sorted(rows_ns)
         del rows[AHEAD:-1]  # as rows of this run are forgotten: those that come next count
         # a gap may be right after that value
-        return cls(rows, stamped_ns=_next(value_ns) if value_ns else 0, shown_ns=in_force_ns)
+        return cls(rows, stamped_ns=_next(value_ns) if value_ns else 0, shown_ns=in_force_ns, ahead_ns=ahead_ns)
 
     @property
     def connecting(self) -> bool:
@@ -89,6 +91,10 @@ class Timeline:
             raise BadStamp(Cause.FUTURE)
         if stamp_ns < self.stamp_ns and (self.gap is None or self.gap in _REJECTED):
             raise BadStamp(Cause.BACKWARDS)
+
+    def was_ahead(self, stamp_ns: int, now_ns: int) -> bool:
+        """Return whether a stamp in the future is one of the clock that was ahead, or goes on from one."""
+        return now_ns + STEP_NS < stamp_ns <= self.ahead_ns
 
     def admit(self, stamp_ns: int, now_ns: int, connected_ns: int) -> int:
         """Return the time of the row for a value that came at ``now_ns`` over a connection made at ``connected_ns``.

@@ -52,6 +52,7 @@ class Model:
     own: bool = True  # the newest value stands at its own stamp
     old_ns: int = 0  # the newest stamp that had its row before the run began
     ghosts: list[int] = field(default_factory=list)  # rows whose place was taken by one that is over
+    ahead_ns: int = 0  # how far the archiver's clock was when it was set back
     safe: int = 0  # rows that a killed archiver does not lose
 
     def update(self, update: PvUpdate, now_ns: int) -> None:
@@ -64,6 +65,9 @@ class Model:
                     self.mark(cause, now_ns)
                 return
             update = update._replace(stamp_ns=0)  # what the PV has when it connects
+        elif now_ns + 10**9 < update.stamp_ns <= self.ahead_ns:  # by the clock of before, or going on from there
+            connects = self.gap in {Gap.DISCONNECTED, Gap.ARCHIVE_OFF}
+            update = update._replace(stamp_ns=0 if connects else now_ns)
         self.ahead = came if update is not came else None
         if self.newest is not None and repr(update) == repr(self.newest):
             return

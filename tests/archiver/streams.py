@@ -265,7 +265,7 @@ class Stream:
         before_ns = self._clocks.archiver_ns
         self._set_any()
         if before_ns - self._clocks.archiver_ns > 10 * S and self._random.random() < 0.8:
-            self._begin_anew()
+            self._begin_anew(before_ns - self._clocks.archiver_ns)
 
     def _set_any(self) -> None:
         """Set one clock, or both, as those of one computer are."""
@@ -309,7 +309,7 @@ class Stream:
             self.models[name].end(now_ns)
         self._commit("")
 
-    def _begin_anew(self) -> None:
+    def _begin_anew(self, back_ns: int) -> None:
         """End, begin in the same second, and connect again."""
         connected = sorted(self._connected)
         self._end()
@@ -317,24 +317,27 @@ class Stream:
         self._spool.close()
         self._connected.clear()
         self._clocks.now_ns += S // 10
-        self._start(set_back=True)
+        self._start(back_ns)
         for name in connected:
             self._connection(name)
 
-    def _start(self, *, set_back: bool = False) -> None:
+    def _start(self, back_ns: int = 0) -> None:
         clocks = self._clocks
         began_ns = clocks.time_ns()
         self._queue, self._spool = Queue(), Spool(self._spool_file, 1e9, 0)
         self._spool.run_ns = began_ns
         spooled_ns = max(map(_alive_ns, self._spool.leftover()), default=0)
-        ends = end_previous_run(self._store, self._spool, began_ns, set_back=set_back)
+        ends = end_previous_run(self._store, self._spool, began_ns, set_back=back_ns > 0)
         self._writer = Writer(self._queue, self._spool, Upkeep(lambda pv: Policy()), lambda: self._store)
         rule, rejected = Rule.of(Policy(keep_alive="1w")), Counter[str]()
+        ahead_ns = began_ns + back_ns if back_ns else 0
         self._tracks = {
-            name: Track(name, rule, self._queue, rejected, Timeline.after(*ends.get(name, End())))
+            name: Track(name, rule, self._queue, rejected, Timeline.after(*ends.get(name, End()), ahead_ns=ahead_ns))
             for name in self.models
         }
-        self._begin_models(began_ns, spooled_ns, 0 if set_back else FUTURE_NS)
+        self._begin_models(began_ns, spooled_ns, 0 if back_ns else FUTURE_NS)
+        for model in self.models.values():
+            model.ahead_ns = ahead_ns
 
     def _begin_models(self, began_ns: int, spooled_ns: int, future_ns: int) -> None:
         marks: dict[str, list[int]] = {name: [] for name in self.models}

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,52 @@ def test_a_clock_that_is_set_right_costs_a_marked_moment_and_no_hour(
     assert numbers == [numbers[0] + place for place in range(len(numbers))]
     assert rows(first_ns - 1000, first_ns - 1000)[0].status == "Archive_Off"
     assert set(ahead) <= set(rows(later_ns, 2**63 - 1))
+
+
+@pytest.mark.parametrize("between_runs", [False, True])
+def test_behind_a_clock_that_was_ahead_by_minutes_each_value_is_known_when_it_comes(
+    computer: Computer, ioc: SmallIoc, database: str, wait: Wait, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    between_runs: bool,
+) -> None:  # fmt: skip
+    """A setting was put last while the clock was ahead, by less than stamps may be: it is put now and then."""
+    pv, stop = f"{ioc.prefix}ao", threading.Event()
+    settings = ArchiveSettings(database=database, pvs=(pv,))
+
+    def start() -> threading.Thread:
+        stop.clear()
+        prefix = ioc.prefix
+        run = threading.Thread(target=service.run, args=(settings, Path("rack.yaml"), f"{prefix}none", prefix, stop))
+        run.start()
+        return run
+
+    def known() -> object:
+        with suppress(StoreError), closing(open_reader(database)) as reader:  # there is none at first
+            now_ns = computer.time_ns() + computer.ahead * 10**9
+            rows = list(reader.samples([pv], now_ns, now_ns)) if pv in reader.names() else []
+            return rows[0].value if rows else None
+        return None
+
+    def is_known(value: float) -> bool:
+        return known() == value
+
+    monkeypatch.chdir(tmp_path)
+    computer.ahead = 200
+    ioc.read("ao", 1.0)
+    archiver = start()
+    try:
+        wait(partial(is_known, 1.0))
+        ioc.read("ao", 2.0)
+        wait(partial(is_known, 2.0))
+        if between_runs:
+            stop.set()
+            archiver.join()
+        computer.ahead = 0
+        if between_runs:
+            archiver = start()
+        wait(partial(is_known, 2.0))
+        for value in (3.0, 4.0):
+            ioc.read("ao", value)
+            wait(partial(is_known, value))
+    finally:
+        stop.set()
+        archiver.join()

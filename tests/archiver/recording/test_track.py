@@ -270,6 +270,35 @@ def test_a_value_that_has_not_changed_since_its_clock_was_ahead_is_known_from_th
     assert rejected == {Cause.FUTURE: 1}
 
 
+def test_after_a_clock_was_set_back_a_stamp_of_before_holds_back_no_value_that_follows(
+    sink: Recorder, send: Send, rejected: Counter[str], clock: Clock
+) -> None:
+    """An IOC whose stamps follow the clock: it was ahead by 90 s."""
+    track = Track("A", Rule.of(Policy()), sink, rejected, Timeline(ahead_ns=(BEGIN + 90) * S))
+    track.connected()
+    for _ in range(2):
+        track.update(PvUpdate((BEGIN + 88) * S, 5.0, 0, "NO_ALARM"))
+    send(track, 1, 6.0)
+    assert (sink.rows, rejected) == ([(0, 5.0), (1, 6.0)], Counter())
+
+
+def test_after_a_clock_was_set_back_values_whose_stamps_go_on_are_known_when_they_come(
+    sink: Recorder, send: Send, rejected: Counter[str], clock: Clock
+) -> None:
+    """An IOC whose stamps go on by a microsecond each, as those of rackioc: until the clock is as far again."""
+    track = Track("A", Rule.of(Policy()), sink, rejected, Timeline(ahead_ns=(BEGIN + 90) * S))
+    track.connected()
+    stamp = (BEGIN + 88) * S
+    for clock.now in (0, 1, 40, 86):
+        stamp += 1000
+        track.update(PvUpdate(stamp, clock.now, 0, "NO_ALARM"))
+    send(track, 89, 89.0)
+    clock.now = 91
+    track.update(PvUpdate((BEGIN + 121) * S, 121.0, 0, "NO_ALARM"))  # it is another clock that is ahead now
+    times = [0, 1, 40, 86, 89, 121]
+    assert (sink.rows, rejected) == ([(time, time) for time in times], Counter())
+
+
 def test_the_end_is_marked_where_something_was_archived(
     make: Make, send: Send, sink: Recorder, clock: Clock, rejected: Counter[str]
 ) -> None:
