@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
@@ -97,6 +97,7 @@ def application(served: Served) -> Starlette:
             *page.routes(),
         ],
         middleware=[Middleware(Headers), Middleware(View, access=access)],
+        exception_handlers={ClientDisconnect: _given_up},
         lifespan=living,
     )
 
@@ -141,6 +142,11 @@ def _api(hub: Hub, access: Access, rack: Rack, alarms: Alarms, served: Served) -
 
 async def _ping(request: Request) -> Response:
     return PlainTextResponse("Pong\n")
+
+
+async def _given_up(request: Request, error: Exception) -> Response:
+    """Return an answer to who has not sent all of a body: a traceback of each would fill the log."""
+    return PlainTextResponse("the body did not come\n", 408)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -176,6 +176,20 @@ def test_one_address_has_a_bounded_number_of_web_sockets(
     until(again)
 
 
+@pytest.mark.parametrize("stays", [True, False])
+def test_a_body_that_ends_too_early_leaves_no_traceback_in_the_log(
+    web: WebServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, stays: bool
+) -> None:
+    monkeypatch.setattr("web.access.middleware._PATIENCE", 0.3)
+    head = b"POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
+    for _ in range(10):
+        with socket.create_connection(("127.0.0.1", web.port), 10) as raw:
+            raw.sendall(head)
+            assert not stays or raw.recv(4096).startswith(b"HTTP/1.1 408")
+    assert ask(web, "GET", "/ping")[0] == 200
+    assert [each.getMessage() for each in caplog.records if each.exc_info] == []
+
+
 def test_a_body_that_drips_is_given_up(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("web.access.middleware._PATIENCE", 2.0)
     monkeypatch.setattr("web.access.middleware._WHOLE", 1.0)
