@@ -14,6 +14,7 @@ from tests.system.conftest import Ioc
 from tests.system.conftest import racks as racks  # noqa: PLC0414 - the fixture
 from tests.system.faults.proxy import Proxy, proxy_to
 from tests.web.live.chromium import Chromium
+from tests.web.live.conftest import PASSWORDS
 from tests.web.live.test_habits import puts, remote
 from tests.web.live.test_page import SIZES, Page
 from tests.web.live.test_page import rack as rack  # noqa: PLC0414 - the fixture
@@ -35,6 +36,23 @@ def page(rack: tuple[Ioc, int], network: Proxy) -> Iterator[Page]:
         yield page
     finally:
         chromium.close()
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+@pytest.mark.timeout(180)
+def test_who_has_given_up_to_log_in_is_not_logged_in_when_the_network_returns(page: Page, network: Proxy) -> None:
+    chromium = page.chromium
+    chromium.find("#who").click()
+    network.freeze()
+    chromium.find("dialog #name").send_keys("anna")
+    chromium.find("dialog #password").send_keys(PASSWORDS["anna"][0])
+    chromium.find("dialog #login").click()
+    chromium.find("dialog button[type='button']").click()
+    network.thaw()
+    chromium.wait(lambda: chromium.text("#live") == "● live", "live")
+    time.sleep(2)
+    assert chromium.text("#who") == "Log in"
 
 
 @pytest.mark.slow

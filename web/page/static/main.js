@@ -181,11 +181,12 @@ function login() {
   const dialog = h("dialog", { class: "login" });
   const form = h("form", { method: "dialog" }, h("h2", { text: "Log in" }),
     h("label", {}, "Name", name), h("label", {}, "Password", password), note,
+  const ended = new AbortController();
     h("div", { class: "buttons" }, h("button", { type: "button", text: "Cancel", onclick: () => dialog.close() }), h("button", { type: "submit", text: "Log in", id: "login" })));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     try {
-      await post("/api/login", { name: name.value, password: password.value });
+      await post("/api/login", { name: name.value, password: password.value }, ended.signal);
       dialog.close();
       await renew();
     } catch (error) {
@@ -194,7 +195,10 @@ function login() {
     }
   });
   dialog.append(form);
-  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("close", () => {
+    ended.abort(); // who has given up is not logged in later
+    dialog.remove();
+  });
   document.body.append(dialog);
   dialog.showModal();
 }

@@ -47,7 +47,16 @@ class Rack extends EventTarget {
 export const rack = new Rack();
 
 async function getText(address, signal) {
-  const answer = await fetch(address, { cache: "no-cache", signal });
+  const answer = await answerTo(address, { cache: "no-cache", signal });
+/** Return the answer of the server; fails with a sentence if there is none, for browsers have words of their own for that. */
+async function answerTo(address, request) {
+  try {
+    return await fetch(address, request);
+  } catch (error) {
+    throw request.signal?.aborted ? error : new Error("The web server does not answer.");
+  }
+}
+
   hearTime(answer);
   if (!answer.ok) {
     const sentence = await answer.json().then((body) => body.error, () => answer.statusText);
@@ -60,9 +69,9 @@ async function getText(address, signal) {
 export const get = async (address, signal) => JSON.parse(await getText(address, signal));
 
 /** Send something to the API; fails with its sentence. */
-export async function post(address, body) {
+export async function post(address, body, signal) {
   const headers = { "Content-Type": "application/json", "X-CSRF-Token": rack.me.csrf };
-  const answer = await fetch(address, { method: "POST", headers, body: JSON.stringify(body) });
+  const answer = await answerTo(address, { method: "POST", headers, body: JSON.stringify(body), signal });
   if (!answer.ok) throw new Error(await answer.json().then((reply) => reply.error, () => answer.statusText));
 }
 
