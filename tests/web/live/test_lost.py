@@ -92,3 +92,31 @@ def test_a_pv_of_another_type_keeps_nothing_of_the_former_one(logins_file: Path)
     finally:
         chromium.close()
         web.close()
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+@pytest.mark.timeout(180)
+def test_a_server_that_was_started_anew_without_a_pv_leaves_no_value_of_it(logins_file: Path) -> None:
+    ioc = SmallIoc([Point(name="was", rtyp=RecordType.ai, egu="kV", prec=1)])
+    name = f"{ioc.prefix}was"
+    ioc.read("was", 1.5)
+    keys = served(ioc.prefix, logins_file)
+    web = WebServer(keys)
+    chromium = Chromium(*SIZES["desktop"])
+    try:
+        chromium.open(web.url)
+        chromium.find(".tiles, .overview")
+        chromium.append(f"put.reading(new dom.Scope(), {json.dumps(name)})")
+        shown = f"[data-pv='{name}']"
+        chromium.wait(lambda: chromium.text(shown) == "1.5kV", "the number")
+        ioc.close()
+        web.close()
+        chromium.wait(lambda: "No connection to the web server" in chromium.text("#banner"), "that it is away")
+        web = WebServer(keys)
+        chromium.wait(lambda: "No connection" not in chromium.text("#banner"), "that it is there")
+        chromium.wait(lambda: "1.5" not in chromium.text(shown), "that nothing is known")
+        assert chromium.attribute(shown, "data-severity") == ""
+    finally:
+        chromium.close()
+        web.close()

@@ -5,7 +5,7 @@ import { h, mark, say } from "./dom.js";
 import { reading } from "./put.js";
 import { pointTable } from "./table.js";
 import { addressOf, rack } from "./rack.js";
-import { bitsOf, watchStatus } from "./status.js";
+import { bitsOf, isKnown, watchStatus } from "./status.js";
 import { SEVERITIES, number, unit } from "./words.js";
 
 const VIEWS = { cards: "Cards", map: "Map" };
@@ -109,7 +109,7 @@ function watched(scope, element, sign, prefix) {
     watchStatus(scope, prefix, bitsOf(parameters), (pv, words) => {
       act(words);
       note("Status", pv);
-      mark(element, "on", pv.severity === "INVALID" || pv.severity === "UNDEFINED" ? "" : String(pv.value & 1));
+      mark(element, "on", isKnown(pv) ? String(pv.value & 1) : "");
     });
   };
   return { show, showStatus };

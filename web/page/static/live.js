@@ -35,6 +35,7 @@ class Live extends EventTarget {
       this.#echoed = moment();
       this.#ahead = null;
       this.#send({ type: "clock" });
+      this.#forgetValues();
       this.#ask("subscribe", [...this.#pvs.keys()]);
       this.dispatchEvent(new Event("state"));
     };
@@ -120,6 +121,14 @@ class Live extends EventTarget {
     if (this.connected) this.#ask("clear", [pv.name]);
   }
 
+  /** Forget the values of before: a server that was started anew may have no such PVs, and tells nothing of them then. */
+  #forgetValues() {
+    for (const pv of this.#pvs.values()) {
+      for (const member of ["value", "text", "severity"]) delete pv[member];
+      this.#note(pv);
+    }
+  }
+
   #receive(message) {
     this.#echoed = moment();
     if (message.type === "update") {
@@ -130,8 +139,7 @@ class Live extends EventTarget {
       // of another type, as after a start with another configuration, it keeps nothing of the former one
       if (message.vtype && pv.vtype && message.vtype !== pv.vtype) for (const member of OF_A_TYPE) delete pv[member];
       Object.assign(pv, message);
-      this.#changed.add(pv);
-      this.#frame ||= requestAnimationFrame(() => this.#show());
+      this.#note(pv);
     } else if (message.id !== undefined && this.#writes.has(message.id)) {
       const { written, refused } = this.#writes.get(message.id);
       this.#writes.delete(message.id);
@@ -142,6 +150,11 @@ class Live extends EventTarget {
     } else if (message.type === "error") {
       this.dispatchEvent(new CustomEvent("refused", { detail: message.message }));
     }
+  }
+
+  #note(pv) {
+    this.#changed.add(pv);
+    this.#frame ||= requestAnimationFrame(() => this.#show());
   }
 
   #show() {

@@ -8,7 +8,9 @@ const PLAIN = ["ON", "UP", "DOWN"];
 const PLAIN_BITS = 2 ** PLAIN.length - 1;
 
 const UNKNOWN = new Set([undefined, "UNDEFINED", "INVALID"]);
-const known = (pv) => !UNKNOWN.has(pv?.severity);
+
+/** Return whether the state of a PV is known now. */
+export const isKnown = (pv) => !UNKNOWN.has(pv?.severity);
 
 /** Return the names of the bits that the status of a channel has. */
 export const bitsOf = (parameters) =>
@@ -17,10 +19,10 @@ export const bitsOf = (parameters) =>
 /** Return the words of a status. `told`: name of a bit -> its PV, of those that are asked for by name. */
 export function statusWords(pv, bits, told) {
   if (pv.severity === undefined) return "…";
-  if (!known(pv)) return "not known";
+  if (!isKnown(pv)) return "not known";
   const word = pv.value >>> 0;
   const plain = PLAIN.filter((name, bit) => bits.includes(name) && (word >>> bit) & 1);
-  const others = bits.filter((name) => !PLAIN.includes(name) && known(told.get(name)) && told.get(name).value);
+  const others = bits.filter((name) => !PLAIN.includes(name) && isKnown(told.get(name)) && told.get(name).value);
   const words = [...plain.filter((name) => name !== "ON"), ...others].map((name) => rack.words[name] ?? name);
   const waits = word > PLAIN_BITS && bits.some((name) => !PLAIN.includes(name) && !told.has(name));
   if (!waits && ones(word) > plain.length + others.length) words.push("another bit");
@@ -38,7 +40,7 @@ export function watchStatus(scope, prefix, bits, shown) {
   const show = () => shown(status, statusWords(status, bits, told));
   scope.watch(`${prefix}Status`, (pv) => {
     status = pv;
-    const wanted = known(pv) && pv.value >>> 0 > PLAIN_BITS;
+    const wanted = isKnown(pv) && pv.value >>> 0 > PLAIN_BITS;
     if (wanted !== asked) {
       asked = wanted;
       others.end();
