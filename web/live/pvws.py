@@ -96,7 +96,6 @@ class Browser:
     def _take(self) -> Iterator[bytes]:
         answers, self._answers = self._answers, []
         self._read.set()
-        yield from answers
         size, first = 0, []
         while self._new and size < AT_ONCE:
             subscription = next(iter(self._new))
@@ -106,6 +105,7 @@ class Browser:
             if what == _ALL:
                 first.append(subscription)
             yield frame
+        yield from answers  # behind the values: who has the answer has what was new when it was asked for
         if first:
             # cs-web-lib overlooks readonly in the first message of a PV
             asyncio.get_running_loop().call_later(TURN, self._tell_rights, first)

@@ -30,6 +30,7 @@ class Proxy:
         self._cut: Callable[[socket.socket], None] | None = None
         self.cuts = 0
         self.rate = math.inf  # bytes/s to the server, at most
+        self.lag = 0.0  # seconds that what the server says waits, at least
         self.port = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
@@ -92,6 +93,8 @@ class Proxy:
                         self.cuts += 1
                         return
                     samples = False
+                if readable is server:
+                    time.sleep(self.lag)
                 other[readable].sendall(data)
                 if readable is client:
                     time.sleep(len(data) / self.rate)

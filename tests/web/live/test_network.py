@@ -41,6 +41,19 @@ def page(rack: tuple[Ioc, int], network: Proxy) -> Iterator[Page]:
 @pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.timeout(180)
+def test_what_comes_late_over_a_slow_network_is_not_shown_as_live(page: Page, network: Proxy) -> None:
+    chromium = page.chromium
+    chromium.wait(lambda: chromium.text("#live") == "● live", "live")
+    network.lag = 4.0  # there are news all the time, each of them of a while ago
+    chromium.wait(lambda: "network to the web server is slow" in chromium.text("#banner"), "that it is old")
+    assert chromium.text("#live") == "✖ not live"
+    network.lag = 0.0
+    chromium.wait(lambda: chromium.text("#live") == "● live", "live again")
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+@pytest.mark.timeout(180)
 def test_who_has_given_up_to_log_in_is_not_logged_in_when_the_network_returns(page: Page, network: Proxy) -> None:
     chromium = page.chromium
     chromium.find("#who").click()

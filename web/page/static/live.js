@@ -3,7 +3,9 @@
 import { ago, moment, now } from "./time.js";
 
 const AGAIN = [500, 1000, 2000, 5000];
-const CHECK = 4000;
+const CHECK = 2000;
+// Milliseconds after which a server that says nothing is not there.
+const DEAD = 10000;
 const LINGER = 5000;
 const AT_ONCE = 2000;
 // Members that a PV has by its type; a message tells those of its own type alone.
@@ -17,32 +19,37 @@ class Live extends EventTarget {
   #tries = 0;
   #writes = new Map();
   #number = 0;
-  #echoed = moment();
+  #heard = moment();
+  #asks = [];
   #check = 0;
   #again = 0;
   #ahead = null;
   connected = false;
   lost = null;
+  /** What is shown is at least as new as this moment: of the questions that have been answered the newest was asked then. */
+  told = moment();
 
   /** Connect, again and again. */
   open() {
     clearTimeout(this.#again);
     const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/pvws/pv`);
     this.#socket = socket;
+    this.#heard = moment();
     socket.onopen = () => {
       this.connected = true;
       this.#tries = 0;
-      this.#echoed = moment();
+      this.#heard = this.told = moment();
       this.#ahead = null;
-      this.#send({ type: "clock" });
+      this.#asks = [];
       this.#forgetValues();
+      this.#askClock();
       this.#ask("subscribe", [...this.#pvs.keys()]);
       this.dispatchEvent(new Event("state"));
     };
     socket.onmessage = (event) => this.#receive(JSON.parse(event.data));
     socket.onclose = () => this.#closed(socket);
     clearInterval(this.#check);
-    this.#check = setInterval(() => this.#alive(), CHECK);
+    this.#check = setInterval(() => this.check(), CHECK);
   }
 
   /** Connect anew, for what the server lets us do has changed. */
@@ -129,8 +136,13 @@ class Live extends EventTarget {
     }
   }
 
+  #askClock() {
+    this.#asks.push(moment());
+    this.#send({ type: "clock" });
+  }
+
   #receive(message) {
-    this.#echoed = moment();
+    this.#heard = moment();
     if (message.type === "update") {
       const pv = this.#pvs.get(message.pv);
       if (!pv) return;
@@ -147,6 +159,8 @@ class Live extends EventTarget {
       else refused(Object.assign(new Error(message.message), { confirm: message.confirm }));
     } else if (message.type === "clock") {
       this.#ahead = message.clock - performance.now() / 1000;
+      this.told = this.#asks.shift() ?? this.told;
+      this.dispatchEvent(new Event("told"));
     } else if (message.type === "error") {
       this.dispatchEvent(new CustomEvent("refused", { detail: message.message }));
     }
@@ -164,11 +178,11 @@ class Live extends EventTarget {
     for (const pv of changed) for (const shown of pv.shown) shown(pv);
   }
 
-  /** Find out that nobody is at the other end any more: a network that is gone says nothing. */
-  #alive() {
-    if (!this.connected) return;
-    if (ago(this.#echoed) > 2.5 * CHECK) this.#socket.close(), this.#closed(this.#socket);
-    else this.#send({ type: "clock" });
+  /** Find out how late the server is heard, or that nobody is at the other end any more: a network that is gone says nothing. */
+  check() {
+    if (this.#socket.readyState > WebSocket.OPEN) return;
+    if (ago(this.#heard) > DEAD) this.#socket.close(), this.#closed(this.#socket);
+    else if (this.connected) this.#askClock();
   }
 
   #closed(socket, wait = AGAIN[Math.min(this.#tries++, AGAIN.length - 1)]) {

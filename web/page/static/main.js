@@ -15,7 +15,7 @@ const byId = (id) => document.getElementById(id);
 const ALARMS = 2000;
 const RACK = 10000;
 const ME = 10000;
-// Milliseconds without a beat of the IOC's heart after which nothing that is shown counts as new.
+// Milliseconds without a beat of the IOC's heart, or without an answer of the web server, after which nothing that is shown counts as new.
 const SILENT = 5000;
 // Milliseconds after which the list of alarms is not the present one.
 const OLD = 10000;
@@ -118,6 +118,7 @@ function trouble() {
   if (beat.severity === "UNDEFINED") return `The IOC does not answer since ${timeOf(beat.at)}: nothing of this rack is known now.`;
   if (!document.hidden && ago(rack.alarmsRead) > OLD) return `The web server does not tell the alarms: those shown are of ${timeOf(rack.alarmsRead)}.`;
   if (ago(beat.at) > SILENT) return `No news from the IOC since ${timeOf(beat.at)}: what is shown may be old.`;
+  if (!document.hidden && ago(live.told) > SILENT) return `The network to the web server is slow: what is shown may be more than ${SILENT / 1000} s old.`;
   return "";
 }
 
@@ -179,9 +180,9 @@ function login() {
   const name = h("input", { name: "name", autocomplete: "username", required: true, id: "name" });
   const password = h("input", { name: "password", type: "password", autocomplete: "current-password", required: true, id: "password" });
   const dialog = h("dialog", { class: "login" });
+  const ended = new AbortController();
   const form = h("form", { method: "dialog" }, h("h2", { text: "Log in" }),
     h("label", {}, "Name", name), h("label", {}, "Password", password), note,
-  const ended = new AbortController();
     h("div", { class: "buttons" }, h("button", { type: "button", text: "Cancel", onclick: () => dialog.close() }), h("button", { type: "submit", text: "Log in", id: "login" })));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -260,13 +261,16 @@ async function begin() {
   rack.addEventListener("me", who);
   rack.addEventListener("alarms", counts);
   live.addEventListener("state", truth);
+  live.addEventListener("told", truth);
   live.addEventListener("state", () => {
     // a server that takes no more from us ends the web socket, too
     (live.connected ? rack.readAlarms() : renew()).catch(() => {});
   });
   // nothing is asked while nobody looks
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden && live.connected) rack.readAlarms().then(truth, () => {});
+    if (document.hidden || !live.connected) return;
+    live.check();
+    rack.readAlarms().then(truth, () => {});
   });
   live.addEventListener("refused", (event) => toast(event.detail));
   live.open();

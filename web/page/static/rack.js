@@ -10,7 +10,7 @@ class Rack extends EventTarget {
   me = { name: "", refusal: "log in first", csrf: "", may_see: true, logins: false };
   alarms = [];
   connected = true;
-  /** When the alarms were read. */
+  /** When those alarms were asked for that are shown. */
   alarmsRead = moment();
   #known = "";
 
@@ -36,18 +36,18 @@ class Rack extends EventTarget {
 
   /** Read the alarms. */
   async readAlarms() {
+    const asked = moment();
     const { connected, alarms } = await get("/api/alarms");
+    if (asked.steady < this.alarmsRead.steady) return; // a newer answer was faster
     this.connected = connected;
     this.alarms = alarms;
-    this.alarmsRead = moment();
+    this.alarmsRead = asked;
     this.dispatchEvent(new Event("alarms"));
   }
 }
 
 export const rack = new Rack();
 
-async function getText(address, signal) {
-  const answer = await answerTo(address, { cache: "no-cache", signal });
 /** Return the answer of the server; fails with a sentence if there is none, for browsers have words of their own for that. */
 async function answerTo(address, request) {
   try {
@@ -57,6 +57,8 @@ async function answerTo(address, request) {
   }
 }
 
+async function getText(address, signal) {
+  const answer = await answerTo(address, { cache: "no-cache", signal });
   hearTime(answer);
   if (!answer.ok) {
     const sentence = await answer.json().then((body) => body.error, () => answer.statusText);
