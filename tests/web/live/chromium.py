@@ -97,6 +97,13 @@ class Chromium:
         PICTURES.mkdir(parents=True, exist_ok=True)
         self.driver.save_screenshot(str(PICTURES / f"{name}-{self.kind}.png"))
 
+    def show(self, is_seen: bool) -> None:
+        """Minimize the window, or show it again."""
+        window = self.driver.execute_cdp_cmd("Browser.getWindowForTarget", {})["windowId"]
+        bounds = {"windowState": "normal" if is_seen else "minimized"}
+        self.driver.execute_cdp_cmd("Browser.setWindowBounds", {"windowId": window, "bounds": bounds})
+        self.wait(lambda: self.run("return document.hidden") is not is_seen, "the window")
+
     def log(self) -> list[str]:
         """What the browser complains of: scripts that fail, what may not be loaded."""
         entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]

@@ -362,6 +362,23 @@ def test_what_is_old_is_told_though_the_clock_was_set_back(page: Page) -> None:
     chromium.wait(lambda: chromium.text("#live") == "● live", "live again")
 
 
+def test_a_page_that_nobody_looked_at_does_not_take_the_last_news_for_new(page: Page) -> None:
+    chromium = page.chromium
+    chromium.wait(lambda: chromium.text("#live") == "● live", "live")
+    chromium.show(False)
+    time.sleep(2.5)  # for news that are drawn later
+    page.ioc.process.send_signal(signal.SIGSTOP)
+    try:
+        time.sleep(7)
+        chromium.show(True)
+        chromium.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+        assert chromium.text("#live") == "✖ not live"
+        assert "No news from the IOC" in chromium.text("#banner")
+    finally:
+        page.ioc.process.send_signal(signal.SIGCONT)
+    chromium.wait(lambda: chromium.text("#live") == "● live", "live again")
+
+
 @pytest.mark.parametrize("key", ["-", Keys.ARROW_RIGHT])
 def test_a_plot_ends_where_times_do(page: Page, key: str) -> None:
     chromium = page.chromium

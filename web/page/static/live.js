@@ -150,7 +150,7 @@ class Live extends EventTarget {
       delete message.pv;
       // of another type, as after a start with another configuration, it keeps nothing of the former one
       if (message.vtype && pv.vtype && message.vtype !== pv.vtype) for (const member of OF_A_TYPE) delete pv[member];
-      Object.assign(pv, message);
+      Object.assign(pv, message, { heard: this.#heard });
       this.#note(pv);
     } else if (message.id !== undefined && this.#writes.has(message.id)) {
       const { written, refused } = this.#writes.get(message.id);

@@ -134,7 +134,8 @@ function watchBeat() {
   if (!heart) return;
   beat.end = live.watch(`${heart}HEARTBEAT`, (pv) => {
     if (pv.severity === undefined) return;
-    if (pv.severity !== "UNDEFINED" || beat.severity !== "UNDEFINED") beat.at = moment();
+    // not when it is drawn: a page that nobody looked at draws late
+    if (pv.severity !== "UNDEFINED") beat.at = pv.heard;
     beat.severity = pv.severity;
     truth();
   });
