@@ -148,6 +148,15 @@ def test_alarms_that_are_not_told_any_more_are_old(page: Page) -> None:
     chromium.wait(lambda: chromium.text("#live") == "● live", "live again")
 
 
+def test_a_request_that_is_never_answered_is_given_up(page: Page) -> None:
+    cdp = page.chromium.driver.execute_cdp_cmd
+    cdp("Fetch.enable", {"patterns": [{"urlPattern": "*/api/alarms*"}]})  # as over a connection that is lost
+    ask = "import('/static/rack.js').then(({ get }) => get('/api/alarms'))"
+    script = f"{ask}.catch((error) => arguments[0](error.message))"
+    assert page.chromium.driver.execute_async_script(script) == "The web server does not answer."
+    cdp("Fetch.disable", {})
+
+
 def test_what_to_do_about_an_alarm_is_opened_by_keys_and_a_link_is_in_no_button(page: Page) -> None:
     chromium = page.chromium
     page.ioc.fault("TC1 unplug")

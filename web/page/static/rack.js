@@ -48,17 +48,21 @@ class Rack extends EventTarget {
 
 export const rack = new Rack();
 
+// Milliseconds after which an answer is waited for no more: a connection that is lost without a sign would be held for many minutes, and
+// a browser has six of them.
+const PATIENCE = 20000;
+
 /** Return the answer of the server; fails with a sentence if there is none, for browsers have words of their own for that. */
 async function answerTo(address, request) {
   try {
-    return await fetch(address, request);
+    return await fetch(address, { signal: AbortSignal.timeout(PATIENCE), ...request });
   } catch (error) {
     throw request.signal?.aborted ? error : new Error("The web server does not answer.");
   }
 }
 
 async function getText(address, signal) {
-  const answer = await answerTo(address, { cache: "no-cache", signal });
+  const answer = await answerTo(address, { cache: "no-cache", ...(signal && { signal }) });
   hearTime(answer);
   if (!answer.ok) {
     const sentence = await answer.json().then((body) => body.error, () => answer.statusText);
@@ -73,7 +77,7 @@ export const get = async (address, signal) => JSON.parse(await getText(address, 
 /** Send something to the API; fails with its sentence. */
 export async function post(address, body, signal) {
   const headers = { "Content-Type": "application/json", "X-CSRF-Token": rack.me.csrf };
-  const answer = await answerTo(address, { method: "POST", headers, body: JSON.stringify(body), signal });
+  const answer = await answerTo(address, { method: "POST", headers, body: JSON.stringify(body), ...(signal && { signal }) });
   if (!answer.ok) throw new Error(await answer.json().then((reply) => reply.error, () => answer.statusText));
 }
 
