@@ -158,9 +158,8 @@ class Line:
 
         The line has no parity and the reply no checksum: where a byte is lost, "E65" comes for "E165", and fits. What
         the status shows is acted on (an HV off is over, a strike has happened): each change of it is asked for once
-        more. A voltage or current moves with each reply, and is asked for again when it has more or fewer digits than the
-        last.
-        A digit that is another one, with parity off, cannot be found out.
+        more. A voltage or current moves with each reply, and is asked for again when it has more or fewer digits than
+        the last. A digit that is another one, with parity off, cannot be found out.
         """
         answers = self._answers[question]
         latest = time.monotonic() + LONGEST_READ - LONGEST_QUESTION
