@@ -67,8 +67,11 @@ class MysqlTarget:
         """Return the id here of each channel of a source: of the same PV and archiver; new ones are made."""
         with self._session.transaction() as cursor:
             archivers = self._archivers(cursor, {each.archiver for each in channels if each.archiver})
-            cursor.execute("SELECT name, channel_id FROM channel")
-            named = dict(cursor.fetchall())
+            cursor.execute(
+                "SELECT name, channel.channel_id, archiver_id FROM channel "
+                "LEFT JOIN channel_owner ON channel_owner.channel_id = channel.channel_id"
+            )
+            named = {name: (channel, archiver) for name, channel, archiver in cursor.fetchall()}
             cursor.execute("SELECT pv, archiver_id, channel_id FROM channel_owner")
             owned = {(pv, archiver): channel for pv, archiver, channel in cursor.fetchall()}
             return {each.number: _channel(cursor, each, archivers, named, owned) for each in channels}
@@ -169,20 +172,24 @@ def _channel(
     cursor: Cursor,
     channel: Channel,
     archivers: Mapping[str, int],
-    named: dict[str, int],
+    named: dict[str, tuple[int, int | None]],
     owned: dict[tuple[str, int], int],
 ) -> int:
     """Return the id of a channel, which is made if it is new, and noted in ``named`` and ``owned``.
 
-    One that belongs to nobody is that of its name, whoever has it here: it belongs to whom adds the next row.
+    One that belongs to nobody, there or here, is that of its name: it belongs to whom adds the next row.
     """
     archiver = None if channel.archiver is None else archivers[channel.archiver]
-    found = named.get(channel.name) if archiver is None else owned.get((channel.pv, archiver))
-    if found is not None:
+    if archiver is not None and (found := owned.get((channel.pv, archiver))) is not None:
         return found
-    name = f"{channel.pv} ({channel.archiver})" if channel.name in named else channel.name
-    cursor.execute("INSERT INTO channel (name) VALUES (%s)", (name,))
-    named[name] = number = int(cursor.lastrowid)
+    name = channel.name
+    number, owner = named.get(name, (None, None))
+    if archiver is not None and owner is not None:
+        number, name = None, f"{channel.pv} ({channel.archiver})"
+    if number is None:
+        cursor.execute("INSERT INTO channel (name) VALUES (%s)", (name,))
+        number = int(cursor.lastrowid)
+    named[name] = number, owner if archiver is None else archiver
     if archiver is not None:
         insert = "INSERT INTO channel_owner (channel_id, archiver_id, pv) VALUES (%s, %s, %s)"
         cursor.execute(insert, (number, archiver, channel.pv))

@@ -53,7 +53,8 @@ class SqliteChannels:
     def begin(self, connection: Connection, place: str) -> int:
         """Take the owner's name for this process; return its sign of life before. Raises Gone if another has it.
 
-        A file has one archiver at a time: channels without an owner belong to this one.
+        A file has one archiver at a time: channels without an owner belong to this one, but those of a PV of which it
+        has a series already.
         """
         known = "SELECT run, alive_time FROM archiver WHERE name = ?"
         run, alive_ns = connection.exec_driver_sql(known, (self._owner.name,)).first() or ("", 0)
@@ -67,8 +68,9 @@ class SqliteChannels:
         self.archiver = int(connection.exec_driver_sql(number, (self._owner.name,)).scalar_one())
         connection.exec_driver_sql(
             "INSERT INTO channel_owner (channel_id, archiver_id, pv) SELECT channel_id, ?, name FROM channel "
-            "WHERE channel_id NOT IN (SELECT channel_id FROM channel_owner)",
-            (self.archiver,),
+            "WHERE channel_id NOT IN (SELECT channel_id FROM channel_owner) "
+            "AND name NOT IN (SELECT pv FROM channel_owner WHERE archiver_id = ?)",
+            (self.archiver, self.archiver),
         )
         return int(alive_ns)
 

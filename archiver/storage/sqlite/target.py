@@ -173,21 +173,23 @@ class SqliteTarget:
 def _channel(connection: Connection, channel: Channel, archivers: Mapping[str, int]) -> int:
     """Return the id of a channel, which is made if it is new.
 
-    One that belongs to nobody is that of its name, whoever has it here: it belongs to whom adds the next row.
+    One that belongs to nobody, there or here, is that of its name: it belongs to whom adds the next row.
     """
-    named = "SELECT channel_id FROM channel WHERE name = ?"
-    if channel.archiver is None:
-        name, found = channel.name, connection.exec_driver_sql(named, (channel.name,)).scalar()
-    else:
+    named = "SELECT channel_id, archiver_id FROM channel LEFT JOIN channel_owner USING (channel_id) WHERE name = ?"
+    number, owner = connection.exec_driver_sql(named, (channel.name,)).first() or (None, None)
+    name = channel.name
+    archiver = None if channel.archiver is None else archivers[channel.archiver]
+    if archiver is not None:
         owned = "SELECT channel_id FROM channel_owner WHERE pv = ? AND archiver_id = ?"
-        found = connection.exec_driver_sql(owned, (channel.pv, archivers[channel.archiver])).scalar()
-        taken = connection.exec_driver_sql(named, (channel.name,)).scalar()
-        name = f"{channel.pv} ({channel.archiver})" if taken else channel.name
-    if found is not None:
-        return int(found)
-    insert = "INSERT INTO channel (name) VALUES (?) RETURNING channel_id"
-    number = connection.exec_driver_sql(insert, (name,)).scalar_one()
-    if channel.archiver is not None:
-        owner = "INSERT INTO channel_owner (channel_id, archiver_id, pv) VALUES (?, ?, ?)"
-        connection.exec_driver_sql(owner, (number, archivers[channel.archiver], channel.pv))
+        found = connection.exec_driver_sql(owned, (channel.pv, archiver)).scalar()
+        if found is not None:
+            return int(found)
+        if owner is not None:
+            number, name = None, f"{channel.pv} ({channel.archiver})"
+    if number is None:
+        insert = "INSERT INTO channel (name) VALUES (?) RETURNING channel_id"
+        number = connection.exec_driver_sql(insert, (name,)).scalar_one()
+    if archiver is not None:
+        insert = "INSERT INTO channel_owner (channel_id, archiver_id, pv) VALUES (?, ?, ?)"
+        connection.exec_driver_sql(insert, (number, archiver, channel.pv))
     return int(number)

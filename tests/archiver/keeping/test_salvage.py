@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from archiver.keeping.check import check
+from archiver.keeping.copy import copy
 from archiver.keeping.salvage import salvage
 from archiver.sample import Gap, Sample, is_gap
 from archiver.storage.database import open_reader, open_store
@@ -164,6 +165,49 @@ def test_rows_are_salvaged_without_the_tables_that_describe_them(new: New, table
         row[1:3] + row[4:] for row in sound["rows"]
     ] or table == "channel"
     assert len(left["rows"]) == len(sound["rows"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tables", [["archiver"], ["channel_owner"], ["archiver", "channel_owner"]])
+def test_a_backup_fills_what_was_salvaged_without_its_owners(new: New, kind: str, tables: list[str]) -> None:
+    """Its series are those that the backup has, and the archiver goes on with them."""
+    backup, there = new("sqlite"), new(kind)
+    fill(backup)
+    sound = contents(backup)
+    salvage(_without(backup, new("sqlite"), tables), there, quiet)
+    copy(backup, there, quiet)
+    found = contents(there)
+    assert [row[:2] for row in found["rows"]] == [row[:2] for row in sound["rows"]]
+    assert found["channels"] == sound["channels"]
+    assert _next_row_is_stored(there)
+    assert contents(there)["channels"] == sound["channels"]
+
+
+def test_an_archiver_goes_on_where_it_has_a_series_of_a_pv_beside_one_of_nobody(new: New) -> None:
+    """As earlier versions left it where a backup was copied to what was salvaged without its owners."""
+    here = new("sqlite")
+    fill(here)
+    with closing(sqlite3.connect(here.removeprefix("sqlite:///"))) as connection, connection:
+        connection.execute("UPDATE channel SET name = 'R (LAB:one)' WHERE name = 'R'")
+        connection.execute("INSERT INTO channel (name) VALUES ('R')")
+    assert _next_row_is_stored(here)
+
+
+def _without(database: str, damaged: str, tables: list[str]) -> str:
+    """Copy an archive, and damage the root pages of some tables there."""
+    file = Path(shutil.copy(database.removeprefix("sqlite:///"), damaged.removeprefix("sqlite:///")))
+    with closing(sqlite3.connect(file)) as connection:
+        roots = dict(connection.execute("SELECT name, rootpage FROM sqlite_master"))
+    damage(file, [roots[table] for table in tables])
+    return damaged
+
+
+def _next_row_is_stored(database: str) -> bool:
+    row = Sample("R", START, 1.5, 0, "NO_ALARM")
+    with closing(open_store(database, "LAB:one")) as store:
+        store.add([row])
+    with closing(open_reader(database)) as reader:
+        return list(reader.samples(["R"], row.time_ns, row.time_ns)) == [row]
 
 
 def test_the_command_says_what_is_missing(new: New, tmp_path: Path) -> None:
