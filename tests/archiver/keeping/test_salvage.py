@@ -223,6 +223,12 @@ def test_the_command_says_what_is_missing(new: New, tmp_path: Path) -> None:
     assert "there is an archive already" in text
 
 
+@pytest.mark.parametrize("name", ["absent.sqlite", "."])
+def test_what_is_no_file_is_told(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StoreError, match="this file does not exist"):
+        salvage(f"sqlite:///{tmp_path}/{name}", f"sqlite:///{tmp_path}/new.sqlite", quiet)
+
+
 @pytest.mark.parametrize("content", [b"", b"no database", os.urandom(50_000)])
 def test_what_cannot_be_read_at_all_is_told_with_what_to_do(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "rack.sqlite"
