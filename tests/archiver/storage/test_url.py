@@ -39,7 +39,9 @@ def test_a_password_with_a_comma_is_one_password(password: str, hosts: str) -> N
     assert not any(part in url.shown for part in PARTS)
 
 
-@pytest.mark.parametrize("password", ["ge@heim42", "ge@heim,42", "geheim42@", "ge,he@im42"])
+@pytest.mark.parametrize(
+    "password", ["ge@heim42", "ge@heim,42", "geheim42@", "ge,he@im42", "ge@he/im42", "ge@heim42/"]
+)
 @pytest.mark.parametrize("hosts", ["h1", "h1,h2"])
 def test_what_cannot_be_told_apart_is_refused_without_showing_it(password: str, hosts: str) -> None:
     (sentence,) = DatabaseUrl.faults(f"mysql+pymysql://lab:{password}@{hosts}/rack")
