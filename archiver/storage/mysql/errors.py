@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from archiver.storage.store import Rejected, StoreError
 
 # Code of an error -> what to do, or what it means.
-_HINTS = {
+_HINTS: dict[int | str, str] = {
     1021: "free some disk space on the server",
     1040: "raise its max_connections",
     1044: "rackioc check lists the missing rights",
@@ -23,6 +23,8 @@ _HINTS = {
     1049: "create it with rackioc db init",
     1114: "free some disk space on the server",
     1142: "rackioc check lists the missing rights",
+    # 1142 of ALTER, which is not among those: only months need it
+    "ALTER": "only dividing by month needs this right: grant it, or leave the rows as they are",
     1146: "create the archive's tables with rackioc db init",
     1205: "another program has locked the rows",
     1213: "another program has changed the rows at the same time",
@@ -111,7 +113,8 @@ def _message(place: str, error: pymysql.MySQLError) -> StoreError:
     reason = str(error.args[1]) if len(error.args) > 1 and error.args[1] else "the connection is closed"
     if code in _BAD_DATA or (isinstance(error, pymysql.DataError | pymysql.IntegrityError) and code != ER.DUP_ENTRY):
         return Rejected(f"{place}: {reason}")
-    hint = f" ({_HINTS[code]})" if code in _HINTS else ""
+    known = "ALTER" if code == ER.TABLEACCESS_DENIED_ERROR and reason.startswith("ALTER ") else code
+    hint = f" ({_HINTS[known]})" if known in _HINTS else ""
     return StoreError(f"{place}: {reason}{hint}")
 
 

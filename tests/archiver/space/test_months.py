@@ -440,6 +440,8 @@ def test_without_the_right_an_archive_is_not_divided_and_says_so(
             expire(store, {"A": begin(-2)})
         assert "its rows cannot be divided by month: ALTER command denied" in caplog.text
         assert parts(mysql_database) == []
+        with pytest.raises(StoreError, match="only dividing by month needs this right"):
+            manage.compact(database)
         check_truth_of_a = [each.time_ns for each in read(mysql_database, "A")]
         assert check_truth_of_a[1:] == [each.time_ns for each in HISTORY["A"] if each.time_ns > begin(-2)]
     finally:
