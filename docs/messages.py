@@ -23,7 +23,10 @@ REMEDIES = Path(__file__).with_name("messages.yaml")
 
 ROOMS = ("drivers", "ioc", "archiver", "rackioc", "sim", "web")
 CONFIGURATION = "Configuration"
-_INSTRUMENT = "in the record `Error` of the instrument, at the client that put, and in the log"
+_INSTRUMENT = (
+    "in the log, at the client that put, and in the record `Error` of the instrument; of a board of a crate that "
+    "goes, or a parameter that fails, in the log alone, and by its PVs, which are INVALID"
+)
 # What a fake answers to the driver is met by no person
 _WIRE = ("", "")
 # Folder, or file -> the heading of its messages, and where they are met; a driver has a heading of its own
