@@ -50,10 +50,15 @@ class Pv:
 
 
 class Session:
-    """The PVs of one command. ``timeout``: seconds that are waited for each answer."""
+    """The PVs of one command.
 
-    def __init__(self, timeout: float) -> None:
+    ``timeout``: seconds that are waited for each answer; ``search``: until a PV counts as not there,
+    if that is not the same.
+    """
+
+    def __init__(self, timeout: float, search: float | None = None) -> None:
         self._timeout = timeout
+        self._search = timeout if search is None else search
         self._context = Context()
 
     def __enter__(self) -> Self:
@@ -65,7 +70,7 @@ class Session:
         self._context.close()
 
     def search(self, names: Sequence[str]) -> list[Pv]:
-        """Return the PVs, and wait until all are connected, or for the time-out. Raises SessionError for no name."""
+        """Return the PVs when all are connected, or count as not there. Raises SessionError for no name."""
         pvs = self.begin_search(names)
         self.wait_for_connections(pvs)
         return pvs
@@ -75,8 +80,8 @@ class Session:
         return [Pv(self._context, name) for name in names]
 
     def wait_for_connections(self, pvs: Sequence[Pv]) -> None:
-        """Wait until all PVs are connected, or for the time-out."""
-        self.wait(lambda: all(pv.connected for pv in pvs))
+        """Wait until all PVs are connected, or count as not there."""
+        self.wait(lambda: all(pv.connected for pv in pvs), self._search)
 
     def connect(self, name: str) -> Pv:
         """Return a connected PV. Raises SessionError."""
@@ -87,7 +92,7 @@ class Session:
 
     def not_found(self, name: str) -> str:
         """Return the sentence about a PV that is not connected."""
-        return f"{name} is not connected after {self._timeout:g} s: no server answers for this name"
+        return f"{name} is not connected after {self._search:g} s: no server answers for this name"
 
     def get(self, pv: Pv, *, soon: bool = False) -> PvUpdate:
         """Return the PV's value; a record that was never processed has one, too. Raises SessionError.

@@ -65,7 +65,7 @@ def put(
 
     The value of before and the one of afterwards are printed.
     """
-    with _session(timeout) as session:
+    with _session(timeout, min(timeout, ANSWER)) as session:  # an On is not to come half a minute late
         channel = session.connect(pv)
         if not terse:
             _print_value(session, channel, "Old : ", soon=True)
@@ -114,12 +114,15 @@ def info(pvs: PvNames, timeout: Timeout = ANSWER) -> None:
     raise typer.Exit(1 if failed else 0)
 
 
-def _session(timeout: float) -> Session:
-    """Return a session. Raises EnvironmentFault for nonsense, where libca says so and goes on with its defaults."""
+def _session(timeout: float, search: float | None = None) -> Session:
+    """Return a session, which searches for as long as it waits unless told otherwise.
+
+    Raises EnvironmentFault for nonsense, where libca says so and goes on with its defaults.
+    """
     from archiver.ca.session import Session
 
     environment.check()
-    return Session(timeout)
+    return Session(timeout, search)
 
 
 def _print_value(session: Session, pv: Pv, label: str, terse: bool = False, *, soon: bool = False) -> None:

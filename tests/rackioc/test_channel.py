@@ -56,6 +56,12 @@ def test_a_pv_that_nobody_serves_is_told_and_is_code_1_and_the_others_are_printe
         assert (code, lines, said.startswith("rackioc: NOBODY is not connected")) == (1, [], True)
 
 
+@pytest.mark.slow
+def test_a_put_does_not_wait_for_a_server_as_long_as_for_the_instrument(small_ioc: SmallIoc) -> None:
+    code, _, said = run("put", "NOBODY:HAS:IT", "1", "-w", "30")
+    assert (code, said) == (1, "rackioc: NOBODY:HAS:IT is not connected after 5 s: no server answers for this name")
+
+
 @pytest.mark.parametrize("command", ["get PV", "put PV 1", "monitor PV", "info PV"])
 def test_a_variable_with_nonsense_is_one_line_and_code_2(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.setenv("EPICS_CA_SERVER_PORT", "abc")
