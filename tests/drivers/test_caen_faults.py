@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -53,6 +54,22 @@ def test_a_board_that_times_out_in_every_call_costs_the_others_no_more_than_a_mo
     assert run.logins == 1
     run.fake.faults.clear()
     assert run.until(lambda: not run.invalid_names("S02")) < 60
+
+
+@pytest.mark.parametrize("start", [0.0, 0.4, 0.8, 1.2, 1.6, 2.0])
+@pytest.mark.parametrize("latency", [0.005, 0.04, 0.1])
+def test_what_a_scan_passes_over_is_shown_no_longer_than_two_scans(
+    run: CrateRun, latency: float, start: float
+) -> None:
+    run.fake.latency = latency
+    run.run(20 + start)
+    run.fault(slot=2, code=Code.TIMEERR, delay=0.6)
+    measured = [p.name for p in run.driver.points if p.group == "monitor" and p.name.startswith("S02:C")]
+    run.until(lambda: all(run.log[name][-1][1] is None for name in measured), 30)
+    read = {name: max(moment for moment, value in run.log[name] if value is not None) for name in measured}
+    oldest = max(run.log[name][-1][0] - read[name] for name in measured)
+    scan = max(after - before for before, after in pairwise([moment for moment, _ in run.log["S04:C00:VMon"]][-8:]))
+    assert oldest <= max(2.0, 2 * scan) + 0.6
 
 
 @pytest.mark.parametrize("seconds", [3.0, 14.0, 25.0, 45.0, 100.0])

@@ -48,6 +48,7 @@ class ReadBatch:
     1, 2, 4 ... 32 s; one that comes and goes keeps its last wait, until it has been well for 10 s.
 
     of_board  True for what the board has once, and not for each channel
+    read_at   when all that is read in the common call was read last (monotonic s)
     """
 
     group: str
@@ -55,6 +56,7 @@ class ReadBatch:
     labels: tuple[str, ...]
     order: int = PLAIN
     of_board: bool = False
+    read_at: float = 0.0
     parts: list[Part] = field(default_factory=list)
     _waits: dict[str, Backoff] = field(default_factory=dict)
     _failures: int = 0  # in a row

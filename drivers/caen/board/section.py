@@ -39,6 +39,9 @@ _TIMEOUT_WEIGHT = 4
 # Seconds between two tries of a board of which something cannot be read: its parameters, with waits of up to half a
 # minute each, take turns, so that one that answers again is noticed soon
 _KNOCK = 2.0
+# Seconds after which what is measured is not shown if a scan passes it over: two periods. On a slow line values may
+# become older, but only while they wait for their turn
+_MOST_AGE = 2.0
 
 
 class Section:
@@ -200,10 +203,10 @@ class Section:
                 yield self._all_gone()
 
     def _read_present(self, session: Session, batch: ReadBatch) -> Iterator[Step]:
-        done: set[str] = set()
+        void = set(batch.good) if self._means_nothing(batch.good) else set()
+        done: set[str] = set(void)
         read: set[str] = set()
-        if self._means_nothing(batch.good):
-            done.update(batch.good)
+        if void:
             yield self.values.invalidate(batch.good, Status.UDF)
         while self.present and (labels := self._next_call(session, batch, done)):
             done.update(labels)
@@ -215,10 +218,11 @@ class Section:
             if part.tries:
                 yield self.values.invalidate(part.labels, part.status)
         # A range that was not read may have moved: it must not confirm the currents before it
-        if self.present and batch.order == RANGES:
+        old = batch.group == MONITOR and monotonic() - batch.read_at > _MOST_AGE
+        if self.present and (old or batch.order == RANGES):
             bad = {label for part in batch.parts if part.tries for label in part.labels}
-            if unread := [label for label in batch.labels if label not in read | bad]:
-                yield self.values.invalidate(unread, Status.READ)
+            if unread := [label for label in batch.labels if label not in read | void | bad]:
+                yield self.values.invalidate(unread, Status.READ if batch.order == RANGES else Status.TIMEOUT)
         if self.present and batch is self._last_ranges.get(batch.group):
             for variables, readings in self._confirmation.release(batch.group):
                 yield self._with_alarms(session, variables, readings)
@@ -367,6 +371,8 @@ class Section:
             session.allowance.spend(monotonic() - began)
             return UNHEARD
         self._heard.update(variable.channel for variable in variables)
+        if labels == batch.good:
+            batch.read_at = monotonic()
         back = batch.answered(labels)
         self.events.add(f"{label} can be read again" for label in back)
         if back or self._failures >= _SILENCE:
