@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 import urllib.request
@@ -121,6 +122,49 @@ def test_a_history_that_cannot_be_read_is_not_taken_for_an_empty_one(page: Page)
     assert "The web server does not answer" in chromium.text(".history .muted")
     chromium.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
     chromium.wait(lambda: chromium.attribute(".history", "data-old") == "no", "a new history")
+
+
+def test_a_saved_picture_tells_what_it_shows_and_when(page: Page) -> None:
+    chromium = page.chromium
+    names = [page.ioc("TC1:T1"), page.ioc("GEN:VMon")]
+    page.open(f"#/history?pv={names[0]}&pv={names[1]}&pv=NOBODY:HAS:IT")
+    chromium.wait(lambda: all(each in chromium.text(".legend") for each in names), "two curves")
+    chromium.run(
+        "window.written = []; const write = CanvasRenderingContext2D.prototype.fillText;"
+        "HTMLCanvasElement.prototype.toBlob = function () { window.saved = [this.width, this.height]; };"
+        "CanvasRenderingContext2D.prototype.fillText = function (text, ...at) "
+        "{ if (!this.canvas.isConnected) window.written.push(text); return write.call(this, text, ...at); };"
+    )
+    chromium.find("button[title='Save the picture']").click()
+    period, *curves, remark = chromium.run("return window.written")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+ \N{EN DASH} \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+", period)
+    assert curves == [f"{names[0]} [°C]", f"{names[1]} [kV]"]
+    assert "NOBODY:HAS:IT" in remark
+    width, height = chromium.run("const c = document.querySelector('canvas.plot'); return [c.width, c.height]")
+    assert chromium.run("return window.saved") == [width, height + 4 * 18 + 8]
+
+
+def test_what_a_logarithmic_axis_leaves_out_is_told(page: Page) -> None:
+    chromium = page.chromium
+    pv = page.ioc("GEN:VMon")  # a generator whose high voltage is off
+    page.open(f"#/history?pv={pv}&pv={page.ioc('TC1:T1')}")
+    chromium.wait(lambda: pv in chromium.text(".legend"), "the curve")
+    assert "not drawn" not in chromium.text(".history .muted")
+    chromium.find("button[title='Logarithmic axis']").click()
+    assert f"not drawn: {pv}." in chromium.text(".history .muted")
+    time.sleep(6)  # a new answer of the archive
+    assert f"not drawn: {pv}." in chromium.text(".history .muted")
+    chromium.find("button[title='Logarithmic axis']").click()
+    assert "not drawn" not in chromium.text(".history .muted")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0003, "0.0003"), (-2.5e-12, "-2.5e-12"), (21.888900756835938, "21.8889"), (0, "0"), (1250, "1250")],
+)
+def test_a_number_of_a_history_has_its_digits(page: Page, value: float, text: str) -> None:
+    page.open()
+    assert page.chromium.run(f"return import('/static/words.js').then(each => each.digits({value}))") == text
 
 
 @pytest.mark.parametrize("days", [0.01, 1, 30, 365, 3653, 20_000])

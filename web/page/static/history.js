@@ -4,7 +4,7 @@ import { h, mark, say, toast } from "./dom.js";
 import { ELSEWHERE, Plot, colourOf } from "./plot.js";
 import { get, rack } from "./rack.js";
 import { now } from "./time.js";
-import { BY_NUMBER, SEVERITIES, clock, number, unit } from "./words.js";
+import { BY_NUMBER, SEVERITIES, clock, digits, unit } from "./words.js";
 
 const SPANS = { "10 min": 600, "1 h": 3600, "6 h": 21600, "24 h": 86400, "7 d": 604800, "30 d": 2592000, "1 y": 31536000 };
 const AGAIN = 5000;
@@ -31,8 +31,15 @@ export function historyPanel(scope, pvs, { span = 3600, whenChanged = () => {} }
     plot.logarithmic = !plot.logarithmic;
     log.setAttribute("aria-pressed", plot.logarithmic);
     plot.draw();
+    remark();
   });
 
+  // what is said of the plot, and stays while the axis changes
+  let said = "";
+  const remark = (text = said) => {
+    said = text;
+    say(note, [said, plot.unseen()].filter(Boolean).join(" "));
+  };
   const pressed = () => {
     for (const button of buttons) button.setAttribute("aria-pressed", state.begin === null && Number(button.dataset.span) === state.span);
   };
@@ -47,7 +54,7 @@ export function historyPanel(scope, pvs, { span = 3600, whenChanged = () => {} }
   let asked = 0;
   let ended = new AbortController();
   const old = () => {
-    say(note, "The archive has not answered yet: what is drawn is of before.");
+    remark("The archive has not answered yet: what is drawn is of before.");
     mark(element, "old", "yes");
   };
   const read = async () => {
@@ -81,14 +88,14 @@ export function historyPanel(scope, pvs, { span = 3600, whenChanged = () => {} }
   // what was drawn stays, as old: that nothing is there is not known
   const lose = (window, reason) => {
     if (!plot.drag) plot.set({ ...window, curves: state.made.curves, answered: false });
-    say(note, reason);
+    remark(reason);
     mark(element, "old", "yes");
   };
   const show = (made) => {
     state.made = made;
     mark(element, "old", "no");
     if (!plot.drag) plot.set({ begin: state.begin ?? made.begin, end: state.end ?? made.end, curves: made.curves });
-    say(note, made.left_out.join(" "));
+    remark(made.left_out.join(" "));
     legend.replaceChildren(...made.curves.map((curve, index) => {
       const swatch = h("i");
       swatch.style.background = colourOf(index);
@@ -103,7 +110,7 @@ export function historyPanel(scope, pvs, { span = 3600, whenChanged = () => {} }
   const when = h("span", { class: "muted when" });
   const tools = h("div", { class: "plot-tools" },
     h("span", { class: "choice", role: "group", "aria-label": "time shown" }, ...buttons), log,
-    h("button", { text: "PNG", title: "Save the picture", onclick: () => canvas.toBlob((blob) => save(blob, "history.png")) }),
+    h("button", { text: "PNG", title: "Save the picture", onclick: () => plot.picture(note.textContent).toBlob((blob) => save(blob, "history.png")) }),
     h("button", { text: "CSV", title: "Save what is shown", onclick: () => save(new Blob([csv(state.made)], { type: "text/csv" }), "history.csv") }),
     when);
   const element = h("section", { class: "panel history" }, h("h2", { text: "History" }), tools, canvas, legend, note,
@@ -126,7 +133,7 @@ function reading(curve, time) {
   if (at < 0 || curve.severities[at] === ELSEWHERE) return " –";
   const severity = BY_NUMBER[curve.severities[at]];
   const value = curve.values[at];
-  const text = value === null ? "not known" : curve.words.length ? (curve.words[value] ?? String(value)) : `${number(value, undefined)} ${unit(curve.unit)}`;
+  const text = value === null ? "not known" : curve.words.length ? (curve.words[value] ?? String(value)) : `${digits(value)} ${unit(curve.unit)}`;
   return ` ${text} ${value === null ? "" : SEVERITIES[severity].sign}`;
 }
 

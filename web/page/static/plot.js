@@ -1,7 +1,7 @@
 // A plot of curves over time, on a canvas: each value holds until the next; what is not known is a gap.
 
 import { now } from "./time.js";
-import { BY_NUMBER, unit } from "./words.js";
+import { BY_NUMBER, stamp, unit } from "./words.js";
 
 // Okabe and Ito: apart for all kinds of colour blindness; dashes besides.
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d00", "#777777"];
@@ -15,6 +15,8 @@ export const ELSEWHERE = -1;
 const LEFT = 64;
 const RIGHT = 12;
 const GAP = 26;
+// The height of a line of text in a picture that is saved.
+const LINE = 18;
 
 export const colourOf = (index) => COLOURS[index % COLOURS.length];
 
@@ -132,6 +134,46 @@ export class Plot {
     this.#overlay(pen, height);
   }
 
+  /** Return what a logarithmic axis leaves out, in a sentence. */
+  unseen() {
+    const has = ({ words, values }) => !words.length && values.some((value) => value !== null && value <= 0);
+    const found = this.logarithmic ? [...new Set(this.curves.filter(has).map(({ pv }) => pv))] : [];
+    return found.length ? `The logarithmic axis has no place for 0 and below, which is not drawn: ${found.join(", ")}.` : "";
+  }
+
+  /** Return a picture of what is drawn that tells by itself when that was, what the curves are, and what else is to be known. */
+  picture(remark) {
+    const { canvas, curves } = this;
+    const ratio = canvas.width / canvas.clientWidth;
+    const made = document.createElement("canvas");
+    const lines = 1 + curves.length + (remark ? 1 : 0);
+    [made.width, made.height] = [canvas.width, canvas.height + Math.ceil((lines * LINE + 8) * ratio)];
+    const pen = made.getContext("2d");
+    pen.fillStyle = this.paper;
+    pen.fillRect(0, 0, made.width, made.height);
+    pen.drawImage(canvas, 0, 0);
+    pen.setTransform(ratio, 0, 0, ratio, 0, canvas.height);
+    pen.font = canvas.getContext("2d").font;
+    pen.textBaseline = "middle";
+    let y = LINE / 2;
+    const write = (text, left) => {
+      pen.fillStyle = this.ink;
+      pen.fillText(text, left, y, canvas.clientWidth - left - RIGHT);
+      y += LINE;
+    };
+    write(`${stamp(this.begin)} – ${stamp(this.end)}`, RIGHT);
+    curves.forEach((curve, index) => {
+      pencil(pen, index);
+      pen.beginPath();
+      pen.moveTo(RIGHT, y);
+      pen.lineTo(LEFT - 6, y);
+      pen.stroke();
+      write(curve.unit ? `${curve.pv} [${unit(curve.unit)}]` : curve.pv, LEFT);
+    });
+    if (remark) write(remark, RIGHT);
+    return made;
+  }
+
   x(time) {
     return LEFT + ((time - this.begin) / (this.end - this.begin)) * this.width;
   }
@@ -211,9 +253,7 @@ export class Plot {
   }
 
   #curve(pen, { times, values, severities, index: number }, y, log) {
-    pen.strokeStyle = colourOf(number);
-    pen.setLineDash(DASHES[Math.floor(number / COLOURS.length) % DASHES.length]);
-    pen.lineWidth = 1.6;
+    pencil(pen, number);
     pen.beginPath();
     let down = false;
     let last = 0;
@@ -355,6 +395,13 @@ export class Plot {
     this.draw();
     this.changed(this.begin, this.end);
   }
+}
+
+/** Take the colour and the dashes of a curve. */
+function pencil(pen, index) {
+  pen.strokeStyle = colourOf(index);
+  pen.setLineDash(DASHES[Math.floor(index / COLOURS.length) % DASHES.length]);
+  pen.lineWidth = 1.6;
 }
 
 function powers(low, high) {

@@ -39,6 +39,9 @@ export function number(value, precision, real = true) {
   return value.toFixed(precision ?? 3);
 }
 
+/** Return a number of which it is not known how many digits it has: as many as a single-precision one holds. */
+export const digits = (value) => String(Number(value.toPrecision(7)));
+
 /** Return a unit as it is printed. */
 export const unit = (text) => (text || "").replace(/^u(?=[AVWsm]$)/, "µ").replace(/^C$/, "°C");
 
@@ -58,6 +61,9 @@ export function clock(seconds) {
   const hour = time.toLocaleTimeString([], { hour12: false });
   return today ? hour : `${time.toLocaleDateString()} ${hour}`;
 }
+
+/** Return a time with its day and zone, as it is understood later and elsewhere. */
+export const stamp = (seconds) => new Date(seconds * 1000).toLocaleString("sv", { dateStyle: "short", timeStyle: "long" });
 
 /** Return a text in which what stands in backticks is code. */
 export function withCode(text) {
