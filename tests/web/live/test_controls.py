@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -13,9 +14,10 @@ from selenium.webdriver.common.keys import Keys
 
 from drivers.base import Array, Severity, Value
 from ioc.record import Record
-from tests.small_ioc import SmallIoc
+from tests.small_ioc import POINTS, SmallIoc, until
+from tests.system.faults.proxy import Proxy, proxy_to
 from tests.web.live.chromium import Chromium
-from tests.web.live.conftest import WebServer, served
+from tests.web.live.conftest import Browser, WebServer, served
 from tests.web.live.test_access import session
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(180)]
@@ -42,29 +44,40 @@ def ioc() -> Iterator[Ioc]:
     ioc.read("mbbo", 0)
     yield ioc
     ioc.free.set()
-    ioc.close()
+    if not ioc.loop.is_closed():
+        ioc.close()
 
 
 @pytest.fixture
-def chromium(ioc: Ioc, logins_file: Path) -> Iterator[Chromium]:
-    """The page, opened by anna, with a control for each PV that tests put to."""
+def web(ioc: Ioc, logins_file: Path) -> Iterator[WebServer]:
     web = WebServer(served(ioc.prefix, logins_file, puts="on"))
+    yield web
+    web.close()
+
+
+@pytest.fixture
+def chromium(ioc: Ioc, web: WebServer) -> Iterator[Chromium]:
+    """The page, opened by anna, with a control for each PV that tests put to."""
     chromium = Chromium(1600, 1000)
     try:
         chromium.open(web.url)
         cookie = session(web, "anna").partition("=")
         chromium.driver.add_cookie({"name": cookie[0], "value": cookie[2]})
-        chromium.open(web.url)
-        chromium.find(".tiles, .overview")
-        for name in ("ao", "bo", "mbbo"):
-            chromium.append(f"put.setter(new dom.Scope(), '{ioc.prefix}{name}', '{name}')")
-        chromium.wait(lambda: chromium.find(FIELD).is_enabled(), "the field")
-        chromium.wait(lambda: chromium.find(LIST).is_enabled(), "the list")
-        chromium.wait(lambda: chromium.find(ON).is_enabled(), "the buttons")
+        open_controls(chromium, web.url, ioc)
         yield chromium
     finally:
         chromium.close()
-        web.close()
+
+
+def open_controls(chromium: Chromium, url: str, ioc: Ioc) -> None:
+    """Open the page with a control for each PV that tests put to."""
+    chromium.open(url)
+    chromium.find(".tiles, .overview")
+    for name in ("ao", "bo", "mbbo"):
+        chromium.append(f"put.setter(new dom.Scope(), '{ioc.prefix}{name}', '{name}')")
+    chromium.wait(lambda: chromium.find(FIELD).is_enabled(), "the field")
+    chromium.wait(lambda: chromium.find(LIST).is_enabled(), "the list")
+    chromium.wait(lambda: chromium.find(ON).is_enabled(), "the buttons")
 
 
 FIELD = "input[data-pv$='ao']"
@@ -135,6 +148,36 @@ def test_an_off_is_put_again_by_who_presses_it_again_though_the_first_has_not_en
     time.sleep(1.1)
     chromium.find(OFF).click()
     chromium.wait(lambda: ioc.puts == [("bo", 0), ("bo", 0)], "the second Off")
+
+
+@pytest.fixture
+def network(web: WebServer) -> Iterator[Proxy]:
+    """What may lie between the browser and the web server."""
+    with proxy_to(web.port) as proxy:
+        yield proxy
+
+
+def test_a_state_is_put_by_its_word_for_its_number_may_be_that_of_another_one_by_now(
+    ioc: Ioc, web: WebServer, chromium: Chromium, network: Proxy
+) -> None:
+    ioc.read("bo", 1)
+    open_controls(chromium, f"http://127.0.0.1:{network.port}", ioc)
+    network.freeze()
+    chromium.find(OFF).click()
+    # a board is there by now whose switch has its words the other way round
+    ioc.close()
+    swapped = next(replace(point, states=("On", "Off")) for point in POINTS if point.name == "bo")
+    other = SmallIoc([swapped], ioc.prefix)
+    try:
+        other.read("bo", 0)
+        with Browser(web) as browser:
+            browser.subscribe(f"{ioc.prefix}bo")
+            browser.hear_until(lambda message: message.get("labels") == ["On", "Off"], 20)
+        network.thaw()
+        until(lambda: other.puts, 10)
+        assert other.puts == [("bo", 1)]
+    finally:
+        other.close()
 
 
 def hold(chromium: Chromium, key: str, seconds: float) -> None:

@@ -38,7 +38,7 @@ export function historyPanel(scope, pvs, { span = 3600, whenChanged = () => {} }
   let said = "";
   const remark = (text = said) => {
     said = text;
-    say(note, [said, plot.unseen()].filter(Boolean).join(" "));
+    say(note, [plot.unseen(), said].filter(Boolean).join(" "));
   };
   const pressed = () => {
     for (const button of buttons) button.setAttribute("aria-pressed", state.begin === null && Number(button.dataset.span) === state.span);
@@ -95,7 +95,7 @@ export function historyPanel(scope, pvs, { span = 3600, whenChanged = () => {} }
     state.made = made;
     mark(element, "old", "no");
     if (!plot.drag) plot.set({ begin: state.begin ?? made.begin, end: state.end ?? made.end, curves: made.curves });
-    remark(made.left_out.join(" "));
+    remark(made.left_out.join("; "));
     legend.replaceChildren(...made.curves.map((curve, index) => {
       const swatch = h("i");
       swatch.style.background = colourOf(index);

@@ -45,6 +45,16 @@ function refused(error) {
   return false;
 }
 
+/**
+ * Return what is put for a state: its word, for by the time it arrives its number may be that of another one, as where a board was
+ * exchanged. A word that is not the only one of its kind, or that may be written in another way than it was read, is no name of it.
+ */
+function named(labels, index) {
+  const word = labels[index];
+  const isName = /^[!-~]+( [!-~]+)*$/.test(word) && labels.indexOf(word) === labels.lastIndexOf(word);
+  return isName ? word : index;
+}
+
 /** Keep a control usable only while its PV can be put by who is logged in. */
 function guard(scope, pvName, control, stayOn = false) {
   let readonly = true;
@@ -158,7 +168,7 @@ function choice(scope, name, labels, label) {
   const states = labels[0] === "Idle" ? [1] : labels.map((_, index) => index);
   const buttons = states.map((index) => {
     const button = h("button", { text: labels[index], "data-pv": name, "data-state": labels[index] });
-    button.addEventListener("click", (event) => put(name, index, labels[index], event));
+    button.addEventListener("click", (event) => put(name, named(labels, index), labels[index], event));
     guard(scope, name, button);
     return button;
   });
@@ -194,7 +204,7 @@ function list(scope, name, labels, label) {
   send.addEventListener("click", async (event) => {
     const sent = field.value;
     field.focus();
-    await put(name, Number(sent), labels[sent], event);
+    await put(name, named(labels, Number(sent)), labels[sent], event);
     if (field.value === sent) rest();
   });
   scope.watch(name, (pv) => {
