@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import resource
 import signal
 import socket
 import ssl
+import time
+from functools import partial
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -28,8 +33,10 @@ MESSAGE_BYTES = 2_000_000
 # Seconds that a connection without a request stays open, and that requests may take to end when the server stops.
 IDLE_S, STOP_S = 10, 3
 
-# Seconds within which a request has to come whole, but for its body.
+# Seconds within which a request has to come whole, but for its body; and, before it, all that TLS says first.
 REQUEST_S = 10.0
+# Connections at a time, at most, with open files; fewer where fewer may be. Seconds between two that are told.
+MOST, SELDOM_S = 2 * CONCURRENCY, 60.0
 
 log = logging.getLogger(__name__)
 
@@ -72,10 +79,54 @@ class Protocol(H11Protocol):
             self.transport.abort()
 
 
+class Listener(socket.socket):
+    """A listening socket that takes as many connections as there is room for, and closes the others.
+
+    asyncio takes all, and logs thousands of tracebacks a second when no more files may be open.
+    """
+
+    _told = -SELDOM_S
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Return the next connection. Raises BlockingIOError if there is none."""
+        while True:
+            taken, (host, *more) = super().accept()
+            most = room()
+            # the least that is free: so many files are open
+            if taken.fileno() < most:
+                return taken, (host, *more)
+            taken.close()
+            if time.monotonic() - self._told > SELDOM_S:
+                self._told = time.monotonic()
+                log.warning("%s is refused: there is room for %d connections and files", host, most)
+
+
+def room() -> int:
+    """Return how many files, connections among them, there are at most before one more connection is refused."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST if limit == resource.RLIM_INFINITY else min(MOST, limit * 3 // 4)
+
+
+class Server(uvicorn.Server):
+    """A server that waits for the beginning of TLS as long as for a request, and stops once."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve."""
+        if self.config.ssl is not None:
+            loop = asyncio.get_running_loop()
+            loop.create_server = partial(loop.create_server, ssl_handshake_timeout=REQUEST_S)  # type: ignore[method-assign]
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; who asks once more does not end it in the middle of that, which leaves a traceback."""
+        if not self.should_exit:
+            super().handle_exit(sig, frame)
+
+
 def main(served: Served) -> int:
     """Serve until SIGINT, SIGTERM or SIGHUP; return the exit code. Raises OSError if the port cannot be used."""
     gc.set_threshold(100_000, 50, 50)  # rows are many, and no cycles: looking for these takes a fourth of the time
-    server = uvicorn.Server(configuration(served))
+    server = Server(configuration(served))
 
     def stop(*_: object) -> None:
         server.should_exit = True
@@ -126,9 +177,14 @@ def _check_certificate(settings: WebSettings) -> None:
         with Path(path).open("rb"):
             pass
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.certificate, settings.key)
+        # nobody can be asked for a password in the middle of a log, and a service has no terminal
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.certificate, settings.key, _no_password)
     except ssl.SSLError as error:
         raise OSError(f"{settings.certificate} and {settings.key} are no certificate and its key: {error}") from error
+
+
+def _no_password() -> str:
+    raise OSError("the key of the web server's certificate has a password: it must be one without (openssl pkey)")
 
 
 def listen(settings: WebSettings) -> socket.socket:
@@ -141,4 +197,4 @@ def listen(settings: WebSettings) -> socket.socket:
             f"the web server cannot listen on {settings.address} port {settings.port}: {error.strerror or error}"
         ) from None
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MS)  # of all that it accepts
-    return listener
+    return Listener(fileno=listener.detach())

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import socket
+import ssl
+import subprocess
+import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -102,3 +108,41 @@ def test_a_request_that_does_not_come_is_not_waited_for(served: Served, sent: by
         with contextlib.suppress(ConnectionError):
             assert client.recv(100) == b""
         assert time.monotonic() - began > server.REQUEST_S / 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("secure", [False, True])
+def test_more_sockets_than_there_may_be_files_fill_no_log_and_hold_up_others_for_seconds(
+    tmp_path: Path, secure: bool
+) -> None:
+    port = free_port()
+    keys = {"certificate": "cert.pem", "key": "key.pem"} if secure else {}
+    config = {"prefix": "T:", "instruments": {"TC1": {"driver": "se521"}}, "web": {"port": port, **keys}}
+    (tmp_path / "rack.yaml").write_text(json.dumps(config))
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost"
+    subprocess.run(make.split(), cwd=tmp_path, check=True, capture_output=True)
+    trusting = ssl._create_unverified_context()
+    url = f"http{'s' if secure else ''}://127.0.0.1:{port}/ping"
+
+    def answers() -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=2, context=trusting if secure else None) as answer:
+                return bool(answer.read() == b"Pong\n")
+        except OSError:
+            return False
+
+    limited = ("prlimit", "--nofile=200", sys.executable, "-P", "-m", "rackioc", "web", "rack.yaml")
+    log = tmp_path / "log"
+    with log.open("wb") as out, subprocess.Popen(limited, cwd=tmp_path, stderr=out) as process:
+        try:
+            until(answers, 20)
+            with contextlib.ExitStack() as stack:
+                for _ in range(300):
+                    stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+                until(lambda: not answers(), 5)
+                until(answers, server.REQUEST_S + 10)
+        finally:
+            process.terminate()
+            assert process.wait(20) == 0
+    assert "Traceback" not in log.read_text()
+    assert log.read_text().count("is refused: there is room for 150 connections and files") == 1

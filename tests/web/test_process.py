@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -53,6 +54,39 @@ def test_it_answers_without_an_ioc_and_stops_in_order(config: tuple[Path, int], 
             assert f"listening at http://127.0.0.1:{port}/" in process.stderr.read()
         finally:
             process.kill()
+
+
+def test_who_asks_twice_to_stop_sees_no_traceback(config: tuple[Path, int]) -> None:
+    path, port = config
+    with subprocess.Popen([*MODULE, "web", str(path)], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            until(lambda: answers(port) or process.poll() is not None, 20)
+            # a connection keeps it from ending at once
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                asked = ("GET /pvws/pv HTTP/1.1", "Host: x", "Connection: Upgrade", "Upgrade: websocket",
+                         "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {'A' * 22}==", "", "")  # fmt: skip
+                client.sendall("\r\n".join(asked).encode())
+                assert client.recv(100).startswith(b"HTTP/1.1 101")
+                for _ in range(10):
+                    if process.poll() is None:
+                        process.send_signal(signal.SIGINT)
+                    time.sleep(0.02)
+                assert process.wait(10) == 0
+            assert process.stderr is not None
+            assert "Traceback" not in process.stderr.read()
+        finally:
+            process.kill()
+
+
+def test_a_key_with_a_password_is_told_and_nobody_is_asked_for_it(config: tuple[Path, int]) -> None:
+    path, port = config
+    make = "openssl req -x509 -newkey rsa:2048 -passout pass:word -keyout key.pem -out cert.pem -days 2 -subj /CN=x"
+    subprocess.run(make.split(), cwd=path.parent, check=True, capture_output=True)
+    path.write_text(CONFIG.format(port=f"{port}, certificate: cert.pem, key: key.pem"))
+    found = subprocess.run([*MODULE, "web", str(path)], capture_output=True, text=True, timeout=20, check=False)
+    assert found.returncode == 1
+    assert "the key of the web server's certificate has a password" in found.stderr
+    assert "Enter PEM" not in found.stderr + found.stdout
 
 
 def test_a_port_that_is_taken_is_told_with_its_number(config: tuple[Path, int]) -> None:
