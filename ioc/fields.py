@@ -85,8 +85,8 @@ class Field:
                 raise ValueError(f"{value!r} is not a severity; allowed: {', '.join(MENU_SEVERITY)}")
             return Severity[str(value)]
         if self.kind is Kind.TEXT:
-            if not isinstance(value, str) or not value.isascii() or len(value) > self.size:
-                raise ValueError(f"{value!r} is not a text of at most {self.size} ASCII characters")
+            if not (isinstance(value, str) and value.isascii() and value.isprintable() and len(value) <= self.size):
+                raise ValueError(f"{value!r} is not a text of at most {self.size} printable ASCII characters")
             return value
         if self.kind is Kind.NUMBER and isinstance(value, str):
             return units.quantity(value) or self._number(value)

@@ -39,8 +39,8 @@ def _check_state(name: str, point: Point, value: Value) -> int:
 
 
 def _check_text(name: str, value: str) -> str:
-    if not value.isascii() or len(value) > STRING_SIZE:
-        raise Refused(f"the text must be ASCII, {STRING_SIZE} characters at most; not sent to {name}")
+    if not (value.isascii() and value.isprintable() and len(value) <= STRING_SIZE):
+        raise Refused(f"the text must be printable ASCII, {STRING_SIZE} characters at most; not sent to {name}")
     return value
 
 

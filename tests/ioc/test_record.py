@@ -225,7 +225,7 @@ def test_what_is_no_state_is_refused(value: float | str) -> None:
         Record("T:HV", point).check_put(value)
 
 
-@pytest.mark.parametrize("text", ["x" * 40, "5 µA"])
+@pytest.mark.parametrize("text", ["x" * 40, "5 µA", "two\nlines", "\x1b[31m"])
 def test_a_text_that_channel_access_cannot_carry_is_refused(text: str) -> None:
     with pytest.raises(Refused, match="ASCII"):
         Record("T:Name", Point(name="Name", rtyp=RecordType.stringout)).check_put(text)

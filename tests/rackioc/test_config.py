@@ -255,6 +255,7 @@ WRONG = [
     ("HIGH: 5", "HIGH: 5 parsec", 22, "records.LAB:HV1:S04:C*:IMon.HIGH", "'parsec' is not a unit that is known"),
     ("HIGH: 5", "MDEL: 5 uAA", 22, "records.LAB:HV1:S04:C*:IMon.MDEL", "'uAA' is not a unit that is known"),
     ("HIGH: 5", "DESC: 5, HIGH: 1e999 V", 22, "records.LAB:HV1:S04:C*:IMon.HIGH", "'1e999 V' is not a number"),
+    ("HIGH: 5", r'DESC: "two\nlines"', 22, "records.LAB:HV1:S04:C*:IMon.DESC", "not a text of at most 40 printable"),
     ("LAB:HV1:S04:C*:IMon\": {HIGH: 5", "LAB:GEN:*Mon\": {HIGH: 5 mA", 22, "records.LAB:GEN:*Mon.HIGH",
         "5 mA cannot be converted: LAB:GEN:VMon is in kV"),
     ("LAB:HV1:S04:C*:IMon\": {HIGH: 5", "LAB:GEN:VMon\": {EGU: V", 22, "records.LAB:GEN:VMon.EGU", "V would be"),
