@@ -140,14 +140,17 @@ class Instrument:
 
     # ---- the way of a put ----
 
-    def put(self, record: Record, value: Value | Array, callback: bool = True) -> Awaitable[object]:
+    def put(
+        self, record: Record, value: Value | Array, callback: bool = True, asked: float | None = None
+    ) -> Awaitable[object]:
         """Carry out a client's put; return its end: when the instrument took it and it was read back.
 
         Raises the DeviceError, at once or in the end. A put that was not sent leaves the record's value and alarm as
         they were, and posts the value again. Without ``callback`` a newer put may take the place of this one while it
-        waits: then it ends with the end of that one.
+        waits: then it ends with the end of that one. ``asked``: when it was asked for at the latest (monotonic s);
+        None: now.
         """
-        asked = time.monotonic()
+        asked = time.monotonic() if asked is None else asked
         try:
             ended = self._begin_put(record, value, callback, asked)
         except DeviceError as error:

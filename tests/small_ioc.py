@@ -9,7 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from drivers.base import Array, Point, Reading, RecordType, Refused, Severity, Value
 from ioc.ca.connection import Connection
@@ -54,7 +54,9 @@ class SmallIoc:
         while self.server.port is None:
             await asyncio.sleep(0.01)
 
-    async def put(self, record: Record, value: Value | Array, callback: bool = True) -> None:
+    async def put(
+        self, record: Record, value: Value | Array, callback: bool = True, asked: float | None = None
+    ) -> None:
         """As an instrument would take it, with a limit."""
         checked = record.check_put(value)
         self.puts.append((record.point.name, checked))
@@ -125,10 +127,17 @@ def receive_exactly(connection: socket.socket, size: int) -> bytes:
     return data
 
 
+class Served(Protocol):
+    """A server, and what the names of all its PVs begin with."""
+
+    server: Server
+    prefix: str
+
+
 class Raw:
     """A client that speaks bytes."""
 
-    def __init__(self, small_ioc: SmallIoc, receive_buffer: int = 0) -> None:
+    def __init__(self, small_ioc: Served, receive_buffer: int = 0) -> None:
         self._ioc = small_ioc
         self._socket = socket.socket()
         if receive_buffer:

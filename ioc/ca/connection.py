@@ -23,6 +23,7 @@ from ioc import faults
 from ioc.ca.lateness import Lateness
 from ioc.ca.message import INTERNAL, PROTOCOL_VERSION, VERSION, header
 from ioc.ca.network.seldom import Seldom
+from ioc.ca.overtaken import Overtaken
 from ioc.ca.turns import AT_ONCE, LATELY, Budget, Turns
 
 log = logging.getLogger("rackioc.server")
@@ -117,6 +118,7 @@ class Connection(asyncio.BufferedProtocol):
         self._in_turns_until = 0.0
         self._heard = 0
         self._lateness = Lateness()
+        self._overtaken = Overtaken()
 
     # ---- asyncio calls these ----
 
@@ -141,6 +143,7 @@ class Connection(asyncio.BufferedProtocol):
         """Read what was received: at once, or in a turn if the client sent much lately."""
         if self._cut:
             return
+        self._overtaken.comes()
         data = self._rest + memoryview(_RECEIVED)[:nbytes]
         if perf_counter() < self._in_turns_until:
             self._rest, self._unread = data, True
@@ -229,6 +232,17 @@ class Connection(asyncio.BufferedProtocol):
         self._held = updates
         self._block()
 
+    def overtake(self, at: float) -> None:
+        """Note that what was sent until now was asked for before what somebody else asks for ``at`` (monotonic s)."""
+        self._overtaken.note(self._heard, len(self._rest), self._received(), at)
+
+    def asked(self, start: int) -> float | None:
+        """Return when a message was asked for at the latest (monotonic s), None for now.
+
+        ``start``: where it begins in what the receiver was given.
+        """
+        return self._overtaken.asked(self._heard + start)
+
     def want_turn(self) -> None:
         """Go on in a turn to come."""
         if not self._waits_for_turn:
@@ -315,6 +329,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._unread or waits:
             self.transport.pause_reading()
         else:
+            self._overtaken.hears()
             self.transport.resume_reading()
         if self._unread and not waits:
             self.want_turn()

@@ -101,6 +101,9 @@ class ChannelSource(Protocol):
     def remove(self, connection: Connection) -> None:
         """Forget a client that has left."""
 
+    def overtake(self, connection: Connection) -> None:
+        """Note that this client makes something safe: what has come of others was asked for before that."""
+
 
 class _Unfinished(Exception):
     """A request is more than there is room for in this turn: it is gone on with in the next."""
@@ -116,10 +119,11 @@ class Conversation:
         self._next_sid = 1
         self._subscribed = 0
         self._passing = 0
+        self._start = 0
         self._late = False
         self._spent: Callable[[], bool] = lambda: False
         self._log = PutLog(connection.address[0], names.puts.held)
-        self._puts = Puts(connection.flush, names.puts, self._log)
+        self._puts = Puts(connection.flush, partial(names.overtake, connection), names.puts, self._log)
 
     def receive(self, data: bytes, spent: Callable[[], bool], gone: bool, late: int) -> int:
         """Carry out whole messages in ``data`` until ``spent``; return how many bytes they were.
@@ -132,7 +136,7 @@ class Conversation:
         at = self._pass_by(0, end)
         self._spent = spent
         while end - at >= size:
-            start = at
+            start = self._start = at
             self._late = start < late
             command, length, data_type, count, first, second = read(data, at)
             begin = at + size
@@ -345,7 +349,8 @@ class Conversation:
         if dbr_type > dbr.LAST_TYPE:
             answer(BAD_TYPE, "")  # before the cut
         view = self._usable(sid, dbr_type).view
-        self._puts.begin(view, dbr_type, count, payload, answer, callback=True, late=self._late)
+        asked = self._connection.asked(self._start)
+        self._puts.begin(view, dbr_type, count, payload, answer, callback=True, late=self._late, asked=asked)
 
     def _write(self, dbr_type: int, count: int, sid: int, ioid: int, payload: bytes) -> None:
         channel = self._usable(sid, dbr_type)
@@ -354,7 +359,8 @@ class Conversation:
             if status != NORMAL:
                 self._send_error(status, reason, channel.cid, header(WRITE, len(payload), dbr_type, count, sid, ioid))
 
-        self._puts.begin(channel.view, dbr_type, count, payload, answer, callback=False, late=self._late)
+        asked = self._connection.asked(self._start)
+        self._puts.begin(channel.view, dbr_type, count, payload, answer, callback=False, late=self._late, asked=asked)
 
     # ---- parts ----
 

@@ -75,9 +75,9 @@ class FilteredView(View):
         """Return the largest number of values that is sent as a DBR type."""
         return self.count if self._told else min(self.count, self._whole.most(dbr_type))
 
-    def put(self, values: Any, callback: bool) -> Any:
+    def put(self, values: Any, callback: bool, asked: float | None = None) -> Any:
         """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
-        return self._whole.put(values, callback)
+        return self._whole.put(values, callback, asked)
 
     def text(self, value: Any) -> str:
         """Return one value as text."""

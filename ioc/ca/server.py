@@ -13,6 +13,7 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from time import monotonic
 
 import caproto as ca
 import numpy as np
@@ -230,6 +231,13 @@ class Server:
     def remove(self, connection: Connection) -> None:
         """Forget a client that has left."""
         self.clients.pop(connection, None)
+
+    def overtake(self, connection: Connection) -> None:
+        """Note that this client makes something safe: what has come of others was asked for before that."""
+        now = monotonic()
+        for other in self.clients:
+            if other is not connection:
+                other.overtake(now)
 
     def _find_filtered(self, name: bytes) -> View | None:
         try:

@@ -84,10 +84,12 @@ _SWITCHES = frozenset({"DISP", "PROC", "ACKS", "ACKT"})
 class Owner(Protocol):
     """Who carries out what a client puts (an instrument)."""
 
-    def put(self, record: Record, value: Value | Array, callback: bool = True) -> Awaitable[object]:
+    def put(
+        self, record: Record, value: Value | Array, callback: bool = True, asked: float | None = None
+    ) -> Awaitable[object]:
         """Carry out a put to the value; return False if a newer one took its place: one without ``callback``.
 
-        Raises the DeviceError.
+        ``asked``: when it was asked for at the latest (monotonic s); None: now. Raises the DeviceError.
         """
 
     def set_field(self, record: Record, name: str, value: Value) -> Awaitable[None] | None:
@@ -146,11 +148,11 @@ class View:
         values = self.values()
         return values[:count] if count else values
 
-    def put(self, values: Array, callback: bool) -> Awaitable[object] | None:
+    def put(self, values: Array, callback: bool, asked: float | None = None) -> Awaitable[object] | None:
         """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
         if self.native == dbr.STRING:
-            return self.owner.put(self.record, _text_put(values, _NO_PRECISION), callback)
-        return self.owner.put(self.record, values[0] if len(values) == 1 else values, callback)
+            return self.owner.put(self.record, _text_put(values, _NO_PRECISION), callback, asked)
+        return self.owner.put(self.record, values[0] if len(values) == 1 else values, callback, asked)
 
     def text(self, value: Any) -> str:
         """Return one value as text."""
@@ -221,7 +223,7 @@ class FieldView(View):
         """Return the values of now."""
         return (field_value(self.record, self.field),)
 
-    def put(self, values: Array, callback: bool) -> Awaitable[object] | None:
+    def put(self, values: Array, callback: bool, asked: float | None = None) -> Awaitable[object] | None:
         """Carry out a client's put; return what to wait for if it takes time. Raises Refused."""
         if len(values) > 1 and self.native != dbr.STRING:
             raise Refused(f"one value is expected, not {len(values)}; not set: {self.record.name}.{self.field.name}")
@@ -299,14 +301,14 @@ class TextView(View):
         values = self.values()[: min(count, most) or most]
         return values[:-1] + b"\0" if dbr_type % 7 == dbr.CHAR else values
 
-    def put(self, values: Array, callback: bool) -> Awaitable[object] | None:
+    def put(self, values: Array, callback: bool, asked: float | None = None) -> Awaitable[object] | None:
         """Carry out a client's put; return what to wait for if it takes time. Raises Refused.
 
         One number alone is a character as well: an empty text comes as its NUL.
         """
         if len(values) == 1 and isinstance(values[0], int) and -128 <= values[0] <= 255:
             values = (_joined(values),)
-        return self.whole.put(values, callback)
+        return self.whole.put(values, callback, asked)
 
     def text(self, value: Any) -> str:
         """Return one value as text."""

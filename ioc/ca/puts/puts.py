@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
-from drivers.base import Array, DeviceError
+from drivers.base import Array, DeviceError, Refused
 from ioc import faults
 from ioc.ca import dbr
 from ioc.ca.message import BAD_COUNT, BAD_TYPE, NO_WRITE_ACCESS, NORMAL, PUT_FAIL
@@ -38,7 +38,7 @@ class PutError(Exception):
         self.status_code = status_code
 
 
-class _Asked:
+class _Wanted:
     """What a client wants to put: the bytes of ``count`` values of a DBR type until they are decoded, once."""
 
     __slots__ = ("_values", "count", "dbr", "payload")
@@ -141,12 +141,16 @@ class Puts:
     """Puts of one client under way.
 
     done      called after each answer that comes later than its request
+    overtake  called before what makes something safe
     together  the puts of all clients
     log       where each is told once it has ended
     """
 
-    def __init__(self, done: Callable[[], None], together: Together, log: PutLog) -> None:
+    def __init__(
+        self, done: Callable[[], None], overtake: Callable[[], None], together: Together, log: PutLog
+    ) -> None:
         self._done = done
+        self._overtake = overtake
         self._log = log
         self._together = together
         self._left = together.left
@@ -164,15 +168,17 @@ class Puts:
         *,
         callback: bool,
         late: bool,
+        asked: float | None,
     ) -> None:
         """Begin a put; ``answer`` gets a status and the reason, now or when it has ended.
 
         ``late``: it waited so long behind answers that the client did not take that nobody may want it any more.
+        ``asked``: when it was asked for at the latest (monotonic s); None: now.
         """
-        asked = _Asked(dbr_type, count, payload)
-        tell = partial(self._tell, view, _values(view), asked)
+        wanted = _Wanted(dbr_type, count, payload)
+        tell = partial(self._tell, view, _values(view), wanted)
         try:
-            waiting = _begin(view, asked, callback, self._too_many(), late)
+            waiting = self._begin(view, wanted, callback, late, asked)
             ended = None if waiting is None else asyncio.ensure_future(waiting)
         except (DeviceError, PutError) as error:
             answer(getattr(error, "status_code", PUT_FAIL), str(error))
@@ -256,10 +262,36 @@ class Puts:
         own, together = len(self._ends), self._together
         return 0 if together.takes(own, together.puts, MOST_PUTS, PUTS_TOGETHER) else own
 
-    def _tell(self, view: View, before: Values, asked: _Asked, refused: str) -> None:
+    def _begin(
+        self, view: View, wanted: _Wanted, callback: bool, late: bool, asked: float | None
+    ) -> Awaitable[object] | None:
+        """Begin a put; while there are too many, or if it comes ``late``, only if it makes things safe."""
+        name, dbr_type, count, too_many = view.record.name, wanted.dbr, wanted.count, self._too_many()
+        if dbr_type in {dbr.PUT_ACKT, dbr.PUT_ACKS}:
+            if late:  # the alarm of now may be another
+                raise PutError(PUT_FAIL, _late(name))
+            (value,) = _decoded(name, _Wanted(dbr.ENUM, 1, wanted.payload))
+            view.owner.acknowledge(view.record, "ACKT" if dbr_type == dbr.PUT_ACKT else "ACKS", int(value))
+            return None
+        if not view.writable:
+            raise PutError(NO_WRITE_ACCESS, f"{name} cannot be written")
+        if dbr_type > dbr.DOUBLE:
+            raise PutError(BAD_TYPE, f"{name} cannot be written with data type {dbr_type}")
+        if not 0 < count <= max(view.count, 1):
+            raise PutError(BAD_COUNT, f"{name} takes {view.count} values at most, not {count}")
+        values = _decoded(name, wanted)
+        if _makes_safe(view, values):
+            self._overtake()
+        elif too_many:
+            raise PutError(PUT_FAIL, f"not sent, {too_many} puts of this client are under way: {name}")
+        elif late:
+            raise PutError(PUT_FAIL, _late(name))
+        return view.put(values, callback, asked)
+
+    def _tell(self, view: View, before: Values, wanted: _Wanted, refused: str) -> None:
         """Have the log tell of a put to a value, unless that is no value at all."""
         with suppress(ValueError, KeyError):
-            self._log.tell(view, before, asked.values(), refused)
+            self._log.tell(view, before, wanted.values(), refused)
 
     def _end(self, record: Record, answer: Answer, line: Line, number: int, successor: object) -> None:
         """Note the end of a put; what is behind it waits for the one that took its place, whoever's that is."""
@@ -295,29 +327,6 @@ def _values(view: View) -> Values:
         return ()
 
 
-def _begin(view: View, asked: _Asked, callback: bool, too_many: int, late: bool) -> Awaitable[object] | None:
-    """Begin a put; while there are ``too_many``, or if it comes ``late``, only if it makes things safe."""
-    name, dbr_type, count = view.record.name, asked.dbr, asked.count
-    if dbr_type in {dbr.PUT_ACKT, dbr.PUT_ACKS}:
-        if late:  # the alarm of now may be another
-            raise PutError(PUT_FAIL, _late(name))
-        (value,) = _decoded(name, _Asked(dbr.ENUM, 1, asked.payload))
-        view.owner.acknowledge(view.record, "ACKT" if dbr_type == dbr.PUT_ACKT else "ACKS", int(value))
-        return None
-    if not view.writable:
-        raise PutError(NO_WRITE_ACCESS, f"{name} cannot be written")
-    if dbr_type > dbr.DOUBLE:
-        raise PutError(BAD_TYPE, f"{name} cannot be written with data type {dbr_type}")
-    if not 0 < count <= max(view.count, 1):
-        raise PutError(BAD_COUNT, f"{name} takes {view.count} values at most, not {count}")
-    values = _decoded(name, asked)
-    if too_many and not _makes_safe(view, values):
-        raise PutError(PUT_FAIL, f"not sent, {too_many} puts of this client are under way: {name}")
-    if late and not _makes_safe(view, values):
-        raise PutError(PUT_FAIL, _late(name))
-    return view.put(values, callback)
-
-
 def _late(name: str) -> str:
     return f"not sent, it waited too long behind answers that the client did not take: {name}"
 
@@ -326,7 +335,10 @@ def _makes_safe(view: View, values: Array) -> bool:
     record = view.record
     if record.point.safe is None or view.field_name or len(values) != 1:
         return False
-    return record.check_put(values[0]) == record.point.safe
+    try:
+        return record.check_put(values[0]) == record.point.safe
+    except Refused:  # by who is to carry it out
+        return False
 
 
 def _fault(view: View, error: Exception) -> str:
@@ -335,8 +347,8 @@ def _fault(view: View, error: Exception) -> str:
     return f"internal error, see the log; it may have been carried out: {view.record.name}"
 
 
-def _decoded(name: str, asked: _Asked) -> Array:
+def _decoded(name: str, wanted: _Wanted) -> Array:
     try:
-        return asked.values()
+        return wanted.values()
     except ValueError as error:
         raise PutError(BAD_COUNT, f"{name}: {error}") from None

@@ -31,7 +31,9 @@ class Ioc(SmallIoc):
         self.free = Event()
         self.free.set()
 
-    async def put(self, record: Record, value: Value | Array, callback: bool = True) -> None:
+    async def put(
+        self, record: Record, value: Value | Array, callback: bool = True, asked: float | None = None
+    ) -> None:
         await super().put(record, value, callback)
         await self.loop.run_in_executor(None, self.free.wait)
 
