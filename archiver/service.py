@@ -72,9 +72,9 @@ def run(archive: ArchiveSettings, config: Path, pv_list: str, prefix: str, stop:
     ``archive.pvs`` are names of PVs, of any IOC, and globs over the names that the PV ``pv_list`` holds, one on each
     line; a name that appears there later is archived from then on.
     """
-    back = 0.0
+    ahead_ns = 0
     while not stop.is_set():
-        clock, archiver = WallClock(), Archiver(archive, config, prefix, set_back=back)
+        clock, archiver = WallClock(), Archiver(archive, config, prefix, ahead_ns=ahead_ns)
         back = 0.0
         try:
             archiver.start(pv_list)
@@ -84,22 +84,23 @@ def run(archive: ArchiveSettings, config: Path, pv_list: str, prefix: str, stop:
         finally:
             archiver.close()
         if back:
+            ahead_ns = max(ahead_ns, time.time_ns() + int(back * 1e9) + STEP_NS)
             log.warning("the clock was set back by %.0f s: the archive is gone on with as after a restart", back)
 
 
 class Archiver:
     """The archiver; its methods are called by the thread of Channel Access, the writer has a thread of its own.
 
-    ``set_back``: it begins because the clock was set back by so many seconds: what it finds of the time to come is of
-    the time before.
+    ``ahead_ns``: it begins because the clock was set back, and was as far before: what it finds of the time to come
+    is of the time before. 0 if it was not.
     """
 
-    def __init__(self, archive: ArchiveSettings, config: Path, prefix: str, *, set_back: float = 0.0) -> None:
+    def __init__(self, archive: ArchiveSettings, config: Path, prefix: str, *, ahead_ns: int = 0) -> None:
         self._archive = archive
-        self._set_back = set_back > 0
+        self._set_back = ahead_ns > 0
         self._name = archive.identity(config, prefix)
         self._began_ns = time.time_ns()
-        self._ahead_ns = self._began_ns + int(set_back * 1e9) + STEP_NS if set_back else 0
+        self._ahead_ns = ahead_ns
         url = DatabaseUrl.parse(archive.database)
         self._paths = [archive.spool_file(config)]
         if url.backend == "sqlite":

@@ -56,6 +56,7 @@ class Timeline:
     held        whether its row is not at its stamp, but where a gap ended
     shown_ns    the row written last: it says what is known, unless ``again`` has to repeat it; 0 before the first
     ahead_ns    how far a clock was that was ahead and was set back before the run began; 0 if it was not
+    arrived_ns  where the last value stands that has a stamp of that clock: when it came. No stamp is compared with it
     """
 
     dated_ns: list[int] = field(default_factory=list)
@@ -65,6 +66,7 @@ class Timeline:
     held: bool = False
     shown_ns: int = 0
     ahead_ns: int = 0
+    arrived_ns: int = 0
 
     @classmethod
     def after(cls, rows_ns: Iterable[int], value_ns: int = 0, in_force_ns: int = 0, *, ahead_ns: int = 0) -> Timeline:
@@ -89,7 +91,7 @@ class Timeline:
             raise BadStamp(Cause.EPOCH_1990)
         if stamp_ns > now_ns + FUTURE_NS:
             raise BadStamp(Cause.FUTURE)
-        if stamp_ns < self.stamp_ns and (self.gap is None or self.gap in _REJECTED):
+        if stamp_ns < self.stamp_ns != self.arrived_ns and (self.gap is None or self.gap in _REJECTED):
             raise BadStamp(Cause.BACKWARDS)
 
     def was_ahead(self, stamp_ns: int, now_ns: int) -> bool:

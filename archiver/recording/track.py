@@ -118,7 +118,8 @@ class Track:
         try:
             self._timeline.check(update.stamp_ns, now_ns)
             if self._timeline.was_ahead(update.stamp_ns, now_ns):  # what follows it may have a stamp that is right
-                update = update._replace(stamp_ns=NO_STAMP if self._timeline.connecting else now_ns)
+                self._timeline.arrived_ns = NO_STAMP if self._timeline.connecting else now_ns
+                update = update._replace(stamp_ns=self._timeline.arrived_ns)
         except BadStamp as error:
             if error.cause is not Cause.FUTURE or not self._timeline.connecting:
                 self._reject(error.cause)

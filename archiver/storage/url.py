@@ -81,7 +81,8 @@ def _checked(text: str) -> URL:
         url = url.set(drivername=f"{url.drivername}+pymysql")
     if url.drivername not in {"sqlite", "sqlite+pysqlite", "mysql+pymysql", "mariadb+pymysql"}:
         raise ValueError(f"{url.drivername} is not known; {ALLOWED}")
-    ends_early = url.get_backend_name() != "sqlite" and "@" in (url.database or "")  # a / behind an @ of the password
+    # of a password with an @ and then a / or a ? the rest would be taken for the place, and shown
+    ends_early = url.get_backend_name() != "sqlite" and text.count("@") > 1
     if ends_early or (url.host is not None and (not url.host or set(url.host) & {"@", ","})):
         raise ValueError(f"has an @ in user or password, or an empty host: write %40 for an @; {ALLOWED}")
     if url.database in {None, "", ":memory:"}:

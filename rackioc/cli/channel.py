@@ -59,13 +59,23 @@ def put(
         ),
     ],
     terse: Terse = False,
-    timeout: Timeout = COMPLETION,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "-w",
+            "--timeout",
+            min=0.1,
+            show_default="5, 30",
+            help="Seconds to wait for the server, and the instrument.",
+        ),
+    ] = None,
 ) -> None:
     """Put a value and wait until the instrument has taken it, as caput -c; exit code 1 and why if it is refused.
 
     The value of before and the one of afterwards are printed.
     """
-    with _session(timeout, min(timeout, ANSWER)) as session:  # an On is not to come half a minute late
+    # an On is not to come half a minute late, where nobody said that it may
+    with _session(timeout or COMPLETION, timeout or ANSWER) as session:
         channel = session.connect(pv)
         if not terse:
             _print_value(session, channel, "Old : ", soon=True)

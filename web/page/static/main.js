@@ -21,7 +21,7 @@ const SILENT = 5000;
 const OLD = 10000;
 
 let scope = new Scope();
-const beat = { of: "", end() {}, at: moment(), severity: undefined };
+const beat = { of: "", end() {}, at: moment(), severity: undefined, value: undefined };
 
 /** Show what the address says. */
 function show() {
@@ -130,12 +130,12 @@ function watchBeat() {
   const heart = rack.instruments.find((each) => each.kind === "ioc")?.prefix ?? "";
   if (heart === beat.of) return;
   beat.end();
-  Object.assign(beat, { of: heart, end() {}, at: moment(), severity: undefined });
+  Object.assign(beat, { of: heart, end() {}, at: moment(), severity: undefined, value: undefined });
   if (!heart) return;
   beat.end = live.watch(`${heart}HEARTBEAT`, (pv) => {
     if (pv.severity === undefined) return;
-    // not when it is drawn: a page that nobody looked at draws late
-    if (pv.severity !== "UNDEFINED") beat.at = pv.heard;
+    // not when it is drawn: a page that nobody looked at draws late; and a value that is told again is no beat
+    if (pv.severity !== "UNDEFINED" && pv.value !== beat.value) Object.assign(beat, { at: pv.heard, value: pv.value });
     beat.severity = pv.severity;
     truth();
   });
