@@ -11,7 +11,7 @@ from typing import Self
 
 from archiver.ca import dbr, libca
 from archiver.ca.error import SessionError
-from archiver.ca.libca import ALARM, NORMAL, NOT_CONNECTED, VALUE, ClientChannel, Context
+from archiver.ca.libca import ALARM, DISCONNECTED, NORMAL, NOT_CONNECTED, VALUE, ClientChannel, Context
 from archiver.ca.listener import PvUpdate
 
 # Bytes of a text as DBR_STRING carries it, with the zero at its end (db_access.h, MAX_STRING_SIZE)
@@ -174,25 +174,39 @@ class Session:
     def _text(self, name: str) -> str:
         return str(self.get(self.connect(name)).value)
 
-    def monitor(self, pv: Pv, update: Callable[[PvUpdate], None], lost: Callable[[], None] = lambda: None) -> None:
+    def monitor(
+        self,
+        pv: Pv,
+        update: Callable[[PvUpdate], None],
+        lost: Callable[[], None] = lambda: None,
+        unread: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """Call ``update`` with each value or alarm that is posted, also after a reconnection, during ``wait``.
 
-        ``lost`` is called with each disconnection.
+        ``lost`` is called with each loss of a connection that was there (a server may answer a search and then refuse
+        the channel, again and again), ``unread`` with the reason of each update that has no value.
         """
+        was_connected = False
 
         def subscribe() -> None:
+            nonlocal was_connected
             if pv.connected:
+                was_connected = True
                 pv.channel.unsubscribe()
                 pv.channel.subscribe(dbr.TIME + pv.requested, 0, VALUE | ALARM, receive)
 
         def changed() -> None:
+            nonlocal was_connected
             subscribe()
-            if not pv.connected:
+            if was_connected and not pv.connected:
+                was_connected = False
                 lost()
 
         def receive(status: int, data: bytes) -> None:
             if status == NORMAL:
                 update(dbr.update(pv.requested, pv.count, data))
+            elif status != DISCONNECTED:
+                unread(libca.message(status))
 
         pv.changed = changed
         subscribe()

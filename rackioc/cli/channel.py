@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -42,7 +43,9 @@ def get(pvs: PvNames, terse: Terse = False, timeout: Timeout = ANSWER) -> None:
             try:
                 if not pv.connected:
                     raise SessionError(session.not_found(pv.name))
-                typer.echo(_line(pv, session.get(pv), terse))
+                update = session.get(pv)
+                typer.echo(_line(pv, update, terse))
+                _tell_invalid(pv, update)
             except SessionError as error:
                 typer.echo(f"rackioc: {error}", err=True)
                 failed = True
@@ -92,7 +95,7 @@ def monitor(pvs: PvNames, timeout: Timeout = ANSWER) -> None:
         channels = session.begin_search(pvs)
         for pv in channels:  # what is found is printed while others are still looked for
             gone = f"{pv.name:<30} *** Disconnected"  # or the value of before would be taken for that of now
-            session.monitor(pv, partial(_print_dated, pv), lost=partial(typer.echo, gone))
+            session.monitor(pv, partial(_print_dated, pv), partial(typer.echo, gone), partial(_print_unread, pv))
         session.wait_for_connections(channels)
         for pv in channels:
             if not pv.connected:
@@ -138,9 +141,24 @@ def _session(timeout: float, search: float | None = None) -> Session:
 def _print_value(session: Session, pv: Pv, label: str, terse: bool = False, *, soon: bool = False) -> None:
     """Print what a PV's value is; one that cannot be read, or not ``soon``, does not keep an Off from being put."""
     try:
-        typer.echo(label + _line(pv, session.get(pv, soon=soon), terse))
+        update = session.get(pv, soon=soon)
+        typer.echo(label + _line(pv, update, terse))
+        if not soon:
+            _tell_invalid(pv, update)
     except SessionError as error:
         typer.echo(f"rackioc: {error}", err=True)
+
+
+def _tell_invalid(pv: Pv, update: PvUpdate) -> None:
+    """Say, beside what caget prints, that a value may not be true; a field is, whatever the value of its record."""
+    field = pv.name.partition(".")[2]
+    if SEVERITIES[update.severity] == "INVALID" and (field[:1] in "[{$" or re.match(r"VAL\b", field)):
+        typer.echo(f"rackioc: {pv.name} is INVALID ({update.status}): it may not be the value of now", err=True)
+
+
+def _print_unread(pv: Pv, reason: str) -> None:
+    """Print that a value cannot be read any more: the one above would be taken for that of now."""
+    typer.echo(f"{pv.name:<30} *** Not read ({reason})")
 
 
 def _line(pv: Pv, update: PvUpdate, terse: bool = False) -> str:

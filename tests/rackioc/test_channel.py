@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from archiver.ca.session import named
 from bench.rig.loopback import environment
 from drivers.base import Reading, Severity, Status
+from ioc.record import VALUE
 from tests.small_ioc import SmallIoc, until
 
 COMMAND = (sys.executable, "-P", "-m", "rackioc")
@@ -39,6 +41,54 @@ def test_values_are_printed_as_by_caget(small_ioc: SmallIoc) -> None:
     values = [line.removeprefix(f"{name:<30} ") for name, line in zip(names, lines, strict=True)]
     assert (code, values) == (0, ["1.25", "On", "anode", "-7", "2 1 2.5", "UDF", "60"])
     assert run("get", "-t", names[0])[:2] == (0, ["1.25"])
+
+
+@pytest.mark.parametrize("field", ["", ".VAL", ".{}"])
+def test_a_value_that_is_invalid_is_told_to_be(small_ioc: SmallIoc, field: str) -> None:
+    small_ioc.read("ai", 1.25)
+    small_ioc.read("ai", None, Severity.INVALID, Status.COMM)
+    name = f"{small_ioc.prefix}ai{field}"
+    code, lines, said = run("get", "-t", name)
+    assert (code, lines) == (0, ["1.25"])
+    assert said == f"rackioc: {name} is INVALID (COMM): it may not be the value of now"
+
+
+def test_a_value_with_a_lesser_alarm_and_a_field_of_an_invalid_record_are_not_told_to_be_invalid(
+    small_ioc: SmallIoc,
+) -> None:
+    small_ioc.read("long", 3, Severity.MAJOR, Status.STATE)
+    names = [small_ioc.prefix + name for name in ("long", "ao.DRVH", "ao.SEVR")]
+    assert run("get", "-t", *names) == (0, ["3", "60", "INVALID"], "")
+
+
+def test_a_put_after_which_the_value_is_invalid_says_so(small_ioc: SmallIoc) -> None:
+    small_ioc.read("ao", 5.0, Severity.INVALID, Status.TIMEOUT)
+    code, lines, said = run("put", f"{small_ioc.prefix}ao", "61")
+    assert (code, len(lines)) == (1, 2)
+    invalid, refused = said.splitlines()
+    assert invalid == f"rackioc: {small_ioc.prefix}ao is INVALID (TIMEOUT): it may not be the value of now"
+    assert refused.startswith(f"rackioc: {small_ioc.prefix}ao: ")
+
+
+def test_a_monitored_value_that_cannot_be_read_any_more_is_told(small_ioc: SmallIoc) -> None:
+    small_ioc.read("ai", 1.25)
+    name = f"{small_ioc.prefix}ai"
+
+    async def spoil() -> None:
+        small_ioc.records["ai"].val = object()
+        small_ioc.server.post([(small_ioc.records["ai"], VALUE)])
+
+    with subprocess.Popen([*COMMAND, "monitor", name], stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().endswith(" 1.25\n")
+        small_ioc.do(spoil())
+        told = process.stdout.readline() if select.select([process.stdout], [], [], 20)[0] else ""
+        small_ioc.read("ai", 2.5)
+        again = process.stdout.readline() if select.select([process.stdout], [], [], 20)[0] else ""
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    assert told.startswith(f"{name:<30} *** Not read (")
+    assert again.endswith(" 2.5\n")
 
 
 def test_a_long_text_is_printed_as_one(small_ioc: SmallIoc) -> None:

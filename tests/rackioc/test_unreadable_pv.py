@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import struct
 import subprocess
@@ -12,7 +13,7 @@ import time
 import pytest
 
 from bench.rig.loopback import environment
-from tests.rackioc.test_channel import run
+from tests.rackioc.test_channel import COMMAND, run
 from tests.small_ioc import until
 
 SERVER = """
@@ -109,3 +110,33 @@ def test_an_off_is_put_within_seconds_though_no_read_is_ever_answered(monkeypatc
     assert came - began < 8  # as long as one read may take, which is not waited for
     assert (code, lines) == (0, [])
     assert said.startswith("rackioc: SILENT:off was not read within 1 s\n")
+
+
+class Refusing(Silent):
+    """A server that answers a search, and then refuses the channel; ``refused``: how often."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+        super().__init__()
+
+    def _reply(self, command: int, payload: bytes, dtype: int, count: int, first: int, second: int) -> bytes:
+        if command != 18:
+            return super()._reply(command, payload, dtype, count, first, second)
+        self.refused += 1
+        return struct.pack(">HHHHII", 26, 0, 0, 0, first, 0)
+
+
+@pytest.mark.slow
+def test_a_pv_whose_channel_is_refused_is_not_told_to_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Refusing()
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("EPICS_CA_NAME_SERVERS", f"127.0.0.1:{server.port}")
+    command = [*COMMAND, "monitor", "-w", "5", "REFUSED:on"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        until(lambda: server.refused, 30)
+        assert process.stdout is not None
+        told = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    assert told == f"{'REFUSED:on':<30} *** Not connected (PV not found)\n"
