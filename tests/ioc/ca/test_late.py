@@ -143,8 +143,8 @@ def test_who_took_no_answers_for_a_moment_and_then_waits_for_its_turn_is_not_lat
     monkeypatch.setattr(lateness, "LATE", late)
     carry_out = small_ioc.put
 
-    async def hold_up(record: Record, value: Value | Array, callback: bool = True) -> None:
-        await carry_out(record, value, callback)
+    async def hold_up(record: Record, value: Value | Array, callback: bool, asked: float | None) -> None:
+        await carry_out(record, value, callback, asked)
         if value == 41.0:
             time.sleep(1.5 * late)  # as if many others had their turns
 
