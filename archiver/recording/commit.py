@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from archiver.recording.batch import Batch
-from archiver.sample import Dated, Gap, Sample, gap_marker
+from archiver.sample import RESOLUTION_NS, Dated, Gap, Sample, gap_marker, is_gap
 from archiver.storage.store import Rejected, Store, TableRow
 
 # Samples in one transaction, at most.
@@ -48,9 +48,23 @@ def commit(batch: Batch, store: Store, *, earlier_wait: bool) -> int:
             _add_halves(lambda items: store.add_metadata(dict(items), keep_equal=earlier_wait), once, drop_metadata)
     if batch.rows:
         _add_halves(store.add_rows, batch.rows, drop_row)
-    for start in range(0, len(batch.samples), LARGEST):
-        _add_halves(store.add, batch.samples[start : start + LARGEST], mark_gap)
+    samples = [*batch.samples, *_lost(store, batch.lost_ns)] if batch.lost_ns else batch.samples
+    for start in range(0, len(samples), LARGEST):
+        _add_halves(store.add, samples[start : start + LARGEST], mark_gap)
     return rejected
+
+
+def _lost(store: Store, lost_ns: int) -> list[Sample]:
+    """Return a gap for each PV of which something is lost, maybe, that was spooled at a time or later.
+
+    It stands right after the newest value up to then: with what came next, nobody knows for how long that held.
+    """
+    newest = {sample.pv: sample for sample in store.newest()}
+    return [
+        gap_marker(pv, (time_ns // RESOLUTION_NS + 1) * RESOLUTION_NS, Gap.DAMAGED)
+        for pv, time_ns in store.newest_values(lost_ns).items()
+        if not (is_gap(newest[pv]) and newest[pv].time_ns <= lost_ns)  # nothing has been known since before
+    ]
 
 
 def _each_once(metadata: Sequence[tuple[str, Dated]]) -> list[list[tuple[str, Dated]]]:

@@ -110,7 +110,7 @@ class _Ends:
         marks = [
             gap_marker(sample.pv, _next(max(end_ns, sample.time_ns)), Gap.ARCHIVE_OFF)
             for sample in last
-            if not is_gap(sample)
+            if not is_gap(sample) or sample.status == Gap.DAMAGED  # what was lost may come in later
         ]
         self.add(marks)
         return marks

@@ -36,7 +36,9 @@ _SCHEMA = (
     f"PRAGMA user_version = {VERSION}",
 )
 
-_BATCH = "SELECT id, run, spooled, CAST(data AS BLOB) FROM batch"
+# of a damaged page columns may be NULL
+_BATCH = """
+    SELECT id, coalesce(run, 0), coalesce(spooled, strftime('%s', 'now') + 0.0), CAST(data AS BLOB) FROM batch"""
 
 # A journal that is kept needs no room to open: an archiver can start on a full disk with a spool that exists already.
 _PRAGMAS = ("auto_vacuum = FULL", "journal_mode = PERSIST", "synchronous = FULL", "busy_timeout = 5000")
@@ -109,23 +111,19 @@ class Spool:
             data = batch.dump()
             self._check_room(len(data))
             count = max(1, len(batch.samples) + len(batch.rows))  # metadata alone wait, too
-            row = (time.time(), self.run_ns, count, data)
-            insert = "INSERT INTO batch (spooled, run, count, data) VALUES (?, ?, ?, ?)"
-            self._last = self._use(lambda: self._connection.execute(insert, row).lastrowid or 0)
+            number = self._use(lambda: self._insert(data, time.time(), count))
             self._use(self._count)
-            return self._last
+            return number
 
     def head(self) -> Spooled | None:
-        """Return the oldest batch that can be read, None if there is none; others are set aside.
+        """Return the oldest batch, None if there is none; one that cannot be read is set aside for the gap it leaves.
 
         Raises SpoolError.
         """
         with self._lock:
             oldest = f"{_BATCH} ORDER BY id LIMIT 1"
-            while row := self._use(lambda: self._connection.execute(oldest).fetchone()):
-                if batch := self._load(row):
-                    return Spooled(row[0], batch)
-            return None
+            row = self._use(lambda: self._connection.execute(oldest).fetchone())
+            return Spooled(row[0], self._load(row)) if row else None
 
     def leftover(self) -> Iterator[Leftover]:
         """Yield the batches of previous runs, the oldest first. Raises SpoolError."""
@@ -133,8 +131,7 @@ class Spool:
             row: tuple[Any, ...] = (0,)
             following = f"{_BATCH} WHERE id > ? AND id <= ? ORDER BY id LIMIT 1"
             while row := self._use(lambda: self._connection.execute(following, (row[0], self._previous)).fetchone()):
-                if batch := self._load(row):
-                    yield Leftover(row[1], int(row[2] * 1e9), batch)
+                yield Leftover(row[1], int(row[2] * 1e9), self._load(row))
 
     def remove(self, number: int) -> None:
         """Delete a batch that is in the database. Raises SpoolError."""
@@ -152,14 +149,14 @@ class Spool:
         """Begin a new file; the old one is kept as ``.broken-<seconds since 1970>``. Raises SpoolError."""
         with self._lock, self._spool_errors():
             self._connection.close()
-            waited = self.rows
+            waited, since = self.rows, self.oldest
             kept = next(each for each in self._broken_names() if not each.exists())
             journal = self.path.with_name(f"{self.path.name}-journal")
             if journal.exists():  # it belongs to the file, and may be what it takes to read it
                 journal.rename(kept.with_name(f"{kept.name}-journal"))
             self.path.rename(kept)
             self._prepare()
-            self._note(f"{kept.name}: {reason}", waited)
+            self._note(f"{kept.name}: {reason}", waited, since)
             self._count()
             log.error("%s is damaged, or of another version: %s; it is set aside as %s", self.path, reason, kept.name)
 
@@ -211,16 +208,23 @@ class Spool:
             counted(self.rows, "sample"),
         )
         self._connection.close()
-        waited = self.rows
+        waited, since = self.rows, self.oldest
         self._prepare()
         if waited:
-            self._note(f"{self.path.name}: it was removed or replaced while it was in use", waited)
+            self._note(f"{self.path.name}: it was removed or replaced while it was in use", waited, since)
             self._count()
 
-    def _note(self, reason: str, waited: int) -> None:
-        """Record in the new file how many samples waited in one that is not used any more."""
+    def _note(self, reason: str, waited: int, since: float | None) -> None:
+        """Record in the new file how many samples waited, and since when, in one that is not used any more."""
         insert = "INSERT INTO aside (since, reason, count) VALUES (?, ?, ?)"
         self._connection.execute(insert, (time.time(), reason, waited))
+        if since is not None:
+            self._insert(Batch(lost_ns=int(since * 1e9)).dump(), since, 1)
+
+    def _insert(self, data: bytes, spooled: float, count: int) -> int:
+        insert = "INSERT INTO batch (spooled, run, count, data) VALUES (?, ?, ?, ?)"
+        self._last = self._connection.execute(insert, (spooled, self.run_ns, count, data)).lastrowid or 0
+        return self._last
 
     def _use(self, action: Callable[[], T]) -> T:
         """Return what an action on the file at the path returns; a damaged one is set aside for a new one."""
@@ -233,15 +237,16 @@ class Spool:
         with self._spool_errors():
             return action()
 
-    def _load(self, row: tuple[int, int, float, bytes]) -> Batch | None:
-        """Return the batch of a row; one that cannot be read is set aside, alone."""
-        number, _, _, data = row
+    def _load(self, row: tuple[int, int, float, bytes]) -> Batch:
+        """Return the batch of a row; one that cannot be read is set aside, alone, and the gap it leaves returned."""
+        number, _, spooled, data = row
         try:
             return Batch.load(data)
         except UNREADABLE as error:
             reason = f"{type(error).__name__}: {error}"
-        self._use(lambda: self._move_aside(number, reason))
-        return None
+        lost = Batch.lost(data, int(spooled * 1e9))
+        self._use(lambda: self._move_aside(number, reason, lost))
+        return lost
 
     def _delete(self, number: int) -> None:
         if not self._connection.execute("DELETE FROM batch WHERE id = ?", (number,)).rowcount:
@@ -255,7 +260,8 @@ class Spool:
         if self._connection.execute("SELECT 1 FROM batch WHERE +id = ?", (number,)).fetchone():  # read one by one
             raise sqlite3.NotSupportedError(f"batch {number} is there and is not found by its number")
 
-    def _move_aside(self, number: int, reason: str) -> None:
+    def _move_aside(self, number: int, reason: str, lost: Batch) -> None:
+        """Move a batch to those set aside; in its place is what is lost with it, until that is marked."""
         move = """INSERT INTO aside (since, reason, spooled, run, count, data)
             SELECT ?, ?, spooled, run, count, data FROM batch WHERE id = ?"""
         with transaction(self._connection):
@@ -264,7 +270,8 @@ class Spool:
                 self._check_gone(number)
                 return
             self._connection.execute(move, (time.time(), reason, number))
-            self._connection.execute("DELETE FROM batch WHERE id = ?", (number,))
+            replace = "UPDATE batch SET count = ?, data = ? WHERE id = ?"
+            self._connection.execute(replace, (max(1, len(lost.samples)), lost.dump(), number))
         self._count()
         (count,) = found
         log.error(

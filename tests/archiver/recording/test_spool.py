@@ -19,7 +19,7 @@ import pytest
 from archiver.recording import aside
 from archiver.recording.batch import Batch
 from archiver.recording.spool import Spool, SpoolError
-from archiver.sample import Dated, Metadata, Sample, Value, pack
+from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker, is_gap, pack
 from archiver.storage.store import TableRow
 
 GB = 1e9
@@ -46,6 +46,11 @@ def test_a_number_is_never_given_again(spool: Spool, change: str) -> None:
     second = spool.append(Batch([sample(2)]))
     assert second > first
     spool.remove(first)
+    lost = spool.head()
+    assert lost is not None
+    assert first < lost.id < second
+    assert lost.batch.lost_ns > 0
+    spool.remove(lost.id)
     head = spool.head()
     assert head is not None
     assert (head.id, head.batch.samples) == (second, [sample(2)])
@@ -56,7 +61,8 @@ def test_a_file_that_cannot_be_read_and_takes_the_place_of_the_spool_is_set_asid
     spool.path.unlink()
     spool.path.write_bytes(b"not a database, and long enough to be taken for one" * 100)
     assert spool.append(Batch([sample(2)])) > first
-    assert (spool.rows, spool.aside[0]) == (1, 1)
+    assert (spool.rows, spool.aside[0]) == (2, 1)  # and the mark of what is lost
+    assert (drained(spool), spool.rows) == ([2], 0)
 
 
 def test_a_batch_of_the_version_before_is_read(spool: Spool) -> None:
@@ -251,7 +257,7 @@ def test_what_waited_in_a_file_that_was_removed_is_counted_until_somebody_looks(
         spool.append(Batch([sample(1), sample(2)]))
         path.unlink()
         spool.append(Batch([sample(3)]))
-        assert (spool.rows, spool.aside) == (1, (1, 2))
+        assert (spool.rows, spool.aside) == (2, (1, 2))  # and the mark of what is lost
         (found,) = aside.look(path)
         assert (found.name, found.samples) == ("lost with rack.spool", 2)
         assert found.reason == "it was removed or replaced while it was in use"
@@ -285,6 +291,12 @@ OTHER_VERSION = [
     [[["A", 5, 1.0, 0, None]], [], {}],
     [[["A", 5, 1.0, 7, "NO_ALARM"]], [], {}],
     [[["A", 5, {"float32": "AAAA"}, 0, "NO_ALARM"]], [], {}],
+    [[["A", 5, {"packed": "AAAA"}, 0, "NO_ALARM"]], [], {}],
+    [[["A", 5, None, 0, "NO_ALARM"]], [], {}],
+    [[["A", 5, ["a", "b"], 0, "NO_ALARM"]], [], {}],
+    [[], [], {"A": [0, {"unit": ["V"]}]}],
+    [[], [], {"A": [0, {"display": [1]}]}],
+    [[], [], {"A": [0, {"words": None}]}],
     [[], [["temperatures", ["DateTm"], [1]]], {}],
     [[], [], {"A": [0, {"unit": "V", "colour": "red"}]}],
     {"samples": []},
@@ -301,11 +313,34 @@ def test_one_bad_batch_is_put_aside_alone(tmp_path: Path, caplog: pytest.LogCapt
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("UPDATE batch SET data = ?, count = 40 WHERE id = 8", (data,))
     with closing(Spool(path, GB, 0)) as spool:
-        assert len(list(spool.leftover())) == 18
-        assert drained(spool) == [*range(7), *range(8, 19)]
+        left = [batch for _, _, batch in spool.leftover()]
+        (lost,) = (batch for batch in left if batch.lost_ns or any(map(is_gap, batch.samples)) or not batch)
+        assert len(left) == 18 + 1
+        gaps = [each.time_ns for each in lost.samples]
+        assert drained(spool) == [*range(7), *gaps, *range(8, 19)]
         assert (spool.rows, spool.aside) == (0, (1, 40))
     assert "a batch of 40 samples cannot be read" in caplog.text
     assert not list(tmp_path.glob("*.broken-*"))
+
+
+def test_a_batch_that_cannot_be_read_marks_each_pv_that_it_names_right_before_its_first_row() -> None:
+    later = [["A", 9000, 1.0, 0, "NO_ALARM", "new"], ["B", 5001, 1.0, 0, "NO_ALARM"], ["A", 7500, 1.0, 0, "NO_ALARM"]]
+    lost = Batch.lost(zlib.compress(json.dumps([later, [], []]).encode()), 77)
+    assert lost == Batch([gap_marker("A", 6000, Gap.DAMAGED), gap_marker("B", 4000, Gap.DAMAGED)])
+
+
+@pytest.mark.parametrize("samples", ["text", [1], [[1, 2]], [["A", 1.5]], [["A", 5], [None, 6]], [["A"]], None])
+def test_a_batch_that_cannot_be_read_and_does_not_name_its_pvs_says_when_it_was_spooled(
+    samples: object, spool: Spool
+) -> None:
+    data = zlib.compress(json.dumps([samples, [], []]).encode())
+    spool.append(Batch([sample(1)]))
+    changed(spool.path, f"UPDATE batch SET spooled = 1.5, data = x'{data.hex()}'")
+    head = spool.head()
+    assert head is not None
+    assert head.batch == Batch(lost_ns=1_500_000_000)
+    assert spool.head() == head  # the next time it is read from the file
+    assert spool.aside == (1, 1)
 
 
 def test_what_was_put_aside_is_brought_in_again(tmp_path: Path) -> None:
