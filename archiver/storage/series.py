@@ -11,7 +11,8 @@ from operator import itemgetter
 from archiver.sample import RESOLUTION_NS, Gap, Sample, gap_marker, is_gap
 from archiver.storage.store import Bin
 
-# Rows, the newest, that are kept of a series that does not lead, in case that the one that does has no more.
+# Rows, the newest, that are kept of a series that does not lead, in case that the one that does has no more. The
+# first one is kept besides, and a gap from there to these.
 FOLLOWING = 1000
 
 
@@ -40,7 +41,7 @@ def one_of(streams: Sequence[Iterator[Sample]], since_ns: int) -> Iterator[Sampl
         if leader is None:
             leader = number
         elif number != leader:
-            _follow(later.setdefault(number, deque(maxlen=FOLLOWING)), sample, present[leader], shown)
+            _follow(later.setdefault(number, deque()), sample, present[leader], shown)
             continue
         elif is_gap(sample):
             ahead = _ahead(later)
@@ -72,6 +73,10 @@ def _follow(rows: deque[Sample], sample: Sample, leading: Sample, shown: Sample 
         return
     if before is None or sample != before._replace(time_ns=sample.time_ns):
         rows.append(sample)
+    if len(rows) > FOLLOWING + 2:
+        if not is_gap(rows[1]):
+            rows[1] = gap_marker(sample.pv, rows[1].time_ns, Gap.ARCHIVE_OFF)
+        del rows[2]
 
 
 def _ahead(later: dict[int, deque[Sample]]) -> int | None:

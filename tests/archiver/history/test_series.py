@@ -48,9 +48,16 @@ def test_what_the_other_one_only_says_again_is_not_read_twice() -> None:
     assert read(first, second) == [(1000, 7.0), (9000, 7.0)]
 
 
-def test_of_a_long_silence_the_newest_rows_are_kept() -> None:
+def test_of_a_long_silence_the_newest_rows_are_kept_behind_a_gap() -> None:
     second = [sample(n, float(n)) for n in range(1, 3 * FOLLOWING)]
-    assert read([sample(1, 1.0)], second) == [(1, 1.0), *((row.time_ns, row.value) for row in second[-FOLLOWING:])]
+    newest = [(row.time_ns, row.value) for row in second[-FOLLOWING:]]
+    assert read([sample(1, 1.0)], second) == [(1, 1.0), (2, 2.0), (3, Gap.ARCHIVE_OFF), *newest]
+
+
+@pytest.mark.parametrize("rows", [FOLLOWING, FOLLOWING + 2])
+def test_of_a_silence_in_which_all_rows_are_kept_there_is_no_gap(rows: int) -> None:
+    second = [sample(n, float(n)) for n in range(1, rows + 2)]
+    assert read([sample(1, 1.0)], second) == [(row.time_ns, row.value) for row in second]
 
 
 def test_a_pair_that_is_killed_by_turns_has_each_value_once() -> None:
