@@ -85,6 +85,9 @@ def _fill(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
         rows.append(
             Sample("I", (FIRST + second) * S, (5.0 + second / 20 % 7) / (1 if micro else 1000), 0, "NO_ALARM")
         )
+    for second in range(0, HOURS * HOUR, 20):
+        value = (math.inf, -math.inf, math.nan)[second % 3] if second % 7 == 0 else second / 1000
+        rows.append(Sample("N", (FIRST + second) * S, value, 0, "NO_ALARM"))
     with closing(open_store(database)) as store:
         store.add_metadata({"A": Dated(0, Metadata("V", 2))})
         for second, unit in UNITS:
@@ -125,6 +128,23 @@ def test_summaries_say_what_rows_say(filled: str, name: str, width: int) -> None
     # the deviation is that over time; the lowest and highest are with what is in force when a bin begins
     assert np.allclose(values, expected, rtol=0.35, atol=1.0, equal_nan=True)
     assert (np.isnan(values) == np.isnan(expected)).all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["mean", "count", "min", "max", "std"])
+def test_what_is_not_finite_has_no_part_in_the_numbers_of_bins(filled: str, name: str) -> None:
+    found = [
+        {
+            int(time_ns): float(value)
+            for piece in pieces
+            for time_ns, value in zip(piece.time_ns, piece.value, strict=True)
+        }
+        for pieces, _ in (made(filled, "N", f"{name}_3600", summaries=each) for each in (True, False))
+    ]
+    of_summaries, of_rows = found
+    assert of_summaries.keys() == of_rows.keys()
+    assert all(map(math.isfinite, of_rows.values()))
+    assert of_summaries == pytest.approx(of_rows, rel=0.02)  # the deviation is that over time
 
 
 @pytest.mark.parametrize("name", ["median_3600", "linear_3600", "firstFill_3600", "mean_90", "ncount", "flyers_3600"])

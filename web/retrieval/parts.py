@@ -57,10 +57,13 @@ class Parts(NamedTuple):
 
 
 def of_piece(piece: Piece, width_s: int) -> Parts:
-    """Return the samples of a piece as parts of bins of a width: a text or an array is a number that is not known."""
+    """Return the samples of a piece as parts of bins of a width.
+
+    A text, an array, NaN or an infinite value is a number that is not known.
+    """
     nothing = np.full(len(piece.time_ns), np.nan)
     number = np.asarray(piece.value, np.float64) if piece.kind in NUMBERS else nothing
-    unknown = (piece.severity >= INVALID) | np.isnan(number)
+    unknown = (piece.severity >= INVALID) | ~np.isfinite(number)
     number = np.where(unknown, np.nan, number) if unknown.any() else number
     bins = piece.time_ns // _SECOND_NS // width_s
     return Parts(
