@@ -282,6 +282,22 @@ def test_after_a_clock_was_set_back_a_stamp_of_before_holds_back_no_value_that_f
     assert (sink.rows, rejected) == ([(0, 5.0), (1, 6.0)], Counter())
 
 
+def test_a_stamp_that_is_right_is_not_compared_with_when_a_wrong_one_came(
+    sink: Recorder, send: Send, rejected: Counter[str], clock: Clock
+) -> None:
+    """Of two values that come together the first still has a stamp of the clock that was ahead by 90 s."""
+    track = Track("A", Rule.of(Policy()), sink, rejected, Timeline(ahead_ns=(BEGIN + 90) * S))
+    track.connected()
+    send(track, 1, 5.0)
+    clock.now = 2
+    track.update(PvUpdate((BEGIN + 88) * S, 6.0, 0, "NO_ALARM"))
+    track.update(PvUpdate(int((BEGIN + 1.9) * S), 7.0, 0, "NO_ALARM"))
+    send(track, 3, 8.0)
+    assert [value for _, value in sink.rows] == [5.0, 6.0, 7.0, 8.0]
+    assert [round(time, 5) for time, _ in sink.rows] == [1, 2, 2, 3]
+    assert rejected == Counter()
+
+
 def test_after_a_clock_was_set_back_values_whose_stamps_go_on_are_known_when_they_come(
     sink: Recorder, send: Send, rejected: Counter[str], clock: Clock
 ) -> None:
