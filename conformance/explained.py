@@ -46,7 +46,7 @@ ACKNOWLEDGE = "Inputs are read-only, so their alarms are acknowledged through .A
 NO_SEVERITY = (
     "A severity or precision that does not exist is refused; base stores any number, and cuts fractions off."
 )
-ASCII = "A text that is not ASCII is refused: no instrument and few clients agree on what it means."
+ASCII = "A text that is not printable ASCII is refused: no instrument and few clients agree on what it means."
 NO_STATE_TEXT = "An empty text is no state: it cannot be read as ENUM; base says so for a scalar, and 0 in an array."
 WHOLE = "What is no whole number of 32 bits is refused where one is wanted; base cuts it off."
 DISABLED = "Records cannot be disabled: DISA is read-only. DISP locks puts out."
@@ -196,7 +196,7 @@ def _others() -> Iterator[Explanation]:
     yield Explanation("fields/bo*/HIGH", "*", MOMENTARY)
     yield Explanation("prepare/put:*:crossed/*", "*", LIMITS)
     yield Explanation("access/waveform_STRING/.VAL$", "*", AS_CHARACTERS)
-    for case in ("put/stringout/STRING/'caf*", "fieldput/*/DESC/*STRING 'caf*"):
+    for case in ("put/stringout/STRING/'caf*", "put/stringout/STRING/'tab*", "fieldput/*/DESC/*STRING 'caf*"):
         yield Explanation(case, "put", ASCII)
     for crossed in ("crossed", "equal"):
         yield Explanation(f"put/*/limits {crossed}/*", "put", LIMITS)

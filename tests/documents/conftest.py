@@ -153,6 +153,9 @@ def served_rack(shells: MakeShell, request: pytest.FixtureRequest) -> Shell:
     (shell.folder / "rack.yaml").write_text(yaml.safe_dump(_your_rack()), encoding="utf-8")
     shell.type("$ export CAEN_PASSWORD=...\n$ rackioc sim run rack.yaml")
     shell.type("$ rackioc get -t LAB:HV1:S08:C03:Status.SEVR\nNO_ALARM\n$ rackioc status rack.yaml")
+    shell.type(
+        "$ rackioc history LAB:TC1:T1 --config rack.yaml"
+    )  # else a backup may be made before there is anything
     return shell
 
 

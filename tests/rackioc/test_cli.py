@@ -435,6 +435,10 @@ def test_what_was_set_aside_of_the_spool_is_listed_and_brought_in_again(archived
     with closing(Spool(path, 1e9, 0)) as spool:
         spool.append(Batch([Sample("LAB:A", 1_700_000_000 * 10**9, 1.0, 0, "NO_ALARM")]))
         spool._connection.execute("UPDATE batch SET data = CAST(x'00' || data AS BLOB)")
+        mark = spool.head()
+        assert mark is not None
+        assert (mark.batch.samples, mark.batch.lost_ns > 0) == ([], True)
+        spool.remove(mark.id)
         assert spool.head() is None
         code, text = run("spool", archived)
         assert code == 0

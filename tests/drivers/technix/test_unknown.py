@@ -97,10 +97,9 @@ def follow(far: Far, reply_to: str, command: str) -> list[float]:
     answer, outputs = far._answer, [0.0]
 
     def answer_both(text: str) -> None:
-        answer(text)
+        # in one, for the driver may be faster than the second write
+        answer(f"{text}\r{far._carry_out(command)}" if text.startswith(reply_to) else text)
         outputs.append(far.output()[0])
-        if text.startswith(reply_to):
-            far.carry_out_for_another(command)
 
     far._answer = answer_both  # type: ignore[method-assign]
     return outputs
