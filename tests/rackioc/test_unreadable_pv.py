@@ -67,6 +67,12 @@ class Silent:
         self.port = self._listening.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
+    def is_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have clients look for PVs here."""
+        for name, value in environment().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("EPICS_CA_NAME_SERVERS", f"127.0.0.1:{self.port}")
+
     def _accept(self) -> None:
         while True:
             circuit, _ = self._listening.accept()
@@ -100,9 +106,7 @@ class Silent:
 @pytest.mark.slow
 def test_an_off_is_put_within_seconds_though_no_read_is_ever_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Silent()
-    for name, value in environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("EPICS_CA_NAME_SERVERS", f"127.0.0.1:{server.port}")
+    server.is_found(monkeypatch)
     began = time.monotonic()
     code, lines, said = run("put", "-w", "8", "SILENT:off", "0")
     (came, value), *others = server.puts
@@ -129,9 +133,7 @@ class Refusing(Silent):
 @pytest.mark.slow
 def test_a_pv_whose_channel_is_refused_is_not_told_to_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Refusing()
-    for name, value in environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("EPICS_CA_NAME_SERVERS", f"127.0.0.1:{server.port}")
+    server.is_found(monkeypatch)
     command = [*COMMAND, "monitor", "-w", "5", "REFUSED:on"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
         until(lambda: server.refused, 30)

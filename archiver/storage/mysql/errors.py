@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from archiver.storage.store import Rejected, StoreError
 
 # Code of an error -> what to do, or what it means.
-_HINTS: dict[int | str, str] = {
+_HINTS = {
     1021: "free some disk space on the server",
     1040: "raise its max_connections",
     1044: "rackioc check lists the missing rights",
@@ -23,8 +23,6 @@ _HINTS: dict[int | str, str] = {
     1049: "create it with rackioc db init",
     1114: "free some disk space on the server",
     1142: "rackioc check lists the missing rights",
-    # 1142 of ALTER, which is not among those: only months need it
-    "ALTER": "only dividing by month needs this right: grant it, or leave the rows as they are",
     1146: "create the archive's tables with rackioc db init",
     1205: "another program has locked the rows",
     1213: "another program has changed the rows at the same time",
@@ -35,6 +33,8 @@ _HINTS: dict[int | str, str] = {
     2006: "the server was restarted, or has ended the connection",
     2013: "the server was restarted, or does not answer in time",
 }
+# The same of 1142 for ALTER, which is not among those rights: only months need it.
+_ALTER = "only dividing by month needs this right: grant it, or leave the rows as they are"
 # Errors of a node that answers but cannot be used, or not by this connection: rights are read when it is opened.
 _UNFIT = {1047, 1142, 1290, 1836}
 
@@ -113,8 +113,9 @@ def _message(place: str, error: pymysql.MySQLError) -> StoreError:
     reason = str(error.args[1]) if len(error.args) > 1 and error.args[1] else "the connection is closed"
     if code in _BAD_DATA or (isinstance(error, pymysql.DataError | pymysql.IntegrityError) and code != ER.DUP_ENTRY):
         return Rejected(f"{place}: {reason}")
-    known = "ALTER" if code == ER.TABLEACCESS_DENIED_ERROR and reason.startswith("ALTER ") else code
-    hint = f" ({_HINTS[known]})" if known in _HINTS else ""
+    alter = code == ER.TABLEACCESS_DENIED_ERROR and reason.startswith("ALTER ")
+    hint = _ALTER if alter else _HINTS.get(code, "")
+    hint = f" ({hint})" if hint else ""
     return StoreError(f"{place}: {reason}{hint}")
 
 

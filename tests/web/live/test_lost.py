@@ -66,6 +66,14 @@ def test_a_lost_ioc_is_shown_as_not_known(ioc: SmallIoc, browser: Browser) -> No
     assert all(browser.merged[each]["readonly"] for each in names)
 
 
+def show(chromium: Chromium, web: WebServer, name: str) -> str:
+    """Have the page show a PV; return where it does."""
+    chromium.open(web.url)
+    chromium.find(".tiles, .overview")
+    chromium.append(f"put.reading(new dom.Scope(), {json.dumps(name)})")
+    return f"[data-pv='{name}']"
+
+
 @pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.timeout(180)
@@ -76,10 +84,7 @@ def test_a_pv_of_another_type_keeps_nothing_of_the_former_one(logins_file: Path)
     web = WebServer(served(first.prefix, logins_file))
     chromium = Chromium(*SIZES["desktop"])
     try:
-        chromium.open(web.url)
-        chromium.find(".tiles, .overview")
-        chromium.append(f"put.reading(new dom.Scope(), {json.dumps(name)})")
-        shown = f"[data-pv='{name}']"
+        shown = show(chromium, web, name)
         chromium.wait(lambda: chromium.text(shown) == "Up", "the word")
         first.close()
         chromium.wait(lambda: chromium.text(shown) == "?", "that it is away")
@@ -105,10 +110,7 @@ def test_a_server_that_was_started_anew_without_a_pv_leaves_no_value_of_it(login
     web = WebServer(keys)
     chromium = Chromium(*SIZES["desktop"])
     try:
-        chromium.open(web.url)
-        chromium.find(".tiles, .overview")
-        chromium.append(f"put.reading(new dom.Scope(), {json.dumps(name)})")
-        shown = f"[data-pv='{name}']"
+        shown = show(chromium, web, name)
         chromium.wait(lambda: chromium.text(shown) == "1.5kV", "the number")
         ioc.close()
         web.close()
