@@ -432,6 +432,24 @@ def test_a_page_that_nobody_looked_at_does_not_take_the_last_news_for_new(page: 
     chromium.wait(lambda: chromium.text("#live") == "● live", "live again")
 
 
+def test_a_beat_that_is_told_again_after_a_login_makes_nothing_live(page: Page) -> None:
+    chromium = page.chromium
+    chromium.wait(lambda: chromium.text("#live") == "● live", "live")
+    page.ioc.process.send_signal(signal.SIGSTOP)
+    try:
+        chromium.wait(lambda: "No news from the IOC" in chromium.text("#banner"), "that the IOC hangs")
+        page.log_in("anna")
+        chromium.wait(lambda: "anna" in chromium.text("#who"), "the name")
+        until = time.monotonic() + 3
+        shown = set()
+        while time.monotonic() < until:
+            shown.add(chromium.text("#live"))
+        assert "● live" not in shown
+    finally:
+        page.ioc.process.send_signal(signal.SIGCONT)
+    chromium.wait(lambda: chromium.text("#live") == "● live", "live again")
+
+
 @pytest.mark.parametrize("key", ["-", Keys.ARROW_RIGHT])
 def test_a_plot_ends_where_times_do(page: Page, key: str) -> None:
     chromium = page.chromium
