@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections import deque
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,30 @@ from tests.small_ioc import Raw, SmallIoc, until
 
 def test_python_never_looks_at_all_objects_on_its_own_while_the_server_runs(small_ioc: SmallIoc) -> None:
     assert gc.get_threshold()[2] > 1 << 20
+
+
+def test_python_looks_at_a_little_at_a_time_though_as_much_is_freed_as_is_created(small_ioc: SmallIoc) -> None:
+    looked_at: list[int] = []
+
+    def note(phase: str, figures: dict[str, int]) -> None:
+        if phase == "start" and figures["generation"] < 2:
+            looked_at.append(sum(len(gc.get_objects(each)) for each in range(figures["generation"] + 1)))
+
+    gc.callbacks.append(note)
+    try:
+        under_way = deque(_put() for _ in range(5_000))
+        for _ in range(10_000):
+            under_way.append(_put())
+            under_way.popleft()
+        under_way += [_put() for _ in range(100)]
+    finally:
+        gc.callbacks.remove(note)
+    assert max(looked_at) < 5_000
+
+
+def _put() -> list[SimpleNamespace]:
+    """Return as many objects as a put has."""
+    return [SimpleNamespace() for _ in range(24)]
 
 
 def test_cycles_are_found_while_that_is_soon_done(monkeypatch: pytest.MonkeyPatch) -> None:
