@@ -23,14 +23,16 @@ REMEDIES = Path(__file__).with_name("messages.yaml")
 
 ROOMS = ("drivers", "ioc", "archiver", "rackioc", "sim", "web")
 CONFIGURATION = "Configuration"
-_INSTRUMENT = (
-    "in the log, at the client that put, and in the record `Error` of the instrument; of a board of a crate that "
-    "goes, or a parameter that fails, in the log alone, and by its PVs, which are INVALID"
-)
+_INSTRUMENT = "in the log, at the client that put, and in the record `Error` of the instrument"
 # What a fake answers to the driver is met by no person
 _WIRE = ("", "")
 # Folder, or file -> the heading of its messages, and where they are met; a driver has a heading of its own
 PLACES = {
+    "drivers/caen": (
+        "CAEN high-voltage crates",
+        f"{_INSTRUMENT}; of a board that goes, or a parameter that fails, in the log alone, and by its PVs, which "
+        "are INVALID",
+    ),
     "drivers/base.py": ("Records and instruments", _INSTRUMENT),
     "ioc": ("Records and instruments", _INSTRUMENT),
     "ioc/ca": ("Channel Access", "in the log, at clients, and from `rackioc run` when it starts"),
