@@ -10,6 +10,7 @@ from drivers.base import LinkDown, NoReply
 from drivers.caen.config import Config
 
 if TYPE_CHECKING:
+    from caen_libs._caenhvwrappertypes import Board
     from caen_libs.caenhvwrapper import Device, Error
 
 
@@ -21,14 +22,30 @@ def open_device(config: Config) -> Device:
         raise LinkDown(_remedy(error)) from error
 
     class HandleOwner(hv.Device):
-        """A device that logs out when it is closed and never by itself.
+        """A device that logs out when it is closed and never by itself, and leaves other crates alone in that.
 
         After a failed logout ``Device`` would try again when it is collected, on a handle that may then belong to the
-        next session.
+        next session. And what it knows of types it throws away for all crates at once, when one is closed or when its
+        map is read: each would be asked for all of them again, which on a slow line takes as long as a scan.
         """
+
+        asked = False  # for its map
+        # A session that has the handle of an earlier one must know nothing of its types
+        __eq__, __hash__ = object.__eq__, object.__hash__
 
         def __del__(self) -> None:
             """Do nothing."""
+
+        def close(self) -> None:
+            """Log out."""
+            _alone(hv.Device.close)(self)
+
+        def get_crate_map(self) -> tuple[Board | None, ...]:
+            """Return the boards by slot; of a crate that was asked before what is known of types is thrown away."""
+            ask = hv.Device.get_crate_map if self.asked else _alone(hv.Device.get_crate_map)
+            self.asked = True
+            boards: tuple[Board | None, ...] = ask(self)
+            return boards
 
     system = hv.SystemType[config.system]  # type: ignore[attr-defined]  # imported there to be used from there
     link = hv.LinkType[config.link]  # type: ignore[attr-defined]
@@ -40,6 +57,11 @@ def open_device(config: Config) -> Device:
     except UnicodeEncodeError:
         # Not chained: the error carries the text that could not be encoded, which may be the password.
         raise LinkDown(f"{config.host}: host, user name and password must be ASCII") from None
+
+
+def _alone(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of ``Device`` without what it does to other devices."""
+    return getattr(method, "__wrapped__", method)
 
 
 class RepeatingDevice:
