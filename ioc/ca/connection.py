@@ -62,6 +62,9 @@ class BrokenProtocolError(RequestError):
 class Receiver(Protocol):
     """Who answers what a client sends."""
 
+    def begin(self) -> None:
+        """Note that the client is connected."""
+
     def receive(self, data: bytes, spent: Callable[[], bool], gone: bool, late: int) -> int:
         """Carry out whole messages in ``data`` until ``spent``; return how many bytes they were.
 
@@ -127,6 +130,7 @@ class Connection(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self._turns.clients += 1
+        self.receiver.begin()
         self._limit_waiting()
         connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

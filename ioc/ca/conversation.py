@@ -98,6 +98,9 @@ class ChannelSource(Protocol):
     def settle(self) -> None:
         """Disconnect the channels of records that others replaced: nothing is put to these any more."""
 
+    def enter(self, connection: Connection, conversation: Conversation) -> None:
+        """Note a client that is connected."""
+
     def remove(self, connection: Connection) -> None:
         """Forget a client that has left."""
 
@@ -124,6 +127,10 @@ class Conversation:
         self._spent: Callable[[], bool] = lambda: False
         self._log = PutLog(connection.address[0], names.puts.held)
         self._puts = Puts(connection.flush, partial(names.overtake, connection), names.puts, self._log)
+
+    def begin(self) -> None:
+        """Note that the client is connected."""
+        self._names.enter(self._connection, self)
 
     def receive(self, data: bytes, spent: Callable[[], bool], gone: bool, late: int) -> int:
         """Carry out whole messages in ``data`` until ``spent``; return how many bytes they were.

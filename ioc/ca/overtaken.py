@@ -11,9 +11,9 @@ from time import monotonic
 
 # Bytes of a client that wait in the kernel from which on more may wait at the client itself
 _FULL = 1 << 14
-# Seconds without a byte after which none of those can be on its way any more
+# Seconds without a byte after which none of those can be on its way any more; marks within them are one
 _IDLE = 0.1
-# Seconds after which a put counts as one of now all the same, though more has come of the client all the time
+# Seconds after which what may have waited at the client counts as of now, though more has come of it all the time
 _LONGEST = 5.0
 
 
@@ -21,8 +21,10 @@ class Overtaken:
     """Which bytes of one client were sent before what; they are counted from the beginning of its connection."""
 
     def __init__(self) -> None:
-        # (bytes that had been sent, when something was made safe), both rising
-        self._marks: deque[tuple[float, float]] = deque()
+        # (bytes that had come, when something was made safe), both rising
+        self._marks: deque[tuple[int, float]] = deque()
+        # when something was made safe while more may have waited at the client
+        self._full: deque[float] = deque()
         self._idle_since = math.inf  # all that came was heard
 
     def note(self, heard: int, unheard: int, waiting: int, at: float) -> None:
@@ -30,25 +32,33 @@ class Overtaken:
 
         ``heard``: bytes that were carried out; ``unheard``: that were read besides; ``waiting``: in the kernel.
         """
-        if unheard or waiting:
-            sent = math.inf if waiting > _FULL else heard + unheard + waiting
-            if not self._marks or sent > self._marks[-1][0]:
-                self._marks.append((sent, at))
+        self._forget(heard, at)
+        come = heard + unheard + waiting
+        if come > (self._marks[-1][0] if self._marks else heard):
+            self._marks.append((come, at))
+        if waiting > _FULL and (not self._full or at - self._full[-1] > _IDLE):
+            self._full.append(at)
 
     def asked(self, place: int) -> float | None:
         """Return when what begins behind so many bytes was asked for at the latest (monotonic s); None: now."""
-        marks = self._marks
-        while marks and (marks[0][0] <= place or monotonic() - marks[0][1] > _LONGEST):
-            marks.popleft()
-        return marks[0][1] if marks else None
+        if not self._marks and not self._full:
+            return None
+        self._forget(place, monotonic())
+        return self._marks[0][1] if self._marks else self._full[0] if self._full else None
 
     def hears(self) -> None:
         """Note that all that came was heard."""
-        if self._marks:
+        if self._full:
             self._idle_since = monotonic()
 
     def comes(self) -> None:
-        """Note that more comes; after a pause it was sent after all that is noted."""
-        if self._marks and monotonic() - self._idle_since > _IDLE:
-            self._marks.clear()
+        """Note that more comes; after a pause none of it had waited at the client."""
+        if self._full and monotonic() - self._idle_since > _IDLE:
+            self._full.clear()
         self._idle_since = math.inf
+
+    def _forget(self, heard: int, now: float) -> None:
+        while self._marks and self._marks[0][0] <= heard:
+            self._marks.popleft()
+        while self._full and now - self._full[0] > _LONGEST:
+            self._full.popleft()

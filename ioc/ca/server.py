@@ -228,16 +228,26 @@ class Server:
             crowd.leave(record.monitors, subscription)
             _rearrange(record)
 
+    def enter(self, connection: Connection, conversation: Conversation) -> None:
+        """Note a client that is connected."""
+        self.clients[connection] = conversation
+
     def remove(self, connection: Connection) -> None:
         """Forget a client that has left."""
         self.clients.pop(connection, None)
 
     def overtake(self, connection: Connection) -> None:
-        """Note that this client makes something safe: what has come of others was asked for before that."""
+        """Note that this client makes something safe: what has come of others was asked for before that.
+
+        Nothing that goes wrong with one of them stops that.
+        """
         now = monotonic()
         for other in self.clients:
             if other is not connection:
-                other.overtake(now)
+                try:
+                    other.overtake(now)
+                except Exception as error:
+                    faults.log_once("what waits", "a client", error)
 
     def _find_filtered(self, name: bytes) -> View | None:
         try:
@@ -293,9 +303,7 @@ class _Context(caproto_server.Context):  # type: ignore[misc]
     async def server_accept_loop(self, sock: socket.socket) -> None:
         def accepted(address: tuple[str, int]) -> Connection:
             connection = Connection(self._server.turns, address, self._server.told)
-            conversation = Conversation(connection, self._server)
-            connection.receiver = conversation
-            self._server.clients[connection] = conversation
+            connection.receiver = Conversation(connection, self._server)
             return connection
 
         await Door(sock, accepted, lambda: len(self._server.clients)).run()

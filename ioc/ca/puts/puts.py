@@ -282,6 +282,7 @@ class Puts:
         values = _decoded(name, wanted)
         if _makes_safe(view, values):
             self._overtake()
+            asked = None  # however long it waited: it is wanted now, behind all that was put before
         elif too_many:
             raise PutError(PUT_FAIL, f"not sent, {too_many} puts of this client are under way: {name}")
         elif late:
