@@ -108,9 +108,13 @@ class Server:
             if subscription.mask & masks[row]:
                 mask = int(masks[row])
                 subscription.tell(mask, mask)
-        if self.field_monitors:
+        fields = self.field_monitors
+        if fields:
             for row in np.flatnonzero(masks & ALARM):
-                self.field_monitors.post_changed(block.records[row], int(masks[row]))
+                fields.post_changed(block.records[row], int(masks[row]))
+        for record in fields.following:
+            if record.block is block and masks[record.row]:
+                fields.post_changed(record, int(masks[record.row]) & ~ALARM)
         self._flush()
 
     def post_field(self, record: Record, name: str, mask: int = VALUE | LOG) -> None:
@@ -259,6 +263,7 @@ class Server:
 
     def _send(self, changes: Changes) -> None:
         fields, pack = self.field_monitors, dbr.time_double
+        following = fields.following
         moment = seconds = nanoseconds = -1.0
         for record, mask in changes:
             payload = None
@@ -279,7 +284,7 @@ class Server:
                     connection.out.append(subscription.head + payload)
                 else:
                     subscription.tell(mask, mask)
-            if mask & (ALARM | PROPERTY) and record in fields:
+            if record in following or (mask & (ALARM | PROPERTY) and record in fields):
                 fields.post_changed(record, mask)
 
     def _flush(self) -> None:

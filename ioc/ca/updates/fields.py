@@ -6,11 +6,14 @@ from ioc import dbd, faults
 from ioc.ca.subscription import Subscription
 from ioc.ca.updates.crowd import Member, join, leave
 from ioc.ca.view import FieldView, Values, View
-from ioc.record import ALARM, PROPERTY, VALUE, Record
+from ioc.record import ALARM, LOG, PROPERTY, VALUE, Record
 
 # Fields that change with an alarm; the latter two are also told when only the alarm changed with which they are shown
 _ALARM_FIELDS = {"SEVR", "ACKS", "STAT", "AMSG"}
 _WITH_ALARM = {"STAT", "AMSG"}
+# Fields that change with the value; the latter two are told with an alarm that changes in the same moment
+_VALUE_FIELDS = {"NORD", "LEN", "OVAL", "RVAL"}
+_WITH_VALUE = {"OVAL", "RVAL"}
 
 
 class _Watched:
@@ -54,10 +57,14 @@ class _Watched:
 
 
 class FieldMonitors:
-    """All subscriptions to fields, by record and name."""
+    """All subscriptions to fields, by record and name.
+
+    following   the records with subscriptions to fields that change with the value
+    """
 
     def __init__(self) -> None:
         self._watched: dict[Record, dict[str, _Watched]] = {}
+        self.following: set[Record] = set()
 
     def __contains__(self, record: Record) -> bool:
         return record in self._watched
@@ -71,6 +78,8 @@ class FieldMonitors:
         fields = self._watched.setdefault(record, {})
         if name not in fields:
             fields[name] = _Watched(subscription.view)
+            if _follows(record, name):
+                self.following.add(record)
         join(fields[name].members, subscription)
 
     def remove(self, subscription: Subscription) -> None:
@@ -83,6 +92,8 @@ class FieldMonitors:
         leave(watched.members, subscription)
         if not watched.members:
             del fields[name]
+            if not any(_follows(record, other) for other in fields):
+                self.following.discard(record)
         if not fields:
             del self._watched[record]
 
@@ -101,11 +112,18 @@ class FieldMonitors:
     def post_changed(self, record: Record, mask: int) -> None:
         """Send what a change of the record concerns.
 
-        DBE_PROPERTY concerns all; an alarm those that show it.
+        DBE_PROPERTY concerns all; an alarm those that show it; a value those that follow it.
         """
         for name, watched in self._watched.get(record, {}).items():
             wanted = mask & PROPERTY
             if mask & ALARM and name in _ALARM_FIELDS:
                 wanted |= watched.told_by_alarm()
+            if _follows(record, name) and watched.look():
+                wanted |= VALUE | LOG | (mask & ALARM if name in _WITH_VALUE else 0)
             if wanted:
                 watched.post(wanted, mask)
+
+
+def _follows(record: Record, name: str) -> bool:
+    """Return True for a field that changes with the value; in texts OVAL is not told, as in base."""
+    return name in _VALUE_FIELDS and (name != "OVAL" or record.point.rtyp.numeric)
