@@ -32,7 +32,7 @@ from ioc import dbd, faults, health
 from ioc.block import Block, Blocks, Masks
 from ioc.configured import Configured
 from ioc.fields import ALARM_FIELDS, FIELDS
-from ioc.numbers import number_of, to_long
+from ioc.numbers import number_of, to_long, written
 from ioc.port import Ages, ErrorLog, Link, Port, ScanState, Watch
 from ioc.port.ended import Ended, fail, succeed
 from ioc.port.newest import Newest
@@ -254,10 +254,10 @@ class Instrument:
         field = FIELDS[name]
         try:
             parsed = field.convert(value)
+            if record.point.rtyp in _WHOLE and isinstance(parsed, float):
+                parsed = _whole(parsed)
         except ValueError as error:
             raise Refused(f"{error}; not set: {record.name}.{name}") from None
-        if record.point.rtyp in _WHOLE and isinstance(parsed, float):
-            parsed = float(to_long(parsed))
         before = field.get(record.point)
         unapplied = {other: given for other, given in record.unapplied.items() if other != name}
         record.configure(field.set(record.point, parsed), unapplied)
@@ -510,6 +510,13 @@ def _number(value: Value) -> float:
         return number_of(value)
     except ValueError:
         raise Refused(f"{value!r} is not a number") from None
+
+
+def _whole(number: float) -> float:
+    """Return a number cut off to a whole one, as base does it; ValueError for one that does not fit."""
+    if not -(2**31) - 1 < number < 2**31:
+        raise ValueError(f"{written(number)} does not fit into 32 bits")
+    return float(to_long(number))
 
 
 def _reading(value: Value | Array | Reading) -> Reading:

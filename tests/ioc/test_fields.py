@@ -135,6 +135,22 @@ def test_what_an_acknowledgement_changes_is_told(stand: Stand, ca: Client, event
     until(lambda: float(told[-1]) == 0)
 
 
+@pytest.mark.parametrize("limit", ["Infinity", "3e9", "-2147483649", "1e300"])
+@pytest.mark.parametrize("field", ["HIHI", "MDEL", "HOPR"])
+def test_a_limit_of_whole_numbers_that_does_not_fit_is_refused(
+    stand: Stand, ca: Client, field: str, limit: str
+) -> None:
+    """It was -2147483648: an alarm for all values, an update for each reading."""
+    name = stand.pv(f"ErrorCount.{field}")
+    ca.put(name, "7.9")
+    assert ca.get(name) == 7
+    with pytest.raises(aioca.CANothing):
+        ca.put(name, limit)
+    assert "does not fit into 32 bits" in ca.get(stand.pv("Error.VAL$"), datatype=aioca.DBR_CHAR_STR)
+    assert ca.get(name) == 7
+    ca.put(name, "nan" if field == "HIHI" else 0)
+
+
 def test_disp_locks_puts_out(stand: Stand, ca: Client) -> None:
     ca.put(stand.pv("Set.DISP"), 1)
     with pytest.raises(aioca.CANothing):
