@@ -93,7 +93,7 @@ class Framed(Protocol):
 
 
 class Connection(asyncio.BufferedProtocol):
-    """One TCP connection of a client.
+    """One TCP connection of a client; ``look`` is called before it is heard (``Standstill.look``).
 
     address   where the client is: host and port
     receiver  who answers what arrives; set before the connection is made
@@ -107,9 +107,10 @@ class Connection(asyncio.BufferedProtocol):
     transport: asyncio.Transport
     receiver: Receiver
 
-    def __init__(self, turns: Turns, address: tuple[str, int], told: Seldom) -> None:
+    def __init__(self, turns: Turns, address: tuple[str, int], told: Seldom, look: Callable[[], None]) -> None:
         self.address = address
         self._log = told
+        self._look = look
         self.out: list[bytes] = []
         self.answers: deque[Callable[[], None]] = deque()
         self.due: OrderedDict[Framed, None] = OrderedDict()
@@ -240,6 +241,10 @@ class Connection(asyncio.BufferedProtocol):
         """Note that what was sent until now was asked for before what somebody else asks for ``at`` (monotonic s)."""
         self._overtaken.note(self._heard, len(self._rest), self._received(), at)
 
+    def stood_still(self) -> None:
+        """Note that the process stood still: what this client has sent until now may have waited all the time."""
+        self._lateness.stood_still(self._arrived(self._rest))
+
     def asked(self, start: int) -> float | None:
         """Return when a message was asked for at the latest (monotonic s), None for now.
 
@@ -279,6 +284,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _receive(self, data: bytes, share: float = 1.0) -> None:
         """Carry out what the client sent, as much as one turn has room for, and answer it."""
+        self._rest = data
+        self._look()
         self._rest, self._unread = b"", False
         gone = self.transport.is_closing()
         budget = Budget(self.out, share)

@@ -1,18 +1,44 @@
-"""How long what a client sent waits here until the client takes the answers to what it sent before.
+"""How long what a client sent waits here: until it takes the answers to what it sent before, or nobody is heard.
 
 The kernel does not tell when each byte came. Of what has arrived when such a pause begins it is known, however, that
-it waits through all of it, and through those that follow.
+it waits through all of it, and through those that follow. Of what has come while the whole process stood still (it
+was stopped, its computer was) nothing is known: any of it may have waited all the time.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
+from collections.abc import Callable
 from time import monotonic
 
 # Seconds that a request may wait: a put that waits longer is late
 LATE = 5.0
 # Seconds within which pauses begin together: a client may make thousands
 _TOGETHER = LATE / 50
+# Seconds for which the process must have stood still, and between two looks whether it goes on
+STANDSTILL, _BEAT = LATE, 0.5
+
+
+class Standstill:
+    """Whether the process stood still for so long that what has come meanwhile is late; ``over`` is called then."""
+
+    def __init__(self, over: Callable[[], None]) -> None:
+        self._over = over
+        self._seen = monotonic()
+
+    async def watch(self) -> None:
+        """Look again and again; until cancelled."""
+        while True:
+            self.look()
+            await asyncio.sleep(_BEAT)
+
+    def look(self) -> None:
+        """Look now: before what has come is heard."""
+        now = monotonic()
+        before, self._seen = self._seen, now
+        if now - before > STANDSTILL:
+            self._over()
 
 
 class Lateness:
@@ -46,6 +72,10 @@ class Lateness:
             self._late = arrived
             self._marks.clear()
         self._waited += seconds
+
+    def stood_still(self, arrived: int) -> None:
+        """Count all that has arrived until now as late: nobody was heard for long."""
+        self._late = max(self._late, arrived)
 
     def late(self, heard: int) -> int:
         """Return how many bytes behind those that were ``heard`` are late."""

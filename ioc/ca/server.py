@@ -27,6 +27,7 @@ from ioc.ca.connection import Connection
 from ioc.ca.conversation import Conversation
 from ioc.ca.filters import FilteredView
 from ioc.ca.filterspec import has_filter, split
+from ioc.ca.lateness import Standstill
 from ioc.ca.message import HEADER, SEARCH
 from ioc.ca.network import environment, search
 from ioc.ca.network.accept import Door
@@ -56,6 +57,7 @@ class Server:
         self._replaced: set[Record] = set()
         self.turns = Turns()
         self.told = Seldom(_LINES)
+        self.standstill = Standstill(self._stood_still)
         self.puts = Together()
         self.field_monitors = FieldMonitors()
         try:
@@ -134,13 +136,14 @@ class Server:
 
     async def run(self) -> None:
         """Serve until cancelled. OSError when no port can be had."""
-        keeping = asyncio.create_task(garbage.keep())
+        tasks = [asyncio.create_task(garbage.keep()), asyncio.create_task(self.standstill.watch())]
         try:
             await self._context.run()
         except ca.CaprotoRuntimeError as error:
             raise OSError(f"the Channel Access server cannot start: {error}") from error
         finally:
-            keeping.cancel()
+            for task in tasks:
+                task.cancel()
             for connection in tuple(self.clients):
                 connection.transport.abort()
 
@@ -253,6 +256,11 @@ class Server:
                 except Exception as error:
                     faults.log_once("what waits", "a client", error)
 
+    def _stood_still(self) -> None:
+        """Take no put that was sent while the process stood still, or before: who sent it was told that it failed."""
+        for connection in self.clients:
+            connection.stood_still()
+
     def _find_filtered(self, name: bytes) -> View | None:
         try:
             plain, filters = split(name.decode("latin-1"))
@@ -307,8 +315,9 @@ class _Context(caproto_server.Context):  # type: ignore[misc]
 
     async def server_accept_loop(self, sock: socket.socket) -> None:
         def accepted(address: tuple[str, int]) -> Connection:
-            connection = Connection(self._server.turns, address, self._server.told)
-            connection.receiver = Conversation(connection, self._server)
+            server = self._server
+            connection = Connection(server.turns, address, server.told, server.standstill.look)
+            connection.receiver = Conversation(connection, server)
             return connection
 
         await Door(sock, accepted, lambda: len(self._server.clients)).run()

@@ -172,7 +172,7 @@ class Puts:
     ) -> None:
         """Begin a put; ``answer`` gets a status and the reason, now or when it has ended.
 
-        ``late``: it waited so long behind answers that the client did not take that nobody may want it any more.
+        ``late``: it waited so long that nobody may want it any more (``Lateness``).
         ``asked``: when it was asked for at the latest (monotonic s); None: now.
         """
         wanted = _Wanted(dbr_type, count, payload)
@@ -329,7 +329,7 @@ def _values(view: View) -> Values:
 
 
 def _late(name: str) -> str:
-    return f"not sent, it waited too long behind answers that the client did not take: {name}"
+    return f"not sent, it waited too long (for the client to take its answers, or for the IOC): {name}"
 
 
 def _makes_safe(view: View, values: Array) -> bool:

@@ -1,4 +1,4 @@
-"""Puts that wait behind answers which their client does not take: what comes late is not carried out, but an Off."""
+"""Puts that wait for a client to take its answers, or for the IOC: what comes late is not carried out, but an Off."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_client_that_goes_on_is_told_that_its_put_was_late(small_ioc: SmallIoc
         stopped.takes_the_answers()
         command, body, *_ = stopped.message()
         assert command == ERROR
-        assert b"waited too long behind answers that the client did not take" in body
+        assert b"waited too long (for the client to take its answers, or for the IOC)" in body
         assert stopped.answer(WRITE_NOTIFY, 102)[0] == PUT_FAIL
         until(lambda: small_ioc.puts == [("Pw", 0)])
         stopped.say(stopped.put(43.0, WRITE_NOTIFY, 103))
@@ -158,3 +158,24 @@ def test_who_took_no_answers_for_a_moment_and_then_waits_for_its_turn_is_not_lat
         until(lambda: client.client._unread and client.client._answers_wait())
         statuses = [client.answer(WRITE_NOTIFY, 2_000)[0] for _ in puts]
     assert (statuses, small_ioc.puts) == ([1, 1], [("ao", 41.0), ("ao", 42.0)])
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_what_was_put_while_the_ioc_stood_still_is_not_carried_out_but_an_off(
+    small_ioc: SmallIoc, monkeypatch: pytest.MonkeyPatch, leaves: bool
+) -> None:
+    monkeypatch.setattr(lateness, "STANDSTILL", 1.5)
+    client = Stopped(small_ioc)
+    small_ioc.loop.call_soon_threadsafe(time.sleep, 2.0)  # as if the process was stopped
+    time.sleep(0.1)
+    client.say(client.switched(1) + client.put(42.0, WRITE_NOTIFY, 102) + client.switched(0))
+    if leaves:
+        client.is_killed()
+        until(lambda: not small_ioc.server.clients)
+    else:
+        assert b"waited too long" in client.message()[1]
+        assert client.answer(WRITE_NOTIFY, 102)[0] == PUT_FAIL
+        client.say(client.put(43.0, WRITE_NOTIFY, 103))
+        assert client.answer(WRITE_NOTIFY, 103)[0] == 1
+        client.is_killed()
+    assert small_ioc.puts == [("Pw", 0), *([] if leaves else [("ao", 43.0)])]
