@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -74,9 +75,35 @@ class Owner(NamedTuple):
         """Return the error of an archiver whose name another process has now."""
         return Gone(f"{place}: another archiver named {self.name} has begun: give one of them another archive.name")
 
-    def series(self, pv: str) -> str:
-        """Return the name of a channel of a PV that another archiver keeps, too; no PV has a space in its name."""
-        return f"{pv} ({self.name})"
+    def claims(self, nobodys: Iterable[tuple[int, str]], own: Iterable[str], *, alone: bool) -> list[tuple[int, str]]:
+        """Return which channels that belong to nobody, by id and name, are this archiver's, each with its PV.
+
+        These are those that name it; if it is ``alone``, those that name none, too. It has one of a PV at most.
+        """
+        known, claimed = set(own), []
+        found = [(number, *_pv_and_archiver(name)) for number, name in nobodys]
+        for archiver in (self.name, None) if alone else (self.name,):
+            for number, pv, of in found:
+                if of == archiver and pv not in known:
+                    known.add(pv)
+                    claimed.append((number, pv))
+        return claimed
+
+
+def names(pv: str, archiver: str) -> Iterator[str]:
+    """Yield the names for an archiver's channel of a PV: it has the first that is not another archiver's.
+
+    Where others keep the PV, too, they tell whose it is. No PV has a space in its name.
+    """
+    yield pv
+    yield (series := f"{pv} ({archiver})")
+    yield from (f"{series} {number}" for number in count(2))
+
+
+def _pv_and_archiver(name: str) -> tuple[str, str | None]:
+    """Return what the name of a channel says: its PV and its archiver, None if it tells no archiver."""
+    pv, _, archiver = name.partition(" (")
+    return (pv, archiver[:-1]) if archiver.endswith(")") else (name, None)
 
 
 def end_of_life(alive_ns: int, now_ns: int) -> int | None:
@@ -94,13 +121,15 @@ def alive(alive_ns: int) -> str:
     return f"alive at {format_time(alive_ns)}" if alive_ns else "gave no sign of life"
 
 
-def lives(archivers: Mapping[int, int], owners: Mapping[int, int], now_ns: int) -> dict[int, int]:
-    """Return the end of life of the owner of each channel whose owner is dead.
+def lives(archivers: Mapping[int, int], owners: Mapping[int, int | None], now_ns: int) -> dict[int, int]:
+    """Return the end of life of the owner of each channel whose owner is dead, or that has none.
 
     ``archivers``: archiver -> its sign of life; ``owners``: channel -> archiver.
     """
-    ends = {number: end_of_life(alive_ns, now_ns) for number, alive_ns in archivers.items()}
-    # of an archiver whose row somebody has deleted nothing is known after its newest rows
+    ends: dict[int | None, int | None] = {
+        number: end_of_life(alive_ns, now_ns) for number, alive_ns in archivers.items()
+    }
+    # of nobody, or an archiver whose row somebody has deleted, nothing is known after the newest rows
     found = {channel: ends.get(archiver, FROM_ITS_ROWS) for channel, archiver in owners.items()}
     return {channel: end_ns for channel, end_ns in found.items() if end_ns is not None}
 

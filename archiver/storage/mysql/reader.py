@@ -198,8 +198,7 @@ class MysqlReader:
         if pv not in self._channels:
             owners = dict(self._rows(_SERIES, pv, pv))
             self._channels[pv] = sorted(owners)
-            owned = {channel: archiver for channel, archiver in owners.items() if archiver is not None}
-            self._ends_ns |= lives(self._archivers, owned, self._opened_ns)
+            self._ends_ns |= lives(self._archivers, owners, self._opened_ns)
         return self._channels[pv]
 
     def _in_force(self, channel: int, since_us: int) -> int:

@@ -16,7 +16,7 @@ from pymysql.cursors import Cursor
 from archiver.blocks import Block, Integers
 from archiver.sample import Sample, Value
 from archiver.storage.columns import ARRAY, sample_of, stored_of, to_columns
-from archiver.storage.owner import Owner
+from archiver.storage.owner import Owner, names
 from archiver.storage.store import Rejected
 
 # Rows and characters. The servers accept 16 MB by default; statements of more than 1 MB are no faster.
@@ -39,6 +39,15 @@ _PACKED = """
 FIRST_US, LATEST_US = 10**6, 2**31 * 10**6 - 1
 
 _DAY_US = 86_400 * 10**6
+
+_NAMED = """
+    SELECT name, channel.channel_id, archiver_id FROM channel
+    LEFT JOIN channel_owner ON channel_owner.channel_id = channel.channel_id WHERE name IN %s"""
+# Channels of nobody whose names tell an archiver
+_NOBODYS = """
+    SELECT channel.channel_id, name FROM channel
+    LEFT JOIN channel_owner ON channel_owner.channel_id = channel.channel_id
+    WHERE archiver_id IS NULL AND name LIKE '% (%)'"""
 
 _NONE = Sample("", 10**9, 0, 0, "")
 
@@ -163,22 +172,20 @@ class MysqlChannels:
         )
         cursor.execute("SELECT archiver_id FROM archiver WHERE name = %s", (self._owner.name,))
         ((self.archiver,),) = cursor.fetchall()
+        cursor.execute(_NOBODYS)
+        if claimed := self._owner.claims(cursor.fetchall(), self.ids(cursor), alone=False):
+            self._own(cursor, claimed)
         return int(alive_ns)
 
     def ensure(self, cursor: Cursor, pvs: Iterable[str]) -> Mapping[str, int]:
         """Return the ids of all PVs of this archiver, of which those given are added if they are new."""
         ids = self.ids(cursor)
         if new := [pv for pv in pvs if pv not in ids]:
-            owners = self._owners(cursor, new)
-            names = [(pv, self._owner.series(pv) if owners.get(pv) else pv) for pv in new]
-            made = [(name,) for pv, name in names if pv not in owners or owners[pv]]
+            found = self._found(cursor, new)
+            made = [(name,) for name, channel in found.values() if channel is None]
             cursor.executemany("INSERT INTO channel (name) VALUES (%s)", made)
-            cursor.executemany(
-                "INSERT INTO channel_owner (channel_id, archiver_id, pv) SELECT channel_id, %s, %s FROM channel "
-                "WHERE name = %s",
-                [(self.archiver, *each) for each in names],
-            )
-            self.reset()
+            made_ids = self._named(cursor, [name for (name,) in made])
+            self._own(cursor, [(channel or made_ids[name][0], pv) for pv, (name, channel) in found.items()])
         return self.ids(cursor)
 
     def ids(self, cursor: Cursor) -> Mapping[str, int]:
@@ -208,15 +215,33 @@ class MysqlChannels:
         """Empty the cache: a transaction has failed."""
         self._ids = {}
 
+    def _own(self, cursor: Cursor, channels: Sequence[tuple[int, str]]) -> None:
+        """Make channels those of this archiver, each of a PV."""
+        insert = f"INSERT INTO channel_owner (channel_id, archiver_id, pv) VALUES (%s, {self.archiver}, %s)"
+        cursor.executemany(insert, channels)
+        self.reset()
+
+    def _found(self, cursor: Cursor, pvs: Iterable[str]) -> dict[str, tuple[str, int | None]]:
+        """Return the name for the channel of each PV, and its id if it is there and belongs to nobody."""
+        found = {}
+        names_of = {pv: names(pv, self._owner.name) for pv in pvs}
+        while names_of:
+            next_of = {pv: next(each) for pv, each in names_of.items()}
+            named = self._named(cursor, next_of.values())
+            for pv, name in next_of.items():
+                channel, archiver = named.get(name, (None, None))
+                if archiver is None:
+                    found[pv] = name, channel
+                    del names_of[pv]
+        return found
+
     @staticmethod
-    def _owners(cursor: Cursor, names: Sequence[str]) -> dict[str, int | None]:
-        """Return the owner of each channel of some names, None if it has none."""
-        cursor.execute(
-            "SELECT name, archiver_id FROM channel LEFT JOIN channel_owner "
-            "ON channel_owner.channel_id = channel.channel_id WHERE name IN %s",
-            (tuple(names),),
-        )
-        return dict(cursor.fetchall())
+    def _named(cursor: Cursor, names: Iterable[str]) -> dict[str, tuple[int, int | None]]:
+        """Return the id and the owner of each channel of some names, None if it has none."""
+        if wanted := tuple(names):
+            cursor.execute(_NAMED, (wanted,))
+            return {name: (channel, archiver) for name, channel, archiver in cursor.fetchall()}
+        return {}
 
 
 def insert_absent(table: str, columns: Sequence[str], key: int) -> str:

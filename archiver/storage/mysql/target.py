@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any
 
 from pymysql.cursors import Cursor
@@ -15,6 +16,7 @@ from archiver.storage.mysql.server import ALONE_S, MysqlSession
 from archiver.storage.mysql.source import FIGURES, figures_of
 from archiver.storage.mysql.tables import months
 from archiver.storage.mysql.tables.schema import migrate
+from archiver.storage.owner import names
 from archiver.storage.transfer.contract import UNFINISHED_NS, Channel, Figures, Row
 from archiver.storage.transfer.tables import PRESENT, REBUILT, Table
 from archiver.storage.url import DatabaseUrl
@@ -183,9 +185,10 @@ def _channel(
     if archiver is not None and (found := owned.get((channel.pv, archiver))) is not None:
         return found
     name = channel.name
+    if channel.archiver is not None:
+        wanted = chain([name], islice(names(channel.pv, channel.archiver), 1, None))
+        name = next(each for each in wanted if named.get(each, (None, None))[1] is None)
     number, owner = named.get(name, (None, None))
-    if archiver is not None and owner is not None:
-        number, name = None, f"{channel.pv} ({channel.archiver})"
     if number is None:
         cursor.execute("INSERT INTO channel (name) VALUES (%s)", (name,))
         number = int(cursor.lastrowid)

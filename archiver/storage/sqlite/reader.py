@@ -81,12 +81,11 @@ class SqliteReader:
             undo.pop_all()
         self._names: dict[int, str] = {}
         self._channels: dict[str, list[int]] = {}
-        owners: dict[int, int] = {}
+        owners: dict[int, int | None] = {}
         for number, pv, archiver in self._rows(_CHANNELS):
             self._names[number] = pv
             self._channels.setdefault(pv, []).append(number)
-            if archiver is not None:
-                owners[number] = archiver
+            owners[number] = archiver
         archivers = dict(self._pairs("SELECT archiver_id, alive_time FROM archiver"))
         self._ends_ns = lives(archivers, owners, time.time_ns())
         self._statuses = StatusNames()

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from archiver.sample import Sample
 from archiver.storage.columns import to_columns
-from archiver.storage.owner import Owner
+from archiver.storage.owner import Owner, names
 from archiver.storage.sqlite.file import PART
 
 
@@ -54,7 +54,7 @@ class SqliteChannels:
         """Take the owner's name for this process; return its sign of life before. Raises Gone if another has it.
 
         A file has one archiver at a time: channels without an owner belong to this one, but those of a PV of which it
-        has a series already.
+        has a series already, and those that name another one.
         """
         known = "SELECT run, alive_time FROM archiver WHERE name = ?"
         run, alive_ns = connection.exec_driver_sql(known, (self._owner.name,)).first() or ("", 0)
@@ -66,12 +66,14 @@ class SqliteChannels:
         )
         number = "SELECT archiver_id FROM archiver WHERE name = ?"
         self.archiver = int(connection.exec_driver_sql(number, (self._owner.name,)).scalar_one())
-        connection.exec_driver_sql(
-            "INSERT INTO channel_owner (channel_id, archiver_id, pv) SELECT channel_id, ?, name FROM channel "
-            "WHERE channel_id NOT IN (SELECT channel_id FROM channel_owner) "
-            "AND name NOT IN (SELECT pv FROM channel_owner WHERE archiver_id = ?)",
-            (self.archiver, self.archiver),
+        nobodys = connection.exec_driver_sql(
+            "SELECT channel_id, name FROM channel WHERE channel_id NOT IN (SELECT channel_id FROM channel_owner)"
         )
+        self._read(connection)
+        if claimed := self._owner.claims(((number, name) for number, name in nobodys), self.ids, alone=True):
+            insert = f"INSERT INTO channel_owner (channel_id, archiver_id, pv) VALUES (?, {self.archiver}, ?)"
+            connection.exec_driver_sql(insert, claimed)
+            self._read(connection)
         return int(alive_ns)
 
     def ensure(self, connection: Connection, pvs: Iterable[str]) -> Mapping[str, int]:
@@ -79,12 +81,13 @@ class SqliteChannels:
         if not self.ids:
             self._read(connection)
         if new := [pv for pv in sorted(pvs) if pv not in self.ids]:  # neighbours by name lie together
-            names = [(pv, self._name(connection, pv)) for pv in new]
-            connection.exec_driver_sql("INSERT INTO channel (name) VALUES (?)", [(name,) for _, name in names])
+            named = [(pv, self._name(connection, pv)) for pv in new]
+            insert = "INSERT INTO channel (name) VALUES (?) ON CONFLICT DO NOTHING"
+            connection.exec_driver_sql(insert, [(name,) for _, name in named])
             connection.exec_driver_sql(
                 "INSERT INTO channel_owner (channel_id, archiver_id, pv) SELECT channel_id, ?, ? FROM channel "
                 "WHERE name = ?",
-                [(self.archiver, *each) for each in names],
+                [(self.archiver, *each) for each in named],
             )
             self._read(connection)
         return self.ids
@@ -109,9 +112,10 @@ class SqliteChannels:
         self.ids = {}
 
     def _name(self, connection: Connection, pv: str) -> str:
-        """Return the name of a new channel: the PV's, if no other archiver had it before."""
-        taken = connection.exec_driver_sql("SELECT 1 FROM channel WHERE name = ?", (pv,)).scalar()
-        return self._owner.series(pv) if taken else pv
+        """Return the name of a PV's channel, which is new or belongs to nobody."""
+        owned = "SELECT 1 FROM channel JOIN channel_owner USING (channel_id) WHERE name = ?"
+        found = names(pv, self._owner.name)
+        return next(name for name in found if not connection.exec_driver_sql(owned, (name,)).scalar())
 
     def _read(self, connection: Connection) -> None:
         own = "SELECT pv, channel_id FROM channel_owner WHERE archiver_id = ?"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain, islice
 from typing import Any
 
 from sqlalchemy import Connection
 
 from archiver.storage.columns import ARRAY
-from archiver.storage.owner import Owner
+from archiver.storage.owner import Owner, names
 from archiver.storage.sqlite.file import PART, connect_writer, file_name, migrate, store_errors
 from archiver.storage.sqlite.place import Place
 from archiver.storage.sqlite.rows import SqliteIds
@@ -175,17 +176,17 @@ def _channel(connection: Connection, channel: Channel, archivers: Mapping[str, i
 
     One that belongs to nobody, there or here, is that of its name: it belongs to whom adds the next row.
     """
-    named = "SELECT channel_id, archiver_id FROM channel LEFT JOIN channel_owner USING (channel_id) WHERE name = ?"
-    number, owner = connection.exec_driver_sql(named, (channel.name,)).first() or (None, None)
-    name = channel.name
-    archiver = None if channel.archiver is None else archivers[channel.archiver]
-    if archiver is not None:
+    name, archiver = channel.name, None
+    if channel.archiver is not None:
+        archiver = archivers[channel.archiver]
         owned = "SELECT channel_id FROM channel_owner WHERE pv = ? AND archiver_id = ?"
         found = connection.exec_driver_sql(owned, (channel.pv, archiver)).scalar()
         if found is not None:
             return int(found)
-        if owner is not None:
-            number, name = None, f"{channel.pv} ({channel.archiver})"
+        wanted = chain([name], islice(names(channel.pv, channel.archiver), 1, None))
+        taken = "SELECT 1 FROM channel JOIN channel_owner USING (channel_id) WHERE name = ?"
+        name = next(each for each in wanted if not connection.exec_driver_sql(taken, (each,)).scalar())
+    number = connection.exec_driver_sql("SELECT channel_id FROM channel WHERE name = ?", (name,)).scalar()
     if number is None:
         insert = "INSERT INTO channel (name) VALUES (?) RETURNING channel_id"
         number = connection.exec_driver_sql(insert, (name,)).scalar_one()

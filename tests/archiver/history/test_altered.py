@@ -85,7 +85,7 @@ CHANGES = {
     "DELETE FROM status WHERE name = 'NO_ALARM'": ("T", [("text", "NO_ALARM", "Unnamed"), OFF]),
     "DELETE FROM status": ("S", [("On", "NO_ALARM", "Unnamed"), ("Disconnected", "INVALID", "Unnamed"), OFF]),
     "DELETE FROM archiver": ("H", [(1.5, "MINOR", "HIGH"), (2.5, "NO_ALARM", "NO_ALARM"), OFF]),
-    "DELETE FROM channel_owner": ("H", [(1.5, "MINOR", "HIGH"), (2.5, "NO_ALARM", "NO_ALARM")]),
+    "DELETE FROM channel_owner": ("H", [(1.5, "MINOR", "HIGH"), (2.5, "NO_ALARM", "NO_ALARM"), OFF]),
     "DELETE FROM num_metadata_history": ("T", [("text", "NO_ALARM", "NO_ALARM"), OFF]),
     "UPDATE num_metadata_history SET prec = NULL": ("T", [("text", "NO_ALARM", "NO_ALARM"), OFF]),
     f"UPDATE {{sample}} SET severity_id = 9 {OF.format('T')}": ("T", [DAMAGED]),

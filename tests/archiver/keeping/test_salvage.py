@@ -193,6 +193,44 @@ def test_an_archiver_goes_on_where_it_has_a_series_of_a_pv_beside_one_of_nobody(
     assert _next_row_is_stored(here)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("order", [("LAB:one", "LAB:two"), ("LAB:two", "LAB:one")])
+def test_two_archivers_go_on_with_their_series_in_what_was_salvaged_without_owners(
+    new: New, kind: str, order: tuple[str, str]
+) -> None:
+    """The name of a series tells whose it is; a backup that is copied there then has its rows in the same ones."""
+    backup, there = new("sqlite"), new(kind)
+    for archiver in ("LAB:one", "LAB:two"):
+        fill(backup, archiver)
+    sound = contents(backup)
+    salvage(_without(backup, new("sqlite"), ["archiver", "channel_owner"]), there, quiet)
+    for archiver in order:
+        assert _next_row_is_stored(there, archiver, "R", "S", "OLD", "NAN", "TEXT", "WF")
+    found = contents(there)
+    assert found["channels"] == sound["channels"]
+    copy(backup, there, quiet)
+    found = contents(there)
+    assert found["channels"] == sound["channels"]
+    assert [row[:2] for row in found["rows"] if row[1] != START // 1000] == [row[:2] for row in sound["rows"]]
+    for archiver in order:
+        assert _next_row_is_stored(there, archiver)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_name_of_a_series_that_another_archiver_has_costs_no_row(new: New, kind: str) -> None:
+    """As earlier versions left it: the first archiver took the second's series for a PV with such a name."""
+    backup, there = new("sqlite"), new(kind)
+    with closing(open_store(there, "LAB:one")) as store:
+        store.add([Sample(name, START - 1000, 2.5, 0, "NO_ALARM") for name in ("R", "R (LAB:two)")])
+    for archiver in ("LAB:one", "LAB:two"):
+        fill(backup, archiver)
+    copy(backup, there, quiet)
+    copied = [each for each in contents(there)["channels"] if each[1] == "R"]
+    assert copied == [("R", "R", "LAB:one"), ("R (LAB:two) 2", "R", "LAB:two")]
+    assert _next_row_is_stored(there, "LAB:two", "R")
+    assert _next_row_is_stored(there, "LAB:three", "R", "Q")
+
+
 def _without(database: str, damaged: str, tables: list[str]) -> str:
     """Copy an archive, and damage the root pages of some tables there."""
     file = Path(shutil.copy(database.removeprefix("sqlite:///"), damaged.removeprefix("sqlite:///")))
@@ -202,12 +240,12 @@ def _without(database: str, damaged: str, tables: list[str]) -> str:
     return damaged
 
 
-def _next_row_is_stored(database: str) -> bool:
-    row = Sample("R", START, 1.5, 0, "NO_ALARM")
-    with closing(open_store(database, "LAB:one")) as store:
-        store.add([row])
+def _next_row_is_stored(database: str, archiver: str = "LAB:one", *pvs: str) -> bool:
+    rows = {pv: Sample(pv, START, 1.5, 0, "NO_ALARM") for pv in pvs or ("R",)}
+    with closing(open_store(database, archiver)) as store:
+        store.add(list(rows.values()))
     with closing(open_reader(database)) as reader:
-        return list(reader.samples(["R"], row.time_ns, row.time_ns)) == [row]
+        return all(list(reader.samples([pv], START, START)) == [row] for pv, row in rows.items())
 
 
 def test_the_command_says_what_is_missing(new: New, tmp_path: Path) -> None:

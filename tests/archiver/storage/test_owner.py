@@ -244,7 +244,9 @@ def test_an_archive_without_owners_is_upgraded_and_read(database: str, monkeypat
     with pytest.raises(StoreError, match=r"its schema is version \d, too old to be read: rackioc db migrate"):
         open_reader(database)
     migrate(database)
-    assert [each.time_ns for each in read(database, "B")] == [START + SECOND, START + 2 * SECOND]
+    stored = [START + SECOND, START + 2 * SECOND]
+    assert [each.time_ns for each in read(database, "B")] == [*stored, stored[-1] + 1000]
+    assert read(database, "B")[-1] == gap_marker("B", stored[-1] + 1000, Gap.ARCHIVE_OFF)  # nobody keeps it
     with closing(open_store(database, "one")) as store:
         assert len(store.newest()) == (2 if kind == "sqlite" else 0)
         assert len(store.unowned()) == (0 if kind == "sqlite" else 2)
