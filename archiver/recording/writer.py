@@ -56,7 +56,7 @@ class Writer:
     spool_error  the present error of the spool, "" if it has none
     last_error   the last error of database or spool
     growth       how long the disk lasts
-    alive_ns     the last sign of life that was given (ns since 1970), 0 before the first
+    alive_ns     the last sign of life that was given (ns since 1970), 0 before the first: all until then is stored
 
     Threads: the writer's own runs ``_run`` and alone calls the store. A second one, the guard (``_watch``), spools
     what waits too long. The thread of Channel Access fills the queue, calls ``check`` once a second, and ``close`` at
@@ -114,6 +114,7 @@ class Writer:
         self._open_tried = threading.Event()
         self._stop = threading.Event()
         self._live_at = 0.0
+        self._replayed_ns = 0  # the oldest row of the batch that was replayed last: all before it is stored
         self._thread = threading.Thread(target=self._run, name="writer")
         self._guard = threading.Thread(target=self._watch, name="guard")
         self.database = DatabaseLink(open_store)
@@ -173,7 +174,9 @@ class Writer:
         while self.database.is_open and self._spool.rows and self._call(self._replay) and time.monotonic() < until:
             pass
         due = self.stored != stored or time.monotonic() >= self._live_at
-        if due and self.database.healthy and not self._waits(known_ns):
+        if self._waits(known_ns):
+            known_ns = self._replayed()
+        if due and self.database.healthy and known_ns:
             self._call(lambda: self._live(known_ns))
         while self.database.healthy and self._call(self._step) and time.monotonic() < until:
             pass
@@ -262,6 +265,7 @@ class Writer:
 
     def _open(self) -> bool:
         self.database.open()
+        self._replayed_ns = 0
         return True
 
     def _known_ns(self) -> int:
@@ -273,6 +277,11 @@ class Writer:
         """Return whether something that came until a time is not stored."""
         oldest = self._queue.oldest
         return self._spool.rows > 0 or (oldest is not None and oldest * 1e9 < known_ns)
+
+    def _replayed(self) -> int:
+        """Return until when all that came is stored although the spool is not empty; 0 if it is no news."""
+        given_ns = max(self.alive_ns, self.database.store.alive_ns) if self.database.is_open else 0
+        return self._replayed_ns if self._replayed_ns > given_ns else 0
 
     def _live(self, known_ns: int) -> bool:
         """Give a sign of life: all that came until a time is stored."""
@@ -295,6 +304,9 @@ class Writer:
             return False
         if head is None:
             return False
+        if head.batch.samples and self._spool.oldest is not None:  # clocks of IOCs may be ahead
+            oldest_ns = min(sample.time_ns for sample in head.batch.samples)
+            self._replayed_ns = min(oldest_ns, int(self._spool.oldest * 1e9))
         if head.id not in self._removable:
             self._commit(head.batch)
         return self._remove(head.id)

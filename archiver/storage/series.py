@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import repeat
 from operator import itemgetter
+from typing import NamedTuple
 
 from archiver.sample import RESOLUTION_NS, Gap, Sample, gap_marker, is_gap
+from archiver.storage.owner import FROM_ITS_ROWS, LIFE_PATIENCE_NS
 from archiver.storage.store import Bin
 
 # Rows, the newest, that are kept of a series that does not lead, in case that the one that does has no more. The
@@ -99,6 +101,40 @@ def end_row(newest: Sample, end_ns: int) -> Sample | None:
         return None
     time_ns = (max(end_ns, newest.time_ns) // RESOLUTION_NS + 1) * RESOLUTION_NS
     return gap_marker(newest.pv, time_ns, Gap.ARCHIVE_OFF)
+
+
+class Hole(NamedTuple):
+    """Where rows may be missing: from a gap until the next row there is, after it."""
+
+    gap: Sample
+    until_ns: int
+
+    def touches(self, since_ns: int, until_ns: int) -> bool:
+        """Return whether a part of it lies in a window."""
+        return self.gap.time_ns <= until_ns and since_ns < self.until_ns
+
+    def around(self, since_ns: int, until_ns: int) -> Iterator[tuple[int, int] | Sample]:
+        """Yield the parts of a window, both ends included, whose rows are read, and the gap where it stands."""
+        if not self.touches(since_ns, until_ns):
+            yield since_ns, until_ns
+            return
+        if self.gap.time_ns > since_ns:
+            yield since_ns, self.gap.time_ns - RESOLUTION_NS
+        yield self.gap
+        if self.until_ns <= until_ns:
+            yield self.until_ns, until_ns
+
+
+def hole_of(in_force: Sample | None, end_ns: int, next_ns: int) -> Hole | None:
+    """Return the hole after the last sign of life, ``end_ns``, of an archiver that gives none, if there is one.
+
+    It gave none while it could not store; when it can again it stores first what comes, then what has waited. A row
+    that comes so late after the sign says that something waited. ``in_force``: the sample in force at the sign.
+    """
+    if end_ns == FROM_ITS_ROWS or next_ns - end_ns <= LIFE_PATIENCE_NS or in_force is None or is_gap(in_force):
+        return None
+    time_ns = (end_ns // RESOLUTION_NS + 1) * RESOLUTION_NS
+    return Hole(gap_marker(in_force.pv, time_ns, Gap.ARCHIVE_OFF), next_ns)
 
 
 def _knowing(present: dict[int, Sample]) -> int | None:

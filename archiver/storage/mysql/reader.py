@@ -21,8 +21,8 @@ from archiver.storage.mysql.rows import COLUMNS, PackedRows, newest_row, to_samp
 from archiver.storage.mysql.server import MysqlSession
 from archiver.storage.mysql.summaries import BINS, BINS_IN_COLUMNS, COVERED, HOLES, to_bin
 from archiver.storage.mysql.tables.schema import schema_version
-from archiver.storage.owner import lives
-from archiver.storage.series import bins_of, end_row, one_of
+from archiver.storage.owner import FROM_ITS_ROWS, lives
+from archiver.storage.series import Hole, bins_of, end_row, hole_of, one_of
 from archiver.storage.store import RENAMES, Bin, Rename, StoreError
 from archiver.storage.summary import Summary, whole
 from archiver.storage.url import DatabaseUrl
@@ -40,6 +40,9 @@ _WINDOW = f"""
     WHERE channel_id = %s AND smpl_time >= FROM_UNIXTIME(%s) AND smpl_time <= FROM_UNIXTIME(%s)
     ORDER BY smpl_time, nanosecs LIMIT %s"""
 
+_NEXT = """
+    SELECT UNIX_TIMESTAMP(smpl_time) FROM sample WHERE channel_id = %s AND smpl_time > FROM_UNIXTIME(%s)
+    ORDER BY smpl_time LIMIT 1"""
 _LATER = "SELECT 1 FROM sample WHERE channel_id = %s AND smpl_time > FROM_UNIXTIME(%s) LIMIT 1"
 
 _NAMES = """
@@ -104,9 +107,8 @@ class MysqlReader:
         since_us, until_us = since_ns // 1000, until_ns // 1000
         end = self._dead(pv, channel, until_us)
         if end is None or end.time_ns // 1000 > since_us:
-            packed = PackedRows(self._rows, self._statuses)
-            for block, window_us in packed.steps(channel, self._in_force(channel, since_us), until_us):
-                yield from [block] if block else blocks_of(self._stored(pv, channel, window_us, 1))
+            for each in self._around(pv, channel, (since_us, until_us)):
+                yield from blocks_of([each]) if isinstance(each, Sample) else self._stored_blocks(pv, channel, each)
         if end is not None:
             yield from blocks_of([end])
 
@@ -163,7 +165,8 @@ class MysqlReader:
         """Yield the samples of a channel, and a gap where its archiver died."""
         end = self._dead(pv, channel, window_us[1])
         if end is None or end.time_ns // 1000 > window_us[0]:
-            yield from self._stored(pv, channel, window_us, streams)
+            for each in self._around(pv, channel, window_us):
+                yield from [each] if isinstance(each, Sample) else self._stored(pv, channel, each, streams)
         if end is not None:
             yield end
 
@@ -178,6 +181,31 @@ class MysqlReader:
                 later = self._rows(_LATER, channel, unix(until_us))  # it lived on, until its newest row at least
                 return None if later else end
         return None
+
+    def _around(self, pv: str, channel: int, window_us: tuple[int, int]) -> Iterator[tuple[int, int] | Sample]:
+        """Yield the parts of a window whose rows are read, and the gap where rows of a channel may be missing."""
+        hole = self._hole(pv, channel, window_us[1])
+        for each in hole.around(window_us[0] * 1000, window_us[1] * 1000) if hole else [window_us]:
+            yield each if isinstance(each, Sample) or not hole else (each[0] // 1000, each[1] // 1000)
+
+    def _hole(self, pv: str, channel: int, until_us: int) -> Hole | None:
+        """Return where rows of a channel may be missing, if that begins until a time."""
+        end_ns = self._ends_ns.get(channel, FROM_ITS_ROWS)
+        if end_ns == FROM_ITS_ROWS or end_ns >= until_us * 1000:
+            return None
+        following = self._rows(_NEXT, channel, unix(end_ns // 1000))
+        in_force_us = self._in_force(channel, end_ns // 1000)
+        in_force = self._rows(_WINDOW, channel, unix(in_force_us), unix(in_force_us), 1)
+        if not following or not in_force:
+            return None
+        return hole_of(
+            to_sample(pv, self._statuses, in_force[0][:-1]), end_ns, int(following[0][0] * 1_000_000) * 1000
+        )
+
+    def _stored_blocks(self, pv: str, channel: int, window_us: tuple[int, int]) -> Iterator[Block]:
+        packed = PackedRows(self._rows, self._statuses)
+        for block, part_us in packed.steps(channel, self._in_force(channel, window_us[0]), window_us[1]):
+            yield from [block] if block else blocks_of(self._stored(pv, channel, part_us, 1))
 
     def _stored(self, pv: str, channel: int, window_us: tuple[int, int], streams: int) -> Iterator[Sample]:
         """Yield samples, read in steps: a connection streams one result only, and ends if that is not fetched."""

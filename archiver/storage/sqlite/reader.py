@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from heapq import merge
 from itertools import chain, islice
@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from archiver.blocks import Block, SummaryColumns, block_of, blocks_of
-from archiver.sample import END_OF_TIME_NS, SEVERITIES, Dated, Sample
+from archiver.sample import END_OF_TIME_NS, RESOLUTION_NS, SEVERITIES, Dated, Sample
 from archiver.storage.columns import StatusNames, of_stored, sample_of
 from archiver.storage.migrations import migrations
-from archiver.storage.owner import lives
-from archiver.storage.series import bins_of, end_row, one_of
+from archiver.storage.owner import FROM_ITS_ROWS, lives
+from archiver.storage.series import Hole, bins_of, end_row, hole_of, one_of
 from archiver.storage.sqlite.file import PART, connect_reader, file_name, schema_version, store_errors
 from archiver.storage.sqlite.metadata import history
 from archiver.storage.sqlite.summaries import BINS, BINS_IN_COLUMNS, COVERED, HOLES
@@ -134,11 +134,9 @@ class SqliteReader:
         self._streams = self._parts = 1
         end = self._dead(part, [channel], until_ns).get(channel)
         if end is None or end.time_ns > since_ns:
-            (boundary_ns,) = next(self._rows(_BOUNDARY, part))
-            begin_ns = self._in_force(part, [channel], since_ns)[channel]
-            settled = self._settled_steps(channel, begin_ns, min(boundary_ns, until_ns))
-            recent = self._recent_steps(part, [channel], max(begin_ns, boundary_ns + 1), until_ns)
-            yield from chain.from_iterable(map(self._blocks, chain(settled, recent)))
+            hole = self._holes(part, [channel], until_ns).get(channel)
+            for each in hole.around(since_ns, until_ns) if hole else [(since_ns, until_ns)]:
+                yield from blocks_of([each]) if isinstance(each, Sample) else self._stored_blocks(channel, *each)
         if end is not None:
             yield from blocks_of([end])
 
@@ -194,16 +192,40 @@ class SqliteReader:
     def _part(self, part: int, channels: Sequence[int], since_ns: int, until_ns: int) -> Iterator[Iterator[Sample]]:
         ends = self._dead(part, channels, until_ns)
         alive = [channel for channel in channels if channel not in ends or ends[channel].time_ns > since_ns]
-        if alive:
+        holes = {
+            channel: hole
+            for channel, hole in self._holes(part, alive, until_ns).items()
+            if hole.touches(since_ns, until_ns)
+        }
+        begins = self._in_force(part, [channel for channel in alive if channel not in holes], since_ns)
+        begins |= {channel: hole.until_ns for channel, hole in holes.items() if hole.until_ns <= until_ns}
+        yield from self._stored(part, begins, until_ns)
+        before: dict[int, list[int]] = {}
+        for channel, hole in holes.items():
+            if hole.gap.time_ns > since_ns:
+                before.setdefault(hole.gap.time_ns, []).append(channel)
+        for gap_ns, holed in before.items():
+            yield from self._stored(part, self._in_force(part, holed, since_ns), gap_ns - RESOLUTION_NS)
+        gaps = [*ends.values(), *(hole.gap for hole in holes.values())]
+        yield iter(sorted(gaps, key=attrgetter("time_ns")))
+
+    def _stored(self, part: int, begins: Mapping[int, int], until_ns: int) -> Iterator[Iterator[Sample]]:
+        """Yield the samples of channels of one part, each from a time on."""
+        if begins:
             (boundary_ns,) = next(self._rows(_BOUNDARY, part))
-            begins = self._in_force(part, alive, since_ns)
             settled_ns = min(boundary_ns, until_ns)
             yield from (self._settled(channel, begin, settled_ns) for channel, begin in begins.items())
             begin_of = {self._names[channel]: begin for channel, begin in begins.items()}
-            recent = self._recent(part, alive, max(min(begins.values()), boundary_ns + 1), until_ns)
+            recent = self._recent(part, list(begins), max(min(begins.values()), boundary_ns + 1), until_ns)
             yield (sample for sample in recent if sample.time_ns >= begin_of[sample.pv])
-        if ends:
-            yield iter(sorted(ends.values(), key=attrgetter("time_ns")))
+
+    def _stored_blocks(self, channel: int, since_ns: int, until_ns: int) -> Iterator[Block]:
+        part = channel // PART
+        (boundary_ns,) = next(self._rows(_BOUNDARY, part))
+        begin_ns = self._in_force(part, [channel], since_ns)[channel]
+        settled = self._settled_steps(channel, begin_ns, min(boundary_ns, until_ns))
+        recent = self._recent_steps(part, [channel], max(begin_ns, boundary_ns + 1), until_ns)
+        return chain.from_iterable(map(self._blocks, chain(settled, recent)))
 
     def _one(self, channel: int, since_ns: int, until_ns: int) -> Iterator[Sample]:
         """Return the samples of one channel, which is one of several of its PV."""
@@ -220,6 +242,33 @@ class SqliteReader:
                 if row is not None and row.time_ns <= until_ns:
                     found[channel] = row
         return found
+
+    def _holes(self, part: int, channels: Sequence[int], until_ns: int) -> dict[int, Hole]:
+        """Return where rows of channels may be missing, if that begins until a time."""
+        by_end: dict[int, list[int]] = {}
+        for channel in channels:
+            end_ns = self._ends_ns.get(channel, FROM_ITS_ROWS)
+            if FROM_ITS_ROWS != end_ns < until_ns:
+                by_end.setdefault(end_ns, []).append(channel)
+        found = {}
+        for end_ns, dead in by_end.items():
+            following = self._following(part, dead, end_ns)
+            for channel, in_force_ns in self._in_force(part, list(following), end_ns).items():
+                in_force = next(self._samples(list(self._rows(_ONE, channel, in_force_ns))), None)
+                if hole := hole_of(in_force, end_ns, following[channel]):
+                    found[channel] = hole
+        return found
+
+    def _following(self, part: int, channels: Sequence[int], time_ns: int) -> dict[int, int]:
+        """Return the time of each channel's first row after a time, if there is one."""
+        recent = "SELECT channel_id, min(smpl_time) FROM sample_recent WHERE part = ? AND smpl_time > ? GROUP BY 1"
+        found = dict(self._pairs(recent, part, time_ns))
+        settled = "SELECT min(smpl_time) FROM sample_settled WHERE channel_id = ? AND smpl_time > ?"
+        for channel in channels:
+            ((settled_ns,),) = self._rows(settled, channel, time_ns)
+            if settled_ns is not None:
+                found[channel] = min(settled_ns, found.get(channel, settled_ns))
+        return {channel: found[channel] for channel in channels if channel in found}
 
     def _settled(self, channel: int, since_ns: int, until_ns: int) -> Iterator[Sample]:
         """Yield the settled samples of a channel."""
@@ -269,7 +318,7 @@ class SqliteReader:
         recent = """
             SELECT channel_id, max(smpl_time) FROM sample_recent WHERE part = ? AND smpl_time <= ?
             GROUP BY channel_id"""
-        found = dict(self._pairs(recent, part, since_ns))
+        found = dict(self._pairs(recent, part, since_ns)) if channels else {}
         settled = "SELECT max(smpl_time) FROM sample_settled WHERE channel_id = ? AND smpl_time <= ?"
         for channel in channels:
             if channel not in found:

@@ -367,6 +367,27 @@ def test_no_sign_of_life_is_given_while_samples_wait_in_the_spool(
     assert store.alive_ns > alive_ns
 
 
+def test_the_sign_of_life_follows_what_is_replayed(
+    writer: Writer, queue: Queue, store: FlakyStore, spool: Spool
+) -> None:
+    """It says until when a reader knows all, while live samples are there already."""
+    cycle(writer)
+    alive_ns, store.error = store.alive_ns, "gone away"
+    stamps = [alive_ns + number * 1000 for number in range(1, 4)]
+    for time_ns in (*stamps, alive_ns + 60 * 10**9):  # of the last the clock is ahead
+        queue.add(sample(0)._replace(time_ns=time_ns))
+        cycle(writer)
+    spooled_ns, store.error = time.time_ns(), ""
+    signs = []
+    while spool.rows:
+        queue.add(sample(0)._replace(time_ns=time.time_ns()))
+        writer.cycle(time.monotonic())  # time for one of them
+        signs.append(store.alive_ns)
+    assert signs[:3] == stamps
+    assert stamps[-1] < signs[3] < spooled_ns < signs[-1]
+    assert len(signs) == len(stamps) + 2  # the first live one, too, was spooled: nobody knew that it can be stored
+
+
 def test_no_sign_of_life_is_given_for_what_has_not_reached_the_queue(
     queue: Queue, spool: Spool, store: FlakyStore
 ) -> None:

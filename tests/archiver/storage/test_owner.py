@@ -302,3 +302,50 @@ def test_an_archiver_lived_until_its_newest_row_wherever_a_window_ends(
                 each.time_ns for each in rows[: number + 1]
             ]
     assert read(database, "A", end.time_ns, end.time_ns) == [end]
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_what_waits_since_the_last_sign_of_life_is_not_known(turn: Open, database: str, *, settled: bool) -> None:
+    """After an outage of the database what comes is stored first, then what waited: until then nobody knows that."""
+    before = [sample("A", 0, 0.0), sample("A", 10_000, 10.0)]
+    waited = sample("A", 60_000, 60.0)
+    after = [sample("A", 600_000, 600.0), sample("A", 601_000, 601.0)]
+    store = turn("one")
+    store.add([*before, *after])
+    if settled:  # in an SQLite file
+        store.expire("A", before[0].time_ns)
+    for sign_ns, known in ((START + 15 * SECOND, before), (START + 70 * SECOND, [*before, waited])):
+        store.add(known)
+        store.live(sign_ns)
+        gap, end = gap_marker("A", sign_ns + 1000, Gap.ARCHIVE_OFF), after[-1].time_ns + 1000
+        rows = [*known, gap, *after, gap_marker("A", end, Gap.ARCHIVE_OFF)]
+        edges = [before[0].time_ns]
+        edges += [row.time_ns + shift for row in rows for shift in (0, 500_000)]
+        for since_ns in edges:
+            for until_ns in (each for each in edges if each >= since_ns):
+                expected = [row for row in rows if since_ns < row.time_ns <= until_ns]
+                expected.insert(0, [row for row in rows if row.time_ns <= since_ns][-1])
+                assert read(database, "A", since_ns, until_ns) == expected
+                with closing(open_reader(database)) as reader:
+                    found = [int(each) for block in reader.blocks("A", since_ns, until_ns) for each in block.time_ns]
+                assert found == [row.time_ns for row in expected]
+    store.live(time.time_ns())
+    assert read(database) == [*before, waited, *after]
+
+
+def test_a_gap_before_the_last_sign_of_life_goes_on_until_the_next_row(turn: Open, database: str) -> None:
+    rows = [sample("A"), gap_marker("A", START + SECOND, Gap.DISCONNECTED), sample("A", 600_000)]
+    store = turn("one")
+    store.add(rows)
+    store.live(START + 15 * SECOND)
+    assert read(database) == [*rows, gap_marker("A", rows[-1].time_ns + 1000, Gap.ARCHIVE_OFF)]
+
+
+def test_one_of_two_knows_what_waits_at_the_other(turn: Open, database: str) -> None:
+    one = turn("one")
+    one.add([sample("A", 0, 0.0), sample("A", 600_000, 600.0)])
+    one.live(START + 15 * SECOND)
+    two = turn("two")
+    two.add([sample("A", 0, 0.0), sample("A", 300_000, 300.0), sample("A", 600_000, 600.0)])
+    two.live(time.time_ns())
+    assert [each.value for each in read(database, "A", START + 301 * SECOND, START + 301 * SECOND)] == [300.0]
