@@ -127,6 +127,7 @@ class Archiver:
         self._stored = Rate()
         self._reported = ""
         self._told_never = 0
+        self._losses = self._spool.losses
 
     def start(self, pv_list: str) -> None:
         """Open the database, which knows where each PV's rows end, if it is there; then subscribe to the PVs."""
@@ -222,6 +223,10 @@ class Archiver:
             self._renewed.clear()
             for pv, track in self._tracks.items():
                 track.renew(self._timeline(pv))
+        if self._losses != self._spool.losses:
+            self._losses = self._spool.losses
+            for track in self._tracks.values():
+                track.repeat_metadata()
         for track in self._tracks.values():
             track.tick(now)
         self._queue.mark_overruns()

@@ -23,6 +23,11 @@ class MetadataDates:
         """Return whether rows of earlier runs lie behind the newest metadata: theirs would hold after them."""
         return bool(self._entries) and bool(self._earlier_ns) and self._earlier_ns[-1] > self._entries[-1].since_ns
 
+    @property
+    def present(self) -> Sequence[Dated]:
+        """Return the metadata that hold now, and those before them that are remembered."""
+        return tuple(self._entries)
+
     def hold(self, time_ns: int, metadata: Metadata, timeline: Timeline, *, known: bool) -> list[Dated]:
         """Return what is to be stored so that metadata hold in a row, and in later ones those that came with them.
 

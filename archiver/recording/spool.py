@@ -87,6 +87,7 @@ class Spool:
     oldest     when the oldest batch was spooled (seconds since 1970), None if the spool is empty
     size       the size of the file in bytes
     aside      how many batches and files were set aside and not looked at, and how many samples at least are in them
+    losses     how often a batch or a file was set aside or lost since the spool was opened
     """
 
     def __init__(self, path: Path, limit: float, floor: float) -> None:
@@ -99,6 +100,7 @@ class Spool:
         self.oldest: float | None = None
         self.size = 0
         self.aside = (0, 0)
+        self.losses = 0
         self._data_version = 0
         self._last = 0
         self._open()
@@ -216,6 +218,7 @@ class Spool:
 
     def _note(self, reason: str, waited: int, since: float | None) -> None:
         """Record in the new file how many samples waited, and since when, in one that is not used any more."""
+        self.losses += 1
         insert = "INSERT INTO aside (since, reason, count) VALUES (?, ?, ?)"
         self._connection.execute(insert, (time.time(), reason, waited))
         if since is not None:
@@ -272,6 +275,7 @@ class Spool:
             self._connection.execute(move, (time.time(), reason, number))
             replace = "UPDATE batch SET count = ?, data = ? WHERE id = ?"
             self._connection.execute(replace, (max(1, len(lost.samples)), lost.dump(), number))
+        self.losses += 1
         self._count()
         (count,) = found
         log.error(

@@ -179,6 +179,11 @@ class Track:
         elif gap is not None:
             timeline.gap = gap
 
+    def repeat_metadata(self) -> None:
+        """Add the metadata that hold now again: those that waited in the spool may be lost."""
+        for dated in self._dates.present:
+            self._sink.add_metadata(self._pv, dated)
+
     def tick(self, now: float) -> None:
         """Store what has waited long enough, or has not changed for keep_alive; ``now`` is the monotonic time (s)."""
         period = self._rule.scan or self._rule.min_period

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from archiver.history.query import MetadataHistory
 from archiver.recording import aside
 from archiver.recording.batch import Batch
 from archiver.recording.previous_run import end_previous_run
@@ -22,6 +23,7 @@ from archiver.recording.writer import Writer
 from archiver.sample import Gap, Sample, gap_marker
 from archiver.settings import Policy
 from archiver.storage.database import open_reader, open_store
+from tests.archiver.processes import Archiver, Ioc, Wait
 
 S, US = 10**9, 1000
 BEGAN = time.time_ns() // S * S - 200 * S
@@ -121,3 +123,45 @@ def test_what_waited_in_a_spool_that_was_removed_is_marked(database: str, tmp_pa
         assert spool.rows == 0
     writer.close()
     assert rows(database)[:5] == [STORED[0], gap("A", US), *AFTER, STORED[1], gap("B", US)]
+
+
+SWITCH = 'record(bo, "T:HV") { field(VAL, "0") field(PINI, "YES") field(ZNAM, "%s") field(ONAM, "%s") }'
+
+
+def damage(spool: Path) -> None:
+    with closing(sqlite3.connect(spool, isolation_level=None)) as connection:
+        connection.execute("UPDATE batch SET data = zeroblob(100)")
+
+
+@pytest.mark.parametrize("lose", [damage, Path.unlink])
+def test_words_that_are_lost_with_the_spool_are_stored_again(
+    ioc: Ioc, archiver: Archiver, wait: Wait, tmp_path: Path, lose: Callable[[Path], None]
+) -> None:
+    """A switch comes back with its words the other way round while no row can be stored."""
+    spool = tmp_path / "rack.spool"
+    ioc.start(SWITCH % ("Off", "On"))
+    archiver.start("T:HV")
+    wait(lambda: archiver.values("T:HV") == [0])
+    with closing(sqlite3.connect(archiver.file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        ioc.stop()
+        ioc.start(SWITCH % ("On", "Off"))
+        wait(lambda: words(spool) == ["On", "Off"])
+        lose(spool)
+        ioc.put("T:HV", "1")
+        other.execute("ROLLBACK")
+    wait(lambda: archiver.values("T:HV")[-1] == 1)
+    with closing(open_reader(archiver.database)) as reader:
+        *_, newest = reader.samples(["T:HV"], 0, 2**62)
+        wait(
+            lambda: (
+                MetadataHistory({"T:HV": reader.metadata("T:HV")}).at("T:HV", newest.time_ns).words == ("On", "Off")
+            )
+        )
+
+
+def words(spool: Path) -> list[str]:
+    """Return the words that wait in a spool."""
+    with closing(sqlite3.connect(spool)) as connection:
+        batches = [Batch.load(data) for (data,) in connection.execute("SELECT data FROM batch ORDER BY id")]
+    return [word for batch in batches for _, dated in batch.metadata for word in dated.metadata.words]
