@@ -10,12 +10,15 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from archiver.sample import RESOLUTION_NS, Gap, Sample, gap_marker, is_gap
-from archiver.storage.owner import FROM_ITS_ROWS, LIFE_PATIENCE_NS
+from archiver.storage.owner import LIFE_PATIENCE_NS
 from archiver.storage.store import Bin
 
 # Rows, the newest, that are kept of a series that does not lead, in case that the one that does has no more. The
 # first one is kept besides, and a gap from there to these.
 FOLLOWING = 1000
+
+# For so long after the last sign of life nothing is missing: what is newer was stored together, or waited.
+HOLE_AFTER_NS = LIFE_PATIENCE_NS
 
 
 def one_of(streams: Sequence[Iterator[Sample]], since_ns: int) -> Iterator[Sample]:
@@ -129,11 +132,15 @@ def hole_of(in_force: Sample | None, end_ns: int, next_ns: int) -> Hole | None:
     """Return the hole after the last sign of life, ``end_ns``, of an archiver that gives none, if there is one.
 
     It gave none while it could not store; when it can again it stores first what comes, then what has waited. A row
-    that comes so late after the sign says that something waited. ``in_force``: the sample in force at the sign.
+    that comes so late after the sign says that something waited. ``in_force``: the sample in force ``HOLE_AFTER_NS``
+    after the sign, for what was stored together with that may be a little newer. ``next_ns``: the next one.
     """
-    if end_ns == FROM_ITS_ROWS or next_ns - end_ns <= LIFE_PATIENCE_NS or in_force is None or is_gap(in_force):
+    if in_force is None or is_gap(in_force):
         return None
-    time_ns = (end_ns // RESOLUTION_NS + 1) * RESOLUTION_NS
+    after_ns = max(end_ns, in_force.time_ns)
+    if next_ns - after_ns <= HOLE_AFTER_NS:
+        return None
+    time_ns = (after_ns // RESOLUTION_NS + 1) * RESOLUTION_NS
     return Hole(gap_marker(in_force.pv, time_ns, Gap.ARCHIVE_OFF), next_ns)
 
 

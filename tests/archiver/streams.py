@@ -57,17 +57,16 @@ class Clocks:
 class FlakyStore:
     """A store whose database is away now and then, at its worst after a commit."""
 
-    def __init__(self, store: Store, clocks: Clocks) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._clocks = clocks
         self.away = ""
         self.alive_ns = 0
 
-    def live(self, _: int) -> None:
+    def live(self, time_ns: int) -> None:
         if self.away:
             raise StoreError("away")
-        self.alive_ns = self._clocks.time_ns()
-        self._store.live(self.alive_ns)
+        self.alive_ns = time_ns
+        self._store.live(time_ns)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method: Callable[..., Any] = getattr(self._store, name)
@@ -140,7 +139,7 @@ class Stream:
         self._sources = {name: Source(self._random, name, clocks) for name in names}
         self.models = {name: Model(name) for name in names}
         self._connected: set[str] = set()
-        self._store = FlakyStore(open_store(database, f"stream {seed}"), clocks)
+        self._store = FlakyStore(open_store(database, f"stream {seed}"))
         self.seen: Counter[str] = Counter()
         self._start()
 
@@ -329,6 +328,7 @@ class Stream:
         spooled_ns = max(map(_alive_ns, self._spool.leftover()), default=0)
         ends = end_previous_run(self._store, self._spool, began_ns, set_back=back_ns > 0)
         self._writer = Writer(self._queue, self._spool, Upkeep(lambda pv: Policy()), lambda: self._store)
+        self._writer._known_ns = clocks.time_ns  # type: ignore[method-assign]
         rule, rejected = Rule.of(Policy(keep_alive="1w")), Counter[str]()
         ahead_ns = began_ns + back_ns if back_ns else 0
         self._tracks = {

@@ -22,7 +22,7 @@ from archiver.storage.mysql.server import MysqlSession
 from archiver.storage.mysql.summaries import BINS, BINS_IN_COLUMNS, COVERED, HOLES, to_bin
 from archiver.storage.mysql.tables.schema import schema_version
 from archiver.storage.owner import FROM_ITS_ROWS, lives
-from archiver.storage.series import Hole, bins_of, end_row, hole_of, one_of
+from archiver.storage.series import HOLE_AFTER_NS, Hole, bins_of, end_row, hole_of, one_of
 from archiver.storage.store import RENAMES, Bin, Rename, StoreError
 from archiver.storage.summary import Summary, whole
 from archiver.storage.url import DatabaseUrl
@@ -193,8 +193,9 @@ class MysqlReader:
         end_ns = self._ends_ns.get(channel, FROM_ITS_ROWS)
         if end_ns == FROM_ITS_ROWS or end_ns >= until_us * 1000:
             return None
-        following = self._rows(_NEXT, channel, unix(end_ns // 1000))
-        in_force_us = self._in_force(channel, end_ns // 1000)
+        later_us = (end_ns + HOLE_AFTER_NS) // 1000
+        following = self._rows(_NEXT, channel, unix(later_us))
+        in_force_us = self._in_force(channel, later_us)
         in_force = self._rows(_WINDOW, channel, unix(in_force_us), unix(in_force_us), 1)
         if not following or not in_force:
             return None

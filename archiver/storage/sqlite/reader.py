@@ -18,7 +18,7 @@ from archiver.sample import END_OF_TIME_NS, RESOLUTION_NS, SEVERITIES, Dated, Sa
 from archiver.storage.columns import StatusNames, of_stored, sample_of
 from archiver.storage.migrations import migrations
 from archiver.storage.owner import FROM_ITS_ROWS, lives
-from archiver.storage.series import Hole, bins_of, end_row, hole_of, one_of
+from archiver.storage.series import HOLE_AFTER_NS, Hole, bins_of, end_row, hole_of, one_of
 from archiver.storage.sqlite.file import PART, connect_reader, file_name, schema_version, store_errors
 from archiver.storage.sqlite.metadata import history
 from archiver.storage.sqlite.summaries import BINS, BINS_IN_COLUMNS, COVERED, HOLES
@@ -252,8 +252,8 @@ class SqliteReader:
                 by_end.setdefault(end_ns, []).append(channel)
         found = {}
         for end_ns, dead in by_end.items():
-            following = self._following(part, dead, end_ns)
-            for channel, in_force_ns in self._in_force(part, list(following), end_ns).items():
+            following = self._following(part, dead, end_ns + HOLE_AFTER_NS)
+            for channel, in_force_ns in self._in_force(part, list(following), end_ns + HOLE_AFTER_NS).items():
                 in_force = next(self._samples(list(self._rows(_ONE, channel, in_force_ns))), None)
                 if hole := hole_of(in_force, end_ns, following[channel]):
                     found[channel] = hole

@@ -314,10 +314,16 @@ def test_what_waits_since_the_last_sign_of_life_is_not_known(turn: Open, databas
     store.add([*before, *after])
     if settled:  # in an SQLite file
         store.expire("A", before[0].time_ns)
-    for sign_ns, known in ((START + 15 * SECOND, before), (START + 70 * SECOND, [*before, waited])):
+    steps = [
+        (15_000, before, 15_000),
+        (70_000, [*before, waited], 70_000),
+        (59_500, [*before, waited], 60_000),  # what is stored with the oldest row of a batch is newer than that
+    ]
+    for sign_ms, known, gap_ms in steps:
         store.add(known)
-        store.live(sign_ns)
-        gap, end = gap_marker("A", sign_ns + 1000, Gap.ARCHIVE_OFF), after[-1].time_ns + 1000
+        store.live(START + sign_ms * MS)
+        gap = gap_marker("A", START + gap_ms * MS + 1000, Gap.ARCHIVE_OFF)
+        end = after[-1].time_ns + 1000
         rows = [*known, gap, *after, gap_marker("A", end, Gap.ARCHIVE_OFF)]
         edges = [before[0].time_ns]
         edges += [row.time_ns + shift for row in rows for shift in (0, 500_000)]
