@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -37,6 +38,8 @@ IDLE_S, STOP_S = 10, 3
 REQUEST_S = 10.0
 # Connections at a time, at most, with open files; fewer where fewer may be. Seconds between two that are told.
 MOST, SELDOM_S = 2 * CONCURRENCY, 60.0
+# Where a proxy may be, which uvicorn believes who it has asked for: it has one address for all of them.
+PROXY = "127.0.0.1"
 
 log = logging.getLogger(__name__)
 
@@ -82,23 +85,39 @@ class Protocol(H11Protocol):
 class Listener(socket.socket):
     """A listening socket that takes as many connections as there is room for, and closes the others.
 
-    asyncio takes all, and logs thousands of tracebacks a second when no more files may be open.
+    asyncio takes all, and logs thousands of tracebacks a second when no more files may be open. One address has three
+    quarters of them at most, so that others are served meanwhile.
     """
 
     _told = -SELDOM_S
+
+    def __init__(self, fileno: int) -> None:
+        super().__init__(fileno=fileno)
+        self._taken: WeakKeyDictionary[socket.socket, str] = WeakKeyDictionary()
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Return the next connection. Raises BlockingIOError if there is none."""
         while True:
             taken, (host, *more) = super().accept()
             most = room()
+            share = min(CONCURRENCY, most) * 3 // 4
             # the least that is free: so many files are open
-            if taken.fileno() < most:
+            is_full = taken.fileno() >= most
+            if not is_full and (host == PROXY or self._open(host) < share):
+                self._taken[taken] = host
                 return taken, (host, *more)
             taken.close()
-            if time.monotonic() - self._told > SELDOM_S:
-                self._told = time.monotonic()
+            if time.monotonic() - self._told < SELDOM_S:
+                continue
+            self._told = time.monotonic()
+            if is_full:
                 log.warning("%s is refused: there is room for %d connections and files", host, most)
+            else:
+                log.warning("%s is refused: it has %d connections, and no one address has more", host, share)
+
+    def _open(self, host: str) -> int:
+        """Return how many connections of an address are open."""
+        return sum(each.fileno() >= 0 for each, of in list(self._taken.items()) if of == host)
 
 
 def room() -> int:
@@ -197,4 +216,4 @@ def listen(settings: WebSettings) -> socket.socket:
             f"the web server cannot listen on {settings.address} port {settings.port}: {error.strerror or error}"
         ) from None
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MS)  # of all that it accepts
-    return Listener(fileno=listener.detach())
+    return Listener(listener.detach())

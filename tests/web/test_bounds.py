@@ -78,6 +78,17 @@ def test_many_sockets_that_say_nothing_hold_up_nobody(served: Served) -> None:
         assert served.get("/bpl/getMatchingPVs", pv="*").json() == ["T:MANY"]
 
 
+def test_one_address_that_has_all_connections_that_it_may_leaves_room_for_others(served: Served) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(server.CONCURRENCY + 20):
+            stack.enter_context(socket.create_connection(("127.0.0.1", served.port), source_address=("127.0.0.2", 0)))
+        assert served.get("/bpl/getMatchingPVs", pv="*").json() == ["T:MANY"]
+    assert served.log.read_text().count("127.0.0.2 is refused: it has 300 connections") == 1
+    with socket.create_connection(("127.0.0.1", served.port), 10, source_address=("127.0.0.2", 0)) as client:
+        client.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(12) == b"HTTP/1.1 200"
+
+
 def test_a_client_that_goes_away_ends_its_reading(served: Served) -> None:
     for _ in range(answers.OPEN + 10):
         with stalled(served) as client:
