@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import struct
+import sys
+from asyncio.transports import BaseTransport
 from typing import Any
 
 from uvicorn.protocols.utils import ClientDisconnected
@@ -11,6 +15,11 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 # Final frame with a text; with a ping, without data.
 _TEXT = 0x81
 PING = b"\x89\x00"
+# Bytes that wait in the kernel when more are made, at most: over a slow network they are old values when they go out.
+_UNSENT = 8_000
+# Of Linux: how many bytes the kernel has not sent yet (tcp(7)); seconds from one look at it to the next.
+_SIOCOUTQNSD = 0x894B
+_SOON_S, _SELDOM_S = 0.01, 0.2
 
 
 def text_frame(text: bytes) -> bytes:
@@ -36,6 +45,11 @@ class FrameProtocol(WebSocketsSansIOProtocol):
 
     _refused = False
 
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Begin to serve; nothing waits in the transport but what it was given at once."""
+        super().connection_made(transport)
+        self.transport.set_write_buffer_limits(0)
+
     def data_received(self, data: bytes) -> None:
         """Take what the client sends; discard it once something was refused."""
         if not self._refused:
@@ -56,7 +70,7 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
 
     async def send(self, message: Any) -> None:
-        """Send a message; wait first while the other side does not read."""
+        """Send a message, and wait until nearly all of it is under way: what is made then is new when it goes out."""
         frames = message.get("frames")
         if frames is None:
             await super().send(message)
@@ -65,6 +79,18 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         if self.disconnected or self.close_sent:
             raise ClientDisconnected
         self.transport.write(frames)
+        await self.writable.wait()
+        wait = _SOON_S
+        while self._unsent() > _UNSENT:
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, _SELDOM_S)
+
+    def _unsent(self) -> int:
+        """Return how many bytes wait in the kernel; the far end, or the network, is slower than what is new."""
+        if self.transport.is_closing():
+            return 0
+        found = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), _SIOCOUTQNSD, bytes(4))
+        return int.from_bytes(found, sys.byteorder)
 
     def keepalive_timeout(self) -> None:
         """End a connection that has not answered a ping, without waiting until what is left for it is read."""

@@ -19,8 +19,9 @@ from web.live.pv import Changed, Subscription
 
 # PVs that one browser is shown at most.
 MOST_PVS = 50_000
-# Bytes that are written to one browser at once: what it does not read waits here, and only so much.
-AT_ONCE = 256_000
+# Bytes that are written to one browser at once: what it does not read waits here, and only so much. Over a slow
+# network they take seconds, and are old then.
+AT_ONCE = 16_000
 # Answers that wait for one browser before its next message is looked at, and puts that have not ended.
 MOST_ANSWERS, MOST_PUTS = 100, 200
 
@@ -42,6 +43,13 @@ class Refused(Exception):
 Put = Callable[[Visitor, str, object, bool, float | None], Any]
 
 
+class Answer:
+    """An answer that waits: its frame."""
+
+    def __init__(self, frame: bytes) -> None:
+        self.frame = frame
+
+
 class Browser:
     """One web socket: its subscriptions, what is new to it, and answers that wait."""
 
@@ -51,15 +59,16 @@ class Browser:
         self._put = put
         self._may_put = may_put
         self._subscriptions: dict[str, Subscription] = {}
-        self._new: dict[Subscription, int] = {}
-        self._answers: list[bytes] = []
+        # what has to be sent, in this order: of a PV what is new, or the frame of an answer
+        self._due: dict[Subscription | Answer, int] = {}
+        self._answers = 0
         self._ready = asyncio.Event()
         self._read = asyncio.Event()
         self._puts: set[asyncio.Task[None]] = set()
 
     def changed(self, subscription: Subscription, what: int) -> None:
         """Note that something of a PV is new; what is sent later is the newest then."""
-        self._new[subscription] = self._new.get(subscription, 0) | what
+        self._due[subscription] = self._due.get(subscription, 0) | what
         self._ready.set()
 
     def let_put(self, may_put: bool) -> None:
@@ -85,7 +94,7 @@ class Browser:
             self._carry_out(_parse(text), text)
         except (Refused, HubError) as error:
             self._answer({"type": "error", "message": str(error)})
-        while len(self._answers) > MOST_ANSWERS:
+        while self._answers > MOST_ANSWERS:
             self._read.clear()
             await self._read.wait()
 
@@ -94,18 +103,21 @@ class Browser:
         self._clear(list(self._subscriptions))
 
     def _take(self) -> Iterator[bytes]:
-        answers, self._answers = self._answers, []
-        self._read.set()
+        """Yield what is sent next. Who has an answer has what was new when it was asked for: it is behind that."""
         size, first = 0, []
-        while self._new and size < AT_ONCE:
-            subscription = next(iter(self._new))
-            what = self._new.pop(subscription)
-            frame = subscription.pv.frame(subscription.name, what, self._may_put)
+        while self._due and size < AT_ONCE:
+            due = next(iter(self._due))
+            what = self._due.pop(due)
+            if isinstance(due, Answer):
+                self._answers -= 1
+                frame = due.frame
+            else:
+                frame = due.pv.frame(due.name, what, self._may_put)
+                if what == _ALL:
+                    first.append(due)
             size += len(frame)
-            if what == _ALL:
-                first.append(subscription)
             yield frame
-        yield from answers  # behind the values: who has the answer has what was new when it was asked for
+        self._read.set()
         if first:
             # cs-web-lib overlooks readonly in the first message of a PV
             asyncio.get_running_loop().call_later(TURN, self._tell_rights, first)
@@ -148,7 +160,7 @@ class Browser:
         for name in names:
             if subscription := self._subscriptions.pop(name, None):
                 self._hub.unsubscribe(subscription)
-                self._new.pop(subscription, None)
+                self._due.pop(subscription, None)
 
     def _write(self, message: dict[str, Any]) -> None:
         name = message.get("pv")
@@ -178,7 +190,8 @@ class Browser:
         self._send(_frame(message))
 
     def _send(self, frame: bytes) -> None:
-        self._answers.append(frame)
+        self._due[Answer(frame)] = 0
+        self._answers += 1
         self._ready.set()
 
 
