@@ -124,6 +124,7 @@ class Line:
         if here := tcp.limit_delivery(self._port):
             self._ends = [*self._ends, here][-MOST_ENDS:]
         self._opened = True
+        self._doubt_numbers()
         self.quick = time.monotonic() - began <= QUICK
 
     def close(self) -> None:
@@ -159,12 +160,17 @@ class Line:
         The line has no parity and the reply no checksum: where a byte is lost, "E65" comes for "E165", and fits. What
         the status shows is acted on (an HV off is over, a strike has happened): each change of it is asked for once
         more. A voltage or current moves with each reply, and is asked for again when it has more or fewer digits than
-        the last. A digit that is another one, with parity off, cannot be found out.
+        the last, or when it is the first one over this connection, or behind a reply that failed: as many digits as
+        long ago say nothing. A digit that is another one, with parity off, cannot be found out.
         """
         answers = self._answers[question]
         latest = time.monotonic() + LONGEST_READ - LONGEST_QUESTION
         for _ in range(MOST_ANSWERS):
-            number = self.ask(question)
+            try:
+                number = self.ask(question)
+            except (NoReply, BadReply):
+                self._doubt_numbers()
+                raise
             # By any of those before, for a bit that comes and goes is no noise; but not by one without the same byte
             confirmed = any(
                 not _doubtful(question, each, number) and not any(_lacks(number, other) for other in answers[place:])
@@ -278,6 +284,11 @@ class Line:
             self._asked_at[question] = sent.at
             self._open[question] = [*(at for at in self._open[question] if sent.at - at < LATEST), sent.at]
         return sent
+
+    def _doubt_numbers(self) -> None:
+        """Let the next voltage and current be asked for twice: they may have moved by a digit meanwhile."""
+        for question in ("a1", "a2"):
+            self._answers[question].clear()
 
     def _keep(self, question: str, number: int) -> None:
         """Keep an answer that is not confirmed, for or against those to come."""

@@ -316,6 +316,28 @@ def test_a_first_voltage_that_lacks_a_digit_is_not_shown_though_it_is_longer_tha
     assert shown.value == pytest.approx(40, abs=0.1)
 
 
+@pytest.mark.parametrize("lost", ["a reply", "the connection"])
+def test_a_voltage_that_lacks_a_digit_behind_a_loss_is_not_shown_though_it_is_as_long_as_the_last(
+    driver: Technix, generator: Generator, lost: str
+) -> None:
+    status, current = (b"E", b"E8"), (b"a2", b"a20")
+    generator.expects(status, (b"a1", b"a1500"), current)
+    scan(driver)
+    if lost == "a reply":
+        generator.expects(status, (b"a1", b"a1="))
+        with pytest.raises(BadReply):
+            scan(driver)
+    else:
+        driver.close()
+        generator.expects(status)
+        driver.connect()
+    generator.repeats = False
+    generator.expects(status, *((b"a1", answer) for answer in (b"a1638", b"a11638", b"a11638")), current, current)
+    shown = scan(driver)["VMon"]
+    assert isinstance(shown, Reading)
+    assert shown.value == pytest.approx(40, abs=0.1)
+
+
 def test_a_digit_too_many_is_not_shown(driver: Technix, generator: Generator) -> None:
     status, current = (b"E", b"E8"), (b"a2", b"a20")
     generator.expects(status, (b"a1", b"a10"), current)
