@@ -189,7 +189,7 @@ class Api:
     async def _alarms_(self, request: Request) -> AlarmsResult:
         current = self._alarms.current()
         return AlarmsResult(
-            self._rack.connected,
+            self._rack.connected and self._alarms.known,
             [self._alarm(each) for each in current],
         )
 

@@ -59,6 +59,8 @@ class Metrics:
 
     def _rack_(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("rackioc_up", "1 while the IOC answers", value=int(self._rack.connected))
+        if not self._alarms.known:
+            return
         alarms = GaugeMetricFamily("rackioc_alarms", "PVs in alarm", labels=["severity"])
         count = Counter(alarm.severity for alarm in self._alarms.current())
         for severity in (*SEVERITIES[1:], UNDEFINED):

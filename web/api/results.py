@@ -86,7 +86,7 @@ class AlarmResult(Alarm):
 
 @dataclass(frozen=True)
 class AlarmsResult:
-    """The alarms, the worst first. connected: whether the IOC answers."""
+    """The alarms, the worst first. connected: whether the IOC answers, and has told them since the server runs."""
 
     connected: bool
     alarms: list[AlarmResult]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from web.live.hub import Hub, HubError
@@ -11,13 +11,16 @@ from web.live.pv import Changed, Subscription
 from web.rack.names import Board, Instrument
 from web.rack.rack import Rack
 
-# Points with the worst alarm of what is below them; of what is not known; texts beside them.
-_WORST = {"Alarm", "AlarmState"}
+# The point with the worst alarm of what is below a crate or a board: the first of these that is there.
+_WORST = ("AlarmState", "Alarm")
+# Of what is not known; texts beside it.
 _UNKNOWN = "UNDEFINED"
 _CONNECTION, _ERROR, _HEARTBEAT = "Conn", "Error.VAL$", "HEARTBEAT"
 _RANKS = {"NONE": 0, "MINOR": 1, "MAJOR": 2, "INVALID": 3, _UNKNOWN: 4}
 # Before it no IOC was in use: 2000.
 _NEVER_NS = 946_684_800 * 10**9
+# Seconds for a PV that is only just being asked for.
+_PATIENCE = 10.0
 # Alarms whose sentences are read.
 _MOST_SENTENCES = 300
 
@@ -53,12 +56,18 @@ def order(alarm: Alarm) -> tuple[int, bool, float]:
 
 
 class Alarms:
-    """The alarms of a rack. Each second it looks what has to be watched."""
+    """The alarms of a rack. Each second it looks what has to be watched.
+
+    known  whether all that is watched was told, or waited for in vain, since this web server runs: before, that there
+           is no alarm is not known
+    """
 
     def __init__(self, rack: Rack, hub: Hub) -> None:
         self._rack = rack
         self._hub = hub
+        self.known = False
         self._subscriptions: dict[str, Subscription] = {}
+        self._asked: dict[str, float] = {}
         self._since: dict[str, tuple[float, bool]] = {}
         self._next = 0.0
         self._began = time.time()
@@ -92,10 +101,12 @@ class Alarms:
             if own is not None:
                 yield Alarm(**{**vars(own), "others": len(alarms) - 1})
             return
-        worst = {f"{instrument.prefix}{point}" for point in _WORST}
-        for board in instrument.boards:
-            worst |= {f"{instrument.prefix}{board.name}:{point}" for point in _WORST}
-        yield from (each for each in alarms if each.pv not in worst)
+        summaries = _summaries(instrument)
+        # what is below a summary tells more; until that is told, the summary is shown
+        told = {_part(instrument, each.pv) for each in alarms if each.pv not in summaries}
+        if any(_part(instrument, each.pv) in summaries.values() for each in alarms):
+            told.add("")
+        yield from (each for each in alarms if summaries.get(each.pv) not in told)
 
     def _alarm(self, instrument: Instrument, name: str) -> Alarm | None:
         severity = self._severity(name)
@@ -111,10 +122,12 @@ class Alarms:
         return Alarm(name, instrument.name, severity, status, since, exact, message, 0)
 
     def _severity(self, name: str) -> str:
+        return "NONE" if self._is_new(name) else self._subscriptions[name].pv.severity
+
+    def _is_new(self, name: str) -> bool:
+        """Return whether a PV is only just being asked for."""
         subscription = self._subscriptions.get(name)
-        if subscription is None or (not subscription.pv.seen and time.time() - self._began < 10):
-            return "NONE"  # it is only just being asked for
-        return subscription.pv.severity
+        return subscription is None or not (subscription.pv.seen or time.monotonic() - self._asked[name] > _PATIENCE)
 
     def _text(self, name: str) -> str:
         subscription = self._subscriptions.get(name)
@@ -136,12 +149,12 @@ class Alarms:
 
     def _on_board(self, instrument: Instrument, board: Board, away: bool) -> Iterator[str]:
         prefix = f"{instrument.prefix}{board.name}:"
-        worst = [f"{prefix}{point}" for point in board.points if point in _WORST]
-        yield from worst
-        if away or all(self._severity(name) == "NONE" for name in worst):
+        worst = _worst(board.points)
+        yield from (f"{prefix}{point}" for point in worst)
+        if away or all(self._severity(f"{prefix}{point}") == "NONE" for point in worst):
             return
         # a status word is as severe as the worst of its bits, which are behind a second colon
-        yield from (f"{prefix}{point}" for point in board.points if ":" not in point and point not in _WORST)
+        yield from (f"{prefix}{point}" for point in board.points if ":" not in point and point not in worst)
         parameters = [each for each in board.parameters if ":" not in each]
         there = (f"{channel}:{each}" for channel in board.channels for each in parameters)
         missing = set(board.missing)
@@ -159,8 +172,29 @@ class Alarms:
         for name in self._subscriptions.keys() - wanted:
             self._hub.unsubscribe(self._subscriptions.pop(name))
             self._since.pop(name, None)
+            self._asked.pop(name, None)
         for name in wanted - self._subscriptions.keys():
             try:
+                self._asked[name] = now
                 self._subscriptions[name] = self._hub.subscribe(self, name)
             except HubError:
                 return  # too many PVs are shown; the next turn tries again
+        self.known = self.known or bool(self._rack.names and not any(map(self._is_new, wanted)))
+
+
+def _worst(points: Sequence[str]) -> list[str]:
+    """Return the point that is as severe as the worst one below it, if there is one."""
+    return [point for point in _WORST if point in points][:1]
+
+
+def _summaries(instrument: Instrument) -> dict[str, str]:
+    """Return the PVs that are as severe as the worst one below them, by board; with an empty name that of a crate."""
+    parts = {board.name: board.points for board in instrument.boards}
+    names = {f"{instrument.prefix}{part}:{each}": part for part in parts for each in _worst(parts[part])}
+    own = _worst(instrument.points) if parts else []
+    return {f"{instrument.prefix}{each}": "" for each in own} | names
+
+
+def _part(instrument: Instrument, name: str) -> str:
+    """Return the first part of the name of a PV within its instrument, which may be that of a board."""
+    return name.removeprefix(instrument.prefix).partition(":")[0]

@@ -192,11 +192,16 @@ def test_alarms_that_are_not_told_any_more_are_old(page: Page) -> None:
     chromium.wait(lambda: chromium.text("#live") == "● live", "live again")
 
 
-def test_a_request_that_is_never_answered_is_given_up(page: Page) -> None:
+# as a view asks that ends it when it is left, with a time of its own; and a login
+@pytest.mark.parametrize(
+    "ask", ["get('/api/alarms')", "get('/api/alarms', none, 500)", "post('/api/alarms', {}, none)"]
+)
+def test_a_request_that_is_never_answered_is_given_up(page: Page, ask: str) -> None:
     cdp = page.chromium.driver.execute_cdp_cmd
     cdp("Fetch.enable", {"patterns": [{"urlPattern": "*/api/alarms*"}]})  # as over a connection that is lost
-    ask = "import('/static/rack.js').then(({ get }) => get('/api/alarms'))"
-    script = f"{ask}.catch((error) => arguments[0](error.message))"
+    begin = f"const none = new AbortController().signal; return {ask}"
+    made = f"import('/static/rack.js').then(({{ get, post }}) => {{ {begin}; }})"
+    script = f"{made}.catch((error) => arguments[0](error.message))"
     assert page.chromium.driver.execute_async_script(script) == "The web server does not answer."
     cdp("Fetch.disable", {})
 

@@ -11,19 +11,22 @@ const STATUS = {
   DISCONNECTED: "the IOC does not answer for it", HWLIMIT: "beyond what can be measured", SOFT: "found by the program",
 };
 
+// What is said of alarms while the IOC has told none, or was not asked for them.
+const UNKNOWN = { false: "Not known: the IOC does not answer.", null: "Not known yet." };
+
 /** Return the list of alarms; `only` chooses some of them. */
 export function alarmList(scope, { only = () => true, most = 200, none = "No alarms." } = {}) {
   const list = h("ol", { class: "alarms", "aria-label": "alarms" });
   let before = "";
   const show = () => {
     const found = group(rack.alarms.filter(only));
-    const now = JSON.stringify(found);
+    const now = JSON.stringify([found, rack.connected]);
     if (now !== before) {
       before = now;
       const open = new Set([...list.querySelectorAll("[aria-expanded='true']")].map((each) => each.dataset.key));
       list.replaceChildren(...found.slice(0, most).map((each) => entry(each, open)));
       if (found.length > most) list.append(h("li", { class: "muted", text: `and ${found.length - most} more` }));
-      if (!found.length) list.append(h("li", { class: "none", text: rack.connected ? none : "Not known: the IOC does not answer." }));
+      if (!found.length) list.append(h("li", { class: "none", text: rack.connected ? none : UNKNOWN[rack.connected] }));
     }
     for (const age of list.querySelectorAll("[data-since]")) age.textContent = ageText(age.dataset);
   };
@@ -88,8 +91,9 @@ const paragraph = (title, text) => {
 
 /** Return how many alarms there are of each severity, the worst first. */
 export function countText() {
+  if (!rack.connected && !rack.alarms.length) return [{ name: "UNDEFINED", text: "?", title: "alarms not known" }];
   const counts = {};
   for (const { severity } of rack.alarms) counts[severity] = (counts[severity] || 0) + 1;
   return Object.entries(SEVERITIES).reverse().filter(([name]) => counts[name])
-    .map(([name, { sign }]) => ({ name, text: `${sign} ${counts[name]}` }));
+    .map(([name, { sign }]) => ({ name, text: `${sign} ${counts[name]}`, title: name }));
 }

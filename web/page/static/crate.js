@@ -6,7 +6,7 @@ import { reading } from "./put.js";
 import { pointTable } from "./table.js";
 import { addressOf, rack } from "./rack.js";
 import { bitsOf, isKnown, watchStatus } from "./status.js";
-import { SEVERITIES, number, unit } from "./words.js";
+import { SEVERITIES, alarmText, number, unit } from "./words.js";
 
 const VIEWS = { cards: "Cards", map: "Map" };
 
@@ -59,8 +59,7 @@ function boardOf(scope, instrument, board, kind) {
   const state = h("span", { class: "badge" });
   const point = board.points.find((each) => each === "AlarmState") ?? "Alarm";
   scope.watch(prefix + point, (pv) => {
-    const { sign, word } = SEVERITIES[pv.severity ?? "NONE"];
-    say(state, sign ? `${sign} ${word}` : "");
+    say(state, alarmText(pv));
     mark(state, "severity", pv.severity ?? "");
   });
   const make = kind === "map" ? tileOf : cardOf;

@@ -74,7 +74,7 @@ export function historyPanel(scope, pvs, { span = 3600, whenChanged = () => {} }
     signal.addEventListener("abort", () => clearTimeout(late));
     state.asked = performance.now();
     try {
-      const made = await get(`/api/history?${query}`, signal);
+      const made = await get(`/api/history?${query}`, signal, GIVEN_UP);
       if (mine === asked) show(made);
     } catch (error) {
       const window = { begin: state.begin ?? present - state.span, end: state.end ?? present };
@@ -191,10 +191,14 @@ export function historyPage(scope, asked) {
     waiting = setTimeout(async () => {
       const part = field.value.trim();
       if (!part) return void (found.hidden = true);
-      const names = await get(`/api/pvs?${new URLSearchParams({ glob: `*${anyCase(part)}*`, limit: 40 })}`).catch(() => []);
+      let none = rack.connected ? "no PV has this in its name" : "not known: the IOC does not answer";
+      const names = await get(`/api/pvs?${new URLSearchParams({ glob: `*${anyCase(part)}*`, limit: 40 })}`).catch((error) => {
+        none = error.message;
+        return [];
+      });
       if (part !== field.value.trim()) return;
       found.replaceChildren(...names.map((pv) => h("li", {}, h("button", { text: pv, onclick: () => add(pv) }))));
-      if (!names.length) found.append(h("li", { class: "muted", text: "no PV has this in its name" }));
+      if (!names.length) found.append(h("li", { class: "muted", text: none }));
       found.hidden = false;
     }, 150);
   });

@@ -148,7 +148,7 @@ function counts() {
   // a reader of screens says them again each time
   if (JSON.stringify(found) === counted) return;
   counted = JSON.stringify(found);
-  byId("counts").replaceChildren(...found.map(({ name, text }) => h("span", { class: "badge", "data-severity": name, text, title: name })));
+  byId("counts").replaceChildren(...found.map(({ name, text, title }) => h("span", { class: "badge", "data-severity": name, text, title })));
   byId("brand").dataset.severity = found[0]?.name ?? "NONE";
 }
 
@@ -274,6 +274,7 @@ async function begin() {
     rack.readAlarms().then(truth, () => {});
   });
   live.addEventListener("refused", (event) => toast(event.detail));
+  counts();
   live.open();
   await Promise.allSettled([rack.readMe(), rack.read(), rack.readAlarms()]);
   rack.addEventListener("changed", () => { navigation(); watchBeat(); show(); });

@@ -4,7 +4,7 @@ import { alarmList } from "./alarms.js";
 import { h, mark, say } from "./dom.js";
 import { reading } from "./put.js";
 import { addressOf, rack } from "./rack.js";
-import { SEVERITIES } from "./words.js";
+import { SEVERITIES, alarmText } from "./words.js";
 
 export function overview(scope) {
   const tiles = rack.instruments.map((each) => tile(scope, each));
@@ -22,9 +22,7 @@ function tile(scope, instrument) {
   element.append(h("header", {}, title, h("span", { class: "muted", text: KINDS[kind] ?? kind }), state));
   const health = kind === "ioc" ? "HEARTBEAT" : "Conn";
   scope.watch(prefix + health, (pv) => {
-    const bad = pv.severity && pv.severity !== "NONE";
-    const { sign, word } = SEVERITIES[pv.severity ?? "NONE"];
-    say(state, bad ? `${sign} ${pv.text ?? word}` : "");
+    say(state, alarmText(pv, pv.text));
     mark(state, "severity", pv.severity ?? "");
   });
   element.append((FACTS[kind] ?? none)(scope, instrument));
@@ -33,7 +31,7 @@ function tile(scope, instrument) {
     const own = rack.alarms.filter((each) => each.instrument === name);
     const severity = own[0]?.severity ?? "NONE";
     mark(element, "severity", severity);
-    say(worst, own.length ? `${SEVERITIES[severity].sign} ${own.length} in alarm` : "no alarms");
+    say(worst, own.length ? `${SEVERITIES[severity].sign} ${own.length} in alarm` : rack.connected ? "no alarms" : "alarms not known");
   };
   rack.addEventListener("alarms", show);
   scope.atEnd(() => rack.removeEventListener("alarms", show));
@@ -72,7 +70,10 @@ const FACTS = {
     const dots = h("div", { class: "boards" }, ...boards.map((board) => {
       const dot = h("span", { class: "dot", text: board.name, title: `board ${board.name}` });
       const point = board.points.find((each) => each === "AlarmState") ?? "Alarm";
-      scope.watch(`${prefix}${board.name}:${point}`, (pv) => mark(dot, "severity", pv.severity ?? ""));
+      scope.watch(`${prefix}${board.name}:${point}`, (pv) => {
+        mark(dot, "severity", pv.severity ?? "");
+        say(dot, pv.severity === undefined ? `${board.name} …` : board.name);
+      });
       return dot;
     }));
     return h("div", {}, h("dl", {}, h("div", {}, h("dt", { text: "channels on" }), on)), dots);

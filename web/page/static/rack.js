@@ -9,7 +9,8 @@ class Rack extends EventTarget {
   words = {};
   me = { name: "", refusal: "log in first", csrf: "", may_see: true, logins: false };
   alarms = [];
-  connected = true;
+  /** Whether the IOC has told its alarms; null until that was asked. */
+  connected = null;
   /** When those alarms were asked for that are shown. */
   alarmsRead = moment();
   #known = "";
@@ -52,33 +53,50 @@ export const rack = new Rack();
 // a browser has six of them.
 const PATIENCE = 20000;
 
-/** Return the answer of the server; fails with a sentence if there is none, for browsers have words of their own for that. */
-async function answerTo(address, request) {
+/**
+ * Return the answer of the server and its text; fails with a sentence if they do not come, for browsers have words of their own for that.
+ * `signal` ends the waiting, and so does `patience`.
+ */
+async function answerTo(address, request, signal, patience = PATIENCE) {
+  const ended = new AbortController();
+  const end = () => ended.abort();
+  const timer = setTimeout(end, patience);
+  signal?.addEventListener("abort", end);
   try {
-    return await fetch(address, { signal: AbortSignal.timeout(PATIENCE), ...request });
+    const answer = await fetch(address, { ...request, signal: ended.signal });
+    return { answer, text: await answer.text() };
   } catch (error) {
-    throw request.signal?.aborted ? error : new Error("The web server does not answer.");
+    throw signal?.aborted ? error : new Error("The web server does not answer.");
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", end);
   }
 }
 
-async function getText(address, signal) {
-  const answer = await answerTo(address, { cache: "no-cache", ...(signal && { signal }) });
-  hearTime(answer);
-  if (!answer.ok) {
-    const sentence = await answer.json().then((body) => body.error, () => answer.statusText);
-    throw Object.assign(new Error(sentence), { status: answer.status });
+/** Return the sentence of an answer that says no. */
+function refusal({ answer, text }) {
+  try {
+    return JSON.parse(text).error;
+  } catch {
+    return answer.statusText;
   }
-  return answer.text();
+}
+
+async function getText(address, signal, patience) {
+  const told = await answerTo(address, { cache: "no-cache" }, signal, patience);
+  hearTime(told.answer);
+  if (!told.answer.ok) throw Object.assign(new Error(refusal(told)), { status: told.answer.status });
+  return told.text;
 }
 
 /** Return the answer of the API; fails with its sentence. */
-export const get = async (address, signal) => JSON.parse(await getText(address, signal));
+export const get = async (address, signal, patience) => JSON.parse(await getText(address, signal, patience));
 
 /** Send something to the API; fails with its sentence. */
 export async function post(address, body, signal) {
   const headers = { "Content-Type": "application/json", "X-CSRF-Token": rack.me.csrf };
-  const answer = await answerTo(address, { method: "POST", headers, body: JSON.stringify(body), ...(signal && { signal }) });
-  if (!answer.ok) throw new Error(await answer.json().then((reply) => reply.error, () => answer.statusText));
+  const told = await answerTo(address, { method: "POST", headers, body: JSON.stringify(body) }, signal);
+  if (!told.answer.ok) throw new Error(refusal(told));
 }
 
 /** Return the address of the page of an instrument, a board or a channel; a name may have signs that an address takes for its own. */

@@ -10,6 +10,11 @@ export const SEVERITIES = {
   INVALID: { rank: 3, sign: "✖", word: "INVALID" },
   UNDEFINED: { rank: 4, sign: "?", word: "not connected" },
 };
+/** Return the sign and the words (`word`, or what is usual) of the alarm of a PV; nothing without one, … while nothing was told of it. */
+export function alarmText(pv, word = SEVERITIES[pv.severity]?.word) {
+  if (pv.severity === undefined) return "…";
+  return pv.severity === "NONE" ? "" : `${SEVERITIES[pv.severity].sign} ${word}`;
+}
 export const BY_NUMBER = ["NONE", "MINOR", "MAJOR", "INVALID"];
 
 /** Return the severity of a PV; "" while nothing has come. */

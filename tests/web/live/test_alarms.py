@@ -1,0 +1,106 @@
+"""What is said of alarms of which nothing was told yet: neither that there are none, nor that a PV is not there."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drivers.base import Point, RecordType, Severity, Status
+from tests.small_ioc import SmallIoc, until
+from tests.web.live.chromium import Chromium
+from tests.web.live.conftest import WebServer, served
+from tests.web.live.test_page import SIZES
+from web.rack import alarms
+
+CRATE = ("HV1:Conn", "HV1:Alarm", "HV1:S02:Alarm", "HV1:S02:C00:VMon")
+MAJOR = (Severity.MAJOR, Status.STATE)
+# The IOC has neither, though it lists them: they are asked for in vain.
+NOWHERE = ("HV1:S02:C00:IMon", "TC1:Conn")
+
+
+@pytest.fixture
+def ioc() -> Iterator[SmallIoc]:
+    numbers = [Point(name=name, rtyp=RecordType.ai) for name in (*CRATE, "TC1:T1")]
+    ioc = SmallIoc([*numbers, Point(name="IOC:PVList", rtyp=RecordType.lsi)])
+    for point in (*CRATE, "TC1:T1"):
+        ioc.read(point, 0.0)
+    ioc.read("IOC:PVList", "\n".join(ioc.prefix + name for name in (*CRATE, "TC1:T1", *NOWHERE)))
+    yield ioc
+    ioc.close()
+
+
+@pytest.fixture
+def web(ioc: SmallIoc, logins_file: Path) -> Iterator[WebServer]:
+    web = WebServer(replace(served(ioc.prefix, logins_file), kinds={"HV1": "caen", "TC1": "se521"}))
+    yield web
+    web.close()
+
+
+def told(web: WebServer, ioc: SmallIoc) -> tuple[bool, set[str]]:
+    """Whether all alarms are known, and which there are."""
+    with urllib.request.urlopen(f"{web.url}/api/alarms") as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found["connected"], {each["pv"].removeprefix(ioc.prefix) for each in found["alarms"]}
+
+
+def has_metric(web: WebServer) -> bool:
+    with urllib.request.urlopen(f"{web.url}/metrics") as answer:
+        return b"rackioc_alarms{" in answer.read()
+
+
+def test_that_there_is_no_alarm_is_told_when_all_that_is_watched_was_told(
+    ioc: SmallIoc, web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alarms, "_PATIENCE", 8.0)
+    begin = time.monotonic()
+    while time.monotonic() - begin < 3:
+        assert told(web, ioc) == (False, set())
+    assert not has_metric(web)
+    until(lambda: told(web, ioc) == (True, {"TC1:Conn"}), 20)
+    assert has_metric(web)
+
+
+def test_an_alarm_of_a_board_is_told_until_that_of_a_channel_is_and_none_that_was_only_just_asked_for(
+    ioc: SmallIoc, web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alarms, "_PATIENCE", 3.0)
+    until(lambda: told(web, ioc)[0], 10)
+    ioc.read("HV1:Alarm", 2.0, *MAJOR)
+    ioc.read("HV1:S02:Alarm", 2.0, *MAJOR)
+    until(lambda: "HV1:S02:Alarm" in told(web, ioc)[1])
+    begin = time.monotonic()
+    while time.monotonic() - begin < 2:
+        assert "HV1:S02:C00:IMon" not in told(web, ioc)[1]
+    assert told(web, ioc)[1] == {"HV1:S02:Alarm", "TC1:Conn"}
+    ioc.read("HV1:S02:C00:VMon", 1.0, *MAJOR)
+    until(lambda: told(web, ioc)[1] == {"HV1:S02:C00:VMon", "TC1:Conn"})
+    until(lambda: "HV1:S02:C00:IMon" in told(web, ioc)[1], 10)
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+@pytest.mark.timeout(180)
+def test_the_page_says_so_where_nothing_was_told(web: WebServer) -> None:
+    chromium = Chromium(*SIZES["desktop"])
+    try:
+        chromium.driver.execute_cdp_cmd("Network.enable", {})
+        chromium.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/api/alarms"]})
+        chromium.open(web.url)
+        chromium.wait(lambda: "TC1" in chromium.text(".tile h3"), "the tiles")
+        assert chromium.text(".alarms") == "Not known yet."
+        assert set(chromium.text(".tile .worst").splitlines()) == {"alarms not known"}
+        assert chromium.text("#counts") == "?"
+        chromium.wait(lambda: chromium.text(".tile[href='#/i/HV1'] header .badge") == "", "that the crate is there")
+        assert chromium.text(".tile[href='#/i/TC1'] header .badge") == "…"
+        chromium.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+        chromium.wait(lambda: "TC1:Conn" in chromium.text(".alarms"), "the alarms")
+        chromium.wait(lambda: "no alarms" in chromium.text(".tile[href='#/i/HV1'] .worst"), "that the crate has none")
+    finally:
+        chromium.close()
