@@ -178,6 +178,7 @@ def _others() -> Iterator[Explanation]:
         yield Explanation(case, "*", ON_CHANGE)
     for name in ("longin", "longout"):
         yield Explanation(f"fieldput/{name}/*DOUBLE nan", "*", LIMIT_OFF)
+        yield Explanation(f"fieldput/{name}/*DOUBLE inf", "put", WHOLE)
     for case in ("fieldput/*SV/*ENUM *", "fieldput/*SV/*DOUBLE *", "fieldput/*/PREC/*"):
         yield Explanation(case, "put", NO_SEVERITY)
     for dbr in (libca.FLOAT, libca.DOUBLE):
