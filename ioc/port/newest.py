@@ -7,6 +7,7 @@ put to the instrument does not queue behind it.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from ioc.port.putqueue import refusal_of
 
 # Puts to one point that may be in the port at the same time: those with callback, and any that come after one
 AT_ONCE = {True: 16, False: 1}
+# Puts of those that an Off overtook whose end is told in one turn of the loop: there may be 60,000, and nobody else,
+# another Off among them, would be heard while all are told in one go (2 s and more)
+TOLD_AT_ONCE = 16
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +49,7 @@ class Newest:
         self._undoes = undoes
         self._under_way: Counter[str] = Counter()
         self._waiting: dict[str, deque[_Put]] = {}
+        self._overtaken: deque[tuple[deque[_Put], str]] = deque()  # whose end is still to be told, in a sentence
 
     def put(self, point: Point, value: Value, callback: bool, asked: float) -> Ended:
         """Begin a put; return its end, with the DeviceError; if a newer one took its place, with the end of that.
@@ -92,8 +97,21 @@ class Newest:
             del self._under_way[name]
 
     def _cancel(self, safe: Point) -> None:
+        """Take out of the line what an Off undoes; that it will not be sent is told in turns."""
         undone = [name for name, line in self._waiting.items() if self._undoes(safe, line[0].point)]
+        telling = bool(self._overtaken)
         for name in undone:
-            for put in self._waiting.pop(name):
-                sentence = f"{name}: not sent, a later put to {safe.name} that makes it safe overtook it"
-                fail(put.ended, Refused(sentence))
+            sentence = f"{name}: not sent, a later put to {safe.name} that makes it safe overtook it"
+            self._overtaken.append((self._waiting.pop(name), sentence))
+        if not telling:
+            self._tell_overtaken()
+
+    def _tell_overtaken(self) -> None:
+        for _ in range(TOLD_AT_ONCE):
+            if not self._overtaken:
+                return
+            line, sentence = self._overtaken[0]
+            fail(line.popleft().ended, Refused(sentence))
+            if not line:
+                self._overtaken.popleft()
+        asyncio.get_running_loop().call_soon(self._tell_overtaken)

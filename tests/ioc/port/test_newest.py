@@ -132,6 +132,31 @@ def test_every_off_is_carried_out_at_once(run: Run) -> None:
     run(scenario)
 
 
+def test_of_thousands_of_puts_that_an_off_overtakes_few_are_told_in_one_turn(run: Run) -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.driver.gate.clear()
+        record = rig.record("Safe")
+        told: list[asyncio.Future[object]] = []
+        puts = [asyncio.ensure_future(rig.instrument.put(record, 1)) for _ in range(2_000)]
+        for put in puts:
+            put.add_done_callback(told.append)
+        await rig.until(lambda: sent(rig, "Safe") == [1])
+        off = [asyncio.ensure_future(rig.instrument.put(record, 0)) for _ in range(2)]
+        most = 0
+        while len(told) < len(puts) - 1:
+            before = len(told)
+            await asyncio.sleep(0)
+            most = max(most, len(told) - before)
+        assert most <= 4 * AT_ONCE[True]
+        rig.driver.gate.set()
+        ends = await asyncio.gather(*puts, return_exceptions=True)
+        await asyncio.gather(*off)
+        assert all(isinstance(end, Refused) for end in ends[1:])
+        assert set(sent(rig, "Safe")[1:]) == {0}
+
+    run(scenario)
+
+
 def test_a_refused_put_takes_no_others_place(run: Run) -> None:
     async def scenario(rig: Rig) -> None:
         puts = [await busy(rig), await begin(rig, "Set", 2.0, callback=False)]
