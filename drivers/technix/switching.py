@@ -144,7 +144,7 @@ class Switching:
             if self._inhibited and not self._status.bits & HV:  # else it would let out what the panel has switched on
                 yield from self._end_inhibition()
             raise BadReply("HV on is left half given, and cannot be released in local mode: put Mode Remote")
-        if self._ending or now - self._tidied_at < TIDY_PERIOD:
+        if self._ending or self._holder is not None or now - self._tidied_at < TIDY_PERIOD:
             return
         if self._status.bits & OFF_CMD:
             self._tidied_at = now
@@ -172,13 +172,7 @@ class Switching:
 
     def _press_on(self) -> Iterator[Step]:
         try:
-            self._line.ask("P5,1")
-            yield {}
-            time.sleep(PAUSE)
-            self._status.listen()
-            if unknown := self._setpoints.obstacles():
-                raise BadReply("; ".join(unknown))
-            self._line.ask("P5,0")
+            yield from self._exclusively(self._pulse_on())
             yield from self.settled(HV | ON_CMD, HV)
         except BaseException:  # also when this is given up half-way
             self._status.begun |= ON_CMD
@@ -186,6 +180,16 @@ class Switching:
         if self._status.bits & (HV | ON_CMD) != HV:
             # Without an obstacle it could still come on after the put has failed.
             raise BadReply("; ".join(self._status.obstacles()) or f"it did not come on within {SETTLE:g} s")
+
+    def _pulse_on(self) -> Generator[Step]:
+        """Send the P5 pair. In its pause what makes things safe may come: then the second half is not sent."""
+        self._line.ask("P5,1")
+        yield {}
+        yield Wait(PAUSE)
+        self._status.listen()
+        if unknown := self._setpoints.obstacles():
+            raise BadReply("; ".join(unknown))
+        self._line.ask("P5,0")
 
     def _end_as_off(self, failure: str) -> Iterator[Step]:
         try:

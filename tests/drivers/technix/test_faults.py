@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 from drivers.base import Refused
-from tests.drivers.technix.far import Far
+from tests.drivers.technix.far import PAUSE, Far
 from tests.drivers.technix.rack import Rack, far_end, hurry, tell
 
 # Name -> what goes wrong; times in seconds, a fifth of those meant
@@ -208,3 +209,33 @@ def test_an_on_is_not_released_before_the_status_shows_inhibition(far: Far, capl
         assert "P5,0" not in far.commands()
 
     tell(story, far)
+
+
+@pytest.mark.parametrize(("name", "value"), [("HV", 0), ("Inhibit", 1), ("Mode", 1)])
+def test_what_makes_things_safe_is_sent_in_the_pause_of_hv_on_and_nothing_is_let_out(
+    far: Far, name: str, value: int
+) -> None:
+    carry_out, outputs, late = far._carry_out, [], []
+
+    def watched(command: str) -> str | None:
+        answer = carry_out(command)
+        outputs.append(far.output()[0])
+        return answer
+
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        far._carry_out = watched  # type: ignore[method-assign]
+        on = asyncio.ensure_future(rack.put("HV", 1))
+        await rack.until(lambda: "P5,1" in far.commands())
+        asked = time.monotonic()
+        assert await rack.put(name, value) is None
+        assert await on is not None
+        safe = {"HV": "P6,1", "Inhibit": "P8,1", "Mode": "P7,1"}[name]
+        late.append(next(moment for moment, command in far.heard if command == safe) - asked)
+        await rack.until(lambda: not rack.pending() and rack.valid())
+        assert rack.record("HV_RBV").val == 0
+        assert not far.violated
+
+    tell(story, far)
+    assert max(outputs) == 0
+    assert late[0] < PAUSE
