@@ -19,6 +19,8 @@ from drivers.technix.status import StatusByte
 
 # Seconds between the reply to the first half of P5/P6 and the second half; the manual asks for 0.1
 PAUSE = 0.11
+# Seconds after which the second half of HV on is not sent any more: an Off put meanwhile may not be known yet
+LONGEST_PAUSE = 2.0
 # Seconds within which a status bit follows its command; assumed
 SETTLE = 0.5
 # Seconds without a reply after which the second half of HV off is sent all the same to a generator whose replies come
@@ -184,8 +186,11 @@ class Switching:
     def _pulse_on(self) -> Generator[Step]:
         """Send the P5 pair. In its pause what makes things safe may come: then the second half is not sent."""
         self._line.ask("P5,1")
+        answered = time.monotonic()
         yield {}
         yield Wait(PAUSE)
+        if (pause := time.monotonic() - answered) > LONGEST_PAUSE:
+            raise BadReply(f"this computer stood still for {pause:.1f} s between its two commands")
         self._status.listen()
         if unknown := self._setpoints.obstacles():
             raise BadReply("; ".join(unknown))

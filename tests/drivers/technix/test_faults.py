@@ -15,6 +15,7 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 from drivers.base import Refused
+from drivers.technix import switching
 from tests.drivers.technix.far import PAUSE, Far
 from tests.drivers.technix.rack import Rack, far_end, hurry, tell
 
@@ -239,3 +240,20 @@ def test_what_makes_things_safe_is_sent_in_the_pause_of_hv_on_and_nothing_is_let
     tell(story, far)
     assert max(outputs) == 0
     assert late[0] < PAUSE
+
+
+def test_hv_on_is_not_completed_behind_a_standstill_of_the_computer(
+    far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(switching, "LONGEST_PAUSE", 0.0)
+
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        before = len(far.commands())
+        assert "stood still" in str(await rack.put("HV", 1))
+        await rack.until(lambda: not rack.pending() and rack.valid())
+        commands = far.commands()[before:]
+        assert commands.index("P8,1") < commands.index("P5,0")
+        assert (far.on, far.held["P5"]) == (False, None)
+
+    tell(story, far)
