@@ -17,7 +17,8 @@ from archiver.storage.store import Bin
 # first one is kept besides, and a gap from there to these.
 FOLLOWING = 1000
 
-# For so long after the last sign of life nothing is missing: what is newer was stored together, or waited.
+# For so long after the last sign of life, and after each row that is later, nothing is missing: what is newer was
+# stored together, or waited.
 HOLE_AFTER_NS = LIFE_PATIENCE_NS
 
 
@@ -116,32 +117,36 @@ class Hole(NamedTuple):
         """Return whether a part of it lies in a window."""
         return self.gap.time_ns <= until_ns and since_ns < self.until_ns
 
-    def around(self, since_ns: int, until_ns: int) -> Iterator[tuple[int, int] | Sample]:
-        """Yield the parts of a window, both ends included, whose rows are read, and the gap where it stands."""
-        if not self.touches(since_ns, until_ns):
-            yield since_ns, until_ns
-            return
-        if self.gap.time_ns > since_ns:
-            yield since_ns, self.gap.time_ns - RESOLUTION_NS
-        yield self.gap
-        if self.until_ns <= until_ns:
-            yield self.until_ns, until_ns
 
+def around(holes: Iterable[Hole], since_ns: int, until_ns: int) -> Iterator[tuple[int, int] | Sample]:
+    """Yield the parts of a window, both ends included, whose rows are read, and the gaps where they stand.
 
-def hole_of(in_force: Sample | None, end_ns: int, next_ns: int) -> Hole | None:
-    """Return the hole after the last sign of life, ``end_ns``, of an archiver that gives none, if there is one.
-
-    It gave none while it could not store; when it can again it stores first what comes, then what has waited. A row
-    that comes so late after the sign says that something waited. ``in_force``: the sample in force ``HOLE_AFTER_NS``
-    after the sign, for what was stored together with that may be a little newer. ``next_ns``: the next one.
+    ``holes`` are in order of time.
     """
-    if in_force is None or is_gap(in_force):
+    for hole in holes:
+        if hole.touches(since_ns, until_ns):
+            if hole.gap.time_ns > since_ns:
+                yield since_ns, hole.gap.time_ns - RESOLUTION_NS
+            yield hole.gap
+            since_ns = hole.until_ns
+    if since_ns <= until_ns:
+        yield since_ns, until_ns
+
+
+def hole_of(row: Sample | None, end_ns: int, next_ns: int) -> Hole | None:
+    """Return the hole behind a row that is in force at the last sign of life, ``end_ns``, or later, if there is one.
+
+    For an archiver that gives no sign now. It gave none while it could not store; when it can again it stores first
+    what comes, then what has waited. A row that comes so late, ``next_ns``, after the sign or after the row before it
+    says that something may have waited: the database may have been away twice before the spool was empty.
+    """
+    if row is None or is_gap(row):
         return None
-    after_ns = max(end_ns, in_force.time_ns)
+    after_ns = max(end_ns, row.time_ns)
     if next_ns - after_ns <= HOLE_AFTER_NS:
         return None
     time_ns = (after_ns // RESOLUTION_NS + 1) * RESOLUTION_NS
-    return Hole(gap_marker(in_force.pv, time_ns, Gap.ARCHIVE_OFF), next_ns)
+    return Hole(gap_marker(row.pv, time_ns, Gap.ARCHIVE_OFF), next_ns)
 
 
 def _knowing(present: dict[int, Sample]) -> int | None:

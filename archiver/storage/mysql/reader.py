@@ -22,7 +22,7 @@ from archiver.storage.mysql.server import MysqlSession
 from archiver.storage.mysql.summaries import BINS, BINS_IN_COLUMNS, COVERED, HOLES, to_bin
 from archiver.storage.mysql.tables.schema import schema_version
 from archiver.storage.owner import FROM_ITS_ROWS, lives
-from archiver.storage.series import HOLE_AFTER_NS, Hole, bins_of, end_row, hole_of, one_of
+from archiver.storage.series import HOLE_AFTER_NS, Hole, around, bins_of, end_row, hole_of, one_of
 from archiver.storage.store import RENAMES, Bin, Rename, StoreError
 from archiver.storage.summary import Summary, whole
 from archiver.storage.url import DatabaseUrl
@@ -40,9 +40,13 @@ _WINDOW = f"""
     WHERE channel_id = %s AND smpl_time >= FROM_UNIXTIME(%s) AND smpl_time <= FROM_UNIXTIME(%s)
     ORDER BY smpl_time, nanosecs LIMIT %s"""
 
-_NEXT = """
-    SELECT UNIX_TIMESTAMP(smpl_time) FROM sample WHERE channel_id = %s AND smpl_time > FROM_UNIXTIME(%s)
-    ORDER BY smpl_time LIMIT 1"""
+# A row from a time on, and the next one, which comes long after it and is later than another time
+_PAUSES = """
+    SELECT row_us, next_us FROM (
+        SELECT UNIX_TIMESTAMP(smpl_time) * 1000000 AS row_us,
+               UNIX_TIMESTAMP(LEAD(smpl_time) OVER (ORDER BY smpl_time)) * 1000000 AS next_us
+        FROM sample WHERE channel_id = %s AND smpl_time >= FROM_UNIXTIME(%s)) AS pairs
+    WHERE next_us - row_us > %s AND next_us > %s AND row_us < %s ORDER BY row_us"""
 _LATER = "SELECT 1 FROM sample WHERE channel_id = %s AND smpl_time > FROM_UNIXTIME(%s) LIMIT 1"
 
 _NAMES = """
@@ -183,25 +187,22 @@ class MysqlReader:
         return None
 
     def _around(self, pv: str, channel: int, window_us: tuple[int, int]) -> Iterator[tuple[int, int] | Sample]:
-        """Yield the parts of a window whose rows are read, and the gap where rows of a channel may be missing."""
-        hole = self._hole(pv, channel, window_us[1])
-        for each in hole.around(window_us[0] * 1000, window_us[1] * 1000) if hole else [window_us]:
-            yield each if isinstance(each, Sample) or not hole else (each[0] // 1000, each[1] // 1000)
+        """Yield the parts of a window whose rows are read, and the gaps where rows of a channel may be missing."""
+        holes = self._holes(pv, channel, window_us[1])
+        for each in around(holes, window_us[0] * 1000, window_us[1] * 1000):
+            yield each if isinstance(each, Sample) else (each[0] // 1000, each[1] // 1000)
 
-    def _hole(self, pv: str, channel: int, until_us: int) -> Hole | None:
-        """Return where rows of a channel may be missing, if that begins until a time."""
+    def _holes(self, pv: str, channel: int, until_us: int) -> Iterator[Hole]:
+        """Yield where rows of a channel may be missing, as far as that begins until a time, in order of time."""
         end_ns = self._ends_ns.get(channel, FROM_ITS_ROWS)
         if end_ns == FROM_ITS_ROWS or end_ns >= until_us * 1000:
-            return None
-        later_us = (end_ns + HOLE_AFTER_NS) // 1000
-        following = self._rows(_NEXT, channel, unix(later_us))
-        in_force_us = self._in_force(channel, later_us)
-        in_force = self._rows(_WINDOW, channel, unix(in_force_us), unix(in_force_us), 1)
-        if not following or not in_force:
-            return None
-        return hole_of(
-            to_sample(pv, self._statuses, in_force[0][:-1]), end_ns, int(following[0][0] * 1_000_000) * 1000
-        )
+            return
+        pause_us, begin_us = HOLE_AFTER_NS // 1000, self._in_force(channel, end_ns // 1000)
+        later_us = end_ns // 1000 + pause_us
+        for row_us, next_us in self._rows(_PAUSES, channel, unix(begin_us), pause_us, later_us, until_us):
+            for *row, _ in self._rows(_WINDOW, channel, unix(int(row_us)), unix(int(row_us)), 1):
+                if hole := hole_of(to_sample(pv, self._statuses, row), end_ns, int(next_us) * 1000):
+                    yield hole
 
     def _stored_blocks(self, pv: str, channel: int, window_us: tuple[int, int]) -> Iterator[Block]:
         packed = PackedRows(self._rows, self._statuses)

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from archiver.blocks import Block, SummaryColumns, block_of, blocks_of
-from archiver.sample import END_OF_TIME_NS, RESOLUTION_NS, SEVERITIES, Dated, Sample
+from archiver.sample import END_OF_TIME_NS, SEVERITIES, Dated, Sample
 from archiver.storage.columns import StatusNames, of_stored, sample_of
 from archiver.storage.migrations import migrations
 from archiver.storage.owner import FROM_ITS_ROWS, lives
-from archiver.storage.series import HOLE_AFTER_NS, Hole, bins_of, end_row, hole_of, one_of
+from archiver.storage.series import HOLE_AFTER_NS, Hole, around, bins_of, end_row, hole_of, one_of
 from archiver.storage.sqlite.file import PART, connect_reader, file_name, schema_version, store_errors
 from archiver.storage.sqlite.metadata import history
 from archiver.storage.sqlite.summaries import BINS, BINS_IN_COLUMNS, COVERED, HOLES
@@ -51,6 +51,19 @@ _RECENT = f"""
 _BOUNDARY = "SELECT coalesce(max(smpl_time), 0) FROM settled WHERE part = ?"
 
 _ONE = f"SELECT {_COLUMNS} FROM sample WHERE channel_id = ? AND smpl_time = ?"
+
+# Rows after a time that come long after the one before them; of the first of all that is NULL.
+_SETTLED_PAUSES = """
+    SELECT smpl_time, before FROM (
+        SELECT smpl_time, lag(smpl_time) OVER (ORDER BY smpl_time) AS before
+        FROM sample_settled WHERE channel_id = ? AND smpl_time > ?)
+    WHERE before IS NULL OR smpl_time - before > ? ORDER BY smpl_time"""
+_RECENT_PAUSES = """
+    SELECT channel_id, smpl_time, before FROM (
+        SELECT channel_id, smpl_time, lag(smpl_time) OVER (PARTITION BY channel_id ORDER BY smpl_time) AS before
+        FROM sample_recent WHERE part = ? AND smpl_time > ?)
+    WHERE before IS NULL OR smpl_time - before > ? ORDER BY smpl_time"""
+_LAST_SETTLED = "SELECT coalesce(max(smpl_time), 0) FROM sample_settled WHERE channel_id = ?"
 
 _CHANNELS = """
     SELECT channel.channel_id, coalesce(pv, name), archiver_id FROM channel
@@ -134,8 +147,8 @@ class SqliteReader:
         self._streams = self._parts = 1
         end = self._dead(part, [channel], until_ns).get(channel)
         if end is None or end.time_ns > since_ns:
-            hole = self._holes(part, [channel], until_ns).get(channel)
-            for each in hole.around(since_ns, until_ns) if hole else [(since_ns, until_ns)]:
+            holes = self._holes(part, [channel], until_ns).get(channel, [])
+            for each in around(holes, since_ns, until_ns):
                 yield from blocks_of([each]) if isinstance(each, Sample) else self._stored_blocks(channel, *each)
         if end is not None:
             yield from blocks_of([end])
@@ -192,21 +205,14 @@ class SqliteReader:
     def _part(self, part: int, channels: Sequence[int], since_ns: int, until_ns: int) -> Iterator[Iterator[Sample]]:
         ends = self._dead(part, channels, until_ns)
         alive = [channel for channel in channels if channel not in ends or ends[channel].time_ns > since_ns]
-        holes = {
-            channel: hole
-            for channel, hole in self._holes(part, alive, until_ns).items()
-            if hole.touches(since_ns, until_ns)
-        }
-        begins = self._in_force(part, [channel for channel in alive if channel not in holes], since_ns)
-        begins |= {channel: hole.until_ns for channel, hole in holes.items() if hole.until_ns <= until_ns}
+        holes = self._holes(part, alive, until_ns)
+        missing = [hole for of_one in holes.values() for hole in of_one if hole.touches(since_ns, until_ns)]
+        begun = {hole.gap.pv: hole.until_ns for hole in missing if hole.gap.time_ns <= since_ns}
+        led = {channel: begun[self._names[channel]] for channel in holes if self._names[channel] in begun}
+        begins = self._in_force(part, [channel for channel in alive if channel not in led], since_ns)
+        begins |= {channel: begin_ns for channel, begin_ns in led.items() if begin_ns <= until_ns}
         yield from self._stored(part, begins, until_ns)
-        before: dict[int, list[int]] = {}
-        for channel, hole in holes.items():
-            if hole.gap.time_ns > since_ns:
-                before.setdefault(hole.gap.time_ns, []).append(channel)
-        for gap_ns, holed in before.items():
-            yield from self._stored(part, self._in_force(part, holed, since_ns), gap_ns - RESOLUTION_NS)
-        gaps = [*ends.values(), *(hole.gap for hole in holes.values())]
+        gaps = [*ends.values(), *(hole.gap for hole in missing)]
         yield iter(sorted(gaps, key=attrgetter("time_ns")))
 
     def _stored(self, part: int, begins: Mapping[int, int], until_ns: int) -> Iterator[Iterator[Sample]]:
@@ -243,32 +249,34 @@ class SqliteReader:
                     found[channel] = row
         return found
 
-    def _holes(self, part: int, channels: Sequence[int], until_ns: int) -> dict[int, Hole]:
-        """Return where rows of channels may be missing, if that begins until a time."""
+    def _holes(self, part: int, channels: Sequence[int], until_ns: int) -> dict[int, list[Hole]]:
+        """Return where rows of channels may be missing, as far as that begins until a time, in order of time."""
         by_end: dict[int, list[int]] = {}
         for channel in channels:
             end_ns = self._ends_ns.get(channel, FROM_ITS_ROWS)
             if FROM_ITS_ROWS != end_ns < until_ns:
                 by_end.setdefault(end_ns, []).append(channel)
-        found = {}
+        found: dict[int, list[Hole]] = {}
         for end_ns, dead in by_end.items():
-            following = self._following(part, dead, end_ns + HOLE_AFTER_NS)
-            for channel, in_force_ns in self._in_force(part, list(following), end_ns + HOLE_AFTER_NS).items():
-                in_force = next(self._samples(list(self._rows(_ONE, channel, in_force_ns))), None)
-                if hole := hole_of(in_force, end_ns, following[channel]):
-                    found[channel] = hole
+            for channel, row_ns, next_ns in self._pauses(part, dead, end_ns):
+                if row_ns < until_ns and next_ns - max(row_ns, end_ns) > HOLE_AFTER_NS:
+                    row = next(self._samples(list(self._rows(_ONE, channel, row_ns))), None)
+                    if hole := hole_of(row, end_ns, next_ns):
+                        found.setdefault(channel, []).append(hole)
         return found
 
-    def _following(self, part: int, channels: Sequence[int], time_ns: int) -> dict[int, int]:
-        """Return the time of each channel's first row after a time, if there is one."""
-        recent = "SELECT channel_id, min(smpl_time) FROM sample_recent WHERE part = ? AND smpl_time > ? GROUP BY 1"
-        found = dict(self._pairs(recent, part, time_ns))
-        settled = "SELECT min(smpl_time) FROM sample_settled WHERE channel_id = ? AND smpl_time > ?"
-        for channel in channels:
-            ((settled_ns,),) = self._rows(settled, channel, time_ns)
-            if settled_ns is not None:
-                found[channel] = min(settled_ns, found.get(channel, settled_ns))
-        return {channel: found[channel] for channel in channels if channel in found}
+    def _pauses(self, part: int, channels: Sequence[int], end_ns: int) -> Sequence[tuple[int, int, int]]:
+        """Return channels, each with a row and the next, which comes long after it or is the first after a time."""
+        found, before_ns = [], self._in_force(part, channels, end_ns)
+        with store_errors(self._file), self._connection.begin():  # all of one state
+            for channel in channels:
+                for next_ns, row_ns in self._rows(_SETTLED_PAUSES, channel, end_ns, HOLE_AFTER_NS):
+                    found.append((channel, row_ns or before_ns[channel], next_ns))
+            for channel, next_ns, row_ns in self._rows(_RECENT_PAUSES, part, end_ns, HOLE_AFTER_NS):
+                if channel in before_ns:
+                    ((settled_ns,),) = self._rows(_LAST_SETTLED, channel)
+                    found.append((channel, row_ns or max(before_ns[channel], settled_ns), next_ns))
+        return found
 
     def _settled(self, channel: int, since_ns: int, until_ns: int) -> Iterator[Sample]:
         """Yield the settled samples of a channel."""

@@ -325,18 +325,45 @@ def test_what_waits_since_the_last_sign_of_life_is_not_known(turn: Open, databas
         gap = gap_marker("A", START + gap_ms * MS + 1000, Gap.ARCHIVE_OFF)
         end = after[-1].time_ns + 1000
         rows = [*known, gap, *after, gap_marker("A", end, Gap.ARCHIVE_OFF)]
-        edges = [before[0].time_ns]
-        edges += [row.time_ns + shift for row in rows for shift in (0, 500_000)]
-        for since_ns in edges:
-            for until_ns in (each for each in edges if each >= since_ns):
-                expected = [row for row in rows if since_ns < row.time_ns <= until_ns]
-                expected.insert(0, [row for row in rows if row.time_ns <= since_ns][-1])
-                assert read(database, "A", since_ns, until_ns) == expected
-                with closing(open_reader(database)) as reader:
-                    found = [int(each) for block in reader.blocks("A", since_ns, until_ns) for each in block.time_ns]
-                assert found == [row.time_ns for row in expected]
+        check_windows(database, rows)
     store.live(time.time_ns())
     assert read(database) == [*before, waited, *after]
+
+
+@pytest.mark.parametrize("settled", [0, 3])
+def test_what_waits_since_a_second_outage_is_not_known_either(turn: Open, database: str, settled: int) -> None:
+    """The database was away again before what waited for it the first time was stored."""
+    known = [sample("A", 0, 0.0), sample("A", 10_000, 10.0)]
+    once, again = ([sample("A", ms, ms / 1000) for ms in (begin, begin + 1000)] for begin in (100_000, 600_000))
+    disconnected = gap_marker("A", once[-1].time_ns + SECOND, Gap.DISCONNECTED)
+    store = turn("one")
+    store.add([*known, *once, *again])
+    store.add([sample("B", ms, 1.0) for ms in (5_000, 14_000, 101_500)])
+    if settled:  # in an SQLite file, up to there
+        store.thin("A", [*known, *once, *again][settled].time_ns, SECOND)
+    store.live(START + 15 * SECOND)
+    first, second, end = (
+        gap_marker("A", time_ns + 1000, Gap.ARCHIVE_OFF)
+        for time_ns in (START + 15 * SECOND, once[-1].time_ns, again[-1].time_ns)
+    )
+    rows = [*known, first, *once, second, *again, end]
+    check_windows(database, rows)
+    store.add([disconnected])
+    check_windows(database, [disconnected if row == second else row for row in rows])
+
+
+def check_windows(database: str, rows: list[Sample]) -> None:
+    """Compare what is read in each window that begins and ends at a row, or between two, with all rows of A."""
+    edges = [rows[0].time_ns]
+    edges += [row.time_ns + shift for row in rows for shift in (0, 500_000)]
+    for since_ns in edges:
+        for until_ns in (each for each in edges if each >= since_ns):
+            expected = [row for row in rows if since_ns < row.time_ns <= until_ns]
+            expected.insert(0, [row for row in rows if row.time_ns <= since_ns][-1])
+            assert read(database, "A", since_ns, until_ns) == expected
+            with closing(open_reader(database)) as reader:
+                found = [int(each) for block in reader.blocks("A", since_ns, until_ns) for each in block.time_ns]
+            assert found == [row.time_ns for row in expected]
 
 
 def test_a_gap_before_the_last_sign_of_life_goes_on_until_the_next_row(turn: Open, database: str) -> None:
