@@ -32,7 +32,7 @@ def write(file: Path, series: Iterator[Series]) -> None:
     """Write all series to a file. Raises OSError."""
     with h5py.File(file, "w") as archive:
         for pv, batches in series:
-            group = archive.create_group(pv)
+            group = archive.require_group(pv)  # it is there if a name before goes on with a slash: A:B/C, A:B
             for name, kind in COLUMNS.items():
                 _dataset(group, name, kind)
             for batch in batches:

@@ -79,6 +79,14 @@ def test_hdf5_has_a_group_for_each_pv(archive: str, tmp_path: Path) -> None:
         assert [len(each) for each in file["WF/array"]][:3] == [3, 0, 20_000]
 
 
+def test_hdf5_has_a_group_within_another_where_names_have_slashes(archive: str, tmp_path: Path) -> None:
+    names = ["A:B/C", "A:B"]
+    with closing(open_store(archive, "LAB:one")) as store:
+        store.add([Sample(pv, START, float(number), 0, "NO_ALARM") for number, pv in enumerate(names)])
+    with h5py.File(written(archive, "hdf5", tmp_path, *names)) as file:
+        assert [file[pv]["value"][0] for pv in names] == [0.0, 1.0]
+
+
 @pytest.mark.parametrize("form", ["parquet", "csv", "hdf5"])
 def test_a_window_is_led_by_the_value_in_force(archive: str, tmp_path: Path, form: str) -> None:
     window = ("--since", "2023-11-14T22:13:25.5Z", "--until", "2023-11-14T22:13:27Z")
