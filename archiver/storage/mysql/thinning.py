@@ -44,7 +44,7 @@ def step(cursor: Cursor, channel: int, until_ns: int, width_ns: int) -> bool:
     if more:
         rows = whole_bins(rows, width_ns) or _first_bin(cursor, channel, rows[0], width_ns, metadata)
         end_ns = (rows[-1].time_ns // width_ns + 1) * width_ns
-    _store(cursor, channel, rows, thin(rows, width_ns, _before(cursor, channel, start_ns)))
+    _store(cursor, channel, rows, thin(rows, width_ns, _before(cursor, channel, start_ns), metadata))
     cursor.execute(_DONE, (channel, end_ns, end_ns))
     return more
 

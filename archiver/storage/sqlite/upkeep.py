@@ -128,7 +128,8 @@ def _next_bins(
 def _thin(connection: Connection, channel: int, rows: Sequence[ThinningRow], width_ns: int) -> None:
     latest = f"{_ROW} AND smpl_time < ? ORDER BY smpl_time DESC LIMIT 1"
     before = connection.exec_driver_sql(latest, (channel, rows[0].time_ns)).first()
-    thinned = thinning.thin(rows, width_ns, ThinningRow.of(tuple(before), ()) if before else None)
+    led_by = ThinningRow.of(tuple(before), ()) if before else None
+    thinned = thinning.thin(rows, width_ns, led_by, history(connection, channel))
     if thinned.times_ns:
         delete = "DELETE FROM sample_settled WHERE channel_id = ? AND smpl_time = ?"
         connection.exec_driver_sql(delete, [(channel, each) for each in thinned.times_ns])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from math import fsum
 from operator import attrgetter
 from typing import NamedTuple, Self
 
-from archiver.sample import Dated
+from archiver.sample import Dated, Metadata
 from archiver.storage.store import Bin
 
 
@@ -45,16 +45,19 @@ class Thinned(NamedTuple):
     bins: list[Bin]
 
 
-def thin(rows: Sequence[ThinningRow], width_ns: int, before: ThinningRow | None = None) -> Thinned:
+def thin(
+    rows: Sequence[ThinningRow], width_ns: int, before: ThinningRow | None = None, metadata: Sequence[Dated] = ()
+) -> Thinned:
     """Thin all the rows of some bins, in order of time; ``before`` is the row before them, if there is one.
 
     Bins begin at the multiples of their width. Of each bin the first, last, lowest and highest number stay, and every
-    row with another alarm than the row before it. Doing it again with what is left changes nothing.
+    row with another alarm than the row before it. A bin in which unit or words change keeps all its rows: numbers in
+    two units have no common range and mean. Doing it again with what is left changes nothing.
     """
-    thinned = Thinned([], [])
+    thinned, kept = Thinned([], []), _with_changes(metadata, width_ns)
     for begin_ns, marked in _by_bin(rows, width_ns, before):
         numbers = [(row.number, row.time_ns) for row, _ in marked if row.number is not None]
-        if not numbers:
+        if not numbers or begin_ns in kept:
             continue
         lowest, highest = min(numbers), max(numbers, key=lambda each: each[0])
         stay = {time_ns for _, time_ns in (numbers[0], numbers[-1], lowest, highest)}
@@ -73,6 +76,17 @@ def whole_bins(rows: Sequence[ThinningRow], width_ns: int) -> Sequence[ThinningR
     """Return the rows without those of the last bin, of which more may follow; empty if all lie in one bin."""
     last = rows[-1].time_ns // width_ns
     return [row for row in rows if row.time_ns // width_ns < last]
+
+
+def _with_changes(metadata: Sequence[Dated], width_ns: int) -> set[int]:
+    """Return where the bins begin in which unit or words change, and not only at their begin."""
+    led = [Dated(0, Metadata()), *metadata]
+    changes = [
+        after.since_ns
+        for (_, before), after in pairwise(led)
+        if (before.unit, before.words) != (after.metadata.unit, after.metadata.words)
+    ]
+    return {time_ns // width_ns * width_ns for time_ns in changes if time_ns % width_ns}
 
 
 def _by_bin(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from archiver.sample import Dated, Metadata
 from archiver.storage.store import Bin
 from archiver.storage.upkeep.thinning import ThinningRow, thin, whole_bins
 
@@ -69,6 +70,16 @@ def test_thinning_what_is_left_changes_nothing() -> None:
 
 def test_the_mean_of_the_largest_doubles_is_one() -> None:
     assert thin(points(*[1.7e308] * 4), WIDTH, BEFORE).bins[0].mean == pytest.approx(1.7e308)
+
+
+def test_a_bin_in_which_unit_or_words_change_keeps_all_its_rows() -> None:
+    """Its range and mean would be shown in one of the units: 1500 V as 1500 kV."""
+    rows = [ThinningRow(ns, float(ns % 7), "fine") for ns in range(60)]
+    units = (("V", 0), ("kV", 15), ("kV", 25), ("V", 40))  # told again at 25; at the begin of a bin at 40
+    metadata = [Dated(ns, Metadata(unit)) for unit, ns in units]
+    assert [each.time_ns for each in thin(rows, 10, metadata=metadata).bins] == [0, 20, 30, 40, 50]
+    words = [Dated(5, Metadata(words=("Off", "On")))]
+    assert thin(rows, 10, metadata=words).bins[0].time_ns == 10
 
 
 def test_the_last_bin_may_not_be_whole() -> None:
