@@ -148,8 +148,12 @@ class Archiver:
             self._tick(now)
 
     def close(self) -> None:
-        """Disconnect, mark every PV that was seen as not archived from now on, and store what is left."""
-        end_ns = self._client.close(lambda: self._writer.has_room)
+        """Mark every PV that was seen as not archived from now on, store what is left, and disconnect.
+
+        That is the last: it takes 30 s where an IOC stands still, longer than a supervisor waits, and the archive has
+        to be complete by then.
+        """
+        end_ns = self._client.finish(lambda: self._writer.has_room)
         for track in self._tracks.values():
             track.end(end_ns)
         for cause, count in self._rejected().items():
@@ -160,6 +164,7 @@ class Archiver:
             self._status_file.write(self._health())
             self._status_file.close()
             self._spool.close()
+            self._client.close()
             self._overflow.close()
 
     def _open_store(self) -> Store:

@@ -95,12 +95,16 @@ class Client:
         """Process events for so many seconds; what comes while ``has_room`` is false waits."""
         self._context.poll(seconds, has_room)
 
-    def close(self, has_room: Callable[[], bool] = lambda: True) -> int:
-        """Process what has come, as soon as ``has_room`` is true, and disconnect; no callback is called any more.
+    def finish(self, has_room: Callable[[], bool]) -> int:
+        """Process what has come, as soon as ``has_room`` is true; no callback is called any more.
 
         Return until when all that came was processed (ns since 1970).
         """
-        return int(self._context.close(has_room) * 1e9)
+        return int(self._context.finish(has_room) * 1e9)
+
+    def close(self) -> None:
+        """Process what has come, unless that is finished, and disconnect; an IOC that stands still holds it up."""
+        self._context.close()
 
 
 class _Subscription:

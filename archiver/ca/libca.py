@@ -111,6 +111,7 @@ class Context:
         self._handlers: dict[int, Callable[[int, Any], None]] = {EXCEPTION: self._exception}
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._exceptions: set[int] = set()
+        self._finished = False
         self._on_connection = cadef.connection_handler(_connection_callback(self.queue))
         self._on_event = _event_handler(_event_callback(self.queue))
         self._on_put = _event_handler(lambda event: self.queue.put(event.number, event.status, b""))
@@ -149,18 +150,27 @@ class Context:
             while self._timers and self._timers[0][0] <= time.monotonic():
                 heapq.heappop(self._timers)[2]()
 
-    def close(self, has_room: Callable[[], bool] = lambda: True) -> float:
-        """Handle what has come so far, as soon as there is room, and disconnect all channels.
+    def finish(self, has_room: Callable[[], bool] = lambda: True) -> float:
+        """Handle what has come so far, as soon as there is room, and nothing any more.
 
-        Return until when all was handled (s since 1970): what came while the channels were disconnected was not.
+        Return until when all was handled (s since 1970): what comes until the channels are disconnected is not.
         """
         end = time.time()
         while (oldest := self.queue.oldest) is not None and oldest <= end:
             if not has_room():
                 time.sleep(LATENCY)
             self._handle_some(has_room)
-        cadef.ca_context_destroy()
+        self._finished = True
         return end
+
+    def close(self) -> None:
+        """Handle what has come, unless that is finished, and disconnect all channels.
+
+        libca waits until each IOC has closed its side: 30 s for one that stands still or cannot be reached any more.
+        """
+        if not self._finished:
+            self.finish()
+        cadef.ca_context_destroy()
 
     def register(self, handler: Callable[[int, Any], None]) -> int:
         """Return a number under which libca's callbacks find the handler."""

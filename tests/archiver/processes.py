@@ -148,6 +148,11 @@ class Archiver:
         self._process.send_signal(number)
         return self._process.wait(10)
 
+    def terminate(self) -> None:
+        """Ask it to end, and do not wait for that."""
+        assert self._process is not None, "it was not started"
+        self._process.terminate()
+
     def stop(self) -> None:
         if self._process and self._process.poll() is None:
             self._process.kill()

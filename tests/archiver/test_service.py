@@ -302,6 +302,18 @@ def test_2000_pvs(ioc: Ioc, archiver: Archiver, wait: Wait) -> None:
     assert counts == (4000, 2000)
 
 
+def test_a_stop_is_stored_at_once_also_while_an_ioc_stands_still(ioc: Ioc, archiver: Archiver, wait: Wait) -> None:
+    """libca waits 30 s for such an IOC to close its side; a supervisor kills the archiver before."""
+    ioc.start(VOLTAGE)
+    archiver.start("T:VMon")
+    wait(lambda: archiver.values("T:VMon") == [1.5])
+    ioc.freeze()
+    stopped_ns = time.time_ns()
+    archiver.terminate()
+    wait(lambda: archiver.values("T:VMon")[-1] == "Archive_Off", 20)
+    assert abs(archiver.rows("T:VMon")[-1][0] - stopped_ns) < 10 * 10**9
+
+
 def test_what_came_before_the_mark_of_a_stop_is_stored(
     wait: Wait, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
