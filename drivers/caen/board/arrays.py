@@ -8,7 +8,7 @@ from typing import Literal
 
 from drivers.base import Array, Point, Reading, RecordType, Severity, Status, Value
 from drivers.caen.formats import Number
-from drivers.caen.items import ChannelName, ChannelParameter, Variable, describe
+from drivers.caen.items import MONITOR, ChannelName, ChannelParameter, Variable, describe
 
 _MEASURED = ("VMon", "IMon")
 _BLANKS: dict[Literal["DOUBLE", "LONG", "STRING"], Value] = {"DOUBLE": math.nan, "LONG": 0, "STRING": ""}
@@ -39,10 +39,27 @@ class ChannelArray:
         """Return True when each channel was read, or could not be read, since ``begin``."""
         return not self._missing
 
-    def point(self, variables: Iterable[Variable]) -> Point:
-        """Return the point as the variables are now: where their units differ the coarsest becomes the array's."""
+    def is_told_by(self, variables: Sequence[Variable]) -> bool:
+        """Return True if the array may be told when these channels are read.
+
+        What is measured is told when the last of its channels is read, or all at once: one that a put reads back must
+        not make all others look as if they were read now. Names do not wait for the next scan of the settings.
+        """
+        return not self.complete or self._group != MONITOR or len(variables) == len(self.labels)
+
+    def use_units(self, variables: Iterable[Variable]) -> None:
+        """Use the units that the variables have now: where they differ the coarsest becomes the array's.
+
+        It is done as soon as one of them changes, for what is read of it next is told in the new unit.
+        """
         units = [variable.format for variable in variables if isinstance(variable.format, Number)]
-        self._unit = max(units, key=lambda unit: unit.exponent, default=Number())
+        before, self._unit = self._unit, max(units, key=lambda unit: unit.exponent, default=Number())
+        if self._unit.exponent != before.exponent:
+            factor = 10.0 ** (before.exponent - self._unit.exponent)
+            self._elements = [each * factor if isinstance(each, float) else each for each in self._elements]
+
+    def point(self) -> Point:
+        """Return the point in the unit of the array."""
         return Point(
             name=self.name,
             rtyp=RecordType.waveform,

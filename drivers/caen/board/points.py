@@ -35,6 +35,7 @@ class PointTable:
         if board is not None:
             title = label_of(board.slot, None)
             self.arrays = tuple(channel_arrays(board.n_channel, title, self.variables()))
+            self._use_units(self.arrays)
 
     @property
     def points(self) -> tuple[Point, ...]:
@@ -64,6 +65,7 @@ class PointTable:
         """Replace the item of the same label, which the crate describes differently now."""
         if item != self.items[item.label]:
             self.items[item.label] = item
+            self._use_units(array for array in self.arrays if item.label in array.labels)
             self._renew()
 
     def rename(self, names: Mapping[int | None, str]) -> None:
@@ -72,13 +74,17 @@ class PointTable:
             self._names |= names
             self._renew()
 
+    def _use_units(self, arrays: Iterable[ChannelArray]) -> None:
+        for array in arrays:
+            array.use_units(map(self.variable, array.labels))
+
     def _renew(self) -> None:
         self._points = None
         self.changed = True
 
     def _make_points(self) -> Sequence[Point]:
         points = [point for item in self.items.values() for point in item.points(self._title(item))]
-        points += [array.point(map(self.variable, array.labels)) for array in self.arrays]
+        points += [array.point() for array in self.arrays]
         if self._slot is not None:
             title = label_of(self._slot, None)
             points.append(summary({point.name for point in points}, title, [f"{title}:"]))

@@ -92,9 +92,10 @@ class Values:
             again = (each.label for each in variables if each.label in doubted and each.group != MONITOR)
             self._doubts.labels |= dict.fromkeys(again)
         if array := self._array_of.get(variables[0].label):
+            told = array.is_told_by(variables)
             for variable in variables:
                 array.set_value(variable, readings[variable.readback])
-            readings |= _complete(array)
+            readings |= _complete(array) if told else {}
         return readings
 
     def invalidate(self, labels: Iterable[str], status: Status) -> Readings:
@@ -185,8 +186,13 @@ class Values:
         return bits == (set() if is_off else SWITCHES)
 
     def forget_status(self) -> None:
-        """Discard what the channels' status words said: a board that was away may have been switched off and on."""
+        """Discard what the channels' status words said: a board that was away may have been switched off and on.
+
+        Arrays are told when all of their channels were read anew.
+        """
         self._lost.update(word.label for word in self._words.values())
+        for array in self._table.arrays:
+            array.begin()
 
     def status(self, channel: int | None) -> set[str] | None:
         """Return the bits that are set in a channel's status.
