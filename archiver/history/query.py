@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from operator import attrgetter
@@ -19,6 +20,8 @@ from archiver.storage.url import DatabaseUrl
 from archiver.times import parse_time, to_ns
 
 _UNKNOWN = (Dated(0, Metadata()),)
+# Of 1: a name whose likeness to a mistyped one is so much less than the best is not proposed beside it
+_MUCH_LESS = 0.02
 
 
 class HistoryError(Exception):
@@ -136,9 +139,31 @@ def _matching(pvs: Sequence[str], names: Sequence[str]) -> tuple[list[str], list
         # with brackets it may be both, a name and a glob
         matches = [pv] if pv in known else [name for name in names if fnmatchcase(name, pv)]
         if not matches:
-            lower = {name.lower(): name for name in names}
-            similar = [lower[each] for each in get_close_matches(pv.lower(), lower)]
+            similar = _similar(pv, names)
             hint = f"; did you mean {' or '.join(similar)}?" if similar else ""
             missing.append(f"{pv} is not in the archive{hint}")
         found.update(dict.fromkeys(matches))
     return list(found), missing
+
+
+def _similar(pv: str, names: Sequence[str]) -> list[str]:
+    """Return the archived names that are most like one that is not archived, three at most; none for a pattern.
+
+    What differs in the case of letters or in leading zeros alone is the only one then: S4 is S04, not S14.
+    """
+    if any(each in pv for each in "*?"):
+        return []
+    spelled: dict[str, list[str]] = {}
+    for name in names:
+        spelled.setdefault(_spelling(name), []).append(name)
+    wanted = _spelling(pv)
+    close = [wanted] if wanted in spelled else get_close_matches(wanted, spelled, n=20)
+    likeness = {each: SequenceMatcher(None, each, wanted).ratio() for each in close}
+    # one that is less like it would look as likely as the first
+    alike = [each for each in close if likeness[each] > likeness[close[0]] - _MUCH_LESS]
+    alike.sort(key=lambda each: (-likeness[each], each))
+    return [name for each in alike for name in sorted(spelled[each])][:3]
+
+
+def _spelling(name: str) -> str:
+    return re.sub(r"(?<!\d)0+(?=\d)", "", name.lower())

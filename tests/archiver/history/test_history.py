@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pty
+import re
 import subprocess
 import sys
 import time
@@ -189,6 +190,24 @@ def test_a_long_table_begins_at_once_and_takes_wider_cells_later(database: str) 
     lines = printed(database, "table", ["LAB:N"]).splitlines()
     assert len(lines) == 3001
     assert lines[-1].split() == ["2023-11-15T08:49:59.000000000Z", "LAB:N", str(2999**2), "NO_ALARM", "NO_ALARM"]
+
+
+@pytest.mark.parametrize(
+    ("pv", "hint"),
+    [
+        ("LAB:TC1:T22", "; did you mean LAB:TC1:T2?"),
+        ("lab:tc1:t1", "; did you mean LAB:TC1:T1?"),
+        ("LAB:HV1:S4:C0:VMon", "; did you mean LAB:HV1:S04:C00:VMon?"),
+        ("LAB:TC1:T5", "; did you mean LAB:TC1:T1 or LAB:TC1:T2?"),
+        ("LAB:HV2:*", ""),
+        ("OTHER", ""),
+    ],
+)
+def test_what_is_proposed_for_a_mistyped_name_is_what_is_most_like_it(database: str, pv: str, hint: str) -> None:
+    names = ("LAB:TC1:T1", "LAB:TC1:T2", "LAB:TC1:Conn", "LAB:HV1:S04:C00:VMon", "LAB:HV1:S14:C00:VMon")
+    add(database, *(Sample(name, T0, 1.0, 0, "NO_ALARM") for name in names))
+    with pytest.raises(HistoryError, match=f"^{re.escape(f'{pv} is not in the archive{hint}')}$"):
+        printed(database, "csv", [pv])
 
 
 @pytest.mark.parametrize(
