@@ -17,9 +17,11 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 Value = float | int | str
 Array = tuple[Value, ...]
@@ -269,15 +271,28 @@ class DriverConfig:
     def place(self) -> tuple[str, str]:
         """Return the key that says where the instrument is, and where that is, in words for the operator.
 
-        No two instruments may be at the same place. Here a serial line under its real name, if there is a ``port``;
-        ("", "") for none.
+        No two instruments may be at the same place. Here a serial line under its real name, or the host and
+        port of a URL, if there is a ``port``; ("", "") for none.
         """
         port = getattr(self, "port", "")
-        return ("port", port if "://" in port else os.path.realpath(port)) if port else ("", "")
+        return ("port", _far_end(port) if "://" in port else os.path.realpath(port)) if port else ("", "")
+
+    def fits(self, other: DriverConfig) -> bool:
+        """Return True if these keys also fit the instrument of ``other``, which might then be taken for this one."""
+        return False
 
     def faults(self) -> Iterable[ConfigFault]:
         """Yield what is wrong beyond the types, with the keys below the instrument."""
         return ()
+
+
+def _far_end(url: str) -> str:
+    """Return host and port of a URL, however it is written: a port has one line behind it. Else the URL."""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.hostname and parts.port:
+            return f"{parts.hostname}:{parts.port}"
+    return url
 
 
 class Driver(ABC):

@@ -9,6 +9,7 @@ import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import product
 
 _PREFIXES = {"": 0, "f": -15, "p": -12, "n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12}
 # Units that may have a prefix: those of CAEN's ParamUnit (CAENHVWrapper.h), and of what else drivers have
@@ -23,6 +24,23 @@ _POWER = re.compile(r"1e(-?\d+) (\S+)")
 # Atomic, so that a number without a unit is not split into one with; and none of what looks like a number as a whole
 # ("1_000", "1:30")
 _QUANTITY = re.compile(r"((?>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))(?![_:])\s*(\S.*)")
+
+# Unit -> other words for it, in lower case. Into the last ones nothing is converted.
+_CALLED = {
+    "V": ("volt", "volts"),
+    "A": ("amp", "amps", "ampere", "amperes"),
+    "W": ("watt", "watts"),
+    "C": ("degc", "deg c", "celsius"),
+    "K": ("degk", "kelvin"),
+    "F": ("f", "degf", "deg f", "fahrenheit"),
+    "Torr": ("torr",),
+    "mTorr": ("mtorr",),
+    "psi": ("psi",),
+}
+# What a word can mean that is no unit letter by letter -> the units: such a word, or one in other letters ("KV")
+_MEANT: dict[str, list[str]] = {word: [unit] for unit, words in _CALLED.items() for word in words}
+for _prefix, _base in product(_PREFIXES, sorted(_BASES)):
+    _MEANT.setdefault(f"{_prefix}{_base}".lower(), []).append(f"{_prefix}{_base}")
 
 # What may be written, for sentences
 KNOWN = f"{', '.join(sorted(_BASES))}, each with {', '.join(filter(None, _PREFIXES))} or none before it"
@@ -73,8 +91,11 @@ def scale(number: float, power: int) -> float:
 
 
 def contradict(unit: str, name: str) -> bool:
-    """Return True if ``name``, given to numbers in ``unit``, would say something untrue: kV of numbers in V."""
-    return is_known(unit) and is_known(name) and exponent(unit, name) != 0
+    """Return True if ``name``, given to numbers in ``unit``, would say something untrue: kV or KV of numbers in V."""
+    if not is_known(unit):
+        return False
+    meant = [name] if is_known(name) else _MEANT.get(name.lower(), [])
+    return bool(meant) and all(exponent(unit, each) != 0 for each in meant)
 
 
 def word(unit: str) -> str:

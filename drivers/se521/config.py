@@ -37,10 +37,11 @@ class SE521Config(DriverConfig):
     @property
     def place(self) -> tuple[str, str]:
         """Return the first key that distinguishes the logger ("driver" if none does), and all of them."""
-        key = next(
-            (key for key in ("serial", "usb_port", "bus", "address") if getattr(self, key) is not None), "driver"
-        )
-        return key, f"SE521{self.wanted}"
+        return next(iter(self._selectors), "driver"), f"SE521{self.wanted}"
+
+    def fits(self, other: DriverConfig) -> bool:
+        """Return True if all that distinguishes this logger is so of the other, too: fewer keys fit more loggers."""
+        return isinstance(other, SE521Config) and self._selectors.items() <= other._selectors.items()
 
     def faults(self) -> Iterable[ConfigFault]:
         """Yield the keys that are out of range, or contradict each other."""
@@ -67,6 +68,10 @@ class SE521Config(DriverConfig):
     @property
     def wanted(self) -> str:
         """Return what distinguishes the instrument, as words that follow its name."""
-        keys = {"serial": self.serial, "usb_port": self.usb_port, "bus": self.bus, "address": self.address}
-        words = [f"{key} {value}" for key, value in keys.items() if value is not None]
+        words = [f"{key} {value}" for key, value in self._selectors.items()]
         return f" with {', '.join(words)}" if words else ""
+
+    @property
+    def _selectors(self) -> dict[str, str | int]:
+        keys = {"serial": self.serial, "usb_port": self.usb_port, "bus": self.bus, "address": self.address}
+        return {key: value for key, value in keys.items() if value is not None}

@@ -31,7 +31,7 @@ class Instruments:
         self._names = names
         self._file = file
         self._reserved = reserved
-        self._places: dict[str, str] = {}  # place -> the instrument that is there
+        self._placed: dict[str, DriverConfig] = {}  # instrument -> its keys
 
     def read(self, raw: Mapping[Any, Any]) -> tuple[InstrumentConfig, ...]:
         """Return the instruments without faults; the faults of the others are in the file."""
@@ -64,12 +64,18 @@ class Instruments:
         return InstrumentConfig(name, driver, periods)
 
     def _check_place(self, name: str, settings: DriverConfig, key: Key) -> None:
-        """Report an instrument that is at the same place as one before: there is one instrument, or one line."""
+        """Report an instrument that is, or may be, at the place of one before: there is one instrument, or line."""
         where, place = settings.place
-        other = self._places.setdefault(place, name)
-        if place and other != name:
-            sentence = f"{place} is that of {other} already; give each instrument its own, or configure it once"
+        for other, others in self._placed.items():
+            if place and others.place[1] == place:
+                sentence = f"{place} is that of {other} already; give each instrument its own, or configure it once"
+            elif settings.fits(others) or others.fits(settings):
+                sentence = f"{place} may be that of {other}: the keys of one fit both; give each a serial or the like"
+            else:
+                continue
             self._file.fault((*key, where), sentence)
+            break
+        self._placed[name] = settings
 
     def _driver_class(self, keys: dict[Any, Any], key: Key) -> type[Driver] | None:
         names = driver_names()

@@ -74,6 +74,28 @@ def test_a_number_with_a_unit_is_read(text: str, expected: Quantity | None) -> N
     assert units.quantity(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("unit", "name", "expected"),
+    [
+        ("V", "kV", True),
+        ("V", "KV", True),
+        ("kV", "KV", False),
+        ("mA", "ma", False),
+        ("A", "ma", True),
+        ("C", "degC", False),
+        ("C", "F", True),
+        ("C", "DegF", True),
+        ("kV", "Volts", True),
+        ("V", "Volts", False),
+        ("mbar", "Torr", True),
+        ("V", "parsec", False),
+        ("", "F", False),
+    ],
+)
+def test_a_word_for_another_unit_contradicts_that_of_the_numbers(unit: str, name: str, expected: bool) -> None:
+    assert units.contradict(unit, name) is expected
+
+
 @pytest.mark.parametrize("number", [20.0, 0.1, 1 / 3, -2e-7, 1e22])
 def test_what_is_written_is_read_again(number: float) -> None:
     assert units.quantity(str(Quantity(number, "uA"))) == Quantity(number, "uA")

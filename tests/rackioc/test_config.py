@@ -355,6 +355,8 @@ LINE = "{driver: technix, port: PORT, full_scale: {voltage_kv: 1, current_ma: 1}
         (LINE, LINE, "port"),
         (LINE, LINE.replace("PORT", "./PORT"), "port"),
         (LINE, LINE.replace("PORT", "LINK"), "port"),
+        (LINE.replace("PORT", "socket://Moxa:4001"), LINE.replace("PORT", "socket://moxa:4001/"), "port"),
+        (LINE.replace("PORT", "socket://moxa:4001"), LINE.replace("PORT", "rfc2217://moxa:4001"), "port"),
         ("{driver: se521}", "{driver: se521}", "driver"),
         ("{driver: se521, serial: A}", "{driver: se521, mean: 3, serial: A}", "serial"),
         ("{driver: se521, usb_port: 1-2}", "{driver: se521, usb_port: 1-2}", "usb_port"),
@@ -370,6 +372,22 @@ def test_one_instrument_under_two_names_is_a_fault(
     (fault,) = faults(path)
     assert fault.startswith(f"4: instruments.Y.{key}: ")
     assert "is that of X already" in fault
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "key"),
+    [
+        ("{driver: se521, serial: A}", "{driver: se521}", "driver"),
+        ("{driver: se521}", "{driver: se521, usb_port: 1-2}", "usb_port"),
+        ("{driver: se521, serial: A, bus: 1}", "{driver: se521, bus: 1}", "bus"),
+    ],
+)
+def test_a_logger_that_might_be_taken_for_another_is_a_fault(tmp_path: Path, one: str, other: str, key: str) -> None:
+    path = tmp_path / "rack.yaml"
+    path.write_text(f"prefix: 'A:'\ninstruments:\n  X: {one}\n  Y: {other}\n")
+    (fault,) = faults(path)
+    assert fault.startswith(f"4: instruments.Y.{key}: SE521")
+    assert "may be that of X" in fault
 
 
 @pytest.mark.parametrize(
