@@ -47,13 +47,31 @@ class PtyPort:
     def read_line(self) -> bytes | None:
         """Wait for a whole line and return it without its terminator; None once the port is closed."""
         while self._terminator not in self._pending:
-            ready = self._select([self._master], None)
-            if self.closed:
+            if not self._more(None):
                 return None
-            if self._master in ready:
-                self._pending += os.read(self._master, 4096)
         line, _, self._pending = self._pending.partition(self._terminator)
         return line
+
+    def read_bytes(self, count: int, silence: float | None = None) -> bytes | None:
+        """Wait for so many bytes of a binary protocol and return them; None once the port is closed.
+
+        ``silence``: seconds after which no byte more belongs to those that came; fewer are returned then, or none.
+        """
+        while len(self._pending) < count:
+            before = len(self._pending)
+            if not self._more(silence):
+                return None
+            if silence is not None and len(self._pending) == before:
+                break
+        data, self._pending = self._pending[:count], self._pending[count:]
+        return data
+
+    def _more(self, seconds: float | None) -> bool:
+        """Wait for bytes, or until something else is to be done; return False once the port is closed."""
+        ready = self._select([self._master], seconds)
+        if self._master in ready and not self.closed:
+            self._pending += os.read(self._master, 4096)
+        return not self.closed
 
     def wait(self, seconds: float) -> None:
         """Sleep, or less when the port is closed meanwhile."""

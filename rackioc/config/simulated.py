@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_type_hints
 
 import yaml
 
@@ -51,10 +52,12 @@ def copy(config: Config, folder: Path) -> Config:
 
 def _changes(config: Config, folder: Path) -> Changes:
     stem = config.path.stem
+    # also keys that the file leaves to the driver: its default may be a line with parity
+    known = {each.name: get_type_hints(each.driver.Config) for each in config.instruments}
     lines = {
         name: {
             "port": str(folder / f"{name.replace('/', '_')}.line"),
-            **{key: value for key, value in _PSEUDO_TERMINAL.items() if key in keys},
+            **{key: value for key, value in _PSEUDO_TERMINAL.items() if key in known[name]},
         }
         for name, keys in config.raw.items()
         if isinstance(keys.get("port"), str)

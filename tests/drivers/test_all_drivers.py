@@ -207,7 +207,7 @@ def test_a_command_rests_at_0_behind_what_it_executes_and_a_0_executes_nothing(n
             await instrument.close()
 
     with connected(name, tmp_path) as (driver, rack):
-        assert any(point.command for point in driver.points) == (name == "caen")
+        assert any(point.command for point in driver.points) or name != "caen", "else this shows nothing"
         driver.close()
         asyncio.run(story(driver, rack.fakes[name]))
 

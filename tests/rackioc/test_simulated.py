@@ -156,7 +156,7 @@ class LineConfig(DriverConfig):
 
     port: str
     bytesize: int = 8
-    parity: str = "N"
+    parity: str = "E"
     stopbits: int = 1
 
 
@@ -172,7 +172,7 @@ def test_a_line_with_parity_is_simulated_without_it(
     assert {key: made["A"][key] for key in ("bytesize", "parity", "stopbits")} == {
         "bytesize": 8, "parity": "N", "stopbits": 2,
     }  # fmt: skip
-    assert made["B"].keys() == {"driver", "port"}
+    assert made["B"] == {"driver": "technix", "port": made["B"]["port"], "bytesize": 8, "parity": "N"}
 
 
 def test_a_server_is_no_archive_of_a_simulation(tmp_path: Path, real: Path, rack: Path) -> None:

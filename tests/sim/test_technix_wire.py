@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -183,6 +184,21 @@ def test_a_line_ends_as_the_instrument_has_it(tmp_path: Path, terminator: bytes)
         line.write(terminator[1:])
         assert port.read_line() == b"P"
     port.close()
+    port.release()
+
+
+def test_a_binary_protocol_is_read_by_its_lengths_or_by_silence(tmp_path: Path) -> None:
+    port = PtyPort(str(tmp_path / "line"))
+    with serial.Serial(port.path, 9600, timeout=1) as line:
+        line.write(b"\x02\x0d\x01\x00\x03rest")
+        assert port.read_bytes(3) == b"\x02\x0d\x01"
+        assert port.read_bytes(2) == b"\x00\x03"
+        assert port.read_bytes(256, 0.05) == b"rest"
+        assert port.read_bytes(1, 0.05) == b""
+        later = threading.Timer(0.1, port.close)
+        later.start()
+        assert port.read_bytes(1) is None
+        later.join()
     port.release()
 
 
