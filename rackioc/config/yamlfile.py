@@ -43,7 +43,9 @@ _PROBLEMS = {
 # The same, where the line that matters is the one in which something began
 _BEGUN = {
     "found unexpected end of stream": "a quote begins in this line and does not end",
-    "expected ',' or": "a bracket begins in this line and does not end, or a comma is missing in it",
+    "expected ',' or": (
+        'a bracket begins in this line and does not end, a comma is missing, or a text needs quotes, as "${NAME}"'
+    ),
     "could not find expected ':'": "a key has no colon and blank behind it",
 }
 

@@ -115,6 +115,7 @@ def test_other_words_for_off_are_a_fault(tmp_path: Path, word: str) -> None:
         ("a: 1\nb: %x", 2, "a text that begins with %, @ or ` needs quotes"),
         ("a: 1\nb: 'x\nc: 1\n", 2, "a quote begins in this line"),
         ("a: 1\nb: {c: 1\nd: 2\n", 2, "a bracket begins in this line"),
+        ("a: 1\nb: {c: 1, d: ${NAME}}\n", 2, 'a text needs quotes, as "${NAME}"'),
         ("a: 1\nb\nc: 1", 2, "a key has no colon"),
         ("a:\n  b: 1\n c: 1", 3, "not indented as those above it"),
         ("a: 1\n---\nb: 1", 2, "--- begins a second document"),
