@@ -19,6 +19,8 @@ from web.live.pv import Changed, Subscription
 
 # PVs that one browser is shown at most.
 MOST_PVS = 50_000
+# PVs of one message that cannot be shown, after which the rest of it is not looked at: each takes time.
+MOST_REFUSED = 100
 # Bytes that are written to one browser at once: what it does not read waits here, and only so much. Over a slow
 # network they take seconds, and are old then.
 AT_ONCE = 16_000
@@ -149,12 +151,24 @@ class Browser:
                 )
 
     def _subscribe(self, names: list[str]) -> None:
+        """Show PVs: a few that cannot be shown keep none of the others out, and the first of them is told."""
+        refusals: list[Exception] = []
         for name in names:
-            if name in self._subscriptions:
-                continue
-            if len(self._subscriptions) >= MOST_PVS:
-                raise Refused(f"{name} is not shown: a browser is shown {MOST_PVS} PVs at most")
-            self._subscriptions[name] = self._hub.subscribe(self, name)
+            try:
+                self._show(name)
+            except (Refused, HubError) as error:
+                refusals.append(error)
+                if len(refusals) == MOST_REFUSED:
+                    break
+        if refusals:
+            raise refusals[0]
+
+    def _show(self, name: str) -> None:
+        if name in self._subscriptions:
+            return
+        if len(self._subscriptions) >= MOST_PVS:
+            raise Refused(f"{name} is not shown: a browser is shown {MOST_PVS} PVs at most")
+        self._subscriptions[name] = self._hub.subscribe(self, name)
 
     def _clear(self, names: list[str]) -> None:
         for name in names:

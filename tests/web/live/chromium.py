@@ -70,6 +70,11 @@ class Chromium:
     def attribute(self, selector: str, name: str) -> str:
         return str(self.find(selector).get_attribute(name))
 
+    def style(self, selector: str, name: str) -> str:
+        """How the first element is drawn."""
+        script = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
+        return str(self.driver.execute_script(script, selector, name))
+
     def append(self, made: str) -> None:
         """Append what an expression makes of the page's modules ``put`` and ``dom`` to the page."""
         self.run(

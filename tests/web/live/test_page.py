@@ -162,6 +162,32 @@ def test_the_map_has_all_channels(page: Page) -> None:
     chromium.find("button[data-view='cards']").click()
 
 
+def test_a_channel_that_has_tripped_is_as_bright_as_any_in_the_map(page: Page) -> None:
+    chromium = page.chromium
+    number = 11 if chromium.kind == "desktop" else 13
+    tripped = f".tile-channel[href='#/i/HV1/S02/C{number}'][data-severity='MAJOR']"
+    off = ".tile-channel[data-on='0'][data-severity='NONE']"
+    page.open("#/i/HV1")
+    chromium.find("button[data-view='map']").click()
+    page.ioc.fault(f"HV1 trip 2 {number}")
+    chromium.find(f"{tripped}[data-on='0']")
+    assert chromium.style(tripped, "opacity") == "1"
+    assert chromium.style(tripped, "backgroundColor") != chromium.style(off, "backgroundColor")
+    chromium.find("button[data-view='cards']").click()
+
+
+def test_a_voltage_that_is_not_known_is_in_italics(page: Page) -> None:
+    chromium = page.chromium
+    page.open("#/i/HV1/S04")
+    chromium.find(".channel .v[data-severity='NONE']")
+    page.ioc.fault("HV1 unplug")
+    chromium.find(".channel .v[data-severity='INVALID']")
+    assert chromium.style(".channel .v[data-severity='INVALID']", "fontStyle") == "italic"
+    page.ioc.fault("HV1 plug")
+    chromium.find(".channel .v[data-severity='NONE']")
+    assert chromium.style(".channel .v[data-severity='NONE']", "fontStyle") == "normal"
+
+
 def test_who_is_not_logged_in_can_put_nothing(page: Page) -> None:
     chromium = page.chromium
     page.open("#/i/GEN")

@@ -17,6 +17,7 @@ from drivers.base import Severity, Status
 from ioc.record import VALUE
 from tests.small_ioc import SmallIoc, until
 from tests.web.live.conftest import Browser, WebServer, served
+from web.live import pvws
 
 NUMERIC = {"units", "precision", "min", "max", "warn_low", "warn_high", "alarm_low", "alarm_high"}
 INVALID = (Severity.INVALID, Status.COMM)
@@ -178,6 +179,23 @@ def test_nonsense_is_answered_and_the_connection_goes_on(browser: Browser, text:
 def test_invented_names_are_bounded(browser: Browser) -> None:
     browser.subscribe(*(f"NOBODY:HAS:{number}" for number in range(600)))
     assert "no server answers for" in browser.error()
+
+
+@pytest.mark.parametrize("wrong", ["", "has a space", "x" * 300])
+def test_a_name_that_cannot_be_shown_keeps_no_other_of_its_message_out(
+    small_ioc: SmallIoc, browser: Browser, wrong: str
+) -> None:
+    small_ioc.read("ai", 5.0)
+    browser.subscribe(wrong, small_ioc.prefix + "ai")
+    assert "is not the name of a PV" in browser.error()
+    browser.value(small_ioc.prefix + "ai", 5.0)
+
+
+def test_what_cannot_be_shown_is_not_looked_at_without_end(browser: Browser) -> None:
+    browser.subscribe(*(f" {number}" for number in range(pvws.MOST_REFUSED)), "NOBODY:BEHIND")
+    assert "' 0'" in browser.error()
+    browser.say(type="list")
+    assert browser.hear() == {"type": "list", "pvs": []}
 
 
 def test_invented_names_of_who_has_left_keep_nothing_from_others(small_ioc: SmallIoc, web: WebServer) -> None:

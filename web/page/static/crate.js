@@ -96,10 +96,11 @@ function watched(scope, element, sign, prefix) {
     mark(element, "severity", severity);
     say(sign, SEVERITIES[severity]?.sign ?? "");
   };
-  const show = (point, act) => {
+  const show = (point, place, text) => {
     if (!point) return;
     scope.watch(prefix + point, (pv) => {
-      act(pv);
+      say(place, text(pv));
+      mark(place, "severity", pv.severity ?? "");
       note(point, pv);
     });
   };
@@ -127,9 +128,9 @@ function cardOf(scope, instrument, board, channel) {
   const element = h("a", { class: "channel", href: addressOf(instrument.name, board.name, channel), title: prefix.slice(0, -1) },
     title, sign, volt, ampere, setting, status);
   const { show, showStatus } = watched(scope, element, sign, prefix);
-  show(v, (pv) => say(volt, short(pv)));
-  show(i, (pv) => say(ampere, short(pv)));
-  show(set, (pv) => say(setting, `set ${short(pv)}`));
+  show(v, volt, (pv) => short(pv));
+  show(i, ampere, (pv) => short(pv));
+  show(set, setting, (pv) => `set ${short(pv)}`);
   showStatus(parameters, (words) => say(status, words));
   if (board.parameters.includes("Name")) {
     scope.watch(`${prefix}Name_RBV`, (pv) => say(title, pv.text && pv.text !== "Disconnected" ? `${channel} ${pv.text}` : channel));
@@ -147,8 +148,8 @@ function tileOf(scope, instrument, board, channel) {
   const element = h("a", { class: "tile-channel", href: addressOf(instrument.name, board.name, channel) },
     h("span", { class: "name", text: channel.slice(1) }), sign, volt, ampere);
   const { show, showStatus } = watched(scope, element, sign, prefix);
-  show(v, (pv) => say(volt, short(pv, true)));
-  show(i, (pv) => say(ampere, short(pv, true)));
+  show(v, volt, (pv) => short(pv, true));
+  show(i, ampere, (pv) => short(pv, true));
   showStatus(parameters, (words) => (element.title = `${prefix.slice(0, -1)}: ${words}`));
   return element;
 }
