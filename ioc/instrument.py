@@ -26,6 +26,7 @@ from drivers.base import (
     RecordType,
     Refused,
     Severity,
+    Status,
     Value,
 )
 from ioc import dbd, faults, health
@@ -297,6 +298,8 @@ class Instrument:
         self._link = state
         self._show_link()
         self._reset_commands()
+        if state is Link.Up:
+            self._end_loss()
 
     def scanned(self, group: str) -> None:
         """Show how long a scan took, the scans that were missed, and the worst alarm of all that was read."""
@@ -436,6 +439,12 @@ class Instrument:
         commands = [self.records.get(point.name) for point in self._points.values() if up and point.command]
         self._process([(each, Reading(0)) for each in commands if each and each.sevr is Severity.INVALID], now)
 
+    def _end_loss(self) -> None:
+        """Say of settings that nothing reads that they are not known: nothing else would end what a loss says."""
+        untold = [self.records.get(point.name) for point in self._points.values() if _is_untold(point)]
+        lost = [each for each in untold if each and each.sevr is Severity.INVALID and each.stat is not Status.UDF]
+        self._process([(each, Reading(None, Severity.INVALID, Status.UDF)) for each in lost], time.time())
+
     def _report(self, error: DeviceError) -> None:
         self._errors += 1
         self._show_health({health.ERROR: str(error), health.ERROR_COUNT: self._errors})
@@ -521,3 +530,8 @@ def _whole(number: float) -> float:
 
 def _reading(value: Value | Array | Reading) -> Reading:
     return value if isinstance(value, Reading) else Reading(value)
+
+
+def _is_untold(point: Point) -> bool:
+    """Return whether a point is a setting that the instrument does not tell."""
+    return point.rtyp.writable and not point.command and not point.group and point.follows is None

@@ -574,6 +574,23 @@ def test_a_command_rests_at_zero_while_the_instrument_is_there(run: Run, bench: 
     run(scenario, driver=bench)
 
 
+def test_a_setting_that_nothing_reads_does_not_stay_lost_when_the_instrument_is_back(run: Run, bench: Bench) -> None:
+    bench.points = (*bench.points, Point(name="Told", rtyp=RecordType.ao))
+
+    async def scenario(rig: Rig) -> None:
+        await rig.until(lambda: rig.state("Mon")[1:] == FINE)
+        bench.connect_error = LinkDown("the cable is out")
+        bench.read_error["fast"] = LinkDown("the cable is out")
+        await rig.until(lambda: rig.state("Told")[1] == "COMM")
+        assert rig.record("Told").amsg == "the cable is out"
+        bench.connect_error = None
+        bench.read_error.clear()
+        await rig.until(lambda: rig.state("Told")[1:] == ("UDF", "INVALID"))
+        assert rig.record("Told").amsg == ""
+
+    run(scenario, driver=bench)
+
+
 # ---- reading anew on request ----
 
 
