@@ -15,7 +15,9 @@ from web.rack.rack import Rack
 _WORST = ("AlarmState", "Alarm")
 # Of what is not known; texts beside it.
 _UNKNOWN = "UNDEFINED"
-_CONNECTION, _ERROR, _HEARTBEAT = "Conn", "Error.VAL$", "HEARTBEAT"
+_CONNECTION, _ERROR = "Conn", "Error.VAL$"
+# The point that says that all of an instrument is away, by its kind; of all others ``_CONNECTION``.
+_TELLS_AWAY = {"ioc": "HEARTBEAT", "archiver": "Running"}
 _RANKS = {"NONE": 0, "MINOR": 1, "MAJOR": 2, "INVALID": 3, _UNKNOWN: 4}
 # Before it no IOC was in use: 2000.
 _NEVER_NS = 946_684_800 * 10**9
@@ -135,9 +137,8 @@ class Alarms:
         return str(update.value) if update and isinstance(update.value, str) else ""
 
     def _away(self, instrument: Instrument) -> str:
-        """Return the PV that says that an instrument, or the whole IOC, is away; empty if it is not."""
-        point = _CONNECTION if instrument.kind != "ioc" else _HEARTBEAT
-        name = f"{instrument.prefix}{point}"
+        """Return the PV that says that an instrument, the IOC or the archiver is away; empty if it is not."""
+        name = f"{instrument.prefix}{_TELLS_AWAY.get(instrument.kind, _CONNECTION)}"
         return "" if self._severity(name) == "NONE" else name
 
     def _watched(self, instrument: Instrument) -> Iterator[str]:

@@ -43,10 +43,15 @@ def web(ioc: SmallIoc, logins_file: Path) -> Iterator[WebServer]:
     web.close()
 
 
-def told(web: WebServer, ioc: SmallIoc) -> tuple[bool, set[str]]:
-    """Whether all alarms are known, and which there are."""
+def answer_of(web: WebServer) -> dict[str, Any]:
     with urllib.request.urlopen(f"{web.url}/api/alarms") as answer:
         found: dict[str, Any] = json.load(answer)
+    return found
+
+
+def told(web: WebServer, ioc: SmallIoc) -> tuple[bool, set[str]]:
+    """Whether all alarms are known, and which there are."""
+    found = answer_of(web)
     return found["connected"], {each["pv"].removeprefix(ioc.prefix) for each in found["alarms"]}
 
 
@@ -82,6 +87,26 @@ def test_an_alarm_of_a_board_is_told_until_that_of_a_channel_is_and_none_that_wa
     ioc.read("HV1:S02:C00:VMon", 1.0, *MAJOR)
     until(lambda: told(web, ioc)[1] == {"HV1:S02:C00:VMon", "TC1:Conn"})
     until(lambda: "HV1:S02:C00:IMon" in told(web, ioc)[1], 10)
+
+
+def test_an_archiver_that_does_not_run_is_one_alarm(logins_file: Path) -> None:
+    names = ("ARCH:Running", "ARCH:Queue", "ARCH:Lag")
+    points = [Point(name=name, rtyp=RecordType.ai) for name in names]
+    ioc = SmallIoc([*points, Point(name="IOC:PVList", rtyp=RecordType.lsi)])
+    ioc.read("IOC:PVList", "\n".join(ioc.prefix + name for name in names))
+    for name in names:
+        ioc.read(name, 1.0)
+    web = WebServer(replace(served(ioc.prefix, logins_file), kinds={"ARCH": "archiver"}))
+    try:
+        until(lambda: told(web, ioc) == (True, set()), 20)
+        ioc.read("ARCH:Running", 0.0, *MAJOR)
+        for name in names[1:]:
+            ioc.read(name, 1.0, Severity.INVALID, Status.TIMEOUT)
+        until(lambda: told(web, ioc) == (True, {"ARCH:Running"}))
+        assert answer_of(web)["alarms"][0]["others"] == 2
+    finally:
+        web.close()
+        ioc.close()
 
 
 @pytest.mark.slow
