@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes as ct
 from collections.abc import Callable
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from drivers.base import LinkDown, NoReply
@@ -29,7 +30,6 @@ def open_device(config: Config) -> Device:
         map is read: each would be asked for all of them again, which on a slow line takes as long as a scan.
         """
 
-        asked = False  # for its map
         # A session that has the handle of an earlier one must know nothing of its types
         __eq__, __hash__ = object.__eq__, object.__hash__
 
@@ -41,10 +41,8 @@ def open_device(config: Config) -> Device:
             _alone(hv.Device.close)(self)
 
         def get_crate_map(self) -> tuple[Board | None, ...]:
-            """Return the boards by slot; of a crate that was asked before what is known of types is thrown away."""
-            ask = hv.Device.get_crate_map if self.asked else _alone(hv.Device.get_crate_map)
-            self.asked = True
-            boards: tuple[Board | None, ...] = ask(self)
+            """Return the boards by slot; what is known of types goes with ``without_types``."""
+            boards: tuple[Board | None, ...] = _alone(hv.Device.get_crate_map)(self)
             return boards
 
     system = hv.SystemType[config.system]  # type: ignore[attr-defined]  # imported there to be used from there
@@ -57,6 +55,14 @@ def open_device(config: Config) -> Device:
     except UnicodeEncodeError:
         # Not chained: the error carries the text that could not be encoded, which may be the password.
         raise LinkDown(f"{config.host}: host, user name and password must be ASCII") from None
+
+
+def without_types(device: Device) -> Device:
+    """Return another device with the same login, of which caen-libs does not know any types yet.
+
+    It knows them by device, and can throw away only those of all.
+    """
+    return copy(device)
 
 
 def _alone(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from drivers.base import BadReply, DeviceError, LinkDown, NoReply, Status, Wait
 from drivers.caen.config import Config
-from drivers.caen.library import RepeatingDevice, open_device
+from drivers.caen.library import RepeatingDevice, open_device, without_types
 from drivers.caen.replies import board_in, crate_map
 from drivers.caen.retry import Allowance
 
@@ -93,8 +93,7 @@ class Session:
         # (kind, slot) -> a call that was answered, the newest last
         self._witnesses: dict[tuple[str, int | None], Callable[[Device], object]] = {}
         self._occupied: set[int] = set()  # slots whose boards have not been found gone
-        self._device = open_device(config)
-        self._repeating: Any = RepeatingDevice(self._device, self._follow_map)
+        self._use(open_device(config))
 
     @contextmanager
     def asking(self, what: str, slot: int | None = None) -> Iterator[Device]:
@@ -125,8 +124,18 @@ class Session:
         Raises DeviceError.
         """
         with self.asking("crate map") as device:
-            self._store(crate_map(device))
-        self.trust("map", crate_map)
+            self._store(self._ask_map(device))
+        self.trust("map", self._ask_map)
+
+    def _ask_map(self, device: Device) -> Sequence[Board | None]:
+        """Ask for the crate map; the library throws away what it knows of the crate then, and so must caen-libs."""
+        boards = crate_map(device)
+        self._use(without_types(self._device))
+        return boards
+
+    def _use(self, device: Device) -> None:
+        self._device = device
+        self._repeating: Any = RepeatingDevice(device, self._follow_map)
 
     def trust(self, kind: str, call: Callable[[Device], object]) -> None:
         """Record the call that was just answered: if others are not, it tells whether the crate answers at all."""
@@ -247,5 +256,5 @@ class Session:
         slot = self._slot
         before = None if slot is None else self._board(slot)
         again: Any = RepeatingDevice(self._device, lambda: True)  # the map itself may be answered with this code
-        self._store(crate_map(again))
+        self._store(self._ask_map(again))
         return slot is None or self._board(slot) == before

@@ -362,6 +362,31 @@ def test_a_crate_that_comes_and_goes_costs_another_one_no_call(start: Callable[.
     assert [call.split(" -> ")[0].split()[:3] for call in calls(crate)] == usual
 
 
+def test_a_crate_whose_boards_come_and_go_costs_another_one_no_call(
+    start: Callable[..., Caen], crate: CrateFake
+) -> None:
+    driver, keys = start(channels={2: (0, 1)}), {**KEYS, "host": "other"}
+    settle(driver)
+    calls(crate)
+    scan(driver)
+    usual = [call.split(" -> ")[0].split()[:3] for call in calls(crate)]
+    with Rack({"HV2": {"driver": "caen", **keys}}) as others:
+        other = others.fakes["HV2"]
+        assert isinstance(other, CrateFake)
+        other.latency = other.patience = 0.0
+        neighbour = Caen(Config(**{**keys, "channels": {2: (0,)}}))
+        connect_and_explore(neighbour)
+        scan(driver)
+        calls(other)
+        swap(other)
+        scan(neighbour, "settings")
+        assert any("GetCrateMap" in call for call in calls(other))
+        calls(crate)
+        scan(driver)
+        assert [call.split(" -> ")[0].split()[:3] for call in calls(crate)] == usual
+        neighbour.close()
+
+
 def test_a_scan_makes_one_call_for_each_parameter_and_board(start: Callable[..., Caen], crate: CrateFake) -> None:
     driver = start(channels={2: (0, 1), 4: (0, 2)})
     settle(driver)
