@@ -8,12 +8,30 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+from archiver.recording.batch import UNREADABLE, Batch
 from archiver.recording.spool import SpoolError, transaction
 
 _BRING_IN = "INSERT INTO batch (spooled, run, count, data) VALUES (?, ?, ?, ?)"
+
+# What waits in a file, and what was set aside within it before the file was.
+_BATCHES = "SELECT id, spooled, run, count, CAST(data AS BLOB) FROM batch ORDER BY id"
+_ASIDE = "SELECT id, spooled, run, count, CAST(data AS BLOB) FROM aside WHERE data IS NOT NULL ORDER BY id"
+
+
+# When it was spooled, the begin of its run, how many samples it holds, and the batch.
+_Row = tuple[float, int, int, bytes]
+
+
+class _Read(NamedTuple):
+    """What is brought in of a file, how many samples that are, and whether all of it could be read."""
+
+    rows: list[_Row]
+    samples: int
+    whole: bool
 
 
 class Aside(NamedTuple):
@@ -44,34 +62,55 @@ def look(spool: Path) -> list[Aside]:
 def bring_in(spool: Path) -> int:
     """Move batches that were set aside to the end of the spool, and those of files that can be read now.
 
-    Returns how many samples they hold. The database takes each once, so it does no harm to bring them in again.
-    Raises SpoolError.
+    A file of which something cannot be read is kept: another version may read it. Returns how many samples they hold.
+    The database takes each once, so it does no harm to bring them in again. Raises SpoolError.
     """
     with _opened(spool) as connection, transaction(connection):
         batches = "SELECT spooled, run, count, data FROM aside WHERE data IS NOT NULL ORDER BY id"
-        rows = connection.execute(batches).fetchall()
+        rows: list[_Row] = connection.execute(batches).fetchall()
         connection.execute("DELETE FROM aside WHERE data IS NOT NULL")
-        whole = [file for file in _files(spool) if _read(file, rows)]
-        connection.executemany(_BRING_IN, rows)
-    for file in whole:
+        found = {file: _read(file) for file in _files(spool)}
+        connection.executemany(_BRING_IN, [*rows, *chain.from_iterable(each.rows for each in found.values())])
+    for file in (file for file, each in found.items() if each.whole):
+        file.with_name(f"{file.name}-journal").unlink(missing_ok=True)
         file.unlink()
-    return sum(samples for _, _, samples, _ in rows)
+    return sum(samples for _, _, samples, _ in rows) + sum(each.samples for each in found.values())
 
 
-def _read(file: Path, rows: list[tuple[float, int, int, bytes]]) -> bool:
-    """Append the batches of a file that was set aside, as far as they can be read; return whether all could.
+def _read(file: Path) -> _Read:
+    """Return the batches of a file that was set aside, as far as they can be read.
 
-    Where a page is damaged, those behind it are read from the other end.
+    Where a page is damaged, those behind it are read from the other end. In the place of a batch that cannot be read
+    is what is lost with it, so that those before it are not taken for known until those behind.
     """
-    found: dict[int, tuple[float, int, int, bytes]] = {}
-    batches = "SELECT id, spooled, run, count, CAST(data AS BLOB) FROM batch ORDER BY id"
+    rows: list[_Row] = []
+    count, whole = 0, True
     with closing(sqlite3.connect(file)) as connection:
-        whole = [_scan(connection, f"{batches} {order}", found) for order in ("ASC", "DESC")]
-    rows += [found[number] for number in sorted(found)]
-    return all(whole)
+        for sql in (_BATCHES, _ASIDE) if _has_aside(connection) else (_BATCHES,):
+            found: dict[int, _Row] = {}
+            for order in ("ASC", "DESC"):
+                whole &= _scan(connection, f"{sql} {order}", found)
+            for _, (spooled, run, samples, data) in sorted(found.items()):
+                try:
+                    Batch.load(data)
+                    rows.append((spooled, run, samples, data))
+                    count += samples
+                except UNREADABLE:
+                    lost, whole = Batch.lost(data, int(spooled * 1e9)), False
+                    rows.append((spooled, run, max(1, len(lost.samples)), lost.dump()))
+    return _Read(rows, count, whole)
 
 
-def _scan(connection: sqlite3.Connection, sql: str, found: dict[int, tuple[float, int, int, bytes]]) -> bool:
+def _has_aside(connection: sqlite3.Connection) -> bool:
+    """Return whether a file has batches set aside; one from before there were any, or that is damaged, has none."""
+    try:
+        connection.execute(f"{_ASIDE} LIMIT 0")
+    except sqlite3.Error:
+        return False
+    return True
+
+
+def _scan(connection: sqlite3.Connection, sql: str, found: dict[int, _Row]) -> bool:
     """Add the batches of a query up to the first error; return whether there was none, and each was whole."""
     whole = True
     try:

@@ -373,6 +373,43 @@ def test_a_file_that_can_be_read_now_is_brought_in_again(tmp_path: Path) -> None
         aside.look(tmp_path / "other.spool")
 
 
+def test_a_file_of_which_something_cannot_be_read_is_kept_for_a_version_that_can(tmp_path: Path) -> None:
+    """What is missing between the batches that can be read is marked."""
+    path = tmp_path / "rack.spool"
+    damage(path, "newer version")
+    changed(path, "UPDATE batch SET data = CAST(x'00' || data AS BLOB) WHERE id = 3")
+    with closing(Spool(path, GB, 0)) as spool:
+        for _ in range(2):
+            assert aside.bring_in(path) == 18
+            spool.refresh()
+            assert spool.rows == 19
+            assert drained(spool) == [each for each in range(19) if each != 2]
+            assert len(aside.look(path)) == 1
+        (kept,) = (each for each in tmp_path.glob("*.broken-*") if not each.name.endswith("-journal"))
+        changed(kept, "UPDATE batch SET data = CAST(substr(data, 2) AS BLOB) WHERE id = 3")
+        assert aside.bring_in(path) == 19
+        spool.refresh()
+        assert drained(spool) == list(range(19))
+    assert not list(tmp_path.glob("*.broken-*"))
+
+
+def test_what_was_set_aside_in_a_file_is_brought_in_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "rack.spool"
+    filled(path)
+    changed(path, "UPDATE batch SET data = CAST(x'00' || data AS BLOB) WHERE id IN (3, 5)")
+    with closing(Spool(path, GB, 0)) as spool:
+        assert len(drained(spool)) == 17
+        spool.set_aside()
+        (kept,) = (each for each in tmp_path.glob("*.broken-*") if not each.name.endswith("-journal"))
+        assert aside.bring_in(path) == 0
+        assert kept.exists()
+        changed(kept, "UPDATE aside SET data = CAST(substr(data, 2) AS BLOB)")
+        assert aside.bring_in(path) == 2
+        spool.refresh()
+        assert drained(spool) == [2, 4]
+    assert not list(tmp_path.glob("*.broken-*"))
+
+
 @pytest.fixture(scope="module")
 def spooled(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Twenty batches of which most fill more than a page, or share one."""
