@@ -133,17 +133,18 @@ def around(holes: Iterable[Hole], since_ns: int, until_ns: int) -> Iterator[tupl
         yield since_ns, until_ns
 
 
-def hole_of(row: Sample | None, end_ns: int, next_ns: int) -> Hole | None:
+def hole_of(row: Sample | None, end_ns: int, next_ns: int, *, marked: bool) -> Hole | None:
     """Return the hole behind a row that is in force at the last sign of life, ``end_ns``, or later, if there is one.
 
     For an archiver that gives no sign now. It gave none while it could not store; when it can again it stores first
     what comes, then what has waited. A row that comes so late, ``next_ns``, after the sign or after the row before it
-    says that something may have waited: the database may have been away twice before the spool was empty.
+    says that something may have waited: the database may have been away twice before the spool was empty. One that is
+    ``marked``, ``Archive_Off``, may come at any time: where a run was killed while the database was away.
     """
     if row is None or is_gap(row):
         return None
     after_ns = max(end_ns, row.time_ns)
-    if next_ns - after_ns <= HOLE_AFTER_NS:
+    if next_ns - after_ns <= (RESOLUTION_NS if marked else HOLE_AFTER_NS):
         return None
     time_ns = (after_ns // RESOLUTION_NS + 1) * RESOLUTION_NS
     return Hole(gap_marker(row.pv, time_ns, Gap.ARCHIVE_OFF), next_ns)

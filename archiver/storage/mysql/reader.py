@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from archiver.blocks import SUMMARY, Block, SummaryColumns, blocks_of
-from archiver.sample import Dated, Sample
+from archiver.sample import Dated, Gap, Sample
 from archiver.storage.columns import StatusNames
 from archiver.storage.migrations import migrations
 from archiver.storage.mysql.errors import store_errors
@@ -40,13 +40,16 @@ _WINDOW = f"""
     WHERE channel_id = %s AND smpl_time >= FROM_UNIXTIME(%s) AND smpl_time <= FROM_UNIXTIME(%s)
     ORDER BY smpl_time, nanosecs LIMIT %s"""
 
-# A row from a time on, and the next one, which comes long after it and is later than another time
-_PAUSES = """
-    SELECT row_us, next_us FROM (
+# A row from a time on, the next one, and whether that marks the end of a run; or it comes long after the row, and is
+# later than another time
+_PAUSES = f"""
+    SELECT row_us, next_us, marked FROM (
         SELECT UNIX_TIMESTAMP(smpl_time) * 1000000 AS row_us,
-               UNIX_TIMESTAMP(LEAD(smpl_time) OVER (ORDER BY smpl_time)) * 1000000 AS next_us
+               UNIX_TIMESTAMP(LEAD(smpl_time) OVER (ORDER BY smpl_time)) * 1000000 AS next_us,
+               COALESCE(LEAD(status_id) OVER (ORDER BY smpl_time)
+                   = (SELECT status_id FROM status WHERE name = '{Gap.ARCHIVE_OFF}'), 0) AS marked
         FROM sample WHERE channel_id = %s AND smpl_time >= FROM_UNIXTIME(%s)) AS pairs
-    WHERE next_us - row_us > %s AND next_us > %s AND row_us < %s ORDER BY row_us"""
+    WHERE (marked OR (next_us - row_us > %s AND next_us > %s)) AND row_us < %s ORDER BY row_us"""
 _LATER = "SELECT 1 FROM sample WHERE channel_id = %s AND smpl_time > FROM_UNIXTIME(%s) LIMIT 1"
 
 _NAMES = """
@@ -199,9 +202,10 @@ class MysqlReader:
             return
         pause_us, begin_us = HOLE_AFTER_NS // 1000, self._in_force(channel, end_ns // 1000)
         later_us = end_ns // 1000 + pause_us
-        for row_us, next_us in self._rows(_PAUSES, channel, unix(begin_us), pause_us, later_us, until_us):
+        for row_us, next_us, marked in self._rows(_PAUSES, channel, unix(begin_us), pause_us, later_us, until_us):
             for *row, _ in self._rows(_WINDOW, channel, unix(int(row_us)), unix(int(row_us)), 1):
-                if hole := hole_of(to_sample(pv, self._statuses, row), end_ns, int(next_us) * 1000):
+                in_force = to_sample(pv, self._statuses, row)
+                if hole := hole_of(in_force, end_ns, int(next_us) * 1000, marked=bool(marked)):
                     yield hole
 
     def _stored_blocks(self, pv: str, channel: int, window_us: tuple[int, int]) -> Iterator[Block]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from archiver.blocks import Block, SummaryColumns, block_of, blocks_of
-from archiver.sample import END_OF_TIME_NS, SEVERITIES, Dated, Sample
+from archiver.sample import END_OF_TIME_NS, SEVERITIES, Dated, Gap, Sample
 from archiver.storage.columns import StatusNames, of_stored, sample_of
 from archiver.storage.migrations import migrations
 from archiver.storage.owner import FROM_ITS_ROWS, lives
@@ -52,17 +52,20 @@ _BOUNDARY = "SELECT coalesce(max(smpl_time), 0) FROM settled WHERE part = ?"
 
 _ONE = f"SELECT {_COLUMNS} FROM sample WHERE channel_id = ? AND smpl_time = ?"
 
-# Rows after a time that come long after the one before them; of the first of all that is NULL.
-_SETTLED_PAUSES = """
-    SELECT smpl_time, before FROM (
-        SELECT smpl_time, lag(smpl_time) OVER (ORDER BY smpl_time) AS before
+# Rows after a time that come long after the one before them, or mark the end of a run, and whether they do; of the
+# first of all ``before`` is NULL.
+_MARKED = f"status_id = (SELECT status_id FROM status WHERE name = '{Gap.ARCHIVE_OFF}')"
+_SETTLED_PAUSES = f"""
+    SELECT smpl_time, before, marked FROM (
+        SELECT smpl_time, lag(smpl_time) OVER (ORDER BY smpl_time) AS before, {_MARKED} AS marked
         FROM sample_settled WHERE channel_id = ? AND smpl_time > ?)
-    WHERE before IS NULL OR smpl_time - before > ? ORDER BY smpl_time"""
-_RECENT_PAUSES = """
-    SELECT channel_id, smpl_time, before FROM (
-        SELECT channel_id, smpl_time, lag(smpl_time) OVER (PARTITION BY channel_id ORDER BY smpl_time) AS before
+    WHERE before IS NULL OR marked OR smpl_time - before > ? ORDER BY smpl_time"""
+_RECENT_PAUSES = f"""
+    SELECT channel_id, smpl_time, before, marked FROM (
+        SELECT channel_id, smpl_time, {_MARKED} AS marked,
+               lag(smpl_time) OVER (PARTITION BY channel_id ORDER BY smpl_time) AS before
         FROM sample_recent WHERE part = ? AND smpl_time > ?)
-    WHERE before IS NULL OR smpl_time - before > ? ORDER BY smpl_time"""
+    WHERE before IS NULL OR marked OR smpl_time - before > ? ORDER BY smpl_time"""
 _LAST_SETTLED = "SELECT coalesce(max(smpl_time), 0) FROM sample_settled WHERE channel_id = ?"
 
 _CHANNELS = """
@@ -258,24 +261,27 @@ class SqliteReader:
                 by_end.setdefault(end_ns, []).append(channel)
         found: dict[int, list[Hole]] = {}
         for end_ns, dead in by_end.items():
-            for channel, row_ns, next_ns in self._pauses(part, dead, end_ns):
-                if row_ns < until_ns and next_ns - max(row_ns, end_ns) > HOLE_AFTER_NS:
+            for channel, row_ns, next_ns, marked in self._pauses(part, dead, end_ns):
+                if row_ns < until_ns and (marked or next_ns - max(row_ns, end_ns) > HOLE_AFTER_NS):
                     row = next(self._samples(list(self._rows(_ONE, channel, row_ns))), None)
-                    if hole := hole_of(row, end_ns, next_ns):
+                    if hole := hole_of(row, end_ns, next_ns, marked=marked):
                         found.setdefault(channel, []).append(hole)
         return found
 
-    def _pauses(self, part: int, channels: Sequence[int], end_ns: int) -> Sequence[tuple[int, int, int]]:
-        """Return channels, each with a row and the next, which comes long after it or is the first after a time."""
+    def _pauses(self, part: int, channels: Sequence[int], end_ns: int) -> Sequence[tuple[int, int, int, bool]]:
+        """Return channels, each with a row, the next, and whether that marks the end of a run.
+
+        The next one does, or comes long after the row, or is the first after a time.
+        """
         found, before_ns = [], self._in_force(part, channels, end_ns)
         with store_errors(self._file), self._connection.begin():  # all of one state
             for channel in channels:
-                for next_ns, row_ns in self._rows(_SETTLED_PAUSES, channel, end_ns, HOLE_AFTER_NS):
-                    found.append((channel, row_ns or before_ns[channel], next_ns))
-            for channel, next_ns, row_ns in self._rows(_RECENT_PAUSES, part, end_ns, HOLE_AFTER_NS):
+                for next_ns, row_ns, marked in self._rows(_SETTLED_PAUSES, channel, end_ns, HOLE_AFTER_NS):
+                    found.append((channel, row_ns or before_ns[channel], next_ns, bool(marked)))
+            for channel, next_ns, row_ns, marked in self._rows(_RECENT_PAUSES, part, end_ns, HOLE_AFTER_NS):
                 if channel in before_ns:
                     ((settled_ns,),) = self._rows(_LAST_SETTLED, channel)
-                    found.append((channel, row_ns or max(before_ns[channel], settled_ns), next_ns))
+                    found.append((channel, row_ns or max(before_ns[channel], settled_ns), next_ns, bool(marked)))
         return found
 
     def _settled(self, channel: int, since_ns: int, until_ns: int) -> Iterator[Sample]:

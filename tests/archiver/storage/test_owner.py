@@ -352,6 +352,29 @@ def test_what_waits_since_a_second_outage_is_not_known_either(turn: Open, databa
     check_windows(database, [disconnected if row == second else row for row in rows])
 
 
+@pytest.mark.parametrize("settled", [0, 2])
+def test_what_waits_of_a_run_that_was_killed_in_an_outage_is_not_known(
+    turn: Open, database: str, settled: int
+) -> None:
+    """The next run marks its end before what it left in the spool is stored, maybe shortly after the last sign."""
+    known = [sample("A", 0, 0.0), sample("A", 10_000, 10.0), sample("A", 16_000, 16.0)]
+    end_of_run = gap_marker("A", START + 40 * SECOND, Gap.ARCHIVE_OFF)
+    live = [sample("A", 70_000, 70.0), sample("A", 80_000, 80.0)]
+    last = gap_marker("A", live[-1].time_ns + 1000, Gap.ARCHIVE_OFF)
+    store = turn("one")
+    store.add([*known, end_of_run, *live])
+    if settled:  # in an SQLite file, up to there
+        store.thin("A", known[settled].time_ns, SECOND)
+    store.live(START + 15 * SECOND)
+    waiting = gap_marker("A", known[-1].time_ns + 1000, Gap.ARCHIVE_OFF)
+    check_windows(database, [*known, waiting, end_of_run, *live, last])
+    store.live(START + 30 * SECOND)
+    waiting = gap_marker("A", START + 30 * SECOND + 1000, Gap.ARCHIVE_OFF)
+    check_windows(database, [*known, waiting, end_of_run, *live, last])
+    store.live(end_of_run.time_ns - 1000)
+    check_windows(database, [*known, end_of_run, *live, last])
+
+
 def check_windows(database: str, rows: list[Sample]) -> None:
     """Compare what is read in each window that begins and ends at a row, or between two, with all rows of A."""
     edges = [rows[0].time_ns]
