@@ -40,16 +40,21 @@ _WINDOW = f"""
     WHERE channel_id = %s AND smpl_time >= FROM_UNIXTIME(%s) AND smpl_time <= FROM_UNIXTIME(%s)
     ORDER BY smpl_time, nanosecs LIMIT %s"""
 
-# A row from a time on, the next one, and whether that marks the end of a run; or it comes long after the row, and is
-# later than another time
+# A row between two times, the next one, and whether that marks the end of a run; or it comes long after the row, and
+# is later than a third time
 _PAUSES = f"""
     SELECT row_us, next_us, marked FROM (
         SELECT UNIX_TIMESTAMP(smpl_time) * 1000000 AS row_us,
                UNIX_TIMESTAMP(LEAD(smpl_time) OVER (ORDER BY smpl_time)) * 1000000 AS next_us,
                COALESCE(LEAD(status_id) OVER (ORDER BY smpl_time)
                    = (SELECT status_id FROM status WHERE name = '{Gap.ARCHIVE_OFF}'), 0) AS marked
-        FROM sample WHERE channel_id = %s AND smpl_time >= FROM_UNIXTIME(%s)) AS pairs
-    WHERE (marked OR (next_us - row_us > %s AND next_us > %s)) AND row_us < %s ORDER BY row_us"""
+        FROM (
+            (SELECT smpl_time, status_id FROM sample
+             WHERE channel_id = %s AND smpl_time >= FROM_UNIXTIME(%s) AND smpl_time <= FROM_UNIXTIME(%s))
+            UNION ALL (
+                SELECT smpl_time, status_id FROM sample WHERE channel_id = %s AND smpl_time > FROM_UNIXTIME(%s)
+                ORDER BY smpl_time LIMIT 1)) AS window_rows) AS pairs
+    WHERE (marked OR (next_us - row_us > %s AND next_us > %s)) ORDER BY row_us"""
 _LATER = "SELECT 1 FROM sample WHERE channel_id = %s AND smpl_time > FROM_UNIXTIME(%s) LIMIT 1"
 
 _NAMES = """
@@ -191,18 +196,19 @@ class MysqlReader:
 
     def _around(self, pv: str, channel: int, window_us: tuple[int, int]) -> Iterator[tuple[int, int] | Sample]:
         """Yield the parts of a window whose rows are read, and the gaps where rows of a channel may be missing."""
-        holes = self._holes(pv, channel, window_us[1])
+        holes = self._holes(pv, channel, *window_us)
         for each in around(holes, window_us[0] * 1000, window_us[1] * 1000):
             yield each if isinstance(each, Sample) else (each[0] // 1000, each[1] // 1000)
 
-    def _holes(self, pv: str, channel: int, until_us: int) -> Iterator[Hole]:
-        """Yield where rows of a channel may be missing, as far as that begins until a time, in order of time."""
+    def _holes(self, pv: str, channel: int, since_us: int, until_us: int) -> Iterator[Hole]:
+        """Yield where rows of a channel may be missing in a window, in order of time."""
         end_ns = self._ends_ns.get(channel, FROM_ITS_ROWS)
         if end_ns == FROM_ITS_ROWS or end_ns >= until_us * 1000:
             return
-        pause_us, begin_us = HOLE_AFTER_NS // 1000, self._in_force(channel, end_ns // 1000)
+        pause_us, begin_us = HOLE_AFTER_NS // 1000, self._in_force(channel, max(end_ns // 1000, since_us))
+        rows = (channel, unix(begin_us), unix(until_us), channel, unix(until_us))
         later_us = end_ns // 1000 + pause_us
-        for row_us, next_us, marked in self._rows(_PAUSES, channel, unix(begin_us), pause_us, later_us, until_us):
+        for row_us, next_us, marked in self._rows(_PAUSES, *rows, pause_us, later_us):
             for *row, _ in self._rows(_WINDOW, channel, unix(int(row_us)), unix(int(row_us)), 1):
                 in_force = to_sample(pv, self._statuses, row)
                 if hole := hole_of(in_force, end_ns, int(next_us) * 1000, marked=bool(marked)):

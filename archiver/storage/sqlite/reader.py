@@ -50,22 +50,35 @@ _RECENT = f"""
     ORDER BY smpl_time, channel_id LIMIT ?"""
 _BOUNDARY = "SELECT coalesce(max(smpl_time), 0) FROM settled WHERE part = ?"
 
-_ONE = f"SELECT {_COLUMNS} FROM sample WHERE channel_id = ? AND smpl_time = ?"
+# Without its part SQLite would look at all rows that have not settled.
+_ONE = f"""
+    SELECT {_COLUMNS} FROM sample_settled WHERE channel_id = ?1 AND smpl_time = ?2
+    UNION ALL SELECT {_COLUMNS} FROM sample_recent
+    WHERE part = ?1 / {PART} AND smpl_time = ?2 AND channel_id = ?1"""
 
-# Rows after a time that come long after the one before them, or mark the end of a run, and whether they do; of the
-# first of all ``before`` is NULL.
+# Rows after a time, up to the first one after another time, that come long after the one before them, or mark the end
+# of a run, and whether they do; of the first of all ``before`` is NULL.
 _MARKED = f"status_id = (SELECT status_id FROM status WHERE name = '{Gap.ARCHIVE_OFF}')"
 _SETTLED_PAUSES = f"""
     SELECT smpl_time, before, marked FROM (
         SELECT smpl_time, lag(smpl_time) OVER (ORDER BY smpl_time) AS before, {_MARKED} AS marked
-        FROM sample_settled WHERE channel_id = ? AND smpl_time > ?)
-    WHERE before IS NULL OR marked OR smpl_time - before > ? ORDER BY smpl_time"""
+        FROM (
+            SELECT smpl_time, status_id FROM sample_settled
+            WHERE channel_id = ?1 AND smpl_time > ?2 AND smpl_time <= ?3
+            UNION ALL SELECT * FROM (
+                SELECT smpl_time, status_id FROM sample_settled
+                WHERE channel_id = ?1 AND smpl_time > ?3 ORDER BY smpl_time LIMIT 1)))
+    WHERE before IS NULL OR marked OR smpl_time - before > ?4 ORDER BY smpl_time"""
 _RECENT_PAUSES = f"""
     SELECT channel_id, smpl_time, before, marked FROM (
         SELECT channel_id, smpl_time, {_MARKED} AS marked,
                lag(smpl_time) OVER (PARTITION BY channel_id ORDER BY smpl_time) AS before
-        FROM sample_recent WHERE part = ? AND smpl_time > ?)
-    WHERE before IS NULL OR marked OR smpl_time - before > ? ORDER BY smpl_time"""
+        FROM (
+            SELECT channel_id, smpl_time, status_id FROM sample_recent
+            WHERE part = ?1 AND smpl_time > ?2 AND smpl_time <= ?3
+            UNION ALL SELECT channel_id, min(smpl_time), status_id FROM sample_recent
+            WHERE part = ?1 AND smpl_time > ?3 GROUP BY channel_id))
+    WHERE before IS NULL OR marked OR smpl_time - before > ?4 ORDER BY smpl_time"""
 _LAST_SETTLED = "SELECT coalesce(max(smpl_time), 0) FROM sample_settled WHERE channel_id = ?"
 
 _CHANNELS = """
@@ -150,7 +163,7 @@ class SqliteReader:
         self._streams = self._parts = 1
         end = self._dead(part, [channel], until_ns).get(channel)
         if end is None or end.time_ns > since_ns:
-            holes = self._holes(part, [channel], until_ns).get(channel, [])
+            holes = self._holes(part, [channel], since_ns, until_ns).get(channel, [])
             for each in around(holes, since_ns, until_ns):
                 yield from blocks_of([each]) if isinstance(each, Sample) else self._stored_blocks(channel, *each)
         if end is not None:
@@ -208,7 +221,7 @@ class SqliteReader:
     def _part(self, part: int, channels: Sequence[int], since_ns: int, until_ns: int) -> Iterator[Iterator[Sample]]:
         ends = self._dead(part, channels, until_ns)
         alive = [channel for channel in channels if channel not in ends or ends[channel].time_ns > since_ns]
-        holes = self._holes(part, alive, until_ns)
+        holes = self._holes(part, alive, since_ns, until_ns)
         missing = [hole for of_one in holes.values() for hole in of_one if hole.touches(since_ns, until_ns)]
         begun = {hole.gap.pv: hole.until_ns for hole in missing if hole.gap.time_ns <= since_ns}
         led = {channel: begun[self._names[channel]] for channel in holes if self._names[channel] in begun}
@@ -252,8 +265,8 @@ class SqliteReader:
                     found[channel] = row
         return found
 
-    def _holes(self, part: int, channels: Sequence[int], until_ns: int) -> dict[int, list[Hole]]:
-        """Return where rows of channels may be missing, as far as that begins until a time, in order of time."""
+    def _holes(self, part: int, channels: Sequence[int], since_ns: int, until_ns: int) -> dict[int, list[Hole]]:
+        """Return where rows of channels may be missing in a window, in order of time."""
         by_end: dict[int, list[int]] = {}
         for channel in channels:
             end_ns = self._ends_ns.get(channel, FROM_ITS_ROWS)
@@ -261,24 +274,27 @@ class SqliteReader:
                 by_end.setdefault(end_ns, []).append(channel)
         found: dict[int, list[Hole]] = {}
         for end_ns, dead in by_end.items():
-            for channel, row_ns, next_ns, marked in self._pauses(part, dead, end_ns):
+            for channel, row_ns, next_ns, marked in self._pauses(part, dead, max(end_ns, since_ns), until_ns):
                 if row_ns < until_ns and (marked or next_ns - max(row_ns, end_ns) > HOLE_AFTER_NS):
                     row = next(self._samples(list(self._rows(_ONE, channel, row_ns))), None)
                     if hole := hole_of(row, end_ns, next_ns, marked=marked):
                         found.setdefault(channel, []).append(hole)
         return found
 
-    def _pauses(self, part: int, channels: Sequence[int], end_ns: int) -> Sequence[tuple[int, int, int, bool]]:
-        """Return channels, each with a row, the next, and whether that marks the end of a run.
+    def _pauses(
+        self, part: int, channels: Sequence[int], since_ns: int, until_ns: int
+    ) -> Sequence[tuple[int, int, int, bool]]:
+        """Return channels, each with a row in a window, the next, and whether that marks the end of a run.
 
-        The next one does, or comes long after the row, or is the first after a time.
+        The next one does, or comes long after the row, or is the first in the window.
         """
-        found, before_ns = [], self._in_force(part, channels, end_ns)
+        found, before_ns = [], self._in_force(part, channels, since_ns)
+        window = (since_ns, until_ns, HOLE_AFTER_NS)
         with store_errors(self._file), self._connection.begin():  # all of one state
             for channel in channels:
-                for next_ns, row_ns, marked in self._rows(_SETTLED_PAUSES, channel, end_ns, HOLE_AFTER_NS):
+                for next_ns, row_ns, marked in self._rows(_SETTLED_PAUSES, channel, *window):
                     found.append((channel, row_ns or before_ns[channel], next_ns, bool(marked)))
-            for channel, next_ns, row_ns, marked in self._rows(_RECENT_PAUSES, part, end_ns, HOLE_AFTER_NS):
+            for channel, next_ns, row_ns, marked in self._rows(_RECENT_PAUSES, part, *window):
                 if channel in before_ns:
                     ((settled_ns,),) = self._rows(_LAST_SETTLED, channel)
                     found.append((channel, row_ns or max(before_ns[channel], settled_ns), next_ns, bool(marked)))

@@ -18,8 +18,10 @@ import pytest
 from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
 from archiver.storage.database import open_reader, open_store
 from archiver.storage.migrations import Migration, migrations
+from archiver.storage.sqlite.reader import SqliteReader
 from archiver.storage.sqlite.store import SqliteStore
 from archiver.storage.store import Reader, Store, StoreError
+from archiver.storage.url import DatabaseUrl
 
 ALL = (0, 2**63 - 1)
 VOLTS = Metadata("V", 3, (0.0, 100.0), (None, 80.0), (None, 90.0))
@@ -195,3 +197,22 @@ def test_an_archive_of_the_first_version_goes_on(file: Path) -> None:
         assert [(dated.since_ns, dated.metadata.unit) for dated in reader.metadata("A")] == [(0, "V")]
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("SELECT value, unit FROM history").fetchall() == [(1.5, "V"), (2.5, "V")]
+
+
+def test_of_a_dead_archiver_no_statement_looks_at_all_rows_that_have_not_settled(store: Store, file: Path) -> None:
+    """An hour of a rack is millions of them; they are in order of part and time."""
+    begin_ns = time.time_ns() - 3600 * 10**9
+    store.add([sample(pv, begin_ns + each * 10**9) for pv in "AB" for each in (0, 10, 100)])
+    store.live(begin_ns + 5 * 10**9)
+    statements: list[str] = []
+    with closing(SqliteReader(DatabaseUrl.parse(f"sqlite:///{file}"))) as reader:
+        driver = reader._connection.connection.driver_connection
+        assert driver is not None
+        driver.set_trace_callback(statements.append)
+        found = list(reader.samples(["A", "B"], *ALL))
+    off, good = Gap.ARCHIVE_OFF, "NO_ALARM"
+    assert [each.status for each in found if each.pv == "A"] == [good, good, off, good, off]
+    with closing(sqlite3.connect(file)) as connection:
+        selects = [each for each in statements if each.lstrip().upper().startswith("SELECT")]
+        plans = {each: connection.execute(f"EXPLAIN QUERY PLAN {each}").fetchall() for each in selects}
+    assert [sql for sql, plan in plans.items() if any("SCAN sample" in step[3] for step in plan)] == []
