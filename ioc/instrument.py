@@ -298,8 +298,7 @@ class Instrument:
         self._link = state
         self._show_link()
         self._reset_commands()
-        if state is Link.Up:
-            self._end_loss()
+        self._end_loss(self._points)
 
     def scanned(self, group: str) -> None:
         """Show how long a scan took, the scans that were missed, and the worst alarm of all that was read."""
@@ -345,6 +344,7 @@ class Instrument:
                     self.pending(point)
         self._summaries.arrange(points, self.records)
         self._reset_commands()
+        self._end_loss(self._points.keys() - before.keys())
         for name in gone:
             self._readbacks.pop(name, None)
         self._invalidate(gone, LinkDown(f"{self.name} no longer has this point"))
@@ -439,9 +439,11 @@ class Instrument:
         commands = [self.records.get(point.name) for point in self._points.values() if up and point.command]
         self._process([(each, Reading(0)) for each in commands if each and each.sevr is Severity.INVALID], now)
 
-    def _end_loss(self) -> None:
+    def _end_loss(self, names: Iterable[str]) -> None:
         """Say of settings that nothing reads that they are not known: nothing else would end what a loss says."""
-        untold = [self.records.get(point.name) for point in self._points.values() if _is_untold(point)]
+        if self._link is not Link.Up:
+            return
+        untold = [self.records.get(name) for name in names if _is_untold(self._points[name])]
         lost = [each for each in untold if each and each.sevr is Severity.INVALID and each.stat is not Status.UDF]
         self._process([(each, Reading(None, Severity.INVALID, Status.UDF)) for each in lost], time.time())
 
@@ -490,6 +492,7 @@ class Instrument:
         if self._seen.clear("silence"):
             self._log.info("%s answers again", self.name)
         self._reset_commands()
+        self._end_loss(self._points)
         self._show_link()
 
     def expired(self, names: Iterable[str], error: DeviceError, told: bool) -> None:

@@ -591,6 +591,45 @@ def test_a_setting_that_nothing_reads_does_not_stay_lost_when_the_instrument_is_
     run(scenario, driver=bench)
 
 
+def test_a_setting_that_nothing_reads_does_not_stay_lost_when_a_silent_or_hanging_instrument_answers(
+    run: Run, bench: Bench
+) -> None:
+    bench.points = (*bench.points, Point(name="Told", rtyp=RecordType.ao))
+
+    async def scenario(rig: Rig) -> None:
+        bench.read_error = {"fast": NoReply("silence"), "slow": NoReply("silence")}
+        await rig.until(lambda: rig.state("Told")[1] == "TIMEOUT", 4.0)
+        bench.read_error = {}
+        await rig.until(lambda: rig.state("Told")[1:] == ("UDF", "INVALID"), 2.0)
+        assert bench.log.count("connect") == 1
+        await rig.put("Told", 5.0)
+        assert rig.state("Told")[1:] == FINE
+        bench.gate.clear()
+        await rig.until(lambda: rig.state("Told")[1] == "TIMEOUT", 4.0)
+        bench.gate.set()
+        await rig.until(lambda: rig.state("Told")[1:] == ("UDF", "INVALID"), 2.0)
+
+    run(scenario, driver=bench)
+
+
+def test_a_setting_that_nothing_reads_does_not_stay_lost_when_its_board_is_back(run: Run, bench: Bench) -> None:
+    without = bench.points
+    kept, told = (Point(name=name, rtyp=RecordType.ao) for name in ("Kept", "Told"))
+    bench.points = (*without, kept, told)
+
+    async def scenario(rig: Rig) -> None:
+        bench.write_error = NoReply("it is not known what that did")
+        with pytest.raises(NoReply):
+            await rig.put("Kept", 5.0)
+        bench.points = (*without, kept)
+        await rig.until(lambda: rig.state("Told")[1] == "COMM")
+        bench.points = (*without, kept, told)
+        await rig.until(lambda: rig.state("Told")[1:] == ("UDF", "INVALID"), 2.0)
+        assert rig.state("Kept")[1] == "TIMEOUT"  # of which the outcome of a put is not known
+
+    run(scenario, driver=bench)
+
+
 # ---- reading anew on request ----
 
 
