@@ -41,7 +41,12 @@ class SE521Config(DriverConfig):
 
     def fits(self, other: DriverConfig) -> bool:
         """Return True if all that distinguishes this logger is so of the other, too: fewer keys fit more loggers."""
-        return isinstance(other, SE521Config) and self._selectors.items() <= other._selectors.items()
+        if not isinstance(other, SE521Config):
+            return False
+        known: dict[str, str | int] = {}
+        if other.usb_port is not None and (match := _USB_PORT.fullmatch(other.usb_port)):
+            known["bus"] = int(match[1])  # which its socket is on
+        return self._selectors.items() <= (known | other._selectors).items()
 
     def faults(self) -> Iterable[ConfigFault]:
         """Yield the keys that are out of range, or contradict each other."""

@@ -380,6 +380,7 @@ def test_one_instrument_under_two_names_is_a_fault(
         ("{driver: se521, serial: A}", "{driver: se521}", "driver"),
         ("{driver: se521}", "{driver: se521, usb_port: 1-2}", "usb_port"),
         ("{driver: se521, serial: A, bus: 1}", "{driver: se521, bus: 1}", "bus"),
+        ("{driver: se521, usb_port: 1-2}", "{driver: se521, bus: 1}", "bus"),
     ],
 )
 def test_a_logger_that_might_be_taken_for_another_is_a_fault(tmp_path: Path, one: str, other: str, key: str) -> None:
