@@ -113,6 +113,17 @@ def test_the_api_tells_where_a_curve_goes_on(database: str) -> None:
         assert set(elsewhere) == {None}
 
 
+def test_what_holds_at_the_end_of_a_window_is_in_alarm_as_it_was_told(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/rack.sqlite"
+    with closing(open_store(url)) as store:
+        store.add([Sample(pv, T0, 5.0, severity, "HIGH") for pv, severity in (("A", 1), ("B", 2))])
+        store.add([Sample("C", T0, 5.0, 0, "NO_ALARM"), Sample("C", T0 + S, 5.0, 3, "READ")])
+    answer = history(url, ["A", "B", "C"], "2023-11-15 00:00", "2023-11-15 01:00", 500)
+    assert [each.times[-1] for each in answer.curves] == [(T0 + 3600 * S) / S] * 3
+    assert [each.severities[-1] for each in answer.curves] == [1, 2, 3]
+    assert [each.values[-1] for each in answer.curves] == [5.0, 5.0, None]
+
+
 def statistics(query: Query, width_ns: int) -> Iterator[tuple[str, int, float | None, float | None]]:
     plan = Plan(query, width_ns)
     found = events(plan.items(), query, plan)

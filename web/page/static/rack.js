@@ -83,8 +83,9 @@ function refusal({ answer, text }) {
 }
 
 async function getText(address, signal, patience) {
+  const asked = moment();
   const told = await answerTo(address, { cache: "no-cache" }, signal, patience);
-  hearTime(told.answer);
+  hearTime(told.answer, asked);
   if (!told.answer.ok) throw Object.assign(new Error(refusal(told)), { status: told.answer.status });
   return told.text;
 }

@@ -1,15 +1,19 @@
 // The time of the web server: the clock of the computer in front of somebody may be wrong, and set while they look.
 
-// Milliseconds by which clocks may differ without being wrong: the server tells whole seconds, some while ago.
+// Milliseconds by which clocks may differ without being wrong: the server tells whole seconds.
 const SLACK = 3000;
 let ahead = 0;
 
-/** Take what an answer of the server says of its time. */
-export function hearTime(answer) {
+/**
+ * Take what an answer says of the server's time: it told it between the moment when it was asked and now. Over a slow network that
+ * may be long ago, which says nothing against a clock.
+ */
+export function hearTime(answer, asked) {
   const told = Date.parse(answer.headers.get("Date"));
   if (Number.isNaN(told)) return;
-  const difference = told + 500 - Date.now();
-  ahead = Math.abs(difference) > SLACK ? difference : 0;
+  const least = told - Date.now();
+  const most = least + 1000 + ago(asked);
+  if (ahead < least - SLACK || ahead > most + SLACK) ahead = (least + most) / 2;
 }
 
 /** Return this moment, to ask later how long ago it was. */

@@ -54,6 +54,20 @@ def test_what_comes_late_over_a_slow_network_is_not_shown_as_live(page: Page, ne
 @pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.timeout(180)
+def test_a_slow_network_does_not_change_the_time_of_the_page(page: Page, network: Proxy) -> None:
+    chromium = page.chromium
+    chromium.wait(lambda: chromium.text("#live") == "● live", "live")
+    network.lag = 6.0
+    entries = "performance.getEntriesByType('resource')"
+    answers = f"return {entries}.filter(each => each.responseEnd - each.startTime > 5000).length"
+    chromium.wait(lambda: chromium.run(answers) > 1, "answers that are late")
+    ahead = "return import('/static/time.js').then(({ now }) => now() - Date.now() / 1000)"
+    assert chromium.run(ahead) == pytest.approx(0, abs=1)
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+@pytest.mark.timeout(180)
 def test_who_has_given_up_to_log_in_is_not_logged_in_when_the_network_returns(page: Page, network: Proxy) -> None:
     chromium = page.chromium
     chromium.find("#who").click()
