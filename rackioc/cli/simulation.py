@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated
 
 import typer
@@ -65,6 +66,7 @@ def _refuse_archive_of_others(config: Config) -> None:
     assert archive is not None
     path = DatabaseUrl.parse(archive.database).file
     assert path is not None
+    _refuse_where_none_can_be(path.parent)
     if not path.exists() or path.stat().st_size == 0:  # of an empty file the archiver makes an archive
         return
     way_out = "start the demo in another directory, or move that file away"
@@ -78,6 +80,17 @@ def _refuse_archive_of_others(config: Config) -> None:
         who, _, name = label.partition(" ")
         if who == "archiver" and not name.startswith(_DEMOS):
             raise CommandError(f"{path} is the archive of {name}: start the demo in another directory")
+
+
+def _refuse_where_none_can_be(folder: Path) -> None:
+    """Raise CommandError if no file can be made there: the archiver would say so at each of its tries, for ever."""
+    try:
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        why = f"{folder} cannot be written to ({error.strerror})"
+        raise CommandError(
+            f"{why}, and the demo keeps its history there: start the demo in another directory"
+        ) from error
 
 
 @command(app, "run")

@@ -279,3 +279,12 @@ def test_a_demo_says_what_to_do_where_its_archive_would_be_something_else(
     assert why in text
     assert text.endswith(": start the demo in another directory, or move that file away\n")
     assert path.read_bytes() == before
+
+
+def test_a_demo_says_so_at_once_where_no_file_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a directory in which root cannot make one either."""
+    monkeypatch.chdir("/proc/self")
+    code, text = run("sim", "demo", "--control-path", str(tmp_path / "control"))
+    assert code == 1
+    assert text.startswith(f"rackioc: {Path.cwd()} cannot be written to (")
+    assert text.endswith("), and the demo keeps its history there: start the demo in another directory\n")
