@@ -290,6 +290,8 @@ class Record:
             status, severity, message = reading.status, reading.severity, reading.message
         if self._refused is not None and not severity:
             status, severity, message = Status.WRITE, Severity.MINOR, self._refused
+        elif self._refused is not None and not message:  # as of a setpoint that nobody has put yet: UDF
+            message = self._refused
         mask = 0
         if status != self.stat or severity != self.sevr or message != self.amsg:
             self.stat, self.sevr, self.amsg = status, severity, message

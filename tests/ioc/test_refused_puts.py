@@ -69,6 +69,19 @@ def test_a_refusal_is_a_change_of_the_alarm_once(run: Run) -> None:
     assert alarm(record) == WELL
 
 
+def test_the_reason_is_told_where_the_value_has_an_alarm_without_words() -> None:
+    record = Record("R", Point(name="Set", rtyp=RecordType.ao, high=5.0, hsv=Severity.MINOR))
+    assert record.refuse(1.0, "70 kV is above", 2.0) & ALARM  # nobody has put it yet
+    assert (*alarm(record), record.amsg) == ("UDF", "INVALID", "70 kV is above")
+    record.process(Reading(6.0), 3.0)
+    assert (*alarm(record), record.amsg) == ("HIGH", "MINOR", "70 kV is above")
+    record.process(Reading(None, Severity.INVALID, Status.COMM, message="no cable"), 4.0)
+    assert (*alarm(record), record.amsg) == ("COMM", "INVALID", "no cable")
+    record.take(6.0, 5.0)
+    record.process(Reading(6.0), 6.0)
+    assert (*alarm(record), record.amsg) == ("HIGH", "MINOR", "")
+
+
 @pytest.mark.parametrize("name", ["Set", "Own"])
 @pytest.mark.parametrize("callback", [True, False])
 @pytest.mark.parametrize("earlier", [1, 2, 3, 30])
