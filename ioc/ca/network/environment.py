@@ -18,6 +18,10 @@ _FALLBACKS = {
     "EPICS_CAS_BEACON_ADDR_LIST": "EPICS_CA_ADDR_LIST",
     "EPICS_CAS_AUTO_BEACON_ADDR_LIST": "EPICS_CA_AUTO_ADDR_LIST",
 }
+# What nobody here reads, but caproto, which does not serve with a word, or with nothing, where it wants a number
+_UNUSED = ("EPICS_PVA_", "EPICS_PVAS_", "EPICS_TS_MIN_WEST")
+# A number of seconds for libca (base's default is written 300.0), a whole one for caproto
+_SEARCH = "EPICS_CA_MAX_SEARCH_PERIOD"
 SERVER_PORT = 5064
 # In a list of addresses to be served: all that there are
 ANY = "0.0.0.0"
@@ -46,6 +50,10 @@ def fill() -> None:
     Raises EnvironmentFault; OSError for an address to be served that this computer does not have, perhaps not yet.
     """
     check()
+    for name in [each for each in os.environ if each.startswith(_UNUSED)]:
+        del os.environ[name]
+    if search := os.environ.get(_SEARCH):
+        os.environ[_SEARCH] = str(math.ceil(float(search)))
     for name, fallback in _FALLBACKS.items():
         if not os.environ.get(name) and os.environ.get(fallback):
             os.environ[name] = os.environ[fallback]
@@ -108,7 +116,7 @@ _SWITCH = (lambda text: text.upper() in {"YES", "NO"}, "YES or NO")
 _CHECKS: dict[str, tuple[Callable[[str], bool], str]] = {
     **dict.fromkeys(("EPICS_CAS_SERVER_PORT", "EPICS_CA_SERVER_PORT"), _PORT),
     **dict.fromkeys(("EPICS_CAS_BEACON_PORT", "EPICS_CA_REPEATER_PORT"), _PORT),
-    **dict.fromkeys(("EPICS_CAS_BEACON_PERIOD", "EPICS_CA_BEACON_PERIOD", "EPICS_CA_CONN_TMO"), _PERIOD),
+    **dict.fromkeys(("EPICS_CAS_BEACON_PERIOD", "EPICS_CA_BEACON_PERIOD", "EPICS_CA_CONN_TMO", _SEARCH), _PERIOD),
     **dict.fromkeys(("EPICS_CA_ADDR_LIST", "EPICS_CAS_BEACON_ADDR_LIST", "EPICS_CAS_IGNORE_ADDR_LIST"), _LIST),
     **dict.fromkeys(("EPICS_CA_AUTO_ADDR_LIST", "EPICS_CAS_AUTO_BEACON_ADDR_LIST"), _SWITCH),
     "EPICS_CA_NAME_SERVERS": _LIST,

@@ -14,7 +14,7 @@ from ioc.ca.network.environment import EnvironmentFault
 from ioc.ca.server import Server
 
 PORTS = ("EPICS_CAS_SERVER_PORT", "EPICS_CA_SERVER_PORT", "EPICS_CAS_BEACON_PORT", "EPICS_CA_REPEATER_PORT")
-PERIODS = ("EPICS_CAS_BEACON_PERIOD", "EPICS_CA_BEACON_PERIOD", "EPICS_CA_CONN_TMO")
+PERIODS = ("EPICS_CAS_BEACON_PERIOD", "EPICS_CA_BEACON_PERIOD", "EPICS_CA_CONN_TMO", "EPICS_CA_MAX_SEARCH_PERIOD")
 LISTS = ("EPICS_CA_ADDR_LIST", "EPICS_CA_NAME_SERVERS", "EPICS_CAS_BEACON_ADDR_LIST", "EPICS_CAS_IGNORE_ADDR_LIST")
 NONSENSE = {
     PORTS: ("x", "0", "-1", "65536", "5064.5", "\u0665"),
@@ -39,6 +39,24 @@ def test_nonsense_is_one_sentence_with_the_variable_and_the_value(
     assert value in str(error.value)
     assert str(error.value).startswith("the environment variable ")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", ["", "yes"])
+@pytest.mark.parametrize("name", ["EPICS_PVA_SERVER_PORT", "EPICS_PVAS_BEACON_PERIOD", "EPICS_TS_MIN_WEST"])
+def test_a_variable_that_means_nothing_here_hinders_no_server(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    asyncio.run(make())
+
+
+@pytest.mark.parametrize(("value", "whole"), [("300.0", "300"), ("60.5", "61"), ("90", "90")])
+def test_a_search_period_is_written_as_base_writes_it(
+    monkeypatch: pytest.MonkeyPatch, value: str, whole: str
+) -> None:
+    monkeypatch.setenv("EPICS_CA_MAX_SEARCH_PERIOD", value)
+    asyncio.run(make())
+    assert os.environ["EPICS_CA_MAX_SEARCH_PERIOD"] == whole
 
 
 @pytest.mark.parametrize("value", ["no.such.host.invalid", "rack.example.org.", "127.0.0.1 localhost:5066"])
