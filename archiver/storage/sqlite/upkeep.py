@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from archiver.sample import INVALID
+from archiver.sample import INVALID, Dated
 from archiver.storage.sqlite import summaries
 from archiver.storage.sqlite.metadata import history
 from archiver.storage.summary import MINUTE_NS
@@ -78,9 +78,10 @@ def thin(connection: Connection, channel: int, until_ns: int, width_ns: int) -> 
     end_ns = until_ns // width_ns * width_ns
     if end_ns <= begin_ns:
         return False
-    rows, more = _next_bins(connection, channel, (begin_ns, end_ns), width_ns)
+    metadata = history(connection, channel)
+    rows, more = _next_bins(connection, channel, (begin_ns, end_ns), width_ns, metadata)
     if rows:
-        _thin(connection, channel, rows, width_ns)
+        _thin(connection, channel, rows, width_ns, metadata)
     if more:
         end_ns = (rows[-1].time_ns // width_ns + 1) * width_ns
     done = "INSERT INTO thinned VALUES (?, ?) ON CONFLICT (channel_id) DO UPDATE SET until_time = excluded.until_time"
@@ -109,11 +110,10 @@ def shrink(connection: Connection) -> bool:
 
 
 def _next_bins(
-    connection: Connection, channel: int, window_ns: tuple[int, int], width_ns: int
+    connection: Connection, channel: int, window_ns: tuple[int, int], width_ns: int, metadata: Sequence[Dated]
 ) -> tuple[Sequence[ThinningRow], bool]:
     """Return the rows of the first bins in the window, some thousand, and whether there are more after them."""
     window = f"{_ROW} AND smpl_time >= ? AND smpl_time < ? ORDER BY smpl_time"
-    metadata = history(connection, channel)
     found = connection.exec_driver_sql(f"{window} LIMIT {STEP_ROWS}", (channel, *window_ns)).all()
     rows = [ThinningRow.of(tuple(row), metadata) for row in found]
     if len(rows) < STEP_ROWS:
@@ -125,11 +125,13 @@ def _next_bins(
     return [ThinningRow.of(tuple(row), metadata) for row in found], True
 
 
-def _thin(connection: Connection, channel: int, rows: Sequence[ThinningRow], width_ns: int) -> None:
+def _thin(
+    connection: Connection, channel: int, rows: Sequence[ThinningRow], width_ns: int, metadata: Sequence[Dated]
+) -> None:
     latest = f"{_ROW} AND smpl_time < ? ORDER BY smpl_time DESC LIMIT 1"
     before = connection.exec_driver_sql(latest, (channel, rows[0].time_ns)).first()
     led_by = ThinningRow.of(tuple(before), ()) if before else None
-    thinned = thinning.thin(rows, width_ns, led_by, history(connection, channel))
+    thinned = thinning.thin(rows, width_ns, led_by, metadata)
     if thinned.times_ns:
         delete = "DELETE FROM sample_settled WHERE channel_id = ? AND smpl_time = ?"
         connection.exec_driver_sql(delete, [(channel, each) for each in thinned.times_ns])
