@@ -7,6 +7,7 @@ import gc
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -343,23 +344,31 @@ def test_a_parameter_that_the_crate_names_but_does_not_have_is_left_out(
 # ---- scans ----
 
 
-def test_a_crate_that_comes_and_goes_costs_another_one_no_call(start: Callable[..., Caen], crate: CrateFake) -> None:
-    driver, keys = start(channels={2: (0, 1)}), {**KEYS, "host": "other"}
-    settle(driver)
+def calls_of_a_scan(driver: Caen, crate: CrateFake) -> list[list[str]]:
     calls(crate)
     scan(driver)
-    usual = [call.split(" -> ")[0].split()[:3] for call in calls(crate)]
+    return [call.split(" -> ")[0].split()[:3] for call in calls(crate)]
+
+
+@contextmanager
+def crate_beside(keys: dict[str, Any]) -> Iterator[CrateFake]:
     with Rack({"HV2": {"driver": "caen", **keys}}) as others:
         other = others.fakes["HV2"]
         assert isinstance(other, CrateFake)
         other.latency = other.patience = 0.0
+        yield other
+
+
+def test_a_crate_that_comes_and_goes_costs_another_one_no_call(start: Callable[..., Caen], crate: CrateFake) -> None:
+    driver, keys = start(channels={2: (0, 1)}), {**KEYS, "host": "other"}
+    settle(driver)
+    usual = calls_of_a_scan(driver, crate)
+    with crate_beside(keys):
         for _ in range(2):
             coming = Caen(Config(**{**keys, "channels": {2: (0,)}}))
             connect_and_explore(coming)
             coming.close()
-    calls(crate)
-    scan(driver)
-    assert [call.split(" -> ")[0].split()[:3] for call in calls(crate)] == usual
+    assert calls_of_a_scan(driver, crate) == usual
 
 
 def test_a_crate_whose_boards_come_and_go_costs_another_one_no_call(
@@ -367,13 +376,8 @@ def test_a_crate_whose_boards_come_and_go_costs_another_one_no_call(
 ) -> None:
     driver, keys = start(channels={2: (0, 1)}), {**KEYS, "host": "other"}
     settle(driver)
-    calls(crate)
-    scan(driver)
-    usual = [call.split(" -> ")[0].split()[:3] for call in calls(crate)]
-    with Rack({"HV2": {"driver": "caen", **keys}}) as others:
-        other = others.fakes["HV2"]
-        assert isinstance(other, CrateFake)
-        other.latency = other.patience = 0.0
+    usual = calls_of_a_scan(driver, crate)
+    with crate_beside(keys) as other:
         neighbour = Caen(Config(**{**keys, "channels": {2: (0,)}}))
         connect_and_explore(neighbour)
         scan(driver)
@@ -381,9 +385,7 @@ def test_a_crate_whose_boards_come_and_go_costs_another_one_no_call(
         swap(other)
         scan(neighbour, "settings")
         assert any("GetCrateMap" in call for call in calls(other))
-        calls(crate)
-        scan(driver)
-        assert [call.split(" -> ")[0].split()[:3] for call in calls(crate)] == usual
+        assert calls_of_a_scan(driver, crate) == usual
         neighbour.close()
 
 
