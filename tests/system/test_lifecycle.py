@@ -265,7 +265,7 @@ def test_an_archiver_of_its_own_needs_no_password_of_an_instrument_and_tells_wha
             lambda: re.search(r"DEBUG .*\d+ rows committed in 0\.\d+ s; waiting in memory: \d+, in", log.read_text())
         )
         assert f"{ioc('GEN:Conn')} is connected" in log.read_text()
-        assert "1 rows" not in log.read_text().replace("11 rows", "")
+        assert not re.search(r"\b1 rows", log.read_text())
     finally:
         archive.terminate()
         assert archive.wait(10) == 0
