@@ -9,6 +9,7 @@ from typing import NamedTuple
 from archiver.recording.spool import Spool, SpoolError
 from archiver.recording.timeline import AHEAD, FUTURE_NS
 from archiver.sample import RESOLUTION_NS, Gap, Sample, gap_marker, is_gap
+from archiver.storage.owner import ON_ITS_WAY_NS
 from archiver.storage.store import Store
 from archiver.units import counted
 
@@ -92,7 +93,7 @@ class _Ends:
         """Add the rows of a batch that was put into the spool at a time: the archiver was alive at the newest one."""
         self.add(samples)
         newest_ns = max((sample.time_ns for sample in samples), default=0)
-        self._spooled_ns = max(self._spooled_ns, min(newest_ns, spooled_ns))
+        self._spooled_ns = max(self._spooled_ns, min(newest_ns, spooled_ns) - ON_ITS_WAY_NS)
 
     def mark(self, next_ns: int) -> list[Sample]:
         """Return the gap markers after the last samples of a run, the next of which began at ``next_ns``.

@@ -16,7 +16,7 @@ from archiver.recording.growth import Growth
 from archiver.recording.queue import Queue
 from archiver.recording.spool import Spool, SpoolError
 from archiver.recording.upkeep.rounds import Upkeep
-from archiver.storage.owner import LIFE_PERIOD
+from archiver.storage.owner import LIFE_PERIOD, ON_ITS_WAY_NS
 from archiver.storage.store import Gone, Store, StoreError
 from archiver.units import counted
 
@@ -56,7 +56,8 @@ class Writer:
     spool_error  the present error of the spool, "" if it has none
     last_error   the last error of database or spool
     growth       how long the disk lasts
-    alive_ns     the last sign of life that was given (ns since 1970), 0 before the first: all until then is stored
+    alive_ns     the last sign of life that was given (ns since 1970), 0 before the first: all that was
+                 stamped until then is stored
 
     Threads: the writer's own runs ``_run`` and alone calls the store. A second one, the guard (``_watch``), spools
     what waits too long. The thread of Channel Access fills the queue, calls ``check`` once a second, and ``close`` at
@@ -114,7 +115,7 @@ class Writer:
         self._open_tried = threading.Event()
         self._stop = threading.Event()
         self._live_at = 0.0
-        self._replayed_ns = 0  # the oldest row of the batch that was replayed last: all before it is stored
+        self._replayed_ns = 0  # before the oldest row of the batch that was replayed last: all until then is stored
         self._thread = threading.Thread(target=self._run, name="writer")
         self._guard = threading.Thread(target=self._watch, name="guard")
         self.database = DatabaseLink(open_store)
@@ -174,10 +175,10 @@ class Writer:
         while self.database.is_open and self._spool.rows and self._call(self._replay) and time.monotonic() < until:
             pass
         due = self.stored != stored or time.monotonic() >= self._live_at
-        if self._waits(known_ns):
-            known_ns = self._replayed()
-        if due and self.database.healthy and known_ns:
-            self._call(lambda: self._live(known_ns))
+        on_its_way_ns = 0 if self._stop.is_set() else ON_ITS_WAY_NS  # after the end nothing is expected
+        stored_ns = self._replayed() if self._waits(known_ns) else known_ns - on_its_way_ns
+        if due and self.database.healthy and stored_ns:
+            self._call(lambda: self._live(stored_ns))
         while self.database.healthy and self._call(self._step) and time.monotonic() < until:
             pass
 
@@ -279,14 +280,14 @@ class Writer:
         return self._spool.rows > 0 or (oldest is not None and oldest * 1e9 < known_ns)
 
     def _replayed(self) -> int:
-        """Return until when all that came is stored although the spool is not empty; 0 if it is no news."""
+        """Return until when all is stored although the spool is not empty; 0 if it is no news."""
         given_ns = max(self.alive_ns, self.database.store.alive_ns) if self.database.is_open else 0
         return self._replayed_ns if self._replayed_ns > given_ns else 0
 
-    def _live(self, known_ns: int) -> bool:
-        """Give a sign of life: all that came until a time is stored."""
-        self.database.store.live(known_ns)
-        self.alive_ns = known_ns
+    def _live(self, stored_ns: int) -> bool:
+        """Give a sign of life: all that was stamped until a time is stored."""
+        self.database.store.live(stored_ns)
+        self.alive_ns = stored_ns
         self._live_at = time.monotonic() + LIFE_PERIOD
         return True
 
@@ -306,7 +307,7 @@ class Writer:
             return False
         if head.batch.samples and self._spool.oldest is not None:  # clocks of IOCs may be ahead
             oldest_ns = min(sample.time_ns for sample in head.batch.samples)
-            self._replayed_ns = min(oldest_ns, int(self._spool.oldest * 1e9))
+            self._replayed_ns = min(oldest_ns, int(self._spool.oldest * 1e9)) - ON_ITS_WAY_NS
         if head.id not in self._removable:
             self._commit(head.batch)
         return self._remove(head.id)

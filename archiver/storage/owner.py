@@ -19,6 +19,9 @@ from archiver.times import format_time
 LIFE_PERIOD = 10.0
 LIFE_PATIENCE_NS = 30 * 10**9
 LIFE_FUTURE_NS = 300 * 10**9
+# A sample may come this long after its stamp: it was on its way, or the clock of its IOC is a little behind. By that
+# a sign of life says less than all that came: what a killed archiver did not get any more lies behind its mark.
+ON_ITS_WAY_NS = 10**9
 
 
 # An end of life that is before all rows: nothing is known after the newest.

@@ -22,6 +22,7 @@ from archiver.recording.writer import Writer
 from archiver.sample import Metadata, Value, is_gap
 from archiver.settings import Policy
 from archiver.storage.database import open_reader, open_store
+from archiver.storage.owner import ON_ITS_WAY_NS
 from archiver.storage.store import Store, StoreError
 from tests.archiver.model import Model, Shown, after, shown
 
@@ -360,8 +361,9 @@ class Stream:
 
 
 def _alive_ns(spooled: Leftover) -> int:
-    """Return when an archiver that spooled a batch was alive for certain, if no clock was set back."""
-    return min(spooled.spooled_ns, max((sample.time_ns for sample in spooled.batch.samples), default=0))
+    """Return when an archiver that spooled a batch knew all for certain, if no clock was set back."""
+    newest_ns = max((sample.time_ns for sample in spooled.batch.samples), default=0)
+    return min(spooled.spooled_ns, newest_ns) - ON_ITS_WAY_NS
 
 
 def same(name: str, found: list[Shown], expected: list[Shown]) -> None:

@@ -23,6 +23,7 @@ from archiver.recording.writer import Writer
 from archiver.sample import Gap, Sample, gap_marker
 from archiver.settings import Policy
 from archiver.storage.database import open_reader, open_store
+from archiver.storage.owner import ON_ITS_WAY_NS
 from tests.archiver.processes import Archiver, Ioc, Wait
 
 S, US = 10**9, 1000
@@ -81,7 +82,7 @@ def test_nothing_is_known_from_a_lost_batch_to_the_next_row_and_its_rows_come_in
     with closing(Spool(path, 1e9, 0)) as spool:
         ends = [
             gap_marker("A", BEGAN + 70 * S + US, Gap.ARCHIVE_OFF),
-            gap_marker("B", BEGAN + 70 * S + US, Gap.ARCHIVE_OFF),
+            gap_marker("B", BEGAN + 70 * S - ON_ITS_WAY_NS + US, Gap.ARCHIVE_OFF),
         ]
         if found == "at the start":
             end_previous_run(store, spool, BEGAN + 100 * S)  # which marks Archive_Off, for they may come in later

@@ -17,6 +17,7 @@ from archiver.recording.upkeep.rounds import Upkeep
 from archiver.recording.writer import Writer
 from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
 from archiver.settings import Policy
+from archiver.storage.owner import ON_ITS_WAY_NS
 from archiver.storage.store import Gone, Rejected, Space, Store, StoreError, TableRow
 
 TEMPERATURES = ("temperatures", ("DateTm", "tc1"))
@@ -336,7 +337,7 @@ def test_a_sign_of_life_comes_with_each_commit_and_without_one_after_a_while(
 ) -> None:
     cycle(writer)
     first = store.alive_ns
-    assert time.time_ns() - first < 10**9
+    assert time.time_ns() - first - ON_ITS_WAY_NS < 10**9
     cycle(writer)
     assert store.alive_ns == first
     queue.add(sample(1))
@@ -373,7 +374,7 @@ def test_the_sign_of_life_follows_what_is_replayed(
     """It says until when a reader knows all, while live samples are there already."""
     cycle(writer)
     alive_ns, store.error = store.alive_ns, "gone away"
-    stamps = [alive_ns + number * 1000 for number in range(1, 4)]
+    stamps = [alive_ns + ON_ITS_WAY_NS + number * 1000 for number in range(1, 4)]
     for time_ns in (*stamps, alive_ns + 60 * 10**9):  # of the last the clock is ahead
         queue.add(sample(0)._replace(time_ns=time_ns))
         cycle(writer)
@@ -383,9 +384,21 @@ def test_the_sign_of_life_follows_what_is_replayed(
         queue.add(sample(0)._replace(time_ns=time.time_ns()))
         writer.cycle(time.monotonic())  # time for one of them
         signs.append(store.alive_ns)
-    assert signs[:3] == stamps
-    assert stamps[-1] < signs[3] < spooled_ns < signs[-1]
+    assert signs[:3] == [time_ns - ON_ITS_WAY_NS for time_ns in stamps]
+    assert signs[2] < signs[3] < spooled_ns - ON_ITS_WAY_NS < signs[-1]
     assert len(signs) == len(stamps) + 2  # the first live one, too, was spooled: nobody knew that it can be stored
+
+
+def test_what_may_be_on_its_way_lies_behind_a_sign_of_life_except_at_the_end(
+    writer: Writer, queue: Queue, store: FlakyStore
+) -> None:
+    writer.start()
+    time.sleep(0.1)
+    queue.add(sample(1))
+    sign_ns, at_end_ns = store.alive_ns, time.time_ns()
+    writer.close()
+    assert 0 < sign_ns < at_end_ns - ON_ITS_WAY_NS
+    assert store.alive_ns > at_end_ns
 
 
 def test_no_sign_of_life_is_given_for_what_has_not_reached_the_queue(
@@ -396,7 +409,7 @@ def test_no_sign_of_life_is_given_for_what_has_not_reached_the_queue(
     queue.add(sample(1))
     cycle(writer)
     assert store.added == [sample(1)]
-    assert store.alive_ns == int(oldest * 1e9)
+    assert store.alive_ns == int(oldest * 1e9) - ON_ITS_WAY_NS
 
 
 def test_many_samples_that_nobody_takes_hold_up_no_cycle(spool: Spool, store: FlakyStore) -> None:
