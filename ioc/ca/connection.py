@@ -148,7 +148,7 @@ class Connection(asyncio.BufferedProtocol):
         """Read what was received: at once, or in a turn if the client sent much lately."""
         if self._cut:
             return
-        self._overtaken.comes()
+        self._overtaken.comes(nbytes)
         data = self._rest + memoryview(_RECEIVED)[:nbytes]
         if perf_counter() < self._in_turns_until:
             self._rest, self._unread = data, True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -85,6 +86,55 @@ def test_what_may_have_waited_at_the_client_counts_as_before_the_last_off_too() 
     overtaken.note(0, 0, 100_000, now - 6)
     overtaken.note(200_000, 0, 100_000, now - 1)
     assert overtaken.asked(400_000) == now - 1
+
+
+def test_what_may_have_waited_at_the_client_counts_as_before_the_off_while_all_the_room_here_is_taken() -> None:
+    overtaken, minute_ago = Overtaken(), time.monotonic() - 60
+    overtaken.note(0, 0, 100_000, minute_ago)
+    overtaken.comes(1 << 15)
+    assert overtaken.asked(4_000_000) == minute_ago
+    assert overtaken.asked(5_000_000) is None
+
+
+def test_who_sends_little_at_a_time_has_sent_all_that_waited_after_some_seconds() -> None:
+    overtaken, minute_ago = Overtaken(), time.monotonic() - 60
+    overtaken.note(0, 0, 100_000, minute_ago)
+    overtaken.comes(1000)
+    assert overtaken.asked(200_000) is None
+
+
+def test_a_pause_of_the_server_is_none_of_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ioc.ca.overtaken._IDLE", 0.0)
+    overtaken, now = Overtaken(), time.monotonic()
+    overtaken.note(0, 0, 100_000, now)
+    overtaken.hears()
+    time.sleep(0.01)
+    overtaken.comes(1 << 15)
+    assert overtaken.asked(200_000) == now
+    overtaken.hears()
+    time.sleep(0.01)
+    overtaken.comes(1000)
+    assert overtaken.asked(200_000) is None
+
+
+def test_an_on_that_waited_at_its_client_for_long_does_not_come_after_the_off_of_another(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ioc.ca.overtaken._LONGEST", 0.1)
+    with Raw(stand, receive_buffer=1 << 22) as busy, Raw(stand) as other:
+        sid = busy.create("PS:Safe", 1)
+        off = other.create("PS:Safe", 2)
+        asked = reads(sid, 80_000) + switch(900_000, sid, 1, WRITE_NOTIFY)
+        listener = threading.Thread(target=busy.say, args=[asked])
+        listener.start()
+        time.sleep(0.1)
+        other.say(switch(900_001, off, 0, WRITE_NOTIFY))
+        assert other.answer(WRITE_NOTIFY, 900_001)[0] == 1
+        for ioid in range(80_000):
+            busy.answer(READ_NOTIFY, ioid)
+        assert busy.answer(WRITE_NOTIFY, 900_000)[0] == 160
+        listener.join()
+        assert switched(stand) == [("Safe", 0)]
 
 
 def test_a_client_that_reads_all_the_time_leaves_nothing_behind() -> None:
