@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import ipaddress
 import math
 import os
 import socket
@@ -69,10 +71,19 @@ def _own(address: str) -> str:
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
         try:
             probe.bind((address, 0))
-            return str(probe.getsockname()[0])
+            number = str(probe.getsockname()[0])
+            if _stands_for_many(number):  # it can be bound, but nobody can connect to it
+                raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
         except OSError as error:
             sentence = f"{address} in EPICS_CAS_INTF_ADDR_LIST is not an address of this computer: {error.strerror}"
             raise OSError(sentence) from error
+    return number
+
+
+def _stands_for_many(address: str) -> bool:
+    """Return True for the address of a multicast group, and for that of all computers of a network here."""
+    everybody = {broadcast for _, broadcast in broadcasts()} | {"255.255.255.255"}
+    return ipaddress.IPv4Address(address).is_multicast or address in everybody
 
 
 def _is_port(text: str) -> bool:

@@ -65,6 +65,16 @@ def test_a_name_that_nobody_has_now_is_no_nonsense(monkeypatch: pytest.MonkeyPat
     environment.check()
 
 
+@pytest.mark.parametrize("address", ["224.0.2.3", "255.255.255.255", "127.255.255.255"])
+def test_an_address_of_many_computers_is_refused_though_it_can_be_bound(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setattr(environment, "broadcasts", lambda: iter([("127.0.0.1", "127.255.255.255")]))
+    monkeypatch.setenv("EPICS_CAS_INTF_ADDR_LIST", f"127.0.0.1 {address}")
+    with pytest.raises(OSError, match=rf"{address} in EPICS_CAS_INTF_ADDR_LIST is not an"):
+        environment.fill()
+
+
 def test_an_address_that_this_computer_does_not_have_may_come_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EPICS_CAS_INTF_ADDR_LIST", "127.0.0.1 203.0.113.7")
     with pytest.raises(OSError, match=r"203.0.113.7 in EPICS_CAS_INTF_ADDR_LIST is not an"):
