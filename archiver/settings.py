@@ -62,11 +62,16 @@ class Policy:
             "keep_alive": self.keep_alive,
             "keep": self.keep,
         }
-        yield from _wrong(seconds, **{key: value for key, value in durations.items() if value is not None})
+        wrong = list(_wrong(seconds, **{key: value for key, value in durations.items() if value is not None}))
+        yield from wrong
         if self.deadband is not None:
             yield from _wrong(deadband, deadband=self.deadband)
         if self.thin is not None:
-            yield from ((("thin", *key), sentence) for key, sentence in self.thin.faults())
+            badly = [(("thin", *key), sentence) for key, sentence in self.thin.faults()]
+            yield from badly
+            if self.keep is not None and not wrong and not badly and seconds(self.keep) <= seconds(self.thin.after):
+                gone = f"rows are kept for {self.keep}, and are gone before they are {self.thin.after} old"
+                yield ("thin", "after"), f"{gone}: nothing is ever thinned; keep them longer, or thin earlier"
 
     def over(self, below: Policy) -> Policy:
         """Return both policies as one: a key that this one leaves open is as in ``below``."""

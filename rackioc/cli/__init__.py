@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from rackioc.cli import archive, channel, database, files, runtime, serving, simulation, web
+from rackioc.cli import archive, channel, command, database, files, runtime, serving, simulation, web
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,5 +53,12 @@ def common(version: _Version = False) -> None:
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line. What could not be written is told here where the command is over, and for --help."""
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        typer.echo(f"rackioc: {command.sentence(error)}", err=True)
+        sys.exit(1)

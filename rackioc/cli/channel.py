@@ -16,7 +16,8 @@ from archiver.ca.error import SessionError
 from archiver.history.formats import show_value
 from archiver.sample import SEVERITIES, Value, unpack
 from ioc.ca.network import environment
-from rackioc.cli.command import SignedCommand, command
+from rackioc.cli.command import SignedCommand, command, sentence
+from sim.fake import CommandError
 
 if TYPE_CHECKING:
     from archiver.ca.listener import PvUpdate
@@ -80,12 +81,13 @@ def put(
     # an On is not to come half a minute late, where nobody said that it may
     with _session(timeout or COMPLETION, timeout or ANSWER) as session:
         channel = session.connect(pv)
-        if not terse:
-            _print_value(session, channel, "Old : ", soon=True)
+        unwritten = None if terse else _print_value(session, channel, "Old : ", soon=True)
         try:
             session.put(channel, values)
         finally:
-            _print_value(session, channel, "" if terse else "New : ", terse)
+            unwritten = _print_value(session, channel, "" if terse else "New : ", terse) or unwritten
+    if unwritten is not None:
+        raise CommandError(f"{pv} was put, but the values cannot be printed: {sentence(unwritten)}")
 
 
 @command(app, "monitor")
@@ -138,8 +140,19 @@ def _session(timeout: float, search: float | None = None) -> Session:
     return Session(timeout, search)
 
 
-def _print_value(session: Session, pv: Pv, label: str, terse: bool = False, *, soon: bool = False) -> None:
-    """Print what a PV's value is; one that cannot be read, or not ``soon``, does not keep an Off from being put."""
+def _print_value(session: Session, pv: Pv, label: str, terse: bool = False, *, soon: bool = False) -> OSError | None:
+    """Print what a PV's value is; return what kept it from being printed, such as a full disk.
+
+    Neither that keeps an Off from being put, nor a value that cannot be read, or not ``soon``.
+    """
+    try:
+        _print_read(session, pv, label, terse, soon=soon)
+    except OSError as error:
+        return error
+    return None
+
+
+def _print_read(session: Session, pv: Pv, label: str, terse: bool, *, soon: bool) -> None:
     try:
         update = session.get(pv, soon=soon)
         typer.echo(label + _line(pv, update, terse))

@@ -12,7 +12,7 @@ import typer
 
 from archiver.times import format_time
 from archiver.units import counted
-from rackioc.cli.command import ConfigPath, command
+from rackioc.cli.command import command
 from rackioc.cli.progress import Progress
 from rackioc.config.load import load_archive
 from sim.fake import CommandError
@@ -23,6 +23,9 @@ app = typer.Typer(no_args_is_help=True, help="An archive's database: create, bac
 
 DatabaseOption = Annotated[str, typer.Option("--database", envvar="RACKIOC_DATABASE", help="URL of the archive.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="Take the database from this configuration.")]
+Archive = Annotated[
+    str | None, typer.Argument(metavar="ARCHIVE", help="A configuration, an SQLite file, or a URL; or by an option.")
+]
 Place = Annotated[str, typer.Argument(help="A configuration (.yaml), an SQLite file, or the URL of a database.")]
 
 
@@ -48,33 +51,38 @@ def database_of(database: str, config: Path | None) -> str:
 
 
 @command(app, "init")
-def init(config: ConfigPath) -> None:
+def init(
+    file: Annotated[Path | None, typer.Argument(metavar="CONFIG", help="The configuration; or --config.")] = None,
+    config: ConfigOption = None,
+) -> None:
     """Create the archive's tables, as the archiver does when it starts; tables that exist stay as they are."""
     from archiver.loggers.tables import make_tables
     from archiver.storage import manage
 
-    archive = load_archive(config)
+    if (named := config if file is None else file) is None or (file and config):
+        raise typer.BadParameter("give it once: as an argument, or with --config", param_hint="CONFIG")
+    archive = load_archive(named)
     manage.init(archive.database)
     make_tables(archive)
     _show(manage.status(archive.database))
 
 
 @command(app, "migrate")
-def migrate(config: ConfigPath) -> None:
+def migrate(place: Archive = None, database: DatabaseOption = DATABASE, config: ConfigOption = None) -> None:
     """Migrate the tables of an older rackioc, as the archiver does when it starts."""
     from archiver.storage import manage
 
-    database = load_archive(config, "database").database
-    manage.migrate(database)
-    _show(manage.status(database))
+    archive = _archive_of(place, database, config)
+    manage.migrate(archive)
+    _show(manage.status(archive))
 
 
 @command(app, "status")
-def status(config: ConfigPath) -> None:
+def status(place: Archive = None, database: DatabaseOption = DATABASE, config: ConfigOption = None) -> None:
     """Print what the database holds and whether its tables are up to date; nothing is changed."""
     from archiver.storage import manage
 
-    _show(manage.status(load_archive(config, "database").database))
+    _show(manage.status(_archive_of(place, database, config)))
 
 
 @command(app, "backup")
@@ -95,12 +103,12 @@ def backup(
 
 
 @command(app, "check")
-def check(database: DatabaseOption = DATABASE, config: ConfigOption = None) -> None:
+def check(place: Archive = None, database: DatabaseOption = DATABASE, config: ConfigOption = None) -> None:
     """Read the whole archive: is it sound, which gaps are in it, whose are its channels? Exit code 1 with faults."""
     from archiver.keeping.check import check as look
 
     with Progress(sys.stderr) as progress:
-        found = look(database_of(database, config), progress.report)
+        found = look(_archive_of(place, database, config), progress.report)
     _show(found.lines)
     for fault in found.faults:
         typer.echo(f"fault: {fault}", err=True)
@@ -133,11 +141,11 @@ def copy(
 
 
 @command(app, "compact")
-def compact(database: DatabaseOption = DATABASE, config: ConfigOption = None) -> None:
+def compact(place: Archive = None, database: DatabaseOption = DATABASE, config: ConfigOption = None) -> None:
     """Give the free space within an archive back to the disk; the archiver spools, or goes on, meanwhile."""
     from archiver.storage import manage
 
-    before, after = manage.compact(database_of(database, config))
+    before, after = manage.compact(_archive_of(place, database, config))
     typer.echo(f"{before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now")
 
 
@@ -204,6 +212,25 @@ def salvage(
     if found.tables:
         typer.echo(f"other rows are missing in: {', '.join(found.tables)}", err=True)
     raise typer.Exit(1 if found.pvs or found.tables else 0)
+
+
+def _archive_of(place: str | None, database: str, config: Path | None) -> str:
+    """Return the URL of an archive that is named by an argument, or else by the options."""
+    if place is None:
+        return database_of(database, config)
+    if config is not None:
+        raise typer.BadParameter("give it once: as an argument, or with --config", param_hint="ARCHIVE")
+    if "://" in place or _is_sqlite(Path(place)):
+        return _place(place)
+    return load_archive(Path(place), "database").database
+
+
+def _is_sqlite(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(15) == b"SQLite format 3"
+    except OSError:
+        return False
 
 
 def _place(text: str) -> str:

@@ -129,12 +129,13 @@ def sim_fault(
     from sim import control
 
     try:
-        if answer := control.send(str(control_path), " ".join(words)):
-            typer.echo(answer)
+        answer = control.send(str(control_path), " ".join(words))
     except (FileNotFoundError, ConnectionRefusedError):
         raise CommandError(f"no simulation listens at {control_path}; 'rackioc sim demo' starts one") from None
     except OSError as error:
         raise CommandError(f"{control_path} cannot be connected to: {error.strerror or error}") from None
+    if answer:
+        typer.echo(answer)
 
 
 def _own(config: Config) -> Config:

@@ -14,6 +14,11 @@ from ioc.units import Quantity
 from rackioc.config.names import RecordNames
 from rackioc.config.yamlfile import Key, YamlFile, as_mapping
 
+# Fields of a C IOC's database that mean nothing here, and what to do in their place
+_ELSEWHERE = {
+    "ASG": "there is no access security: keep the port on a network of its own; caput PV.DISP 1 locks one PV",
+    "SCAN": "how often a value is read is said by scan: of its instrument",
+}
 # Fields of which the first may not be above the second
 _ORDERED = (*combinations(("LOLO", "LOW", "HIGH", "HIHI"), 2), ("LOPR", "HOPR"), ("DRVL", "DRVH"))
 
@@ -33,9 +38,7 @@ def _fields(pattern: str, fields: Any, names: RecordNames, file: YamlFile) -> di
     parsed = {}
     for name, value in as_mapping(fields).items():
         if name not in FIELDS:
-            similar = get_close_matches(str(name).upper(), FIELDS, n=1)
-            hint = f"did you mean {similar[0]}? " if similar else ""
-            file.fault((*key, name), f"unknown record field; {hint}allowed: {', '.join(FIELDS)}")
+            _tell_unknown(pattern, name, names, file)
             continue
         _check_type(pattern, name, names, file)
         text_wanted = FIELDS[name].kind is Kind.TEXT
@@ -48,6 +51,21 @@ def _fields(pattern: str, fields: Any, names: RecordNames, file: YamlFile) -> di
             _check_narrows(pattern, name, parsed[name], names, file)
             _check_sign(pattern, name, parsed[name], file)
     return parsed
+
+
+def _tell_unknown(pattern: str, name: Any, names: RecordNames, file: YamlFile) -> None:
+    """Report a field that a site cannot set, with those that it can set of these records, if they are known."""
+    word = str(name).upper()
+    if word in _ELSEWHERE:
+        sentence = f"{word} cannot be set here: {_ELSEWHERE[word]}"
+    else:
+        types = {point.rtyp for point in names.matching(pattern).values()}
+        known = types and not (is_glob(pattern) and names.may_match(pattern))
+        allowed = [each for each, field in FIELDS.items() if not known or types & field.rtyps]
+        similar = get_close_matches(word, allowed, n=1)
+        hint = f"did you mean {similar[0]}? " if similar else ""
+        sentence = f"unknown record field; {hint}allowed: {', '.join(allowed)}"
+    file.fault(("records", pattern, name), sentence)
 
 
 def _check_type(pattern: str, field: str, names: RecordNames, file: YamlFile) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -24,7 +25,12 @@ COMMAND = (sys.executable, "-P", "-m", "rackioc")
 
 def run(*arguments: str) -> tuple[int, list[str], str]:
     """Run a command with its outputs piped, as a script does; return its code, its lines and what it says."""
-    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False, timeout=50)
+    return run_shell(shlex.join([*COMMAND, *arguments]))
+
+
+def run_shell(line: str) -> tuple[int, list[str], str]:
+    """Run a line of a shell; return as ``run``."""
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, timeout=50)
     assert "Traceback" not in done.stderr
     said = [line for line in done.stderr.splitlines() if not line.startswith("Warning: Duplicate EPICS CA Address")]
     return done.returncode, done.stdout.splitlines(), "\n".join(said)
@@ -104,6 +110,20 @@ def test_a_pv_that_nobody_serves_is_told_and_is_code_1_and_the_others_are_printe
     for command in (["info", "NOBODY"], ["put", "NOBODY", "1"]):
         code, lines, said = run(*command, "-w", "0.5")
         assert (code, lines, said.startswith("rackioc: NOBODY is not connected")) == (1, [], True)
+
+
+@pytest.mark.parametrize("output", ["/dev/full", "&-"])
+@pytest.mark.parametrize("terse", [[], ["-t"]])
+def test_a_put_is_carried_out_though_nothing_can_be_printed(
+    small_ioc: SmallIoc, terse: list[str], output: str
+) -> None:
+    small_ioc.post("bo", 1)
+    name = f"{small_ioc.prefix}bo"
+    words = shlex.join([*COMMAND, "put", *terse, name, "Off"])
+    code, lines, said = run_shell(f"{words} >{output}")
+    assert run("get", "-t", name)[1] == ["Off"]
+    assert (code, lines, len(said.splitlines())) == (1, [], 1), said
+    assert said.startswith(f"rackioc: {name} was put, but the values cannot be printed: standard output: ")
 
 
 @pytest.mark.slow

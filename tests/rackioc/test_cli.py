@@ -171,6 +171,44 @@ def test_a_wrong_command_line_is_code_2(options: list[str]) -> None:
     assert (code, len(text.splitlines())) == (2, 1), text
 
 
+@pytest.mark.parametrize(
+    "words", ["--version", "--help", "db --help", "check CONFIG", "pvs CONFIG", "pvs --format csv CONFIG"]
+)
+@pytest.mark.parametrize(("output", "why"), [("/dev/full", "No space left on device"), ("&-", "it is closed")])
+def test_output_that_cannot_be_written_is_one_sentence(config: str, words: str, output: str, why: str) -> None:
+    line = f"{sys.executable} -P -m rackioc {words.replace('CONFIG', config)} >{output}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, f"rackioc: standard output: {why}\n")
+
+
+def test_output_that_nobody_reads_is_no_traceback(config: str) -> None:
+    line = f"{sys.executable} -P -m rackioc pvs {config} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_no_file_gets_the_number_of_a_closed_standard_stream() -> None:
+    """What a library in C prints would go into it: a serial line, or the spool."""
+    look = "import os; from rackioc import streams; streams.hold(); print(os.open('/', 0), file=open(3, 'w'))"
+    line = f'{sys.executable} -P -c "{look}" 3>&1 <&- >&- 2>&-'
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert done.stdout == "4\n"
+
+
+@pytest.mark.parametrize("words", ["db migrate", "db status", "db check", "db compact"])
+def test_an_archive_is_named_alike_for_each_command(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rack.conf").write_text(f"{CONFIG}archive: {{database: 'sqlite:///rack.sqlite', pvs: ['LAB:*']}}\n")
+    assert run("db", "init", "--config", "rack.conf") == run("db", "init", "rack.conf")
+    for place in ([], ["rack.conf"], ["rack.sqlite"], ["sqlite:///rack.sqlite"], ["--config", "rack.conf"]):
+        code, text = run(*words.split(), *place)
+        assert (code, "rack.sqlite" in text or "MB now" in text) == (0, True), text
+    assert run(*words.split(), "rack.conf", "--config", "rack.conf")[0] == 2
+    assert run("db", "init")[0] == run("db", "init", "rack.conf", "--config", "rack.conf")[0] == 2
+
+
 def test_letters_that_the_locale_does_not_have_end_no_command(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path}/rack.sqlite"
     with closing(open_store(database)) as store:

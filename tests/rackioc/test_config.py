@@ -297,6 +297,10 @@ WRONG = [
     ("[t, a, b, c, d]", "[t, a, b, c, d, e]", 32, "archive.temperatures.columns", "has too many entries"),
     ("HIGH: 5", "hihi: 5", 22, "records.LAB:HV1:S04:C*:IMon.hihi", "unknown record field; did you mean HIHI? a"),
     ("HIGH: 5", "High: 5", 22, "records.LAB:HV1:S04:C*:IMon.High", "did you mean HIGH? "),
+    ("HIGH: 5", "ASG: ro", 22, "records.LAB:HV1:S04:C*:IMon.ASG", "there is no access security"),
+    ("HIGH: 5", "SCAN: 1 second", 22, "records.LAB:HV1:S04:C*:IMon.SCAN", "by scan: of its instrument"),
+    ("keep: 90d", "keep: 3d", 28, "archive.policies.LAB:HV1:S0[48]:C*:?Mon.thin.after", "rows are kept for 3d"),
+    ("keep: 90d", "keep: 168h", 28, "archive.policies.LAB:HV1:S0[48]:C*:?Mon.thin.after", "before they are 7d old"),
     ("HYST: 0.1", "HYST: -1", 22, "records.LAB:HV1:S04:C*:IMon.HYST", "-1 is below 0"),
     ("HYST: 0.1", "HYST: -1 uA", 22, "records.LAB:HV1:S04:C*:IMon.HYST", "-1 is below 0"),
     ("HIGH: 5", "HIGH: 50", 22, "records.LAB:HV1:S04:C*:IMon.HIGH", "HIGH 50.0 is above HIHI 10.0"),
@@ -335,6 +339,19 @@ def test_a_fault_is_told_with_line_key_and_what_is_allowed(
 ) -> None:
     found = faults(write(GOOD, (old, new)))
     assert any(fault.startswith(f"{line}: {key}: ") and words in fault for fault in found), found
+
+
+def test_an_unknown_field_is_told_with_those_that_the_record_has(write: Write) -> None:
+    (found,) = faults(write(GOOD, ('LAB:HV1:S04:C*:IMon": {HIGH: 5', 'LAB:GEN:VMon": {ZNAM2: x, HIGH: 5')))
+    assert "unknown record field" in found
+    assert " HIHI," in found
+    assert "ZNAM," not in found
+
+
+def test_rows_that_one_policy_thins_may_be_kept_for_less_by_another(write: Write) -> None:
+    archive = load(write(GOOD, ("deadband: 1%", "keep: 1d"), ("keep: 90d, ", ""))).archive
+    assert archive is not None
+    assert archive.policy("LAB:HV1:S08:C01:VMon").keep == "1d"
 
 
 def test_a_fault_causes_no_complaints_that_only_follow_from_it(write: Write) -> None:
