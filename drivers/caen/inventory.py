@@ -190,6 +190,9 @@ class Inventory:
         section.probe = seen  # of before the questions: if the board was changed, the next check sees it
         if before is not None and same:
             section.metadata.inherit(before.metadata)
+            section.untold = before.untold
+        elif before is not None:  # a setting of this name was put to another board
+            section.doubt_unreadable()
         names = []
         for step in section.read_names(session):  # the points are made with them, so they have no records yet
             names.append(step)

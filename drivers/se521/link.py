@@ -28,9 +28,11 @@ QUIET = 100
 DRAIN_REPORTS = 16
 # How often the kernel's driver is attached before that is given up
 CLOSE_TRIES = 3
+# How often is asked who it is, and a reading, before its error is told, if there is time
+IDENTIFY_TRIES, READING_TRIES = 2, 3
 # Seconds that the bridge needs after each of the first two reports of a transaction
 PAUSE = 0.05
-# Milliseconds that a second try takes at least: until the line is known to be quiet, and its pauses
+# Milliseconds that another try takes at least: until the line is known to be quiet, and its pauses
 AGAIN = QUIET + int(2000 * PAUSE)
 # Seconds for a reading with all its errors: the shortest time after which a call counts as hanging is 1 s, and a dead
 # instrument must show within two scans
@@ -49,7 +51,7 @@ PYUSB_ERRORS = (usb.core.USBError, NotImplementedError, ValueError, IndexError)
 
 
 class UsbLink:
-    """The instrument as a USB device. While there is time, an error in a transaction is not told before a second try.
+    """The instrument as a USB device. An error in a transaction is not told before other tries, while there is time.
 
     ``counters`` gives the numbers of the readings, 0 to 255; no two that follow each other are the same.
     """
@@ -102,27 +104,28 @@ class UsbLink:
 
     def identify(self) -> str:
         """Return the model that the instrument says it is. Raises NoReply, BadReply, LinkDown."""
-        first, _ = self._ask(b"K", (31, 1), IDENTIFY_TIME)
+        first, _ = self._ask(b"K", (31, 1), IDENTIFY_TIME, IDENTIFY_TRIES)
         return first[24:27].decode("ascii", "backslashreplace")
 
     def measure(self) -> bytes:
         """Return the first report of a reading: flags and temperatures. Raises NoReply, BadReply, LinkDown."""
-        return self._ask(b"A", (31, 31, 2), READING_TIME)[0]
+        return self._ask(b"A", (31, 31, 2), READING_TIME, READING_TRIES)[0]
 
-    def _ask(self, command: bytes, counts: tuple[int, ...], seconds: float) -> list[bytes]:
-        """Send a command and return its reports, whose counts of valid bytes must be ``counts``; try twice."""
+    def _ask(self, command: bytes, counts: tuple[int, ...], seconds: float, tries: int) -> list[bytes]:
+        """Send a command and return its reports, whose counts of valid bytes must be ``counts``."""
         self._deadline = time.monotonic() + seconds
         with usb_errors():
-            try:
-                return self._exchange(command, counts)
-            except (BadReply, usb.core.USBError) as error:
-                if isinstance(error, usb.core.USBError):
-                    if error.errno == errno.ENODEV:
+            for _ in range(tries - 1):
+                try:
+                    return self._exchange(command, counts)
+                except (BadReply, usb.core.USBError) as error:
+                    if isinstance(error, usb.core.USBError):
+                        if error.errno == errno.ENODEV:
+                            raise
+                        if not _timed_out(error):
+                            self._clear_halts()
+                    if self._left() < AGAIN:  # another try would say nothing but that there was no time for it
                         raise
-                    if not _timed_out(error):
-                        self._clear_halts()
-                if self._left() < AGAIN:  # a second try would say nothing but that there was no time for it
-                    raise
             return self._exchange(command, counts)
 
     def _exchange(self, command: bytes, counts: tuple[int, ...]) -> list[bytes]:

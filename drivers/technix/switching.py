@@ -21,6 +21,8 @@ from drivers.technix.status import StatusByte
 PAUSE = 0.11
 # Seconds after which the second half of HV on is not sent any more: an Off put meanwhile may not be known yet
 LONGEST_PAUSE = 2.0
+# Seconds that the pause may be longer than asked for without another one behind it
+LATE = 0.03
 # Seconds within which a status bit follows its command; assumed
 SETTLE = 0.5
 # Seconds without a reply after which the second half of HV off is sent all the same to a generator whose replies come
@@ -189,6 +191,8 @@ class Switching:
         answered = time.monotonic()
         yield {}
         yield Wait(PAUSE)
+        if time.monotonic() - answered > PAUSE + LATE:
+            yield Wait(QUIET)  # an Off that was put while this computer stood still is heard now
         if (pause := time.monotonic() - answered) > LONGEST_PAUSE:
             raise BadReply(f"this computer stood still for {pause:.1f} s between its two commands")
         self._status.listen()

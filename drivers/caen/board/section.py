@@ -58,6 +58,7 @@ class Section:
     doubts    settings that are to be read again
     tried_at  when a call failed last (monotonic s)
     rounded   label -> value that was put, and the step that the unit took instead
+    untold    labels of settings that cannot be read and are to be told not to be known
     off_in_vain  labels of switches whose last Off was sent and not shown yet
     """
 
@@ -83,6 +84,7 @@ class Section:
         self.doubts = Doubts(self.table)
         self.off_in_vain: set[str] = set()
         self.rounded: dict[str, tuple[Any, Any]] = {}
+        self.untold: set[str] = set()
         self.values = Values(self.table, self.metadata, self._alarms, self.doubts)
         self._confirmation = Confirmation(self.values)
         self._on_sent: dict[int | None, float] = {}  # channel -> when it was put to On last (monotonic s)
@@ -143,8 +145,16 @@ class Section:
         """Mark the board as not there any more."""
         if self.present:
             self.absence.failed()
+            self.doubt_unreadable()
         self.present = False
         self.events.board_gone(error)
+
+    def doubt_unreadable(self) -> None:
+        """Let what was put to settings that cannot be read be told not to be known: nothing else would end it.
+
+        Where a board was pulled another one may come, or the same one without its settings.
+        """
+        self.untold = {each.label for each in self.table.variables() if not each.readable}
 
     def lose(self, error: DeviceError) -> Readings:
         """Mark the board as not there any more; return INVALID for all that is read of it."""
@@ -194,6 +204,8 @@ class Section:
         Currents of a board with ranges come when their ranges have been read behind them.
         """
         self.values.begin(batch.labels)
+        if self.untold:
+            yield self._tell_untold()
         if self.present:
             yield from self._read_present(session, batch)
         if not self.present:
@@ -443,7 +455,13 @@ class Section:
     def _all_gone(self) -> Readings:
         """Return INVALID for all that is read of the board, whichever group reads it."""
         self._void = True
-        return self.values.invalidate((label for each in self.batches for label in each.labels), Status.COMM)
+        read = self.values.invalidate((label for each in self.batches for label in each.labels), Status.COMM)
+        return {**read, **self._tell_untold()}
+
+    def _tell_untold(self) -> Readings:
+        """Return settings that cannot be read as not known, once."""
+        labels, self.untold = self.untold, set()
+        return invalid(labels, Status.UDF)
 
     def _with_alarms(self, session: Session, variables: Sequence[Variable], readings: Readings) -> Readings:
         """Put the alarms relative to the settings on what was measured. Raises DeviceError."""

@@ -188,6 +188,7 @@ class _Put:
         """Send the value; return what the crate said against it. Raises LinkDown, Refused."""
         item, section = self.target.item, self.target.section
         section.doubts.setting_sent(item)
+        section.untold.discard(item.label)
         on = item.switch and self.value != item.safe
         if on:
             section.values.under_way.pop(item.label, None)

@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
-from drivers.base import DeviceError, Refused, Value
-from sim.caen.header import Code
+from drivers.base import DeviceError, Refused, Status, Value
+from sim.caen.crate import Crate
+from sim.caen.header import Code, Mode, Type
+from sim.caen.odd import odd_crate
+from sim.caen.parameters import Param
 from tests.drivers.caen.crate_rig import CrateRig, crate_rig
 
 pytestmark = pytest.mark.quiet
@@ -220,6 +223,37 @@ def test_an_off_to_a_board_that_was_pulled_is_carried_out_when_it_is_back() -> N
         await rig.until(lambda: not rig.channel().on, 3)
         await rig.shows(f"{PW}:OffPending", 0)
 
+    go(scenario)
+
+
+@pytest.mark.parametrize("serial", [9002, 9102], ids=["the same board", "another board"])
+def test_a_setting_that_cannot_be_read_is_not_known_once_its_board_was_pulled(
+    monkeypatch: pytest.MonkeyPatch, serial: int
+) -> None:
+    def crate(system: str) -> Crate:
+        model = odd_crate(system)
+        for channel in model.boards[2].channels:
+            channel.params["Mask"] = Param(name="Mask", type=Type.ONOFF, mode=Mode.WRONLY)
+            channel.values["Mask"] = 0
+        return model
+
+    async def scenario(rig: CrateRig) -> None:
+        name = "S02:C00:Mask"
+        record = rig.instrument.records[name]
+        for _ in range(2):
+            await rig.put(name, 1)
+            assert rig.state(name) == (1, "NO_ALARM")
+            await asyncio.sleep(SCAN)
+            assert rig.state(name) == (1, "NO_ALARM")
+            rig.fake.model.pull(2)
+            await rig.shows(name, 1, "INVALID", SCAN)
+            rig.fake.model.pulled[2].serial = serial
+            rig.fake.model.insert(2)
+            await rig.until(lambda: not rig.channel().on and rig.state("S02:C00:VMon")[1] == "NO_ALARM", 20)
+            await asyncio.sleep(SCAN)
+            assert (rig.state(name), record.stat) == ((1, "INVALID"), Status.UDF)
+
+    monkeypatch.setattr("tests.drivers.caen.crate_rig.odd_crate", crate)
     go(scenario)
 
 

@@ -416,10 +416,10 @@ def test_a_mean_of_one_reading_is_complete(bus: Backend) -> None:
 def test_a_scan_that_failed_makes_the_means_begin_anew(driver: SE521, bus: Backend) -> None:
     bus.script = reading(1, (500, 0, 0, 0))
     scan(driver)
-    bus.script = [*reading(2, echo=0), *QUIET, *reading(3, echo=0)]
+    bus.script = [*reading(2, echo=0), *QUIET, *reading(3, echo=0), *QUIET, *reading(4, echo=0)]
     with pytest.raises(BadReply):
         scan(driver)
-    bus.script = [*QUIET, *reading(4, (320, 0, 0, 0))]
+    bus.script = [*QUIET, *reading(5, (320, 0, 0, 0))]
     mean = scan(driver)["T1:Mean"]
     assert (mean.value, mean.message) == (0.0, "mean of 1 readings, not 3")
 
@@ -503,26 +503,38 @@ def test_an_answer_that_is_too_long_is_thrown_away_before_the_second_question(dr
     assert scan(driver)["T1"] == Reading(0.0)
 
 
-def of_second_question(content: bytes | Exception) -> bytes | Exception:
-    """The same of the second question, whose counter is 2."""
-    if isinstance(content, bytes) and content[:3] == b"\x07\x02\x41":
-        return content[:6] + b"\x02\x03"
-    if isinstance(content, bytes) and content[31:] == b"\x01":
-        return content[:31] + b"\x02"
-    return content
+def of_question(counter: int, fault: list[Step]) -> list[Step]:
+    """The same of a later question, behind a quiet line."""
+
+    def numbered(content: bytes | Exception) -> bytes | Exception:
+        if isinstance(content, bytes) and content[:3] == b"\x07\x02\x41":
+            return content[:6] + bytes((counter, 0x03))
+        if isinstance(content, bytes) and content[31:] == b"\x01":
+            return content[:31] + bytes((counter,))
+        return content
+
+    return [*QUIET, *((kind, numbered(content)) for kind, content in fault)]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_second_fault_in_a_row_is_told_and_the_next_scan_starts_clean(
+def test_two_faults_are_asked_again_in_the_same_scan(driver: SE521, bus: Backend, fault: list[Step]) -> None:
+    bus.script = [*fault, *of_question(2, fault), *QUIET, *reading(3, (320, 0, 0, 0))]
+    assert scan(driver)["T1"] == Reading(0.0)
+    bus.script = reading(4, (500, 0, 0, 0))
+    assert scan(driver)["T1:Mean"].value == 5.0
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_third_fault_in_a_row_is_told_and_the_next_scan_starts_clean(
     driver: SE521, bus: Backend, fault: list[Step]
 ) -> None:
-    bus.script = [*fault, *QUIET, *((kind, of_second_question(content)) for kind, content in fault)]
+    bus.script = [*fault, *of_question(2, fault), *of_question(3, fault)]
     with pytest.raises(DeviceError) as caught:
         scan(driver)
     errors = [content for _, content in fault if isinstance(content, Exception)]
     kind = BadReply if not errors else NoReply if errors[0] in TIMEOUTS else LinkDown
     assert type(caught.value) is kind
-    bus.script = [*QUIET, *reading(3, (320, 0, 0, 0))]
+    bus.script = [*QUIET, *reading(4, (320, 0, 0, 0))]
     assert scan(driver)["T1"] == Reading(0.0)
 
 
@@ -543,10 +555,10 @@ def test_a_fault_that_leaves_no_time_for_a_second_question_is_told_as_it_is(
 
 
 def test_an_instrument_that_never_stops_sending_is_a_bad_reply(driver: SE521, bus: Backend) -> None:
-    bus.script = [*reading(1)[:3], ("in", b""), *[("in", report(0x1F))] * 16]
+    bus.script = [*reading(1)[:3], ("in", b""), *[("in", report(0x1F))] * 32]
     with pytest.raises(BadReply, match="not asked for"):
         scan(driver)
-    bus.script = [("in", report(0x1F))] * 32
+    bus.script = [("in", report(0x1F))] * 48
     with pytest.raises(BadReply, match="not asked for"):
         scan(driver)
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from drivers.base import Refused
-from drivers.technix import switching
+from drivers.base import DeviceError, Refused, Wait
+from drivers.technix import line, switching
+from tests.drivers.steps import merged
 from tests.drivers.technix.far import PAUSE, Far
 from tests.drivers.technix.rack import Rack, far_end, hurry, tell
 
@@ -240,6 +241,32 @@ def test_what_makes_things_safe_is_sent_in_the_pause_of_hv_on_and_nothing_is_let
     tell(story, far)
     assert max(outputs) == 0
     assert late[0] < PAUSE
+
+
+def test_an_off_that_was_put_in_a_short_standstill_comes_before_the_second_half_of_hv_on(far: Far) -> None:
+    """What clients have sent meanwhile is read when the computer goes on, in another thread than this one."""
+    rack = Rack(far)
+    driver = rack.driver
+    points = {point.name: point for point in driver.points}
+    driver.connect()
+    for name, value in (("Mode", 0), ("ISet", 10.0), ("VSet", 40.0)):
+        merged(driver.write(points[name], value))
+    on = driver.write(points["HV"], 1)
+    while "P5,1" not in far.commands():
+        next(on)
+    pause = next(on)
+    assert isinstance(pause, Wait)
+    assert pause.seconds > PAUSE
+    time.sleep(0.5)  # the standstill
+    assert next(on) == Wait(line.QUIET)
+    merged(driver.write(points["HV"], 0))
+    with pytest.raises(DeviceError):
+        merged(on)
+    driver.close()
+    commands = far.commands()
+    assert commands.index("P6,1") < commands.index("P5,0")  # which is then the release, under inhibition
+    assert commands.index("P8,1") < commands.index("P5,0")
+    assert (far.on, far.held["P5"]) == (False, None)
 
 
 def test_hv_on_is_not_completed_behind_a_standstill_of_the_computer(
