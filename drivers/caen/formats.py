@@ -33,6 +33,8 @@ _FLOAT32_STEP = 2.0**-23
 _FLOAT32_MAX = 3.4028234e38
 # Beyond f and T (-15 and 12) no unit is in use
 _LARGEST_EXPONENT = 18
+# The lowest and highest number of a 32-bit signed record
+_LOWEST, _HIGHEST = -(2**31), 2**31 - 1
 
 _UNREADABLE = Reading(None, Severity.INVALID, Status.READ)
 
@@ -266,8 +268,7 @@ def parameter_format(prop: ParamProp, bits: tuple[tuple[int, str], ...] = ()) ->
         case "ONOFF":
             return Switch(_words((prop.offstate or "", prop.onstate or "")))
         case "ENUM":
-            # More words than a record can have, or limits that make no sense: the numbers are served
-            return Choice(_words(prop.enum), int(prop.minval or 0)) if prop.enum else Integer(-(2**31), 2**31 - 1)
+            return Choice(_words(prop.enum), int(prop.minval or 0)) if prop.enum else _wordless(prop)
         case "CHSTATUS" | "BDSTATUS" | "BINARY":
             return Word(bits)
         case "STRING":
@@ -275,6 +276,14 @@ def parameter_format(prop: ParamProp, bits: tuple[tuple[int, str], ...] = ()) ->
         case "CMD":
             return None
     raise ValueError(f"parameter type {prop.type!r} is not known")
+
+
+def _wordless(prop: ParamProp) -> Integer:
+    """Return the numbers of an ENUM of more words than a record can have, or with limits that make no sense."""
+    low, high, _ = _limits(prop.minval, prop.maxval)
+    if low is None or high is None or low >= high:
+        return Integer(_LOWEST, _HIGHEST)
+    return Integer(max(int(low), _LOWEST), min(int(high), _HIGHEST))
 
 
 def _number_format(prop: ParamProp) -> Number:
@@ -311,7 +320,7 @@ _PROPERTY_FORMATS: dict[str, Format] = {
     "BOOLEAN": Switch(("No", "Yes")),
     "UINT2": Integer(0, 2**16 - 1),
     "INT2": Integer(-(2**15), 2**15 - 1),
-    "INT4": Integer(-(2**31), 2**31 - 1),
+    "INT4": Integer(_LOWEST, _HIGHEST),
     "UINT4": WideInteger(0, 2**32 - 1),
 }
 

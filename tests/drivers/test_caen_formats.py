@@ -159,6 +159,23 @@ def test_an_enum_counts_from_its_lowest_value() -> None:
         form.raw(2)
 
 
+@pytest.mark.parametrize(
+    ("limits", "shown"),
+    [((0, 19), (0, 19)), ((-3, 30), (-3, 30)), ((5, 1e30), (5, 2**31 - 1)), ((3, 2), None), ((None, None), None)],
+)
+def test_an_enum_of_more_words_than_a_record_has_is_a_number_within_its_limits(
+    limits: tuple[float | None, float | None], shown: tuple[int, int] | None
+) -> None:
+    low, high = limits
+    prop = types.ParamProp(types.ParamType.ENUM, types.ParamMode.RDWR, minval=low, maxval=high, enum=None)
+    form = parameter_format(prop)
+    assert form == Integer(*(shown or (-(2**31), 2**31 - 1)))
+    if shown == (0, 19):
+        assert form.raw(19) == 19
+        with pytest.raises(Refused):
+            form.raw(20)
+
+
 def test_a_word_keeps_its_32_bits_in_the_signed_number_that_ca_has() -> None:
     form = Word()
     assert form.reading(-1) == Reading(-1)
