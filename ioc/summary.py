@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 
 from drivers.base import Point, Reading, Readings
+from ioc import health
 from ioc.record import Record
 
 _SEVERITY = attrgetter("sevr")
@@ -21,8 +22,9 @@ class Summaries:
         self._members: dict[str, Sequence[Record]] = {}
 
     def arrange(self, points: Sequence[Point], records: Mapping[str, Record]) -> None:
-        """Use other points; ``records`` has those that are served of them."""
-        served = [point.name for point in points if point.name in records and not point.worst_of]
+        """Use other points; ``records`` has those that are served of them, and what is pending of each switch."""
+        named = ((point.name, *_pending(point)) for point in points if not point.worst_of)
+        served = [name for names in named for name in names if name in records]
         # A full crate has some 7,000 points and 17 summaries, arranged again with each board that is found
         places = sorted((name, place) for place, name in enumerate(served))
         self._members = {
@@ -34,6 +36,12 @@ class Summaries:
     def readings(self) -> Readings:
         """Return for each the severity of the worst record as value and alarm, with the record and its cause."""
         return {name: _worst(members) for name, members in self._members.items()}
+
+
+def _pending(point: Point) -> Iterator[str]:
+    """Yield the name of what shows that a put which makes a point safe is pending."""
+    if point.safe is not None:
+        yield health.pending(point).name
 
 
 def _beginning(places: Sequence[tuple[str, int]], prefixes: Sequence[str]) -> Sequence[int]:

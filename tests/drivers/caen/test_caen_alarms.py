@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from drivers.base import Reading, Severity, Status
+from drivers.base import Reading, Refused, Severity, Status
 from drivers.caen.board.relative import SetpointAlarms
 from drivers.caen.board.rest import Rest
 from drivers.caen.config import Alarms, Limits, RelativeAlarms
@@ -162,6 +162,22 @@ def test_one_pv_a_board_and_one_a_crate_tells_the_worst_of_its_channels() -> Non
         assert rig.state("Alarm") == (3, "INVALID")
         rig.fake.unplug()
         await rig.shows("S04:Alarm", 1, "INVALID")
+
+    go(scenario)
+
+
+def test_an_off_that_is_pending_is_an_alarm_of_its_board_and_crate() -> None:
+    async def scenario(rig: CrateRig) -> None:
+        await rig.until(lambda: rig.state("Alarm") == (0, "NO_ALARM"))
+        rig.channel(2, 1).deaf = {"Pw"}
+        with pytest.raises(Refused):
+            await rig.put("S02:C01:Pw", 0)
+        for name in ("S02:Alarm", "Alarm"):
+            await rig.shows(name, 2, "MAJOR", 2.5)
+            assert rig.amsg(name) == "S02:C01:Pw:OffPending: STATE"
+        assert rig.state("S04:Alarm") == (0, "NO_ALARM")
+        rig.channel(2, 1).deaf = set()
+        await rig.shows("Alarm", 0)
 
     go(scenario)
 
