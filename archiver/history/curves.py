@@ -128,7 +128,7 @@ class _Drawn:
 def picture(items: Iterable[Sample | Summary], query: Query, drawn_ns: int = 0) -> Picture:
     """Return the contents of a plot of samples, and of summaries in bins of ``drawn_ns``.
 
-    The value in force at the window's begin is drawn from there on, the last one up to its end.
+    The value in force at the window's begin is drawn from there on, the last one, with its alarm, up to its end.
     """
     begin_ns, end_ns = query.window.begin_ns, query.window.until_ns
     lines = {pv: _Lines(pv, query) for pv in query.names}
@@ -152,7 +152,7 @@ def picture(items: Iterable[Sample | Summary], query: Query, drawn_ns: int = 0) 
     first_ns = query.window.since_ns or min((curve.times_ns[0] for curve in shown), default=end_ns)
     end_ns = max(end_ns, first_ns + LEAST_NS)
     for curve in shown:
-        curve.add(end_ns, curve.values[-1], min(curve.severities[-1], 0))
+        curve.add(end_ns, curve.values[-1], curve.severities[-1])
     return Picture(first_ns, end_ns, list(_axes(shown)), sorted(left_out.values()))
 
 

@@ -47,7 +47,6 @@ def _counted(items: Iterator[Sample | Summary]) -> Iterator[Sample | Summary]:
 def _curve(curve: Curve, begin_ns: int, end_ns: int, points: int) -> CurveResult:
     times, values = np.array(curve.times_ns, dtype=np.int64), np.array(curve.values)
     severities = np.array(curve.severities, dtype=np.int8)
-    severities[-1] = severities[-2]  # the end of the window is no row: what holds there is as it was told
     severities = np.where(np.isfinite(values) | (severities == ELSEWHERE), severities, INVALID)
     kept = _kept(times, values, severities, begin_ns, end_ns, points)
     return CurveResult(

@@ -122,6 +122,10 @@ def test_what_holds_at_the_end_of_a_window_is_in_alarm_as_it_was_told(tmp_path: 
     assert [each.times[-1] for each in answer.curves] == [(T0 + 3600 * S) / S] * 3
     assert [each.severities[-1] for each in answer.curves] == [1, 2, 3]
     assert [each.values[-1] for each in answer.curves] == [5.0, 5.0, None]
+    window = Window(T0, T0 + 3600 * S)
+    with open_query(url, ["A", "B"], window) as query:
+        drawn = [curve for axis in picture(query.samples(), query).axes for curve in axis]
+    assert [each.severities[-1] for each in drawn] == [1, 2]
 
 
 def statistics(query: Query, width_ns: int) -> Iterator[tuple[str, int, float | None, float | None]]:

@@ -106,6 +106,35 @@ def test_what_is_not_certainly_one_number_is_not_put(ioc: Ioc, chromium: Chromiu
     assert ioc.puts == []
 
 
+@pytest.mark.parametrize("free", [True, False], ids=["the first has ended", "the first has not ended"])
+def test_a_value_that_is_typed_after_another_one_is_not_put_behind_its_digits(
+    ioc: Ioc, chromium: Chromium, free: bool
+) -> None:
+    chromium.find(FIELD).clear()
+    chromium.find(FIELD).send_keys("1")
+    keys = ActionChains(chromium.driver)
+    if not free:
+        ioc.free.clear()
+    keys.send_keys(Keys.ENTER).perform()
+    chromium.wait(lambda: ioc.puts == [("ao", 1.0)], "the put")
+    if free:
+        chromium.wait(lambda: not chromium.find(FIELD).get_attribute("data-typed"), "the setting")
+    keys.send_keys("2" + Keys.ENTER).perform()
+    time.sleep(0.5)
+    ioc.free.set()
+    chromium.wait(lambda: ioc.puts == [("ao", 1.0), ("ao", 2.0)], "the second put")
+
+
+def test_a_value_that_is_typed_where_the_setting_has_changed_meanwhile_is_not_put_behind_its_digits(
+    ioc: Ioc, chromium: Chromium
+) -> None:
+    chromium.run(f'document.querySelector("{FIELD}").select()')  # as the Tab key does
+    ioc.read("ao", 3.0)
+    chromium.wait(lambda: chromium.find(FIELD).get_property("value") == "3", "the setting")
+    ActionChains(chromium.driver).send_keys("2" + Keys.ENTER).perform()
+    chromium.wait(lambda: ioc.puts == [("ao", 2.0)], "the put")
+
+
 def test_a_list_of_states_puts_what_is_chosen_and_nothing_on_the_way(ioc: Ioc, chromium: Chromium) -> None:
     chromium.find(LIST).send_keys(Keys.ARROW_DOWN * 3)
     time.sleep(1)

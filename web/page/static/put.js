@@ -107,6 +107,11 @@ function entry(scope, name, first, label) {
   let shown = "";
   let sending = null;
   const typed = () => field.value !== shown;
+  // who types on replaces what they see: a browser would append it, and 100, Enter, 200 be 100200
+  const rest = (text) => {
+    if (field.value !== text) field.value = text;
+    if (document.activeElement === field) field.select();
+  };
   const look = () => {
     send.hidden = !typed();
     mark(field, "typed", typed() ? "yes" : "");
@@ -126,17 +131,18 @@ function entry(scope, name, first, label) {
     }
     sending = sent;
     field.focus(); // the button goes when there is nothing more to send
+    field.select();
     await put(name, wanted, `${label || "set"} ${text}${of ? ` ${unit(of)}` : ""}`, event);
     if (sending === sent) sending = null;
     // what was typed meanwhile is the next value
-    if (field.value === sent) field.value = shown;
+    if (field.value === sent) rest(shown);
     look();
   };
   field.addEventListener("input", look);
   field.addEventListener("keydown", (event) => {
     if (event.key === "Enter") act(event);
     if (event.key === "Escape") {
-      field.value = shown;
+      rest(shown);
       look();
     }
   });
@@ -148,10 +154,10 @@ function entry(scope, name, first, label) {
     if (pv.units !== of) {
       // a number is not put in another unit than the one beside which it was typed
       if (typed() && field.value !== sending) toast(`${name}: its unit is ${unit(pv.units)} now; what was typed for ${unit(of)} was not put`);
-      field.value = now;
+      rest(now);
       of = pv.units;
     }
-    if (!typed()) field.value = now;
+    if (!typed() && field.value !== now) rest(now);
     shown = now;
     say(units, unit(of));
     mark(field, "severity", pv.severity ?? "");
