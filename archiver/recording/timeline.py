@@ -23,7 +23,8 @@ FUTURE_NS = 5 * 60 * 10**9
 # How far the archiver's clock is set back before what is known is stored again.
 STEP_NS = 10**9
 
-# Rows by the archiver's clock that are remembered: of those that are still to come, and of those that are over.
+# Rows by the archiver's clock that are remembered: of those that are still to come, and of those that are over. Of
+# more of the latter it is remembered where they are: as many runs without a free place between them.
 AHEAD, OVER = 1000, 20
 
 # The gap of a PV whose stamps are rejected.
@@ -51,6 +52,7 @@ class Timeline:
 
     gap         why nothing is known now; None while a value is in force
     dated_ns    the rows by the archiver's clock that are later than ``stamped_ns``, in order
+    runs_ns     first and last of each run of such rows that are before all of ``dated_ns``, in order
     stamped_ns  the newest row at an IOC's stamp; the next such row is later
     stamp_ns    the stamp of the newest value
     held        whether its row is not at its stamp, but where a gap ended
@@ -60,6 +62,7 @@ class Timeline:
     """
 
     dated_ns: list[int] = field(default_factory=list)
+    runs_ns: list[tuple[int, int]] = field(default_factory=list)
     gap: Gap | None = Gap.ARCHIVE_OFF
     stamped_ns: int = 0
     stamp_ns: int = 0
@@ -123,6 +126,8 @@ class Timeline:
             return self._date(known_ns)
         self.stamped_ns = self.shown_ns = self._free(max(stamp_ns, _next(self.stamped_ns)))
         del self.dated_ns[: bisect_right(self.dated_ns, self.stamped_ns)]
+        if self.runs_ns and self.runs_ns[0][1] <= self.stamped_ns:
+            self.runs_ns = [run for run in self.runs_ns if run[1] > self.stamped_ns]
         return self.stamped_ns
 
     def repeat(self, now_ns: int) -> int:
@@ -144,6 +149,12 @@ class Timeline:
         ahead = self.shown_ns > self._earliest(now_ns) + STEP_NS and self.shown_ns in self.dated_ns
         return self._date(now_ns) if ahead else None  # the clock has been set back
 
+    def pass_by(self, former: Timeline) -> None:
+        """Let no row come where one of a former timeline is: that may still be on its way to the database."""
+        self.stamped_ns = max(self.stamped_ns, former.stamped_ns)
+        self.runs_ns = [run for run in former.runs_ns if run[1] > self.stamped_ns]
+        self.dated_ns = sorted(row_ns for row_ns in {*self.dated_ns, *former.dated_ns} if row_ns > self.stamped_ns)
+
     def _gap_ns(self, known_ns: int) -> int:
         """Return where the gap begins that ends at a time; if its row is later, by a clock that was wrong, there.
 
@@ -156,13 +167,30 @@ class Timeline:
 
     def _date(self, time_ns: int) -> int:
         """Return the time of a row by the archiver's clock: later than the rows that clock has reached."""
+        if self.runs_ns and time_ns <= self.runs_ns[-1][1]:  # the clock has been set back
+            self._forget(0)
         self.shown_ns = self._free(self._earliest(time_ns))
         insort(self.dated_ns, self.shown_ns)
-        if forgotten := self.dated_ns[: max(0, bisect_right(self.dated_ns, self.shown_ns) - OVER)]:
-            self.stamped_ns = max(self.stamped_ns, forgotten[-1])  # no value may come where a row is
-            del self.dated_ns[: len(forgotten)]
+        if over := self.dated_ns[: max(0, bisect_right(self.dated_ns, self.shown_ns) - OVER)]:
+            for row_ns in over:
+                self._join(row_ns)
+            self._forget(OVER)
+            del self.dated_ns[: len(over)]
         del self.dated_ns[AHEAD:-1]
         return self.shown_ns
+
+    def _join(self, row_ns: int) -> None:
+        """Remember a row in the last run, or in one of its own: what is repeated after a gap's row has no end."""
+        if self.runs_ns and row_ns <= _next(self.runs_ns[-1][1]):
+            self.runs_ns[-1] = (self.runs_ns[-1][0], row_ns)
+        else:
+            self.runs_ns.append((row_ns, row_ns))
+
+    def _forget(self, most: int) -> None:
+        """Remember some runs at most; no value may come where a row is, so those that come are after the others."""
+        if forgotten := self.runs_ns[: max(0, len(self.runs_ns) - most)]:
+            self.stamped_ns = max(self.stamped_ns, forgotten[-1][1])
+            del self.runs_ns[: len(forgotten)]
 
     def _earliest(self, time_ns: int) -> int:
         earliest_ns = max(time_ns, _next(self.stamped_ns))
@@ -171,6 +199,9 @@ class Timeline:
 
     def _free(self, time_ns: int) -> int:
         """Return a time, or the next one at which there is no row yet."""
+        for first_ns, last_ns in self.runs_ns:
+            if first_ns // RESOLUTION_NS <= time_ns // RESOLUTION_NS <= last_ns // RESOLUTION_NS:
+                time_ns = _next(last_ns)
         while self.dated_ns:
             nearest = bisect_left(self.dated_ns, time_ns // RESOLUTION_NS * RESOLUTION_NS)
             if nearest == len(self.dated_ns) or self.dated_ns[nearest] >= _next(time_ns):

@@ -67,6 +67,21 @@ def test_an_ioc_whose_clock_is_behind_loses_nothing_after_a_gap_and_nothing_is_m
         timeline.check(NOW - 60 * S, now)
 
 
+@pytest.mark.parametrize("behind", [7, 30, 100])
+def test_of_an_ioc_whose_clock_is_behind_each_value_stands_at_its_stamp_however_many_they_are(behind: int) -> None:
+    """Ten values a second, up to the gap and behind it; at the two rows of the gap they come after these."""
+    timeline = valid(NOW - behind * S)
+    rows = [timeline.mark(NOW, Gap.DISCONNECTED), timeline.admit(NOW - behind * S, NOW + S, connected_ns=NOW + S)]
+    for tenth in range(11, 10 * (behind + 3)):
+        now = NOW + tenth * S // 10
+        rows.append(timeline.admit(now - behind * S, now, connected_ns=NOW + S))
+        assert 0 <= rows[-1] - (now - behind * S) < S // 100
+        rows += [repeated] if (repeated := timeline.again(now)) else []
+        assert len(timeline.dated_ns) + len(timeline.runs_ns) < 30
+    assert len({row // US for row in rows}) == len(rows)
+    assert (timeline.dated_ns, timeline.runs_ns) == ([], [])
+
+
 def test_a_gap_of_a_clock_that_was_ahead_moves_no_value() -> None:
     timeline = lost(NOW + HOUR)  # the computer began with a clock that was an hour ahead
     assert timeline.admit(NOW - 90 * S, NOW, connected_ns=NOW) == NOW

@@ -517,6 +517,28 @@ def test_in_another_archive_a_value_stands_where_it_came_so_that_one_on_its_way_
     assert all(time >= 5.0 for time, _ in sink.rows)
 
 
+def test_in_another_archive_no_row_takes_the_place_of_one_on_its_way(
+    make: Make, clock: Clock, sink: Recorder
+) -> None:
+    """Of two rows at one time a database keeps the first: of a clock of whole seconds, and of one that is behind."""
+    for behind in (0, 30):
+        sink.samples.clear()
+        track, clock.now = make(), 1.0
+        for tenth in range(100):
+            clock.now = 100 + tenth / 10
+            if tenth == 5:
+                track.disconnected()
+                track.connected()
+            if tenth == 58:
+                track.renew(Timeline.after([(BEGIN + 100) * S], 0, (BEGIN + 100) * S))
+            track.update(PvUpdate((BEGIN + int(clock.now) - behind) * S, float(tenth), 0, "NO_ALARM"))
+            track.tick(clock.now)
+        stored: dict[int, Value] = {}
+        for sample in sink.samples:
+            stored.setdefault(sample.time_ns // 1000, sample.value)
+        assert set(stored.values()) == {*map(float, range(100)), Gap.DISCONNECTED}
+
+
 @pytest.mark.parametrize(
     ("precision", "deadband", "stored"),
     [
