@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from archiver.storage.migrations import migrations
@@ -48,7 +50,7 @@ def file_name(url: DatabaseUrl) -> str:
 
 def connect_writer(url: DatabaseUrl) -> Connection:
     """Return a connection for writing; the file is created if it does not exist."""
-    return _connect(url, _WRITER, "BEGIN IMMEDIATE")
+    return _connect(create_engine(url.nodes[0]), _WRITER, "BEGIN IMMEDIATE")
 
 
 @contextmanager
@@ -64,13 +66,22 @@ def writer(url: DatabaseUrl) -> Iterator[Connection]:
 
 
 def connect_reader(url: DatabaseUrl) -> Connection:
-    """Return a connection for reading."""
-    return _connect(url, _READER, "BEGIN")
+    """Return a connection for reading, which changes no file.
+
+    The last connection that may write to a file writes its log into it when it closes. Another file may have been
+    moved to this path, and the log be that of the one before still: it would be written over the pages of the other.
+    """
+    file = os.path.realpath(file_name(url))  # beside which the log is, whatever links lead there
+    if not Path(f"{file}-wal").exists():  # there is none to be written; SQLite has to make one, and removes it again
+        return _connect(create_engine(url.nodes[0]), _READER, "BEGIN")
+    read_only = f"file:{quote(file)}?mode=ro"
+    engine = create_engine(
+        url.nodes[0], creator=lambda: sqlite3.connect(read_only, uri=True, check_same_thread=False)
+    )
+    return _connect(engine, _READER, "BEGIN")
 
 
-def _connect(url: DatabaseUrl, pragmas: tuple[str, ...], begin: str) -> Connection:
-    engine = create_engine(url.nodes[0])
-
+def _connect(engine: Engine, pragmas: tuple[str, ...], begin: str) -> Connection:
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # sqlite3 would begin no transaction before a CREATE TABLE

@@ -301,11 +301,11 @@ class SqliteStore:
 
     def _leave(self) -> None:
         """Close the connection. SQLite removes the log at that path then, whichever file it belongs to."""
+        with suppress(sqlite3.Error):  # also beside readers, which do not: nothing is left for a file that comes here
+            self._connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
         try:
             self._place.check()
         except Gone:
-            with suppress(sqlite3.Error):
-                self._connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
             if not self._place.remove_log():
                 _ABANDONED.append(self._connection)
                 return
