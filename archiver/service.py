@@ -183,6 +183,7 @@ class Archiver:
             raise
         self._ends, self._opened = ends, True
         if again:
+            self._writer.alive_ns = 0  # what it gets is not in the one before, which is not the same one any more
             self._renewed.set()
         return store
 

@@ -6,16 +6,20 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from archiver import health
+from archiver import health, service
 from archiver.history.query import MetadataHistory
+from archiver.sample import Sample
+from archiver.settings import ArchiveSettings
 from archiver.storage.database import open_reader
 from tests.archiver.processes import Archiver, Ioc, Wait
+
+BEGIN_NS = 1_790_000_000 * 10**9
 
 RECORDS = """
 record(calc, "T:Ticks") { field(CALC, "VAL+1") field(SCAN, ".1 second") field(PINI, "YES") }
@@ -111,3 +115,25 @@ def test_spool_and_status_are_begun_anew_where_they_were_removed(
     assert (tmp_path / name).exists()
     status = tmp_path / "rack.spool.status"
     wait(lambda: health.running(status) and (read := health.read(status)) is not None and read.age < 2)
+
+
+def test_what_another_archive_got_meanwhile_is_a_gap_in_the_one_that_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when that came before a sign of life was given there: the sign of the first one is the last then."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "rack.sqlite"
+    recorder = service.Archiver(ArchiveSettings(database=f"sqlite:///{file}", pvs=()), Path("rack.yaml"), "T:")
+    with ExitStack() as undo:
+        for each in (recorder._status_file, recorder._spool, recorder._client, recorder._overflow):
+            undo.callback(each.close)
+        with closing(recorder._open_store()) as store:
+            store.add([Sample("T:A", BEGIN_NS, 1.0, 0, "NO_ALARM")])
+            store.live(BEGIN_NS)
+            recorder._writer.alive_ns = BEGIN_NS
+        moved = file.rename(tmp_path / "moved.sqlite")
+        with closing(recorder._open_store()) as store:
+            store.add([Sample("T:A", BEGIN_NS + 10**9, 2.0, 0, "NO_ALARM")])
+        moved.rename(file)
+        with closing(recorder._open_store()) as store:
+            assert [row.value for row in store.newest()] == ["Archive_Off"]
