@@ -149,11 +149,10 @@ class Timeline:
         ahead = self.shown_ns > self._earliest(now_ns) + STEP_NS and self.shown_ns in self.dated_ns
         return self._date(now_ns) if ahead else None  # the clock has been set back
 
-    def pass_by(self, former: Timeline) -> None:
-        """Let no row come where one of a former timeline is: that may still be on its way to the database."""
+    def follow(self, former: Timeline) -> None:
+        """Let no value come where one of a former timeline is: that may still be on its way to the database."""
         self.stamped_ns = max(self.stamped_ns, former.stamped_ns)
-        self.runs_ns = [run for run in former.runs_ns if run[1] > self.stamped_ns]
-        self.dated_ns = sorted(row_ns for row_ns in {*self.dated_ns, *former.dated_ns} if row_ns > self.stamped_ns)
+        del self.dated_ns[: bisect_right(self.dated_ns, self.stamped_ns)]
 
     def _gap_ns(self, known_ns: int) -> int:
         """Return where the gap begins that ends at a time; if its row is later, by a clock that was wrong, there.

@@ -169,18 +169,19 @@ class Track:
         """Go on in another archive, with its rows of this PV: what is known now is stored there, too.
 
         It stands where it would have been stored there, not at the present time: a newer value may be on its way.
-        So may rows of the timeline until now: no other row comes where one of them is.
+        So may values of the timeline until now: no other one takes the place of one of them.
         """
         former, gap = self._timeline, self._timeline.gap
         known = self._newest if gap is None else None
         self._timeline, self._dates = timeline, MetadataDates(timeline.dated_ns)
         if known:
             self._coming = self._coming or self._metadata
-            since_ns = max(known.stamp_ns, self._connected_ns)
-            self._write(timeline.admit(known.stamp_ns, time.time_ns(), since_ns), known)
+            now_ns = time.time_ns()
+            since_ns = max(known.stamp_ns, self._connected_ns, min(former.shown_ns, now_ns))
+            self._write(timeline.admit(known.stamp_ns, now_ns, since_ns), known)
         elif gap is not None:
             timeline.gap = gap
-        timeline.pass_by(former)
+        timeline.follow(former)
 
     def repeat_metadata(self) -> None:
         """Add the metadata that hold now again: those that waited in the spool may be lost."""
