@@ -21,6 +21,7 @@ from drivers.base import (
     NoReply,
     NotShown,
     Point,
+    Reading,
     Readings,
     Refused,
     SafePut,
@@ -69,6 +70,7 @@ class Technix(Driver):
         self._status = StatusByte(self._line, watchdog, self._setpoints, config.polarity == "negative")
         self._switching = Switching(self._line, self._status, self._setpoints)
         self._trips = config.over_limit != "alarm"
+        self._outputs = list(_OUTPUTS)  # in the order in which they are asked for
 
     @property
     def reopens(self) -> bool:
@@ -121,16 +123,29 @@ class Technix(Driver):
             yield from self._switching.tidy()
         except (BadReply, Refused) as error:
             wrong = error
-        for name, (question, setpoint) in _OUTPUTS.items():
+        for name in tuple(self._outputs):
             yield from self._switching.free()
-            reading = self._setpoints.scales[setpoint].output(self._line.read(question))
+            reading = self._output(name)
             yield {name: reading}
-            if self._trips and reading.severity is Severity.MAJOR:
+            # Not again and again where HV is off, and its output goes down slowly
+            if self._trips and reading.severity is Severity.MAJOR and self._status.bits & HV:
                 excess = f"{name} is {reading.value:g}, {reading.message}"
                 wrong = DeviceError(f"{excess}: HV off is put (over_limit: off)")
                 yield SafePut(name="HV", what=excess, why="over_limit: off")
         if wrong is not None:
             raise wrong
+
+    def _output(self, name: str) -> Reading:
+        """Ask for a voltage or current; one that fails ends the scan, and goes behind the other from then on.
+
+        So the other one is watched all the same, and a dying line costs no more time. Raises DeviceError.
+        """
+        question, setpoint = _OUTPUTS[name]
+        try:
+            return self._setpoints.scales[setpoint].output(self._line.read(question))
+        except DeviceError:
+            self._outputs.sort(key=name.__eq__)
+            raise
 
     def write(self, point: Point, value: Value) -> Iterator[Step]:
         """Carry out a put; yield the status as it is seen in its course, and the setpoint as sent (kV, mA)."""

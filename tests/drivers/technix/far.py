@@ -6,6 +6,7 @@ answer to the first: else it has none, and the contact is released all the same.
 
 from __future__ import annotations
 
+import math
 import os
 import pty
 import random
@@ -25,8 +26,9 @@ class Far:
     """The generator; ``link`` is the name of its line.
 
     heard     what arrived: monotonic seconds, command
-    faults    mute deaf noise garbage: True; late split: seconds, "late P6": of this command alone; lost: answers
-              still to be lost
+    faults    mute deaf noise garbage: True; late split: seconds; "late P6", "mute a1", "garbage a1": of this command
+              alone; lost: answers still to be lost
+    fading    seconds in which an output that is switched off goes down to a third; 0: at once
     violated  what the manual forbids
     """
 
@@ -43,6 +45,8 @@ class Far:
         self.set = {"d1": 0, "d2": 0}
         self.regulates = "d1"
         self.megohm = 8.0
+        self.fading = 0.0
+        self._charge = 0.0, time.monotonic()  # the voltage when it was asked for last
         self._at: dict[int, Callable[[], None]] = {}
         self._fed = time.monotonic()
         self._random = random.Random(1)
@@ -111,6 +115,15 @@ class Far:
 
     def output(self) -> tuple[float, float]:
         """Return kV and mA."""
+        kilovolts, milliamperes = self._driven()
+        now, (before, at) = time.monotonic(), self._charge
+        if self.fading:
+            kilovolts = max(kilovolts, before * math.exp((at - now) / self.fading))
+        self._charge = kilovolts, now
+        return kilovolts, milliamperes
+
+    def _driven(self) -> tuple[float, float]:
+        """Return what it gives out by itself, kV and mA."""
         if not self.on or self.inhibited:
             return 0.0, 0.0
         kilovolts = (
@@ -197,13 +210,13 @@ class Far:
                 self.held[name] = time.monotonic()
 
     def _answer(self, text: str) -> None:
-        if "mute" in self.faults:
+        if self.faults.keys() & {"mute", f"mute {text[:2]}"}:
             return
         if self.faults.get("lost", 0) >= 1:
             self.faults["lost"] -= 1
             return
         data = text.encode()
-        if "garbage" in self.faults:
+        if self.faults.keys() & {"garbage", f"garbage {text[:2]}"}:
             data = self._random.randbytes(len(text)).replace(b"\r", b"?")
         middle = len(data) // 2
         self._write(data[:middle])

@@ -492,6 +492,43 @@ def test_an_output_above_its_limit_is_switched_off_where_only_the_answers_to_tha
     tell(story, far, replace(CONFIG, over_limit="off"))
 
 
+@pytest.mark.quiet
+def test_an_output_that_goes_down_slowly_from_above_its_limit_is_switched_off_once(far: Far) -> None:
+    async def story(rack: Rack) -> None:
+        await rack.regulate_current()
+        before = len(far.heard)
+        far.fading, far.megohm = 4.0, 8.0
+        await rack.until(lambda: not far.on)
+        await rack.until(lambda: rack.record("HV_RBV").val == 0 and not rack.pending())
+        assert rack.record("VMon").sevr.name == "MAJOR"
+        assert await rack.until(lambda: rack.record("VMon").sevr.name == "NO_ALARM") > 0.6
+        assert far.commands(before) == ["P6,1", "P6,0"]
+
+    tell(story, far, replace(CONFIG, over_limit="off"))
+
+
+@pytest.mark.quiet
+@pytest.mark.parametrize("fault", ["garbage", "mute"])
+@pytest.mark.parametrize("question", ["a1", "a2"])
+def test_one_output_is_watched_while_the_other_cannot_be_read(far: Far, fault: str, question: str) -> None:
+    async def story(rack: Rack) -> None:
+        lost, read = ("VMon", "IMon") if question == "a1" else ("IMon", "VMon")
+        await (switch_on(rack) if question == "a1" else rack.regulate_current())
+        far.faults[f"{fault} {question}"] = True
+        await rack.until(lambda: not rack.valid(lost) and rack.valid(read))
+        await asyncio.sleep(1.0)
+        for _ in range(20):
+            assert rack.valid(read, "HV_RBV")
+            assert not rack.valid(lost)
+            await asyncio.sleep(0.05)
+        before = len(far.heard)
+        far.megohm = 1.0 if question == "a1" else 8.0  # 40 mA in place of 5, or 80 kV in place of 50
+        await rack.until(lambda: not far.on, seconds=2.5)
+        assert set(far.commands(before)) == {"P6,1", "P6,0"}
+
+    tell(story, far, replace(CONFIG, over_limit="off"))
+
+
 def test_an_off_that_waits_for_its_answer_is_given_up_without_a_traceback_when_the_line_goes(far: Far) -> None:
     async def story(rack: Rack) -> None:
         await switch_on(rack)
