@@ -12,6 +12,9 @@ from drivers.base import ConfigFault, DriverConfig
 
 # Kind of URL -> what may stand behind ``?`` (pyserial's manual, "URL handlers")
 _OPTIONS = {"socket": {"logging"}, "rfc2217": {"logging", "ign_set_control", "poll_modem", "timeout"}}
+_LOGGING = {"debug", "info", "warning", "error"}
+# kV and mA between which a full scale lies: with others, steps and digits could not be computed
+LOWEST, HIGHEST = 1e-6, 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +55,8 @@ class TechnixConfig(DriverConfig):
             yield ("port",), f"{fault}; it must be a serial device, socket://host:port or rfc2217://host:port"
         for key in ("voltage_kv", "current_ma"):
             full_scale, limit = getattr(self.full_scale, key), getattr(self.limits, key)
-            if not _positive(full_scale):
-                yield ("full_scale", key), f"is {full_scale:g}; it must be a finite number above 0"
+            if not LOWEST <= full_scale <= HIGHEST:
+                yield ("full_scale", key), f"is {full_scale:g}; it must be a number from {LOWEST:g} to {HIGHEST:g}"
             if limit is None:
                 continue
             if not _positive(limit):
@@ -64,8 +67,8 @@ class TechnixConfig(DriverConfig):
 
 def _port_fault(port: str) -> str | None:
     """Return what is wrong with a port; None if nothing is, as far as that can be told without it."""
-    if not port:
-        return "is empty"
+    if not port or not port.isprintable():
+        return f"is {port!r}, which has a character that cannot be printed" if port else "is empty"
     if "://" not in port:
         return None
     parts = urlsplit(port)
@@ -79,9 +82,15 @@ def _port_fault(port: str) -> str | None:
     if not parts.hostname or not number:
         return f"is {port!r}, which has no host, or no port from 1 to 65535, or one that is not a number"
     for option, value in parse_qsl(parts.query, keep_blank_values=True):
-        if option not in options or (option == "timeout" and not _is_number(value)):
+        if option not in options or not _fits(option, value):
             return f"is {port!r}, whose {option}={value} pyserial does not understand"
     return None
+
+
+def _fits(option: str, value: str) -> bool:
+    if option == "logging":
+        return value in _LOGGING
+    return option != "timeout" or _is_number(value)
 
 
 def _is_number(text: str) -> bool:
