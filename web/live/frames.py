@@ -76,7 +76,8 @@ class FrameProtocol(WebSocketsSansIOProtocol):
             await super().send(message)
             return
         await self.writable.wait()
-        if self.disconnected or self.close_sent:
+        # one that is closing takes nothing more, and asyncio would log each of many frames
+        if self.disconnected or self.close_sent or self.transport.is_closing():
             raise ClientDisconnected
         self.transport.write(frames)
         await self.writable.wait()

@@ -135,6 +135,34 @@ def test_a_value_that_is_typed_where_the_setting_has_changed_meanwhile_is_not_pu
     chromium.wait(lambda: ioc.puts == [("ao", 2.0)], "the put")
 
 
+def test_a_value_on_whose_way_another_one_is_the_setting_is_put_whole(ioc: Ioc, chromium: Chromium) -> None:
+    def is_typed(typed: bool) -> bool:
+        return (chromium.attribute(FIELD, "data-typed") == "yes") is typed
+
+    chromium.run(f'document.querySelector("{FIELD}").select()')
+    ActionChains(chromium.driver).send_keys("1").perform()
+    chromium.wait(lambda: is_typed(True), "what is typed")
+    ioc.read("ao", 1.0)
+    chromium.wait(lambda: is_typed(False), "the setting that is alike")
+    ioc.read("ao", 2.0)
+    chromium.wait(lambda: is_typed(True), "another setting")
+    ActionChains(chromium.driver).send_keys("5" + Keys.ENTER).perform()
+    chromium.wait(lambda: ioc.puts == [("ao", 15.0)], "the put")
+
+
+def test_what_stands_for_a_value_is_no_text_to_type_behind(ioc: Ioc, chromium: Chromium) -> None:
+    ioc.read("text", "")
+    chromium.append(f"put.setter(new dom.Scope(), '{ioc.prefix}text', 'text')")
+    field = "input[data-pv$='text']"
+    chromium.wait(lambda: chromium.find(field).is_enabled(), "the field")
+    assert chromium.attribute(field, "placeholder") == "\N{EN DASH}"
+    chromium.find(field).send_keys("abc" + Keys.ENTER)
+    chromium.wait(lambda: ioc.puts == [("text", "abc")], "the put")
+    ioc.close()
+    chromium.wait(lambda: chromium.attribute(field, "placeholder") == "?", "that it is not known")
+    assert chromium.find(field).get_property("value") == ""
+
+
 def test_a_list_of_states_puts_what_is_chosen_and_nothing_on_the_way(ioc: Ioc, chromium: Chromium) -> None:
     chromium.find(LIST).send_keys(Keys.ARROW_DOWN * 3)
     time.sleep(1)

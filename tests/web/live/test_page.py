@@ -122,6 +122,40 @@ def test_all_channels_are_seen_and_one_that_trips(page: Page) -> None:
     chromium.wait(lambda: f"C0{number + 1}" in chromium.text("h1"), "the next channel")
 
 
+# How many entries the list of alarms has, what its badges say, and what the instruments say of themselves
+COUNTED = """
+const number = (text) => Number(text.match(/[0-9]+/)?.[0] ?? 0);
+const all = (selector) => [...document.querySelectorAll(selector)];
+const sum = (selector) => all(selector).reduce((found, each) => found + number(each.innerText), 0);
+return [all('.alarms > li .row').length, sum('#counts .badge'), sum('.tile .worst')]
+"""
+
+
+def test_alarms_are_counted_as_they_are_listed(shift: Page) -> None:
+    chromium = shift.chromium
+    shift.ioc.fault("HV1 trip 2 7")
+    chromium.wait(lambda: "HV1:S02:C07" in chromium.text(".alarms .pv"), "the trip")
+    chromium.wait(lambda: "Also:" in str(chromium.find(".alarms").get_property("textContent")), "more")
+    entries, *counted = chromium.run(COUNTED)
+    assert counted == [entries, entries]
+
+
+def test_the_menu_of_a_phone_shows_where_one_is(rack: tuple[Ioc, int]) -> None:
+    chromium = Chromium(*SIZES["phone"])
+    try:
+        page = Page(*rack, chromium)
+        for address in ("#/history", "#/"):
+            page.open(address)
+            chromium.wait(lambda: chromium.all("#nav [aria-current]"), "the page")
+            left, right, width = chromium.run(
+                "const { left, right } = document.querySelector('#nav [aria-current]').getBoundingClientRect();"
+                "return [left, right, innerWidth]"
+            )
+            assert 0 <= left < right <= width
+    finally:
+        chromium.close()
+
+
 NAMES = ["ON", "UP", "DOWN", "OVC", "TRIP", "KILL"]
 
 

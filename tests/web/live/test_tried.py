@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from drivers.base import Point, RecordType
 from tests.small_ioc import SmallIoc, until
 from tests.web.live.conftest import Browser, WebServer, served
 from tests.web.live.test_access import ask, me, own_web, session
@@ -174,6 +176,30 @@ def test_one_address_has_a_bounded_number_of_web_sockets(
             return bool(browser.hear()["type"] == "echo")
 
     until(again)
+
+
+def test_who_ends_amid_a_burst_leaves_nothing_in_the_log(logins_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ioc = SmallIoc([Point(name=f"w{i}", rtyp=RecordType.waveform, nelm=4000) for i in range(20)])
+    names = [record.name for record in ioc.records.values()]
+    for each in ioc.records:
+        ioc.read(each, (1.5,) * 4000)
+    web = WebServer(served(ioc.prefix, logins_file))
+    try:
+        with Browser(web, max_size=None) as stays:
+            stays.subscribe(*names)
+            for each in names:
+                stays.update(each)
+            for _ in range(5):
+                ends = Browser(web)
+                ends.subscribe(*names)
+                ends.socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                ends.socket.socket.close()
+            stays.say(type="list")
+            stays.hear_until(lambda message: message["type"] == "list")
+    finally:
+        web.close()
+        ioc.close()
+    assert [each.getMessage() for each in caplog.records if each.name == "asyncio"] == []
 
 
 @pytest.mark.parametrize("stays", [True, False])

@@ -1,6 +1,6 @@
 // What is in alarm: the worst first, since when, and what to do.
 
-import { h } from "./dom.js";
+import { h, parts } from "./dom.js";
 import { placeOf, rack } from "./rack.js";
 import { SEVERITIES, clock, since, withCode } from "./words.js";
 
@@ -42,7 +42,7 @@ export const concerns = (alarm, prefix, whole) => alarm.pv.startsWith(prefix) ||
 const ageText = ({ since: begin, exact }) => (exact === "true" ? since(Number(begin)) : `≥ ${since(Number(begin))}`);
 
 /** Put the alarms of one channel, or of a setting and its readback, into one entry: its worst one leads. */
-function group(alarms) {
+export function group(alarms) {
   const groups = new Map();
   for (const alarm of alarms) {
     const key = alarm.pv.match(/^(.*:S\d\d+:C\d\d+):/)?.[1] ?? alarm.pv.replace(/_RBV$/, "");
@@ -70,7 +70,7 @@ function entry({ key, members }, open) {
     h("p", {}, h("a", { href: `#/history?pv=${encodeURIComponent(worst.pv)}`, text: "History" })));
   const row = h("div", { class: "row" },
     h("span", { class: "badge", "data-severity": worst.severity }, h("b", { text: sign }), ` ${word}`),
-    h("a", { href: placeOf(worst.pv), class: "pv", text: name }),
+    h("a", { href: placeOf(worst.pv), class: "pv" }, ...parts(name)),
     h("span", { class: "what", text: what }),
     h("span", { class: "age", "data-since": worst.since, "data-exact": String(worst.exact), title: `${worst.exact ? "since" : "at least since"} ${clock(worst.since)}` }),
     button);
@@ -89,11 +89,11 @@ const paragraph = (title, text) => {
   return element;
 };
 
-/** Return how many alarms there are of each severity, the worst first. */
+/** Return how many entries the list of all alarms has of each severity, the worst first. */
 export function countText() {
   if (!rack.connected && !rack.alarms.length) return [{ name: "UNDEFINED", text: "?", title: "alarms not known" }];
   const counts = {};
-  for (const { severity } of rack.alarms) counts[severity] = (counts[severity] || 0) + 1;
+  for (const { members: [{ severity }] } of group(rack.alarms)) counts[severity] = (counts[severity] || 0) + 1;
   return Object.entries(SEVERITIES).reverse().filter(([name]) => counts[name])
-    .map(([name, { sign }]) => ({ name, text: `${sign} ${counts[name]}`, title: name }));
+    .map(([name, { sign }]) => ({ name, text: `${sign} ${counts[name]}`, title: `${name}: ${counts[name]} in the list of alarms` }));
 }

@@ -16,6 +16,9 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Return a name in parts, between which a line may end: behind a colon or an underscore, and before a capital letter of a word. */
+export const parts = (name) => name.split(/(?<=[:_])|(?<=[a-z])(?=[A-Z])/).flatMap((part, index) => (index ? [h("wbr"), part] : [part]));
+
 /** What a view watches; all of it ends when another view takes its place. */
 export class Scope {
   #ends = [];

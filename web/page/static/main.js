@@ -31,10 +31,14 @@ function show() {
   scope = new Scope();
   const main = byId("main");
   main.replaceChildren(view(kind, name, slot, number, new URLSearchParams(query)));
-  for (const link of byId("nav").children) {
+  const nav = byId("nav");
+  for (const link of nav.children) {
     if (link.dataset.name === (kind === "i" ? name : kind)) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
+  // on a phone the menu is a row that is wider than the window
+  const here = nav.querySelector("[aria-current]");
+  if (here) nav.scrollLeft = here.offsetLeft - nav.offsetLeft - (nav.clientWidth - here.offsetWidth) / 2;
   document.title = [name, slot, number].filter(Boolean).join(" ") || (kind ? "History" : `${rack.prefix} rackioc`);
 }
 

@@ -1,6 +1,6 @@
 // The rack at a glance: what is in alarm, and each instrument in a few values.
 
-import { alarmList } from "./alarms.js";
+import { alarmList, group } from "./alarms.js";
 import { h, mark, say } from "./dom.js";
 import { reading } from "./put.js";
 import { addressOf, rack } from "./rack.js";
@@ -28,8 +28,8 @@ function tile(scope, instrument) {
   element.append((FACTS[kind] ?? none)(scope, instrument));
   const worst = h("p", { class: "worst" });
   const show = () => {
-    const own = rack.alarms.filter((each) => each.instrument === name);
-    const severity = own[0]?.severity ?? "NONE";
+    const own = group(rack.alarms.filter((each) => each.instrument === name));
+    const severity = own[0]?.members[0].severity ?? "NONE";
     mark(element, "severity", severity);
     say(worst, own.length ? `${SEVERITIES[severity].sign} ${own.length} in alarm` : rack.connected ? "no alarms" : "alarms not known");
   };

@@ -3,7 +3,7 @@
 import { ask, h, mark, say, toast } from "./dom.js";
 import { live } from "./live.js";
 import { rack } from "./rack.js";
-import { unit, value } from "./words.js";
+import { standIn, unit, value } from "./words.js";
 
 // The newest put of each PV that has not ended: who clicks twice has not asked twice.
 const underWay = new Map();
@@ -106,9 +106,12 @@ function entry(scope, name, first, label) {
   const send = h("button", { text: "Set", hidden: true });
   let shown = "";
   let sending = null;
+  // whether somebody has typed: what is on its way to another value may be the setting for a while
+  let edited = false;
   const typed = () => field.value !== shown;
   // who types on replaces what they see: a browser would append it, and 100, Enter, 200 be 100200
   const rest = (text) => {
+    edited = false;
     if (field.value !== text) field.value = text;
     if (document.activeElement === field) field.select();
   };
@@ -118,6 +121,7 @@ function entry(scope, name, first, label) {
   };
   const act = async (event) => {
     const sent = field.value;
+    if (!typed()) edited = false;
     if (!typed() || sent === sending) return;
     const text = sent.trim();
     const number = isText ? NaN : typedNumber(text);
@@ -138,7 +142,13 @@ function entry(scope, name, first, label) {
     if (field.value === sent) rest(shown);
     look();
   };
-  field.addEventListener("input", look);
+  field.addEventListener("input", () => {
+    edited = true;
+    look();
+  });
+  field.addEventListener("blur", () => {
+    if (!typed()) edited = false;
+  });
   field.addEventListener("keydown", (event) => {
     if (event.key === "Enter") act(event);
     if (event.key === "Escape") {
@@ -150,14 +160,17 @@ function entry(scope, name, first, label) {
   const units = h("span", { class: "unit" });
   let of = first.units;
   scope.watch(name, (pv) => {
-    const now = value(pv);
+    // what stands for a value is no text to type behind
+    const sign = standIn(pv);
+    const now = sign ? "" : value(pv);
+    field.placeholder = sign;
     if (pv.units !== of) {
       // a number is not put in another unit than the one beside which it was typed
       if (typed() && field.value !== sending) toast(`${name}: its unit is ${unit(pv.units)} now; what was typed for ${unit(of)} was not put`);
       rest(now);
       of = pv.units;
     }
-    if (!typed() && field.value !== now) rest(now);
+    if (!typed() && !edited && field.value !== now) rest(now);
     shown = now;
     say(units, unit(of));
     mark(field, "severity", pv.severity ?? "");

@@ -1,6 +1,6 @@
 // A table of points: what is read, what was set, and a control to set it.
 
-import { h } from "./dom.js";
+import { h, parts } from "./dom.js";
 import { reading, setter } from "./put.js";
 
 // What ends the name of a setting's readback.
@@ -36,5 +36,5 @@ function row(scope, prefix, point, there) {
   });
   const history = h("a", { href: `#/history?pv=${encodeURIComponent(read)}`, text: "∿", title: `History of ${read}`, "aria-label": `history of ${read}`, class: "to-history" });
   return h("tr", { "data-point": point },
-    h("th", { text: point, scope: "row", title: name }), h("td", {}, reading(scope, read)), control, h("td", {}, history));
+    h("th", { scope: "row", title: name }, ...parts(point)), h("td", {}, reading(scope, read)), control, h("td", {}, history));
 }

@@ -20,13 +20,16 @@ export const BY_NUMBER = ["NONE", "MINOR", "MAJOR", "INVALID"];
 /** Return the severity of a PV; "" while nothing has come. */
 export const severity = (pv) => pv.severity ?? "";
 
-/** Return the value of a PV without its unit. */
-export function value(pv) {
+/** Return the sign that stands for a value that has not been told, is not known, or is an empty text; "" where there is one. */
+export function standIn(pv) {
   if (pv.severity === undefined) return "…";
   if (pv.severity === "UNDEFINED") return "?";
-  if (pv.text !== undefined) return pv.text === "" ? "–" : pv.text;
-  return number(pv.value, pv.precision, pv.vtype === "VDouble" || pv.vtype === "VFloat");
+  return pv.text === "" ? "–" : "";
 }
+
+/** Return the value of a PV without its unit, or what stands for it. */
+export const value = (pv) =>
+  standIn(pv) || (pv.text ?? number(pv.value, pv.precision, pv.vtype === "VDouble" || pv.vtype === "VFloat"));
 
 /** Return the value of a PV with its unit. */
 export function valueAndUnit(pv) {
