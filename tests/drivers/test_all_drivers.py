@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import pkgutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -202,6 +203,7 @@ def test_a_command_rests_at_0_behind_what_it_executes_and_a_0_executes_nothing(n
                 for value in (0, 1, 0):
                     before = fake.writes
                     await instrument.put(record, value)
+                    await arrived(fake, before + value)
                     assert (fake.writes - before, record.val) == (value, 0), point.name
         finally:
             await instrument.close()
@@ -210,6 +212,13 @@ def test_a_command_rests_at_0_behind_what_it_executes_and_a_0_executes_nothing(n
         assert any(point.command for point in driver.points) or name != "caen", "else this shows nothing"
         driver.close()
         asyncio.run(story(driver, rack.fakes[name]))
+
+
+async def arrived(fake: Fake[Any], writes: int) -> None:
+    """Wait for so many writes: of one without an answer the driver does not know when the instrument has it."""
+    deadline = time.monotonic() + 5
+    while fake.writes < writes and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -27,12 +27,12 @@ LONGEST = 60
 
 
 class _Put(NamedTuple):
-    """A put of which may be told: the values before and wanted, and why it was ``refused`` ("": it was not)."""
+    """A put of which may be told: the values before and wanted, and what ``failed``, in words ("": nothing)."""
 
     view: View
     before: Values
     wanted: Values
-    refused: str
+    failed: str
 
 
 @dataclass(slots=True)
@@ -60,10 +60,10 @@ class PutLog:
         self._address = address
         self._bursts: dict[str, _Burst] = {}
 
-    def tell(self, view: View, before: Values, wanted: Values, refused: str) -> None:
-        """Tell of a put that has ended: the values before and wanted, and why it was ``refused`` ("": it was not)."""
+    def tell(self, view: View, before: Values, wanted: Values, failed: str) -> None:
+        """Tell of a put that has ended: the values before and wanted, and what ``failed``, in words ("": nothing)."""
         pv = f"{view.record.name}.{view.field_name}" if view.field_name else view.record.name
-        put = _Put(view, before, wanted, refused)
+        put = _Put(view, before, wanted, failed)
         if burst := self._bursts.get(pv):
             burst.count += 1
             burst.newest = put  # put into words if none comes behind it
@@ -78,7 +78,7 @@ class PutLog:
     def _log(self, pv: str, put: _Put, count: int) -> None:
         """Log a put, the newest of so many."""
         user, computer, value = _clean(self.user) or "somebody", self._computer(), _shown(put.view, put.wanted)
-        outcome = f"refused: {put.refused}" if put.refused else f"was {_shown(put.view, put.before)}"
+        outcome = put.failed or f"was {_shown(put.view, put.before)}"
         if count == 1:
             log.info("%s at %s put %s to %s (%s)", user, computer, value, pv, outcome)
         else:

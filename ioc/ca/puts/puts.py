@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
-from drivers.base import Array, DeviceError, Refused
+from drivers.base import Array, DeviceError, NotShown, Refused
 from ioc import faults
 from ioc.ca import dbr
 from ioc.ca.message import BAD_COUNT, BAD_TYPE, NO_WRITE_ACCESS, NORMAL, PUT_FAIL
@@ -182,11 +182,11 @@ class Puts:
             ended = None if waiting is None else asyncio.ensure_future(waiting)
         except (DeviceError, PutError) as error:
             answer(getattr(error, "status_code", PUT_FAIL), str(error))
-            tell(str(error))
+            tell(_outcome(error, str(error)))
             return
         except Exception as error:
             answer(PUT_FAIL, _fault(view, error))
-            tell(str(error))
+            tell(_outcome(error, str(error)))
             return
         if ended is None:
             answer(NORMAL, "")
@@ -243,19 +243,22 @@ class Puts:
         self._together.puts -= 1
         self._together.clients -= not self._ends
         successor: object = None
-        reason = ""
+        reason = outcome = ""
         try:
             successor = ended.result()
         except DeviceError as error:
             reason = str(error)
-        except asyncio.CancelledError:
+            outcome = _outcome(error, reason)
+        except asyncio.CancelledError as error:
             reason = f"the put was given up, but may have been carried out: {view.record.name}"
+            outcome = _outcome(error, reason)
         except Exception as error:
             reason = _fault(view, error)
+            outcome = _outcome(error, reason)
         answer(PUT_FAIL if reason else NORMAL, reason)
         self._end(view.record, answer, line, number, successor)
         if not isinstance(successor, asyncio.Future):  # else a newer one took its place, which tells how it ended
-            tell(reason)
+            tell(outcome)
 
     def _too_many(self) -> int:
         """Return how many puts are under way if a further one is too many; else 0."""
@@ -289,10 +292,10 @@ class Puts:
             raise PutError(PUT_FAIL, _late(name))
         return view.put(values, callback, asked)
 
-    def _tell(self, view: View, before: Values, wanted: _Wanted, refused: str) -> None:
+    def _tell(self, view: View, before: Values, wanted: _Wanted, failed: str) -> None:
         """Have the log tell of a put to a value, unless that is no value at all."""
         with suppress(ValueError, KeyError):
-            self._log.tell(view, before, wanted.values(), refused)
+            self._log.tell(view, before, wanted.values(), failed)
 
     def _end(self, record: Record, answer: Answer, line: Line, number: int, successor: object) -> None:
         """Note the end of a put; what is behind it waits for the one that took its place, whoever's that is."""
@@ -340,6 +343,12 @@ def _makes_safe(view: View, values: Array) -> bool:
         return record.check_put(values[0]) == record.point.safe
     except Refused:  # by who is to carry it out
         return False
+
+
+def _outcome(error: BaseException, reason: str) -> str:
+    """Return what the log tells of a put that failed: refused, or sent with an outcome that nobody knows."""
+    refused = isinstance(error, (Refused, PutError)) and not isinstance(error, NotShown)
+    return f"{'refused' if refused else 'failed, it may have been carried out'}: {reason}"
 
 
 def _fault(view: View, error: Exception) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from drivers.base import Array
+from drivers.base import Array, DeviceError, LinkDown, NoReply, NotShown
 from ioc.ca import dbr
 from ioc.ca.puts import putlog
 from tests.client import Client
@@ -89,6 +89,20 @@ def test_a_refused_put_is_told_with_its_reason(small_ioc: SmallIoc, lines: Lines
     (line,) = lines()
     assert line.startswith("anna at 127.0.0.1 put 61 to ao (refused: ")
     assert "DRVH" in line
+
+
+@pytest.mark.parametrize("error", [NoReply("no answer"), LinkDown("line cut"), NotShown("sent, not shown yet")])
+def test_a_put_that_may_have_been_carried_out_is_not_told_as_refused(
+    small_ioc: SmallIoc, lines: Lines, monkeypatch: pytest.MonkeyPatch, error: DeviceError
+) -> None:
+    async def put(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(small_ioc, "put", put)
+    with Raw(small_ioc) as raw:
+        raw.write_notify("bo", 1.0)
+        until(lines)
+    assert lines()[0].endswith(f" put On to bo (failed, it may have been carried out: {error})")
 
 
 def test_a_number_of_no_state_is_told_as_it_is(small_ioc: SmallIoc, lines: Lines) -> None:
