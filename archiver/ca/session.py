@@ -134,7 +134,7 @@ class Session:
         if not answers:
             raise SessionError(f"{pv.name}: the put has not ended within {self._timeout:g} s; it goes on")
         if answers[0] != NORMAL:
-            raise SessionError(named(pv.name, self._reason(pv, before, heard) or libca.message(answers[0])))
+            raise SessionError(named(pv.name, self._reason(pv, before, heard) or _failure(pv, answers[0])))
 
     def _stamps(self, pvs: Sequence[Pv]) -> dict[Pv, int]:
         """Return the time stamps of PVs; not of those that cannot be read: an Off is put for all that."""
@@ -232,3 +232,9 @@ def named(name: str, reason: str) -> str:
         return reason
     label, _, rest = reason.partition(": ")
     return f"{name}: {rest if rest and record.endswith(f':{label}') else reason}"
+
+
+def _failure(pv: Pv, status: int) -> str:
+    """Return what Channel Access calls the end of a put, and what it means where nothing may be put."""
+    read_only = "; it can only be read: in rackioc an input, or a field that only the configuration sets"
+    return f"{libca.message(status)}{'' if pv.channel.access[1] else read_only}"

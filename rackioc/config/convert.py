@@ -47,8 +47,6 @@ class CaenLogger:
         for key, sentence in config.faults():
             slots = key[0] == "channels"
             yield ("monitoring_targets", *key[1:]) if slots else ("caen_connection", *key), sentence
-        if not self.monitoring_targets:
-            yield ("monitoring_targets",), "names no slot"
         if not self.database.db_file:
             yield ("database", "db_file"), "is empty"
         interval = self.database.logging_interval_sec
@@ -87,7 +85,11 @@ def convert(path: Path) -> str:
     found = None
     if not file.faults:
         found = schema.check(LoggerSettings if python else CaenLogger, file.data, (), file)
-    if found is None:
+        if (
+            isinstance(file.data, dict) and file.data.get("monitoring_targets") == {}
+        ):  # not: all that it names is wrong
+            file.fault(("monitoring_targets",), "names no slot")
+    if found is None or file.faults:
         raise ConfigError(path, file.faults)
     return _se521(path.name, found) if python else _caen(path.name, found)
 

@@ -233,7 +233,9 @@ def test_an_off_that_waits_for_a_lost_instrument_is_told_as_pending(
 
 def test_a_put_to_what_can_only_be_read_is_code_1(small_ioc: SmallIoc) -> None:
     code, _, said = run("put", f"{small_ioc.prefix}ai", "1")
-    assert (code, "Write access denied" in said) == (1, True)
+    assert (code, "Write access denied; it can only be read" in said) == (1, True)
+    code, _, said = run("put", f"{small_ioc.prefix}ao.DRVH", "1")
+    assert (code, "a field that only the configuration sets" in said) == (1, True)
 
 
 def test_where_a_pv_is_served_is_told(small_ioc: SmallIoc) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -207,6 +208,14 @@ def test_an_archive_is_named_alike_for_each_command(
         assert (code, "rack.sqlite" in text or "MB now" in text) == (0, True), text
     assert run(*words.split(), "rack.conf", "--config", "rack.conf")[0] == 2
     assert run("db", "init")[0] == run("db", "init", "rack.conf", "--config", "rack.conf")[0] == 2
+
+
+def test_a_former_loggers_file_before_the_first_run_is_told_with_what_brings_it_in(tmp_path: Path) -> None:
+    file = tmp_path / "hv_monitoring.db"
+    with closing(sqlite3.connect(file)) as former:
+        former.execute("CREATE TABLE measurements (id INTEGER)")
+    code, text = run("history", "LAB:A", "--database", f"sqlite:///{file}")
+    assert (code, "rackioc run makes one in it" in " ".join(text.split())) == (1, True), text
 
 
 def test_letters_that_the_locale_does_not_have_end_no_command(tmp_path: Path) -> None:

@@ -197,6 +197,15 @@ def test_a_fault_of_the_crates_file_is_told_with_its_line(site: Site, old: str, 
     assert any(line.startswith(expected) for line in faults(site.caen((old, new)))), faults(site.caen((old, new)))
 
 
+def test_what_only_names_wrong_slots_is_not_said_to_name_none(tmp_path: Path) -> None:
+    path = tmp_path / "config.yml"
+    path.write_text(f"{CAEN.partition('monitoring_targets')[0]}monitoring_targets: {{4: [0, x]}}\n")
+    with pytest.raises(ConfigError) as error:
+        convert(path)
+    assert "must be a whole number" in str(error.value)
+    assert "names no slot" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [

@@ -214,7 +214,9 @@ class SqliteReader:
         with self._connection.begin():
             version = schema_version(self._connection, self._file)
         if not version:
-            raise StoreError(f"{self._file} is an SQLite file, but not an archive of rackioc")
+            raise StoreError(
+                f"{self._file} is an SQLite file, but not an archive of rackioc yet: rackioc run makes one in it"
+            )
         if version < migrations("sqlite")[-1].number:
             raise StoreError(f"{self._file}: its schema is version {version}, too old to be read: rackioc db migrate")
 
