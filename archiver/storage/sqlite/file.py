@@ -26,7 +26,9 @@ _HINTS = {
     "unable to open database file": "is its directory there and writable?",
     "database is locked": "another program has been writing to it for more than 5 s",
     "database or disk is full": "free some disk space",
-    "attempt to write a readonly database": "this user needs the right to write to it and to its directory",
+    "attempt to write a readonly database": (
+        "this user needs the right to write to it, to its directory, and to its -wal and -shm if they are there"
+    ),
     "file is not a database": "archive.database names a file of another kind, or it is damaged: restore a backup",
     "database disk image is malformed": "it is damaged: rackioc db salvage brings what can be read to a new one",
     "disk I/O error": "look at the disk: the system's log says more",
@@ -41,6 +43,9 @@ _WRITER = (
     "PRAGMA wal_autocheckpoint = 0",  # see checkpoints.py
 )
 _READER = ("PRAGMA query_only = ON",)
+
+# The bytes at _MODE_AT of a file that SQLite reads by a log beside it.
+_MODE_AT, _BY_LOG = 18, b"\2\2"
 
 
 def file_name(url: DatabaseUrl) -> str:
@@ -70,8 +75,15 @@ def connect_reader(url: DatabaseUrl) -> Connection:
 
     The last connection that may write to a file writes its log into it when it closes. Another file may have been
     moved to this path, and the log be that of the one before still: it would be written over the pages of the other.
+
+    Raises StoreError also where SQLite would make a log to which the file's owner, the archiver, may not write.
     """
     file = os.path.realpath(file_name(url))  # beside which the log is, whatever links lead there
+    if not all(Path(f"{file}{suffix}").exists() for suffix in ("-wal", "-shm")) and _is_of_another(file):
+        raise StoreError(
+            f"{file_name(url)}: no archiver has it open, and to read it SQLite would make files beside it to which "
+            "the archiver could not write: read it as the archiver's user, or a copy made with rackioc db backup"
+        )
     if not Path(f"{file}-wal").exists():  # there is none to be written; SQLite has to make one, and removes it again
         return _connect(create_engine(url.nodes[0]), _READER, "BEGIN")
     read_only = f"file:{quote(file)}?mode=ro"
@@ -79,6 +91,35 @@ def connect_reader(url: DatabaseUrl) -> Connection:
         url.nodes[0], creator=lambda: sqlite3.connect(read_only, uri=True, check_same_thread=False)
     )
     return _connect(engine, _READER, "BEGIN")
+
+
+def is_there(file: str) -> bool:
+    """Return whether there is a file; SQLite would make one. Raises StoreError if that cannot be seen."""
+    try:
+        return Path(file).is_file()
+    except OSError as error:
+        raise StoreError(f"{Path(file).absolute()} cannot be read: {error.strerror}") from None
+
+
+def require(file: str) -> None:
+    """Raise StoreError if there is no file."""
+    if not is_there(file):
+        raise StoreError(f"{Path(file).absolute()}: this file does not exist")
+
+
+def _is_of_another(file: str) -> bool:
+    """Return whether a file that is read by a log belongs to another user, and this one may not write to it.
+
+    SQLite does not remove what it made to read it, for it removes a log only when all of it is in the file.
+    """
+    try:
+        with Path(file).open("rb") as opened:
+            opened.seek(_MODE_AT)
+            by_log = opened.read(len(_BY_LOG)) == _BY_LOG
+            of_another = os.fstat(opened.fileno()).st_uid != os.geteuid()
+    except OSError:
+        return False  # SQLite says what is wrong
+    return by_log and of_another and not os.access(file, os.W_OK)
 
 
 def _connect(engine: Engine, pragmas: tuple[str, ...], begin: str) -> Connection:

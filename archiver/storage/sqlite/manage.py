@@ -35,7 +35,7 @@ class SqliteManager:
 
     def version(self) -> int | None:
         """Return the version of its schema, 0 if there are no tables; None if there is no file."""
-        if not self._file.is_file():  # SQLite would make one
+        if not file.is_there(str(self._file)):
             return None
         with self._reading() as connection:
             return file.schema_version(connection, str(self._file))

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from heapq import merge
 from itertools import chain, islice
 from operator import attrgetter, itemgetter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from archiver.storage.columns import StatusNames, of_stored, sample_of
 from archiver.storage.migrations import migrations
 from archiver.storage.owner import FROM_ITS_ROWS, lives
 from archiver.storage.series import HOLE_AFTER_NS, Hole, around, bins_of, end_row, hole_of, one_of
-from archiver.storage.sqlite.file import PART, connect_reader, file_name, schema_version, store_errors
+from archiver.storage.sqlite.file import PART, connect_reader, file_name, require, schema_version, store_errors
 from archiver.storage.sqlite.metadata import history
 from archiver.storage.sqlite.summaries import BINS, BINS_IN_COLUMNS, COVERED, HOLES
 from archiver.storage.store import RENAMES, Bin, Rename, StoreError
@@ -101,8 +100,7 @@ class SqliteReader:
 
     def __init__(self, url: DatabaseUrl) -> None:
         self._file = file_name(url)
-        if not Path(self._file).is_file():  # SQLite would make one
-            raise StoreError(f"{Path(self._file).absolute()}: this file does not exist")
+        require(self._file)
         with store_errors(self._file), ExitStack() as undo:
             self._connection = connect_reader(url)
             undo.callback(self.close)

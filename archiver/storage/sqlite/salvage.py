@@ -7,11 +7,10 @@ import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from archiver.storage.sqlite.file import PART, file_name
+from archiver.storage.sqlite.file import PART, file_name, require
 from archiver.storage.store import StoreError
 from archiver.storage.transfer.contract import Channel, Row, gathered
 from archiver.storage.transfer.tables import Table
@@ -51,8 +50,7 @@ class DamagedFile:
     def __init__(self, url: DatabaseUrl) -> None:
         """Open the file for reading. Raises StoreError if SQLite cannot read its first page, which has the tables."""
         self.where = file = file_name(url)
-        if not Path(file).is_file():
-            raise StoreError(f"{Path(file).absolute()}: this file does not exist")
+        require(file)
         self.holes: list[Hole] = []
         self.lost: set[str] = set()
         self._opened_ns = time.time_ns()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -15,8 +17,12 @@ import pytest
 
 from archiver.sample import Sample
 from archiver.storage.database import open_reader, open_store
+from archiver.storage.manage import exists
+from archiver.storage.migrations import migrations
 from archiver.storage.sqlite import checkpoints
+from archiver.storage.sqlite.backup import save
 from archiver.storage.store import Gone, Store, StoreError
+from archiver.storage.url import url_of
 
 START = 1_800_000_000_000_000_000
 ALL = (0, 2**63 - 1)
@@ -269,3 +275,55 @@ def test_beside_a_reader_nothing_is_left_in_the_log_of_an_archive_that_is_closed
     reader.close()
     copied = shutil.copy(file, file.with_name("copied.sqlite"))
     assert read(Path(copied)) == [1.0, 2.0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_another_user_leaves_no_log_to_which_the_archiver_cannot_write() -> None:
+    with tempfile.TemporaryDirectory(prefix="rackioc-") as name:
+        directory = Path(name)
+        directory.chmod(0o777)
+        file = directory / "rack.sqlite"
+        assert as_user(1001, lambda: write_and_read(file)) == "[1.0]"
+        assert "the archiver could not write" in as_user(65534, lambda: str(read(file)))
+        assert sorted(each.name for each in directory.iterdir()) == ["rack.sqlite", "rack.sqlite.lock"]
+        assert as_user(1001, lambda: write_and_read(file)) == "[1.0]"
+        save(url_of(f"sqlite:///{file}"), copied := directory / "copied.sqlite", lambda *_: None)
+        copied.chmod(0o444)
+        assert as_user(65534, lambda: str(read(copied))) == "[1.0]"  # of one file, by whomever
+        with closing(open_store(f"sqlite:///{file}", "LAB:rack")):
+            assert as_user(65534, lambda: str(read(file))) == "[1.0]"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_a_directory_that_may_not_be_entered_is_told() -> None:
+    with tempfile.TemporaryDirectory(prefix="rackioc-") as name:  # mode 0700
+        assert "cannot be read: Permission denied" in as_user(65534, lambda: str(read(Path(name) / "rack.sqlite")))
+        database = f"sqlite:///{name}/rack.sqlite"
+        assert "cannot be read: Permission denied" in as_user(65534, lambda: str(exists(database)))
+
+
+def write_and_read(file: Path) -> str:
+    with closing(open_store(f"sqlite:///{file}", "LAB:rack")) as store:
+        store.add([sample(1)])
+    return str(read(file))
+
+
+def as_user(number: int, action: Callable[[], str]) -> str:
+    """Return what an action returns, or its StoreError, in a child that is another user."""
+    migrations("sqlite")  # imports what the other user may not read
+    reads, writes = os.pipe()
+    if not (child := os.fork()):
+        try:
+            os.setgroups([])
+            os.setgid(number)
+            os.setuid(number)
+            text = action()
+        except BaseException as error:
+            text = f"{type(error).__name__}: {error}"
+        os.write(writes, text.encode())
+        os._exit(0)
+    os.close(writes)
+    with os.fdopen(reads) as out:
+        text = out.read()
+    os.waitpid(child, 0)
+    return text
