@@ -38,6 +38,10 @@ SETTLE_PERIOD = 600.0
 # Rows that settle in one transaction, and bytes of their arrays: to move these takes 50 ns a byte.
 STEP_ROWS, STEP_BYTES = 120_000, 20_000_000
 
+# Milliseconds to wait at the end for a reader in the midst of a transaction. A lock of another program costs two long
+# waits before, one for what came last and one for the owner's name; a supervisor kills after 15 s in all.
+LEAVE_MS = 1000
+
 # Connections to files in whose place is another one with a log of its own: they stay open, for closing them would
 # remove that log.
 _ABANDONED: list[Connection] = []
@@ -302,7 +306,9 @@ class SqliteStore:
     def _leave(self) -> None:
         """Close the connection. SQLite removes the log at that path then, whichever file it belongs to."""
         with suppress(sqlite3.Error):  # also beside readers, which do not: nothing is left for a file that comes here
-            self._connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            cursor = self._connection.connection.cursor()
+            cursor.execute(f"PRAGMA busy_timeout = {LEAVE_MS}")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         try:
             self._place.check()
         except Gone:

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -275,6 +276,19 @@ def test_beside_a_reader_nothing_is_left_in_the_log_of_an_archive_that_is_closed
     reader.close()
     copied = shutil.copy(file, file.with_name("copied.sqlite"))
     assert read(Path(copied)) == [1.0, 2.0]
+
+
+def test_a_reader_that_stands_in_a_transaction_hardly_holds_up_the_close(file: Path) -> None:
+    store = open_store(f"sqlite:///{file}", "LAB:rack")
+    store.add([sample(1)])
+    with closing(sqlite3.connect(file, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM sample_recent").fetchone()
+        store.add([sample(2)])
+        began = time.monotonic()
+        store.close()
+        assert time.monotonic() - began < 4.0  # the patience of a commit is 5 s
+    assert read(file) == [1.0, 2.0]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
