@@ -14,7 +14,7 @@ from drivers.base import ConfigFault, DriverConfig
 _OPTIONS = {"socket": {"logging"}, "rfc2217": {"logging", "ign_set_control", "poll_modem", "timeout"}}
 _LOGGING = {"debug", "info", "warning", "error"}
 # kV and mA between which a full scale lies: with others, steps and digits could not be computed
-LOWEST, HIGHEST = 1e-6, 1e6
+LOWEST, HIGHEST = 1e-9, 1e9
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,8 +93,8 @@ def test_one_fault_is_mended_within_its_scan_and_the_means_stay(ioc: Ioc, ca: Cl
     assert int(ca.get(ioc("TC1:ErrorCount"))) == errors
 
 
-@pytest.mark.parametrize("fault", ["garbage 2", "io_error 2"])
-def test_two_faults_in_a_row_are_told_and_it_heals_by_itself(ioc: Ioc, ca: Client, fault: str) -> None:
+@pytest.mark.parametrize("fault", ["garbage 3", "io_error 3"])
+def test_three_faults_in_a_row_are_told_and_it_heals_by_itself(ioc: Ioc, ca: Client, fault: str) -> None:
     healthy(ca, ioc)
     updates = ca.monitor(ioc("TC1:T1"))
     errors = int(ca.get(ioc("TC1:ErrorCount")))

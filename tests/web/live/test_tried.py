@@ -189,7 +189,7 @@ def test_who_ends_amid_a_burst_leaves_nothing_in_the_log(logins_file: Path, capl
             stays.subscribe(*names)
             coming = set(names)
             while coming:  # in whatever order
-                coming.discard(str(stays.hear().get("pv")))
+                coming.discard(str(stays.hear(20.0).get("pv")))
             for _ in range(5):
                 ends = Browser(web)
                 ends.subscribe(*names)
