@@ -8,9 +8,8 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
 
-from archiver.storage.sqlite.file import connect_reader, file_name, store_errors, writer
+from archiver.storage.sqlite.file import connect_reader, file_name, read_only, store_errors, writer
 from archiver.storage.store import StoreError
 from archiver.storage.url import DatabaseUrl
 
@@ -47,7 +46,7 @@ def in_one_file(target: Path) -> None:
 
 def faults(file: str) -> Iterator[str]:
     """Yield what SQLite finds wrong in a file. All of it is read."""
-    with store_errors(file), closing(sqlite3.connect(f"file:{quote(file)}?mode=ro", uri=True)) as connection:
+    with store_errors(file), closing(read_only(file)) as connection:
         for (line,) in connection.execute(f"PRAGMA integrity_check({MOST_FAULTS})"):
             if line != "ok":
                 yield str(line).replace("\n", ", ")

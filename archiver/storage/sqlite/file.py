@@ -79,18 +79,22 @@ def connect_reader(url: DatabaseUrl) -> Connection:
     Raises StoreError also where SQLite would make a log to which the file's owner, the archiver, may not write.
     """
     file = os.path.realpath(file_name(url))  # beside which the log is, whatever links lead there
-    if not all(Path(f"{file}{suffix}").exists() for suffix in ("-wal", "-shm")) and _is_of_another(file):
+    has_log, has_index = (Path(f"{file}{suffix}").exists() for suffix in ("-wal", "-shm"))
+    if not (has_log and has_index) and _is_of_another(file):
         raise StoreError(
             f"{file_name(url)}: no archiver has it open, and to read it SQLite would make files beside it to which "
             "the archiver could not write: read it as the archiver's user, or a copy made with rackioc db backup"
         )
-    if not Path(f"{file}-wal").exists():  # there is none to be written; SQLite has to make one, and removes it again
+    if not has_log:  # there is none to be written; SQLite has to make one, and removes it again
         return _connect(create_engine(url.nodes[0]), _READER, "BEGIN")
-    read_only = f"file:{quote(file)}?mode=ro"
-    engine = create_engine(
-        url.nodes[0], creator=lambda: sqlite3.connect(read_only, uri=True, check_same_thread=False)
+    return _connect(
+        create_engine(url.nodes[0], creator=lambda: read_only(file, check_same_thread=False)), _READER, "BEGIN"
     )
-    return _connect(engine, _READER, "BEGIN")
+
+
+def read_only(file: str, *, check_same_thread: bool = True) -> sqlite3.Connection:
+    """Return a connection that cannot write to the file, nor its log into it."""
+    return sqlite3.connect(f"file:{quote(file)}?mode=ro", uri=True, check_same_thread=check_same_thread)
 
 
 def is_there(file: str) -> bool:

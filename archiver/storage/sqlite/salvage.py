@@ -8,9 +8,8 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
-from archiver.storage.sqlite.file import PART, file_name, require
+from archiver.storage.sqlite.file import PART, file_name, read_only, require
 from archiver.storage.store import StoreError
 from archiver.storage.transfer.contract import Channel, Row, gathered
 from archiver.storage.transfer.tables import Table
@@ -54,7 +53,7 @@ class DamagedFile:
         self.holes: list[Hole] = []
         self.lost: set[str] = set()
         self._opened_ns = time.time_ns()
-        self._connection = sqlite3.connect(f"file:{quote(self.where)}?mode=ro", uri=True)
+        self._connection = read_only(self.where)
         try:
             # Without it SQLite reads nothing of a file that ends too early, or whose list of tables has one fault
             self._connection.execute("PRAGMA writable_schema = ON")
