@@ -41,8 +41,8 @@ def hold() -> None:
     libraries in C print.
     """
     was_closed = [_is_closed(number) for number in range(3)]
-    for number in (number for number in range(3) if was_closed[number]):
-        os.set_inheritable(_open_null(number), True)
+    for _ in range(sum(was_closed)):
+        os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # under the lowest number that is free
     if sys.stderr is None:
         sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     old = sys.stdout
@@ -61,12 +61,3 @@ def _is_closed(number: int) -> bool:
     except OSError:
         return True
     return False
-
-
-def _open_null(number: int) -> int:
-    """Open the null device under a number."""
-    opened = os.open(os.devnull, os.O_RDWR)
-    if opened != number:
-        os.dup2(opened, number)
-        os.close(opened)
-    return number

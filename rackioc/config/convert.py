@@ -85,9 +85,8 @@ def convert(path: Path) -> str:
     found = None
     if not file.faults:
         found = schema.check(LoggerSettings if python else CaenLogger, file.data, (), file)
-        if (
-            isinstance(file.data, dict) and file.data.get("monitoring_targets") == {}
-        ):  # not: all that it names is wrong
+        # Not where all that it names is wrong
+        if isinstance(file.data, dict) and file.data.get("monitoring_targets") == {}:
             file.fault(("monitoring_targets",), "names no slot")
     if found is None or file.faults:
         raise ConfigError(path, file.faults)
