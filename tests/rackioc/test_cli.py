@@ -31,6 +31,7 @@ from rackioc.cli import app, command
 from rackioc.config.load import load
 from sim.control import Control
 from sim.rack import Rack
+from tests.other_user import as_user
 
 CONFIG = """\
 prefix: "LAB:"
@@ -560,19 +561,8 @@ def test_where_a_user_may_not_look_it_is_not_said_that_the_archiver_does_not_run
 
 
 def as_nobody(*arguments: str) -> tuple[int, str]:
-    """Run the command in a child that is another user: what it prints and its exit code."""
-    reads, writes = os.pipe()
-    if not (child := os.fork()):
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-        code, text = run(*arguments)
-        os.write(writes, text.encode())
-        os._exit(code)
-    os.close(writes)
-    with os.fdopen(reads) as out:
-        text = out.read()
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), text
+    """Run the command as another user: its exit code, and what it prints."""
+    return as_user(65534, lambda: run(*arguments))
 
 
 def test_a_crate_that_is_not_there_can_be_asked_as_a_simulated_one(tmp_path: Path) -> None:

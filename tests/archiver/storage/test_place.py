@@ -24,6 +24,7 @@ from archiver.storage.sqlite import checkpoints
 from archiver.storage.sqlite.backup import save
 from archiver.storage.store import Gone, Store, StoreError
 from archiver.storage.url import url_of
+from tests.other_user import as_user
 
 START = 1_800_000_000_000_000_000
 ALL = (0, 2**63 - 1)
@@ -297,23 +298,23 @@ def test_another_user_leaves_no_log_to_which_the_archiver_cannot_write() -> None
         directory = Path(name)
         directory.chmod(0o777)
         file = directory / "rack.sqlite"
-        assert as_user(1001, lambda: write_and_read(file)) == "[1.0]"
-        assert "the archiver could not write" in as_user(65534, lambda: str(read(file)))
+        assert seen_by(1001, lambda: write_and_read(file)) == "[1.0]"
+        assert "the archiver could not write" in seen_by(65534, lambda: str(read(file)))
         assert sorted(each.name for each in directory.iterdir()) == ["rack.sqlite", "rack.sqlite.lock"]
-        assert as_user(1001, lambda: write_and_read(file)) == "[1.0]"
+        assert seen_by(1001, lambda: write_and_read(file)) == "[1.0]"
         save(url_of(f"sqlite:///{file}"), copied := directory / "copied.sqlite", lambda *_: None)
         copied.chmod(0o444)
-        assert as_user(65534, lambda: str(read(copied))) == "[1.0]"  # of one file, by whomever
+        assert seen_by(65534, lambda: str(read(copied))) == "[1.0]"  # of one file, by whomever
         with closing(open_store(f"sqlite:///{file}", "LAB:rack")):
-            assert as_user(65534, lambda: str(read(file))) == "[1.0]"
+            assert seen_by(65534, lambda: str(read(file))) == "[1.0]"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 def test_a_directory_that_may_not_be_entered_is_told() -> None:
     with tempfile.TemporaryDirectory(prefix="rackioc-") as name:  # mode 0700
-        assert "cannot be read: Permission denied" in as_user(65534, lambda: str(read(Path(name) / "rack.sqlite")))
+        assert "cannot be read: Permission denied" in seen_by(65534, lambda: str(read(Path(name) / "rack.sqlite")))
         database = f"sqlite:///{name}/rack.sqlite"
-        assert "cannot be read: Permission denied" in as_user(65534, lambda: str(exists(database)))
+        assert "cannot be read: Permission denied" in seen_by(65534, lambda: str(exists(database)))
 
 
 def write_and_read(file: Path) -> str:
@@ -322,22 +323,7 @@ def write_and_read(file: Path) -> str:
     return str(read(file))
 
 
-def as_user(number: int, action: Callable[[], str]) -> str:
-    """Return what an action returns, or its StoreError, in a child that is another user."""
+def seen_by(number: int, action: Callable[[], str]) -> str:
+    """Return what an action returns, or its error, where another user does it."""
     migrations("sqlite")  # imports what the other user may not read
-    reads, writes = os.pipe()
-    if not (child := os.fork()):
-        try:
-            os.setgroups([])
-            os.setgid(number)
-            os.setuid(number)
-            text = action()
-        except BaseException as error:
-            text = f"{type(error).__name__}: {error}"
-        os.write(writes, text.encode())
-        os._exit(0)
-    os.close(writes)
-    with os.fdopen(reads) as out:
-        text = out.read()
-    os.waitpid(child, 0)
-    return text
+    return as_user(number, lambda: (0, action()))[1]
