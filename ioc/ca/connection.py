@@ -217,12 +217,13 @@ class Connection(asyncio.BufferedProtocol):
         """Send a subscriber the newest value: with the next ``flush``, or as soon as the client takes it."""
         self.due[update] = None
 
-    def begin(self, update: Framed, fast: bool) -> None:
+    def begin(self, update: Framed, fast: bool, late: bool = False) -> None:
         """Send a subscriber its first value: at once if it is ``fast`` to frame, else behind the answers of now.
 
-        Behind these it stands among what is due, from where it goes if the subscription is ended before.
+        Behind these it stands among what is due, from where it goes if the subscription is ended before. One that
+        is ``late``, for it had to wait, is such an answer itself: what is put next must not come before it.
         """
-        if fast and not self.behind:
+        if (late and not self.blocked) or (fast and not self.behind):
             try:
                 message = update.frame({})
             except Exception as error:
@@ -309,11 +310,13 @@ class Connection(asyncio.BufferedProtocol):
 
     def _give_answers(self) -> None:
         budget = Budget(self.out)
-        while self.answers and not budget.spent():
+        while self.answers:  # one in any case, however busy the computer is
             try:
                 self.answers.popleft()()
             except Exception as error:
                 faults.log_once("a late answer", "a client", error)
+            if budget.spent():
+                break
         if self.answers and not self._answers_lie():
             self.want_turn()
 

@@ -326,7 +326,7 @@ class Conversation:
         """Send updates from now on, unless the subscription was ended meanwhile."""
         if channel.subscription(subscription.id) is subscription:
             self._names.subscribe(subscription)
-            self._connection.begin(subscription, subscription.fast)
+            self._connection.begin(subscription, subscription.fast, late=True)
 
     def _event_cancel(self, data_type: int, count: int, sid: int, number: int, _payload: bytes) -> None:
         channel = self._channel(sid)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -56,57 +55,77 @@ class _Wanted:
         return self._values
 
 
+class _UnderWay:
+    """A put that is under way, between the ``older`` and the ``newer`` of its line, and what was sent behind it."""
+
+    __slots__ = ("behind", "newer", "older")
+
+    def __init__(self, older: _UnderWay | None) -> None:
+        self.behind: list[Callable[[], None]] = []
+        self.older = older
+        self.newer: _UnderWay | None = None
+
+
 class Line:
-    """The puts of a client to one record that are under way, by number, and what was sent behind each of them."""
+    """The puts of a client to one record that are under way, and what was sent behind each of them.
+
+    Thousands may end in any order: each knows its neighbours, so that none is looked for.
+    """
 
     def __init__(self) -> None:
-        self.puts: OrderedDict[int, list[Callable[[], None]]] = OrderedDict()
-        self._next = self._waiting = 0
+        self.newest: _UnderWay | None = None
+        self._waiting = 0
         self._late = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self) -> int:
-        """Add a put; return its number."""
-        self._next += 1
-        self.puts[self._next] = []
-        return self._next
+    def add(self) -> _UnderWay:
+        """Add a put."""
+        put = _UnderWay(self.newest)
+        if self.newest is not None:
+            self.newest.newer = put
+        self.newest = put
+        return put
 
     def behind(self, action: Callable[[], None]) -> None:
         """Do something when all puts of now are done, or when none has been for PUT_PATIENCE."""
-        if not self.puts or self._late:
+        if self.newest is None or self._late:
             action()
             return
-        self.puts[next(reversed(self.puts))].append(action)
+        self.newest.behind.append(action)
         self._waiting += 1
         if self._timer is None:
             self._wait()
 
-    def done(self, number: int, replaced: bool) -> None:
+    def done(self, put: _UnderWay, replaced: bool) -> None:
         """Note the end of a put; ``replaced``: a newer one took its place: what is behind it has to wait for that."""
-        actions = self.puts.pop(number)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._late = False
-        if waits_for := self.newer(number) if replaced else self._older(number):
-            self.puts[waits_for][:0] = actions
+        older, newer = put.older, put.newer
+        if older is not None:
+            older.newer = newer
+        if newer is not None:
+            newer.older = older
         else:
-            self._do(actions)
+            self.newest = older
+        if replaced and newer is not None:
+            newer.behind[:0] = put.behind
+        elif not replaced and older is not None:
+            older.behind += put.behind
+        else:
+            self._do(put.behind)
         if self._waiting:
             self._wait()
 
-    def newer(self, number: int) -> int | None:
-        """Return the number of the put after another one, if that is under way."""
-        return next((each for each in range(number + 1, self._next + 1) if each in self.puts), None)
-
-    def _older(self, number: int) -> int | None:
-        oldest = next(iter(self.puts), number)
-        return next((each for each in range(number - 1, oldest - 1, -1) if each in self.puts), None)
-
     def _give_up(self) -> None:
         self._timer, self._late = None, True
-        for number, actions in self.puts.items():
-            self.puts[number] = []
+        late: list[list[Callable[[], None]]] = []
+        put = self.newest
+        while put is not None:
+            late.append(put.behind)
+            put.behind, put = [], put.older
+        for actions in reversed(late):
             self._do(actions)
 
     def _wait(self) -> None:
@@ -236,7 +255,7 @@ class Puts:
         self._left |= self._lines
 
     def _finish(
-        self, view: View, answer: Answer, tell: Tell, line: Line, number: int, ended: asyncio.Future[object]
+        self, view: View, answer: Answer, tell: Tell, line: Line, put: _UnderWay, ended: asyncio.Future[object]
     ) -> None:
         """Answer a put that has ended; that of a client which has left meanwhile was carried out, too."""
         self._ends.discard(ended)
@@ -256,7 +275,7 @@ class Puts:
             reason = _fault(view, error)
             outcome = _outcome(error, reason)
         answer(PUT_FAIL if reason else NORMAL, reason)
-        self._end(view.record, answer, line, number, successor)
+        self._end(view.record, answer, line, put, successor)
         if not isinstance(successor, asyncio.Future):  # else a newer one took its place, which tells how it ended
             tell(outcome)
 
@@ -297,20 +316,20 @@ class Puts:
         with suppress(ValueError, KeyError):
             self._log.tell(view, before, wanted.values(), failed)
 
-    def _end(self, record: Record, answer: Answer, line: Line, number: int, successor: object) -> None:
+    def _end(self, record: Record, answer: Answer, line: Line, put: _UnderWay, successor: object) -> None:
         """Note the end of a put; what is behind it waits for the one that took its place, whoever's that is."""
         replaced = isinstance(successor, asyncio.Future)
-        if isinstance(successor, asyncio.Future) and not line.newer(number):
+        if isinstance(successor, asyncio.Future) and put.newer is None:
             successor.add_done_callback(partial(self._follow, record, answer, line, line.add()))
-        line.done(number, replaced)
-        if not line.puts:
+        line.done(put, replaced)
+        if line.newest is None:
             for lines in (self._lines, self._left):
                 if lines.get(record) is line:
                     del lines[record]
         self._done()
 
     def _follow(
-        self, record: Record, answer: Answer, line: Line, number: int, successor: asyncio.Future[object]
+        self, record: Record, answer: Answer, line: Line, put: _UnderWay, successor: asyncio.Future[object]
     ) -> None:
         """Note the end of another client's put, which stands in a line for one whose place it took.
 
@@ -320,7 +339,7 @@ class Puts:
         error = None if given_up else successor.exception()
         if given_up or error:
             answer(PUT_FAIL, f"not carried out, a newer put took its place and failed: {error or record.name}")
-        self._end(record, answer, line, number, None if given_up or error else successor.result())
+        self._end(record, answer, line, put, None if given_up or error else successor.result())
 
 
 def _values(view: View) -> Values:
