@@ -169,6 +169,7 @@ class Technix(Driver):
         """
         self._loss.check_blind(point.name)
         self._line.open()
+        self._loss.note_blind(point.name)
         yield from self._send_safe(point.name, int(value))
 
     def energizes(self, point: Point, value: Value) -> bool:

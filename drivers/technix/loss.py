@@ -37,11 +37,13 @@ class Loss:
 
     def check_blind(self, name: str) -> None:
         """Raise LinkDown if a put that makes things safe was sent since the loss, and must not be repeated yet."""
-        understood = self._line.understood_at
-        repeated = name in self._blind and self._blind[name] == understood
+        repeated = name in self._blind and self._blind[name] == self._line.understood_at
         if repeated and self._held_back() and not self._sending:
             raise LinkDown(f"{name} is not repeated yet, so that the generator's own watchdog is not fed")
-        self._blind[name] = understood
+
+    def note_blind(self, name: str) -> None:
+        """Note that a put that makes things safe is sent now, over a line that is open."""
+        self._blind[name] = self._line.understood_at
         self._sending = True
 
     def _held_back(self) -> bool:

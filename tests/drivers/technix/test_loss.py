@@ -18,7 +18,7 @@ import serial
 from _pytest.mark.structures import ParameterSet
 
 from drivers.base import DeviceError, Step, Wait
-from drivers.technix import Technix, line
+from drivers.technix import Technix, line, loss
 from drivers.technix.switching import PAUSE
 from tests.drivers.technix.far import Far
 from tests.drivers.technix.rack import CONFIG, Rack, far_end, hurry, tell
@@ -381,6 +381,32 @@ def test_an_off_goes_out_at_once_while_nothing_is_asked_and_is_repeated_more_slo
 
     with far_end(tmp_path, watchdog=100.0) as far:
         tell(story, far)
+
+
+def test_an_off_for_a_line_that_cannot_be_opened_while_nothing_is_asked_is_sent_when_it_can(
+    far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry(monkeypatch)
+    monkeypatch.setattr(loss, "HOLD", 60.0)  # nothing is to come by itself
+
+    async def story(rack: Rack) -> None:
+        await switch_on(rack)
+        far.faults["mute"] = True
+        await rack.until(lambda: "not asked for" in str(rack.record("Error").val))
+        far.unplug()
+        before = len(far.heard)
+        await rack.put("HV", 0)  # which is tried meanwhile, and fails
+        assert not far.commands(before)
+        far.plug()
+        await rack.until(lambda: far.commands(before) == ["P6,1", "P6,0"])
+        assert not far.on
+        await asyncio.sleep(0.5)
+        assert far.commands(before) == ["P6,1", "P6,0"]  # once: else the generator's watchdog would be fed
+        far.faults.clear()
+        monkeypatch.setattr(loss, "HOLD", 0.0)
+        await rack.until(lambda: rack.valid() and not rack.pending())
+
+    tell(story, far)
 
 
 # ---- what is told meanwhile ----
