@@ -68,13 +68,20 @@ class Server:
     # ---- for the instruments ----
 
     def add(self, record: Record, owner: Owner) -> None:
-        """Serve a record from now on; one of the same name is replaced, and its clients come back to the new one."""
+        """Serve a record from now on; the owner's former one of that name is replaced, whose clients come back to it.
+
+        One of another owner is not: a crate tells only later what it has, and no put must go to another instrument.
+        """
         try:
             name, view = record.name.encode("ascii"), View(record, owner)
         except Exception as error:  # a name or a type that Channel Access does not have
             faults.log_once("the serving", record.name, error)
             return
         before = self._values.get(name)
+        if before is not None and before.owner is not owner:
+            sentence = "%s: another instrument has a record of this name, which is served; this one is not"
+            log.error(sentence, record.name)
+            return
         self._values[name] = view
         if before is not None:
             if not self._replaced:

@@ -365,6 +365,22 @@ def test_a_put_to_a_record_that_was_just_replaced_is_not_carried_out(own_ioc: Sm
         assert own_ioc.puts == []
 
 
+def test_a_record_of_another_instrument_never_takes_the_place_of_one_of_the_same_name(
+    own_ioc: SmallIoc, small_ioc: SmallIoc, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = Record(own_ioc.records["ao"].name, own_ioc.records["ao"].point)
+
+    async def add() -> None:
+        own_ioc.server.add(other, small_ioc)
+        own_ioc.server.post([(other, VALUE)])
+
+    own_ioc.do(add())
+    with Raw(own_ioc) as raw:
+        assert raw.write_notify("ao", 3.0) == 1
+    assert own_ioc.puts == [("ao", 3.0)]
+    assert f"{other.name}: another instrument has a record of this name" in caplog.text
+
+
 def test_more_subscriptions_than_caprotos_queue_are_served(small_ioc: SmallIoc) -> None:
     small_ioc.read("ai", 0.0)
     with Raw(small_ioc) as raw:
