@@ -45,9 +45,27 @@ def show_table(columns: Sequence[str], lines: Iterable[OutputLine], out: TextIO)
 
 def show_csv(columns: Sequence[str], lines: Iterable[OutputLine], out: TextIO) -> None:
     """Print comma-separated values with a line of the columns' names."""
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(_flat(line.exact()) for line in lines)
+    write_csv(chain([columns], (_flat(line.exact()) for line in lines)), out)
+
+
+class _LineFeeds:
+    """A text file whose lines are to end with a line feed, for what ends them with carriage return and line feed."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._write = out.write
+
+    def write(self, line: str) -> None:
+        """Write a line."""
+        self._write(line[:-2] + "\n")
+
+
+def write_csv(rows: Iterable[Iterable[object]], out: TextIO) -> None:
+    """Write comma-separated values.
+
+    Before Python 3.13 a carriage return within a cell is quoted only where the lines end with one. Whoever reads the
+    file takes it for an end of the row else.
+    """
+    csv.writer(_LineFeeds(out), lineterminator="\r\n").writerows(rows)
 
 
 def show_json(columns: Sequence[str], lines: Iterable[OutputLine], out: TextIO) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
+from archiver.history.formats import write_csv
 from archiver.keeping.exported import Series
 from archiver.sample import SEVERITIES
 from archiver.times import format_time
@@ -18,15 +19,14 @@ COLUMNS = ("time", "pv", "value", "text", "array", "unit", "severity", "status")
 def write(file: Path, series: Iterator[Series]) -> None:
     """Write all series to a file. Raises OSError."""
     with file.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for pv, batches in series:
-            for batch in batches:
-                writer.writerows(
-                    (format_time(row.time_ns), pv, row.value, row.text, _json(row.array), row.unit,
-                     SEVERITIES[row.severity], row.status)
-                    for row in batch
-                )  # fmt: skip
+        write_csv(chain([COLUMNS], _rows(series)), out)
+
+
+def _rows(series: Iterator[Series]) -> Iterator[tuple[object, ...]]:
+    for pv, batches in series:
+        for row in chain.from_iterable(batches):
+            severity = SEVERITIES[row.severity]
+            yield format_time(row.time_ns), pv, row.value, row.text, _json(row.array), row.unit, severity, row.status
 
 
 def _json(array: tuple[float, ...] | None) -> str | None:

@@ -176,6 +176,15 @@ def test_text_has_tabs_between_columns_and_none_within(database: str) -> None:
     assert len(printed(database, "table", ["LAB:MSG"]).splitlines()) == 2
 
 
+def test_an_end_of_a_line_within_a_text_ends_no_row_of_csv(database: str) -> None:
+    texts = ["\r", "ready\r", "a\rb", "a\r\nb", "a\nb", 'a"b', "a,b", ""]
+    add(database, *(Sample("LAB:MSG", T0 + n * S, text, 0, "NO_ALARM") for n, text in enumerate(texts)))
+    found = printed(database, "csv", ["LAB:MSG"])
+    assert [row["value"] for row in csv.DictReader(io.StringIO(found, newline=""))] == texts
+    assert found.startswith("time,pv,value,unit,severity,status\n")
+    assert found.endswith(",LAB:MSG,,,NO_ALARM,NO_ALARM\n")
+
+
 def test_arrays_in_each_format(database: str) -> None:
     add(database, Sample("LAB:WF", T0, (1.0, 2.5, math.nan, math.inf), 0, "NO_ALARM"))
     assert rows(database, ["LAB:WF"])[0][2] == [1.0, 2.5, "NaN", "Infinity"]

@@ -68,6 +68,16 @@ def test_csv_has_the_same_columns(archive: str, tmp_path: Path) -> None:
     assert next(row for row in rows if row["pv"] == "WF")["array"] == "[1.0, null, 3.0]"
 
 
+def test_an_end_of_a_line_within_a_text_ends_no_row_of_csv(archive: str, tmp_path: Path) -> None:
+    texts = ["ready\r", "a\rb", "a\r\nb", "a\nb"]
+    with closing(open_store(archive, "LAB:one")) as store:
+        store.add([Sample("MSG", START + n * SECOND, text, 0, "NO_ALARM") for n, text in enumerate(texts)])
+    with written(archive, "csv", tmp_path, "MSG").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["text"] for row in rows[: len(texts)]] == texts
+    assert {row["severity"] for row in rows[: len(texts)]} == {"NO_ALARM"}
+
+
 def test_hdf5_has_a_group_for_each_pv(archive: str, tmp_path: Path) -> None:
     with h5py.File(written(archive, "hdf5", tmp_path, "*")) as file:
         assert sorted(file) == ["NAN", "OLD", "R", "S", "TEXT", "WF"]
