@@ -106,6 +106,9 @@ class Context:
     def __init__(self, overflow: Overflow | None = None) -> None:
         # libca searches for an IOC that has long been away every 5 min only by default; 60 s is the least it allows.
         os.environ.setdefault("EPICS_CA_MAX_SEARCH_PERIOD", "60")
+        # After ten times so many bytes without a pause libca asks the IOC to merge updates, which nobody is told of:
+        # by default after 160 kB. What comes has room in the queue instead, where losses are counted and marked.
+        os.environ.setdefault("EPICS_CA_MAX_ARRAY_BYTES", "100000000")
         self.queue = CallQueue(overflow=overflow)
         self._numbers = count(EXCEPTION + 1)
         self._handlers: dict[int, Callable[[int, Any], None]] = {EXCEPTION: self._exception}

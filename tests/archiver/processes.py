@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -147,6 +148,13 @@ class Archiver:
         assert self._process is not None, "it was not started"
         self._process.send_signal(number)
         return self._process.wait(10)
+
+    def freeze(self, seconds: float) -> None:
+        """Let it stand still for so long."""
+        assert self._process is not None, "it was not started"
+        self._process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self._process.send_signal(signal.SIGCONT)
 
     def terminate(self) -> None:
         """Ask it to end, and do not wait for that."""

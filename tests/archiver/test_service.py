@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -357,3 +358,22 @@ def test_what_came_before_the_mark_of_a_stop_is_stored(
     assert mark.status == "Archive_Off"
     way_ns = 200 * 10**6  # from the IOC to libca, with time to spare
     assert max(value for value, each in told_ns.items() if each < mark.time_ns - way_ns) <= float(str(newest.value))
+
+
+@pytest.mark.slow
+def test_an_archiver_that_catches_up_asks_no_ioc_to_merge_updates(
+    ioc: Ioc, archiver: Archiver, wait: Wait, environment: dict[str, str]
+) -> None:
+    del environment["EPICS_CA_MAX_ARRAY_BYTES"]  # as most sites have it
+    number = 1000
+    counter = 'record(calc, "T:N{}") {{ field(SCAN, ".1 second") field(CALC, "VAL+1") }}\n'
+    ioc.start("".join(counter.format(n) for n in range(number)))
+    archiver.start(*(f"T:N{n}" for n in range(number)))
+    wait(lambda: f"{number} of {number} PVs connected" in archiver.log, 60)
+    wait(lambda: len(archiver.rows("T:N0")) > 20)
+    archiver.freeze(4.0)
+    caught_up_ns = time.time_ns() + 3 * 10**9
+    wait(lambda: archiver.rows("T:N999")[-1][0] > caught_up_ns, 60)
+    for pv in ("T:N0", "T:N500", "T:N999"):
+        values = [value for value in archiver.values(pv) if isinstance(value, float)]
+        assert {following - before for before, following in pairwise(values)} == {1.0}
