@@ -20,6 +20,7 @@ class OddChannel(Channel):
     shows_output  True where the switch shows the bit ON of the status (desktop units)
     stubborn      True where an On has no effect while the channel ramps down
     late          True where the switch does not show yet that it was put to On
+    interlocked   True while an On has no effect before ``close_interlock``; waits: there is such an On
     fixed_limits  True where SVMax does not move the limits of the voltage settings
     """
 
@@ -31,6 +32,7 @@ class OddChannel(Channel):
         self.shows_output = False
         self.stubborn = False
         self.late = False
+        self.interlocked = self.waits = False
         self.fixed_limits = False
 
     def param(self, name: str) -> Param:
@@ -49,11 +51,20 @@ class OddChannel(Channel):
         """Set a parameter to a value that was checked."""
         if name in self.deaf or (name == "Pw" and value and self.stubborn and self.conditions()["DOWN"]):
             return
+        if name == "Pw" and self.interlocked:
+            self.waits = bool(value)
+            return
         if isinstance(value, float):
             if step := self.steps.get(name):
                 value = round(value / step) * step
             value = min(value, self.ceilings.get(name, value))
         super().put(name, value)
+
+    def close_interlock(self) -> None:
+        """Carry out an On that has waited for this."""
+        self.interlocked = False
+        if self.waits:
+            self.switch(True)
 
 
 def odd_crate(system: str) -> Crate:

@@ -1096,7 +1096,7 @@ def test_a_channel_that_cannot_be_switched_on_is_told(caen: Caen, crate: CrateFa
     crate.model.channel(2, 1).switch(False)
     crate.model.channel(2, 1).volts = 0.0  # on its way down it might come on later
     crate.model.channel(2, 1).disabled = True
-    with pytest.raises(Refused, match="On was sent, but the crate reads back Off"):
+    with pytest.raises(BadReply, match="On was sent, but the crate reads back Off"):
         put(caen, "S02:C01:Pw", 1)
 
 

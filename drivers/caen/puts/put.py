@@ -165,8 +165,8 @@ class _Put:
         """Send the value, and read back until the crate shows it."""
         item = self.target.item
         self.bits_before, self.range = self.target.bits(), self.target.range_state
-        on = item.switch and self.value != item.safe and self.before == self.raw
-        self.comes_down = on and self.bits_before is not None and "DOWN" in self.bits_before
+        on_before = self._is_on_put and self.before == self.raw
+        self.comes_down = on_before and self.bits_before is not None and "DOWN" in self.bits_before
         self.switched_off = self.target.is_coming_down
         failure = self._send()
         self.target = replace(self.target, sent=True)
@@ -189,8 +189,7 @@ class _Put:
         item, section = self.target.item, self.target.section
         section.doubts.setting_sent(item)
         section.untold.discard(item.label)
-        on = item.switch and self.value != item.safe
-        if on:
+        if self._is_on_put:
             section.values.under_way.pop(item.label, None)
         try:
             with self.target.session.asking(item.label, item.slot) as device:
@@ -200,7 +199,7 @@ class _Put:
         except DeviceError as error:
             return error
         finally:
-            if on:  # only now: the crate may begin with it at the end of a call that took long
+            if self._is_on_put:  # only now: the crate may begin with it at the end of a call that took long
                 section.note_on(item)
         return None
 
@@ -279,7 +278,9 @@ class _Put:
         if self.by_status or not self._is_rounded():
             form = self.target.item.format
             what = str(failure or self.target.item.label)
-            raise Refused(f"{what}: {form.text(self.raw)} was sent, but the crate reads back {form.text(self.got)}")
+            # An On may still come, as when an interlock closes: it must be undone, as after an unknown outcome
+            kind = BadReply if self._is_on_put else Refused
+            raise kind(f"{what}: {form.text(self.raw)} was sent, but the crate reads back {form.text(self.got)}")
 
     def _looks(self) -> Iterator[float]:
         """Yield the seconds before each reading-back: as many as fit into the time that a crate may take.
@@ -292,6 +293,11 @@ class _Put:
             if self._is_off_put and monotonic() > until:  # of many on a slow line: it is time to send it again
                 return
             yield pause
+
+    @property
+    def _is_on_put(self) -> bool:
+        """Return True if a channel is to be switched on."""
+        return self.target.item.switch and self.value != self.target.item.safe
 
     @property
     def _is_off_put(self) -> bool:
@@ -349,7 +355,7 @@ class _Put:
             if failure is None and (yield from self._goes_to_its_setting()):
                 return True
             yield from self._not_obeyed()
-        if failure is None and self.target.item.switch and self.value != self.target.item.safe:
+        if failure is None and self._is_on_put:
             bits = yield from self._read_status()
             if bits is not None and "DOWN" in bits:
                 yield from self._not_obeyed()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from drivers.base import DeviceError, Refused, Status, Value
+from drivers.base import BadReply, DeviceError, Refused, Status, Value
 from sim.caen.crate import Crate
 from sim.caen.header import Code, Mode, Type
 from sim.caen.odd import odd_crate
@@ -154,6 +154,29 @@ def test_a_switch_on_of_which_nothing_is_known_is_followed_by_off() -> None:
         fault.left = 0
         await rig.shows(f"{PW}_RBV", 0)
         await rig.shows(f"{PW}:OffPending", 0)
+
+    go(scenario)
+
+
+@pytest.mark.parametrize("code", [None, Code.WRITEERR])
+def test_an_on_that_the_crate_takes_when_an_interlock_closes_is_followed_by_off(code: Code | None) -> None:
+    async def scenario(rig: CrateRig) -> None:
+        channel = rig.channel()
+        await rig.put(PW, 0)
+        with rig.fake.present():
+            channel.volts = 0.0
+        await rig.shows("S02:C00:Status", 0)
+        channel.interlocked = True
+        if code is not None:
+            rig.fault(function="SetChParam", name="Pw", code=code, late=True, left=1)
+        with pytest.raises(BadReply, match="On was sent, but the crate reads back Off"):
+            await rig.put(PW, 1)
+        await rig.until(lambda: rig.state(f"{PW}:OffPending")[0] == 0)
+        with rig.fake.present():
+            channel.close_interlock()
+        await rig.shows(PW, 0)
+        await rig.shows(f"{PW}_RBV", 0)
+        assert not channel.on
 
     go(scenario)
 
