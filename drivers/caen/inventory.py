@@ -189,8 +189,7 @@ class Inventory:
         section = Section(self._config, board, items, assumed)
         section.probe = seen  # of before the questions: if the board was changed, the next check sees it
         if before is not None and same:
-            section.metadata.inherit(before.metadata)
-            section.untold = before.untold
+            section.inherit(before)
         elif before is not None:  # a setting of this name was put to another board
             section.doubt_unreadable()
         names = []

@@ -90,6 +90,16 @@ class Section:
         self._on_sent: dict[int | None, float] = {}  # channel -> when it was put to On last (monotonic s)
         self._renew()
 
+    def inherit(self, before: Section) -> None:
+        """Take over what is known of the same board, served with other items until now.
+
+        What puts leave behind is shared, for those under way go on with the section of before.
+        """
+        self.metadata.inherit(before.metadata)
+        self.untold = before.untold
+        self.rounded, self.off_in_vain, self._on_sent = before.rounded, before.off_in_vain, before._on_sent
+        self.values.under_way = before.values.under_way
+
     def note_on(self, switch: Variable) -> None:
         """Note that a channel is being switched on."""
         self._on_sent[switch.channel] = monotonic()
