@@ -9,7 +9,9 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -23,6 +25,7 @@ from tests.web.live.chromium import Chromium
 from tests.web.live.conftest import WebServer, served
 from tests.web.live.test_page import SIZES, Page
 from tests.web.live.test_page import rack as rack  # noqa: PLC0414 - the fixture
+from tests.web.live.test_page import shift as shift  # noqa: PLC0414 - the fixture
 from web.live.puts import LATE
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(180)]
@@ -179,6 +182,49 @@ def test_marks_of_time_are_few_and_round(page: Page, days: float) -> None:
     assert {second for second, _, _ in marks} == {0}
     assert days < 30 or {hour for _, hour, _ in marks} == {0}
     assert days < 365 or {day for _, _, day in marks} == {1}
+
+
+# Clocks are put back on 25 October 2026, and forward on 29 March; in Chile at midnight, forward on 6 September
+@pytest.mark.parametrize(
+    ("zone", "day", "missing"),
+    [("Europe/Berlin", "2026-10-20", 0), ("Europe/Berlin", "2026-03-25", 0), ("America/Santiago", "2026-09-01", 1)],
+)
+def test_a_mark_of_a_day_is_where_it_begins_though_clocks_are_changed(
+    shift: Page, zone: str, day: str, missing: int
+) -> None:
+    marks = in_zone(
+        shift,
+        zone,
+        f"const begin = Date.parse('{day}T10:00Z') / 1000; return moments(begin, begin + 9.5 * 86400, 10).found"
+        ".map(each => new Date(each * 1000)).map(each => [each.getHours(), each.getDate()])",
+    )
+    assert sorted(hour for hour, _ in marks) == [0] * (len(marks) - missing) + [1] * missing
+    assert len({day for _, day in marks}) == len(marks) >= 9
+
+
+@pytest.mark.parametrize(
+    "begin", ["2026-10-24T20:00Z", "2026-10-25T00:00Z", "2026-10-25T01:00Z", "2026-03-28T22:00Z"]
+)
+def test_marks_of_time_rise_where_clocks_are_changed(shift: Page, begin: str) -> None:
+    for hours in (0.5, 2, 3, 6, 12, 18, 24, 48, 96):
+        since, *marks, until = in_zone(
+            shift,
+            "Europe/Berlin",
+            f"const begin = Date.parse('{begin}') / 1000, end = begin + {hours * 3600};"
+            "return [begin, ...moments(begin, end, 10).found, end]",
+        )
+        assert marks == sorted(set(marks))
+        assert len(marks) >= 3
+        assert since <= marks[0] <= marks[-1] <= until
+
+
+def in_zone(page: Page, zone: str, script: str) -> Any:
+    """What a script makes of ``moments`` where a browser is in another time zone."""
+    override = partial(page.chromium.driver.execute_cdp_cmd, "Emulation.setTimezoneOverride")
+    override({"timezoneId": zone})
+    made = page.chromium.run(f"return import('/static/plot.js').then(({{ moments }}) => {{ {script} }})")
+    override({"timezoneId": ""})
+    return made
 
 
 def test_alarms_that_are_not_told_any_more_are_old(page: Page) -> None:

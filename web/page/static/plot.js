@@ -48,7 +48,11 @@ export function moments(begin, end, most) {
   const step = STEPS.find((each) => span / each <= most);
   if (step) {
     const offset = new Date(begin * 1000).getTimezoneOffset() * 60;
-    for (let at = Math.ceil((begin - offset) / step) * step + offset; at <= end; at += step) found.push(at);
+    // where clocks are changed an hour is left out, or comes twice: steps of hours and days are those of the clock
+    const timeOf = (local) => (step > 3600 ? new Date(1970, 0, 1, 0, 0, local) / 1000 : local + offset);
+    for (let local = Math.ceil((begin - offset) / step) * step; timeOf(local) <= end; local += step) {
+      if (timeOf(local) >= begin) found.push(timeOf(local));
+    }
     return { step, found };
   }
   const months = MONTHS.find((each) => span / MONTH / each <= most) ?? MONTHS.at(-1);
