@@ -72,6 +72,8 @@ class Searches:
         self._socket = udp
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        # caproto sets it: of two servers at one address each client would always reach the same one, by chance
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
         self._socket.bind((address, port))
         asyncio.get_running_loop().add_reader(self._socket, self._read)
 

@@ -171,7 +171,7 @@ def test_what_was_put_while_the_ioc_stood_still_is_not_carried_out_but_an_off(
     client.say(client.switched(1) + client.put(42.0, WRITE_NOTIFY, 102) + client.switched(0))
     if leaves:
         client.is_killed()
-        until(lambda: not small_ioc.server.clients)
+        until(lambda: small_ioc.puts and not small_ioc.server.clients)
     else:
         assert b"waited too long" in client.message()[1]
         assert client.answer(WRITE_NOTIFY, 102)[0] == PUT_FAIL

@@ -207,6 +207,15 @@ def asked(small_ioc: SmallIoc, datagrams: list[bytes]) -> list[bytes]:
     return answers
 
 
+def test_of_two_servers_at_one_address_the_newer_is_found_by_all(small_ioc: SmallIoc) -> None:
+    newer = SmallIoc([Point(name="ai", rtyp=RecordType.ai)])
+    try:
+        assert all(search(newer, newer.prefix + "ai") for _ in range(20))  # each from another port
+    finally:
+        newer.close()
+    assert search(small_ioc, small_ioc.prefix + "ai")
+
+
 def searched(small_ioc: SmallIoc, sequence: int, cids: range) -> bytes:
     """A datagram of searches for one name."""
     name = f"{small_ioc.prefix}ai".encode()
