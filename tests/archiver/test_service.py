@@ -361,10 +361,7 @@ def test_what_came_before_the_mark_of_a_stop_is_stored(
 
 
 @pytest.mark.slow
-def test_an_archiver_that_catches_up_asks_no_ioc_to_merge_updates(
-    ioc: Ioc, archiver: Archiver, wait: Wait, environment: dict[str, str]
-) -> None:
-    del environment["EPICS_CA_MAX_ARRAY_BYTES"]  # as most sites have it
+def test_an_archiver_that_catches_up_asks_no_ioc_to_merge_updates(ioc: Ioc, archiver: Archiver, wait: Wait) -> None:
     number = 1000
     counter = 'record(calc, "T:N{}") {{ field(SCAN, ".1 second") field(CALC, "VAL+1") }}\n'
     ioc.start("".join(counter.format(n) for n in range(number)))
