@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -309,6 +309,8 @@ class Driver(ABC):
     longest_reply   seconds for which a reply is awaited: a value may become so much older while one does not come
     reopens   True if the connection is to be opened anew when nothing good was heard over it for a while
     longest_call    seconds that one step of ``read`` or ``write`` may take before it counts as hanging
+    urgent    called in a step of several calls, between two: True if a put that makes things safe waits to be sent,
+              for which the step is ended where it can be. The port sets it
     example   a point to read and one to put, for the first steps of a user; None: the driver suggests nothing
     tables    the tables of the configuration's ``archive:`` section that such an instrument can fill
     """
@@ -322,6 +324,7 @@ class Driver(ABC):
     longest_retry: ClassVar[float] = 5.0
     longest_reply: ClassVar[float] = 0.0
     longest_call: ClassVar[float] = 2.0
+    urgent: Callable[[], bool] = staticmethod(lambda: False)
     example: Example | None = None
     tables: ClassVar[frozenset[str]] = frozenset()
 

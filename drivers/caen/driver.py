@@ -34,7 +34,7 @@ from drivers.caen.items import MONITOR, SETTINGS, Command, Item, Variable, summa
 from drivers.caen.puts import Kills, execute, reaches, set_variable, status_words
 from drivers.caen.questions import label_of
 from drivers.caen.retry import looks
-from drivers.caen.session import BoardGone, Session
+from drivers.caen.session import UNHEARD, BoardGone, Session
 
 # Seconds of a monitor scan that questions about units and limits may take
 _REFRESH_TIME = 0.25
@@ -85,7 +85,7 @@ class Caen(Driver):
         A board that was there before and is the same is not asked again. Raises DeviceError.
         """
         self.close()
-        self._session = Session(self._config)
+        self._session = Session(self._config, self.urgent)
         try:
             self._inventory.start(self._session)
         except DeviceError:
@@ -135,7 +135,7 @@ class Caen(Driver):
             section.events.flush()
         if session.replies == replies:  # nothing is served, or nothing was answered: is the crate there?
             session.confirm()
-            yield {}
+            yield {} if session.replies != replies else UNHEARD
 
     def write(self, point: Point, value: Value) -> Iterator[Step]:
         """Set or execute one thing; yield what the crate reads back until it shows it, at once and after each wait.

@@ -72,6 +72,7 @@ class Session:
 
     The constructor raises LinkDown (no library, no crate, login refused) or NoReply.
 
+    urgent       True if an Off waits to be sent: of the calls that ask for the crate it waits for one at most
     allowance    the time for what failed before
     replies      calls that were answered well so far
     boards       the crate map as last read; map_changed: True when it differs from the one before it
@@ -79,7 +80,7 @@ class Session:
     system       caen-libs' name of the system type
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, urgent: Callable[[], bool]) -> None:
         self.allowance = Allowance()
         self.replies = 0
         self.boards: Sequence[Board | None] = ()
@@ -87,7 +88,9 @@ class Session:
         self.kinds: dict[tuple[int, int | None, str], Any] = {}
         self.system = config.system
         self._host = config.host
+        self._urgent = urgent
         self._doubt = 0
+        self._asked: Iterator[bool] | None = None  # what was begun to be asked since the last answer
         self._given_up = False
         self._slot: int | None = None  # of the call in progress
         # (kind, slot) -> a call that was answered, the newest last
@@ -147,27 +150,34 @@ class Session:
         """Ask for something that this crate answered before. Raises LinkDown when all of that fails, too.
 
         A parameter, a channel or a board may fail in each call while the crate and its other boards are well, and so
-        may all calls of one kind.
+        may all calls of one kind. An Off that waits goes behind one such call; the next failure goes on with them.
         """
-        until = monotonic() + _PATIENCE
-        for number, witness in enumerate(self._others()):
-            if self._answers(witness) is None:
+        self._asked = self._asked or self._ask_others()
+        for answered in self._asked:
+            if answered:
                 self._answered()
+            if answered or self._urgent():
                 return
-            if number > 0 and monotonic() >= until:
-                break
         self._given_up = True
         raise self._lost(doubt)
 
     def _lost(self, doubt: DeviceError | None) -> LinkDown:
         return LinkDown(f"{self._host} does not answer any more; {doubt or 'all calls of the last scan failed'}")
 
-    def _others(self) -> Iterator[Callable[[Device], object]]:
-        """Yield calls that were answered, one of each kind: first those about another slot than the last call."""
+    def _ask_others(self) -> Iterator[bool]:
+        """Make calls that were answered before, for some time but at least two; yield of each if it is answered."""
+        until = monotonic() + _PATIENCE
+        for number, witness in enumerate(self._others(self._slot)):
+            yield self._answers(witness) is None
+            if number > 0 and monotonic() >= until:
+                return
+
+    def _others(self, last: int | None) -> Iterator[Callable[[Device], object]]:
+        """Yield calls that were answered, one of each kind: first those about another slot than the ``last`` call."""
         newest = [(key, call) for key, call in reversed(self._witnesses.items())]
         for same in (False, True):
             for kind in _WITNESSES:
-                calls = [call for (each, slot), call in newest if each == kind and (slot == self._slot) is same]
+                calls = [call for (each, slot), call in newest if each == kind and (slot == last) is same]
                 yield from calls[:1]
 
     def _answers(self, call: Callable[[Device], object]) -> str | None:
@@ -193,6 +203,7 @@ class Session:
     def _answered(self) -> None:
         self.replies += 1
         self._doubt = 0
+        self._asked = None
 
     def _failed(self, failure: DeviceError, code: str) -> None:
         """Weigh a failure; ask whether the crate answers at all when there are too many in a row."""

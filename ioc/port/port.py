@@ -80,6 +80,7 @@ class Port:
         self._outbox = Outbox(self._loop)
         self._wake = threading.Condition()
         self._puts = PutQueue(self._wake, driver.undoes)
+        driver.urgent = self._puts.is_urgent
         self._schedule = Schedule(periods, driver.longest_reply)
         self.scans = tuple(self._schedule.scans)
         self._read: dict[str, list[Readings]] = {}

@@ -180,6 +180,10 @@ class PutQueue:
         with self._wake:
             return list(self._pending.values())
 
+    def is_urgent(self) -> bool:
+        """Return True while a safe put waits to be sent."""
+        return any(not put.sent for put in self.pending)
+
     @property
     def under_way(self) -> list[Iterator[Step]]:
         """Return the steps of the puts that were begun, and are not over."""

@@ -6,7 +6,8 @@ kills     kills that are not known to be carried out
 outcome   what a result code, and a value that was read back, say of it
 
 Each call to the crate is a step of its own, and each wait is one: meanwhile the crate is scanned, and other puts are
-carried out. A put that switches off asks for nothing first, and waits behind two calls at most.
+carried out. A put that switches off asks for nothing first, and waits behind two calls at most: it goes also between
+those with which ``Session.confirm`` asks whether a crate is dead.
 """
 
 from __future__ import annotations

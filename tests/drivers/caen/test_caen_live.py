@@ -12,7 +12,9 @@ import pytest
 
 from drivers.base import BadReply, DeviceError, Refused, Status, Value
 from sim.caen.crate import Crate
+from sim.caen.faults import Call
 from sim.caen.header import Code, Mode, Type
+from sim.caen.login import Login
 from sim.caen.odd import odd_crate
 from sim.caen.parameters import Param
 from tests.drivers.caen.crate_rig import CrateRig, crate_rig
@@ -294,6 +296,83 @@ def test_offs_are_all_sent_to_a_crate_that_hears_and_answers_nothing_any_more(co
         await asyncio.gather(*putting, return_exceptions=True)
         for name in names:
             await rig.shows(f"{name}:OffPending", 0)
+
+    go(scenario)
+
+
+def die(rig: CrateRig, monkeypatch: pytest.MonkeyPatch, code: Code, at: Callable[[int], None]) -> list[str]:
+    """Let each call fail after 0.3 s, until the crate is logged in to; return their names, as they come.
+
+    ``at`` is called in the rig's loop when a call has begun, with its number.
+    """
+    calls: list[str] = []
+    loop, hit, login = asyncio.get_running_loop(), rig.fake.hit, rig.fake.login
+
+    def fail(call: Call) -> int:
+        loop.call_soon_threadsafe(at, len(calls))
+        calls.append(call.function)
+        time.sleep(0.3)
+        return code
+
+    def log_in(*keys: str) -> Login:
+        calls.append("login")
+        monkeypatch.setattr(rig.fake, "hit", hit)
+        return login(*keys)
+
+    monkeypatch.setattr(rig.fake, "hit", fail)
+    monkeypatch.setattr(rig.fake, "login", log_in)
+    return calls
+
+
+# The calls at which an Off is put: what fails before that is asked, and the four that ask for a second
+_MOMENTS = {Code.SYSERR: range(3, 8), Code.TIMEERR: range(6), Code.SOCKETERROR: range(5)}
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "moment"),
+    [
+        *((PW, code, moment) for code, moments in _MOMENTS.items() for moment in moments),
+        *(("Cmd:Kill", Code.TIMEERR, moment) for moment in (1, 2)),
+    ],
+)
+def test_an_off_waits_for_two_calls_at_most_while_a_crate_is_asked_whether_it_is_dead(
+    monkeypatch: pytest.MonkeyPatch, name: str, code: Code, moment: int
+) -> None:
+    async def scenario(rig: CrateRig) -> None:
+        putting: list[asyncio.Task[None]] = []
+        off, value = ("SetChParam", 0) if name == PW else ("ExecComm", 1)
+
+        def put(call: int) -> None:
+            if call == moment:
+                putting.append(asyncio.create_task(rig.put(name, value)))
+
+        calls = die(rig, monkeypatch, code, put)
+        await rig.until(lambda: off in calls)
+        assert calls.index(off) <= moment + 2
+        monkeypatch.undo()
+        await asyncio.gather(*putting, return_exceptions=True)
+        await rig.until(lambda: not rig.channel().on)
+
+    go(scenario)
+
+
+def test_offs_that_go_between_do_not_keep_a_dead_crate_from_being_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(rig: CrateRig) -> None:
+        putting: list[asyncio.Task[None]] = []
+
+        def put_all(call: int) -> None:
+            if call == 0:
+                names = [f"S{slot:02d}:C{number:02d}:Pw" for slot in (2, 4) for number in range(4)]
+                putting.extend(asyncio.create_task(rig.put(name, 0)) for name in names)
+
+        calls = die(rig, monkeypatch, Code.SOCKETERROR, put_all)
+        await rig.until(lambda: "login" in calls)
+        offs = [call == "SetChParam" for call in calls[: calls.index("login")]]
+        assert offs[:4] == [False, False, True, False]  # what failed, the first that asks, an Off, the second
+        assert offs.count(True) == 8
+        monkeypatch.undo()
+        await asyncio.gather(*putting, return_exceptions=True)
+        await rig.until(lambda: not any(channel.on for channel in rig.fake.model.all_channels()))
 
     go(scenario)
 

@@ -7,6 +7,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -117,6 +118,26 @@ def test_an_off_for_an_instrument_that_is_away_is_sent_first_when_it_is_back(run
         assert rig.state("HV") == (OFF, *DONE)
         log = entries(supply)
         assert log[log.index(("HV", OFF)) - 1] == "connect", "something else came first"
+
+    run(scenario, driver=supply)
+
+
+def test_a_driver_is_told_while_an_off_waits_to_be_sent(run: Run, supply: Supply) -> None:
+    async def scenario(rig: Rig) -> None:
+        supply.gate.clear()
+        supply.log.clear()
+        await rig.until(lambda: bool(supply.log))  # in the midst of a scan
+        assert not supply.urgent()
+        supply.deaf = True
+        off = asyncio.create_task(rig.put("HV", OFF))
+        await rig.until(supply.urgent)
+        supply.gate.set()
+        await rig.until(lambda: ("HV", OFF) in supply.log)
+        assert not supply.urgent()
+        supply.deaf = False
+        supply.values["HV_RBV"] = OFF
+        with suppress(DeviceError):
+            await off
 
     run(scenario, driver=supply)
 
