@@ -48,7 +48,7 @@ from ioc.ca.message import (
     report,
 )
 from ioc.ca.puts.putlog import PutLog
-from ioc.ca.puts.puts import Puts, Together
+from ioc.ca.puts.puts import Answer, Puts, Together
 from ioc.ca.subscription import Channel, Subscription
 from ioc.ca.view import View
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Record
@@ -112,6 +112,17 @@ class _Unfinished(Exception):
     """A request is more than there is room for in this turn: it is gone on with in the next."""
 
 
+class _Taken(RequestError):
+    """A request was on its way to a channel that was taken from the client: it is passed over without a word.
+
+    Who hears that a channel has ended waits for none of its answers (libca); one that comes all the same costs a
+    client of caproto all its other channels.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("the channel was taken from the client", told=None)
+
+
 class Conversation:
     """What one client is connected and subscribed to, and how its messages are answered."""
 
@@ -120,6 +131,7 @@ class Conversation:
         self._connection = connection
         self._names = names
         self._next_sid = 1
+        self._taken: dict[int, Channel] = {}  # by the server, and not cleared by the client yet
         self._subscribed = 0
         self._passing = 0
         self._start = 0
@@ -201,7 +213,10 @@ class Conversation:
         """Disconnect the channels of records that others replaced: they have to be connected anew."""
         for channel in [each for each in self.channels.values() if each.view.record in records]:
             self._remove(channel)
+            self._taken[channel.sid] = channel
             self._send(header(SERVER_DISCONNECT, 0, 0, 0, channel.cid, 0))
+        for sid in list(self._taken)[:-MOST]:  # nothing can be on its way to those any more
+            del self._taken[sid]
         self._connection.flush()
 
     # ---- messages ----
@@ -260,6 +275,8 @@ class Conversation:
         self._next_sid += 1
 
     def _clear(self, data_type: int, count: int, sid: int, cid: int, _payload: bytes) -> None:
+        if self._taken.pop(sid, None) is not None:
+            return
         channel = self._channel(sid)
         while (subscription := channel.take()) is not None:
             self._unsubscribe(subscription)
@@ -351,31 +368,44 @@ class Conversation:
 
     def _write_notify(self, dbr_type: int, count: int, sid: int, ioid: int, payload: bytes) -> None:
         def answer(status: int, _reason: str) -> None:
-            self._send(header(WRITE_NOTIFY, 0, dbr_type, count, status, ioid))
+            if sid in self.channels:  # else nobody waits for it
+                self._send(header(WRITE_NOTIFY, 0, dbr_type, count, status, ioid))
 
         if dbr_type > dbr.LAST_TYPE:
             answer(BAD_TYPE, "")  # before the cut
-        view = self._usable(sid, dbr_type).view
-        asked = self._connection.asked(self._start)
-        self._puts.begin(view, dbr_type, count, payload, answer, callback=True, late=self._late, asked=asked)
+        channel = self._taken.get(sid) or self._usable(sid, dbr_type)
+        self._put(channel, dbr_type, count, payload, answer, callback=True)
 
     def _write(self, dbr_type: int, count: int, sid: int, ioid: int, payload: bytes) -> None:
-        channel = self._usable(sid, dbr_type)
+        channel = self._taken.get(sid) or self._usable(sid, dbr_type)
 
         def answer(status: int, reason: str) -> None:
             if status != NORMAL:
                 self._send_error(status, reason, channel.cid, header(WRITE, len(payload), dbr_type, count, sid, ioid))
 
-        asked = self._connection.asked(self._start)
-        self._puts.begin(channel.view, dbr_type, count, payload, answer, callback=False, late=self._late, asked=asked)
+        self._put(channel, dbr_type, count, payload, answer, callback=False)
 
     # ---- parts ----
+
+    def _put(
+        self, channel: Channel, dbr_type: int, count: int, payload: bytes, answer: Answer, *, callback: bool
+    ) -> None:
+        if channel.sid in self._taken:
+            self._puts.refuse(channel.view, dbr_type, count, payload, answer)
+            return
+        asked = self._connection.asked(self._start)
+        late = self._late
+        self._puts.begin(channel.view, dbr_type, count, payload, answer, callback=callback, late=late, asked=asked)
 
     def _behind(self, channel: Channel, action: Callable[[], None]) -> None:
         """Do what a client asks for when what it put to the same record before is done, behind what had to wait."""
 
+        def act() -> None:
+            if channel.sid in self.channels:  # else nobody waits for it
+                action()
+
         def give() -> None:
-            self._connection.answers.append(action)
+            self._connection.answers.append(act)
             self._connection.want_turn()
 
         if self._puts.under_way(channel.view.record):
@@ -423,6 +453,8 @@ class Conversation:
     def _channel(self, sid: int) -> Channel:
         channel = self.channels.get(sid)
         if channel is None:
+            if sid in self._taken:
+                raise _Taken
             raise BrokenProtocolError(f"unknown channel number {sid}", told="Bad Resource ID")
         return channel
 

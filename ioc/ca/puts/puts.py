@@ -223,6 +223,12 @@ class Puts:
         else:
             ended.add_done_callback(finish)
 
+    def refuse(self, view: View, dbr_type: int, count: int, payload: bytes, answer: Answer) -> None:
+        """Answer a put to a record that is served no more, for another one took its place."""
+        error = PutError(PUT_FAIL, f"not sent, another record has taken the place of that one: {view.record.name}")
+        answer(error.status_code, str(error))
+        self._tell(view, (), _Wanted(dbr_type, count, payload), _outcome(error, str(error)))
+
     def under_way(self, record: Record) -> bool:
         """Return True if puts to a record are under way, of this client or of one that has left."""
         return record in self._lines or record in self._left

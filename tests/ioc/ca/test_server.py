@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
@@ -10,7 +11,7 @@ import socket
 import struct
 import time
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from typing import Any
@@ -21,9 +22,19 @@ import pytest
 
 from drivers.base import Point, RecordType, Refused, Severity, Status
 from ioc.block import Block
-from ioc.ca.connection import WAITING, BrokenProtocolError
+from ioc.ca.connection import WAITING
 from ioc.ca.conversation import Conversation
-from ioc.ca.message import SEARCH, SERVER_DISCONNECT
+from ioc.ca.message import (
+    CLEAR_CHANNEL,
+    ERROR,
+    EVENT_CANCEL,
+    INTERNAL,
+    READ,
+    SEARCH,
+    SERVER_DISCONNECT,
+    WRITE,
+    WRITE_NOTIFY,
+)
 from ioc.ca.network import accept
 from ioc.ca.network.search import LARGEST_ANSWER
 from ioc.ca.network.seldom import Seldom
@@ -365,13 +376,106 @@ def test_a_put_to_a_record_that_was_just_replaced_is_not_carried_out(own_ioc: Sm
         record = own_ioc.records["ao"]
         own_ioc.server.add(Record(record.name, record.point), own_ioc)
         put = HEADER.pack(4, 8, 6, 1, sid, 5) + struct.pack(">d", 3.0)
-        with pytest.raises(BrokenProtocolError, match="unknown channel"):
-            own_ioc.server.clients[client].receive(put, lambda: False, False, 0)
+        own_ioc.server.clients[client].receive(put, lambda: False, False, 0)
 
     with Raw(own_ioc) as raw:
         sid, client = raw.create("ao"), raw.client
         own_ioc.do(another_and_a_put())
         assert own_ioc.puts == []
+
+
+def replaced_before_it_is_heard(ioc: SmallIoc, raw: Raw, names: Sequence[str], data: bytes) -> None:
+    """What a client sends while it is not told yet that records are replaced."""
+
+    async def replace_them() -> None:
+        raw.say(data)
+        until(lambda: client._arrived(b"") >= heard + len(data))
+        for name in names:
+            ioc.server.add(Record(ioc.prefix + name, Point(name=name, rtyp=RecordType.longout)), ioc)
+
+    client = raw.client
+    heard = client._arrived(b"")
+    ioc.do(replace_them())
+
+
+def test_what_was_on_its_way_to_a_record_that_was_replaced_costs_the_client_nothing_else(
+    own_ioc: SmallIoc, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "rackioc.puts")
+    three, mask = struct.pack(">d", 3.0), bytes(12) + struct.pack(">HH", VALUE, 0)
+    own_ioc.read("bo", 1)
+    with Raw(own_ioc) as raw:
+        sid, other = raw.create("ao", 11), raw.create("bo", 12)
+        raw.subscribe(sid, 1)
+        raw.update()
+        sent = (
+            HEADER.pack(READ_NOTIFY, 0, 6, 1, sid, 5),
+            HEADER.pack(READ, 0, 6, 1, sid, 6),
+            HEADER.pack(EVENT_ADD, 16, 6, 1, sid, 2) + mask,
+            HEADER.pack(WRITE_NOTIFY, 8, 6, 1, sid, 7) + three,
+            HEADER.pack(WRITE_NOTIFY, 8, 39, 1, sid, 8) + three,  # of no type that there is
+            put := HEADER.pack(WRITE, 8, 6, 1, sid, 9) + three,
+            HEADER.pack(EVENT_CANCEL, 0, 6, 1, sid, 1),
+            HEADER.pack(EVENT_CANCEL, 0, 6, 1, sid, 2),
+            HEADER.pack(CLEAR_CHANNEL, 0, 0, 0, sid, 11),
+            HEADER.pack(WRITE, 8, 6, 1, other, 10) + struct.pack(">d", 0.0),
+            HEADER.pack(READ_NOTIFY, 0, 6, 1, other, 99),
+        )
+        replaced_before_it_is_heard(own_ioc, raw, ["ao"], b"".join(sent))
+        assert raw.message()[::4] == (SERVER_DISCONNECT, 11)
+        command, told, *_, cid, status = raw.message()
+        assert (command, told[:16], cid, status) == (ERROR, put[:16], 11, PUT_FAIL)
+        assert raw.message()[::5] == (READ_NOTIFY, 99)
+        assert own_ioc.puts == [("bo", 0)]
+        raw.clear(sid, 11)  # cleared already: it has no such channel, as if it never had one
+        raw.answer(ERROR, INTERNAL)
+        with pytest.raises(AssertionError, match="closed"):
+            raw.read_to_the_end()
+    reason = f"refused: not sent, another record has taken the place of that one: {own_ioc.prefix}ao"
+    until(lambda: caplog.text.count(f"put 3 to {own_ioc.prefix}ao ({reason})") == 2)
+
+
+def test_a_put_under_way_is_not_answered_to_whom_the_channel_was_taken_or_who_cleared_it(
+    own_ioc: SmallIoc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = asyncio.Event()
+
+    async def put(*_: object) -> None:
+        await ends.wait()
+
+    async def end() -> None:
+        ends.set()
+
+    monkeypatch.setattr(own_ioc, "put", put)
+    with Raw(own_ioc) as raw:
+        sids = [raw.create("ao", 1), raw.create("mbbo", 2), raw.create("ai", 3)]
+        puts = [HEADER.pack(WRITE_NOTIFY, 8, 6, 1, sid, 5) + struct.pack(">d", 1.0) for sid in sids[:2]]
+        gets = [HEADER.pack(READ_NOTIFY, 0, 6, 1, sid, 6) for sid in sids[:2]]
+        raw.say(b"".join((*puts, *gets)))
+        raw.clear(sids[0], 1)
+        assert raw.message()[0] == CLEAR_CHANNEL
+        replaced_before_it_is_heard(own_ioc, raw, ["mbbo"], b"")
+        assert raw.message()[0] == SERVER_DISCONNECT
+        own_ioc.do(end())
+        own_ioc.do(asyncio.sleep(0.01))
+        raw.read_notify(sids[2])
+        assert raw.message()[0] == READ_NOTIFY
+
+
+def test_only_so_many_numbers_of_channels_that_were_taken_are_remembered(
+    own_ioc: SmallIoc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ioc.ca.conversation.MOST", 3)
+    with Raw(own_ioc) as raw:
+        sids = [raw.create(name) for name in ("ao", "ai", "long")]
+        replaced_before_it_is_heard(own_ioc, raw, ["ao", "ai", "long"], b"")
+        sids.append(raw.create("bo"))
+        replaced_before_it_is_heard(own_ioc, raw, ["bo"], b"")
+        for sid in reversed(sids):
+            raw.read_notify(sid)
+        raw.answer(ERROR, INTERNAL)
+        until(lambda: not own_ioc.server.clients[raw.client].channels)
+        assert [*own_ioc.server.clients[raw.client]._taken] == sids[1:]
 
 
 def test_a_record_of_another_instrument_never_takes_the_place_of_one_of_the_same_name(
