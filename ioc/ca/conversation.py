@@ -60,6 +60,8 @@ EVENTS = VALUE | LOG | ALARM | PROPERTY
 KNOWN_EVENTS = 0xFF
 # Channels of a client, and its subscriptions: each takes some hundred bytes, and a full rack has 12,000 PVs
 MOST = 200_000
+# Channels taken from a client that are remembered, with the records that they had: a whole crate's and some more
+MOST_TAKEN = 20_000
 # Stands in an error message for a channel that is not known (rsrv, camessage.c)
 NO_CHANNEL = 0xFFFFFFFF
 
@@ -215,7 +217,7 @@ class Conversation:
             self._remove(channel)
             self._taken[channel.sid] = channel
             self._send(header(SERVER_DISCONNECT, 0, 0, 0, channel.cid, 0))
-        for sid in list(self._taken)[:-MOST]:  # nothing can be on its way to those any more
+        for sid in list(self._taken)[:-MOST_TAKEN]:  # nothing can be on its way to those any more
             del self._taken[sid]
         self._connection.flush()
 

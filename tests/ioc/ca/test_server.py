@@ -465,7 +465,7 @@ def test_a_put_under_way_is_not_answered_to_whom_the_channel_was_taken_or_who_cl
 def test_only_so_many_numbers_of_channels_that_were_taken_are_remembered(
     own_ioc: SmallIoc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ioc.ca.conversation.MOST", 3)
+    monkeypatch.setattr("ioc.ca.conversation.MOST_TAKEN", 3)
     with Raw(own_ioc) as raw:
         sids = [raw.create(name) for name in ("ao", "ai", "long")]
         replaced_before_it_is_heard(own_ioc, raw, ["ao", "ai", "long"], b"")
