@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import chain, pairwise
 from operator import attrgetter
@@ -54,15 +54,20 @@ class Plan:
         streams = [self._items(pvs, segments) for segments, pvs in groups.items()]
         return streams[0] if len(streams) == 1 else merge(*streams, key=attrgetter("time_ns"))
 
-    def bins(self, pv: str) -> Iterator[Bin]:
+    def bins(self, pv: str, thinned: Iterable[Bin]) -> Iterator[Bin]:
         """Yield the thinned bins that stand for rows: those in a segment of rows, whole."""
         *others, last = self._segments[pv]
-        for each in self._query.bins(pv):
+        for each in thinned:
             for segment in others:
                 if not segment.width_ns and segment.begin_ns <= each.time_ns and each.end_ns <= segment.end_ns:
                     yield each
             if not last.width_ns and (last.begin_ns <= each.time_ns or not others):
                 yield each
+
+    def reads_rows(self, pv: str, thinned: Iterable[Bin]) -> bool:
+        """Return whether a part of one of some thinned bins is answered from rows."""
+        rows = [each for each in self._segments[pv] if not each.width_ns]
+        return any(row.begin_ns < each.end_ns and each.time_ns < row.end_ns for each in thinned for row in rows)
 
     def _items(self, pvs: Sequence[str], segments: Sequence[Segment]) -> Iterator[Sample | Summary]:
         (begin_ns, end_ns, width_ns), *others = segments

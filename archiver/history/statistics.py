@@ -9,7 +9,7 @@ from heapq import merge
 from operator import attrgetter
 from typing import NamedTuple
 
-from archiver.history.query import MetadataHistory, Query
+from archiver.history.query import HistoryError, MetadataHistory, Query
 from archiver.history.segments import Plan
 from archiver.sample import INVALID, Sample, is_gap
 from archiver.storage.store import Bin
@@ -182,9 +182,12 @@ def events(items: Iterable[Sample | Summary], query: Query, plan: Plan) -> Itera
     """Yield the items of a plan and thinned bins in order of time; the rows that a bin kept are not counted again.
 
     A bin that began before the window is not counted, but the rows that it kept in the window are.
+    Raises HistoryError, in the end, if rows were thinned meanwhile: of a bin that was not known those left tell less.
     """
+    thinned = {pv: query.bins(pv) for pv in query.names}
     bins = sorted(
-        (_PvBin(pv, bin_.time_ns, bin_) for pv in query.names for bin_ in plan.bins(pv)), key=attrgetter("time_ns")
+        (_PvBin(pv, bin_.time_ns, bin_) for pv, known in thinned.items() for bin_ in plan.bins(pv, known)),
+        key=attrgetter("time_ns"),
     )
     newest: dict[str, Bin] = {}
     both: Iterator[Sample | Summary | _PvBin] = merge(bins, items, key=attrgetter("time_ns"))
@@ -198,6 +201,9 @@ def events(items: Iterable[Sample | Summary], query: Query, plan: Plan) -> Itera
             newest[each.pv] = each.bin
             if each.time_ns >= query.window.begin_ns:
                 yield HistoryEvent(each.pv, each.time_ns, None, _of_bin(each.bin))
+    for pv, known in thinned.items():
+        if plan.reads_rows(pv, set(query.bins(pv)).symmetric_difference(known)):
+            raise HistoryError(f"{pv} was thinned, or its old rows deleted, while it was read: ask again")
 
 
 class _PvBin(NamedTuple):

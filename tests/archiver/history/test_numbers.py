@@ -7,6 +7,7 @@ import json
 import math
 import statistics
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 
 from archiver.history.command import HistoryOptions, show_history
+from archiver.history.query import HistoryError
+from archiver.history.segments import Plan
 from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
 from archiver.storage.database import open_store
 
@@ -147,6 +150,25 @@ def test_thinned_stretches_are_counted_whole(database: str, thinned: list[float]
     assert (line["count"], line["min"], line["max"]) == (200, min(thinned), max(thinned))
     assert line["mean"] == pytest.approx(statistics.fmean(thinned))
     assert 0 < line["std"] < statistics.pstdev(thinned)  # of a thinned bin only the mean is known
+
+
+@pytest.mark.parametrize("view", [{"stat": True}, {"bin": "10s"}])
+def test_numbers_of_rows_that_are_thinned_while_they_are_read_are_not_told_as_whole(
+    database: str, thinned: list[float], view: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Plan.items
+
+    def items(plan: Plan) -> Iterator[Any]:
+        """The archiver thins after the bins were read, and before the rows are."""
+        with closing(open_store(database)) as store:
+            store.thin("V", T0 + 480 * S, 60 * S)
+        yield from plain(plan)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Plan, "items", items)
+        with pytest.raises(HistoryError, match="V was thinned"):
+            asked(database, ["V"], until=minute(10), **view)
+    assert sum(line["count"] for line in asked(database, ["V"], stat=True, until=minute(10))) == len(thinned)
 
 
 def test_bins_of_thinned_stretches_are_exact(database: str, thinned: list[float]) -> None:
