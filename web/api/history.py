@@ -63,7 +63,8 @@ def _kept(times: Numbers, values: Numbers, severities: Numbers, begin_ns: int, e
     """Return which points are kept: of each bin the first, last, lowest, highest, and where the severity changes."""
     if len(times) <= 4 * points:
         return np.arange(len(times))
-    bins = (times - begin_ns) * points // max(end_ns - begin_ns, 1)
+    # a width first: nanoseconds of a year times a thousand are no 64-bit number any more
+    bins = (times - begin_ns) // max((end_ns - begin_ns) // points, 1)
     starts = np.flatnonzero(np.diff(bins, prepend=bins[0] - 1))
     finite = np.isfinite(values)
     order = np.lexsort((np.where(finite, values, np.inf), bins))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 from urllib.request import urlopen
@@ -11,12 +14,15 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from archiver.sample import Sample
+from archiver.storage.database import open_store
 from bench.rig.loopback import free_port
 from rackioc import guidance
 from tests.client import Client
 from tests.small_ioc import until
 from tests.system.conftest import CRATE, GENERATOR, LOGGER, Ioc, Racks
 from tests.system.conftest import racks as racks  # noqa: PLC0414 - the fixture
+from web.api.history import history
 from web.rack.alarms import Alarm, order
 
 
@@ -177,6 +183,20 @@ def test_history_is_that_of_the_archive(rack: Rack) -> None:
     assert len(curve["times"]) == len(curve["values"]) == len(curve["severities"])
     archived = [row[2] for row in rack.ioc.archived("TC1:T1") if isinstance(row[2], float)]
     assert {each for each in curve["values"] if each is not None} <= set(archived)
+
+
+@pytest.mark.parametrize("days", [1, 100, 1826, 20_000])
+def test_a_history_of_any_length_keeps_what_stood_out_for_one_sample(tmp_path: Path, days: int) -> None:
+    database, begin, step = f"sqlite:///{tmp_path}/rack.sqlite", 1_000_000, days * 86_400 // 10_000
+    values = [6000.0 if i == 4321 else -6000.0 if i == 7654 else float(i % 2) for i in range(10_000)]
+    with closing(open_store(database)) as store:
+        store.add([Sample("A", (begin + i * step) * 10**9, value, 0, "NO_ALARM") for i, value in enumerate(values)])
+    since, until = (f"{datetime.fromtimestamp(begin + days * part, UTC):%Y-%m-%d %H:%M:%S}" for part in (0, 86_400))
+    (curve,) = history(database, ["A"], since, until, 1000).curves
+    assert len(curve.times) < 5000
+    assert {begin + 4321 * step: 6000.0, begin + 7654 * step: -6000.0}.items() <= dict(
+        zip(curve.times, curve.values, strict=True)
+    ).items()
 
 
 def test_the_description_has_each_address_and_fits_the_answers(rack: Rack) -> None:
