@@ -285,3 +285,12 @@ def test_who_clicks_twice_has_not_answered_the_question(ioc: Ioc, chromium: Chro
     assert ioc.puts == []
     chromium.find("#confirm:enabled").click()
     chromium.wait(lambda: ioc.puts == [("bo", 1)], "what was confirmed")
+
+
+def test_a_question_ends_where_its_ioc_is_lost_for_another_one_may_come_back(ioc: Ioc, chromium: Chromium) -> None:
+    chromium.find(ON).click()
+    chromium.find("#confirm:enabled")
+    ioc.close()
+    chromium.wait(lambda: not chromium.all("dialog"), "the end of the question")
+    assert "bo: not put, for it was lost" in chromium.text(".toast")
+    assert ioc.puts == []

@@ -75,11 +75,14 @@ export function toast(text, kind = "error") {
 // Milliseconds for which a question cannot be answered with yes: the second click of two was not meant for it.
 const UNREAD = 600;
 
+/** Return what a PV is, besides its value: whether it is connected, its type, its unit, its words. */
+const nature = ({ severity, vtype, units, labels }) => JSON.stringify([severity === "UNDEFINED", vtype, units, labels]);
+
 /**
- * Ask a question in a dialog; return a promise of the event that said yes, or of null. What it is about must be seen, and new:
- * else it is no.
+ * Ask a question about a PV in a dialog; return a promise of the event that said yes, or of null. What it is about must be seen,
+ * and new, and the PV still what it was: else it is no.
  */
-export function ask(title, text, yes) {
+export function ask(name, title, text, yes) {
   return new Promise((answer) => {
     const dialog = h("dialog", { class: "ask" });
     let readable = Infinity;
@@ -93,6 +96,7 @@ export function ask(title, text, yes) {
     const gone = () => done(null);
     const lost = () => live.connected || done(null);
     const done = (result) => {
+      end();
       live.removeEventListener("state", lost);
       window.removeEventListener("hashchange", gone);
       dialog.close();
@@ -111,5 +115,12 @@ export function ask(title, text, yes) {
     dialog.addEventListener("cancel", () => done(null));
     document.body.append(dialog);
     dialog.showModal();
+    let was;
+    const end = live.watch(name, (pv) => {
+      was ??= nature(pv);
+      if (nature(pv) === was) return;
+      toast(`${name}: not put, for it was lost, or is another one now`);
+      done(null);
+    });
   });
 }

@@ -28,7 +28,7 @@ async function carryOut(name, wanted, shown, asked) {
     await live.put(name, wanted, asked);
   } catch (error) {
     if (!error.confirm) return refused(error);
-    const yes = await ask(`${name}: ${shown}?`, `Please confirm: ${error.confirm}.`, shown);
+    const yes = await ask(name, `${name}: ${shown}?`, `Please confirm: ${error.confirm}.`, shown);
     if (!yes) return false;
     try {
       await live.put(name, wanted, yes.timeStamp, true);
