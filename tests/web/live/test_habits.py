@@ -170,6 +170,46 @@ def test_a_number_of_a_history_has_its_digits(page: Page, value: float, text: st
     assert page.chromium.run(f"return import('/static/words.js').then(each => each.digits({value}))") == text
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "marks"),
+    [
+        (0, 10, ["0", "2", "4", "6", "8", "10"]),
+        (-0.25, 0.25, ["-0.2", "-0.1", "0", "0.1", "0.2"]),
+        (40_000.01, 40_000.26, ["40000.05", "40000.1", "40000.15", "40000.2", "40000.25"]),
+        (174e6, 181e6, ["174000000", "176000000", "178000000", "180000000"]),
+        (1.74e12, 1.81e12, ["1.74e+12", "1.76e+12", "1.78e+12", "1.80e+12"]),
+        (0.000_21, 0.000_24, ["2.20e-4", "2.30e-4", "2.40e-4"]),
+    ],
+)
+def test_marks_of_an_axis_are_told_apart(page: Page, low: float, high: float, marks: list[str]) -> None:
+    page.open()
+    assert marks == page.chromium.run(
+        "return import('/static/plot.js').then(({ ticks, tickText }) => "
+        f"ticks({low}, {high}, 5).map((each, _, all) => tickText(each, all[1] - all[0])))"
+    )
+
+
+# The mean of equal readings is another number with each of them, in its last digit
+@pytest.mark.parametrize("values", ["[21.3, 21.300000000000004]", "[0.1, 0.1]", "[-1250, -1250.0000000000002]"])
+def test_numbers_that_differ_by_a_rounding_are_drawn_in_the_middle(page: Page, values: str) -> None:
+    page.open()
+    chromium = page.chromium
+    chromium.driver.set_script_timeout(10)
+    drawn = chromium.run(
+        "return import('/static/plot.js').then(({ Plot }) => {"
+        "const canvas = document.createElement('canvas'); canvas.className = 'plot';"
+        "document.querySelector('main').append(canvas);"
+        "const written = []; const pen = canvas.getContext('2d'); const write = pen.fillText.bind(pen);"
+        "pen.fillText = (text, ...place) => { written.push(text); write(text, ...place); };"
+        "new Plot(canvas, { changed() {}, read() {} }).set({ begin: 0, end: 3, curves: "
+        f"[{{ pv: 'A', unit: 'C', words: [], times: [1, 2], values: {values}, severities: [0, 0] }}] }});"
+        "return written; })"
+    )
+    marks = [float(each) for each in drawn if re.fullmatch(r"-?[\d.]+", each)]
+    assert len(marks) > 2
+    assert min(marks) < json.loads(values)[0] < max(marks)
+
+
 @pytest.mark.parametrize("days", [0.01, 1, 30, 365, 3653, 20_000])
 def test_marks_of_time_are_few_and_round(page: Page, days: float) -> None:
     page.open()

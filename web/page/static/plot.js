@@ -15,6 +15,10 @@ export const ELSEWHERE = -1;
 const LEFT = 64;
 const RIGHT = 12;
 const GAP = 26;
+// Characters of a mark of an axis for which there is room.
+const LONGEST = 9;
+// Of their size: numbers that differ by less do so by how they were reckoned, and there is nothing to mark between them.
+const SAME = 1e-12;
 // The height of a line of text in a picture that is saved.
 const LINE = 18;
 
@@ -32,7 +36,7 @@ function axesOf(curves) {
 }
 
 /** Return about `count` round numbers between two. */
-function ticks(low, high, count) {
+export function ticks(low, high, count) {
   const raw = (high - low) / Math.max(count, 1);
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= raw * 0.999);
@@ -64,8 +68,14 @@ export function moments(begin, end, most) {
   }
 }
 
-const tickText = (number) =>
-  Math.abs(number) >= 1e6 || (number !== 0 && Math.abs(number) < 1e-3) ? number.toExponential(1) : String(Number(number.toPrecision(6)));
+/** Return a number as a mark of an axis: with the digits that tell it from the next one, which is a step away. */
+export function tickText(number, step) {
+  const digits = Math.min(15, Math.max(2, Math.ceil(Math.log10(Math.abs(number) / step)) + 1));
+  const plain = String(Number(number.toPrecision(Math.max(6, digits))));
+  const short = number.toExponential(digits - 1);
+  const isSmall = number !== 0 && Math.abs(number) < 1e-3;
+  return (isSmall || plain.length > LONGEST) && short.length <= LONGEST ? short : plain;
+}
 
 export class Plot {
   /** `changed(begin, end)` is called when somebody has zoomed or moved; `read(time)` while the cursor moves. */
@@ -217,6 +227,8 @@ export class Plot {
     pen.textAlign = "right";
     pen.textBaseline = "middle";
     const marks = axis.words.length ? axis.words.map((_, index) => index) : log ? powers(low, high) : ticks(low, high, height / 40);
+    // on a logarithmic axis each mark is another power, or far from the next one
+    const step = (value) => (log ? value : marks[1] - marks[0] || high - low);
     for (const value of marks) {
       if (value < low || value > high) continue;
       pen.strokeStyle = this.faint;
@@ -226,8 +238,8 @@ export class Plot {
       pen.lineTo(LEFT + this.width, y(value));
       pen.stroke();
       pen.fillStyle = this.ink;
-      const text = axis.words.length ? axis.words[value] : tickText(value);
-      pen.fillText(text.length > 9 ? `${text.slice(0, 8)}…` : text, LEFT - 6, y(value));
+      const text = axis.words.length ? axis.words[value] : tickText(value, step(value));
+      pen.fillText(text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text, LEFT - 6, y(value));
     }
     pen.textAlign = "left";
     pen.fillText(unit(axis.unit), LEFT + 6, top + 8);
@@ -302,7 +314,8 @@ export class Plot {
     }
     if (low > high) return this.logarithmic ? [0.1, 10] : [0, 1];
     if (this.logarithmic) return [low / 1.3, Math.max(high * 1.3, low * 1.01)];
-    const room = (high - low) * 0.08 || Math.max(Math.abs(high) * 0.02, 0.5);
+    const size = Math.max(Math.abs(low), Math.abs(high));
+    const room = high - low > SAME * size ? (high - low) * 0.08 : Math.max(size * 0.02, 0.5);
     return [low - room, high + room];
   }
 
