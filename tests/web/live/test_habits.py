@@ -325,6 +325,31 @@ def test_a_question_takes_the_keys_and_gives_the_focus_back(page: Page, ca: Clie
     assert chromium.driver.switch_to.active_element.get_attribute("data-state") == "On"
 
 
+def test_what_is_typed_stays_while_another_instrument_changes_and_is_said_to_be_gone_with_its_own(
+    page: Page, ca: Client
+) -> None:
+    chromium = page.chromium
+    remote(page, ca)
+    field = f"input{page.pv('GEN:VSet')}"
+    press(page, field, "1", "2")
+    change_rack(chromium, "[...rack.instruments, { name: 'NEW', prefix: 'NEW:', points: [], boards: [] }]")
+    assert "NEW" in chromium.text("#nav")
+    assert chromium.text("#nav [aria-current]") == "GEN"
+    chromium.driver.switch_to.active_element.send_keys("3")
+    assert chromium.attribute(field, "value").endswith("123")
+    change_rack(chromium, "rack.instruments.map(each => ({ ...each, points: [...each.points, 'New'] }))")
+    chromium.wait(lambda: "What was typed was not put" in chromium.text(".toast"), "that it is gone")
+    assert puts(page, "GEN:VSet") == 0
+
+
+def change_rack(chromium: Chromium, instruments: str) -> None:
+    """Let the page believe that the rack has other instruments: an expression of the module's ``rack``."""
+    chromium.run(
+        "return import('/static/rack.js').then(({ rack }) => "
+        f"{{ rack.instruments = {instruments}; rack.dispatchEvent(new Event('changed')); }})"
+    )
+
+
 def test_a_question_ends_with_what_it_is_about(page: Page, ca: Client) -> None:
     chromium = page.chromium
     ask_for_on(page, ca)

@@ -23,23 +23,56 @@ const OLD = 10000;
 let scope = new Scope();
 const beat = { of: "", end() {}, at: moment(), severity: undefined, value: undefined };
 
-/** Show what the address says. */
-function show() {
+// What the view that is shown was made of.
+let source = "";
+
+/** Return what the address says. */
+function place() {
   const [path, query] = location.hash.slice(1).split("?");
   const [, kind, name, slot, number] = path.split("/").map(decoded);
+  return { kind, name, slot, number, query };
+}
+
+/** Show what the address says. */
+function show() {
+  const { kind, name, slot, number, query } = place();
   scope.end();
   scope = new Scope();
+  source = sourceOf(kind, name);
   const main = byId("main");
   main.replaceChildren(view(kind, name, slot, number, new URLSearchParams(query)));
+  point();
+  document.title = [name, slot, number].filter(Boolean).join(" ") || (kind ? "History" : `${rack.prefix} rackioc`);
+}
+
+/** Return, as a text, what a view is made of. */
+function sourceOf(kind, name) {
+  const shown = { i: rack.instrument(name), history: [] }[kind] ?? rack.instruments;
+  return JSON.stringify([shown, rack.archived, rack.words]);
+}
+
+/** Follow a change of the rack; a view of what has not changed stays, with what is typed and zoomed in it. */
+function follow() {
+  navigation();
+  point();
+  watchBeat();
+  const { kind, name } = place();
+  if (sourceOf(kind, name) === source) return;
+  if (document.querySelector("#main [data-typed=yes]")) toast("What was typed was not put: what is shown here has changed.");
+  show();
+}
+
+/** Mark in the menu which view is shown. */
+function point() {
+  const { kind, name } = place();
   const nav = byId("nav");
   for (const link of nav.children) {
-    if (link.dataset.name === (kind === "i" ? name : kind)) link.setAttribute("aria-current", "page");
+    if (link.dataset.name === (kind === "i" ? name : (kind ?? ""))) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   // on a phone the menu is a row that is wider than the window
   const here = nav.querySelector("[aria-current]");
   if (here) nav.scrollLeft = here.offsetLeft - nav.offsetLeft - (nav.clientWidth - here.offsetWidth) / 2;
-  document.title = [name, slot, number].filter(Boolean).join(" ") || (kind ? "History" : `${rack.prefix} rackioc`);
 }
 
 /** Return a part of an address; one that somebody has mistyped as it is. */
@@ -281,7 +314,7 @@ async function begin() {
   counts();
   live.open();
   await Promise.allSettled([rack.readMe(), rack.read(), rack.readAlarms()]);
-  rack.addEventListener("changed", () => { navigation(); watchBeat(); show(); });
+  rack.addEventListener("changed", follow);
   window.addEventListener("hashchange", turn);
   places();
   navigation();
