@@ -1,4 +1,4 @@
-"""The IOC about itself, as an ordinary driver: the names of EPICS iocStats, and the list of all its records."""
+"""The IOC about itself, as an ordinary driver: the names of EPICS iocStats, and lists of its records."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from drivers.base import Driver, Point, Reading, Readings, RecordType, Refused, 
 
 NAME = "IOC"
 PV_LIST = "PVList"
+SAFE_LIST = "SafeList"
 SITE_FILE = "SiteFile"
 
 _AI, _LONG, _TEXT = RecordType.ai, RecordType.longin, RecordType.stringin
@@ -43,6 +44,7 @@ _FIGURES = tuple(
         ("CA_CONN_CNT", _LONG, "channels", "Channel Access channels"),
         ("RECORD_CNT", _LONG, "records", "records served"),
         (PV_LIST, RecordType.lsi, "", "names of all records, by line: .VAL$"),
+        (SAFE_LIST, RecordType.lsi, "", "record, its safe state, by line: .VAL$"),
     )
 )
 POINTS = (
@@ -60,6 +62,10 @@ class Served(Protocol):
     @property
     def names(self) -> list[str]:
         """Return the names of all records, in the order in which they came."""
+
+    @property
+    def safe(self) -> list[tuple[str, int, str]]:
+        """Return the names of the records with a state that makes things safe, and its number and word."""
 
     @property
     def load(self) -> tuple[int, int, int]:
@@ -104,6 +110,7 @@ class IocStatus(Driver):
         self._beat += 1
         memory = psutil.virtual_memory()
         clients, channels, records = self._server.load
+        names = self._pv_list(records)  # before the other list, which then lacks none of them
         yield {
             **self._constant,
             "HEARTBEAT": self._beat,
@@ -118,7 +125,9 @@ class IocStatus(Driver):
             "CA_CLNT_CNT": clients,
             "CA_CONN_CNT": channels,
             "RECORD_CNT": records,
-            PV_LIST: self._pv_list(records),
+            # this one first: who follows both learns with a name what of it makes things safe
+            SAFE_LIST: "\n".join(f"{name} {number} {word}" for name, number, word in self._server.safe),
+            PV_LIST: names,
             SITE_FILE: self._site_file(),
         }
 

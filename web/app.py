@@ -25,7 +25,7 @@ from web.access.middleware import Headers, View
 from web.api import login, openapi
 from web.api.endpoints import Api
 from web.api.metrics import Metrics
-from web.live.door import Caution, Door, MakesSafe
+from web.live.door import Caution, Door
 from web.live.hub import Hub
 from web.live.pvws import WebSocket
 from web.page import page
@@ -48,29 +48,29 @@ class Served:
 
     prefix     begins the names of the IOC's PVs
     pv_list    the PV that holds the names of all records
+    safe_list  the PV that holds which values of which records make things safe
     database   the URL of the archive; None without one
     kinds      the instruments: name -> driver
     words      status bit of a channel -> its meaning
-    caution    says which puts ask for a confirmation
-    safe       says which puts make things safe
+    caution    says which puts ask for a confirmation, of those to records that are not in the safe list
     remedy     says what to do about a point that is in alarm
     """
 
     settings: WebSettings
     prefix: str
     pv_list: str
+    safe_list: str
     database: str | None
     kinds: Mapping[str, str] = field(default_factory=dict)
     words: Mapping[str, str] = field(default_factory=dict)
-    caution: Caution = lambda record, words, value: ""
-    safe: MakesSafe = lambda record, words, value: False
+    caution: Caution = lambda record, state: ""
     remedy: Remedy = lambda kind, prefix, point: ""
 
 
 def application(served: Served) -> Starlette:
     """Return the application that answers requests. Raises LoginsError."""
     settings = served.settings
-    rack = Rack(served.prefix, served.kinds, served.pv_list)
+    rack = Rack(served.prefix, served.kinds, served.pv_list, served.safe_list)
     hub = Hub(rack.is_known)
     logins = Logins(Path(settings.logins) if settings.logins else None)
     access = Access(logins, puts=settings.puts == "on", open_view=settings.view == "open")
@@ -115,7 +115,7 @@ def _retrieval(database: str | None, readers: Readers) -> list[BaseRoute]:
 
 def _live(hub: Hub, access: Access, rack: Rack, served: Served) -> list[BaseRoute]:
     """Return the addresses of live values, which are those of PVWS."""
-    door = Door(hub, access, rack, served.caution, served.safe)
+    door = Door(hub, access, rack, served.caution)
     socket = WebSocket(hub, access.visitor, access.may_see, lambda visitor: not access.refusal(visitor), door.put)
     begun = datetime.now(UTC).isoformat(" ", "seconds")
 

@@ -81,8 +81,8 @@ def lines(pvs: Iterable[Pv], start: str, macro: str = "") -> Iterator[Line]:
 def _is_shown(pv: Pv) -> bool:
     if pv.point.rtyp is RecordType.waveform:
         return False
-    # its text is of any length, and is for programs
-    return not pv.name.endswith(":PVList")
+    # their texts are of any length, and are for programs
+    return not pv.name.endswith((":PVList", ":SafeList"))
 
 
 def _line(read: Pv | None, setting: Pv | None, start: str, macro: str) -> Line:

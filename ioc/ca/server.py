@@ -160,6 +160,12 @@ class Server:
         return [view.record.name for view in tuple(self._values.values())]
 
     @property
+    def safe(self) -> list[tuple[str, int, str]]:
+        """Return the names of the records with a state that makes things safe, and its number and word."""
+        points = ((view.record.name, view.record.point) for view in tuple(self._values.values()))
+        return [(name, point.safe, point.states[point.safe]) for name, point in points if point.safe is not None]
+
+    @property
     def search_port(self) -> int:
         """Return the UDP port on which searches are answered."""
         return int(self._context.ca_server_port)

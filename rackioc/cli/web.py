@@ -37,11 +37,11 @@ def web(config: ConfigPath, parent: Annotated[int, typer.Option(hidden=True)] = 
         settings=loaded.web or WebSettings(),
         prefix=loaded.prefix,
         pv_list=loaded.pv_list,
+        safe_list=loaded.safe_list,
         database=archive.database if archive else None,
         kinds=guidance.kinds(loaded),
         words=guidance.words(),
-        caution=guidance.caution(loaded),
-        safe=guidance.makes_safe(loaded),
+        caution=guidance.caution(loaded.prefix),
         remedy=guidance.remedy,
     )
     try:

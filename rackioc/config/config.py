@@ -51,6 +51,11 @@ class Config:
         """Return the PV that holds the names of all records."""
         return pv_list(self.prefix)
 
+    @property
+    def safe_list(self) -> str:
+        """Return the PV that holds which values of which records make things safe."""
+        return f"{self.prefix}{status.NAME}:{status.SAFE_LIST}.VAL$"
+
 
 def pv_list(prefix: str) -> str:
     """Return the PV of an IOC with this prefix that holds the names of all its records."""

@@ -203,7 +203,7 @@ def test_many_fields_are_written_beside_what_clients_ask_for(tmp_path: Path, mon
 
 def test_a_pv_is_in_alarm_while_the_file_cannot_be_written() -> None:
     reasons = ["the disk is full", ""]
-    driver = IocStatus(SimpleNamespace(names=[], load=(0, 0, 0)), reasons.pop)
+    driver = IocStatus(SimpleNamespace(names=[], safe=[], load=(0, 0, 0)), reasons.pop)
     driver.connect()
     found = []
     for _ in range(2):
@@ -215,7 +215,7 @@ def test_a_pv_is_in_alarm_while_the_file_cannot_be_written() -> None:
 
 
 def test_the_time_since_the_start_is_the_same_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = IocStatus(SimpleNamespace(names=[], load=(0, 0, 0)))
+    driver = IocStatus(SimpleNamespace(names=[], safe=[], load=(0, 0, 0)))
     driver.connect()
     monkeypatch.setattr(time, "time", lambda: 0.0)
     (block,) = driver.read("status")

@@ -22,22 +22,23 @@ STRANGERS, _MINUTE = 20, 60.0
 
 log = logging.getLogger("web.puts")
 
-# Returns why a value of a record asks for a confirmation, empty if it asks for none; the second argument: the
-# words of its states, if it has any.
-Caution = Callable[[str, Sequence[str], object], str]
-# Returns whether a value of a record makes things safe: an Off is carried out however late it comes.
-MakesSafe = Callable[[str, Sequence[str], object], bool]
+# Why a put asks for a confirmation
+LETS_OUT = "it may let high voltage out"
+_NOT_TOLD = "its IOC has not told whether it makes things safe"
+
+# Returns why a put to a record asks for a confirmation, empty if it asks for none; the second argument: the number of
+# the state, None for what is none.
+Caution = Callable[[str, int | None], str]
 
 
 class Door:
     """Puts for visitors, to PVs of the rack and to no others."""
 
-    def __init__(self, hub: Hub, access: Access, rack: Rack, caution: Caution, makes_safe: MakesSafe) -> None:
+    def __init__(self, hub: Hub, access: Access, rack: Rack, caution: Caution) -> None:
         self._hub = hub
         self._access = access
         self._rack = rack
         self._caution = caution
-        self._makes_safe = makes_safe
         self._strangers: deque[float] = deque(maxlen=STRANGERS)
 
     async def put(self, visitor: Visitor, asked: str, wanted: object, confirmed: bool, at: float | None) -> None:
@@ -54,12 +55,17 @@ class Door:
         came = time.monotonic()
 
         def check(words: Sequence[str], value: object) -> float:
-            is_safe = self._makes_safe(record, words, value)
+            state = _state(words, value)
+            safe = self._rack.safe.get(record)
+            # late and not known: not refused, for it may be an Off, nor put, for it may be an On: a person is asked
+            is_known = safe.is_of(words) if safe else not words or self._rack.tells_safe
+            is_safe = is_known and safe is not None and state == safe.number
             age = time.monotonic() - (came if at is None else min(at, came))
-            if age > puts.LATE and not is_safe:
+            is_late = age > puts.LATE and not is_safe
+            if is_late and is_known:
                 raise PutError(f"{name}: not put, for it came {age:.0f} s after it was asked for")
-            reason = "" if confirmed else self._caution(record, words, value)
-            if reason:
+            reason = "" if is_safe else self._why(record, state, is_known)
+            if reason and (is_late or not confirmed):
                 raise UnconfirmedError(name, reason)
             # who sees nothing happen believes in no put any more: of an IOC that hangs it is not carried out later
             return puts.END if is_safe else puts.LATE - age
@@ -76,6 +82,12 @@ class Door:
             raise
         log.info("%s put %s to %s", visitor, shown, name)
 
+    def _why(self, record: str, state: int | None, is_known: bool) -> str:
+        """Return why what is not known to make things safe asks for a confirmation."""
+        if record in self._rack.safe:
+            return LETS_OUT
+        return self._caution(record, state) or ("" if is_known else _NOT_TOLD)
+
     def _may_be_told(self) -> bool:
         """Return whether one more put of a stranger is logged: they could fill the disk."""
         now, times = time.monotonic(), self._strangers
@@ -83,3 +95,15 @@ class Door:
             return False
         times.append(now)
         return True
+
+
+def _state(words: Sequence[str], value: object) -> int | None:
+    """Return the number of a state that is put as its word, or as a number."""
+    if isinstance(value, str):
+        if value in words:
+            return list(words).index(value)
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    return int(value) if isinstance(value, int | float) and value % 1 == 0 else None

@@ -1,33 +1,64 @@
-"""The rack's PVs: its list of names, kept up to date over Channel Access."""
+"""The rack's PVs: their names, and what of them makes things safe, kept up to date over Channel Access."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from web.live.hub import Hub
 from web.live.pv import Subscription
 from web.rack.names import Instrument, instruments
 
+_INVALID = 3
+# Characters of a word as Channel Access carries it (db_access.h, MAX_ENUM_STRING_SIZE, less its NUL)
+_WORD = 25
+
+
+class SafeState(NamedTuple):
+    """The state of a record that makes things safe: its number and its word."""
+
+    number: int
+    word: str
+
+    def is_of(self, words: Sequence[str]) -> bool:
+        """Return whether it is one of these words; others mean that the record has changed since it was told."""
+        return [*words[self.number : self.number + 1]] == [self.word[:_WORD]]
+
 
 class Rack:
-    """The PVs of one IOC. ``kinds``: instrument -> driver; ``pv_list``: the PV that holds the names, one a line."""
+    """The PVs of one IOC.
 
-    def __init__(self, prefix: str, kinds: Mapping[str, str], pv_list: str) -> None:
+    kinds       instrument -> driver
+    pv_list     the PV that holds the names, one a line
+    safe_list   the PV that holds those with a state that makes things safe, one a line: its number and word follow
+    safe        what that list said last
+    """
+
+    def __init__(self, prefix: str, kinds: Mapping[str, str], pv_list: str, safe_list: str) -> None:
         self.prefix = prefix
         self.kinds = kinds
         self.pv_list = pv_list
+        self.safe_list = safe_list
         self.names: Sequence[str] = ()
+        self.safe: Mapping[str, SafeState] = {}
         self.instruments = instruments(prefix, kinds, ())
         self._known: frozenset[str] = frozenset()
 
     def begin(self, hub: Hub) -> None:
-        """Begin to follow the list."""
+        """Begin to follow the lists."""
         self._list = hub.subscribe(self, self.pv_list).pv
+        self._safe_list = hub.subscribe(self, self.safe_list).pv
 
     @property
     def connected(self) -> bool:
         """Return whether the IOC answers."""
         return self._list.update is not None
+
+    @property
+    def tells_safe(self) -> bool:
+        """Return whether the IOC tells now what makes things safe: a record that is not in its list is no switch."""
+        update = self._safe_list.update
+        return update is not None and update.severity != _INVALID
 
     def is_known(self, record: str) -> bool:
         """Return whether a record is one of the rack; while its list has not come the prefix says so."""
@@ -48,7 +79,19 @@ class Rack:
         update = subscription.pv.update
         if update is None or not isinstance(update.value, str):
             return
+        if subscription.name == self.safe_list:
+            if update.value or self.tells_safe:  # before its first scan an IOC has told nothing
+                self.safe = dict(_safe_states(update.value))
+            return
         names = update.value.split()
         if names and tuple(names) != self.names:
             self.names, self._known = tuple(names), frozenset(names)
             self.instruments = instruments(self.prefix, self.kinds, names)
+
+
+def _safe_states(text: str) -> Iterator[tuple[str, SafeState]]:
+    for line in text.split("\n"):
+        name, _, state = line.partition(" ")
+        number, _, word = state.partition(" ")
+        if number.isdecimal():
+            yield name, SafeState(int(number), word)

@@ -15,7 +15,8 @@ from argon2 import PasswordHasher
 from websockets.sync.client import connect
 
 from bench.rig.loopback import free_port
-from tests.small_ioc import SmallIoc, until
+from drivers.base import Point, RecordType
+from tests.small_ioc import POINTS, SmallIoc, until
 from web.access import logins
 from web.app import Served
 from web.server import configuration
@@ -124,12 +125,22 @@ def logins_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def careful(record: str, words: object, value: object) -> str:
-    return "it may let high voltage out" if record.endswith(":bo") and value not in {0, "Off"} else ""
+SAFE_LIST = Point(name="IOC:SafeList", rtyp=RecordType.lsi)
+SWITCHED = (*POINTS, SAFE_LIST)
 
 
-def makes_safe(record: str, words: object, value: object) -> bool:
-    return record.endswith(":bo") and value in {0, "Off"}
+def tell_safe(ioc: SmallIoc, *lines: str) -> None:
+    """Tell what makes things safe, as an IOC does that has such a list."""
+    ioc.read("IOC:SafeList", "\n".join(ioc.prefix + line for line in lines))
+
+
+@pytest.fixture(scope="module")
+def small_ioc() -> Iterator[SmallIoc]:
+    """A Channel Access server on loopback that tells what of it makes things safe."""
+    small_ioc = SmallIoc(SWITCHED)
+    tell_safe(small_ioc, "bo 0 Off")
+    yield small_ioc
+    small_ioc.close()
 
 
 def served(prefix: str, logins_file: Path | None = None, **settings: Any) -> Served:
@@ -138,9 +149,8 @@ def served(prefix: str, logins_file: Path | None = None, **settings: Any) -> Ser
         settings=keys,
         prefix=prefix,
         pv_list=f"{prefix}IOC:PVList.VAL$",
+        safe_list=f"{prefix}IOC:SafeList.VAL$",
         database=None,
-        caution=careful,
-        safe=makes_safe,
     )
 
 

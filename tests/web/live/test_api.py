@@ -17,7 +17,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from archiver.sample import Sample
 from archiver.storage.database import open_store
 from bench.rig.loopback import free_port
-from rackioc import guidance
 from tests.client import Client
 from tests.small_ioc import until
 from tests.system.conftest import CRATE, GENERATOR, LOGGER, Ioc, Racks
@@ -213,31 +212,6 @@ def test_the_description_has_each_address_and_fits_the_answers(rack: Rack) -> No
     assert {each["name"] for each in document["paths"]["/api/history"]["get"]["parameters"]} == {
         "pv", "since", "until", "points",
     }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("point", "words", "value", "asks"),
-    [
-        ("HV1:S02:C00:Pw", ["Off", "On"], 1, True), ("HV1:S02:C00:Pw", ["Off", "On"], "On", True),
-        ("HV1:S02:C00:Pw", ["Off", "On"], 0, False), ("HV1:S02:C00:Pw", ["Off", "On"], "Off", False),
-        ("HV1:S02:C00:Pw", ["Off", "On"], "0", False), ("HV1:S02:C00:Pw", ["On", "Off"], 0, True),
-        ("HV1:S02:C00:Pw", [], "?", True), ("HV1:Cmd:ClearAlarm", ["Idle", "Execute"], 1, True),
-        ("HV1:Cmd:Kill", ["Idle", "Execute"], 1, False), ("HV1:Sys:IPAddr", [], "1.2.3.4", True),
-        ("HV1:S02:C00:V0Set", [], 500, False), ("GEN:HV", ["Off", "On"], 1, True),
-        ("GEN:HV", ["Off", "On"], 0, False), ("GEN:HV", ["Off", "On"], "\N{SUPERSCRIPT TWO}", True),
-        ("GEN:Inhibit", ["Off", "On"], 0, True), ("GEN:Inhibit", ["Off", "On"], 1, False),
-        ("GEN:Mode", ["Remote", "Local"], 0, True), ("GEN:Mode", ["Remote", "Local"], 1, False),
-        ("GEN:VSet", [], 5, False), ("TC1:Retry", ["Idle", "Connect"], 1, False),
-    ],
-)  # fmt: skip
-def test_switching_on_asks_for_a_confirmation_and_off_never_does(
-    rack: Rack, monkeypatch: pytest.MonkeyPatch, point: str, words: list[str], value: object, asks: bool
-) -> None:
-    from rackioc.config.load import load
-
-    monkeypatch.setenv("TEST_PASSWORD", "x")
-    why = guidance.caution(load(rack.ioc.folder / "rack.yaml"))
-    assert bool(why(rack.ioc(point), words, value)) is asks
 
 
 def scrape(rack: Rack, **query: Any) -> dict[str, dict[str, float]]:

@@ -17,7 +17,7 @@ from ioc.record import Record
 from tests.small_ioc import POINTS, SmallIoc, until
 from tests.system.faults.proxy import Proxy, proxy_to
 from tests.web.live.chromium import Chromium
-from tests.web.live.conftest import Browser, WebServer, served
+from tests.web.live.conftest import SAFE_LIST, SWITCHED, Browser, WebServer, served, tell_safe
 from tests.web.live.test_access import session
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(180)]
@@ -27,7 +27,8 @@ class Ioc(SmallIoc):
     """Its puts end when ``free`` is set."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(SWITCHED)
+        tell_safe(self, "bo 0 Off")
         self.free = Event()
         self.free.set()
 
@@ -226,8 +227,9 @@ def test_a_state_is_put_by_its_word_for_its_number_may_be_that_of_another_one_by
     # a board is there by now whose switch has its words the other way round
     ioc.close()
     swapped = next(replace(point, states=("On", "Off")) for point in POINTS if point.name == "bo")
-    other = SmallIoc([swapped], ioc.prefix)
+    other = SmallIoc([swapped, SAFE_LIST], ioc.prefix)
     try:
+        tell_safe(other, "bo 1 Off")
         other.read("bo", 0)
         with Browser(web) as browser:
             browser.subscribe(f"{ioc.prefix}bo")

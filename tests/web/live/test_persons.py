@@ -97,7 +97,7 @@ def person(site: WebServer, name: str) -> Browser:
 def test_the_put_log_of_an_ioc_has_the_name_of_the_person(ioc: SoftIoc, site: WebServer) -> None:
     with person(site, "anna") as anna:
         assert anna.write(ioc.prefix + "AO", 2.5) == ""
-        assert anna.write(ioc.prefix + "BO", "On") == ""
+        assert anna.write(ioc.prefix + "BO", "On", confirmed=True) == ""
     until(lambda: ioc.told("AO")[-1:] == [("anna", "2.5")])
     until(lambda: [who for who, _ in ioc.told("BO")][-1:] == ["anna"])
 

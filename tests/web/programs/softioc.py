@@ -21,6 +21,7 @@ def main(prefix: str, security: str) -> None:
     builder.WaveformOut("WAVE", length=20_000, always_update=True, ASG="ARRAYS")
     names = "\n".join(f"{prefix}{each}" for each in ("AO", "BO", "NOBODY", "WAVE"))
     builder.longStringIn("IOC:PVList", length=1000, initial_value=names)
+    builder.longStringIn("IOC:SafeList", length=1000, initial_value=f"{prefix}BO 0 Off")
     builder.LoadDatabase()
     softioc.iocInit(enable_pva=False)
     sys.stdout.write("ready\n")

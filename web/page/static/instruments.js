@@ -139,12 +139,15 @@ function thermocouples(scope, { name, prefix, points }) {
     lazy(scope, "All values", (inner) => pointTable(inner, prefix, points, { search: true })));
 }
 
+// What the IOC tells programs: texts of any length.
+const LISTS = new Set(["PVList", "SafeList"]);
+
 /** Any instrument: its points. */
 function anything(scope, { name, prefix, points }) {
   return h("div", {},
     h("div", { class: "title" }, h("h1", { text: name })),
     alarmsOf(scope, prefix),
-    panel("Values", pointTable(scope, prefix, points.filter((each) => each !== "PVList"), { search: true })));
+    panel("Values", pointTable(scope, prefix, points.filter((each) => !LISTS.has(each)), { search: true })));
 }
 
 const PAGES = { technix: generator, se521: thermocouples };

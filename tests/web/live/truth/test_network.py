@@ -7,8 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from rackioc import guidance
-from rackioc.config.load import load
 from tests.client import Client
 from tests.system.conftest import Ioc
 from tests.system.conftest import racks as racks  # noqa: PLC0414 - the fixture
@@ -100,19 +98,3 @@ def test_an_on_is_not_carried_out_when_the_network_returns(page: Page, network: 
     assert puts(page, "GEN:HV") == before
     assert ca.get(page.ioc("GEN:HV")) == 0
     assert "s after it was asked for" in page.ioc.logged()
-
-
-@pytest.mark.slow
-def test_what_makes_things_safe_is_known_by_the_configuration(
-    rack: tuple[Ioc, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TEST_PASSWORD", "x")
-    ioc, _ = rack
-    safe = guidance.makes_safe(load(ioc.folder / "rack.yaml"))
-    words = ["Off", "On"]
-    for name in (ioc("GEN:HV"), ioc("HV1:S02:C03:Pw")):
-        assert [safe(name, words, value) for value in (0, "Off", "0", 1, "On", True)] == [True] * 3 + [False] * 3
-    assert safe(ioc("HV1:Cmd:Kill"), ["Idle", "Kill"], 1)
-    assert not safe(ioc("HV1:Cmd:Kill"), ["Idle", "Kill"], 0)
-    for name in ("HV1:Cmd:ClearAlarm", "HV1:S02:C03:V0Set", "HV1:Sys:Anything", "TC1:T1", "GEN:VSet"):
-        assert not safe(ioc(name), [], 1), name
