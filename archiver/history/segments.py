@@ -64,10 +64,12 @@ class Plan:
             if not last.width_ns and (last.begin_ns <= each.time_ns or not others):
                 yield each
 
-    def reads_rows(self, pv: str, thinned: Iterable[Bin]) -> bool:
-        """Return whether a part of one of some thinned bins is answered from rows."""
+    def of_rows(self, pv: str, thinned: Iterable[Bin]) -> list[Bin]:
+        """Return those of some thinned bins of which a part is answered from rows."""
         rows = [each for each in self._segments[pv] if not each.width_ns]
-        return any(row.begin_ns < each.end_ns and each.time_ns < row.end_ns for each in thinned for row in rows)
+        ends = [each.end_ns for each in rows]
+        found = ((each, bisect_right(ends, each.time_ns)) for each in thinned)
+        return [each for each, n in found if n < len(rows) and rows[n].begin_ns < each.end_ns]
 
     def _items(self, pvs: Sequence[str], segments: Sequence[Segment]) -> Iterator[Sample | Summary]:
         (begin_ns, end_ns, width_ns), *others = segments

@@ -184,7 +184,7 @@ def events(items: Iterable[Sample | Summary], query: Query, plan: Plan) -> Itera
     A bin that began before the window is not counted, but the rows that it kept in the window are.
     Raises HistoryError, in the end, if rows were thinned meanwhile: of a bin that was not known those left tell less.
     """
-    thinned = {pv: query.bins(pv) for pv in query.names}
+    thinned = {pv: plan.of_rows(pv, query.bins(pv)) for pv in query.names}
     bins = sorted(
         (_PvBin(pv, bin_.time_ns, bin_) for pv, known in thinned.items() for bin_ in plan.bins(pv, known)),
         key=attrgetter("time_ns"),
@@ -202,7 +202,7 @@ def events(items: Iterable[Sample | Summary], query: Query, plan: Plan) -> Itera
             if each.time_ns >= query.window.begin_ns:
                 yield HistoryEvent(each.pv, each.time_ns, None, _of_bin(each.bin))
     for pv, known in thinned.items():
-        if plan.reads_rows(pv, set(query.bins(pv)).symmetric_difference(known)):
+        if plan.of_rows(pv, query.bins(pv)) != known:
             raise HistoryError(f"{pv} was thinned, or its old rows deleted, while it was read: ask again")
 
 

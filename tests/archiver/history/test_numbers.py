@@ -16,9 +16,10 @@ import pytest
 
 from archiver.history.command import HistoryOptions, show_history
 from archiver.history.query import HistoryError
-from archiver.history.segments import Plan
+from archiver.history.segments import Plan, Segment
 from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
 from archiver.storage.database import open_store
+from archiver.storage.store import Bin
 
 S = 10**9
 T0 = 1_700_002_800 * S  # 2023-11-14 23:00 UTC
@@ -169,6 +170,13 @@ def test_numbers_of_rows_that_are_thinned_while_they_are_read_are_not_told_as_wh
         with pytest.raises(HistoryError, match="V was thinned"):
             asked(database, ["V"], until=minute(10), **view)
     assert sum(line["count"] for line in asked(database, ["V"], stat=True, until=minute(10))) == len(thinned)
+
+
+def test_of_thinned_bins_those_of_rows_are_held_and_not_those_of_years_of_summaries() -> None:
+    plan = Plan.__new__(Plan)
+    plan._segments = {"V": (Segment(0, 100, 0), Segment(100, 900, 60), Segment(900, 1001, 0))}
+    bins = [Bin(time_ns, 60, 1, 0.0, 0.0, 0.0) for time_ns in range(0, 1080, 60)]
+    assert [each.time_ns for each in plan.of_rows("V", bins)] == [0, 60, 900, 960]
 
 
 def test_bins_of_thinned_stretches_are_exact(database: str, thinned: list[float]) -> None:
