@@ -63,6 +63,7 @@ def test_words_that_are_others_since_the_list_was_told_are_asked_about(logins_fi
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 def test_what_was_told_holds_while_the_ioc_starts_again(logins_file: Path) -> None:
     ioc = SmallIoc([*SWITCHES, SAFE_LIST])
     ioc.read("GEN:HV", 1)
@@ -75,7 +76,7 @@ def test_what_was_told_holds_while_the_ioc_starts_again(logins_file: Path) -> No
             ioc = SmallIoc([*SWITCHES, SAFE_LIST], ioc.prefix)  # it has told nothing yet
             ioc.read("GEN:HV", 1)
             anna.subscribe(name)
-            anna.hear_until(lambda message: message.get("labels") == ["Off", "On"], 20)
+            anna.hear_until(lambda message: message.get("labels") == ["Off", "On"], 60)
             assert anna.asked(name, "Off", at=anna.ago) == ""
             assert anna.asked(name, "On") == LETS_OUT
             assert anna.asked(ioc.prefix + "TC1:Retry", 1) == NOT_TOLD
