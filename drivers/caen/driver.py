@@ -31,7 +31,7 @@ from drivers.caen.board.section import Section
 from drivers.caen.board.unserved import unserved
 from drivers.caen.inventory import Inventory
 from drivers.caen.items import MONITOR, SETTINGS, Command, Item, Variable, summary
-from drivers.caen.puts import Kills, execute, reaches, set_variable, status_words
+from drivers.caen.puts import Kills, execute, reaches, send, set_variable, status_words
 from drivers.caen.questions import label_of
 from drivers.caen.retry import looks
 from drivers.caen.session import UNHEARD, BoardGone, Session
@@ -71,6 +71,7 @@ class Caen(Driver):
         self.example = Example(f"{channel}:VMon", f"{channel}:V0Set 500")
         self._config = config
         self._session: Session | None = None
+        self._tells_no_boards = False  # the crate let one log in last, and did not tell its boards
         self._inventory = Inventory(config)
         self._kills = Kills()
         self._question: Iterator[Step] | None = None  # that was begun
@@ -85,11 +86,13 @@ class Caen(Driver):
         A board that was there before and is the same is not asked again. Raises DeviceError.
         """
         self.close()
+        self._tells_no_boards = False
         self._session = Session(self._config, self.urgent)
         try:
             self._inventory.start(self._session)
         except DeviceError:
             self.close()
+            self._tells_no_boards = True
             raise
         self._read_at = monotonic()
         self._publish()
@@ -176,6 +179,18 @@ class Caen(Driver):
             raise
         finally:
             self._publish()
+
+    def write_blind(self, point: Point, value: Value) -> Iterator[Step]:
+        """Send what makes things safe over a login of its own where the crate told no boards after the last one.
+
+        Which board is in the slot is not known then: an Off harms none. Raises DeviceError.
+        """
+        if not self._tells_no_boards:
+            yield from super().write_blind(point, value)
+        if self._session is None:  # for all that is sent until the next ``connect``
+            self._session = Session(self._config, self.urgent)
+            yield {}
+        send(self._session, point.addr, value)
 
     def _confirm_kill(self, session: Session, kill: Item) -> Iterator[Step]:
         """Look at the status words until all channels in reach were seen off. Raises NotShown.

@@ -379,7 +379,7 @@ class Port:
         except DeviceError as error:
             self._errors.report(f"{put.point.name} blind", error)
         else:
-            self._log.warning("%s: %s was sent, though nothing answers", self._name, put.words)
+            self._log.warning("%s: %s was sent, though there is no connection", self._name, put.words)
         return False
 
     def _disconnect(self, error: DeviceError) -> None:

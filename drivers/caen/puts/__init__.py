@@ -13,6 +13,6 @@ those with which ``Session.confirm`` asks whether a crate is dead.
 from __future__ import annotations
 
 from drivers.caen.puts.kills import Kills, reaches, status_words
-from drivers.caen.puts.put import execute, set_variable
+from drivers.caen.puts.put import execute, send, set_variable
 
-__all__ = ["Kills", "execute", "reaches", "set_variable", "status_words"]
+__all__ = ["Kills", "execute", "reaches", "send", "set_variable", "status_words"]

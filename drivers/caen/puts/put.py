@@ -47,14 +47,22 @@ _LOOK_AGAIN_AFTER = 0.5
 _MOST_TIMEOUTS = 2
 
 
+def send(session: Session, item: Command | Variable, value: Value) -> None:
+    """Send a value, or execute a command, in one call and without a look at anything. Raises DeviceError."""
+    with session.asking(item.label, item.slot) as device:
+        if isinstance(item, Command):
+            item.execute(device)
+        else:
+            item.write(device, item.format.raw(value))
+
+
 def execute(session: Session, command: Command, value: Value) -> Iterator[Step]:
     """Execute a command for a 1, do nothing for a 0. Raises DeviceError."""
     if value not in (0, 1):
         raise Refused(f"{command.label}: 1 executes, 0 does nothing; {value!r} is neither")
     if value == 1:
         try:
-            with session.asking(command.label, command.slot) as device:
-                command.execute(device)
+            send(session, command, value)
         except DeviceError as error:
             if is_refusal(error):
                 raise Refused(str(error)) from error
@@ -97,8 +105,7 @@ def _send_off_to(target: Target, other: Variable) -> Iterator[Step]:
     """
     assert other.safe is not None
     yield Wait()
-    with target.session.asking(other.label, other.slot) as device:
-        other.write(device, other.format.raw(other.safe))
+    send(target.session, other, other.safe)
     raise NotShown(f"{other.label}: Off was sent to another board than before; it is shown when that is served")
 
 

@@ -356,6 +356,26 @@ def test_an_off_waits_for_two_calls_at_most_while_a_crate_is_asked_whether_it_is
     go(scenario)
 
 
+@pytest.mark.parametrize(("name", "value"), [(PW, 0), ("Cmd:Kill", 1)])
+def test_an_off_is_sent_to_a_crate_that_lets_one_log_in_and_tells_no_boards(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: int
+) -> None:
+    async def scenario(rig: CrateRig) -> None:
+        fault = rig.fault(function="GetCrateMap", code=Code.SOCKETERROR)
+        calls = die(rig, monkeypatch, Code.SOCKETERROR, lambda call: None)
+        await rig.until(lambda: "login" in calls)
+        await rig.until(lambda: rig.state("Conn")[0] != 1, 10)
+        putting = asyncio.create_task(rig.put(name, value))
+        await rig.until(lambda: not rig.channel().on, 5)
+        assert rig.state(f"{PW}_RBV") == (1, "INVALID")
+        fault.left = 0
+        await rig.shows(f"{PW}_RBV", 0, seconds=15)
+        monkeypatch.undo()
+        await asyncio.gather(putting, return_exceptions=True)
+
+    go(scenario)
+
+
 def test_offs_that_go_between_do_not_keep_a_dead_crate_from_being_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(rig: CrateRig) -> None:
         putting: list[asyncio.Task[None]] = []
