@@ -181,7 +181,10 @@ class Reader(Protocol):
         """Return from when until when summaries were made of what lies between (ns), the oldest first."""
 
     def summaries(self, pv: str, width_ns: int, since_ns: int, until_ns: int) -> Iterator[Summary]:
-        """Yield the summaries of one width that begin in the window, its end not included; none where no row is."""
+        """Yield the summaries of one width that begin in the window, its end not included; none where no row is.
+
+        The window lies in what is summarized.
+        """
 
     def summary_columns(self, pv: str, width_ns: int, since_ns: int, until_ns: int) -> Iterator[SummaryColumns]:
         """Yield the same in columns."""

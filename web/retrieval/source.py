@@ -152,7 +152,7 @@ class Source:
         if not stretches:
             return 0
         width_ns = DAY_NS if span.until_ns - span.since_ns > 10 * DAY_NS else HOUR_NS
-        columns = self._reader.summary_columns(pv, width_ns, span.since_ns, span.until_ns)
+        columns = self._reader.summary_columns(pv, width_ns, max(span.since_ns, stretches[0][0]), span.until_ns)
         return sum(int(each.count.sum()) for each in columns)
 
     def _parts(self, pv: str, span: Span, width_s: int, unit: str, *, summaries: bool) -> Iterator[Parts]:

@@ -80,6 +80,8 @@ _RECENT_PAUSES = f"""
     WHERE before IS NULL OR marked OR smpl_time - before > ?4 ORDER BY smpl_time"""
 _LAST_SETTLED = "SELECT coalesce(max(smpl_time), 0) FROM sample_settled WHERE channel_id = ?"
 
+_EARLIER = "SELECT 1 FROM sample_settled WHERE channel_id = ? AND smpl_time < ? LIMIT 1"
+
 _CHANNELS = """
     SELECT channel.channel_id, coalesce(pv, name), archiver_id FROM channel
     LEFT JOIN channel_owner ON channel_owner.channel_id = channel.channel_id ORDER BY channel.channel_id"""
@@ -189,19 +191,15 @@ class SqliteReader:
 
     def summaries(self, pv: str, width_ns: int, since_ns: int, until_ns: int) -> Iterator[Summary]:
         """Yield the summaries of one width that begin in the window, its end not included."""
-        (channel,) = self._channels[pv]
-        while rows := list(self._rows(BINS, channel, width_ns, since_ns, until_ns, STEP_ROWS)):
+        for rows in self._summary_steps(BINS, pv, width_ns, since_ns, until_ns, 1):
             statuses = self._statuses_of({row[15] for row in rows})
             yield from (Summary.of(pv, row, statuses) for row in rows)
-            since_ns = rows[-1][1] + 1
 
     def summary_columns(self, pv: str, width_ns: int, since_ns: int, until_ns: int) -> Iterator[SummaryColumns]:
         """Yield the same in columns."""
-        (channel,) = self._channels[pv]
-        while rows := self._fetch(BINS_IN_COLUMNS, channel, width_ns, since_ns, until_ns, STEP_ROWS):
+        for rows in self._summary_steps(BINS_IN_COLUMNS, pv, width_ns, since_ns, until_ns, 0):
             whole, numbers = np.array([row[:3] for row in rows], np.int64), np.array([row[3:] for row in rows], float)
             yield SummaryColumns(*whole.T, *numbers.T)
-            since_ns = rows[-1][0] + 1
 
     def close(self) -> None:
         """Close the file."""
@@ -236,17 +234,19 @@ class SqliteReader:
         if begins:
             (boundary_ns,) = next(self._rows(_BOUNDARY, part))
             settled_ns = min(boundary_ns, until_ns)
-            yield from (self._settled(channel, begin, settled_ns) for channel, begin in begins.items())
+            begun: set[int] = set()
+            yield from (self._settled(channel, begin, settled_ns, begun) for channel, begin in begins.items())
             begin_of = {self._names[channel]: begin for channel, begin in begins.items()}
-            recent = self._recent(part, list(begins), max(min(begins.values()), boundary_ns + 1), until_ns)
+            recent = self._recent(part, list(begins), max(min(begins.values()), boundary_ns + 1), until_ns, begun)
             yield (sample for sample in recent if sample.time_ns >= begin_of[sample.pv])
 
     def _stored_blocks(self, channel: int, since_ns: int, until_ns: int) -> Iterator[Block]:
         part = channel // PART
         (boundary_ns,) = next(self._rows(_BOUNDARY, part))
         begin_ns = self._in_force(part, [channel], since_ns)[channel]
-        settled = self._settled_steps(channel, begin_ns, min(boundary_ns, until_ns))
-        recent = self._recent_steps(part, [channel], max(begin_ns, boundary_ns + 1), until_ns)
+        begun: set[int] = set()
+        settled = self._settled_steps(channel, begin_ns, min(boundary_ns, until_ns), begun)
+        recent = self._recent_steps(part, [channel], max(begin_ns, boundary_ns + 1), until_ns, begun)
         return chain.from_iterable(map(self._blocks, chain(settled, recent)))
 
     def _one(self, channel: int, since_ns: int, until_ns: int) -> Iterator[Sample]:
@@ -300,28 +300,37 @@ class SqliteReader:
                     found.append((channel, row_ns or max(before_ns[channel], settled_ns), next_ns, bool(marked)))
         return found
 
-    def _settled(self, channel: int, since_ns: int, until_ns: int) -> Iterator[Sample]:
+    def _settled(self, channel: int, since_ns: int, until_ns: int, begun: set[int]) -> Iterator[Sample]:
         """Yield the settled samples of a channel."""
-        return chain.from_iterable(map(self._samples, self._settled_steps(channel, since_ns, until_ns)))
+        return chain.from_iterable(map(self._samples, self._settled_steps(channel, since_ns, until_ns, begun)))
 
-    def _settled_steps(self, channel: int, since_ns: int, until_ns: int) -> Iterator[list[Any]]:
-        """Yield the settled rows of a channel, step by step."""
+    def _settled_steps(self, channel: int, since_ns: int, until_ns: int, begun: set[int]) -> Iterator[list[Any]]:
+        """Yield the settled rows of a channel, step by step; it is added to ``begun`` if there are some."""
         limit = max(1, FIRST_ROWS // self._streams)
-        while rows := self._fetch(_SETTLED, channel, since_ns, until_ns, limit):
+        rows = self._fetch(_SETTLED, channel, since_ns, until_ns, limit)
+        while rows:
+            begun.add(channel)
             yield rows
             if len(rows) < limit:
                 return
             since_ns = rows[-1][1] + 1
             limit = _next_limit(rows, self._streams)
+            rows = self._fetch(_SETTLED, channel, since_ns, until_ns, limit)
+            self._require_row(channel, since_ns)
 
-    def _recent(self, part: int, channels: Sequence[int], since_ns: int, until_ns: int) -> Iterator[Sample]:
+    def _recent(
+        self, part: int, channels: Sequence[int], since_ns: int, until_ns: int, begun: set[int]
+    ) -> Iterator[Sample]:
         """Yield the samples that have not settled."""
-        return chain.from_iterable(map(self._samples, self._recent_steps(part, channels, since_ns, until_ns)))
+        return chain.from_iterable(map(self._samples, self._recent_steps(part, channels, since_ns, until_ns, begun)))
 
     def _recent_steps(
-        self, part: int, channels: Sequence[int], since_ns: int, until_ns: int
+        self, part: int, channels: Sequence[int], since_ns: int, until_ns: int, begun: set[int]
     ) -> Iterator[Sequence[Sequence[Any]]]:
-        """Yield the rows that have not settled, step by step; those that settle meanwhile are read where they are."""
+        """Yield the rows that have not settled, step by step; those that settle meanwhile are read where they are.
+
+        ``begun``: the channels of which earlier rows were read.
+        """
         sql = _RECENT.format(", ".join(map(str, channels)))
         last, limit = (since_ns, -1), FIRST_ROWS
         while True:
@@ -329,19 +338,49 @@ class SqliteReader:
                 (boundary_ns,) = next(self._rows(_BOUNDARY, part))
                 rows = self._fetch(sql, part, *last, until_ns, limit) if boundary_ns < last[0] else None
             if rows is None:
-                end_ns = min(boundary_ns, until_ns)
-                steps = (chain.from_iterable(self._settled_steps(each, last[0], end_ns)) for each in channels)
+                end_ns, earlier = min(boundary_ns, until_ns), list(begun)
+                steps = (chain.from_iterable(self._settled_steps(each, last[0], end_ns, begun)) for each in channels)
                 moved = (row for row in merge(*steps, key=itemgetter(1)) if (row[1], row[0]) > last)
                 while rows := list(islice(moved, MOVED_ROWS)):
                     yield rows
+                for channel in earlier:
+                    self._require_row(channel, last[0] + 1)
                 last = (boundary_ns + 1, -1)
                 continue
             if rows:
+                begun.update(row[0] for row in rows)
                 yield rows
             if len(rows) < limit:
                 return
             last = (rows[-1][1], rows[-1][0])
             limit = _next_limit(rows, 2 * self._parts)
+
+    def _require_row(self, channel: int, before_ns: int) -> None:
+        """Raise StoreError if none is left of a channel's rows before a time, up to which they were read.
+
+        Old rows go, but for the newest of them: the last one that was read would be taken for what was in force until
+        the first one that is left.
+        """
+        if next(self._rows(_EARLIER, channel, before_ns), None) is None:
+            raise self._deleted(self._names[channel])
+
+    def _summary_steps(
+        self, sql: str, pv: str, width_ns: int, since_ns: int, until_ns: int, at: int
+    ) -> Iterator[list[Any]]:
+        """Yield summaries step by step; ``at``: where in a row its time is. Raises StoreError if they are deleted."""
+        (channel,) = self._channels[pv]
+        while True:
+            rows = self._fetch(sql, channel, width_ns, since_ns, until_ns, STEP_ROWS)
+            begin_ns, _ = next(self._rows(COVERED, channel), (until_ns, 0))
+            if since_ns < begin_ns:  # one that is not there is that of a stretch without rows
+                raise self._deleted(pv)
+            if not rows:
+                return
+            yield rows
+            since_ns = rows[-1][at] + 1
+
+    def _deleted(self, pv: str) -> StoreError:
+        return StoreError(f"{pv} was thinned, or its old rows deleted, while it was read: ask again")
 
     def _in_force(self, part: int, channels: Sequence[int], since_ns: int) -> dict[int, int]:
         """Return the time of each channel's newest row before the window, else the window's begin."""

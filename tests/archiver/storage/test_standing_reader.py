@@ -14,7 +14,8 @@ from archiver.storage.database import open_reader
 from archiver.storage.owner import Owner
 from archiver.storage.sqlite import reader as reader_module
 from archiver.storage.sqlite.store import SqliteStore
-from archiver.storage.store import Store
+from archiver.storage.store import Store, StoreError
+from archiver.storage.summary import MINUTE_NS
 from archiver.storage.url import DatabaseUrl
 
 S, START = 10**9, 1_700_000_000 * 10**9
@@ -111,3 +112,45 @@ def test_a_status_that_is_new_is_read_by_a_reader_that_is_open(store: Store, fil
         store.add([Sample("P0", START + 6 * S, 1.0, 2, "LATER")])
         rest = list(reader.samples(["P0"], 0, START + 10 * S))
         assert [each.status for each in rest][-2:] == ["NEVER_SEEN", "LATER"]
+
+
+@pytest.mark.parametrize("settled", [0, 100, 390])
+def test_rows_that_are_deleted_while_they_are_read_are_no_time_for_which_the_one_before_held(
+    file: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch, settled: int
+) -> None:
+    monkeypatch.setattr(reader_module, "FIRST_ROWS", 7)
+    monkeypatch.setattr(reader_module, "STEP_ROWS", 7)
+    store.add(rows(range(400), PVS[:2]))
+    store._settle(0, START + settled * S)
+    with closing(open_reader(f"sqlite:///{file}")) as reader:
+        found, of_both = reader.blocks("P0", 0, START + 399 * S), reader.samples(PVS[:2], 0, START + 399 * S)
+        ahead = reader.samples(["P1"], 0, START + 399 * S)
+        next(found), next(of_both)
+        read = len(list(islice(ahead, 350)))
+        while store.expire("P0", START + 300 * S) or store.expire("P1", START + 300 * S):
+            pass
+        for each in (found, of_both):
+            with pytest.raises(StoreError, match="old rows deleted"):
+                list(each)
+        assert read + len(list(ahead)) == 400  # it was past them
+        assert len(list(reader.samples(["P0"], 0, START + 399 * S))) == 100
+
+
+def test_summaries_that_are_deleted_while_they_are_read_are_no_time_for_which_the_one_before_held(
+    file: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "STEP_ROWS", 7)
+    store.add(rows(range(0, 40_000, 100), PVS[:1]))
+    store._settle(0, START + 40_000 * S)
+    store.live(START + 40_000 * S)
+    assert not store.tidy()
+    with closing(open_reader(f"sqlite:///{file}")) as reader:
+        ((begin_ns, until_ns),) = reader.summarized("P0")
+        found = reader.summaries("P0", MINUTE_NS, begin_ns, until_ns)
+        in_columns = reader.summary_columns("P0", MINUTE_NS, begin_ns, until_ns)
+        next(found), next(in_columns)
+        while store.expire("P0", START + 30_000 * S):
+            pass
+        for each in (found, in_columns):
+            with pytest.raises(StoreError, match="old rows deleted"):
+                list(each)
