@@ -10,6 +10,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from threading import Event
@@ -131,6 +132,8 @@ class Archiver:
 
     def start(self, pv_list: str) -> None:
         """Open the database, which knows where each PV's rows end, if it is there; then subscribe to the PVs."""
+        # what waits is known before the database is
+        self._status_file.write(replace(self._health(), database="starting"))
         self._writer.start()
         names = [pattern for pattern in self._archive.pvs if is_name(pattern)]
         self._subscribe(names)

@@ -35,7 +35,10 @@ def salvage(damaged: str, new: str, report: Report) -> Salvaged:
     if url.backend != "sqlite":
         raise StoreError("only an SQLite file is salvaged: on a server its own tools repair, or a backup is restored")
     if manage.exists(new):
-        raise StoreError(f"{url_of(new).shown}: there is an archive already: name a new one for what is salvaged")
+        raise StoreError(
+            f"{url_of(new).shown}: there is an archive already (of a salvage that was interrupted, a part of one): "
+            "name a new one for what is salvaged"
+        )
     with closing(DamagedFile(url)) as source:
         manage.init(new)
         with closing(open_target(new)) as target:

@@ -14,6 +14,8 @@ import pytest
 
 from archiver import health, service
 from archiver.history.query import MetadataHistory
+from archiver.recording.batch import Batch
+from archiver.recording.spool import Spool
 from archiver.sample import Sample
 from archiver.settings import ArchiveSettings
 from archiver.storage.database import open_reader
@@ -137,3 +139,23 @@ def test_what_another_archive_got_meanwhile_is_a_gap_in_the_one_that_is_put_back
         moved.rename(file)
         with closing(recorder._open_store()) as store:
             assert [row.value for row in store.newest()] == ["Archive_Off"]
+
+
+def test_what_waits_in_the_spool_is_told_before_the_database_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which may take seconds; until then nothing waited, by status and PVs."""
+    monkeypatch.chdir(tmp_path)
+    settings = ArchiveSettings(database=f"sqlite:///{tmp_path / 'rack.sqlite'}", pvs=())
+    with closing(Spool(settings.spool_file(Path("rack.yaml")), 1e9, 0)) as spool:
+        spool.append(Batch([Sample("T:A", BEGIN_NS, 1.0, 0, "NO_ALARM")]))
+    recorder = service.Archiver(settings, Path("rack.yaml"), "T:")
+    with ExitStack() as undo:
+        for each in (recorder._status_file, recorder._spool, recorder._client, recorder._overflow):
+            undo.callback(each.close)
+        monkeypatch.setattr(recorder._writer, "start", lambda: None)
+        recorder.start("T:PVS")
+        state = health.read(settings.status_file(Path("rack.yaml")))
+    assert state is not None
+    assert (state.spool_rows, state.database) == (1, "starting")
+    assert state.lag > 0

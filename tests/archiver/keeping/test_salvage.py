@@ -258,7 +258,7 @@ def test_the_command_says_what_is_missing(new: New, tmp_path: Path) -> None:
     assert "rows are missing of" in text
     code, text = run("salvage", str(file), "new.sqlite", directory=tmp_path)
     assert code == 1
-    assert "there is an archive already" in text
+    assert "there is an archive already (of a salvage that was interrupted, a part of one)" in text
 
 
 @pytest.mark.parametrize("name", ["absent.sqlite", "."])
