@@ -12,7 +12,7 @@ from typing import NamedTuple
 from archiver.history.query import HistoryError, MetadataHistory, Query
 from archiver.history.segments import Plan
 from archiver.sample import INVALID, Sample, is_gap
-from archiver.storage.store import Bin
+from archiver.storage.store import Bin, deleted_meanwhile
 from archiver.storage.summary import Summary, SummaryBin
 
 
@@ -203,7 +203,7 @@ def events(items: Iterable[Sample | Summary], query: Query, plan: Plan) -> Itera
                 yield HistoryEvent(each.pv, each.time_ns, None, _of_bin(each.bin))
     for pv, known in thinned.items():
         if plan.of_rows(pv, query.bins(pv)) != known:
-            raise HistoryError(f"{pv} was thinned, or its old rows deleted, while it was read: ask again")
+            raise HistoryError(str(deleted_meanwhile(pv)))
 
 
 class _PvBin(NamedTuple):

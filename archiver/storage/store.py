@@ -16,6 +16,11 @@ class StoreError(Exception):
     """The database cannot do it now: a sentence for the operator. The same call may be made again."""
 
 
+def deleted_meanwhile(pv: str) -> StoreError:
+    """Return the error of a reading that came to rows after they were thinned or deleted."""
+    return StoreError(f"{pv} was thinned, or its old rows deleted, while it was read: ask again")
+
+
 class WrongUrl(StoreError):
     """What was given is not the URL of a database: no database can be meant, and the same call fails again."""
 

@@ -21,7 +21,7 @@ from archiver.storage.series import HOLE_AFTER_NS, Hole, around, bins_of, end_ro
 from archiver.storage.sqlite.file import PART, connect_reader, file_name, require, schema_version, store_errors
 from archiver.storage.sqlite.metadata import history
 from archiver.storage.sqlite.summaries import BINS, BINS_IN_COLUMNS, COVERED, HOLES
-from archiver.storage.store import RENAMES, Bin, Rename, StoreError
+from archiver.storage.store import RENAMES, Bin, Rename, StoreError, deleted_meanwhile
 from archiver.storage.summary import Summary, whole
 from archiver.storage.url import DatabaseUrl
 
@@ -362,7 +362,7 @@ class SqliteReader:
         the first one that is left.
         """
         if next(self._rows(_EARLIER, channel, before_ns), None) is None:
-            raise self._deleted(self._names[channel])
+            raise deleted_meanwhile(self._names[channel])
 
     def _summary_steps(
         self, sql: str, pv: str, width_ns: int, since_ns: int, until_ns: int, at: int
@@ -373,14 +373,11 @@ class SqliteReader:
             rows = self._fetch(sql, channel, width_ns, since_ns, until_ns, STEP_ROWS)
             begin_ns, _ = next(self._rows(COVERED, channel), (until_ns, 0))
             if since_ns < begin_ns:  # one that is not there is that of a stretch without rows
-                raise self._deleted(pv)
+                raise deleted_meanwhile(pv)
             if not rows:
                 return
             yield rows
             since_ns = rows[-1][at] + 1
-
-    def _deleted(self, pv: str) -> StoreError:
-        return StoreError(f"{pv} was thinned, or its old rows deleted, while it was read: ask again")
 
     def _in_force(self, part: int, channels: Sequence[int], since_ns: int) -> dict[int, int]:
         """Return the time of each channel's newest row before the window, else the window's begin."""
