@@ -26,7 +26,7 @@ from drivers.base import (
 from drivers.caen import config as configuration
 from drivers.caen.board.importance import importance
 from drivers.caen.board.metadata import ParameterMetadata
-from drivers.caen.board.reread import read_unknown, reread
+from drivers.caen.board.reread import read_unknown, reread, reread_confirmed
 from drivers.caen.board.section import Section
 from drivers.caen.board.unserved import unserved
 from drivers.caen.inventory import Inventory
@@ -329,7 +329,11 @@ class Caen(Driver):
         if discovery and not self._asks_moved:
             return self._inventory.discover(session, discovery)
         found = stale if self._asks_moved else unit or _most_important(sections, ParameterMetadata.next_assumed)
-        return found[0].refresh(session, found[1]) if found else None
+        return self._refresh(session, *found) if found else None
+
+    def _refresh(self, session: Session, section: Section, variable: Variable) -> Iterator[Step]:
+        yield from section.refresh(session, variable)
+        yield from reread_confirmed(section, session, variable)
 
     def _questions_end(self, began: float) -> float:
         """Return until when a scan that ``began`` may ask: there must be time left to read what is served already.

@@ -26,6 +26,18 @@ def reread(section: Section, session: Session, until: float) -> Iterator[Step]:
         yield from _read(section, session, settings)
 
 
+def reread_confirmed(section: Section, session: Session, asked: Variable) -> Iterator[Step]:
+    """Read the settings of the family whose last unit was asked, if they may have moved. Raises LinkDown.
+
+    Where a whole board was asked, they are not shown before: its turn in the scan may be a second away.
+    """
+    metadata = section.metadata
+    following = [each.family for each in (metadata.next_stale(), metadata.next_unit()) if each]
+    for settings in tuple(section.doubts.in_calls()) if asked.family not in following else ():
+        if section.present and settings[0].family == asked.family:
+            yield from _read(section, session, settings)
+
+
 def _read(section: Section, session: Session, settings: Sequence[Variable]) -> Iterator[Step]:
     """Read a setting of some channels in one call; when that fails, in halves, as long as there is time for it."""
     began = monotonic()
