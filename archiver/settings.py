@@ -10,6 +10,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from archiver.storage.migrations import own_tables
 from archiver.storage.url import DatabaseUrl
 from archiver.units import seconds, size
 
@@ -161,7 +162,8 @@ class ArchiveSettings:
 
     def faults(self) -> Iterator[Fault]:
         """Yield what is wrong with these settings beyond their types."""
-        yield from ((("database",), sentence) for sentence in DatabaseUrl.faults(self.database))
+        wrong = DatabaseUrl.faults(self.database)
+        yield from ((("database",), sentence) for sentence in wrong)
         if self.name is not None and not 0 < len(self.name) <= LONGEST_NAME:
             yield ("name",), f"must have 1 to {LONGEST_NAME} characters"
         for number, pv in enumerate(self.pvs):
@@ -173,9 +175,14 @@ class ArchiveSettings:
             ("temperatures",): self.temperatures,
             **{("policies", pattern): policy for pattern, policy in self.policies.items()},
         }
-        tables = [each.table.casefold() for each in (self.measurements, self.temperatures) if each is not None]
-        if len(tables) > len(set(tables)):
+        loggers = {"measurements": self.measurements, "temperatures": self.temperatures}
+        tables = {name: each.table.casefold() for name, each in loggers.items() if each is not None}
+        if len(tables) > len(set(tables.values())):
             yield ("temperatures", "table"), "is that of measurements, too; give each a table of its own"
+        taken = own_tables(DatabaseUrl.parse(self.database).backend) if tables and not wrong else set()
+        for name, table in tables.items():
+            if table in taken:
+                yield (name, "table"), f"is {table!r}, one of the archive's own tables; write another name"
         for where, part in parts.items():
             if part is not None:
                 yield from (((*where, *key), sentence) for key, sentence in part.faults())

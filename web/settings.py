@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Literal
 
 # The keys below ``web:``, and a sentence.
@@ -30,6 +31,8 @@ class WebSettings:
         """Yield what is wrong with these settings beyond their types."""
         if not self.address:
             yield ("address",), "is empty; write 127.0.0.1 for this computer alone, 0.0.0.0 for all"
+        elif ":" in self.address and not _is_ipv6(self.address):
+            yield ("address",), f"is {self.address!r}; write the address alone, and its port as 'port'"
         if not 0 < self.port < 65536:
             yield ("port",), f"is {self.port}; ports are numbered from 1 to 65535"
         if (self.certificate is None) != (self.key is None):
@@ -45,3 +48,11 @@ class WebSettings:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.address, self.address)
         scheme = "https" if self.certificate else "http"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+
+def _is_ipv6(address: str) -> bool:
+    try:
+        IPv6Address(address)
+    except ValueError:
+        return False
+    return True

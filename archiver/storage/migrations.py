@@ -25,6 +25,12 @@ class Migration(NamedTuple):
                 statement = ""
 
 
+def own_tables(dialect: str) -> set[str]:
+    """Return the names of an archive's own tables and views: no other table beside them can have one."""
+    made = re.compile(r"^CREATE (?:OR REPLACE )?(?:TABLE|VIEW) (?:IF NOT EXISTS )?(\w+)", re.MULTILINE)
+    return {name for step in migrations(dialect) for name in made.findall(step.sql)}
+
+
 def migrations(dialect: str) -> list[Migration]:
     """Return the steps of a dialect in order: db/<dialect>/0001_what_it_does.sql, 0002_..."""
     found = []

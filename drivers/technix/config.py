@@ -70,7 +70,7 @@ def _port_fault(port: str) -> str | None:
     if not port or not port.isprintable():
         return f"is {port!r}, which has a character that cannot be printed" if port else "is empty"
     if "://" not in port:
-        return None
+        return f"is {port!r}, which is neither a path nor a URL" if ":" in port.partition("/")[0] else None
     parts = urlsplit(port)
     options = _OPTIONS.get(parts.scheme)
     if options is None:

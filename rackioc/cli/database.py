@@ -22,9 +22,12 @@ DATABASE = "sqlite:///rack.sqlite"
 app = typer.Typer(no_args_is_help=True, help="An archive's database: create, back up, check, copy, repair, export.")
 
 DatabaseOption = Annotated[str, typer.Option("--database", envvar="RACKIOC_DATABASE", help="URL of the archive.")]
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="Take the database from this configuration.")]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="Take the database from this configuration, whatever --database says.")
+]
 Archive = Annotated[
-    str | None, typer.Argument(metavar="ARCHIVE", help="A configuration, an SQLite file, or a URL; or by an option.")
+    str | None,
+    typer.Argument(metavar="ARCHIVE", help="A configuration, an SQLite file, or a URL: goes before --database."),
 ]
 Place = Annotated[str, typer.Argument(help="A configuration (.yaml), an SQLite file, or the URL of a database.")]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,8 @@ from archiver.storage.url import DatabaseUrl
 from archiver.units import counted
 from rackioc import estimate, supervisor
 from rackioc.cli.command import ConfigPath, Form, FormOption, SimulatedOption, command, end_at_a_signal, start_log
-from rackioc.config.config import Config
+from rackioc.config import sitefile
+from rackioc.config.config import Config, ConfigError
 from rackioc.config.load import load
 
 app = typer.Typer()
@@ -44,6 +46,10 @@ def check(config: ConfigPath) -> None:
     Of an archive on a server it prints what the user may not do there (exit code 1).
     """
     loaded = load(config, directories=True)
+    if os.access(loaded.site_file, os.R_OK):  # another user's may be none of ours to read
+        _, faults = sitefile.load(loaded.site_file)
+        if faults:
+            raise ConfigError(loaded.site_file, faults)
     typer.echo(f"{config}: no faults; {counted(len(loaded.instruments), 'instrument')}")
     for line in estimate.lines(loaded):
         typer.echo(line)

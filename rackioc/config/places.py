@@ -6,6 +6,7 @@ commands find the same files, wherever they are started.
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable
 from dataclasses import replace
@@ -71,18 +72,25 @@ class Places:
             taken[file.resolve()] = ".".join(map(str, key))
 
     def check_directories(self, site_file: Path, archive: ArchiveSettings | None, web: WebSettings | None) -> None:
-        """Report the directories of all files that are not there, and what the web server could not read."""
+        """Report what is no file or has no directory, and what the web server could not read."""
         self.check_state()
-        self._check(("site_file",), site_file.parent)
+        files: dict[Key, Path] = {("site_file",): site_file}
         if archive is not None:
             url = DatabaseUrl.parse(archive.database)
             if url.file is not None:
-                self._check(("archive", "database"), url.file.parent)
-            self._check(("archive", "spool", "file"), Path(str(archive.spool.file)).parent)
-        for key in ("certificate", "key") if web is not None else ():
-            path = getattr(web, key)
-            if path is not None and is_missing(Path(path)):
-                self._file.fault(("web", key), f"there is no file {path}; make it, or write another path")
+                files["archive", "database"] = url.file
+            files["archive", "spool", "file"] = Path(str(archive.spool.file))
+        for key, file in files.items():
+            self._check(key, file.parent)
+        for name in ("logins", "certificate", "key") if web is not None else ():
+            path = getattr(web, name)
+            if path is not None:
+                files["web", name] = Path(path)
+                if is_missing(Path(path)):
+                    self._file.fault(("web", name), f"there is no file {path}; make it, or write another path")
+        for key, file in files.items():
+            if os.path.isdir(file):  # not where one may not look
+                self._file.fault(key, f"{file} is a directory; write the path of a file")
 
     def _database(self, database: str) -> str:
         url = DatabaseUrl.parse(database)

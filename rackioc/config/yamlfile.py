@@ -17,6 +17,8 @@ import yaml
 
 Key = tuple[str | int, ...]
 
+# Values of a file: a few lines of aliases to aliases stand for more than any computer holds
+_MOST = 200_000
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"
@@ -108,18 +110,20 @@ def read(path: Path, wanted: Callable[[Key], bool] = lambda key: True) -> YamlFi
         text = path.read_text(encoding="utf-8")
         loader = _Loader(text)
         node = loader.get_single_node()
+        file.data = None if node is None else _Reader(file, wanted).build(node, ())
     except OSError as error:
         file.fault((), f"cannot be read: {error.strerror}")
     except UnicodeDecodeError:
         file.fault((), "cannot be read: it is not UTF-8 text")
     except yaml.MarkedYAMLError as error:
         file.faults.append(_parser_fault(error))
+    except yaml.reader.ReaderError as error:
+        sentence = f"not YAML: the character U+{int(error.character):04X} cannot be seen; remove it"
+        file.faults.append(Fault(text.count("\n", 0, error.position) + 1, "", sentence))
     except yaml.YAMLError as error:
         file.fault((), f"not YAML: {' '.join(str(error).split())}")
     except RecursionError:
         file.fault((), "not YAML: it is nested too deeply")
-    else:
-        file.data = None if node is None else _Reader(file, wanted).build(node, ())
     return file
 
 
@@ -181,8 +185,12 @@ class _Reader:
         self._file = file
         self._wanted = wanted
         self._open: list[yaml.Node] = []
+        self._built = 0
 
     def build(self, node: yaml.Node, key: Key) -> Any:
+        self._built += 1
+        if self._built > _MOST:
+            raise yaml.YAMLError(f"its aliases stand for more than {_MOST:,} values")
         self._file.lines.setdefault(key, node.start_mark.line + 1)
         if node in self._open:
             self._file.fault(key, "refers to itself")

@@ -6,6 +6,7 @@ import re
 import sys
 import textwrap
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar, Protocol
@@ -321,6 +322,7 @@ WRONG = [
     ("time: utc", 'table: ""', 31, "archive.measurements.table", "is empty"),
     ("[t, a, b,", "[t, a, A,", 32, "archive.temperatures.columns.2", "'A' is there already"),
     ("[t, a, b,", "[t, a, t,", 32, "archive.temperatures.columns.2", "'t' is there already"),
+    ("readings: 20", "table: Sample", 32, "archive.temperatures.table", "is 'sample', one of the archive's"),
     ("readings: 20", "table: Measurements", 32, "archive.temperatures.table", "is that of measurements, too"),
     ("[t, a,", '[t, "",', 32, "archive.temperatures.columns.1", "is empty"),
     ("archive:", 'site_file: ""\narchive:', 23, "site_file", "is empty"),
@@ -497,6 +499,13 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
         ("prefix: LAB\n\tinstruments: {}", 2, "not YAML: a tabulator stands where a line begins; indent with spaces"),
         ("prefix: " + "[" * 2000, 1, "not YAML: it is nested too deeply"),
         ("a: 1\n---\nb: 2", 2, "not YAML"),
+        ("a: 1\nb: \0", 2, "not YAML: the character U+0000 cannot be seen; remove it"),
+        (
+            "a: &a []\n"
+            + "".join(f"{x}: &{y} [*{x},*{x},*{x},*{x},*{x},*{x},*{x},*{x},*{x}]\n" for x, y in pairwise("abcdefgh")),
+            1,
+            "not YAML: its aliases stand for more than 200,000 values",
+        ),
         ("- a\n- b", 1, "mapping"),
         ("", 1, "mapping"),
         ("prefix: &a [*a]", 1, "refers to itself"),

@@ -165,11 +165,19 @@ def test_a_path_whose_directory_is_not_there_is_a_fault_with_its_line(
         ),
         ("  spool: {file: y}\nsite_file: y.pvs", "8: site_file: {folder}/y.pvs is a file that the archiver writes"),
         ("web: {certificate: a.crt, key: a.key}", "7: web.certificate: there is no file {folder}/a.crt"),
+        ("web: {puts: on, logins: l}", "7: web.logins: there is no file {folder}/l"),
+        ("web: {puts: on, logins: .}", "7: web.logins: {folder} is a directory"),
+        ("web: {certificate: ., key: .}", "7: web.key: {folder} is a directory"),
+        ("site_file: .", "7: site_file: {folder} is a directory"),
+        ("  spool: {file: /tmp}", "7: archive.spool.file: /tmp is a directory"),
+        ("  database: sqlite:///.", "5: archive.database: {folder} is a directory"),
     ],
 )
 def test_a_file_that_would_be_two_things_or_is_not_there_is_a_fault(tmp_path: Path, lines: str, fault: str) -> None:
     path = tmp_path / "rack.yaml"
     archive = 'archive:\n  database: sqlite:///x.sqlite\n  pvs: ["LAB:*"]\n'
+    if "database:" in lines:
+        archive, lines = archive.replace("  database: sqlite:///x.sqlite", lines), ""
     path.write_text(f'prefix: "LAB:"\ninstruments:\n  T: {{driver: se521}}\n{archive}{lines}\n'.replace("\n\n", "\n"))
     with pytest.raises(ConfigError) as error:
         load(path, directories=True)
@@ -211,3 +219,13 @@ def test_what_only_the_server_may_look_at_is_no_fault_for_others(
     monkeypatch.setattr(Path, "stat", look)  # root, who runs tests, may look anywhere
     path.write_text(f'prefix: "LAB:"\ninstruments: {{T: {{driver: se521}}}}\n{own}\n')
     assert (load(path, directories=True).web is not None) is own.startswith("web")
+
+
+def test_a_site_file_that_would_stop_the_start_is_told_before(tmp_path: Path) -> None:
+    path, site_file = tmp_path / "rack.yaml", tmp_path / "rack.site.yaml"
+    path.write_text('prefix: "LAB:"\ninstruments: {T: {driver: se521}}\n')
+    site_file.write_text("LAB:T:T1: {HIHI: 5}\nLAB:T:T2: {HIHI: much}\n")
+    code, text = run("check", str(path))
+    assert (code, f"{site_file}:2: LAB:T:T2.HIHI: 'much' is not a number" in text) == (2, True), text
+    site_file.write_text("LAB:T:T1: {HIHI: 5}\n")
+    assert run("check", str(path))[0] == 0

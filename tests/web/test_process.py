@@ -137,6 +137,10 @@ def test_without_the_key_there_is_no_web_server(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "sentence"),
     [
+        (
+            "{address: '127.0.0.1:80'}",
+            "web.address: is '127.0.0.1:80'; write the address alone",
+        ),
         ("{port: 0}", "web.port: is 0; ports are numbered from 1 to 65535"),
         ("{address: ''}", "web.address: is empty; write 127.0.0.1 for this computer alone, 0.0.0.0 for all"),
         ("{puts: maybe}", "web.puts: \"maybe\" must be one of 'off', 'on'"),

@@ -27,6 +27,8 @@ class Place:
         self._real = os.path.realpath(file)  # beside which SQLite has its log, whatever links lead there
         self._opened: Identity = None
         self._log: tuple[Identity, ...] = ()
+        if os.path.isdir(self._real):
+            raise StoreError(f"{file}: this is a directory; write the path of a file")
         self._lock_path = Path(f"{self._real}.lock")
         try:
             self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o644)

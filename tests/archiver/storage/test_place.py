@@ -241,6 +241,12 @@ def test_a_file_with_several_names_is_not_opened(file: Path, store: Store) -> No
     assert read(file) == [1.0, 2.0, 3.0]
 
 
+def test_a_directory_is_told_as_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="this is a directory; write the path of a file"):
+        open_store(f"sqlite:///{tmp_path}", "LAB:rack")
+    assert not Path(f"{tmp_path}.lock").exists()
+
+
 def test_an_archive_on_a_full_disk_is_opened_for_what_its_lock_says_is_not_needed(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

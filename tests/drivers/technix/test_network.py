@@ -181,7 +181,15 @@ def test_a_far_end_that_closes_at_each_command_gets_both_halves_of_hv_off(far_en
     "port",
     [
         *("socket://host", "rfc2217://host", "socket://host:0", "socket://host:99999", "rfc2217://host:abc"),
-        *("socket://:4001", "foo://x", "loop://", "spy:///dev/ttyS0", "socket://host:1?foo=1"),
+        *(
+            "socket:/host:4001",
+            "10.0.0.1:4001",
+            "socket://:4001",
+            "foo://x",
+            "loop://",
+            "spy:///dev/ttyS0",
+            "socket://host:1?foo=1",
+        ),
         *("rfc2217://host:1?timeout=abc", ""),
     ],
 )
