@@ -26,6 +26,9 @@ Keys = Mapping[str, Any]
 
 # Seconds between the parts of an answer that comes in parts, if nothing else is asked for
 SPLIT_PAUSE = 0.1
+# Words for truth values
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
 # Commands of the control channel that change nothing: they are no events
 _LOOKING = {"events", "help", "log", "state", "violations", "watch", "writes"}
 
@@ -249,7 +252,15 @@ def _convert(command: Callable[..., str | None], words: list[str]) -> list[Any]:
     """Convert words to the types of the command's signature. Raises TypeError or ValueError when they do not fit."""
     signature = inspect.signature(command, eval_str=True)
     bound = signature.bind(*words)
-    return [signature.parameters[name].annotation(word) for name, word in bound.arguments.items()]
+    kinds = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+    return [(_truth if kinds[name] is bool else kinds[name])(word) for name, word in bound.arguments.items()]
+
+
+def _truth(word: str) -> bool:
+    """Return the truth value that a word means: to Python any word is true. Raises ValueError for other words."""
+    if word.lower() not in _TRUE | _FALSE:
+        raise ValueError
+    return word.lower() in _TRUE
 
 
 def _first_line(command: Callable[..., Any]) -> str:
@@ -282,11 +293,9 @@ def _assign(owner: Any, word: str, value: Any) -> None:
 
 def _like(old: Any, text: str) -> Any:
     """Convert a text to the type of the old value."""
-    if isinstance(old, bool):
-        return text.lower() in ("1", "true", "yes", "on")
     if not isinstance(old, int | float | str):
         raise CommandError(f"this part of the model is a {type(old).__name__}: name one of its values")
     try:
-        return type(old)(text)
+        return _truth(text) if isinstance(old, bool) else type(old)(text)
     except ValueError:
         raise CommandError(f"{text!r} is not a {type(old).__name__}") from None

@@ -44,6 +44,10 @@ class KettleFake(Fake[Kettle]):
     def unplug(self) -> None:
         self.there = False
 
+    def do_lid(self, opened: bool) -> None:
+        """Open or close the lid."""
+        self.model.lid_open = opened
+
 
 class Time:
     now = 0.0
@@ -94,6 +98,8 @@ def test_it_lists_instruments_and_helps(path: str) -> None:
         ("K1 late", r"usage: late SECONDS \[N\]"),
         ("K1 late soon", r"usage: late SECONDS \[N\]"),
         ("K1 plug in", "usage: plug"),
+        ("K1 lid opne", "usage: lid OPENED"),
+        ("K1 set lid_open opne", "'opne' is not a bool"),
         ("K1 set pressure 1", "there is no pressure in the model"),
         ("K1 set cups.3.sugar 1", "there is no 3 in the model"),
         ("K1 set celsius warm", "'warm' is not a float"),
@@ -114,6 +120,16 @@ def test_parts_of_the_model_are_set_in_their_own_type(path: str, kettle: KettleF
     for line in ("celsius 99", "lid_open yes", "label mate", "cups.0.sugar 3"):
         send(path, f"K1 set {line}")
     assert kettle.model == Kettle(99.0, True, "mate", [{"sugar": 3}])
+
+
+@pytest.mark.parametrize(
+    ("word", "opened"), [("on", True), ("True", True), ("1", True), ("off", False), ("0", False)]
+)
+def test_a_word_for_a_truth_value_is_what_it_says(path: str, kettle: KettleFake, word: str, opened: bool) -> None:
+    for command in ("lid", "set lid_open"):
+        kettle.model.lid_open = not opened
+        send(path, f"K1 {command} {word}")
+        assert kettle.model.lid_open is opened
 
 
 def test_a_log_keeps_the_last_transactions(path: str, kettle: KettleFake) -> None:
