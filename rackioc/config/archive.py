@@ -34,6 +34,7 @@ def read_archive(
     _check_names(keys, file)
     for section in _TABLES:
         _check_instrument(section, as_mapping(keys.get(section)), instruments, file)
+    _check_channels(as_mapping(keys.get("measurements")), instruments, file)
     return archive
 
 
@@ -68,3 +69,20 @@ def _check_instrument(section: str, table: dict[Any, Any], instruments: Mapping[
     known = f"allowed: {', '.join(allowed)}" if allowed else "there is none"
     problem = f"'{name}' is not an instrument with driver {' or '.join(able)}; {known}"
     file.fault(("archive", section, "instrument"), problem)
+
+
+def _check_channels(table: dict[Any, Any], instruments: Mapping[Any, Any], file: YamlFile) -> None:
+    """Report channels of which there would never be a row, as the crate's own keys leave them out."""
+    name = table.get("instrument")
+    keys: dict[str, Any] = {str(each): as_mapping(own) for each, own in instruments.items()}
+    served = as_mapping(keys.get(name, {}).get("channels")) if isinstance(name, str) else {}
+    if not served:
+        return  # all are
+    for slot, wanted in as_mapping(table.get("channels")).items():
+        path = ("archive", "measurements", "channels", slot)
+        if slot not in served:
+            file.fault(path, f"there would be no row: 'channels' of {name} does not serve the slot")
+        elif isinstance(served[slot], list) and (
+            missing := [each for each in as_list(wanted) if each not in served[slot]]
+        ):
+            file.fault(path, f"there would be no row of {missing}: 'channels' of {name} does not serve them")

@@ -293,6 +293,8 @@ WRONG = [
     ("limit: 2GB", "file: /", 30, "archive.spool.file", "is not the name of a file"),
     ("instrument: HV1", "instrument: TC1", 31, "archive.measurements.instrument", "with driver caen; allowed: HV1"),
     ("driver: caen", "driver: se521", 31, "archive.measurements.instrument", "with driver caen; there is none"),
+    ("{4: ALL, 8: [1, 2]}", "{5: ALL}", 31, "archive.measurements.channels.5", "HV1 does not serve the slot"),
+    ("{4: ALL, 8: [1, 2]}", "{4: [99], 8: [1, 4]}", 31, "archive.measurements.channels.8", "be no row of [4]: "),
     ("{4: ALL, 8: [1, 2]}", "{4: SOME}", 31, "archive.measurements.channels.4", "must be 'ALL' or a list"),
     ("{4: ALL, 8: [1, 2]}", "{four: ALL}", 31, "archive.measurements.channels.four", "must be a whole number"),
     ("{4: ALL, 8: [1, 2]}", "{8: [one]}", 31, "archive.measurements.channels.8.0", "must be a whole number"),
