@@ -162,8 +162,13 @@ class Line:
         more. A voltage or current moves with each reply, and is asked for again when it has more or fewer digits than
         the last, or when it is the first one over this connection, or behind a reply that failed: as many digits as
         long ago say nothing. A digit that is another one, with parity off, cannot be found out.
+
+        After a silence that no late reply is known to outlast, what was read before it confirms nothing: a terminal
+        server that stood still, or kept what came for nobody, delivers then what was true long ago.
         """
         answers = self._answers[question]
+        if self.understood_at is None or time.monotonic() - self.understood_at > LATEST:
+            answers.clear()
         latest = time.monotonic() + LONGEST_READ - LONGEST_QUESTION
         for _ in range(MOST_ANSWERS):
             try:

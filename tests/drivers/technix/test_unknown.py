@@ -255,6 +255,30 @@ def test_a_status_that_comes_late_while_other_replies_do_not_is_never_shown(far:
     tell(story, far)
 
 
+@pytest.mark.parametrize("old", [1, 2])
+@pytest.mark.parametrize("anew", [True, False])
+def test_a_status_of_before_a_long_silence_is_never_shown_after_it(
+    far: Far, monkeypatch: pytest.MonkeyPatch, anew: bool, old: int
+) -> None:
+    """A terminal server that stood still, or kept what came for nobody, delivers it with the next command."""
+    for name, seconds in (("REPLY_TIMEOUT", 0.1), ("OLDEST", 0.4), ("LATEST", 0.7)):
+        monkeypatch.setattr(line, name, seconds)
+    wire = line.Line(str(far.link), Watchdog())
+    wire.open()
+    far.on = True
+    before = wire.read("E")
+    if anew:
+        wire.close()
+    time.sleep(0.8)
+    wire.open()
+    wire.drain()
+    far.on = False
+    far.at_command(0, lambda: far._write(f"E{before}\r".encode() * old))
+    shown = wire.read("E")
+    wire.close()
+    assert shown == far.status != before
+
+
 @pytest.mark.quiet
 @pytest.mark.parametrize(
     ("pause", "lost"), [*((p, 1) for p in (0.2, 0.34, 0.44, 0.52, 0.64, 0.8)), (0.44, 2), (0.6, 2)]
