@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import ClassVar, Protocol
 
 import psutil
@@ -17,6 +18,7 @@ from drivers.base import Driver, Point, Reading, Readings, RecordType, Refused, 
 NAME = "IOC"
 PV_LIST = "PVList"
 SAFE_LIST = "SafeList"
+INSTRUMENTS = "Instruments"
 SITE_FILE = "SiteFile"
 
 _AI, _LONG, _TEXT = RecordType.ai, RecordType.longin, RecordType.stringin
@@ -45,6 +47,7 @@ _FIGURES = tuple(
         ("RECORD_CNT", _LONG, "records", "records served"),
         (PV_LIST, RecordType.lsi, "", "names of all records, by line: .VAL$"),
         (SAFE_LIST, RecordType.lsi, "", "record, its safe state, by line: .VAL$"),
+        (INSTRUMENTS, RecordType.lsi, "", "instrument, its driver, by line: .VAL$"),
     )
 )
 POINTS = (
@@ -75,12 +78,18 @@ class Served(Protocol):
 class IocStatus(Driver):
     """What the process and its server report of themselves; nothing can be set.
 
-    ``site_file_trouble`` returns why fields that clients set are not kept over a restart, "" if they are.
+    ``site_file_trouble`` returns why fields that clients set are not kept over a restart, "" if they are;
+    ``instruments``: name -> driver.
     """
 
     scan: ClassVar[Mapping[str, float]] = {"status": 1.0}
 
-    def __init__(self, server: Served, site_file_trouble: Callable[[], str] = lambda: "") -> None:
+    def __init__(
+        self,
+        server: Served,
+        site_file_trouble: Callable[[], str] = lambda: "",
+        instruments: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.points = POINTS
         self._server = server
         self._site_file_trouble = site_file_trouble
@@ -97,6 +106,7 @@ class IocStatus(Driver):
             "PROCESS_ID": os.getpid(),
             "PARENT_ID": os.getppid(),
             "CPU_CNT": os.cpu_count() or 0,
+            INSTRUMENTS: "\n".join(f"{name} {kind}" for name, kind in instruments.items()),
         }
 
     def connect(self) -> Readings:

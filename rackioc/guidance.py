@@ -8,10 +8,7 @@ from collections.abc import Callable
 from drivers.base import Point, RecordType
 from drivers.caen import bits, roles
 from exports import guidance
-from exports.rack import ARCHIVER, IOC, Instrument, Pv
-from ioc import status
-from rackioc import archive_status
-from rackioc.config.config import Config
+from exports.rack import Instrument, Pv
 from web.live.door import LETS_OUT
 
 _WHOLE_CRATE = "it acts on the whole crate"
@@ -20,15 +17,6 @@ _WHOLE_CRATE = "it acts on the whole crate"
 _ON_BOARD = re.compile(r".+?:S\d\d+:(?:C\d\d+:)?([^:]+)")
 _COMMAND = re.compile(r".+?:Cmd:.+")
 _PROPERTY = re.compile(r".+?:Sys:.+")
-
-
-def kinds(config: Config) -> dict[str, str]:
-    """Return the instruments with the names of their drivers, the IOC and its archiver among them."""
-    found = {each.name: type(each.driver).__module__.split(".")[1] for each in config.instruments}
-    found[status.NAME] = IOC
-    if config.archive is not None:
-        found[archive_status.NAME] = ARCHIVER
-    return found
 
 
 def words() -> dict[str, str]:

@@ -59,9 +59,8 @@ def rack(config: Config, *, simulated: bool = False) -> tuple[Rack, list[str]]:
                     "(--simulated asks a simulated one)"
                 )
                 complete = False
-        kind = type(each.driver).__module__.split(".")[1]
         periods = {**each.driver.scan, **each.periods}
-        found.append(_instrument(config, each.name, kind, each.driver.points, periods, complete))
+        found.append(_instrument(config, each.name, each.kind, each.driver.points, periods, complete))
     own = {status.NAME: (IOC, status.POINTS, status.IocStatus.scan)}
     if config.archive is not None:
         own[archive_status.NAME] = (ARCHIVER, archive_status.POINTS, archive_status.ArchiveStatus.scan)

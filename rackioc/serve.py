@@ -84,7 +84,7 @@ def _all(
     """Return the instruments as configured, and those of rackioc itself."""
     for each in config.instruments:
         yield each.name, each.driver, each.periods
-    yield status.NAME, status.IocStatus(server, lambda: site_file.trouble), {}
+    yield status.NAME, status.IocStatus(server, lambda: site_file.trouble, config.kinds), {}
     if config.archive is not None:
         path = config.archive.status_file(config.path)
         yield archive_status.NAME, archive_status.ArchiveStatus(path, stop.is_set), {}

@@ -46,20 +46,22 @@ _CORS = Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "P
 class Served:
     """What the web server shows.
 
-    prefix     begins the names of the IOC's PVs
-    pv_list    the PV that holds the names of all records
-    safe_list  the PV that holds which values of which records make things safe
-    database   the URL of the archive; None without one
-    kinds      the instruments: name -> driver
-    words      status bit of a channel -> its meaning
-    caution    says which puts ask for a confirmation, of those to records that are not in the safe list
-    remedy     says what to do about a point that is in alarm
+    prefix           begins the names of the IOC's PVs
+    pv_list          the PV that holds the names of all records
+    safe_list        the PV that holds which values of which records make things safe
+    instrument_list  the PV that holds the instruments with their drivers
+    database         the URL of the archive; None without one
+    kinds            the instruments until that PV has told them: name -> driver
+    words            status bit of a channel -> its meaning
+    caution          says which puts ask for a confirmation, of those to records that are not in the safe list
+    remedy           says what to do about a point that is in alarm
     """
 
     settings: WebSettings
     prefix: str
     pv_list: str
     safe_list: str
+    instrument_list: str
     database: str | None
     kinds: Mapping[str, str] = field(default_factory=dict)
     words: Mapping[str, str] = field(default_factory=dict)
@@ -70,7 +72,7 @@ class Served:
 def application(served: Served) -> Starlette:
     """Return the application that answers requests. Raises LoginsError."""
     settings = served.settings
-    rack = Rack(served.prefix, served.kinds, served.pv_list, served.safe_list)
+    rack = Rack(served.prefix, served.kinds, served.pv_list, served.safe_list, served.instrument_list)
     hub = Hub(rack.is_known)
     logins = Logins(Path(settings.logins) if settings.logins else None)
     access = Access(logins, puts=settings.puts == "on", open_view=settings.view == "open")

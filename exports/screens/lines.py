@@ -82,7 +82,7 @@ def _is_shown(pv: Pv) -> bool:
     if pv.point.rtyp is RecordType.waveform:
         return False
     # their texts are of any length, and are for programs
-    return not pv.name.endswith((":PVList", ":SafeList"))
+    return not pv.name.endswith((":PVList", ":SafeList", ":Instruments"))
 
 
 def _line(read: Pv | None, setting: Pv | None, start: str, macro: str) -> Line:

@@ -9,8 +9,10 @@ from typing import Any
 
 from archiver.settings import ArchiveSettings
 from drivers.base import Driver
+from exports.rack import ARCHIVER, IOC
 from ioc import status
 from ioc.site import Site
+from rackioc import archive_status
 from rackioc.config.yamlfile import Fault
 from web.settings import WebSettings
 
@@ -22,6 +24,11 @@ class InstrumentConfig:
     name: str
     driver: Driver
     periods: Mapping[str, float]
+
+    @property
+    def kind(self) -> str:
+        """Return the name of the driver."""
+        return type(self.driver).__module__.split(".")[1]
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,15 @@ class Config:
     raw: Mapping[str, Mapping[str, Any]] = field(repr=False)
 
     @property
+    def kinds(self) -> dict[str, str]:
+        """Return the instruments with the names of their drivers, the IOC and its archiver among them."""
+        found = {each.name: each.kind for each in self.instruments}
+        found[status.NAME] = IOC
+        if self.archive is not None:
+            found[archive_status.NAME] = ARCHIVER
+        return found
+
+    @property
     def pv_list(self) -> str:
         """Return the PV that holds the names of all records."""
         return pv_list(self.prefix)
@@ -55,6 +71,11 @@ class Config:
     def safe_list(self) -> str:
         """Return the PV that holds which values of which records make things safe."""
         return f"{self.prefix}{status.NAME}:{status.SAFE_LIST}.VAL$"
+
+    @property
+    def instrument_list(self) -> str:
+        """Return the PV that holds the instruments with the names of their drivers."""
+        return f"{self.prefix}{status.NAME}:{status.INSTRUMENTS}.VAL$"
 
 
 def pv_list(prefix: str) -> str:

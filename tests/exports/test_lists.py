@@ -61,7 +61,15 @@ def test_the_engine_gets_the_same_pvs_by_instrument_and_board(demo: Rack) -> Non
 
 @pytest.mark.parametrize(
     "name",
-    ["IOC:PVList", "IOC:SafeList", "HV1:Error", "HV1:S02:VMon:Array", "HV1:S02:Name:Array", "HV1:Cmd:ClearAlarm"],
+    [
+        "IOC:PVList",
+        "IOC:SafeList",
+        "IOC:Instruments",
+        "HV1:Error",
+        "HV1:S02:VMon:Array",
+        "HV1:S02:Name:Array",
+        "HV1:Cmd:ClearAlarm",
+    ],
 )
 def test_what_such_an_archive_cannot_show_is_left_out(demo: Rack, name: str) -> None:
     assert f"DEMO:{name}" in {pv.name for pv in demo.pvs}

@@ -1,4 +1,4 @@
-"""The rack's PVs: their names, and what of them makes things safe, kept up to date over Channel Access."""
+"""The rack's instruments and PVs, and what of them makes things safe, kept up to date over Channel Access."""
 
 from __future__ import annotations
 
@@ -28,17 +28,21 @@ class SafeState(NamedTuple):
 class Rack:
     """The PVs of one IOC.
 
-    kinds       instrument -> driver
-    pv_list     the PV that holds the names, one a line
-    safe_list   the PV that holds those with a state that makes things safe, one a line: its number and word follow
-    safe        what that list said last
+    kinds            instrument -> driver, until its list is told
+    pv_list          the PV that holds the names, one a line
+    safe_list        the PV that holds those with a state that makes things safe, one a line: number and word follow
+    instrument_list  the PV that holds the instruments, one a line: its driver follows
+    safe             what the second list said last
     """
 
-    def __init__(self, prefix: str, kinds: Mapping[str, str], pv_list: str, safe_list: str) -> None:
+    def __init__(
+        self, prefix: str, kinds: Mapping[str, str], pv_list: str, safe_list: str, instrument_list: str
+    ) -> None:
         self.prefix = prefix
         self.kinds = kinds
         self.pv_list = pv_list
         self.safe_list = safe_list
+        self.instrument_list = instrument_list
         self.names: Sequence[str] = ()
         self.safe: Mapping[str, SafeState] = {}
         self.instruments = instruments(prefix, kinds, ())
@@ -48,6 +52,7 @@ class Rack:
         """Begin to follow the lists."""
         self._list = hub.subscribe(self, self.pv_list).pv
         self._safe_list = hub.subscribe(self, self.safe_list).pv
+        hub.subscribe(self, self.instrument_list)
 
     @property
     def connected(self) -> bool:
@@ -83,10 +88,21 @@ class Rack:
             if update.value or self.tells_safe:  # before its first scan an IOC has told nothing
                 self.safe = dict(_safe_states(update.value))
             return
-        names = update.value.split()
-        if names and tuple(names) != self.names:
-            self.names, self._known = tuple(names), frozenset(names)
-            self.instruments = instruments(self.prefix, self.kinds, names)
+        kinds, names = self.kinds, self.names
+        if subscription.name == self.instrument_list:
+            kinds = dict(_kinds(update.value)) or kinds
+        else:
+            names = tuple(update.value.split()) or names
+        if (names, [*kinds.items()]) != (self.names, [*self.kinds.items()]):
+            self.kinds, self.names, self._known = kinds, names, frozenset(names)
+            self.instruments = instruments(self.prefix, kinds, names)
+
+
+def _kinds(text: str) -> Iterator[tuple[str, str]]:
+    for line in text.split("\n"):
+        name, _, kind = line.partition(" ")
+        if kind:
+            yield name, kind
 
 
 def _safe_states(text: str) -> Iterator[tuple[str, SafeState]]:

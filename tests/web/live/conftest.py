@@ -150,6 +150,7 @@ def served(prefix: str, logins_file: Path | None = None, **settings: Any) -> Ser
         prefix=prefix,
         pv_list=f"{prefix}IOC:PVList.VAL$",
         safe_list=f"{prefix}IOC:SafeList.VAL$",
+        instrument_list=f"{prefix}IOC:Instruments.VAL$",
         database=None,
     )
 

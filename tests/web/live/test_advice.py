@@ -10,9 +10,8 @@ from web.rack.rack import Rack
 
 @pytest.fixture
 def advice() -> Advice:
-    return Advice(
-        Rack("T:", {"TC1": "se521"}, "T:LIST", "T:SAFE"), lambda kind, prefix, point: f"look at {kind} {point}"
-    )
+    rack = Rack("T:", {"TC1": "se521"}, "T:LIST", "T:SAFE", "T:KINDS")
+    return Advice(rack, lambda kind, prefix, point: f"look at {kind} {point}")
 
 
 def test_a_sentence_of_the_program_has_its_cause_and_remedy(advice: Advice) -> None:

@@ -140,7 +140,7 @@ function thermocouples(scope, { name, prefix, points }) {
 }
 
 // What the IOC tells programs: texts of any length.
-const LISTS = new Set(["PVList", "SafeList"]);
+const LISTS = new Set(["PVList", "SafeList", "Instruments"]);
 
 /** Any instrument: its points. */
 function anything(scope, { name, prefix, points }) {

@@ -27,8 +27,9 @@ NOWHERE = ("HV1:S02:C00:IMon", "TC1:Conn")
 
 @pytest.fixture
 def ioc() -> Iterator[SmallIoc]:
-    numbers = [Point(name=name, rtyp=RecordType.ai) for name in (*CRATE, "TC1:T1")]
-    ioc = SmallIoc([*numbers, Point(name="IOC:PVList", rtyp=RecordType.lsi)])
+    numbers = [Point(name=name, rtyp=RecordType.ai) for name in (*CRATE, "TC1:T1", "GEN:Fault")]
+    lists = [Point(name=f"IOC:{name}", rtyp=RecordType.lsi) for name in ("PVList", "Instruments")]
+    ioc = SmallIoc([*numbers, *lists])
     for point in (*CRATE, "TC1:T1"):
         ioc.read(point, 0.0)
     ioc.read("IOC:PVList", "\n".join(ioc.prefix + name for name in (*CRATE, "TC1:T1", *NOWHERE)))
@@ -107,6 +108,23 @@ def test_an_archiver_that_does_not_run_is_one_alarm(logins_file: Path) -> None:
     finally:
         web.close()
         ioc.close()
+
+
+def test_the_instruments_are_those_that_the_ioc_tells_now(
+    ioc: SmallIoc, web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alarms, "_PATIENCE", 3.0)
+    until(lambda: told(web, ioc) == (True, {"TC1:Conn"}), 20)
+    ioc.read("GEN:Fault", 1.0, *MAJOR)
+    ioc.read("IOC:PVList", ioc.prefix + "GEN:Fault")
+    ioc.read("IOC:Instruments", "GEN technix\nIOC ioc")
+    until(lambda: told(web, ioc) == (True, {"GEN:Fault"}), 10)
+    with urllib.request.urlopen(f"{web.url}/api/instruments") as answer:
+        found = {each["name"]: (each["kind"], each["points"]) for each in json.load(answer)["instruments"]}
+    assert found == {"GEN": ("technix", ["Fault"]), "IOC": ("ioc", [])}
+    ioc.read("IOC:Instruments", "")  # before its first scan an IOC has told nothing
+    ioc.read("IOC:PVList", f"{ioc.prefix}GEN:Fault\n{ioc.prefix}GEN:VMon")
+    until(lambda: told(web, ioc)[1] == {"GEN:Fault", "GEN:VMon"}, 10)
 
 
 @pytest.mark.slow

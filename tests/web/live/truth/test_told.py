@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,11 @@ class Beside(WebServer):
             self._process = subprocess.Popen([*MODULE, "web", "rack.yaml"], cwd=folder, stderr=log)
         until(lambda: "listening" in self._log.read_text() or self._process.poll() is not None, 20)
 
+    @property
+    def instruments(self) -> dict[str, str]:
+        with urllib.request.urlopen(f"{self.url}/api/instruments") as answer:
+            return {each["name"]: each["kind"] for each in json.load(answer)["instruments"]}
+
     def close(self) -> None:
         self._process.terminate()
         assert self._process.wait(20) == 0
@@ -120,6 +127,7 @@ def test_an_ioc_that_starts_again_with_other_instruments_tells_their_off(
             instruments = {"TC1": LOGGER, "GEN": {**GENERATOR, "port": str(folder / "GEN")}, "HV1": CRATE}
             (folder / "rack.yaml").write_text(yaml.safe_dump({"prefix": prefix, "instruments": instruments}))
             ioc = racks.launch(folder, prefix)
+            until(lambda: web.instruments == {"TC1": "se521", "GEN": "technix", "HV1": "caen", "IOC": "ioc"}, 20)
             # nothing of it is ever put unasked
             until(lambda: anna.asked_if_there(ioc("GEN:HV"), "On") == LETS_OUT, 20)
             assert anna.asked(ioc("GEN:Inhibit"), "Off") == LETS_OUT
