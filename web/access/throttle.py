@@ -32,8 +32,9 @@ class Throttle:
             self._failures.popitem(last=False)
 
     def succeeded(self, address: str) -> None:
-        """Forget failures."""
-        self._failures.pop(_network(address), None)
+        """Take back what was counted last; the others stay: who has a login could try others' passwords between."""
+        if times := self._failures.get(_network(address)):
+            times.pop()
 
 
 def _network(address: str) -> str:

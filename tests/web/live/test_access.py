@@ -215,6 +215,12 @@ def test_wrong_passwords_are_refused_and_then_have_to_wait(
     assert log_in(own_web, "anna")[0] == 200
 
 
+def test_who_has_a_login_cannot_try_passwords_of_others_between(own_web: WebServer) -> None:
+    found = [log_in(own_web, name, "wrong password" if name == "anna" else None)[0] for name in ["anna", "bob"] * 6]
+    assert found == [401, 200] * 4 + [401] + [429] * 3
+    assert log_in(own_web, "bob")[0] == 429
+
+
 @pytest.mark.parametrize(
     ("body", "kind", "status"),
     [
