@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -239,6 +240,22 @@ def test_a_state_is_put_by_its_word_for_its_number_may_be_that_of_another_one_by
         assert other.puts == [("bo", 1)]
     finally:
         other.close()
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ((1.0, -2.5, math.nan), "1.0, -2.5, NaN"), ((1.0, 2.0, 3.0, 4.0, 5.0, 6.0), "1.0, 2.0, 3.0, 4.0, 5.0, …"),
+        ((), "\u2013"), ((1e12,), "1.000e+12"),
+    ],
+)  # fmt: skip
+def test_an_array_is_shown_by_its_first_values(
+    ioc: Ioc, chromium: Chromium, values: tuple[float, ...], text: str
+) -> None:
+    ioc.read("wave", values)
+    chromium.append(f"put.reading(new dom.Scope(), '{ioc.prefix}wave')")
+    shown = ".reading[data-pv$='wave']"
+    chromium.wait(lambda: chromium.text(shown) == f"{text}V", "the array")
 
 
 def hold(chromium: Chromium, key: str, seconds: float) -> None:

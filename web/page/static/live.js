@@ -9,7 +9,7 @@ const DEAD = 10000;
 const LINGER = 5000;
 const AT_ONCE = 2000;
 // Members that a PV has by its type; a message tells those of its own type alone.
-const OF_A_TYPE = ["value", "text", "labels", "units", "precision"];
+const OF_A_TYPE = ["value", "text", "labels", "units", "precision", "b64dbl", "b64flt", "b64int", "b64srt", "b64byt"];
 
 class Live extends EventTarget {
   #socket = null;

@@ -29,7 +29,20 @@ export function standIn(pv) {
 
 /** Return the value of a PV without its unit, or what stands for it. */
 export const value = (pv) =>
-  standIn(pv) || (pv.text ?? number(pv.value, pv.precision, pv.vtype === "VDouble" || pv.vtype === "VFloat"));
+  standIn(pv) || (pv.text ?? elements(pv) ?? number(pv.value, pv.precision, pv.vtype === "VDouble" || pv.vtype === "VFloat"));
+
+// The members that hold arrays, and their elements; how many of these are shown.
+const ARRAYS = { b64dbl: Float64Array, b64flt: Float32Array, b64int: Int32Array, b64srt: Int16Array, b64byt: Int8Array };
+const FIRST = 5;
+
+/** Return the first elements of an array; undefined for what is none. */
+function elements(pv) {
+  const member = Object.keys(ARRAYS).find((each) => pv[each] !== undefined);
+  if (!member) return undefined;
+  const all = new ARRAYS[member](Uint8Array.from(atob(pv[member]), (each) => each.charCodeAt(0)).buffer);
+  const shown = Array.from(all.slice(0, FIRST), (each) => number(each, pv.precision, member === "b64dbl" || member === "b64flt"));
+  return [...shown, ...(all.length > FIRST ? ["…"] : [])].join(", ") || "–";
+}
 
 /** Return the value of a PV with its unit. */
 export function valueAndUnit(pv) {
