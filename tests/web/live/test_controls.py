@@ -242,6 +242,17 @@ def test_a_state_is_put_by_its_word_for_its_number_may_be_that_of_another_one_by
         other.close()
 
 
+def test_a_sentence_that_covers_an_off_is_clicked_away(ioc: Ioc, chromium: Chromium) -> None:
+    off = chromium.find(OFF)
+    chromium.run(f"document.querySelector(\"{OFF}\").style = 'position: fixed; right: 3rem; bottom: 1.5rem'")
+    chromium.run("return import('/static/dom.js').then(dom => dom.toast('it was not put, for a reason'))")
+    ActionChains(chromium.driver).double_click(off).perform()
+    until(lambda: not chromium.all(".toast"), 6)
+    assert ioc.puts == []
+    off.click()
+    until(lambda: ioc.puts == [("bo", 0)], 10)
+
+
 @pytest.mark.parametrize(
     ("values", "text"),
     [

@@ -67,7 +67,12 @@ export function mark(element, name, value) {
 
 /** Show a sentence for some seconds. */
 export function toast(text, kind = "error") {
-  const note = h("div", { class: `toast ${kind}`, text, role: "status" });
+  const note = h("div", { class: `toast ${kind}`, text, role: "status", title: "Click: close" });
+  // it may cover an Off; what it covers is not meant by the second click of two
+  note.addEventListener("click", () => {
+    note.style.opacity = 0;
+    setTimeout(() => note.remove(), UNREAD);
+  });
   document.getElementById("toasts").append(note);
   setTimeout(() => note.remove(), kind === "error" ? 12000 : 4000);
 }
