@@ -92,6 +92,8 @@ class Instrument:
         self._points: dict[str, Point] = {}
         self._settings: dict[str, str] = {}
         self._readbacks: dict[str, tuple[object, ...]] = {}
+        # Switch -> what shows that its Off is pending, in the words that it has and has had
+        self._pending: dict[str, list[str]] = {}
         self._missed: set[str] = set()
         self._blocks = Blocks()
         self._summaries = Summaries()
@@ -325,7 +327,7 @@ class Instrument:
     def pending(self, point: Point) -> None:
         """Show whether a put that makes a point safe is pending."""
         waits = self._port is not None and self._port.is_pending(point)
-        self._show_health({health.pending(point).name: int(waits)})
+        self._show_health({name: int(waits) for name in self._pending.get(point.name, ())})
 
     def points(self, points: tuple[Point, ...]) -> None:
         """Use other points: new ones get records, the records of those that went become INVALID."""
@@ -340,9 +342,8 @@ class Instrument:
             if known is not point and known != point:  # with each board that is found nearly all are the same
                 self._add_record(point)
                 if point.safe is not None:
-                    self._add_record(health.pending(point))
-                    self.pending(point)
-        self._summaries.arrange(points, self.records)
+                    self._add_pending(point)
+        self._summaries.arrange(points, self.records, self._pending)
         self._reset_commands()
         self._end_loss(self._points.keys() - before.keys())
         for name in gone:
@@ -351,6 +352,15 @@ class Instrument:
         self._configured.changed()
 
     # ---- parts ----
+
+    def _add_pending(self, point: Point) -> None:
+        """Serve what shows whether an Off is pending: one put in the words of a board before is shown in both."""
+        pending = health.pending(point)
+        self._add_record(pending)
+        names = self._pending.setdefault(point.name, [])
+        if pending.name in self.records and pending.name not in names:
+            names.append(pending.name)
+        self.pending(point)
 
     def _add_record(self, point: Point) -> None:
         name = f"{self._prefix}{point.name}"

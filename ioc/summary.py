@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from operator import attrgetter
 
 from drivers.base import Point, Reading, Readings
-from ioc import health
 from ioc.record import Record
 
 _SEVERITY = attrgetter("sevr")
@@ -21,10 +21,17 @@ class Summaries:
     def __init__(self) -> None:
         self._members: dict[str, Sequence[Record]] = {}
 
-    def arrange(self, points: Sequence[Point], records: Mapping[str, Record]) -> None:
-        """Use other points; ``records`` has those that are served of them, and what is pending of each switch."""
-        named = ((point.name, *_pending(point)) for point in points if not point.worst_of)
-        served = [name for names in named for name in names if name in records]
+    def arrange(
+        self, points: Sequence[Point], records: Mapping[str, Record], pending: Mapping[str, Iterable[str]]
+    ) -> None:
+        """Use other points; ``records`` has those that are served of them.
+
+        ``pending``: switch -> what shows that its Off is pending, also of one that is gone: the Off stays.
+        """
+        names = dict.fromkeys(point.name for point in points if not point.worst_of)
+        shown = ((name, *pending.get(name, ())) for name in names)
+        outlived = (pending[name] for name in pending if name not in names)
+        served = [name for name in chain.from_iterable(chain(shown, outlived)) if name in records]
         # A full crate has some 7,000 points and 17 summaries, arranged again with each board that is found
         places = sorted((name, place) for place, name in enumerate(served))
         self._members = {
@@ -36,12 +43,6 @@ class Summaries:
     def readings(self) -> Readings:
         """Return for each the severity of the worst record as value and alarm, with the record and its cause."""
         return {name: _worst(members) for name, members in self._members.items()}
-
-
-def _pending(point: Point) -> Iterator[str]:
-    """Yield the name of what shows that a put which makes a point safe is pending."""
-    if point.safe is not None:
-        yield health.pending(point).name
 
 
 def _beginning(places: Sequence[tuple[str, int]], prefixes: Sequence[str]) -> Sequence[int]:

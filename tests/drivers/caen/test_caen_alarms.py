@@ -182,6 +182,23 @@ def test_an_off_that_is_pending_is_an_alarm_of_its_board_and_crate() -> None:
     go(scenario)
 
 
+def test_an_off_that_is_pending_is_an_alarm_also_where_the_next_board_has_no_such_channel() -> None:
+    async def scenario(rig: CrateRig) -> None:
+        rig.fake.model.pull(2)
+        with pytest.raises(Refused):
+            await rig.put("S02:C01:Pw", 0)
+        board = rig.fake.model.pulled[2]
+        board.serial = 9102
+        del board.channels[1:]
+        rig.fake.model.insert(2)
+        assert rig.state("S02:C01:Pw:OffPending") == (1, "MAJOR")
+        for name in ("S02:Alarm", "Alarm"):
+            await rig.shows(name, 2, "MAJOR", 20)
+            assert rig.amsg(name) == "S02:C01:Pw:OffPending: STATE"
+
+    go(scenario)
+
+
 def test_a_board_with_a_parameter_of_that_name_keeps_it(run: CrateRun) -> None:
     names: set[str] = {"S02:Alarm"}
     assert summary(names, "S02", ["S02:"]).name == "S02:AlarmState"

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -247,6 +248,29 @@ def test_an_off_to_a_board_that_was_pulled_is_carried_out_when_it_is_back() -> N
         rig.channel().switch(True)
         await rig.until(lambda: not rig.channel().on, 3)
         await rig.shows(f"{PW}:OffPending", 0)
+
+    go(scenario)
+
+
+def test_an_off_that_outlives_its_board_is_told_in_its_words_and_in_those_of_the_next_one() -> None:
+    async def scenario(rig: CrateRig) -> None:
+        rig.fake.model.pull(2)
+        with suppress(Refused):
+            await rig.put(PW, 0)
+        board = rig.fake.model.pulled[2]
+        board.serial = 9102
+        for channel in board.channels:
+            channel.params["Pw"] = replace(channel.params["Pw"], onstate="Yes", offstate="No")
+        rig.fake.model.insert(2)
+        rig.channel().switch(True)
+        rig.channel().deaf = {"Pw"}
+        await rig.until(lambda: f"{PW}:NoPending" in rig.instrument.records, 20)
+        for word in ("Off", "No"):
+            assert rig.state(f"{PW}:{word}Pending") == (1, "MAJOR")
+        rig.channel().deaf = set()
+        for word in ("Off", "No"):
+            await rig.shows(f"{PW}:{word}Pending", 0)
+        assert not rig.channel().on
 
     go(scenario)
 
