@@ -20,6 +20,8 @@ PIECE = 4_000_000
 FULL_PERIOD = 1.0
 # Bytes of an update in which its time stamp is (see dbr.py).
 HEAD = 16
+# Seconds without a call that are remembered.
+SILENCE = 1.0
 
 # In the place of an ECA status: updates were dropped, the second argument is ``Dropped``.
 LOST = -1
@@ -127,6 +129,8 @@ class CallQueue:
         self._tail_size = 0
         self._on_disk = 0
         self._dropped: dict[int, Dropped] = {}
+        self._came = time.time()
+        self._silence = (0.0, 0.0)
         self._lock = threading.Lock()
         self.droppable: set[int] = set()
         self.size = 0
@@ -149,6 +153,9 @@ class CallQueue:
         """Append a call, in any case unless it is of a subscription."""
         call = Call(number, first, second, time.time())
         with self._lock:
+            if call.time - self._came > SILENCE:
+                self._silence = (self._came, call.time)
+            self._came = call.time
             droppable = number in self.droppable and bool(second)
             if droppable and self.size + call.size > self._limit and not self._spill():
                 self._drop(number, second)
@@ -156,6 +163,11 @@ class CallQueue:
             if droppable and number in self._dropped:
                 self._append(Call(number, LOST, self._dropped.pop(number), call.time))
             self._append(call)
+
+    def silence(self, now: float) -> tuple[float, float]:
+        """Return from when until when nothing came, the last time for SILENCE or longer (seconds since 1970)."""
+        with self._lock:
+            return (self._came, now) if now - self._came > SILENCE else self._silence
 
     def take(self, most: int) -> list[Call]:
         """Remove and return the oldest calls; when no others are left, what was dropped of each subscription.

@@ -122,6 +122,7 @@ class _Subscription:
         self._native, self._size = NOT_CONNECTED, 0
         self._metadata = Metadata()
         self._failed = False
+        self._before_ns = self._newest_ns = 0  # the stamps of the last two updates of this connection
         self.connected = False
         self.known = False  # it was connected once
         self.since = time.monotonic()
@@ -178,7 +179,15 @@ class _Subscription:
         if not self.connected:
             self._connect()
         if update := self._decode(data):
+            if self._newest_ns < self._context.standstill.until_ns:
+                self._look(update.stamp_ns)
+            self._before_ns, self._newest_ns = self._newest_ns, update.stamp_ns
             self._listener.update(update)
+
+    def _look(self, stamp_ns: int) -> None:
+        """Pass on that updates before this one may have been merged while this process stood still."""
+        if since_ns := self._context.standstill.missing(self._before_ns, self._newest_ns, stamp_ns):
+            self._listener.lost(since_ns)
 
     def _lost(self, dropped: Dropped) -> None:
         """Pass on that updates were dropped; the last of them is in force."""
@@ -188,6 +197,7 @@ class _Subscription:
 
     def _connect(self) -> None:
         self.connected = self.known = True
+        self._before_ns = self._newest_ns = 0
         log.debug("%s is connected", self._pv)
         self._listener.connected()
 

@@ -21,6 +21,7 @@ from epicscorelibs.ca import cadef
 from archiver.ca.calls import CallQueue, Dropped, Overflow
 from archiver.ca.dbr import LAYOUT
 from archiver.ca.error import SessionError
+from archiver.ca.standstill import Standstill
 
 NORMAL, DISCONNECTED = cadef.ECA_NORMAL, cadef.ECA_DISCONN
 VALUE, LOG, ALARM, PROPERTY = cadef.DBE_VALUE, cadef.DBE_LOG, cadef.DBE_ALARM, cadef.DBE_PROPERTY
@@ -110,6 +111,7 @@ class Context:
         # by default after 160 kB. What comes has room in the queue instead, where losses are counted and marked.
         os.environ.setdefault("EPICS_CA_MAX_ARRAY_BYTES", "100000000")
         self.queue = CallQueue(overflow=overflow)
+        self.standstill = Standstill(self.queue)
         self._numbers = count(EXCEPTION + 1)
         self._handlers: dict[int, Callable[[int, Any], None]] = {EXCEPTION: self._exception}
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -222,6 +224,7 @@ class Context:
 
     def _handle_some(self, has_room: Callable[[], bool]) -> None:
         """Handle the calls that wait, but no longer than SLICE: there is other work, such as telling the state."""
+        self.standstill.look()
         handlers, end = self._handlers, time.monotonic() + SLICE
         while has_room() and time.monotonic() < end and (calls := self.queue.take(AT_ONCE)):
             for number, first, second, _ in calls:

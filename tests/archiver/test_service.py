@@ -17,6 +17,7 @@ from epicscorelibs.ca import cadef
 
 from archiver import service
 from archiver.health import read
+from archiver.sample import Gap
 from archiver.settings import ArchiveSettings
 from archiver.status import show_pvs, show_status
 from archiver.storage.database import open_reader
@@ -46,6 +47,9 @@ record(waveform, "T:PVS") { field(FTVL, "CHAR") field(NELM, "100000") }
 """
 TICKS = """
 record(calc, "T:Ticks") { field(CALC, "VAL+1") field(SCAN, ".1 second") field(PINI, "YES") }
+"""
+COUNTER = """
+record(calc, "T:N{}") {{ field(SCAN, ".1 second") field(CALC, "VAL+1") }}
 """
 
 
@@ -363,8 +367,7 @@ def test_what_came_before_the_mark_of_a_stop_is_stored(
 @pytest.mark.slow
 def test_an_archiver_that_catches_up_asks_no_ioc_to_merge_updates(ioc: Ioc, archiver: Archiver, wait: Wait) -> None:
     number = 1000
-    counter = 'record(calc, "T:N{}") {{ field(SCAN, ".1 second") field(CALC, "VAL+1") }}\n'
-    ioc.start("".join(counter.format(n) for n in range(number)))
+    ioc.start("".join(COUNTER.format(n) for n in range(number)))
     archiver.start(*(f"T:N{n}" for n in range(number)))
     wait(lambda: f"{number} of {number} PVs connected" in archiver.log, 60)
     wait(lambda: len(archiver.rows("T:N0")) > 20)
@@ -374,3 +377,36 @@ def test_an_archiver_that_catches_up_asks_no_ioc_to_merge_updates(ioc: Ioc, arch
     for pv in ("T:N0", "T:N500", "T:N999"):
         values = [value for value in archiver.values(pv) if isinstance(value, float)]
         assert {following - before for before, following in pairwise(values)} == {1.0}
+
+
+# 1 kB: 300 of them send 3 MB/s, of which the buffers of the network are full within some seconds.
+LOAD = f"""
+record(waveform, "T:Load{{}}") {{{{
+    field(FTVL, "DOUBLE") field(NELM, "120") field(SCAN, ".1 second") field(INP, [{",".join("1" * 120)}])
+}}}}
+"""
+
+
+@pytest.mark.slow
+def test_what_an_ioc_merges_while_the_archiver_stands_still_is_marked(
+    ioc: Ioc, archiver: Archiver, wait: Wait
+) -> None:
+    load, counters = [f"T:Load{n}" for n in range(300)], [f"T:N{n}" for n in range(200)]
+    ioc.start("".join(COUNTER.format(n) for n in range(200)) + VOLTAGE + "".join(LOAD.format(n) for n in range(300)))
+    archiver.start("T:VMon", *load, *counters, policies={"T:Load*": {"scan": "60s"}})
+    wait(lambda: "501 of 501 PVs connected" in archiver.log, 60)
+    wait(lambda: len(archiver.rows("T:N0")) > 20)
+    archiver.freeze(10.0)
+    caught_up_ns = time.time_ns() + 3 * 10**9
+    wait(lambda: archiver.rows("T:N199")[-1][0] > caught_up_ns, 60)
+    merged = 0
+    for pv in counters:
+        values = archiver.values(pv)
+        counts = [value for value in values if isinstance(value, float)]
+        for before, following in pairwise(counts):
+            if following - before > 1:
+                merged += 1
+                assert values[values.index(before) + 1] == Gap.OVERRUN
+    assert merged > len(counters) / 2
+    assert archiver.values("T:VMon") == [1.5]
+    assert "stood still for 10 s" in archiver.log
