@@ -28,9 +28,9 @@ def table_loggers(archive: ArchiveSettings, prefix: str, get: Get, add_rows: Add
     found: list[TableLogger] = []
     if (measurements := archive.measurements) is not None:
         text = DatabaseUrl.parse(archive.database).backend == "sqlite"  # MySQL's DATETIME keeps no offset
-        stamps = Stamps(utc=measurements.time == "utc", sep="T", offset=text)
+        stamps = Stamps(utc=measurements.time == "utc", sep="T", texts=text)
         found.append(MeasurementLogger(measurements, prefix, get, add_rows, stamps))
     if (temperatures := archive.temperatures) is not None:
-        stamps = Stamps(utc=temperatures.time == "utc", sep=" ", offset=False)
+        stamps = Stamps(utc=temperatures.time == "utc", sep=" ", texts=False)
         found.append(TemperatureLogger(temperatures, prefix, get, add_rows, stamps))
     return found

@@ -1,4 +1,4 @@
-"""The time stamps of the former loggers' tables: whole seconds as text, local or UTC; none is used twice."""
+"""The time stamps of the former loggers' tables: full seconds as text, local or UTC; none is used twice."""
 
 from __future__ import annotations
 
@@ -28,15 +28,17 @@ class SteadyClock:
 
 @dataclass
 class Stamps:
-    """Time stamps such as 2026-11-21T16:30:00, with ``sep`` in the middle.
+    """Time stamps such as 2026-11-21T16:30:00.000000, with ``sep`` in the middle.
 
-    In the hour that local time repeats in autumn the second pass shows its UTC offset (``offset``), or else is a
-    second late. A time that comes again, because the clock was set back, moves on to the next free second.
+    In a column of ``texts`` they have the digits that the former logger wrote, for readers that expect one form of
+    all rows: pandas takes what is shorter for no time. In the hour that local time repeats in autumn the second pass
+    shows its UTC offset there, or else is a second late. A time that comes again, because the clock was set back,
+    moves on to the next free second.
     """
 
     utc: bool
     sep: str
-    offset: bool
+    texts: bool
     _reserved: set[int] = field(default_factory=set)
 
     def reserve(self, second: int) -> str:
@@ -47,11 +49,9 @@ class Stamps:
         return self._text(second)
 
     def _text(self, second: int) -> str:
+        time = datetime.fromtimestamp(second, UTC if self.utc else None)
         if self.utc:
-            return datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat(self.sep)
-        local = datetime.fromtimestamp(second)
-        if not local.fold:
-            return local.isoformat(self.sep)
-        if self.offset:
-            return local.astimezone().isoformat(self.sep)
-        return (local + timedelta(seconds=1)).isoformat(self.sep)
+            time = time.replace(tzinfo=None)
+        if time.fold:
+            time = time.astimezone() if self.texts else time + timedelta(seconds=1)
+        return time.isoformat(self.sep, "microseconds" if self.texts else "seconds")

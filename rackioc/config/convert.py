@@ -165,7 +165,7 @@ archive:
   pvs: ["LAB:TC1:Conn"]
   policies:  # of them: no rows for a last digit that flickers, nor more often than needed
     "LAB:TC1:T*": {{deadband: 1 digit, min_period: 10s}}
-  temperatures:  # the logger's table goes on growing
+  temperatures:  # the logger's table goes on growing; interval, readings, spacing: if they were changed in the script
     instrument: TC1
     table: {_quoted(logger.tableName)}
     columns: {_quoted(columns)}

@@ -123,7 +123,7 @@ def test_a_channel_has_a_row_at_each_full_interval(rack: Rack) -> None:
     rack.channel("S04:C00")
     run(measurements(rack), HALF_PAST_FOUR - 5, HALF_PAST_FOUR + 125)
     assert [row.values for row in rack.rows] == [
-        (f"2026-11-21T17:{minute}:00", 400, 1500.0, 1499.5, 2.5, 1, 1, 0, 0) for minute in (30, 31, 32)
+        (f"2026-11-21T17:{minute}:00.000000", 400, 1500.0, 1499.5, 2.5, 1, 1, 0, 0) for minute in (30, 31, 32)
     ]
     assert {(row.table, row.columns[:2], row.key) for row in rack.rows} == {
         ("measurements", ("timestamp", "port_id"), 2)
@@ -133,7 +133,7 @@ def test_a_channel_has_a_row_at_each_full_interval(rack: Rack) -> None:
 def test_times_can_be_utc(rack: Rack) -> None:
     rack.channel("S04:C00")
     run(measurements(rack, time="utc"), HALF_PAST_FOUR - 1, HALF_PAST_FOUR + 1)
-    assert stamps(rack) == ["2026-11-21T16:30:00"]
+    assert stamps(rack) == ["2026-11-21T16:30:00.000000"]
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_a_clock_that_is_set_forward_costs_no_row(rack: Rack, step: int, expecte
     log = measurements(rack, time="utc")
     run(log, HALF_PAST_FOUR - 58, HALF_PAST_FOUR - 2)
     run(log, HALF_PAST_FOUR - 2 + step, HALF_PAST_FOUR + step + 60)
-    assert stamps(rack) == [f"2026-11-21T{each}" for each in expected]
+    assert stamps(rack) == [f"2026-11-21T{each}.000000" for each in expected]
 
 
 def test_a_clock_that_is_set_back_a_little_gives_no_row_twice(rack: Rack) -> None:
@@ -210,7 +210,7 @@ def test_a_clock_that_is_set_back_a_little_gives_no_row_twice(rack: Rack) -> Non
     log = measurements(rack, time="utc")
     run(log, HALF_PAST_FOUR - 1, HALF_PAST_FOUR + 2)
     run(log, HALF_PAST_FOUR - 3, HALF_PAST_FOUR + 62)
-    assert stamps(rack) == ["2026-11-21T16:30:00", "2026-11-21T16:31:00"]
+    assert stamps(rack) == ["2026-11-21T16:30:00.000000", "2026-11-21T16:31:00.000000"]
 
 
 def test_an_hour_that_is_lived_through_again_has_rows_of_its_own(rack: Rack) -> None:
@@ -218,20 +218,21 @@ def test_an_hour_that_is_lived_through_again_has_rows_of_its_own(rack: Rack) -> 
     log = measurements(rack, time="utc")
     run(log, HALF_PAST_FOUR - 1, HALF_PAST_FOUR + 62)
     run(log, HALF_PAST_FOUR - 62, HALF_PAST_FOUR + 62)
-    assert stamps(rack) == [f"2026-11-21T16:{each}" for each in ("30:00", "31:00", "29:00", "30:01", "31:01")]
+    times = ("30:00", "31:00", "29:00", "30:01", "31:01")
+    assert stamps(rack) == [f"2026-11-21T16:{each}.000000" for each in times]
 
 
 def test_the_hour_that_autumn_repeats_loses_no_row(rack: Rack) -> None:
     rack.channel("S04:C00")
     run(measurements(rack, interval="30m"), utc("2026-10-25T00:59:59+02:00"), utc("2026-10-25T03:00:01+01:00"))
     assert stamps(rack) == [
-        "2026-10-25T01:00:00",
-        "2026-10-25T01:30:00",
-        "2026-10-25T02:00:00",
-        "2026-10-25T02:30:00",
-        "2026-10-25T02:00:00+01:00",
-        "2026-10-25T02:30:00+01:00",
-        "2026-10-25T03:00:00",
+        "2026-10-25T01:00:00.000000",
+        "2026-10-25T01:30:00.000000",
+        "2026-10-25T02:00:00.000000",
+        "2026-10-25T02:30:00.000000",
+        "2026-10-25T02:00:00.000000+01:00",
+        "2026-10-25T02:30:00.000000+01:00",
+        "2026-10-25T03:00:00.000000",
     ]
 
 
@@ -440,9 +441,11 @@ def test_the_old_table_goes_on_growing_and_the_old_queries_answer(rack: Rack, fi
         new.commit()
     assert ask(file, "SELECT timestamp, voltage_mon FROM measurements WHERE port_id = 801 ORDER BY timestamp") == [
         ("2026-11-21T17:28:59.123456", 1499.0),
-        ("2026-11-21T17:30:00", 1499.5),
-        ("2026-11-21T17:31:00", 1499.5),
+        ("2026-11-21T17:30:00.000000", 1499.5),
+        ("2026-11-21T17:31:00.000000", 1499.5),
     ]
+    for (stamp,) in ask(file, "SELECT timestamp FROM measurements"):  # a reader that knows the script's form alone
+        datetime.strptime(str(stamp), "%Y-%m-%dT%H:%M:%S.%f")
     bad = "is_overcurrent_protection_active = 1 AND is_current_out_of_spec = 1 AND NOT is_hv_on"
     assert ask(file, f"SELECT id, port_id, typeof(timestamp) FROM measurements WHERE {bad}") == [
         (43, 802, "text"),
