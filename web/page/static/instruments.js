@@ -2,11 +2,11 @@
 
 import { alarmList, concerns } from "./alarms.js";
 import { lazy, parametersOf, roles } from "./crate.js";
-import { h, mark } from "./dom.js";
+import { h, mark, say } from "./dom.js";
 import { historyPanel } from "./history.js";
 import { put, reading, setter } from "./put.js";
 import { addressOf, rack } from "./rack.js";
-import { bitsOf } from "./status.js";
+import { bitsOf, isKnown } from "./status.js";
 import { pointTable } from "./table.js";
 
 const panel = (title, ...children) => h("section", { class: "panel" }, h("h2", { text: title }), ...children);
@@ -40,7 +40,7 @@ export function channel(scope, instrument, slot, number) {
       panel("Now",
         h("div", { class: "big" }, v ? reading(scope, prefix + v) : null, i ? reading(scope, prefix + i) : null),
         has.has("Pw") ? h("div", { class: "power" }, h("span", { text: "Power" }), setter(scope, `${prefix}Pw`, "Power"),
-          has.has("Pw:OffPending") ? pending(scope, `${prefix}Pw:OffPending`, "off: sent, not shown yet") : null) : null,
+          has.has("Pw:OffPending") ? pending(scope, `${prefix}Pw:OffPending`, "off") : null) : null,
         bitChips(scope, prefix, bitsOf([...has]))),
       alarmsOf(scope, prefix, instrument.prefix)),
     historyPanel(scope, [v, i].filter(Boolean).map((each) => prefix + each)),
@@ -62,10 +62,13 @@ function bitChips(scope, prefix, bits) {
   return place;
 }
 
-function pending(scope, name, text) {
-  const chip = h("span", { class: "chip pending", text, title: name });
+/** Return a chip that tells that what makes things safe waits for its instrument, or that this is not known: no words that say "sent" then. */
+function pending(scope, name, what) {
+  const chip = h("span", { class: "chip pending", title: name });
   scope.watch(name, (pv) => {
-    mark(chip, "set", pv.severity === "UNDEFINED" || pv.severity === undefined ? "unknown" : pv.value ? "yes" : "no");
+    const known = isKnown(pv);
+    say(chip, known ? `${what}: sent, not shown yet` : `${what}: whether it waits is not known`);
+    mark(chip, "set", !known ? "unknown" : pv.value ? "yes" : "no");
     mark(chip, "severity", pv.severity ?? "");
   });
   return chip;
@@ -92,9 +95,9 @@ function generator(scope, { name, prefix, points }) {
           fact(scope, "polarity", `${prefix}Polarity`),
           fact(scope, "regulates", `${prefix}Regulation`)),
         h("p", { class: "chips" },
-          pending(scope, `${prefix}HV:OffPending`, "HV off: sent, not shown yet"),
-          pending(scope, `${prefix}Inhibit:OnPending`, "inhibit: sent, not shown yet"),
-          pending(scope, `${prefix}Mode:LocalPending`, "local: sent, not shown yet"))),
+          pending(scope, `${prefix}HV:OffPending`, "HV off"),
+          pending(scope, `${prefix}Inhibit:OnPending`, "inhibit"),
+          pending(scope, `${prefix}Mode:LocalPending`, "local"))),
       panel("Settings",
         h("table", { class: "points" }, h("tbody", {},
           settingRow(scope, "voltage", `${prefix}VSet`), settingRow(scope, "current", `${prefix}ISet`),

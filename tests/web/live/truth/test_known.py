@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.client import Client
+from tests.small_ioc import until
 from tests.system.conftest import Racks
 from tests.system.conftest import racks as racks  # noqa: PLC0414 - the fixture
 from tests.web.live.chromium import Chromium
@@ -67,6 +69,19 @@ def test_a_switch_of_a_crate_that_is_away_shows_no_state_and_that_its_off_waits(
     page.ioc.fault(f"{CRATE} plug")
     chromium.wait(lambda: switch(page) == {"Off": "true", "On": "false"}, "the Off")
     chromium.wait(lambda: f"{CRATE}:Conn" not in chromium.text(".alarms"), "the end of the alarm")
+
+
+def test_whether_an_off_waits_is_not_known_while_the_ioc_does_not_answer(page: Page) -> None:
+    chromium = page.chromium
+    page.open("#/i/GEN")
+    chromium.wait(lambda: len(chromium.all(".pending[data-set='no']")) == 3, "a generator of which nothing waits")
+    page.ioc.process.send_signal(signal.SIGSTOP)
+    try:
+        until(lambda: len(chromium.all(".pending[data-set='unknown']")) == 3, 60)
+        assert chromium.text(".pending").splitlines()[0] == "HV off: whether it waits is not known"
+    finally:
+        page.ioc.process.send_signal(signal.SIGCONT)
+    chromium.wait(lambda: len(chromium.all(".pending[data-set='no']")) == 3, "that nothing waits")
 
 
 def test_a_setting_has_the_unit_of_its_number_and_none_is_put_in_another(page: Page, ca: Client) -> None:
