@@ -313,10 +313,10 @@ def test_a_put_is_silent_while_the_crate_is_slow_to_show_what_follows(
     crate.writes = 0
 
 
-def failing() -> None:
+def failing(code: str = "READERR") -> None:
     from caen_libs import caenhvwrapper as hv
 
-    raise hv.Error("the crate's own words", hv.Error.Code["READERR"].value, "CAENHV_GetChParam")
+    raise hv.Error("the crate's own words", hv.Error.Code[code].value, "CAENHV_GetChParam")
 
 
 def test_a_status_that_cannot_be_read_makes_it_silent(
@@ -361,18 +361,78 @@ def test_a_setting_that_cannot_be_read_makes_it_silent(
     assert volts(scan(caen)) == Reading(210.0, MINOR, Status.HIGH)
 
 
-def test_a_board_that_goes_while_the_crate_is_asked_again_is_invalid(
-    caen: Caen, crate: CrateFake, rack: Rack, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("code", ["READERR", "TIMEERR"])
+@pytest.mark.parametrize("name", ["V0Set", "I0Set"])
+def test_one_lost_answer_on_the_way_to_an_alarm_delays_it_by_a_scan_and_costs_nothing_else(
+    caen: Caen, crate: CrateFake, monkeypatch: pytest.MonkeyPatch, name: str, code: str
 ) -> None:
     channel(crate).offset = 10.0
+    channel(crate).resistance = 210 / 90e-6
+    lost: list[str] = []
+
+    def lose() -> None:
+        if not lost:
+            lost.append(name)
+            failing(code)
+
+    before(monkeypatch, name, lose)
+    late, other = (volts, amps) if name == "V0Set" else (amps, volts)
+    seen = scan(caen)
+    assert lost
+    assert isinstance(late(seen), float)  # what was measured is told
+    assert other(seen).severity is MINOR
+    invalid = (reading for reading in seen.values() if isinstance(reading, Reading))
+    assert not [reading for reading in invalid if reading.severity is Severity.INVALID]
+    assert late(scan(caen)).severity is MINOR
+
+
+@pytest.mark.parametrize("name", ["V0Set", "I0Set"])
+def test_a_setting_that_times_out_on_the_way_to_an_alarm_leaves_what_was_measured_valid(
+    caen: Caen, crate: CrateFake, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    channel(crate).offset = 10.0
+    channel(crate).resistance = 210 / 90e-6
+    before(monkeypatch, name, lambda: failing("TIMEERR"))
+    for _ in range(3):
+        seen = scan(caen)
+        measured = {"V0Set": volts, "I0Set": amps}
+        assert isinstance(measured.pop(name)(seen), float)
+        (other,) = measured.values()
+        assert other(seen).severity is MINOR
+
+
+def test_a_range_that_moves_on_the_way_to_an_alarm_makes_no_wrong_setting(
+    caen: Caen, crate: CrateFake, rack: Rack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel(crate).resistance = 200 / 90e-6
+    moved: list[str] = []
+
+    def move() -> None:
+        if not moved:
+            moved.append(rack.command("HV1 front 4 0 IMRange 1"))
+
+    before(monkeypatch, "I0Set", move)
+    told = [block["S04:C00:I0Set_RBV"] for block in blocks(caen.read("monitor")) if "S04:C00:I0Set_RBV" in block]
+    assert moved
+    assert told
+    assert all(isinstance(each, Reading) and each.severity is Severity.INVALID for each in told)  # nA by now
+
+
+@pytest.mark.parametrize("name", ["V0Set", "I0Set"])
+def test_a_board_that_goes_while_the_crate_is_asked_again_is_invalid(
+    caen: Caen, crate: CrateFake, rack: Rack, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    channel(crate).offset = 10.0 if name == "V0Set" else 0.0
+    channel(crate).resistance = 200 / 90e-6
     pulled: list[str] = []
 
     def pull() -> None:
         if not pulled:
             pulled.append(rack.command("HV1 pull 4"))
 
-    before(monkeypatch, "V0Set", pull)
+    before(monkeypatch, name, pull)
     readings = scan(caen)
+    assert pulled
     assert volts(readings) == readings["S04:VMon:Array"] == Reading(None, Severity.INVALID, Status.COMM)
 
 

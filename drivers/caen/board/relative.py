@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from drivers.base import Array, BadReply, Reading, Readings, Severity, Status, Value
+from drivers.base import Array, BadReply, NoReply, Reading, Readings, Severity, Status, Value
 from drivers.caen.board.rest import Rest
 from drivers.caen.config import RelativeAlarms
 from drivers.caen.formats import Number, shortest
@@ -88,13 +88,14 @@ class SetpointAlarms:
         """Return the readings with the alarms of what was measured in them.
 
         Before a new alarm is published the channel's settings and status are read again by ``read_again(labels)``:
-        somebody may have changed the setting since it was read, or switched the channel off.
+        somebody may have changed the setting since it was read, or switched the channel off. What cannot be read then
+        is not known: no alarm is told of it, but what was measured is.
         """
         alarms = self._alarms(measured, readings)
         for doubted in self._evidence(measured, alarms):
             try:
                 readings = {**readings, **read_again([variable.label for variable in doubted])}
-            except BadReply as error:
+            except (BadReply, NoReply) as error:
                 log.debug("%s", error)
                 for variable in doubted:
                     self.discard(variable)

@@ -246,8 +246,16 @@ class Section:
             if unread := [label for label in batch.labels if label not in read | void | bad]:
                 yield self.values.invalidate(unread, Status.READ if batch.order == RANGES else Status.TIMEOUT)
         if self.present and batch is self._last_ranges.get(batch.group):
-            for variables, readings in self._confirmation.release(batch.group):
+            yield from self._confirmed(session, batch.group)
+
+    def _confirmed(self, session: Session, group: str) -> Iterator[Readings]:
+        """Yield the currents of a group, whose ranges have been read behind them. Raises LinkDown."""
+        for variables, readings in self._confirmation.release(group):
+            try:
                 yield self._with_alarms(session, variables, readings)
+            except BoardGone as error:
+                yield self.lose(error)
+                return
 
     def _means_nothing(self, labels: Sequence[str]) -> bool:
         """Return True for currents none of which has a unit yet; of a switch its channel's status may tell enough."""
@@ -380,7 +388,7 @@ class Section:
         readings: Readings
         try:
             if again and batch.order == CURRENTS:
-                readings = dict(chain.from_iterable(each.items() for each in self.read_setting(session, variables)))
+                readings = _merged(self.read_setting(session, variables))
             elif batch.order == CURRENTS:
                 self._confirmation.hold(batch.group, variables, self._ask(session, variables))
                 readings = {}
@@ -474,12 +482,19 @@ class Section:
         return invalid(labels, Status.UDF)
 
     def _with_alarms(self, session: Session, variables: Sequence[Variable], readings: Readings) -> Readings:
-        """Put the alarms relative to the settings on what was measured. Raises DeviceError."""
+        """Put the alarms relative to the settings on what was measured. Raises LinkDown, BoardGone."""
         if not self._alarms.apply_to(variables[0]):
             return self._rest.without_limits(variables, readings)
 
         def read_again(labels: Sequence[str]) -> Readings:
-            return self.fetch(session, [self.table.variable(label) for label in labels])
+            again = [self.table.variable(label) for label in labels]
+            began = monotonic()
+            try:
+                return _merged(self.read_setting(session, again))
+            except (BadReply, NoReply):
+                session.allowance.spend(monotonic() - began)
+                self.doubts.labels |= dict.fromkeys(each.label for each in again if each.group != MONITOR)
+                raise
 
         return self._rest.without_limits(variables, self._alarms.add_alarms(variables, readings, read_again))
 
@@ -502,6 +517,11 @@ class Section:
             self._hurry()
             session.allowance.renew()
         return raws
+
+
+def _merged(blocks: Iterable[Readings]) -> Readings:
+    """Return all readings of some blocks; of one point the last one."""
+    return dict(chain.from_iterable(block.items() for block in blocks))
 
 
 def _families(variables: Iterable[Variable]) -> Iterable[list[Variable]]:
