@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,6 +14,8 @@ from web.rack.names import Instrument, instruments
 _INVALID = 3
 # Characters of a word as Channel Access carries it (db_access.h, MAX_ENUM_STRING_SIZE, less its NUL)
 _WORD = 25
+# Seconds without a count of the IOC's, which counts once a second, after which it does not answer: as for the page
+_SILENT = 5.0
 
 
 class SafeState(NamedTuple):
@@ -47,17 +51,21 @@ class Rack:
         self.safe: Mapping[str, SafeState] = {}
         self.instruments = instruments(prefix, kinds, ())
         self._known: frozenset[str] = frozenset()
+        self._heart = next((f"{each.prefix}HEARTBEAT" for each in self.instruments if each.kind == "ioc"), "")
+        self._beat = math.inf  # when the IOC counted last (monotonic s); infinite while it has not
 
     def begin(self, hub: Hub) -> None:
         """Begin to follow the lists."""
         self._list = hub.subscribe(self, self.pv_list).pv
         self._safe_list = hub.subscribe(self, self.safe_list).pv
         hub.subscribe(self, self.instrument_list)
+        if self._heart:
+            hub.subscribe(self, self._heart)
 
     @property
     def connected(self) -> bool:
-        """Return whether the IOC answers."""
-        return self._list.update is not None
+        """Return whether the IOC answers: libca keeps the connection to one that hangs for half a minute."""
+        return self._list.update is not None and time.monotonic() < self._beat + _SILENT
 
     @property
     def tells_safe(self) -> bool:
@@ -82,6 +90,9 @@ class Rack:
     def changed(self, subscription: Subscription, what: int) -> None:
         """Take a new list. One that cannot be read (any more) changes nothing: the instruments are still there."""
         update = subscription.pv.update
+        if subscription.name == self._heart:
+            self._beat = math.inf if update is None else time.monotonic()
+            return
         if update is None or not isinstance(update.value, str):
             return
         if subscription.name == self.safe_list:

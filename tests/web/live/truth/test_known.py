@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from selenium.webdriver.common.keys import Keys
@@ -82,6 +84,22 @@ def test_whether_an_off_waits_is_not_known_while_the_ioc_does_not_answer(page: P
     finally:
         page.ioc.process.send_signal(signal.SIGCONT)
     chromium.wait(lambda: len(chromium.all(".pending[data-set='no']")) == 3, "that nothing waits")
+
+
+def test_an_ioc_that_hangs_with_its_connections_open_is_told_to_programs_within_seconds(page: Page) -> None:
+    def told() -> tuple[bool, bool]:
+        alarms, metrics = (
+            urlopen(f"http://127.0.0.1:{page.port}{path}").read() for path in ("/api/alarms", "/metrics")
+        )
+        return json.loads(alarms)["connected"], b"\nrackioc_up 1.0\n" in metrics
+
+    until(lambda: told() == (True, True), 20)
+    page.ioc.process.send_signal(signal.SIGSTOP)
+    try:
+        until(lambda: told() == (False, False), 20)  # libca takes 35 s
+    finally:
+        page.ioc.process.send_signal(signal.SIGCONT)
+    until(lambda: told() == (True, True), 20)
 
 
 def test_a_setting_has_the_unit_of_its_number_and_none_is_put_in_another(page: Page, ca: Client) -> None:
