@@ -27,6 +27,7 @@ _HINTS = {
     1205: "another program has locked the rows",
     1213: "another program has changed the rows at the same time",
     1290: "the server is read-only now",
+    1412: "old rows were dropped while they were read: ask again",
     1698: "check user and password in archive.database",
     1836: "the server is read-only now",
     2003: "is the server running, and is its host right in archive.database?",

@@ -289,6 +289,13 @@ def test_a_reader_that_stands_still_holds_up_a_month_and_nobody_else(mysql_archi
         assert len(parts(mysql_archive)) == 7
 
 
+def test_a_reader_that_comes_to_a_month_when_it_has_gone_says_what_to_do(mysql_archive: str) -> None:
+    with closing(open_store(mysql_archive, "one")) as store, closing(open_reader(mysql_archive)) as reader:
+        expire(store, dict.fromkeys(PERIODS, begin(-2)))
+        with pytest.raises(StoreError, match="dropped while they were read: ask again"):
+            list(reader.samples(["A"], *ALL))
+
+
 def test_the_next_months_are_made_in_time(mysql_archive: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = parts(mysql_archive)
     with closing(open_store(mysql_archive, "one")) as store:
