@@ -307,6 +307,7 @@ class Writer:
             return False
         if head.batch.samples and self._spool.oldest is not None:  # clocks of IOCs may be ahead
             oldest_ns = min(sample.time_ns for sample in head.batch.samples)
+            self._upkeep.late(oldest_ns)
             self._replayed_ns = min(oldest_ns, int(self._spool.oldest * 1e9)) - ON_ITS_WAY_NS
         if head.id not in self._removable:
             self._commit(head.batch)

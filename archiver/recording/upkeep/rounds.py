@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,23 +26,30 @@ class Upkeep:
 
     In a round each PV has its turn. Rows of which the database rejects what is to become, or that end a turn in some
     other way, end this turn alone; that is logged when it begins or changes. An error of the database ends the round:
-    it may be away. The next round begins behind the turn that met the error, for it may be this PV's again.
+    it may be away. The next round begins behind the turn that met the error, for it may be this PV's again. It begins
+    at once if rows came (``late``) that are not kept: they would be in force up to the first one that is.
     """
 
     def __init__(self, policy: Callable[[str], Policy]) -> None:
         self._policy = policy
         self._round: Iterator[None] | None = None
         self._next = 0.0
+        self._shortest = math.inf  # for how long (s) rows are kept, of the PV whose rows go first
+        self._late_ns = 0  # the oldest row that came late since the round began, 0 if none did
         self._clock: Clock | None = None
         self._turn: str | None = None  # the one that goes on, or at which the last round ended
         self._faults: dict[str, str] = {}  # turn -> why it ended
 
+    def late(self, oldest_ns: int) -> None:
+        """Note that rows were stored that had waited, and the time of the oldest."""
+        self._late_ns = min(self._late_ns or oldest_ns, oldest_ns)
+
     def step(self, store: Store) -> bool:
         """Do one step; return False when nothing is to be done before the next round. Raises StoreError."""
         if self._round is None:
-            if time.monotonic() < self._next:
+            if time.monotonic() < self._next and not self._too_late():
                 return False
-            self._round = self._steps(store)
+            self._late_ns, self._round = 0, self._steps(store)
         for _ in self._round:
             return True
         self._round, self._next = None, time.monotonic() + PERIOD
@@ -56,9 +64,17 @@ class Upkeep:
             return store.tidy()
         return False
 
+    def _too_late(self) -> bool:
+        """Return whether a row came late that is not kept."""
+        if not self._late_ns or self._clock is None or math.isinf(self._shortest):
+            return False
+        return self._late_ns < _before(self._shortest, self._clock)
+
     def _steps(self, store: Store) -> Iterator[None]:
         clock = self._clock = self._clock or Clock(store.alive_ns)
         policies = {newest.pv: self._policy(newest.pv) for newest in store.newest()}
+        keep = (seconds(policy.keep) for policy in policies.values() if policy.keep is not None)
+        self._shortest = min(keep, default=math.inf)
         turns = [MONTHS, *policies]
         begin = turns.index(self._turn) + 1 if self._turn in turns else 0
         for turn in turns[begin:] + turns[:begin]:

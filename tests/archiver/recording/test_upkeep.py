@@ -6,12 +6,17 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import make_url
 
+from archiver.recording.batch import Batch
+from archiver.recording.queue import Queue
+from archiver.recording.spool import Spool
 from archiver.recording.upkeep import clock, rounds
 from archiver.recording.upkeep.rounds import Upkeep
+from archiver.recording.writer import Writer
 from archiver.sample import Sample
 from archiver.settings import Policy, ThinSettings
 from archiver.storage import summarizer
@@ -60,6 +65,21 @@ def test_rows_that_are_too_old_go_but_for_the_one_in_force(filled: str) -> None:
     assert len(kept) in {600, 601, 602}
     assert kept[0].time_ns <= time.time_ns() - 36_000 * S
     assert len(rows(filled, "B")[0]) == 6000
+
+
+def test_rows_that_waited_until_they_were_not_kept_any_more_go_at_once(filled: str, tmp_path: Path) -> None:
+    """They would be in force up to the first row that is kept until the next round, an hour later."""
+    old = Sample("A", time.time_ns() - 50 * 3600 * S, -1.0, 0, "NO_ALARM")
+    queue, upkeep = Queue(), Upkeep(lambda pv: Policy(keep="10h"))
+    with closing(Spool(tmp_path / "rack.spool", 1e9, 0)) as spool:
+        writer = Writer(queue, spool, upkeep, lambda: open_store(filled))
+        for _ in range(2):
+            for _ in range(10):
+                writer.cycle(time.monotonic() + 0.5)
+            kept, _ = rows(filled, "A")
+            assert kept[0].time_ns > time.time_ns() - 11 * 3600 * S
+            spool.append(Batch([old], [], []))
+        writer.close()
 
 
 def test_rows_that_are_old_are_thinned_and_counted(filled: str) -> None:
