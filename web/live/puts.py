@@ -47,7 +47,7 @@ def encode(state: State, metadata: Metadata, wanted: object) -> Data:
     """Return DBR type, count and bytes, as the protocol has them, of a value for a PV. Raises PutError."""
     if isinstance(wanted, list):
         return _numbers(state, wanted)
-    if not isinstance(wanted, str | int | float):
+    if not isinstance(wanted, str | int | float) or (isinstance(wanted, bool) and state.native != dbr.ENUM):
         raise PutError("a value is a number, a text or a list of numbers")
     if isinstance(wanted, str):
         return _text(state, _without_unit(state, metadata, wanted))
@@ -180,7 +180,9 @@ def _is_finite(number: float) -> bool:
 def _numbers(state: State, wanted: list[object]) -> Data:
     if not 0 < len(wanted) <= min(state.size, _MOST):
         raise PutError(f"{len(wanted)} values do not fit; there is room for {state.size}")
-    numbers = [each for each in wanted if isinstance(each, int | float) and _is_finite(each)]
+    numbers = [
+        each for each in wanted if isinstance(each, int | float) and not isinstance(each, bool) and _is_finite(each)
+    ]
     if len(numbers) < len(wanted):
         raise PutError("a list holds numbers alone, and no NaN")
     return dbr.DOUBLE, len(numbers), struct.pack(f">{len(numbers)}d", *numbers)

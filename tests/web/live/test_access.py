@@ -97,6 +97,8 @@ def test_who_may_puts_numbers_words_and_texts(
         ("ao", [1, 2], "there is room for 1"),
         ("ao", {"a": 1}, "a number, a text or a list"),
         ("ao", None, "a number, a text or a list"),
+        ("ao", True, "a number, a text or a list"),
+        ("ao", [True], "a list holds numbers alone"),
         ("ao", "x" * 40, "there is room for 39"),
         ("ao", "5 V", "its unit is kV now, not V"),
         ("ao", "5 kV/s", "its unit is kV now, not kV/s"),
