@@ -401,6 +401,34 @@ def test_a_setting_that_times_out_on_the_way_to_an_alarm_leaves_what_was_measure
         assert other(seen).severity is MINOR
 
 
+@pytest.mark.parametrize(("offset", "load", "lost"), [(10.0, 1e8, "V"), (0.0, 210 / 90e-6, "I")])
+def test_a_step_waits_for_one_lost_answer_at_most_on_the_way_to_an_alarm(
+    caen: Caen, crate: CrateFake, monkeypatch: pytest.MonkeyPatch, offset: float, load: float, lost: str
+) -> None:
+    """A step of two time-outs takes longer than a call may, and is told as a crate that hangs."""
+    from caen_libs import caenhvwrapper as hv
+
+    channel(crate, V1).values |= {"V1Set": 200.0, "I1Set": 1.0}
+    for group in ("settings", *["monitor"] * 5):  # with all questions that a setting which moved raises
+        scan(caen, group)
+    channel(crate, V1).offset, channel(crate, V1).resistance = offset, load
+    read = hv.Device.get_ch_param
+    failed: list[str] = []
+
+    def failing_settings(self: Any, slot: int, channels: Sequence[int], parameter: str) -> Any:
+        if slot == V1[0] and parameter in {f"{lost}0Set", f"{lost}1Set"}:
+            failed.append(parameter)
+            failing("TIMEERR")
+        return read(self, slot, channels, parameter)
+
+    monkeypatch.setattr(hv.Device, "get_ch_param", failing_settings)
+    most = 0
+    for _ in blocks(caen.read("monitor")):
+        most = max(most, len(failed))
+        failed.clear()
+    assert most == 1
+
+
 def test_a_range_that_moves_on_the_way_to_an_alarm_makes_no_wrong_setting(
     caen: Caen, crate: CrateFake, rack: Rack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

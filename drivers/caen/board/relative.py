@@ -92,7 +92,11 @@ class SetpointAlarms:
         is not known: no alarm is told of it, but what was measured is.
         """
         alarms = self._alarms(measured, readings)
-        for doubted in self._evidence(measured, alarms):
+        for evidence in self._evidence(measured, alarms):
+            left = {variable.channel for variable in measured if variable.label in alarms}
+            doubted = [variable for variable in evidence if variable.channel in left]
+            if not doubted:  # the alarm is gone already; each further call might take a time-out in the same step
+                continue
             try:
                 readings = {**readings, **read_again([variable.label for variable in doubted])}
             except (BadReply, NoReply) as error:
