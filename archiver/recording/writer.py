@@ -305,12 +305,13 @@ class Writer:
             return False
         if head is None:
             return False
-        if head.batch.samples and self._spool.oldest is not None:  # clocks of IOCs may be ahead
-            oldest_ns = min(sample.time_ns for sample in head.batch.samples)
-            self._upkeep.late(oldest_ns)
+        oldest_ns = min((sample.time_ns for sample in head.batch.samples), default=None)
+        if oldest_ns is not None and self._spool.oldest is not None:  # clocks of IOCs may be ahead
             self._replayed_ns = min(oldest_ns, int(self._spool.oldest * 1e9)) - ON_ITS_WAY_NS
         if head.id not in self._removable:
             self._commit(head.batch)
+            if oldest_ns is not None:
+                self._upkeep.late(oldest_ns)
         return self._remove(head.id)
 
     def _remove(self, number: int) -> bool:

@@ -36,6 +36,7 @@ class Upkeep:
         self._next = 0.0
         self._shortest = math.inf  # for how long (s) rows are kept, of the PV whose rows go first
         self._late_ns = 0  # the oldest row that came late since the round began, 0 if none did
+        self._going_ns = 0  # the same of the round that goes on
         self._clock: Clock | None = None
         self._turn: str | None = None  # the one that goes on, or at which the last round ended
         self._faults: dict[str, str] = {}  # turn -> why it ended
@@ -49,9 +50,14 @@ class Upkeep:
         if self._round is None:
             if time.monotonic() < self._next and not self._too_late():
                 return False
-            self._late_ns, self._round = 0, self._steps(store)
-        for _ in self._round:
-            return True
+            self._going_ns, self._late_ns, self._round = self._late_ns, 0, self._steps(store)
+        try:
+            for _ in self._round:
+                return True
+        except StoreError:
+            if self._going_ns:  # the turn of those rows may still have been to come
+                self.late(self._going_ns)
+            raise
         self._round, self._next = None, time.monotonic() + PERIOD
         return False
 

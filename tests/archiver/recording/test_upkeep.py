@@ -22,7 +22,7 @@ from archiver.settings import Policy, ThinSettings
 from archiver.storage import summarizer
 from archiver.storage.database import open_reader, open_store
 from archiver.storage.sqlite import store as sqlite
-from archiver.storage.store import Bin, StoreError
+from archiver.storage.store import Bin, Store, StoreError
 from bench.rig.databases import connect
 
 S = 10**9
@@ -80,6 +80,34 @@ def test_rows_that_waited_until_they_were_not_kept_any_more_go_at_once(filled: s
             assert kept[0].time_ns > time.time_ns() - 11 * 3600 * S
             spool.append(Batch([old], [], []))
         writer.close()
+
+
+def test_rows_that_came_late_go_at_once_also_after_an_error_of_the_database(
+    filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = Sample("A", time.time_ns() - 50 * 3600 * S, -1.0, 0, "NO_ALARM")
+    upkeep = Upkeep(lambda pv: Policy(keep="10h"))
+    with closing(open_store(filled)) as store:
+        take_steps(upkeep, store)
+        store.add([old])
+        upkeep.late(old.time_ns)
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "expire", fail)
+            with pytest.raises(StoreError):
+                take_steps(upkeep, store)
+        take_steps(upkeep, store)  # the end of that round
+        take_steps(upkeep, store)
+    kept, _ = rows(filled, "A")
+    assert kept[0].time_ns > time.time_ns() - 11 * 3600 * S
+
+
+def take_steps(upkeep: Upkeep, store: Store) -> None:
+    while upkeep.step(store):
+        pass
+
+
+def fail(*_: object) -> bool:
+    raise StoreError("the database is away")
 
 
 def test_rows_that_are_old_are_thinned_and_counted(filled: str) -> None:
