@@ -16,6 +16,8 @@ from archiver.ca.calls import CallQueue
 STANDSTILL = 2.0
 # How many times the usual time between two updates of a PV, and how long (ns), is no hole.
 USUAL, SHORT_NS = 1.5, 1_500_000_000
+# ns after it by which all that was sent in it has been handled.
+_UNDER_WAY_NS = 60 * 10**9
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,8 @@ class Standstill:
         since, until = self._queue.silence(now)
         since, until = max(since, now - (turn - before)), min(until, now)
         if until - since >= STANDSTILL:
-            if since * 1e9 > self.until_ns + SHORT_NS:  # else what was sent in the one before may still be on its way
+            # behind another one, what was sent in that may still be on its way; a clock may have been set back
+            if not 0 <= since * 1e9 - self.until_ns <= SHORT_NS:
                 self._since_ns = int(since * 1e9)
             self.until_ns, self._told = int(until * 1e9), False
 
@@ -49,6 +52,8 @@ class Standstill:
 
         The arguments are stamps: of the last but one before it, of the last one (0 for none), and of itself.
         """
+        if time.time_ns() > self.until_ns + _UNDER_WAY_NS:  # of an IOC whose clock is late
+            return 0
         since_ns = max(newest_ns, self._since_ns)
         usual_ns = USUAL * (newest_ns - before_ns) if before_ns else SHORT_NS
         if not newest_ns or stamp_ns > self.until_ns + SHORT_NS or stamp_ns - since_ns <= min(usual_ns, SHORT_NS):

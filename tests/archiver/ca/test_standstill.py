@@ -19,12 +19,20 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self._set_back = 0.0
+
+    def set_back(self, seconds: float) -> None:
+        self.now -= seconds
+        self._set_back += seconds
 
     def time(self) -> float:
         return self.now
 
+    def time_ns(self) -> int:
+        return round(self.now * S)
+
     def clock_gettime(self, _clock: int) -> float:
-        return self.now
+        return self.now + self._set_back
 
 
 @pytest.fixture
@@ -103,3 +111,24 @@ def test_what_was_sent_in_a_standstill_may_come_after_the_next_one(clock: Clock)
     turns.pass_(10)
     turns.stand_still(20)  # from 1052 on
     assert turns.missing(1003.1, 1003.2, 1053.0) == 1052.0
+
+
+def test_what_an_ioc_with_a_late_clock_sends_long_after_a_standstill_is_not_marked(clock: Clock) -> None:
+    turns = Turns(clock)
+    turns.pass_(1)
+    turns.stand_still(20)  # until 1021
+    turns.pass_(50)
+    assert turns.missing(1003.0, 1005.0, 1007.0) == 1005.0  # handled late: there was much
+    turns.pass_(20)
+    assert turns.missing(1003.0, 1005.0, 1007.0) == NONE
+
+
+def test_a_standstill_is_seen_also_after_the_clock_was_set_back(clock: Clock) -> None:
+    turns = Turns(clock)
+    turns.pass_(1)
+    turns.stand_still(20)
+    clock.set_back(3600)
+    turns.pass_(10)
+    began = clock.now
+    turns.stand_still(20)
+    assert turns.missing(began - 0.2, began - 0.1, began + 15) == pytest.approx(began)
