@@ -180,9 +180,9 @@ class ArchiveSettings:
         if len(tables) > len(set(tables.values())):
             yield ("temperatures", "table"), "is that of measurements, too; give each a table of its own"
         taken = own_tables(DatabaseUrl.parse(self.database).backend) if tables and not wrong else set()
-        for name, table in tables.items():
-            if table in taken:
-                yield (name, "table"), f"is {table!r}, one of the archive's own tables; write another name"
+        for name, logger in loggers.items():
+            if logger is not None and tables[name] in taken:
+                yield (name, "table"), f"is {logger.table!r}, one of the archive's own tables; write another name"
         for where, part in parts.items():
             if part is not None:
                 yield from (((*where, *key), sentence) for key, sentence in part.faults())

@@ -34,7 +34,8 @@ def read_archive(
     _check_names(keys, file)
     for section in _TABLES:
         _check_instrument(section, as_mapping(keys.get(section)), instruments, file)
-    _check_channels(as_mapping(keys.get("measurements")), instruments, file)
+    if archive is not None:
+        _check_channels(as_mapping(keys.get("measurements")), instruments, file)
     return archive
 
 

@@ -188,9 +188,7 @@ class _Reader:
         self._built = 0
 
     def build(self, node: yaml.Node, key: Key) -> Any:
-        self._built += 1
-        if self._built > _MOST:
-            raise yaml.YAMLError(f"its aliases stand for more than {_MOST:,} values")
+        self._count()
         self._file.lines.setdefault(key, node.start_mark.line + 1)
         if node in self._open:
             self._file.fault(key, "refers to itself")
@@ -204,6 +202,11 @@ class _Reader:
             return self._scalar(node, key) if isinstance(node, yaml.ScalarNode) else None
         finally:
             self._open.pop()
+
+    def _count(self) -> None:
+        self._built += 1
+        if self._built > _MOST:
+            raise yaml.YAMLError(f"its aliases stand for more than {_MOST:,} values")
 
     def _mapping(self, node: yaml.MappingNode, key: Key) -> dict[Any, Any]:
         data: dict[Any, Any] = {}
@@ -235,6 +238,7 @@ class _Reader:
                     sentence = "<< takes over other mappings: write an alias, such as *name, or a list of them"
                     self._file.faults.append(Fault(name.start_mark.line + 1, ".".join(map(str, key)), sentence))
                     continue
+                self._count()
                 self._open.append(other)
                 for pair in [*self._taken_over(other, key), *_own(other)]:
                     if str(pair[0].value) not in taken:

@@ -324,7 +324,7 @@ WRONG = [
     ("time: utc", 'table: ""', 31, "archive.measurements.table", "is empty"),
     ("[t, a, b,", "[t, a, A,", 32, "archive.temperatures.columns.2", "'A' is there already"),
     ("[t, a, b,", "[t, a, t,", 32, "archive.temperatures.columns.2", "'t' is there already"),
-    ("readings: 20", "table: Sample", 32, "archive.temperatures.table", "is 'sample', one of the archive's"),
+    ("readings: 20", "table: Sample", 32, "archive.temperatures.table", "is 'Sample', one of the archive's"),
     ("readings: 20", "table: Measurements", 32, "archive.temperatures.table", "is that of measurements, too"),
     ("[t, a,", '[t, "",', 32, "archive.temperatures.columns.1", "is empty"),
     ("archive:", 'site_file: ""\narchive:', 23, "site_file", "is empty"),
@@ -505,6 +505,12 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
         (
             "a: &a []\n"
             + "".join(f"{x}: &{y} [*{x},*{x},*{x},*{x},*{x},*{x},*{x},*{x},*{x}]\n" for x, y in pairwise("abcdefgh")),
+            1,
+            "not YAML: its aliases stand for more than 200,000 values",
+        ),
+        (
+            "a: &a {}\n"
+            + "".join(f"{x}: &{y} {{<<: [{', '.join([f'*{x}'] * 9)}]}}\n" for x, y in pairwise("abcdefgh")),
             1,
             "not YAML: its aliases stand for more than 200,000 values",
         ),
