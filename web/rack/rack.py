@@ -52,7 +52,8 @@ class Rack:
         self.instruments = instruments(prefix, kinds, ())
         self._known: frozenset[str] = frozenset()
         self._heart = next((f"{each.prefix}HEARTBEAT" for each in self.instruments if each.kind == "ioc"), "")
-        self._beat = math.inf  # when the IOC counted last (monotonic s); infinite while it has not
+        self._count: object = None  # the IOC's
+        self._beat = math.inf  # when it counted last (monotonic s); infinite while it has not
 
     def begin(self, hub: Hub) -> None:
         """Begin to follow the lists."""
@@ -88,10 +89,12 @@ class Rack:
         return f"{instrument.prefix}Error.VAL$" if instrument else None
 
     def changed(self, subscription: Subscription, what: int) -> None:
-        """Take a new list. One that cannot be read (any more) changes nothing: the instruments are still there."""
+        """Take a new list or count. What cannot be read (any more) changes no list: they are still there."""
         update = subscription.pv.update
         if subscription.name == self._heart:
-            self._beat = math.inf if update is None else time.monotonic()
+            count = None if update is None else update.value
+            if count != self._count:  # another alarm is no beat
+                self._count, self._beat = count, math.inf if count is None else time.monotonic()
             return
         if update is None or not isinstance(update.value, str):
             return
