@@ -17,7 +17,7 @@ from rackioc import estimate, supervisor
 from rackioc.cli.command import ConfigPath, Form, FormOption, SimulatedOption, command, end_at_a_signal, start_log
 from rackioc.config import sitefile
 from rackioc.config.config import Config, ConfigError
-from rackioc.config.load import load
+from rackioc.config.load import load, load_instruments
 
 app = typer.Typer()
 
@@ -77,7 +77,7 @@ def pvs(config: ConfigPath, form: FormOption = Form.table, simulated: SimulatedO
     """List the PVs of a configuration. Crates are connected to and asked what they have; nothing is written."""
     from rackioc import listing
 
-    found, silent = listing.rack(load(config), simulated=simulated)
+    found, silent = listing.rack(load_instruments(config), simulated=simulated)
     listing.write(listing.rows(found), form.value, sys.stdout)
     for sentence in silent:
         typer.echo(sentence, err=True)

@@ -47,7 +47,18 @@ def load(path: Path, *, directories: bool = False) -> Config:
 
     ``directories``: one that is not there is a fault, too. Who serves goes on: its disk may come later.
     """
-    file = yamlfile.read(path)
+    return _checked(path, yamlfile.read(path), directories)
+
+
+def load_instruments(path: Path) -> Config:
+    """Return what a configuration says of its PVs, not where they are kept, nor of ``web``. Raises ConfigError."""
+    file = yamlfile.read(path, lambda key: key[0] != "web" and key[:2] != ("archive", "database"))
+    if isinstance(archive := as_mapping(file.data).get("archive"), dict):
+        archive["database"] = "sqlite:///unread"  # must be given, and is not needed
+    return _checked(path, file)
+
+
+def _checked(path: Path, file: YamlFile, directories: bool = False) -> Config:
     config = None if file.data is None and file.faults else _load(path, file, directories)
     if file.faults or config is None:
         raise ConfigError(path, file.faults)

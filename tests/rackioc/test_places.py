@@ -64,6 +64,20 @@ def test_a_history_needs_no_password_of_a_crate_and_is_found_from_another_direct
     assert run("spool", str(config))[1].startswith(f"rackioc: {config.with_name('rack.spool')}: there is no spool")
 
 
+@pytest.mark.parametrize("command", [["pvs", "--format", "csv"], ["screens", "-o", "screens"], ["alarms"]])
+def test_a_list_of_pvs_needs_no_password_of_a_database_or_the_web_server(config: Path, command: list[str]) -> None:
+    config.write_text(
+        'prefix: "LAB:"\ninstruments: {TC1: {driver: se521}}\n'
+        'archive: {database: "mysql://lab:${ROOTS_PASSWORD}@db/rack", pvs: ["LAB:*"], spool: {file: x.spool}}\n'
+        'web: {certificate: "${ROOTS_PASSWORD}"}\n'
+    )
+    code, text = run(command[0], str(config), *command[1:])
+    assert code == 0, text
+    assert command[0] == "screens" or "LAB:TC1:T1" in text
+    config.write_text(config.read_text().replace("spool: {file: x.spool}", "policies: often"))
+    assert run(command[0], str(config), *command[1:])[0] == 2, "what is needed is checked"
+
+
 def test_a_history_does_need_the_password_of_its_database(config: Path) -> None:
     config.write_text(SECRETS.replace("DATABASE", "mysql+pymysql://lab:${ROOTS_PASSWORD}@db/rack"))
     code, text = run("history", "LAB:A", "--config", str(config))
