@@ -368,7 +368,7 @@ class Instrument:
         applied = self._site.apply(name, point, seen=record is not None and not record.udf)
         self._configured.note(name, applied)
         point = applied.point
-        if record is not None and _holds_for(point, record.point):
+        if record is not None and record.point.rtyp is point.rtyp:
             if record.point != point or record.unapplied != applied.unapplied:
                 self._configure(record, applied)
             return
@@ -518,11 +518,6 @@ class Instrument:
     def show_scans(self, state: ScanState) -> None:
         """Show how long scans take, and how many were missed."""
         self._show_health(health.scans(state))
-
-
-def _holds_for(point: Point, before: Point) -> bool:
-    """Return True if what clients were told when they connected holds: its types, and the most elements."""
-    return point.rtyp is before.rtyp and point.ftvl == before.ftvl and point.nelm <= before.nelm
 
 
 def _done() -> Ended:

@@ -160,12 +160,11 @@ class Raw:
         return next(each for each in self._ioc.server.clients if each.address == here)
 
     def create(self, name: str, cid: int = 1) -> int:
-        """The server's number of the channel; ``created`` is its data type and count."""
         padded = (self._ioc.prefix + name).encode()
         padded += bytes(8 - len(padded) % 8)
         self._socket.sendall(HEADER.pack(CREATE, len(padded), 0, 0, cid, 13) + padded)
         while True:
-            command, _, *self.created, _, sid = self.message()
+            command, _, _, _, _, sid = self.message()
             if command == CREATE:
                 return int(sid)
 

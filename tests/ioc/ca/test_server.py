@@ -20,9 +20,8 @@ import aioca
 import numpy as np
 import pytest
 
-from drivers.base import Point, Reading, RecordType, Refused, Severity, Status
+from drivers.base import Point, RecordType, Refused, Severity, Status
 from ioc.block import Block
-from ioc.ca import dbr
 from ioc.ca.connection import WAITING
 from ioc.ca.conversation import Conversation
 from ioc.ca.message import (
@@ -41,7 +40,6 @@ from ioc.ca.network.search import LARGEST_ANSWER
 from ioc.ca.network.seldom import Seldom
 from ioc.record import ALARM, LOG, PROPERTY, VALUE, Record
 from tests.client import Client
-from tests.ioc.ca.live import LiveIoc
 from tests.small_ioc import EVENT_ADD, HEADER, PUT_FAIL, READ_NOTIFY, VERSION, Raw, SmallIoc, search, until
 
 # ---- values, types, fields ----
@@ -462,31 +460,6 @@ def test_a_put_under_way_is_not_answered_to_whom_the_channel_was_taken_or_who_cl
         own_ioc.do(asyncio.sleep(0.01))
         raw.read_notify(sids[2])
         assert raw.message()[0] == READ_NOTIFY
-
-
-@pytest.mark.parametrize("other", [{"nelm": 5}, {"ftvl": "LONG"}])
-def test_who_is_connected_to_an_array_that_gets_more_or_other_elements_is_told(other: dict[str, Any]) -> None:
-    array = Point(name="Array", rtyp=RecordType.waveform, group="fast", nelm=3)
-    with closing(LiveIoc()) as ioc, Raw(ioc) as raw:
-
-        def become(point: Point) -> None:
-            ioc.driver.points = (*(each for each in ioc.driver.points if each.name != "Array"), point)
-
-        def announced(cid: int) -> tuple[int, int]:
-            until(lambda: "Array" in ioc.instrument.records)
-            raw.create("PS:Array", cid)
-            dtype, count = raw.created
-            return dtype, count
-
-        ioc.driver.values["Array"] = Reading((1, 2))
-        become(array)
-        assert announced(11) == (dbr.DOUBLE, 3)
-        before = ioc.instrument.records["Array"]
-        become(replace(array, nelm=2))  # no more than were announced
-        until(lambda: before.point.nelm == 2)
-        become(replace(array, **other))
-        assert raw.message()[::4] == (SERVER_DISCONNECT, 11)
-        assert announced(12) == ({"LONG": dbr.LONG}.get(other.get("ftvl", ""), dbr.DOUBLE), other.get("nelm", 3))
 
 
 def test_only_so_many_numbers_of_channels_that_were_taken_are_remembered(
