@@ -89,7 +89,7 @@ class Rack:
         return f"{instrument.prefix}Error.VAL$" if instrument else None
 
     def changed(self, subscription: Subscription, what: int) -> None:
-        """Take a new list or count. What cannot be read (any more) changes no list: they are still there."""
+        """Take a new list or count. What cannot be read (any more) changes no list: the rack is still there."""
         update = subscription.pv.update
         if subscription.name == self._heart:
             count = None if update is None else update.value
