@@ -1,17 +1,18 @@
 """One instrument's connection: the thread that reads it, what is put next, and how old its values may be.
 
-port      the thread: connecting, scans, puts; the one place where thread and event loop meet
-calls     calls of the driver: what they raise, and how long they take
-listener  what happens on a port, and who is told
-putqueue  what is put next, and what makes things safe and is pending
-scan      when a scan group is due, and how groups share the line
-newest    floods of puts to one point, of which the newest wins
-ended     the end of what somebody waits for
-outbox    what the thread tells the event loop, in order and in turns
-rereads   requests to read a group now
-errorlog  errors in the log, each once, or summed up
-watch     hangs, silence, old values, by a clock that no scan can hold up
-ages      what was not read for too long to be true
+port       the thread: connecting, scans; the one place where thread and event loop meet
+execution  puts carried out step by step, and what follows by itself
+calls      calls of the driver: what they raise, and how long they take
+listener   what happens on a port, and who is told
+putqueue   what is put next, and what makes things safe and is pending
+scan       when a scan group is due, and how groups share the line
+newest     floods of puts to one point, of which the newest wins
+ended      the end of what somebody waits for
+outbox     what the thread tells the event loop, in order and in turns
+rereads    requests to read a group now
+errorlog   errors in the log, each once, or summed up
+watch      hangs, silence, old values, by a clock that no scan can hold up
+ages       what was not read for too long to be true
 """
 
 from __future__ import annotations

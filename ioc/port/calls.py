@@ -20,15 +20,17 @@ class Calls:
     ``deadline``: when the step in progress should be over (monotonic seconds); None between steps. One that is not
     hangs, and nothing can be done about it but say so.
     ``since``: when the call in progress began; None between calls.
+    ``silence``: seconds without a good answer after which the instrument counts as silent.
     """
 
-    def __init__(self, name: str, driver: Driver, outbox: Outbox, errors: ErrorLog) -> None:
+    def __init__(self, name: str, driver: Driver, outbox: Outbox, errors: ErrorLog, silence: float) -> None:
         self.deadline: float | None = None
         self.since: float | None = None
         self._name = name
         self._driver = driver
         self._outbox = outbox
         self._errors = errors
+        self._silence = silence
         self._log = logging.getLogger(f"rackioc.{name}")
 
     def guarded(self, action: Callable[[], T]) -> T:
@@ -46,11 +48,10 @@ class Calls:
         finally:
             self.since = None
 
-    def next(self, steps: Iterator[Step], silence: float) -> Step | None:
+    def next(self, steps: Iterator[Step]) -> Step | None:
         """Return the next step; None when there is none.
 
-        What comes from a call that has hung, for ``silence`` at least, may be as old as the call. Raises NoReply for
-        it.
+        What comes from a call that has hung, for ``silence`` at least, may be as old as the call: NoReply.
         """
         longest = self._driver.longest_call
         began = time.monotonic()
@@ -60,7 +61,7 @@ class Calls:
         finally:
             self.deadline = None
         took = time.monotonic() - began
-        if isinstance(step, Wait | None) or not step or took <= max(longest, silence):
+        if isinstance(step, Wait | None) or not step or took <= max(longest, self._silence):
             return step
         _close(steps)
         raise NoReply(f"{self._name}: a call took {took:.1f} s; what it returned may be as old and is not shown")

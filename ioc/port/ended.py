@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 
@@ -45,3 +45,13 @@ def fail(ended: asyncio.Future[Any], error: BaseException) -> None:
     if not ended.done():
         ended.set_exception(error)
         ended.exception()
+
+
+def end_all(waiting: Iterable[Ended], error: BaseException | None) -> None:
+    """End what some wait for, well or with an error; each looks at the records before the next put changes them."""
+    for each in waiting:
+        if error is None:
+            succeed(each)
+        else:
+            fail(each, error)
+        each.tell()

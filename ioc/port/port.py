@@ -13,16 +13,13 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from drivers.base import (
     DeviceError,
     Driver,
-    Energizes,
     LinkDown,
     NoReply,
-    NotShown,
     Point,
     Reading,
     Readings,
@@ -34,11 +31,12 @@ from drivers.base import (
     Wait,
 )
 from ioc.port.calls import Calls
-from ioc.port.ended import Ended, fail, succeed
+from ioc.port.ended import Ended, end_all, fail
 from ioc.port.errorlog import ErrorLog
+from ioc.port.execution import Execution
 from ioc.port.listener import Link, Listener
 from ioc.port.outbox import Outbox
-from ioc.port.putqueue import PATIENCE, REPEAT, Put, PutQueue, refusal_of
+from ioc.port.putqueue import PATIENCE, REPEAT, Put, PutQueue
 from ioc.port.rereads import Reread, Rereads
 from ioc.port.scan import Scan, Schedule
 
@@ -54,8 +52,6 @@ LAST_TRY = 10.0
 STOP_PATIENCE = 9.0
 # Seconds between two looks whether a stop may go on
 _LOOK = 0.02
-# Seconds for what makes things safe and was not sent yet, over a connection that is given up
-_LAST_SENDS = 5.0
 # Why a pending put is not shown yet where nothing has failed
 _IN_TURN = "it is sent, and looked at, in its turn"
 # Seconds to sleep where nothing is to be done until somebody asks for it
@@ -68,6 +64,7 @@ class Port:
     ``periods``: scan group -> seconds, in order of importance.
 
     ``heard``: when the instrument gave its last good answer (monotonic seconds); ``scans``: its scan groups.
+    ``silence``: seconds without a good answer after which it counts as silent.
     """
 
     def __init__(self, name: str, driver: Driver, listener: Listener, periods: Mapping[str, float]) -> None:
@@ -85,7 +82,11 @@ class Port:
         self.scans = tuple(self._schedule.scans)
         self._read: dict[str, list[Readings]] = {}
         self._errors = ErrorLog(name)
-        self._calls = Calls(name, driver, self._outbox, self._errors)
+        self.silence = max(2.0, 2 * min((scan.period for scan in self.scans), default=0.0))
+        self._calls = Calls(name, driver, self._outbox, self._errors, self.silence)
+        self._execution = Execution(
+            name, driver, self._puts, self._calls, self._errors, listener, self._notify, self._deliver
+        )
         self._points: tuple[Point, ...] = driver.points
         self._up = False
         self._error: DeviceError = LinkDown(f"{name} is not connected yet")
@@ -100,11 +101,6 @@ class Port:
         self._retries: deque[Ended] = deque()
         self._rereads = Rereads()
         self._thread = threading.Thread(target=self._run, name=f"port {name}", daemon=True)
-
-    @property
-    def silence(self) -> float:
-        """Return the seconds without a good answer after which an instrument counts as silent."""
-        return max(2.0, 2 * min((scan.period for scan in self.scans), default=0.0))
 
     @property
     def deadline(self) -> float | None:
@@ -128,7 +124,7 @@ class Port:
             error = self._not_shown(put)
             if self._hangs():  # the thread may never come to say so
                 self._log.warning("%s", error)
-            self._complete(put, error)
+            self._execution.complete(put, error)
         await self._outbox.made()
 
     async def close(self) -> None:
@@ -206,7 +202,7 @@ class Port:
             undone = self._puts.add(put)
         for other in undone:
             sentence = f"{other.point.name}: not sent, a later put to {point.name} that makes it safe overtook it"
-            self._complete(other, Refused(sentence))
+            self._execution.complete(other, Refused(sentence))
         if put.safe:
             self._listener.pending(point)
             timer = self._loop.call_later(PATIENCE, self._still_pending, put, ended)
@@ -219,7 +215,7 @@ class Port:
 
     def is_pending(self, point: Point) -> bool:
         """Return True while a put that makes the point safe is not shown by the instrument yet."""
-        return any(put.point.name == point.name for put in self._puts.pending)
+        return self._puts.is_pending(point)
 
     def _stopped(self) -> LinkDown:
         return LinkDown(f"{self._name} is being stopped")
@@ -235,7 +231,7 @@ class Port:
     def refuse(self, error: DeviceError) -> None:
         """Refuse the ordinary puts that wait."""
         for put in self._puts.take_waiting():
-            self._complete(put, error)
+            self._execution.complete(put, error)
 
     # ---- in the thread from here on ----
 
@@ -267,7 +263,7 @@ class Port:
         for put in self._puts.take_begun():
             if put.steps is not None:
                 self._calls.give_up(put.steps)
-            self._put_failed(put, stopped)
+            self._execution.fail(put, stopped)
         while self._retries:
             self._answer([self._retries.popleft()], stopped)
         for put in self._puts.pending:
@@ -281,7 +277,7 @@ class Port:
                 self._calls.give_up(put.steps)
             error = self._not_shown(put)
             self._log.warning("%s", error)
-            self._complete(put, error)
+            self._execution.complete(put, error)
 
     def _turn(self) -> None:
         now = time.monotonic()
@@ -290,7 +286,7 @@ class Port:
             reread.scheduled = True
             self._schedule.make_due(now, reread.group)
         for undone in self._puts.take_undone():
-            self._give_up(undone)
+            self._execution.give_up(undone)
         if self._retries:
             if self._up:
                 self._disconnect(LinkDown(f"{self._name} is connecting again, as asked by a put to Retry"))
@@ -336,7 +332,7 @@ class Port:
     def _connect(self) -> None:
         self._tried_at = time.monotonic()
         self._notify(self._listener.link, Link.Connecting, None)
-        self._write_blind()
+        self._execution.write_blind()
         try:
             readings = self._calls.guarded(self._driver.connect)
         except DeviceError as error:
@@ -354,34 +350,6 @@ class Port:
         self._notify(self._listener.link, Link.Up, None)
         self._deliver(readings)
 
-    def _write_blind(self) -> None:
-        """Send what makes things safe and is pending: it may arrive where nothing answers.
-
-        The steps of several go in turns, with those of what comes meanwhile: none waits for the end of another.
-        """
-        begun: list[Put] = []
-        sending: list[tuple[Put, Iterator[Step]]] = []
-        while True:
-            for put in sorted(self._puts.pending, key=lambda put: put.tried):
-                if put not in begun:
-                    put.tried, put.began = True, time.monotonic()
-                    begun.append(put)
-                    sending.append((put, self._driver.write_blind(put.point, put.value)))
-            if not sending:
-                return
-            sending = [(put, steps) for put, steps in sending if self._step_blind(put, steps)]
-
-    def _step_blind(self, put: Put, steps: Iterator[Step]) -> bool:
-        """Do the next step of a put that is sent blind; return False when there is none."""
-        try:
-            if self._calls.guarded(lambda: next(steps, None)) is not None:
-                return True
-        except DeviceError as error:
-            self._errors.report(f"{put.point.name} blind", error)
-        else:
-            self._log.warning("%s: %s was sent, though there is no connection", self._name, put.words)
-        return False
-
     def _disconnect(self, error: DeviceError) -> None:
         self._errors.report("", error)
         # From one try to the next, however long it takes to open the connection
@@ -392,27 +360,13 @@ class Port:
         self._notify(self._listener.link, Link.Down, error)  # before anything that may take its time
         self._refuse_all(error)
         if was_up:
-            self._send_unsent()
+            self._execution.send_unsent()
         self._answer(self._rereads.take(), error)
         self._calls.close()
         pause = FIRST_RETRY if self._puts.pending else min(self._retry_after, self._driver.longest_retry)
         self._retry_at = max(began + pause, time.monotonic() + min(FIRST_RETRY, pause))
         self._retry_after = min(2 * self._retry_after, self._driver.longest_retry)
         self._log.debug("%s: to be connected again in %.1f s", self._name, self._retry_at - time.monotonic())
-
-    def _send_unsent(self) -> None:
-        """Send what makes things safe and was not sent yet over a connection that is given up: it may be heard.
-
-        It counts as not sent all the same, and goes first over the next one.
-        """
-        until = time.monotonic() + _LAST_SENDS
-        for put in self._puts.pending:
-            if put.tried or time.monotonic() > until:
-                continue
-            steps = self._driver.write(put.point, put.value)
-            with suppress(DeviceError):
-                self._calls.next(steps, self.silence)
-            self._calls.give_up(steps)
 
     def _refuse_all(self, error: DeviceError) -> None:
         """End the ordinary puts; of those that were begun it is not known what they did.
@@ -424,7 +378,7 @@ class Port:
             if steps is not None:
                 self._calls.give_up(steps)
         for put in self._puts.interrupt(time.monotonic()):
-            self._put_failed(put, error)
+            self._execution.fail(put, error)
 
     # ---- scans ----
 
@@ -438,7 +392,7 @@ class Port:
                 scan.begin(self._steps(scan.group), began)
             steps = scan.steps
             assert steps is not None
-            step = self._calls.next(steps, self.silence)
+            step = self._calls.next(steps)
         except DeviceError as error:
             self._scan_failed(scan, error)
             return
@@ -448,7 +402,7 @@ class Port:
         elif isinstance(step, Wait):
             scan.stepped(now, now - began, step.seconds, heard=False)
             if isinstance(step, SafePut):
-                self._make_safe(step)
+                self._execution.make_safe(step)
         else:
             scan.stepped(now, now - began, heard=_heard(step))
             self._read[scan.group].append(step)
@@ -491,102 +445,10 @@ class Port:
     # ---- puts ----
 
     def _step_put(self, put: Put) -> None:
-        """Carry out a put to its next pause."""
-        if put.steps is None and not put.safe and (refusal := refusal_of(put.point, put.asked)):
-            self._puts.end(put)
-            self._complete(put, refusal)
-            return
-        put.tried = True
-        if put.steps is None:
-            self._log.debug("%s: %s is put", self._name, put.words)
-        put.began = put.began if put.steps else time.monotonic()
-        steps = put.steps = put.steps or self._put_steps(put)
         try:
-            while (step := self._calls.next(steps, self.silence)) is not None:
-                put.changes |= isinstance(step, Energizes)
-                if isinstance(step, Wait):
-                    put.resume = time.monotonic() + step.seconds
-                    return
-                put.readings.update(step)
-                self._deliver(step)
-        except DeviceError as error:
-            self._put_failed(put, error)
-            if isinstance(error, LinkDown):
-                self._disconnect(error)
-            return
-        self._put_done(put)
-
-    def _put_steps(self, put: Put) -> Iterator[Step]:
-        yield from self._driver.write(put.point, put.value)
-
-    def _put_done(self, put: Put) -> None:
-        if put.safe and put.point.command and not put.sent:  # put once more: what showed it may be of before that
-            self._puts.repeat(put, put.asked)
-            return
-        self._notify(self._listener.done, put.point, put.value, put.readings, put.asked)
-        if replaced := self._puts.replaced_by(put):
-            sentence = f"{replaced.words}: given up, because {put.words} came later"
-            self._end_put(replaced, Refused(sentence))
-        self._end_put(put, None)
-
-    def _put_failed(self, put: Put, error: DeviceError) -> None:
-        """Tell who waits, and do what must follow: a safe put is repeated, and follows one that let voltage out."""
-        if not isinstance(error, Refused):
-            self._notify(self._listener.unknown, put.point, error)
-        if put.safe:
-            put.error, put.broke = error, isinstance(error, LinkDown)
-            self._errors.report(put.point.name, error)
-            self._puts.repeat(put, put.began + REPEAT)
-            if isinstance(error, Refused) and not isinstance(error, NotShown):
-                self._complete(put, error)
-            return
-        self._puts.end(put)
-        self._complete(put, error)
-        if not isinstance(error, Refused) and put.changes and self._driver.energizes(put.point, put.value):
-            self._follow(put.point, f"{put.words} has failed", str(error))
-
-    def _give_up(self, put: Put) -> None:
-        """End a switch under way that a put which makes things safe has undone: its outcome is not known."""
-        put.steps = None
-        reason = f"{put.words}: given up under way, because a put that makes it safe came later"
-        error = NoReply(reason)
-        if not self.is_pending(put.point):
-            self._put_failed(put, error)
-            return
-        self._log.info("%s: %s", self._name, reason)
-        self._notify(self._listener.unknown, put.point, error)
-        self._puts.end(put)
-        self._complete(put, error)
-
-    def _make_safe(self, wish: SafePut) -> None:
-        """Put the safe value of a point for a driver, unless that is pending."""
-        point = next(each for each in self._driver.points if each.name == wish.name)
-        if not self.is_pending(point):
-            self._follow(point, wish.what, wish.why)
-
-    def _follow(self, point: Point, what: str, why: str) -> None:
-        """Put the safe value of a point: ``what`` has happened."""
-        assert point.safe is not None
-        safe = Put(point, point.safe, time.monotonic())
-        self._log.warning("%s: %s; %s follows by itself (%s)", self._name, what, safe.words, why)
-        for other in self._puts.add(safe):
-            self._complete(other, Refused(f"{other.point.name}: not sent, because {what}"))
-        self._notify(self._listener.pending, point)
-
-    def _end_put(self, put: Put, error: DeviceError | None) -> None:
-        self._puts.end(put)
-        if put.safe:
-            self._errors.clear(put.point.name)
-            self._notify(self._listener.pending, put.point)
-        self._complete(put, error)
-
-    def _end_shown(self, readings: Readings) -> None:
-        """End the safe puts which the instrument shows now, though it did not confirm them when they were sent."""
-        for put in self._puts.pending:
-            if put.sent and put.steps is None and self._driver.shown(put.point, put.value, readings):
-                self._log.info("%s: shows %s now", self._name, put.words)
-                self._notify(self._listener.done, put.point, put.value, readings, put.asked)
-                self._end_put(put, None)
+            self._execution.step(put)
+        except LinkDown as error:
+            self._disconnect(error)
 
     # ---- both ----
 
@@ -596,7 +458,7 @@ class Port:
         if readings:
             self._notify(self._listener.readings, readings, time.time())
             self._puts.note_readings(readings)
-            self._end_shown(readings)
+            self._execution.end_shown(readings)
         if _heard(readings):
             now = time.monotonic()
             if now - self.heard > self.silence:
@@ -608,24 +470,9 @@ class Port:
             self._points = self._driver.points
             self._notify(self._listener.points, self._points)
 
-    def _complete(self, put: Put, error: DeviceError | None) -> None:
-        self._log.debug("%s: %s: %s", self._name, put.words, error or "carried out")
-        waiting, put.waiting = put.waiting, []
-        self._answer(waiting, error)
-
-    def _answer(self, waiting: list[Ended], error: DeviceError | None) -> None:
-        if not waiting:
-            return
-
-        def answer() -> None:
-            for each in waiting:
-                if error is None:
-                    succeed(each)
-                else:
-                    fail(each, error)
-                each.tell()  # who asked looks at what the put made of the records before the next changes it
-
-        self._notify(answer)
+    def _answer(self, waiting: Sequence[Ended], error: DeviceError | None) -> None:
+        if waiting:
+            self._notify(end_all, waiting, error)
 
     def _notify(self, listener: Callable[..., None], *args: object) -> None:
         if threading.current_thread() is self._thread:

@@ -180,6 +180,10 @@ class PutQueue:
         with self._wake:
             return list(self._pending.values())
 
+    def is_pending(self, point: Point) -> bool:
+        """Return True while a put that makes the point safe is not shown by the instrument yet."""
+        return any(put.point.name == point.name for put in self.pending)
+
     def is_urgent(self) -> bool:
         """Return True while a safe put waits to be sent."""
         return any(not put.sent for put in self.pending)

@@ -25,7 +25,7 @@ from drivers.base import (
     Value,
     Wait,
 )
-from ioc.port import port
+from ioc.port import execution, port
 from tests.ioc.bench import POINTS, Bench, Rig, Run
 
 OFF, ON = 0, 1
@@ -82,6 +82,7 @@ def supply() -> Supply:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "REPEAT", 0.1)
     monkeypatch.setattr(port, "REPEAT", 0.1)
     monkeypatch.setattr(port, "FIRST_RETRY", 0.2)
 
