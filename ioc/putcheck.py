@@ -65,7 +65,7 @@ def _to_number(name: str, text: str, wanted: str) -> float:
     try:
         return number_of(text)
     except ValueError:
-        raise Refused(f"'{text}' is not {wanted}; not sent to {name}") from None
+        raise Refused(f"{text!r} is not {wanted}; not sent to {name}") from None
 
 
 def _numbered(states: tuple[str, ...]) -> str:

@@ -78,7 +78,7 @@ class PutLog:
     def _log(self, pv: str, put: _Put, count: int) -> None:
         """Log a put, the newest of so many."""
         user, computer, value = _clean(self.user) or "somebody", self._computer(), _shown(put.view, put.wanted)
-        outcome = put.failed or f"was {_shown(put.view, put.before)}"
+        outcome = _printable(put.failed) or f"was {_shown(put.view, put.before)}"
         if count == 1:
             log.info("%s at %s put %s to %s (%s)", user, computer, value, pv, outcome)
         else:
@@ -138,5 +138,10 @@ def _shown(view: View, values: Values) -> str:
 
 def _clean(text: str) -> str:
     """Return a text as a part of a line: cut, and without what would end it."""
-    shown = "".join(each if each.isprintable() else "?" for each in text[:LONGEST])
+    shown = _printable(text[:LONGEST])
     return shown if len(text) <= LONGEST else f"{shown}..."
+
+
+def _printable(text: str) -> str:
+    """Return a text without what would end its line, or move a terminal's cursor."""
+    return "".join(each if each.isprintable() else "?" for each in text)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from drivers.base import Array, DeviceError, LinkDown, NoReply, NotShown
+from drivers.base import Array, DeviceError, LinkDown, NoReply, NotShown, Refused
 from ioc.ca import dbr
 from ioc.ca.puts import putlog
 from tests.client import Client
@@ -188,6 +188,31 @@ def test_a_name_adds_no_line_and_no_page_to_the_log(small_ioc: SmallIoc, lines: 
     (line,) = lines()
     assert "\n" not in line
     assert len(line) < 250
+
+
+@pytest.mark.parametrize("name", ["ao", "bo", "text"])
+def test_a_text_that_is_refused_adds_no_line_to_the_log(small_ioc: SmallIoc, lines: Lines, name: str) -> None:
+    with Raw(small_ioc) as raw:
+        sid = raw.create(name)
+        raw.say(HEADER.pack(WRITE, 40, dbr.STRING, 1, sid, 5) + b"1\nroot put 0\x1b[2K\r\x85".ljust(40, b"\0"))
+        until(lines)
+    (line,) = lines()
+    assert line.isprintable()
+    assert "refused: " in line
+
+
+def test_what_an_instrument_says_adds_no_line_to_the_log(
+    small_ioc: SmallIoc, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def put(*_: object) -> None:
+        raise Refused("the crate says\nroot put 0")
+
+    monkeypatch.setattr(small_ioc, "put", put)
+    with Raw(small_ioc) as raw:
+        raw.write_notify("ao", 1.0)
+        until(lines)
+    (line,) = lines()
+    assert line.endswith("(refused: the crate says?root put 0)")
 
 
 def test_a_text_put_as_characters_is_told_as_a_text(small_ioc: SmallIoc, ca: Client, lines: Lines) -> None:
