@@ -228,7 +228,7 @@ def _number(request: Request, name: str, default: int) -> int:
 
 
 def _value(pv: Pv) -> tuple[str, Any, str | None, str, str, float | None]:
-    update = pv.update
+    update = pv.now
     if update is None:
         return pv.name, None, None, value.UNDEFINED, "DISCONNECTED", None
     found: Any = list(unpack(update.value)) if isinstance(update.value, bytes) else update.value

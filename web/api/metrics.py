@@ -96,7 +96,7 @@ class _Families:
 
 def _number(pv: Pv) -> float | None:
     """Return the value of a PV if it is a number, and true."""
-    value = pv.update.value if pv.update else None
+    value = pv.now.value if pv.now else None
     if not isinstance(value, int | float) or not math.isfinite(value) or pv.severity == SEVERITIES[3]:
         return None
     return float(value)

@@ -90,6 +90,12 @@ class Hub:
         if not pv.subscriptions:
             self._keep_a_while(pv)
 
+    def hush(self, silent: bool) -> None:
+        """Note whether the rack's IOC hangs: what its PVs were is not shown as what they are."""
+        for pv in self._pvs.values():
+            if self._is_known(pv.name.partition(".")[0]):
+                pv.hush(silent)
+
     async def put(self, person: str, name: str, kind: int, count: int, data: bytes) -> asyncio.Future[int]:
         """Put values of a DBR type under a person's name; return the ECA status that is to come.
 

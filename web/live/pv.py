@@ -43,6 +43,7 @@ class Pv:
     """The newest state of a PV.
 
     update     value, alarm and time; None while it is not connected, or may not be read
+    silent     whether its IOC hangs with the connection open: what was told is of before
     seen       whether it was connected since somebody asked for it
     unused     since when (monotonic clock) nobody has asked for it
     """
@@ -51,6 +52,7 @@ class Pv:
         self.name = name
         self.state = State()
         self.update: PvUpdate | None = None
+        self.silent = False
         self.metadata = Metadata()
         self.seen = False
         self.unused = 0.0
@@ -59,9 +61,20 @@ class Pv:
         self._frames: dict[tuple[str, int, bool], bytes] = {}
 
     @property
+    def now(self) -> PvUpdate | None:
+        """Return value, alarm and time if they can be shown as those of now."""
+        return None if self.silent else self.update
+
+    @property
     def severity(self) -> str:
         """Return the severity in the words of PVWS."""
-        return value.UNDEFINED if self.update is None else value.SEVERITIES[self.update.severity]
+        return value.UNDEFINED if self.now is None else value.SEVERITIES[self.now.severity]
+
+    def hush(self, silent: bool) -> None:
+        """Note whether its IOC hangs, and tell those who asked for the PV."""
+        if silent != self.silent and self.update is not None:
+            self.silent = silent
+            self._tell(int(Changed.ALL))
 
     def take(self, state: State) -> None:
         """Take a new state, and tell those who asked for the PV."""
@@ -70,9 +83,12 @@ class Pv:
             if self.update is None:
                 return
             self.state = before  # its type is that of what was shown
-            self.update, what = None, int(Changed.ALL)
+            self.update, self.silent, what = None, False, int(Changed.ALL)
         else:
             what = self._take(before, state)
+        self._tell(what)
+
+    def _tell(self, what: int) -> None:
         self._frames.clear()
         for subscription in self.subscriptions:
             subscription.listener.changed(subscription, what)
@@ -102,12 +118,14 @@ class Pv:
 
     def _members(self, what: int, may_put: bool) -> list[str]:
         severity = f'"severity":"{self.severity}"'
-        if self.update is None:
-            return [severity, value.lost(self.state), value.rights(False)]
+        # an Off can be put to an IOC that hangs
+        rights = value.rights(self.update is not None and self.state.writable and may_put)
+        if self.now is None:
+            return [severity, value.lost(self.state), rights]
         parts = (
             (Changed.METADATA, self._description),
             (Changed.SEVERITY, severity),
-            (Changed.READONLY, value.rights(self.state.writable and may_put)),
+            (Changed.READONLY, rights),
         )
         told = [text for flag, text in parts if what & flag]
-        return [*told, value.tell(self.state, self.update, self.metadata)]
+        return [*told, value.tell(self.state, self.now, self.metadata)]

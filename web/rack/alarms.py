@@ -85,8 +85,8 @@ class Alarms:
             return
         first = name not in self._since
         # a record that was never processed has the stamp of 1990
-        stamped = pv.update is not None and pv.update.stamp_ns > _NEVER_NS
-        begin = pv.update.stamp_ns / 1e9 if pv.update and stamped else time.time()
+        stamped = pv.now is not None and pv.now.stamp_ns > _NEVER_NS
+        begin = pv.now.stamp_ns / 1e9 if pv.now and stamped else time.time()
         self._since[name] = (begin, not first)
         self._next = 0.0
 
@@ -120,7 +120,7 @@ class Alarms:
             message = self._text(f"{instrument.prefix}{_ERROR}")
         else:
             message = self._text(f"{name}.AMSG")
-        status = pv.update.status if pv.update else "DISCONNECTED"
+        status = pv.now.status if pv.now else "DISCONNECTED"
         return Alarm(name, instrument.name, severity, status, since, exact, message, 0)
 
     def _severity(self, name: str) -> str:
@@ -133,7 +133,7 @@ class Alarms:
 
     def _text(self, name: str) -> str:
         subscription = self._subscriptions.get(name)
-        update = subscription.pv.update if subscription else None
+        update = subscription.pv.now if subscription else None
         return str(update.value) if update and isinstance(update.value, str) else ""
 
     def _away(self, instrument: Instrument) -> str:

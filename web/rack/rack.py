@@ -53,6 +53,7 @@ class Rack:
         self._known: frozenset[str] = frozenset()
         self._heart = next((f"{each.prefix}HEARTBEAT" for each in self.instruments if each.kind == "ioc"), "")
         self._count: object = None  # the IOC's
+        self._silent = False
         self._beat = math.inf  # when it counted last (monotonic s); infinite while it has not
 
     def begin(self, hub: Hub) -> None:
@@ -62,11 +63,12 @@ class Rack:
         hub.subscribe(self, self.instrument_list)
         if self._heart:
             hub.subscribe(self, self._heart)
+            hub.each_turn(lambda: self._listen(hub))
 
     @property
     def connected(self) -> bool:
         """Return whether the IOC answers: libca keeps the connection to one that hangs for half a minute."""
-        return self._list.update is not None and time.monotonic() < self._beat + _SILENT
+        return self._list.update is not None and not self._late()
 
     @property
     def tells_safe(self) -> bool:
@@ -87,6 +89,15 @@ class Rack:
         """Return the PV with the last error of the instrument that a record belongs to."""
         instrument = self.instrument(record)
         return f"{instrument.prefix}Error.VAL$" if instrument else None
+
+    def _late(self) -> bool:
+        return time.monotonic() >= self._beat + _SILENT
+
+    def _listen(self, hub: Hub) -> None:
+        """Let no value of an IOC that hangs be shown as one of now, until it counts again."""
+        if self._late() != self._silent and math.isfinite(self._beat):
+            self._silent = not self._silent
+            hub.hush(self._silent)
 
     def changed(self, subscription: Subscription, what: int) -> None:
         """Take a new list or count. What cannot be read (any more) changes no list: the rack is still there."""

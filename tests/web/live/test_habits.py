@@ -542,7 +542,7 @@ def test_a_page_that_nobody_looked_at_does_not_take_the_last_news_for_new(page: 
         chromium.show(True)
         chromium.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
         assert chromium.text("#live") == "✖ not live"
-        assert "No news from the IOC" in chromium.text("#banner")
+        chromium.wait(lambda: "The IOC does not answer" in chromium.text("#banner"), "that the IOC hangs")
     finally:
         page.ioc.process.send_signal(signal.SIGCONT)
     chromium.wait(lambda: chromium.text("#live") == "● live", "live again")
@@ -553,7 +553,7 @@ def test_a_beat_that_is_told_again_after_a_login_makes_nothing_live(page: Page) 
     chromium.wait(lambda: chromium.text("#live") == "● live", "live")
     page.ioc.process.send_signal(signal.SIGSTOP)
     try:
-        chromium.wait(lambda: "No news from the IOC" in chromium.text("#banner"), "that the IOC hangs")
+        chromium.wait(lambda: "The IOC does not answer" in chromium.text("#banner"), "that the IOC hangs")
         page.log_in("anna")
         chromium.wait(lambda: "anna" in chromium.text("#who"), "the name")
         until = time.monotonic() + 3
