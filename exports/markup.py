@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
@@ -20,7 +21,7 @@ def add(parent: Element, tag: str, text: str | float | None = None, **attributes
 def document(root: Element, header: Sequence[str]) -> str:
     """Return an XML document with a header as its first comment."""
     ElementTree.indent(root)
-    # "--" ends a comment
-    lines = [line.replace("--", "- -") for line in header]
+    # "--" ends a comment, "---" would be "- --"
+    lines = [re.sub("-(?=-)", "- ", line) for line in header]
     comment = "\n     ".join(lines)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<!-- {comment} -->\n{ElementTree.tostring(root, "unicode")}\n'

@@ -33,10 +33,10 @@ class Section:
 
 def markdown(rack: Rack) -> str:
     """Return the reference as Markdown."""
-    parts = [f"# PVs of {rack.prefix or rack.file}", *rack.header("reference")]
+    parts = [_escape(line) for line in (f"# PVs of {rack.prefix or rack.file}", *rack.header("reference"))]
     for section in sections(rack):
         rows = [COLUMNS, ("---",) * len(COLUMNS), *(tuple(map(_escape, line)) for line in section.lines)]
-        parts += [f"## {section.title}", "\n".join(f"| {' | '.join(row)} |" for row in rows)]
+        parts += [f"## {_escape(section.title)}", "\n".join(f"| {' | '.join(row)} |" for row in rows)]
     return "\n\n".join(parts) + "\n"
 
 

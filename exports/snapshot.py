@@ -41,4 +41,5 @@ def _shown_only(pv: Pv) -> bool:
 
 
 def _cell(text: str) -> str:
-    return f'"{text}"' if "," in text else text
+    # a line that begins with # is a comment
+    return f'"{text}"' if "," in text or text.startswith("#") else text

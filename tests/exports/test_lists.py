@@ -119,14 +119,22 @@ def test_a_snapshot_has_no_commands(demo: Rack, name: str) -> None:
     assert f"DEMO:{name}," not in snapshot(demo)
 
 
-def test_a_name_with_a_comma_stays_whole(few: Rack, demo: Rack) -> None:
+@pytest.mark.parametrize("prefix", ["A,B:", "#A:"])
+def test_a_name_that_is_odd_in_a_csv_stays_whole(few: Rack, demo: Rack, prefix: str) -> None:
     generator = demo.instruments[2]
     odd = replace(
-        generator, prefix="A,B:", pvs=tuple(replace(pv, name=f"A,B:{pv.point.name}") for pv in generator.pvs)
+        generator, prefix=prefix, pvs=tuple(replace(pv, name=f"{prefix}{pv.point.name}") for pv in generator.pvs)
     )
     reader = SaveSet()
     reader.load(snapshot(replace(few, instruments=(odd,))))
-    assert {"PV": "A,B:VSet", "READBACK": "A,B:VSet_RBV", "READ_ONLY": "0"} in reader.entries
+    assert {"PV": f"{prefix}VSet", "READBACK": f"{prefix}VSet_RBV", "READ_ONLY": "0"} in reader.entries
+
+
+@pytest.mark.parametrize("name", ["rack--2.yaml", "rack---old.yaml", "----.yaml", "a <&> b.yaml", "-"])
+def test_a_file_whose_name_has_dashes_gives_xml(few: Rack, name: str) -> None:
+    reader = Engine()
+    reader.load(engine(replace(few, file=name)))
+    assert set(reader.groups["LAB:TC1"]) == {f"LAB:TC1:T{number}" for number in range(1, 5)}
 
 
 @pytest.mark.parametrize("make", [appliance, engine, snapshot])

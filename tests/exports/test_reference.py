@@ -114,6 +114,15 @@ def test_signs_of_a_description_are_shown_as_they_are(demo: Rack, text: str) -> 
     assert last.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&") == text
 
 
+def test_signs_of_names_are_shown_as_they_are_in_headings(demo: Rack) -> None:
+    odd = replace(demo.instruments[1], name="T<1>_[a]")
+    text = markdown(replace(demo, prefix="<b>_A_:", file="a_<i>_b.yaml", instruments=(odd,)))
+    plain = [re.sub(r"\\(.)", r"\1", each) for each in text.splitlines()]
+    assert plain[0] == "# PVs of &lt;b&gt;_A_:"
+    assert "## T&lt;1&gt;_[a] (se521)" in plain
+    assert "from a_&lt;i&gt;_b.yaml." in plain[2]
+
+
 def test_the_same_rack_gives_the_same_bytes(demo: Rack) -> None:
     assert (markdown(demo), page(demo)) == (markdown(demo), page(demo))
     assert f"Made by rackioc {demo.version} from demo.yaml." in markdown(demo)
