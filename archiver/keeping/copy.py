@@ -9,6 +9,7 @@ from contextlib import closing
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
+from archiver.keeping.joints import Joints
 from archiver.storage import manage
 from archiver.storage.columns import StatusNames
 from archiver.storage.database import open_reader, open_source, open_target
@@ -44,18 +45,23 @@ def copy(origin: str, destination: str, report: Report) -> Copied:
         raise StoreError(f"{here}: an archive cannot be copied into itself: name another file or database")
     open_reader(origin).close()  # an archive, and of this version
     manage.init(destination)
+    with closing(open_source(destination)) as present:
+        before = present.archivers()
     with closing(open_source(origin)) as source, closing(open_target(destination)) as target:
         target.begin(hashlib.sha256(here.encode()).hexdigest())
-        return transfer(source, target, report)
+        return transfer(source, target, before, report)
 
 
-def transfer(source: Source, target: Target, report: Report) -> Copied:
-    """Copy all of a source into a target. Raises StoreError if rows are missing in the end."""
+def transfer(source: Source, target: Target, before: Mapping[str, int], report: Report) -> Copied:
+    """Copy all of a source into a target, where archivers gave signs of life (ns) before.
+
+    Raises StoreError if rows are missing in the end.
+    """
     channels = source.channels()
     ids = target.channels(channels)
     for table in METADATA:
         carry(source, target, table, ids)
-    copied = _Samples(source, target, ids, report).copy(channels)
+    copied = _Samples(source, target, ids, Joints(source, target, before, ids), report).copy(channels)
     for table in (*METADATA, *OTHERS):
         carry(source, target, table, ids)
     target.refresh_metadata(list(ids.values()))
@@ -76,8 +82,10 @@ class _Samples:
     beyond  rows of each channel whose times the target cannot hold
     """
 
-    def __init__(self, source: Source, target: Target, ids: Mapping[int, int], report: Report) -> None:
-        self._source, self._target, self._ids, self._report = source, target, ids, report
+    def __init__(
+        self, source: Source, target: Target, ids: Mapping[int, int], joints: Joints, report: Report
+    ) -> None:
+        self._source, self._target, self._ids, self._joints, self._report = source, target, ids, joints, report
         names = source.statuses()
         numbers = target.statuses(names.values())
         self._statuses = {number: numbers[name] for number, name in names.items()}
@@ -92,6 +100,7 @@ class _Samples:
         after_ns = self._copied() | {
             channel: each.last_ns for channel, each in wanted.items() if there[channel].same(each)
         }
+        self._joints.begin(channels, wanted)
         self._total, self._done = sum(each.rows for each in wanted.values()), before
         todo = [channel.number for channel in channels if channel.number in wanted]
         for _ in range(TRIES):
@@ -112,7 +121,7 @@ class _Samples:
         for rows in self._source.chunks(channels, after_ns):
             held = [self._translated(row) for row in rows if first_ns <= row.time_ns <= last_ns]
             self._beyond.update(row.channel for row in rows if not first_ns <= row.time_ns <= last_ns)
-            self._target.add(held)
+            self._joints.add(held)
             self._rows += len(held)
             self._done = min(self._done + len(held), self._total)
             self._report(self._done, self._total)

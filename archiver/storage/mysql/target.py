@@ -27,6 +27,8 @@ INTEGERS = range(-(2**31), 2**31)
 
 _ADD = """INSERT INTO sample (channel_id, smpl_time, nanosecs, severity_id, status_id,
     num_val, float_val, str_val, datatype, array_val) VALUES """
+_REMOVE = """DELETE FROM sample
+    WHERE channel_id = %s AND smpl_time = FROM_UNIXTIME(%s) AND severity_id = %s AND str_val = %s"""
 _PROGRESS = """
     CREATE TABLE IF NOT EXISTS copied (
         source VARCHAR(64) NOT NULL, channel_id INT UNSIGNED NOT NULL, until_time BIGINT NOT NULL,
@@ -93,20 +95,26 @@ class MysqlTarget:
             return dict(cursor.fetchall())
 
     @again_if_crossed
-    def add(self, rows: Sequence[Row]) -> None:
-        """Store rows, delete what is rebuilt of their channels, note how far they were copied: in one transaction."""
+    def add(self, rows: Sequence[Row], marks: Sequence[Row] = (), former: Sequence[Row] = ()) -> None:
+        """Store rows, delete what is rebuilt of their channels, note how far they were copied: in one transaction.
+
+        Before that gaps are deleted (``former``), and with the rows others are stored (``marks``), not copied ones.
+        """
         newest = {row.channel: row.time_ns for row in rows}
-        first_ns = min((row.time_ns for row in rows), default=self._first_ns)
+        first_ns = min((row.time_ns for row in (*rows, *marks)), default=self._first_ns)
         if first_ns < self._first_ns:
             with self._session.transaction() as cursor:
                 months.cover(cursor, self.where, first_ns / 1e9)
             self._first_ns = months.month_s(first_ns / 1e9) * 10**9
         with self._session.transaction() as cursor:
             escape = cursor.connection.escape
-            for values in statements([_sql(row, escape, self._write_error) for row in rows]):
+            for row in former:
+                cursor.execute(_REMOVE, (row.channel, unix(row.time_ns // 1000), row.severity, row.str_val))
+            for values in statements([_sql(row, escape, self._write_error) for row in (*rows, *marks)]):
                 cursor.execute(f"{_ADD}{values} ON DUPLICATE KEY UPDATE channel_id = sample.channel_id")
+            channels = [(channel,) for channel in {row.channel for row in (*rows, *marks)}]
             for name in REBUILT:
-                cursor.executemany(f"DELETE FROM {name} WHERE channel_id = %s", [(channel,) for channel in newest])
+                cursor.executemany(f"DELETE FROM {name} WHERE channel_id = %s", channels)
             cursor.executemany(_COPIED, [(self._source, *each) for each in newest.items()])
 
     def figures(self, channel: int, first_ns: int, last_ns: int) -> Figures:

@@ -28,6 +28,7 @@ _ADD = """
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?9, ?8 WHERE NOT EXISTS (
         SELECT 1 FROM sample_settled
         WHERE channel_id = ?1 AND smpl_time BETWEEN ?2 / 1000 * 1000 AND ?2 / 1000 * 1000 + 999)"""
+_REMOVE = "DELETE FROM sample_settled WHERE channel_id = ? AND smpl_time = ? AND severity_id = ? AND str_val = ?"
 _SETTLED = """
     INSERT INTO settled VALUES (?, ?)
     ON CONFLICT (part) DO UPDATE SET smpl_time = max(smpl_time, excluded.smpl_time)"""
@@ -96,18 +97,23 @@ class SqliteTarget:
             )
             return {int(channel): int(until_ns) for channel, until_ns in rows}
 
-    def add(self, rows: Sequence[Row]) -> None:
-        """Store rows, delete what is rebuilt of their channels, note how far they were copied: in one transaction."""
+    def add(self, rows: Sequence[Row], marks: Sequence[Row] = (), former: Sequence[Row] = ()) -> None:
+        """Store rows, delete what is rebuilt of their channels, note how far they were copied: in one transaction.
+
+        Before that gaps are deleted (``former``), and with the rows others are stored (``marks``), not copied ones.
+        """
         newest = {row.channel: row.time_ns for row in rows}
-        parts = {channel // PART: 0 for channel in newest}
-        for channel, time_ns in newest.items():
+        ends = newest | {row.channel: row.time_ns for row in marks}
+        parts = {channel // PART: 0 for channel in ends}
+        for channel, time_ns in ends.items():
             parts[channel // PART] = max(parts[channel // PART], time_ns)
         with self._transaction() as connection:
             cursor = connection.connection.cursor()
-            cursor.executemany(_ADD, [(*row, ARRAY if row.array_val else None) for row in rows])
+            cursor.executemany(_REMOVE, [(row.channel, row.time_ns, row.severity, row.str_val) for row in former])
+            cursor.executemany(_ADD, [(*row, ARRAY if row.array_val else None) for row in (*rows, *marks)])
             cursor.executemany(_SETTLED, list(parts.items()))
             for name in REBUILT:
-                cursor.executemany(f"DELETE FROM {name} WHERE channel_id = ?", [(channel,) for channel in newest])
+                cursor.executemany(f"DELETE FROM {name} WHERE channel_id = ?", [(channel,) for channel in ends])
             cursor.executemany(_COPIED, [(self._source, *each) for each in newest.items()])
 
     def figures(self, channel: int, first_ns: int, last_ns: int) -> Figures:

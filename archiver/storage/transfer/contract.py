@@ -112,8 +112,11 @@ class Target(Protocol):
     def copied(self) -> Mapping[int, int]:
         """Return up to which time (ns) each channel here has been copied from the source."""
 
-    def add(self, rows: Sequence[Row]) -> None:
-        """Store rows, delete what is rebuilt of their channels, note how far they were copied: in one transaction."""
+    def add(self, rows: Sequence[Row], marks: Sequence[Row] = (), former: Sequence[Row] = ()) -> None:
+        """Store rows, delete what is rebuilt of their channels, note how far they were copied: in one transaction.
+
+        Before that gaps are deleted (``former``), and with the rows others are stored (``marks``), not copied ones.
+        """
 
     def figures(self, channel: int, first_ns: int, last_ns: int) -> Figures:
         """Return the figures of a channel's rows from one time to another, in full microseconds."""

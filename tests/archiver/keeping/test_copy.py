@@ -175,13 +175,15 @@ def test_the_past_can_follow_an_archiver_that_has_moved_already(new: New, destin
         store.live(later + SECOND)
     copy(here, there, quiet)
     with closing(open_reader(there)) as reader:
-        assert [each.value for each in reader.samples(["R"], 0, later)] == [n * 0.1 for n in range(ROWS)] + [7.0]
+        assert [each.value for each in reader.samples(["R"], 0, later)] == [
+            *(n * 0.1 for n in range(ROWS)), Gap.ARCHIVE_OFF, 7.0,
+        ]  # fmt: skip
         assert [each.metadata.unit for each in reader.metadata("R")] == ["V", "kV", "mV"]
     assert contents(there)["archivers"] == {"LAB:one": later + SECOND}
     with closing(open_store(there, "LAB:one")) as store:
         assert store.newest()[0].value is not None
         store.add([Sample("R", later + 2 * SECOND, 8.0, 0, "NO_ALARM")])
-    assert rows(there) == rows(here) + 2
+    assert rows(there) == rows(here) + 2 + 5  # and Archive_Off behind each PV but S, which ends with a gap
 
 
 def test_to_a_file_with_finer_times_no_row_comes_back_twice(new: New) -> None:
