@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from archiver.recording.batch import Batch
 from archiver.recording.commit import commit
@@ -309,9 +309,13 @@ class Writer:
         if oldest_ns is not None and self._spool.oldest is not None:  # clocks of IOCs may be ahead
             self._replayed_ns = min(oldest_ns, int(self._spool.oldest * 1e9)) - ON_ITS_WAY_NS
         if head.id not in self._removable:
-            self._commit(head.batch)
-            if oldest_ns is not None:
-                self._upkeep.late(oldest_ns)
+            samples = head.batch.samples
+            if (kept := self._upkeep.kept(samples, self.database.store)) is not samples:
+                missing = counted(len(set(samples) - set(kept)), "sample")
+                log.info("%s that waited longer than keep keeps them are not stored", missing)
+            self._commit(replace(head.batch, samples=kept))
+            if kept:
+                self._upkeep.late(min(sample.time_ns for sample in kept))
         return self._remove(head.id)
 
     def _remove(self, number: int) -> bool:

@@ -7,8 +7,10 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from operator import attrgetter
 
 from archiver.recording.upkeep.clock import Clock
+from archiver.sample import Gap, Sample, gap_marker
 from archiver.settings import Policy
 from archiver.storage.store import Rejected, Store, StoreError
 from archiver.units import seconds
@@ -17,6 +19,8 @@ from archiver.units import seconds
 PERIOD = 3600.0
 # The turn of what is done for all PVs at once, and what of summaries is told; no PV has such a name.
 MONTHS, SUMMARIES = "", " "
+
+_time = attrgetter("time_ns")
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +48,31 @@ class Upkeep:
     def late(self, oldest_ns: int) -> None:
         """Note that rows were stored that had waited, and the time of the oldest."""
         self._late_ns = min(self._late_ns or oldest_ns, oldest_ns)
+
+    def kept(self, samples: list[Sample], store: Store) -> list[Sample]:
+        """Return of samples that have waited those that are kept; of a PV's others the newest, behind a gap.
+
+        Rows of their time may have been deleted: each would be in force up to the first one that is left. If there is
+        one that is newer than all of them, and not kept either, they say nothing. Raises StoreError.
+        """
+        clock = self._clock = self._clock or Clock(store.alive_ns)
+        pvs = {sample.pv for sample in samples}
+        ages = {pv: seconds(age) for pv in pvs if (age := self._policy(pv).keep) is not None}
+        before_ns = {age: _before(age, clock) for age in set(ages.values())}
+        kept: list[Sample] = []
+        old: dict[str, list[Sample]] = {}
+        for sample in samples:
+            age = ages.get(sample.pv)
+            waits = kept if age is None or sample.time_ns >= before_ns[age] else old.setdefault(sample.pv, [])
+            waits.append(sample)
+        if not old:
+            return samples
+        in_force = {age: store.newest_values(before_ns[age]) for age in {ages[pv] for pv in old}}
+        for pv, found in old.items():
+            first, last = min(found, key=_time), max(found, key=_time)
+            if in_force[ages[pv]].get(pv, 0) < last.time_ns:
+                kept += [last] if first is last else [gap_marker(pv, first.time_ns, Gap.OVERRUN), last]
+        return kept
 
     def step(self, store: Store) -> bool:
         """Do one step; return False when nothing is to be done before the next round. Raises StoreError."""

@@ -17,7 +17,7 @@ from archiver.recording.spool import Spool
 from archiver.recording.upkeep import clock, rounds
 from archiver.recording.upkeep.rounds import Upkeep
 from archiver.recording.writer import Writer
-from archiver.sample import Sample
+from archiver.sample import Sample, is_gap
 from archiver.settings import Policy, ThinSettings
 from archiver.storage import summarizer
 from archiver.storage.database import open_reader, open_store
@@ -80,6 +80,36 @@ def test_rows_that_waited_until_they_were_not_kept_any_more_go_at_once(filled: s
             assert kept[0].time_ns > time.time_ns() - 11 * 3600 * S
             spool.append(Batch([old], [], []))
         writer.close()
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_what_waited_until_it_was_not_kept_any_more_is_not_in_force_over_rows_that_have_gone(
+    filled: str, tmp_path: Path, after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of before and ``after`` what the archive has left of that time; no upkeep has come yet."""
+    now = time.time_ns()
+    with closing(open_store(filled)) as store:
+        take_steps(Upkeep(lambda pv: Policy(keep="10h")), store)
+        lead_ns = store.latest("A", now - 36_000 * S, 1)[0].time_ns
+        if after:
+            store.add([Sample("W", now - 50 * 3600 * S, -7.0, 0, "NO_ALARM")])
+    pv, first_ns = ("W", now - 40 * 3600 * S) if after else ("A", lead_ns - 3600 * S)
+    old = [Sample(pv, first_ns + n * 60 * S, float(n), 0, "NO_ALARM") for n in range(10)]
+    monkeypatch.setattr(Upkeep, "step", lambda *_: False)
+    queue, upkeep = Queue(), Upkeep(lambda pv: Policy(keep="10h"))
+    with closing(Spool(tmp_path / "rack.spool", 1e9, 0)) as spool:
+        spool.append(Batch(old, [], []))
+        writer = Writer(queue, spool, upkeep, lambda: open_store(filled))
+        writer.cycle(time.monotonic())
+        writer.cycle(time.monotonic())
+        assert spool.rows == 0
+        found, _ = rows(filled, pv)
+        writer.close()
+    if after:
+        left = [(each.time_ns // 1000, is_gap(each)) for each in found[-2:]]
+        assert left == [(old[0].time_ns // 1000, True), (old[-1].time_ns // 1000, False)]
+    else:
+        assert found[0].time_ns == lead_ns
 
 
 def test_rows_that_came_late_go_at_once_also_after_an_error_of_the_database(
