@@ -338,6 +338,19 @@ def test_a_setting_that_had_limits_never_loses_them(
                 run.put("S01:C00:V0Set", value)
 
 
+@pytest.mark.parametrize("untold", [("Minval", "Maxval"), ("Maxval",)])
+@pytest.mark.parametrize("code", [Code.PARAMPROPNOTFOUND, Code.OK])
+def test_limits_that_are_not_told_any_more_still_hold(run: CrateRun, untold: tuple[str, ...], code: Code) -> None:
+    run.settle()
+    limit(run, 0.0, 2000.0)
+    for prop in untold:
+        run.fault(prop=prop, code=code)
+    for value in (-5.0, 2000.5, 1e6):
+        with pytest.raises(Refused, match="outside the limits"):
+            run.put("S01:C00:V0Set", value)
+    assert run.fake.writes == 0
+
+
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize(("low", "high"), [(10.0, 0.0), (math.nan, 5.0)])
 def test_a_setting_whose_limits_never_made_sense_takes_nothing(

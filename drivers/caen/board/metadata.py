@@ -207,11 +207,12 @@ def _unit(variable: Variable) -> tuple[str, int] | None:
 
 
 def _with_limits(now: Variable, before: Variable) -> Variable:
-    """Return the parameter with its former limits where the crate names such as make no sense."""
+    """Return the parameter with its former limits where the crate names none any more, or such as make no sense."""
     new, old = now.format, before.format
     if not isinstance(new, Number) or not isinstance(old, Number):
         return now
-    if new.limits_known or not old.limits_known or (new.egu, new.exponent) != (old.egu, old.exponent):
+    told = new.limits_known and new.low is not None
+    if told or not old.limits_known or (new.egu, new.exponent) != (old.egu, old.exponent):
         return now
     if old.low is None:
         return now
