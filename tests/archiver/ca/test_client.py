@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TypeVar, overload
 
 import pytest
 
-from archiver.ca import dbr
+from archiver.ca import calls, dbr
 from archiver.ca.client import Client
+from archiver.ca.libca import Context
 from archiver.ca.listener import PvUpdate
 from archiver.sample import Metadata, Value, pack, unpack
 from tests.archiver.processes import Ioc, Wait
@@ -248,6 +250,28 @@ def test_no_update_of_a_burst_is_merged_even_while_nobody_polls(ioc: Ioc, client
     polling.set()
     wait(lambda: len(count.updates) == 201)
     assert [update.value for update in count.updates] == list(range(201))
+
+
+def test_what_came_before_the_clock_was_set_back_is_handled_at_the_end(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EPICS_CA_ADDR_LIST", environment["EPICS_CA_ADDR_LIST"])
+    handled: list[int] = []
+
+    def run() -> None:
+        context = Context()
+        number = context.register(lambda first, _: handled.append(first))
+        with monkeypatch.context() as before:
+            before.setattr(calls, "time", SimpleNamespace(time=lambda: time.time() + 3600))
+            for each in range(2000):
+                context.queue.put(number, each, b"")
+        assert context.finish() <= time.time()
+        context.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert handled == list(range(2000))
 
 
 def test_a_lost_ioc_may_come_back_with_another_type(ioc: Ioc, client: Polled, wait: Wait) -> None:
