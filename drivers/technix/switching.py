@@ -216,7 +216,8 @@ class Switching:
         inhibition.
         """
         if not self._status.bits & INHIBIT:
-            self._inhibited = True
+            if self._line.switched.get("P8") != "P8,1":  # else it was put, and the status does not show it yet
+                self._inhibited = True
             self._line.ask("P8,1")
             yield from self.settled(INHIBIT, INHIBIT)
         if not self._status.bits & INHIBIT:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -208,6 +209,36 @@ def test_an_on_that_was_given_up_for_an_off_has_not_failed(far: Far, caplog: pyt
         assert "given up under way" in str(await put)
         assert "has failed" not in caplog.text
         assert not far.on
+
+    tell(story, far)
+
+
+@pytest.mark.parametrize("lag", [0.0, 0.3])
+def test_an_inhibition_that_is_put_while_an_on_ends_as_off_stays(far: Far, lag: float) -> None:
+    """The generator's status shows it ``lag`` seconds after its command."""
+    carry_out = far._carry_out
+
+    def inhibit() -> None:
+        far.inhibited = True
+
+    def late(command: str) -> str | None:
+        if command != "P8,1" or far.inhibited:
+            return carry_out(command)
+        threading.Timer(lag, inhibit).start()
+        return command
+
+    far._carry_out = late  # type: ignore[method-assign]
+
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        on = asyncio.create_task(rack.put("HV", 1))
+        await rack.until(lambda: "P5,1" in far.commands())
+        await asyncio.gather(on, rack.put("HV", 0), rack.put("Inhibit", 1))
+        await rack.until(lambda: not rack.pending() and rack.record("OnCmd").val == 0)
+        await asyncio.sleep(0.5)
+        assert "P5,0" in far.commands()  # the release
+        assert "P8,0" not in far.commands()
+        assert (far.on, far.inhibited, rack.record("Inhibit_RBV").val) == (False, True, 1)
 
     tell(story, far)
 
