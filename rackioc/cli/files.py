@@ -90,7 +90,7 @@ def screens(
     from exports.screens import screens as made
     from rackioc import listing
 
-    rack, silent = listing.rack(load_instruments(config), simulated=simulated)
+    rack, silent = listing.rack(load_instruments(config, simulated=simulated), simulated=simulated)
     output.mkdir(parents=True, exist_ok=True)
     for name, text in made.make(rack).items():
         _write(output / name, text)
@@ -101,7 +101,7 @@ def _make(config: Path, output: Path | None, simulated: bool, text: Callable[[Ra
     """Write a file; exit code 1 after that if an instrument could not be asked what it has."""
     from rackioc import listing
 
-    rack, silent = listing.rack(load_instruments(config), simulated=simulated)
+    rack, silent = listing.rack(load_instruments(config, simulated=simulated), simulated=simulated)
     made = text(rack)
     if output is None:
         typer.echo(made, nl=False)

@@ -77,7 +77,7 @@ def pvs(config: ConfigPath, form: FormOption = Form.table, simulated: SimulatedO
     """List the PVs of a configuration. Crates are connected to and asked what they have; nothing is written."""
     from rackioc import listing
 
-    found, silent = listing.rack(load_instruments(config), simulated=simulated)
+    found, silent = listing.rack(load_instruments(config, simulated=simulated), simulated=simulated)
     listing.write(listing.rows(found), form.value, sys.stdout)
     for sentence in silent:
         typer.echo(sentence, err=True)

@@ -50,9 +50,19 @@ def load(path: Path, *, directories: bool = False) -> Config:
     return _checked(path, yamlfile.read(path), directories)
 
 
-def load_instruments(path: Path) -> Config:
-    """Return what a configuration says of its PVs, not where they are kept, nor of ``web``. Raises ConfigError."""
-    file = yamlfile.read(path, lambda key: key[0] != "web" and key[:2] != ("archive", "database"))
+def load_instruments(path: Path, *, simulated: bool = False) -> Config:
+    """Return what a configuration says of its PVs, not where they are kept, nor of ``web``. Raises ConfigError.
+
+    ``simulated``: fakes are asked in the place of the instruments, and take any password.
+    """
+
+    def wanted(key: Key) -> bool:
+        return key[0] != "web" and key[:2] != ("archive", "database")
+
+    def any_text(key: Key) -> bool:
+        return simulated and key[0] == "instruments" and key[-1] == "password"
+
+    file = yamlfile.read(path, wanted, any_text)
     if isinstance(archive := as_mapping(file.data).get("archive"), dict):
         archive["database"] = "sqlite:///unread"  # must be given, and is not needed
     return _checked(path, file)

@@ -100,17 +100,20 @@ class YamlFile:
             self.faults.append(found)
 
 
-def read(path: Path, wanted: Callable[[Key], bool] = lambda key: True) -> YamlFile:
+def read(
+    path: Path, wanted: Callable[[Key], bool] = lambda key: True, any_text: Callable[[Key], bool] = lambda key: False
+) -> YamlFile:
     """Read a file; what is wrong with it is in ``faults``.
 
     Keys that are not ``wanted`` are left out with all that is below them: there no variable needs to be set.
+    Nor where ``any_text`` will do: a variable that is not set remains as it is written.
     """
     file = YamlFile()
     try:
         text = path.read_text(encoding="utf-8")
         loader = _Loader(text)
         node = loader.get_single_node()
-        file.data = None if node is None else _Reader(file, wanted).build(node, ())
+        file.data = None if node is None else _Reader(file, wanted, any_text).build(node, ())
     except OSError as error:
         file.fault((), f"cannot be read: {error.strerror}")
     except UnicodeDecodeError:
@@ -181,9 +184,10 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Reader:
-    def __init__(self, file: YamlFile, wanted: Callable[[Key], bool]) -> None:
+    def __init__(self, file: YamlFile, wanted: Callable[[Key], bool], any_text: Callable[[Key], bool]) -> None:
         self._file = file
         self._wanted = wanted
+        self._any_text = any_text
         self._open: list[yaml.Node] = []
         self._built = 0
 
@@ -277,6 +281,8 @@ class _Reader:
 
     def _variable(self, name: str, key: Key) -> str:
         value = os.environ.get(name)
+        if value is None and self._any_text(key):
+            return f"${{{name}}}"
         if value is None:
             self._file.fault(key, f"the environment variable {name} is not set")
             return ""

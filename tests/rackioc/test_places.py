@@ -78,6 +78,23 @@ def test_a_list_of_pvs_needs_no_password_of_a_database_or_the_web_server(config:
     assert run(command[0], str(config), *command[1:])[0] == 2, "what is needed is checked"
 
 
+@pytest.mark.parametrize(
+    "command", [["pvs", "--format", "csv"], ["alarms"], ["reference"], ["appliance"], ["engine"], ["snapshot"]]
+)
+def test_a_simulated_crate_needs_no_password(config: Path, command: list[str]) -> None:
+    code, text = run(command[0], str(config), *command[1:], "--simulated")
+    assert (code, "HV1:S02" in text) == (0, True), text
+    assert "ROOTS_PASSWORD" not in text
+
+
+def test_a_simulated_crate_needs_all_that_is_no_password(config: Path) -> None:
+    config.write_text(SECRETS.replace("admin", '"${ROOTS_NAME}"'))
+    code, text = run("pvs", str(config), "--simulated")
+    sentence = "instruments.HV1.username: the environment variable ROOTS_NAME is not set"
+    assert (code, text) == (2, f"{config}:3: {sentence}\n")
+    assert "ROOTS_PASSWORD is not set" in run("pvs", str(config))[1]
+
+
 def test_a_history_does_need_the_password_of_its_database(config: Path) -> None:
     config.write_text(SECRETS.replace("DATABASE", "mysql+pymysql://lab:${ROOTS_PASSWORD}@db/rack"))
     code, text = run("history", "LAB:A", "--config", str(config))
