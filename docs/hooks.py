@@ -1,7 +1,7 @@
 """What mkdocs calls when it builds the site: pages that lie outside docs/, and links to them.
 
 In the repository a link leads from file to file, wherever they are. The site has the pages of docs/ at its top, and a
-few others beside them.
+few others beside them. A heading has the same anchor in both.
 """
 
 from __future__ import annotations
@@ -26,6 +26,16 @@ OUTSIDE = {
 }
 # A link in Markdown with a path, and perhaps an anchor
 LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)(#[^)\s]*)?\)")
+
+
+def anchor(heading: str, separator: str) -> str:
+    """Return the anchor of a heading as GitHub makes it; mkdocs' own makes one hyphen of several."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", separator)
+
+
+def on_config(config: MkDocsConfig) -> None:
+    """Let headings have the anchors that they have on GitHub."""
+    config.mdx_configs["toc"]["slugify"] = anchor
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
