@@ -55,6 +55,16 @@ def hold() -> None:
         )
 
 
+def keep() -> None:
+    """Leave the streams to no program that a library starts; for a process that starts none itself.
+
+    libca starts a caRepeater where one is found, which stays: that of an older EPICS base keeps what it was started
+    with, and who reads our output through a pipe would never see its end.
+    """
+    for number in range(3):
+        os.set_inheritable(number, False)
+
+
 def _is_closed(number: int) -> bool:
     try:
         os.fstat(number)

@@ -17,7 +17,7 @@ from archiver.history.command import HistoryOptions, show_history
 from archiver.times import format_time
 from archiver.units import counted
 from ioc.ca.network import environment
-from rackioc import supervisor
+from rackioc import streams, supervisor
 from rackioc.cli import runtime
 from rackioc.cli.command import ConfigPath, command, start_log
 from rackioc.cli.database import DATABASE, database_of
@@ -51,6 +51,7 @@ def archive(config: ConfigPath, parent: Annotated[int, typer.Option(hidden=True)
     settings, prefix = load_archive(config), load_prefix(config)
     start_log()
     environment.check()
+    streams.keep()
     if parent:
         supervisor.end_with(parent)
     raise typer.Exit(service.main(settings, config, pv_list=pv_list(prefix), prefix=prefix))

@@ -16,6 +16,7 @@ from archiver.ca.error import SessionError
 from archiver.history.formats import show_value
 from archiver.sample import SEVERITIES, Value, unpack
 from ioc.ca.network import environment
+from rackioc import streams
 from rackioc.cli.command import SignedCommand, command, sentence
 from sim.fake import CommandError
 
@@ -137,6 +138,7 @@ def _session(timeout: float, search: float | None = None) -> Session:
     from archiver.ca.session import Session
 
     environment.check()
+    streams.keep()
     return Session(timeout, search)
 
 

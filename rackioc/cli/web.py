@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ioc.ca.network import environment
-from rackioc import supervisor
+from rackioc import streams, supervisor
 from rackioc.cli.command import ConfigPath, command, start_log
 from rackioc.config.load import load
 from sim.fake import CommandError
@@ -30,6 +30,7 @@ def web(config: ConfigPath, parent: Annotated[int, typer.Option(hidden=True)] = 
     loaded = load(config)
     start_log()
     environment.check()
+    streams.keep()
     if parent:
         supervisor.end_with(parent)
     archive = loaded.archive

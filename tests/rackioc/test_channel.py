@@ -7,6 +7,7 @@ import re
 import select
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -47,6 +48,23 @@ def test_values_are_printed_as_by_caget(small_ioc: SmallIoc) -> None:
     values = [line.removeprefix(f"{name:<30} ") for name, line in zip(names, lines, strict=True)]
     assert (code, values) == (0, ["1.25", "On", "anode", "-7", "2 1 2.5", "UDF", "60"])
     assert run("get", "-t", names[0])[:2] == (0, ["1.25"])
+
+
+def test_a_repeater_that_is_started_keeps_no_pipe_open(small_ioc: SmallIoc, tmp_path: Path) -> None:
+    """Like that of an older EPICS base, which goes on with the streams that it was started with."""
+    small_ioc.post("ai", 1.25)
+    repeater, started = tmp_path / "caRepeater", tmp_path / "started"
+    repeater.write_text(f"#!/bin/sh\necho $$ > {started}\nexec sleep 120\n")
+    repeater.chmod(0o755)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    asked = shlex.join([*COMMAND, "get", "-t", f"{small_ioc.prefix}ai"])
+    try:
+        found = run_shell(f"PATH={shlex.quote(str(tmp_path))}:$PATH EPICS_CA_REPEATER_PORT={port} {asked} 2>&1 | cat")
+        assert found == (0, ["1.25"], "")
+    finally:
+        os.kill(int(started.read_text()), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("field", ["", ".VAL", ".{}"])
