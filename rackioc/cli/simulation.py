@@ -15,7 +15,7 @@ from rackioc.cli.command import ConfigPath, SignedCommand, command, end_at_a_sig
 from rackioc.cli.serving import serve
 from rackioc.config import simulated
 from rackioc.config.config import Config
-from rackioc.config.load import load
+from rackioc.config.load import load, load_simulated
 from sim.fake import CommandError
 
 CONTROL = runtime.directory() / "control"
@@ -100,7 +100,7 @@ def sim_run(config: ConfigPath, control_path: ControlOption = CONTROL) -> None:
     It has an archive, a site file and serial lines of its own: what is configured is neither read nor written.
     """
     end_at_a_signal()
-    _simulate(_own(load(config)), control_path, of=config)
+    _simulate(_own(config), control_path, of=config)
 
 
 @command(app, "technix")
@@ -138,11 +138,11 @@ def sim_fault(
         typer.echo(answer)
 
 
-def _own(config: Config) -> Config:
-    """Return the configuration with files of its own, unless it has them already."""
-    folder = runtime.simulation_of(config.path)
+def _own(path: Path) -> Config:
+    """Return a configuration with files of its own, unless it has them already."""
+    folder = runtime.simulation_of(path)
     try:
-        return config if folder is None else simulated.copy(config, folder)
+        return load(path) if folder is None else simulated.copy(load_simulated(path), folder)
     except simulated.SimulationError as error:
         raise CommandError(str(error)) from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,14 +55,19 @@ def load_instruments(path: Path, *, simulated: bool = False) -> Config:
 
     ``simulated``: fakes are asked in the place of the instruments, and take any password.
     """
+    return _without_database(path, lambda key: key[0] != "web", simulated)
 
-    def wanted(key: Key) -> bool:
-        return key[0] != "web" and key[:2] != ("archive", "database")
 
+def load_simulated(path: Path) -> Config:
+    """Return a configuration for its simulation, which has a database of its own. Raises ConfigError."""
+    return _without_database(path, lambda key: True, simulated=True)
+
+
+def _without_database(path: Path, wanted: Callable[[Key], bool], simulated: bool) -> Config:
     def any_text(key: Key) -> bool:
         return simulated and key[0] == "instruments" and key[-1] == "password"
 
-    file = yamlfile.read(path, wanted, any_text)
+    file = yamlfile.read(path, lambda key: wanted(key) and key[:2] != ("archive", "database"), any_text)
     if isinstance(archive := as_mapping(file.data).get("archive"), dict):
         archive["database"] = "sqlite:///unread"  # must be given, and is not needed
     return _checked(path, file)

@@ -26,6 +26,8 @@ Changes = Mapping[str, "str | int | Changes"]
 
 # What pyserial calls so is this of each pseudo-terminal, which refuses anything else at the second opening
 _PSEUDO_TERMINAL: dict[str, str | int] = {"bytesize": 8, "parity": "N"}
+# Which a fake takes, as any
+_PASSWORD = "simulated"
 
 
 class SimulationError(Exception):
@@ -34,6 +36,8 @@ class SimulationError(Exception):
 
 def copy(config: Config, folder: Path) -> Config:
     """Return the configuration of a simulation of ``config``, written into a folder that is made for it.
+
+    No secret is in it, and no variable that holds one is needed for it: fakes take any password.
 
     Raises SimulationError, and OSError where the folder cannot be made.
     """
@@ -62,10 +66,11 @@ def _changes(config: Config, folder: Path) -> Changes:
         for name, keys in config.raw.items()
         if isinstance(keys.get("port"), str)
     }
+    passwords = {name: {"password": _PASSWORD} for name, keys in config.raw.items() if "password" in keys}
     changes: dict[str, str | int | Changes] = {
         "state_directory": str(folder),
         "site_file": f"{stem}.site.yaml",
-        "instruments": lines,
+        "instruments": {name: {**lines.get(name, {}), **passwords.get(name, {})} for name in {**lines, **passwords}},
     }
     if config.archive is not None:
         changes["archive"] = {"database": of_file(f"{stem}.sqlite"), "spool": {"file": f"{stem}.spool"}}

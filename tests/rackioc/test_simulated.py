@@ -23,7 +23,7 @@ from drivers.base import DriverConfig
 from drivers.technix.driver import Technix
 from rackioc.cli import runtime
 from rackioc.config import simulated
-from rackioc.config.load import load
+from rackioc.config.load import load, load_simulated
 from tests.rackioc.test_cli import run
 from tests.small_ioc import until
 
@@ -184,6 +184,16 @@ def test_a_server_is_no_archive_of_a_simulation(tmp_path: Path, real: Path, rack
     assert (archive.spool.limit, archive.spool.file) == ("2GB", str(own / "rack.spool"))
     assert archive.measurements is not None
     assert stat.S_IMODE((own / "rack.yaml").stat().st_mode) == 0o600
+
+
+def test_a_simulation_needs_no_password(
+    tmp_path: Path, real: Path, rack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, real, "mysql+pymysql://rackioc:${DB_PASSWORD}@db1/archive", "/dev/ttyUSB0")
+    monkeypatch.delenv("CRATE")
+    made = simulated.copy(load_simulated(rack), tmp_path / "own")
+    assert made.raw["HV1"]["password"] == "simulated"
+    assert "${" not in made.path.read_text()
 
 
 def test_what_a_mapping_takes_over_from_another_one_is_replaced_too(tmp_path: Path, rack: Path) -> None:
