@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import time
+
 from drivers.base import Reading, Value
 from drivers.technix.line import Line
-from drivers.technix.points import BITS, FAULT, HV, INHIBIT, INTERLOCK, LOCAL
+from drivers.technix.points import BITS, FAULT, HV, INHIBIT, INTERLOCK, LOCAL, ON_CMD
 from drivers.technix.setpoints import COMMANDS, Setpoints
 from drivers.technix.watchdog import Watchdog
+
+# Seconds within which a status bit follows its command; assumed
+SETTLE = 0.5
 
 
 class StatusByte:
     """The status byte as it was read last.
 
     bits    the masks are in ``points``
-    begun   ON_CMD if the status may show the first half of an HV on which this process has to complete as HV off
     """
 
     def __init__(self, line: Line, watchdog: Watchdog, setpoints: Setpoints, negative: bool) -> None:
         self.bits = 0
-        self.begun = 0
+        self._begun = False
+        self._begun_at = 0.0
         self._line = line
         self._watchdog = watchdog
         self._setpoints = setpoints
@@ -27,6 +32,15 @@ class StatusByte:
         self._remote = False  # seen in remote mode
         self._told_local = False  # by this process, since it was seen in local mode
 
+    @property
+    def begun(self) -> bool:
+        """Return True if the first half of an HV on shows which this process has to complete as HV off."""
+        return self._begun and bool(self.bits & ON_CMD)
+
+    def note_on(self, *, begun: bool) -> None:
+        """Note whether the first half of an HV on is to be completed as HV off where it shows, now or soon."""
+        self._begun, self._begun_at = begun, time.monotonic()
+
     def expect_local(self) -> None:
         """Note that local mode is being put: it is no strike when it shows."""
         self._told_local = True
@@ -34,7 +48,8 @@ class StatusByte:
     def ask(self) -> dict[str, Value | Reading]:
         """Ask for the status byte; return all that it says as readings. Raises DeviceError."""
         before, self.bits = self.bits, self._line.read("E")
-        self.begun &= self.bits
+        if time.monotonic() - self._begun_at > SETTLE:  # before, the status may be that of before the command
+            self._begun = self.begun
         lapse = self._watchdog.lapse()
         local = bool(self.bits & LOCAL)
         why = f"no command was answered for {lapse:.1f} s" if lapse else ""

@@ -15,7 +15,7 @@ from drivers.base import BadReply, DeviceError, LinkDown, NotShown, Refused, Ste
 from drivers.technix.line import QUIET, REPLY_TIMEOUT, Line, Sent
 from drivers.technix.points import HV, INHIBIT, LOCAL, OFF_CMD, ON_CMD
 from drivers.technix.setpoints import Setpoints
-from drivers.technix.status import StatusByte
+from drivers.technix.status import SETTLE, StatusByte
 
 # Seconds between the reply to the first half of P5/P6 and the second half; the manual asks for 0.1
 PAUSE = 0.11
@@ -23,8 +23,6 @@ PAUSE = 0.11
 LONGEST_PAUSE = 2.0
 # Seconds that the pause may be longer than asked for without another one behind it
 LATE = 0.03
-# Seconds within which a status bit follows its command; assumed
-SETTLE = 0.5
 # Seconds without a reply after which the second half of HV off is sent all the same to a generator whose replies come
 # late: a second half before its reply to the first has no effect
 PATIENCE = 3.5
@@ -47,6 +45,7 @@ class Switching:
         self._half_off = False  # the line went down within HV off
         self._unheard: list[float] = []  # when HV offs were sent since anything was understood (monotonic s)
         self._inhibited = False  # by this process, to release an HV on
+        self._released = False  # an HV on, which that may have switched on: HV off is not shown since
         self._tidied_at = 0.0
 
     def reset(self) -> None:
@@ -86,7 +85,7 @@ class Switching:
 
         Raises Refused if the status shows that HV is not off.
         """
-        self._status.begun |= ON_CMD
+        self._status.note_on(begun=True)
         self._ending += 1
         try:
             yield from self._exclusively(self.pulse_off())
@@ -101,6 +100,7 @@ class Switching:
                 if local:
                     sentence = f"{sentence}; it is in local mode: put Mode Remote, or press HV off on its front panel"
                 raise NotShown(sentence)
+            self._released = False
             if self._inhibited:
                 yield from self._end_inhibition()
         finally:
@@ -144,7 +144,7 @@ class Switching:
         as well: there HV on cannot be given, and the front panel is in control.
         """
         now = time.monotonic()
-        if self._status.begun & ON_CMD and self._status.bits & LOCAL and not self._status.bits & OFF_CMD:
+        if self._status.begun and self._status.bits & LOCAL and not self._status.bits & OFF_CMD:
             if self._inhibited and not self._status.bits & HV:  # else it would let out what the panel has switched on
                 yield from self._end_inhibition()
             raise BadReply("HV on is left half given, and cannot be released in local mode: put Mode Remote")
@@ -156,7 +156,7 @@ class Switching:
             self._line.await_reply(self._line.send("P6,0"), REPLY_TIMEOUT)
             yield Wait()
             yield self._status.ask()
-        elif self._status.begun & ON_CMD or self._inhibited:
+        elif self._status.begun or self._inhibited or (self._released and not self._status.bits & LOCAL):
             self._tidied_at = now
             yield from self.off()
 
@@ -179,7 +179,7 @@ class Switching:
             yield from self._exclusively(self._pulse_on())
             yield from self.settled(HV | ON_CMD, HV)
         except BaseException:  # also when this is given up half-way
-            self._status.begun |= ON_CMD
+            self._status.note_on(begun=True)
             raise
         if self._status.bits & (HV | ON_CMD) != HV:
             # Without an obstacle it could still come on after the put has failed.
@@ -187,6 +187,8 @@ class Switching:
 
     def _pulse_on(self) -> Generator[Step]:
         """Send the P5 pair. In its pause what makes things safe may come: then the second half is not sent."""
+        self._status.note_on(begun=False)
+        self._released = False
         self._line.ask("P5,1")
         answered = time.monotonic()
         yield {}
@@ -222,6 +224,7 @@ class Switching:
             yield from self.settled(INHIBIT, INHIBIT)
         if not self._status.bits & INHIBIT:
             raise BadReply("HV on is left half given: not released, because the status does not show inhibition")
+        self._released = True
         self._line.await_reply(self._line.send("P5,0"), REPLY_TIMEOUT)
         yield Wait()
         yield from self.pulse_off()

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from drivers.base import DeviceError, Severity, Value
-from drivers.technix import Technix, driver, line, loss, switching, watchdog
+from drivers.technix import Technix, driver, line, loss, status, switching, watchdog
 from drivers.technix.config import FullScale, Limits, TechnixConfig
 from ioc.instrument import Instrument
-from ioc.port import port
+from ioc.port import execution, port
 from ioc.record import Record
 from ioc.site import Site
 from tests.drivers.technix.far import Far
@@ -113,14 +113,14 @@ WAITS = {
     "DRAIN_TIME": (line,),
     "LATEST": (line,),
     "QUICK": (line,),
-    "SETTLE": (switching,),
+    "SETTLE": (switching, status),
     "PATIENCE": (switching,),
     "TIDY_PERIOD": (switching,),
     "LOSS": (loss,),
     "IN_VAIN": (loss,),
     "HOLD": (loss,),
     "LAPSE": (watchdog,),
-    "REPEAT": (port,),
+    "REPEAT": (execution, port),
     "FIRST_RETRY": (port,),
     "GIVE_UP": (port,),
 }

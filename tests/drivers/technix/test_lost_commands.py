@@ -336,3 +336,66 @@ def test_what_was_put_while_the_status_is_read_is_not_overtaken(
         assert set(far.commands(began)) <= {"P6,1", "P6,0", "P7,1", "P8,1"}
 
     tell(story, far)
+
+
+@pytest.mark.parametrize("deaf", [0.8, 2.5])
+def test_an_on_that_its_release_has_switched_on_ends_as_off_also_under_an_inhibition_that_was_put(
+    far: Far, deaf: float
+) -> None:
+    carry_out = far._carry_out
+    hits: list[str] = []
+
+    def panel(command: str) -> str | None:
+        if command.startswith("P5") and far.local:
+            return command
+        if command == "P5,0" and far.held["P5"] is not None and far.inhibited:
+            hits.append(command)
+            far.held["P5"], far.on = None, True  # what the manual leaves open: the second half switches on
+            far.faults["deaf"] = True
+            threading.Timer(deaf, far.faults.clear).start()
+            return command
+        answer = carry_out(command)
+        if command == "P5,1":
+            far.local = True
+        return answer
+
+    far._carry_out = panel  # type: ignore[method-assign]
+
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        assert isinstance(await rack.put("HV", 1), Refused)
+        await rack.until(lambda: not rack.pending())
+        assert await rack.put("Inhibit", 1) is None
+        assert await rack.put("Mode", 0) is None
+        await rack.until(lambda: bool(hits) and far.on)
+        await rack.until(lambda: not far.faults, 5)
+        await rack.until(lambda: not far.on, 6)
+        assert far.inhibited
+        assert "P8,0" not in far.commands()
+
+    tell(story, far)
+
+
+def test_an_on_that_was_given_up_ends_as_off_also_where_its_first_half_shows_late(far: Far) -> None:
+    carry_out = far._carry_out
+
+    def late(command: str) -> str | None:
+        if command == "P5,1":
+            threading.Timer(0.4, carry_out, [command]).start()
+            return command
+        return carry_out(command)
+
+    far._carry_out = late  # type: ignore[method-assign]
+
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        on = asyncio.create_task(rack.put("HV", 1))
+        await rack.until(lambda: "P5,1" in far.commands())
+        assert await rack.put("HV", 0) is None
+        assert isinstance(await on, DeviceError)
+        await rack.until(lambda: rack.record("OnCmd").val == 1)
+        await rack.until(lambda: rack.record("OnCmd").val == 0)
+        assert not far.on
+        assert far.commands().count("P5,0") == 1
+
+    tell(story, far)
