@@ -296,7 +296,7 @@ class Connection(asyncio.BufferedProtocol):
             heard = self.receiver.receive(data, budget.spent, gone, self._lateness.late(self._heard))
             self._rest = data[heard:]
             self._heard += heard
-            self._unread = budget.spent()
+            self._unread = budget.spent() if self._rest else budget.used()
             if self._unread and self._rest:
                 self._in_turns_until = perf_counter() + LATELY
         except BrokenProtocolError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, thread_time
 
 # Seconds and bytes to be sent that one client may take of a turn: for its requests, and again for its updates.
 # Another client waits for two such turns at most, the one in progress and the next
@@ -23,6 +23,7 @@ class Budget:
     def __init__(self, out: list[bytes], share: float = 1.0) -> None:
         self._out = out
         self._until = perf_counter() + share * SECONDS
+        self._worked_until = thread_time() + SECONDS
         self._left = BYTES
         self._counted = len(out)
 
@@ -34,6 +35,10 @@ class Budget:
             self._left -= len(out[-1]) if more == 1 else sum(map(len, out[self._counted :]))
             self._counted += more
         return self._left <= 0 or perf_counter() > self._until
+
+    def used(self) -> bool:
+        """Return True if a whole turn was spent on work: not while other programs had the processor."""
+        return self.spent() and (self._left <= 0 or thread_time() > self._worked_until)
 
 
 class Turns:

@@ -8,6 +8,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -262,6 +263,24 @@ def test_many_connections_that_send_much_at_the_same_time_take_turns(
                     raw.answer(READ_NOTIFY, 8)
         turns.remove(max(turns))  # that of the first time, of which nobody can know
         assert max(turns) < 0.02
+
+
+def test_who_is_answered_while_other_programs_have_the_processor_waits_for_no_turn(
+    small_ioc: SmallIoc, other: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = View.most
+
+    def interrupted(view: View, dbr_type: int) -> int:
+        time.sleep(0.003)
+        return most(view, dbr_type)
+
+    async def many_wait() -> None:
+        for _ in range(400):
+            small_ioc.server.turns.add(partial(time.sleep, 0.003))
+
+    monkeypatch.setattr(View, "most", interrupted)
+    small_ioc.do(many_wait())
+    assert longest_get(other, 0.1) < 0.6
 
 
 def test_what_changes_is_sent_to_many_clients_in_turns(small_ioc: SmallIoc, other: Raw, turns: list[float]) -> None:
