@@ -48,6 +48,7 @@ class Protocol(H11Protocol):
     """A connection that is ended if its request does not come: uvicorn waits for one without end."""
 
     _waiting: asyncio.TimerHandle | None = None
+    _is_web_socket = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in the class above
         """Begin to wait for the first request."""
@@ -62,14 +63,21 @@ class Protocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End the waiting."""
         super().connection_lost(exc)
+        self._end_waiting()
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        """Leave the connection to the protocol of web sockets, which is told when it is lost: this one is not."""
+        super().handle_websocket_upgrade(event)
+        self._is_web_socket = True
+
+    def _end_waiting(self) -> None:
         if self._waiting is not None:
             self._waiting.cancel()
+            self._waiting = None
 
     def _watch(self) -> None:
-        if self._answering():
-            if self._waiting is not None:
-                self._waiting.cancel()
-                self._waiting = None
+        if self._answering() or self._is_web_socket:
+            self._end_waiting()
         elif self._waiting is None:
             self._waiting = self.loop.call_later(REQUEST_S, self._give_up)
 
@@ -77,8 +85,7 @@ class Protocol(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _give_up(self) -> None:
-        # a web socket has its own protocol since it was asked for
-        if not self._answering() and self.transport.get_protocol() is self:
+        if not self._answering():
             self.transport.abort()
 
 

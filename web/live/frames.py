@@ -48,7 +48,8 @@ class FrameProtocol(WebSocketsSansIOProtocol):
     def connection_made(self, transport: BaseTransport) -> None:
         """Begin to serve; nothing waits in the transport but what it was given at once."""
         super().connection_made(transport)
-        self.transport.set_write_buffer_limits(0)
+        # not (0): TLS would pause with nothing to write, and not go on
+        self.transport.set_write_buffer_limits(high=1, low=0)
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sends; discard it once something was refused."""
