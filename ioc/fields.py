@@ -181,3 +181,8 @@ DEADBANDS = frozenset({"HYST", "MDEL", "ADEL"})
 
 # A site narrows what the instrument allows; it cannot widen it
 TIGHTER = {"DRVH": min, "DRVL": max}
+
+
+def is_told_always(point: Point, field: str) -> bool:
+    """Return whether a field is the deadband of a point of which each reading is told, as the driver says."""
+    return field == "MDEL" and point.mdel < 0

@@ -32,7 +32,7 @@ from drivers.base import (
 from ioc import dbd, faults, health
 from ioc.block import Block, Blocks, Masks
 from ioc.configured import Configured
-from ioc.fields import ALARM_FIELDS, FIELDS
+from ioc.fields import ALARM_FIELDS, FIELDS, is_told_always
 from ioc.numbers import number_of, to_long, written
 from ioc.port import Ages, ErrorLog, Link, Port, ScanState, Watch
 from ioc.port.ended import Ended, fail, succeed
@@ -255,6 +255,9 @@ class Instrument:
 
     def _set(self, record: Record, name: str, value: Value) -> None:
         field = FIELDS[name]
+        own = self._points.get(record.point.name)
+        if own is not None and is_told_always(own, name):
+            raise Refused(f"each count is told, to show that the IOC does not hang; not set: {record.name}.{name}")
         try:
             parsed = field.convert(value)
             if record.point.rtyp in _WHOLE and isinstance(parsed, float):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from drivers.base import Point
 from ioc import units
-from ioc.fields import DEADBANDS, FIELDS, TIGHTER, Field, Kind
+from ioc.fields import DEADBANDS, FIELDS, TIGHTER, Field, Kind, is_told_always
 from ioc.units import Quantity
 
 # EPICS base's limit for a record name (PVNAME_STRINGSZ - 1)
@@ -156,6 +156,8 @@ class _Application:
             self._point = replace(self._point, egu=name)
 
     def _set_number(self, name: str, field: Field, value: float | Quantity) -> None:
+        if is_told_always(self._own, name):
+            return
         given = value if isinstance(value, Quantity) else Quantity(value, self._unit)
         # the site's name for the unit changes no number
         target = self._point.egu if isinstance(value, Quantity) else self._own.egu

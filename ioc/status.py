@@ -23,7 +23,8 @@ SITE_FILE = "SiteFile"
 
 _AI, _LONG, _TEXT = RecordType.ai, RecordType.longin, RecordType.stringin
 _FIGURES = tuple(
-    Point(name=name, rtyp=rtyp, group="status", egu=egu, desc=desc)
+    # who follows the count learns by it whether the IOC hangs: each is told
+    Point(name=name, rtyp=rtyp, group="status", egu=egu, desc=desc, mdel=-1.0 if name == "HEARTBEAT" else 0.0)
     for name, rtyp, egu, desc in (
         ("HEARTBEAT", _LONG, "s", "counts once a second"),
         ("UPTIME", _TEXT, "", "time since the start"),
