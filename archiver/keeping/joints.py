@@ -2,7 +2,8 @@
 
 An archiver that has moved goes on under its name, so its series is one, and its sign of life there says nothing of
 the time before it moved. What ends in the source is known until the source's sign of life, and what ends in the
-target until that one's. So is what is there of a copy that goes on, or was interrupted.
+target until that one's. So is what is there of a copy that goes on, or was interrupted. Where the archiver came back
+to the source later, the gap there was written for the source's rows: it begins before those of the target.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Joints:
     """The gaps of a copy; ``before``: the signs of life (ns) in the target when it began, ``ids``: its channels."""
 
     def __init__(self, source: Source, target: Target, before: Mapping[str, int], ids: Mapping[int, int]) -> None:
-        self._target = target
+        self._source, self._target = source, target
         self._ids = ids
         self._alive = source.archivers()
         self._before = {name: alive_ns for name, alive_ns in before.items() if alive_ns > UNFINISHED_NS}
@@ -34,22 +35,30 @@ class Joints:
         self._until: dict[int, int] = {}
 
     def begin(self, channels: Sequence[Channel], figures: Mapping[int, Figures]) -> None:
-        """End what is in the target where the source begins later; look for what goes on there after the source."""
-        marks = []
+        """End what is in the target where the source goes on later; look for what goes on there after the source."""
+        copied = self._target.copied()
+        ends: dict[int, int] = {}  # channel of the source -> up to when the target has rows, or knew them
         for each in channels:
             if each.number not in figures or each.archiver is None or each.archiver not in self._before:
                 continue
-            channel, wanted = self._ids[each.number], figures[each.number]
+            channel, last_ns = self._ids[each.number], figures[each.number].last_ns
             here_ns, there_ns = self._alive.get(each.archiver, 0), self._before[each.archiver]
             if there_ns > here_ns:
-                self._ends[channel] = _End(wanted.last_ns, here_ns)
-            elif wanted.first_ns > there_ns:
-                earlier = self._target.figures(channel, 0, wanted.first_ns - RESOLUTION_NS)
-                if earlier.rows:
-                    marks.append(self._gap(channel, max(earlier.last_ns, there_ns)))
+                self._ends[channel] = _End(last_ns, here_ns)
+            elif copied.get(channel, 0) <= there_ns < last_ns:  # else it was ended when its copy began
+                late = self._target.figures(channel, there_ns, last_ns)
+                end_ns = late.last_ns if late.rows else there_ns
+                if self._has(channel, copied.get(channel, 0), end_ns):
+                    ends[each.number] = end_ns
+        found = self._source.figures(ends) if ends else {}
+        marks = []
+        for number, end_ns in ends.items():
+            channel, in_force_ns = self._ids[number], found[number].last_ns if number in found else 0
+            if self._has(channel, max(copied.get(channel, 0), in_force_ns), end_ns):
+                marks.append(self._gap(channel, end_ns))
         if marks:
             self._target.add([], marks)
-        self._until = {channel: ns for channel, ns in self._target.copied().items() if channel in self._ends}
+        self._until = {channel: ns for channel, ns in copied.items() if channel in self._ends}
 
     def add(self, rows: Sequence[Row]) -> None:
         """Store rows, each channel's in order of time, with a gap behind them instead of the one before them."""
@@ -67,8 +76,12 @@ class Joints:
             last_ns, known_ns = self._ends[row.channel]
             if row.time_ns // RESOLUTION_NS < last_ns // RESOLUTION_NS or known_ns <= row.time_ns:
                 yield self._gap(row.channel, row.time_ns)
-            elif not self._target.figures(row.channel, row.time_ns + RESOLUTION_NS, known_ns).rows:
+            elif not self._has(row.channel, row.time_ns, known_ns):
                 yield self._gap(row.channel, known_ns)
+
+    def _has(self, channel: int, after_ns: int, until_ns: int) -> bool:
+        """Return whether the target has rows of a channel after a time, up to another one."""
+        return self._target.figures(channel, after_ns + RESOLUTION_NS, until_ns).rows > 0
 
     def _gap(self, channel: int, after_ns: int) -> Row:
         time_ns = (after_ns // RESOLUTION_NS + 1) * RESOLUTION_NS

@@ -63,6 +63,50 @@ def test_after_the_end_of_an_archive_nothing_is_known_until_what_is_copied_there
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_what_an_archiver_stored_elsewhere_meanwhile_ends_where_it_came_back(new: New, kind: str) -> None:
+    back, there = new("sqlite"), new(kind)
+    store(back, seconds(0, 10), 12)
+    store(there, seconds(20, 30), 32)
+    store(back, [gap_marker("R", START + 12 * SECOND + 1000, Gap.ARCHIVE_OFF), *seconds(40, 50)], 50)
+    for _ in range(2):
+        copy(back, there, quiet)
+        assert [known(there, at) for at in (11.9, 12.1, 20, 29.5, 31.9, 32.1, 39.9, 40)] == [
+            9.0, None, 20.0, 29.0, 29.0, None, None, 40.0
+        ]  # fmt: skip
+    store(back, seconds(50, 60), 60)
+    copy(back, there, quiet)
+    assert [known(there, at + 0.5) for at in range(40, 60)] == [float(at) for at in range(40, 60)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_copy_that_is_interrupted_has_one_gap_where_the_source_goes_on(new: New, kind: str) -> None:
+    later, there = new("sqlite"), new(kind)
+    store(there, seconds(0, 10), 12)
+    store(later, seconds(20, 30), 30)
+
+    def interrupted(_done: int, _total: int) -> None:
+        raise StoreError("the power is off")
+
+    with pytest.raises(StoreError, match="the power is off"):
+        copy(later, there, interrupted)
+    copy(later, there, quiet)
+    with closing(open_reader(there)) as reader:
+        assert [each.time_ns for each in reader.samples(["R"], 0, START + 30 * SECOND) if is_gap(each)] == [
+            START + 12 * SECOND + 1000
+        ]
+
+
+def test_a_file_that_was_copied_while_its_archiver_went_on_gets_no_gap(new: New) -> None:
+    """Its newest rows are later than its sign of life, and in the source, too."""
+    source, there = new("sqlite"), new("sqlite")
+    store(source, seconds(0, 15), 12)
+    store(there, seconds(0, 15), 12)
+    store(source, seconds(25, 30), 30)
+    copy(source, there, quiet)
+    assert [known(there, at) for at in (12.5, 14.5, 24.5, 25)] == [12.0, 14.0, 14.0, 25.0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_while_the_past_is_copied_nothing_is_known_after_what_is_there(
     new: New, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
