@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from time import monotonic
@@ -33,7 +33,7 @@ from drivers.caen.inventory import Inventory
 from drivers.caen.items import MONITOR, SETTINGS, Command, Item, Variable, summary
 from drivers.caen.puts import Kills, execute, reaches, send, set_variable, status_words
 from drivers.caen.questions import label_of
-from drivers.caen.retry import looks
+from drivers.caen.retry import Backoff, looks
 from drivers.caen.session import UNHEARD, BoardGone, Session
 
 # Seconds of a monitor scan that questions about units and limits may take
@@ -74,6 +74,7 @@ class Caen(Driver):
         self._tells_no_boards = False  # the crate let one log in last, and did not tell its boards
         self._inventory = Inventory(config)
         self._kills = Kills()
+        self._map_question = Backoff()  # whether boards are there for which a kill waits: it costs all their types
         self._question: Iterator[Step] | None = None  # that was begun
         self._asks_moved = False  # the question that was begun is about what may have moved
         self._lead = 0.0  # seconds that such questions had more than the others that waited meanwhile
@@ -195,9 +196,15 @@ class Caen(Driver):
     def _confirm_kill(self, session: Session, kill: Item) -> Iterator[Step]:
         """Look at the status words until all channels in reach were seen off. Raises NotShown.
 
-        A crate may answer a kill and not carry it out. Where no status can be read the answer has to do.
+        A crate may answer a kill and not carry it out. Where no status can be read the answer has to do. A board that
+        cannot be seen is waited for as long as the crate map has it: it may be on.
         """
         self._kills.begin(kill)
+        if self._unseen(kill) and self._map_question.due:  # the map is of the time when it was there
+            self._map_question.failed()
+            yield Wait()
+            with suppress(BadReply, NoReply):
+                session.read_map()
         sections = self._inventory.sections.values()
         words = [(section, found) for section in sections if (found := status_words(section, kill))]
         for pause in _LOOK_AFTER if words else ():
@@ -207,10 +214,22 @@ class Caen(Driver):
                 with suppress(BadReply, NoReply, BoardGone):
                     readings = section.fetch(session, found)
                 yield readings if readings else Wait()
-                if self._kills.is_shown(kill, sections, readings):
+                if self._is_shown(kill, readings):
                     return
+        if unseen := self._unseen(kill):
+            slot = unseen[0]
+            raise NotShown(f"{kill.label}: it was sent, but the board in slot {slot} cannot be seen now")
         if words:
             raise NotShown(f"{kill.label}: it was sent, but the status does not show each channel off yet")
+
+    def _is_shown(self, kill: Item, readings: Readings) -> bool:
+        """Return True if each channel in the reach of a kill was seen off since it was sent."""
+        sections = self._inventory.sections.values()
+        return self._kills.is_shown(kill, sections, readings, complete=not self._unseen(kill))
+
+    def _unseen(self, kill: Item) -> Sequence[int]:
+        """Return the slots in the reach of a kill whose boards the crate map has, and which cannot be seen now."""
+        return [slot for slot in self._inventory.unseen(self._open_session()) if kill.slot in (None, slot)]
 
     def energizes(self, point: Point, value: Value) -> bool:
         """Return True for switching a channel on."""
@@ -222,7 +241,7 @@ class Caen(Driver):
             section = self._inventory.sections[point.addr.slot]
             bits = section.values.status(point.addr.channel)
             return super().shown(point, value, readings) and section.shows_off(point.addr, bits)
-        return self._kills.is_shown(point.addr, self._inventory.sections.values(), readings)
+        return self._session is not None and self._is_shown(point.addr, readings)
 
     def undoes(self, safe: Point, waiting: Point) -> bool:
         """Return True for what waits behind a kill of its channel, board or crate, and for the same switch."""

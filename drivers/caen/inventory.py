@@ -48,6 +48,14 @@ class Inventory:
             more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
             yield f"no PVs are made of {what}{more}: the crate lists it, but does not tell what it is"
 
+    def unseen(self, session: Session) -> Iterator[int]:
+        """Yield the slots in which the crate map has a board that cannot be seen now: gone, or not asked yet."""
+        for slot, board in enumerate(session.boards):
+            section = self.sections.get(slot)
+            seen = section is not None and section.present and section.board == board
+            if board is not None and self._config.serves(slot) and not seen:
+                yield slot
+
     def start(self, session: Session) -> None:
         """Find the boards after a login; those that are new or others than before are to be discovered.
 

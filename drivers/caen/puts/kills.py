@@ -41,8 +41,11 @@ class Kills:
         """Return a kill that would switch a channel off again."""
         return next((kill.item for kill in self._open.values() if reaches(kill.item, switch)), None)
 
-    def is_shown(self, item: Item, sections: Iterable[Section], readings: Readings) -> bool:
-        """Take what was read; return True if all channels in reach were seen off since the kill was sent."""
+    def is_shown(self, item: Item, sections: Iterable[Section], readings: Readings, *, complete: bool) -> bool:
+        """Take what was read; return True if all channels in reach were seen off since the kill was sent.
+
+        ``complete`` is False while a board in reach cannot be seen: its channels may be on.
+        """
         kill = self._open.get(item.label)
         if kill is None:
             return False
@@ -52,7 +55,7 @@ class Kills:
                 labels.add(word.label)
                 if _is_off(word, readings) and not section.may_come_on(word.channel):
                     kill.off.add(word.label)
-        if not labels or not kill.off >= labels:
+        if not (complete and labels and kill.off >= labels):
             return False
         self.end(item)
         return True

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from drivers.base import DeviceError, NoReply, Point, Readings, Refused
+from drivers.base import DeviceError, NoReply, NotShown, Point, Readings, Refused
 from sim.caen.header import Code, Mode, Type
 from sim.caen.odd import odd_crate
 from sim.caen.parameters import Param
@@ -20,14 +20,23 @@ PW = "S02:C00:Pw"
 
 
 class Watching(CrateRun):
-    """A run that offers all that is read to the driver, as a port does, while a kill is pending."""
+    """A run that offers all that scans read to the driver, as a port does, while a kill is pending."""
 
     kill: Point
     shown_at: float | None
+    putting = False
+
+    def send_kill(self) -> DeviceError | None:
+        """Put the kill; what is read in the course of it is the put's own, as in a port."""
+        self.putting = True
+        try:
+            return outcome(self, "Cmd:Kill", 1)
+        finally:
+            self.putting = False
 
     def _take(self, block: Readings) -> None:
         super()._take(block)
-        if self.shown_at is None and self.driver.shown(self.kill, 1, block):
+        if self.shown_at is None and not self.putting and self.driver.shown(self.kill, 1, block):
             self.shown_at = self.clock.now
 
 
@@ -88,6 +97,60 @@ def test_a_kill_of_a_channel_forbids_the_on_of_that_channel_alone(
         assert isinstance(outcome(run, "S02:C00:Kill", 1), NoReply)
         assert isinstance(outcome(run, PW, 1), Refused)
         assert outcome(run, "S02:C01:Pw", 1) is None
+
+
+def test_a_kill_waits_for_a_board_that_the_crate_has_and_does_not_answer_for(run: Watching) -> None:
+    run.fault(slot=4, code=Code.SLOTNOTPRES)
+    run.until(lambda: not run.driver._inventory.sections[4].present)
+    run.fake.transactions.clear()
+    for _ in range(8):
+        assert "slot 4" in str(run.send_kill())
+        run.run(1)
+    assert sum("GetCrateMap" in line for line in run.fake.transactions) == 4  # it costs the types of all parameters
+    assert run.shown_at is None
+    assert isinstance(outcome(run, PW, 1), Refused)
+    run.fake.faults.clear()
+    channels(run)[2].switch(True)  # it did not hear the kill
+    run.until(lambda: run.valid("S04:C00:Status"))
+    assert run.shown_at is None
+    assert isinstance(outcome(run, PW, 1), Refused)
+    assert run.send_kill() is None
+    assert not any(channel.on for channel in channels(run))
+    assert outcome(run, PW, 1) is None
+
+
+def test_a_kill_that_waits_for_a_board_is_shown_when_that_is_back_and_off(run: Watching) -> None:
+    run.fault(slot=4, code=Code.SLOTNOTPRES)
+    run.until(lambda: not run.driver._inventory.sections[4].present)
+    assert isinstance(run.send_kill(), NotShown)
+    run.fake.faults.clear()
+    run.until(lambda: run.shown_at is not None)
+    assert outcome(run, PW, 1) is None
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+def test_a_kill_does_not_wait_for_a_board_that_was_pulled(run: Watching, *, noticed: bool) -> None:
+    run.fake.model.pull(4)  # the crate map says so
+    run.until(lambda: not noticed or not run.driver._inventory.sections[4].present)
+    if not noticed:
+        assert isinstance(run.send_kill(), NotShown)
+        run.until(lambda: not run.driver._inventory.sections[4].present)
+    assert run.send_kill() is None
+    assert outcome(run, PW, 1) is None
+
+
+def test_a_kill_waits_for_boards_that_were_not_asked_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    with crate_run(monkeypatch, odd_crate, channels={2: (0, 1), 4: (0,)}) as run:
+        run.until(lambda: any(point.name == "Cmd:Kill" for point in run.driver.points))
+        assert run.driver.exploring
+        fault = run.fault(function="ExecComm", code=Code.OK)
+        assert isinstance(outcome(run, "Cmd:Kill", 1), NotShown)
+        assert fault.hits == 1
+        run.settle()
+        assert run.fake.model.channel(2, 0).on
+        run.fake.faults.clear()
+        assert outcome(run, "Cmd:Kill", 1) is None
+        assert not run.fake.model.channel(2, 0).on
 
 
 def test_a_kill_that_was_carried_out_is_not_repeated_on_what_is_switched_on_later() -> None:
