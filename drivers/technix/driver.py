@@ -223,6 +223,10 @@ class Technix(Driver):
         obstacles = self._status.obstacles() + self._setpoints.obstacles()
         if obstacles:
             raise Refused(f"HV on was not sent: {'; '.join(obstacles)}")
+        try:
+            yield from self._switching.finish()
+        except DeviceError as error:
+            raise Refused(f"HV on was not sent: {error}") from error
         if self._status.bits & (HV | ON_CMD | OFF_CMD) != HV:
             yield from self._switching.on()
 

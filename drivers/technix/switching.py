@@ -47,6 +47,7 @@ class Switching:
         self._inhibited = False  # by this process, to release an HV on
         self._released = False  # an HV on, which that may have switched on: HV off is not shown since
         self._tidied_at = 0.0
+        self._let_out_at = 0.0  # when the end of an own inhibition was sent last
 
     def reset(self) -> None:
         """Begin anew, over another connection."""
@@ -79,6 +80,14 @@ class Switching:
             raise LinkDown(f"HV on failed: {error}") from error
         except DeviceError as error:
             yield from self._end_as_off(f"HV on failed: {error}")
+
+    def finish(self) -> Iterator[Step]:
+        """End an HV on that was released, before another one that would end with it. Raises DeviceError."""
+        if self._inhibited or self._released:
+            yield from self.off()
+            if self._inhibited:
+                raise BadReply("the inhibition under which an HV on was released does not end")
+            yield Wait()
 
     def off(self) -> Iterator[Step]:
         """Send the P6 pair at once, then look; complete an HV on that was left half given, whoever left it.
@@ -141,24 +150,28 @@ class Switching:
         """Complete what was left half done, at first sight in the status: an HV off of anybody, an own HV on.
 
         An HV on of somebody else is not touched: its second half may switch HV on. In local mode an own one is left
-        as well: there HV on cannot be given, and the front panel is in control.
+        as well: there HV on cannot be given, and the front panel is in control; what is on is the panel's.
         """
-        now = time.monotonic()
-        if self._status.begun and self._status.bits & LOCAL and not self._status.bits & OFF_CMD:
-            if self._inhibited and not self._status.bits & HV:  # else it would let out what the panel has switched on
-                yield from self._end_inhibition()
-            raise BadReply("HV on is left half given, and cannot be released in local mode: put Mode Remote")
-        if self._ending or self._holder is not None or now - self._tidied_at < TIDY_PERIOD:
-            return
-        if self._status.bits & OFF_CMD:
+        bits, now = self._status.bits, time.monotonic()
+        local = bool(bits & LOCAL)
+        self._released = self._released and not local
+        begun = self._status.begun or self._released
+        free = not self._ending and self._holder is None
+        due = free and now - self._tidied_at >= TIDY_PERIOD
+        if due and bits & OFF_CMD:
             self._tidied_at = now
             time.sleep(PAUSE)
             self._line.await_reply(self._line.send("P6,0"), REPLY_TIMEOUT)
             yield Wait()
             yield self._status.ask()
-        elif self._status.begun or self._inhibited or (self._released and not self._status.bits & LOCAL):
+        elif self._inhibited and not bits & (HV | OFF_CMD) and (local or not begun):
+            if free and now - self._let_out_at >= TIDY_PERIOD:
+                yield from self._end_inhibition()
+        elif due and not local and (begun or self._inhibited):
             self._tidied_at = now
             yield from self.off()
+        if self._status.begun and local and not bits & OFF_CMD:
+            raise BadReply("HV on is left half given, and cannot be released in local mode: put Mode Remote")
 
     def _repeat_second_half(self) -> Iterator[Step]:
         """Send the second half of HV off again at once, if the status shows that it was not heard."""
@@ -169,10 +182,12 @@ class Switching:
             self._line.await_reply(self._second, 2 * QUIET)
 
     def _end_inhibition(self) -> Iterator[Step]:
-        """End the inhibition under which an HV on was to be released."""
-        self._inhibited = False
+        """End the inhibition under which an HV on was to be released; until that shows it is an own one."""
+        self._let_out_at = time.monotonic()
         self._line.ask("P8,0")
         yield from self.settled(INHIBIT, 0)
+        if not self._status.bits & INHIBIT:  # else leave what ``own_inhibition`` has noted meanwhile
+            self._inhibited = False
 
     def _press_on(self) -> Iterator[Step]:
         try:
@@ -217,6 +232,8 @@ class Switching:
         The manual does not say whether the release is what switches HV on: it is sent only while the status shows
         inhibition.
         """
+        if self._line.switched.get("P8") == "P8,0":  # inhibition that shows may be that of before the command
+            yield from self.settled(INHIBIT, 0)
         if not self._status.bits & INHIBIT:
             if self._line.switched.get("P8") != "P8,1":  # else it was put, and the status does not show it yet
                 self._inhibited = True

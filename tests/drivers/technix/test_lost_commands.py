@@ -399,3 +399,121 @@ def test_an_on_that_was_given_up_ends_as_off_also_where_its_first_half_shows_lat
         assert far.commands().count("P5,0") == 1
 
     tell(story, far)
+
+
+def test_an_on_after_one_whose_release_is_not_over_stays_on_and_is_not_inhibited(far: Far) -> None:
+    lost = {"P5,0": 1, "P8,0": 1}
+
+    def is_lost(command: str) -> bool:
+        lost[command] = lost.get(command, 0) - 1
+        return lost[command] >= 0
+
+    drop(far, is_lost)
+
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        assert isinstance(await rack.put("HV", 1), DeviceError)
+        assert "P8,0" in far.commands()  # the first, which is lost
+        assert await rack.put("HV", 1) is None
+        await asyncio.sleep(2.5)
+        assert (far.on, far.inhibited) == (True, False)
+        assert far.commands().count("P6,1") == far.commands().count("P6,0")
+
+    tell(story, far)
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_an_inhibition_under_which_an_on_was_released_ends_also_where_its_end_was_lost(far: Far, local: bool) -> None:
+    carry_out = far._carry_out
+    lost = ["P5,0", "P8,0"]
+
+    def hear(command: str) -> str | None:
+        if command in lost:
+            lost.remove(command)
+            far.local = local and command == "P8,0"
+            return command
+        return carry_out(command)
+
+    far._carry_out = hear  # type: ignore[method-assign]
+
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        assert isinstance(await rack.put("HV", 1), DeviceError)
+        assert "P8,0" in far.commands()  # the first, which is lost
+        await rack.until(lambda: not far.inhibited)
+        await asyncio.sleep(1.5)
+        assert not far.on
+        assert far.commands()[-1] == "P8,0"
+        assert far.commands().count("P8,0") == 2
+
+    tell(story, far)
+
+
+def test_an_on_is_not_released_under_an_inhibition_that_was_ended_and_still_shows(far: Far) -> None:
+    """The generator's status shows HV of 0.2 s ago, and inhibition of 0.4 s ago."""
+    carry_out, seen = far._carry_out, [(0.0, 0)]
+    released: list[bool] = []
+
+    def late(command: str) -> str | None:
+        answer = carry_out(command)
+        now = time.monotonic()
+        if command == "P5,0":
+            released.append(far.inhibited)
+        if command == "E":
+            high_voltage, inhibition = ([byte for at, byte in seen if at <= now - lag][-1] for lag in (0.2, 0.4))
+            answer = f"E{far.status & ~0x88 | high_voltage & 0x08 | inhibition & 0x80}"
+        seen.append((now, far.status))
+        return answer
+
+    far._carry_out = late  # type: ignore[method-assign]
+
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        assert await rack.put("HV", 1) is None
+        assert await rack.put("Inhibit", 1) is None
+        far.held["P5"] = time.monotonic()  # by a second program
+        await rack.until(lambda: rack.record("OnCmd").val == 1)
+        off = asyncio.create_task(rack.put("HV", 0))
+        await rack.until(lambda: far.commands()[-1] == "P6,0")
+        await asyncio.gather(off, rack.put("Inhibit", 0))
+        await rack.until(lambda: not rack.pending() and far.held["P5"] is None)
+        assert released[1:] == [True]
+        assert not far.on
+
+    tell(story, far)
+
+
+def test_what_the_panel_has_switched_on_after_a_release_stays_on_in_remote_mode(far: Far) -> None:
+    carry_out = far._carry_out
+
+    def hear(command: str) -> str | None:
+        if command.startswith("P5") and far.local:
+            return command
+        if command == "P5,0" and far.inhibited:
+            far.local = True  # by the front panel, and nothing is heard for a time
+            far.held["P5"] = None
+            far.faults["deaf"] = True
+            threading.Timer(1.5, far.faults.clear).start()
+            return command
+        answer = carry_out(command)
+        far.local = far.local or command == "P5,1"
+        return answer
+
+    far._carry_out = hear  # type: ignore[method-assign]
+
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        assert isinstance(await rack.put("HV", 1), Refused)
+        assert await rack.put("Mode", 0) is None
+        await rack.until(lambda: "P5,0" in far.commands())
+        await rack.until(lambda: not far.faults and not rack.pending() and not far.inhibited)
+        await rack.until(lambda: rack.record("Mode_RBV").val == 1)
+        before = len(far.heard)
+        far.on = True
+        await asyncio.sleep(1.2)
+        far.local = False
+        await asyncio.sleep(1.5)
+        assert far.on
+        assert far.commands(before) == []
+
+    tell(story, far)
