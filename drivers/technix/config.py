@@ -53,8 +53,11 @@ class TechnixConfig(DriverConfig):
         """Yield the keys whose numbers make no sense."""
         if fault := _port_fault(self.port):
             yield ("port",), f"{fault}; it must be a serial device, socket://host:port or rfc2217://host:port"
-        for key in ("voltage_kv", "current_ma"):
-            full_scale, limit = getattr(self.full_scale, key), getattr(self.limits, key)
+        keys = ("voltage_kv", "current_ma")
+        pairs = {key: (getattr(self.full_scale, key), getattr(self.limits, key)) for key in keys}
+        if self.over_limit == "off" and all(limit in (None, full_scale) for full_scale, limit in pairs.values()):
+            yield ("over_limit",), "is off, but no key of limits is below full_scale: HV would never be switched off"
+        for key, (full_scale, limit) in pairs.items():
             if not LOWEST <= full_scale <= HIGHEST:
                 yield ("full_scale", key), f"is {full_scale:g}; it must be a number from {LOWEST:g} to {HIGHEST:g}"
             if limit is None:

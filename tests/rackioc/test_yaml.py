@@ -80,7 +80,8 @@ def test_what_might_be_another_number_is_a_fault_where_a_number_is_wanted(tmp_pa
 
 @pytest.mark.parametrize("word", ["off", '"off"'])
 def test_the_words_off_and_on_need_no_quotes(tmp_path: Path, word: str) -> None:
-    file = read(tmp_path, f"port: x\nfull_scale: {{voltage_kv: 1, current_ma: 1}}\nover_limit: {word}\n")
+    limits = "limits: {voltage_kv: 0.5}"
+    file = read(tmp_path, f"port: x\nfull_scale: {{voltage_kv: 1, current_ma: 1}}\n{limits}\nover_limit: {word}\n")
     config = schema.check(TechnixConfig, file.data, (), file)
     assert config.over_limit == "off"
 
