@@ -36,7 +36,9 @@ def _assignments(block: ast.Module | ast.ClassDef, file: YamlFile) -> None:
                 pass
             case _:
                 # without the statement itself: it may be a password's
-                sentence = "only lines such as name = value are understood; the file is not run"
+                sentence = (
+                    "only lines such as name = value are understood, as in SE521_dbsettings.py; the file is not run"
+                )
                 file.faults.append(Fault(statement.lineno, "", sentence))
 
 

@@ -128,7 +128,8 @@ instruments:
       {_lines(channels, 6)}
 
 archive:
-  # A path without a leading / counts from the directory of this file. rackioc adds tables of its own.
+  # A path without a leading / counts from the directory of this file, but from state_directory where that is given,
+  # as for a service: then move the file there before the first start. rackioc adds tables of its own.
   database: {_quoted(URL.create("sqlite", database=database.db_file).render_as_string())}
   # PVs of which every change is kept besides, such as "LAB:HV1:*:VMon"; see docs/how-to/retention.md before
   # taking them all.

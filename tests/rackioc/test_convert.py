@@ -227,6 +227,8 @@ def test_a_fault_of_the_settings_is_told_with_its_line(site: Site, old: str, new
 
 
 def test_another_file_is_told(site: Site, tmp_path: Path) -> None:
+    (script := tmp_path / "SE521_logger.py").write_text("import time\nwhile True:\n    time.sleep(1)\n")
+    assert "2: only lines such as name = value are understood, as in SE521_dbsettings.py" in faults(script)[0]
     assert faults(site.write("rack.yaml", "- 1")) == ["1: must be a mapping (key: value)"]
     assert faults(tmp_path / "nix.yml") == ["1: cannot be read: No such file or directory"]
 
