@@ -220,15 +220,18 @@ class Technix(Driver):
 
     def _switch_on(self) -> Iterator[Step]:
         yield from self._look_before_switching("HV on")
-        obstacles = self._status.obstacles() + self._setpoints.obstacles()
-        if obstacles:
-            raise Refused(f"HV on was not sent: {'; '.join(obstacles)}")
+        self._check_obstacles()
         try:
             yield from self._switching.finish()
         except DeviceError as error:
             raise Refused(f"HV on was not sent: {error}") from error
+        self._check_obstacles()  # that may have taken seconds
         if self._status.bits & (HV | ON_CMD | OFF_CMD) != HV:
             yield from self._switching.on()
+
+    def _check_obstacles(self) -> None:
+        if obstacles := self._status.obstacles() + self._setpoints.obstacles():
+            raise Refused(f"HV on was not sent: {'; '.join(obstacles)}")
 
     def _switch(self, name: str, value: int) -> Iterator[Step]:
         """Put Mode Remote or Inhibit Off."""

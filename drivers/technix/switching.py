@@ -31,6 +31,8 @@ PATIENT_ONE = 3
 # Seconds between two tries to complete what was left half done
 TIDY_PERIOD = 1.0
 
+_STUCK = "the inhibition under which an HV on was released does not end"
+
 
 class Switching:
     """HV on and off, and what is left half done of them."""
@@ -48,6 +50,7 @@ class Switching:
         self._released = False  # an HV on, which that may have switched on: HV off is not shown since
         self._tidied_at = 0.0
         self._let_out_at = 0.0  # when the end of an own inhibition was sent last
+        self._stuck = False  # that one had no effect
 
     def reset(self) -> None:
         """Begin anew, over another connection."""
@@ -55,7 +58,7 @@ class Switching:
 
     def own_inhibition(self) -> None:
         """Note that inhibition is what somebody put: it is not to be released."""
-        self._inhibited = False
+        self._inhibited = self._stuck = False
 
     def free(self) -> Iterator[Step]:
         """Wait until nothing may come between two commands any more."""
@@ -82,11 +85,16 @@ class Switching:
             yield from self._end_as_off(f"HV on failed: {error}")
 
     def finish(self) -> Iterator[Step]:
-        """End an HV on that was released, before another one that would end with it. Raises DeviceError."""
+        """End an HV on that is being ended, or was released, before another one that would end with it.
+
+        Raises DeviceError.
+        """
+        while self._ending:
+            yield Wait(QUIET)
         if self._inhibited or self._released:
             yield from self.off()
             if self._inhibited:
-                raise BadReply("the inhibition under which an HV on was released does not end")
+                raise BadReply(_STUCK)
             yield Wait()
 
     def off(self) -> Iterator[Step]:
@@ -172,6 +180,8 @@ class Switching:
             yield from self.off()
         if self._status.begun and local and not bits & OFF_CMD:
             raise BadReply("HV on is left half given, and cannot be released in local mode: put Mode Remote")
+        if self._stuck:
+            raise BadReply(_STUCK)
 
     def _repeat_second_half(self) -> Iterator[Step]:
         """Send the second half of HV off again at once, if the status shows that it was not heard."""
@@ -188,6 +198,7 @@ class Switching:
         yield from self.settled(INHIBIT, 0)
         if not self._status.bits & INHIBIT:  # else leave what ``own_inhibition`` has noted meanwhile
             self._inhibited = False
+        self._stuck = self._inhibited
 
     def _press_on(self) -> Iterator[Step]:
         try:

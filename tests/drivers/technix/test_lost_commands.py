@@ -449,6 +449,58 @@ def test_an_inhibition_under_which_an_on_was_released_ends_also_where_its_end_wa
     tell(story, far)
 
 
+def test_an_on_that_is_put_while_another_one_is_ended_waits_for_that_and_stays_on(far: Far) -> None:
+    carry_out = far._carry_out
+
+    def late(command: str) -> str | None:
+        """The release of an HV off shows late."""
+        if command == "P6,0":
+            threading.Timer(0.2, carry_out, [command]).start()
+            return command
+        return carry_out(command)
+
+    far._carry_out = late  # type: ignore[method-assign]
+
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        began = len(far.heard)
+        far.held["P5"] = time.monotonic()  # the first half of an own HV on
+        rack.driver._status.note_on(begun=True)
+        await rack.until(lambda: "P6,0" in far.commands(began))
+        assert await rack.put("HV", 1) is None
+        await asyncio.sleep(1.5)
+        assert (far.on, far.inhibited) == (True, False)
+
+    tell(story, far)
+
+
+def test_an_inhibition_that_does_not_end_is_told(far: Far) -> None:
+    carry_out = far._carry_out
+    lost = ["P5,0"]
+
+    def hear(command: str) -> str | None:
+        if command == "P8,0" or command in lost:
+            lost.clear()
+            return command
+        return carry_out(command)
+
+    far._carry_out = hear  # type: ignore[method-assign]
+
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        assert isinstance(await rack.put("HV", 1), DeviceError)
+        await rack.until(lambda: str(rack.record("Error").val).endswith("does not end"))
+        for _ in range(20):  # and goes on to be
+            assert str(rack.record("Error").val).endswith("does not end")
+            await asyncio.sleep(0.1)
+        assert await rack.put("Inhibit", 1) is None  # somebody's own now
+        ends = far.commands().count("P8,0")
+        await asyncio.sleep(1.5)
+        assert far.commands().count("P8,0") == ends
+
+    tell(story, far)
+
+
 def test_an_on_is_not_released_under_an_inhibition_that_was_ended_and_still_shows(far: Far) -> None:
     """The generator's status shows HV of 0.2 s ago, and inhibition of 0.4 s ago."""
     carry_out, seen = far._carry_out, [(0.0, 0)]
