@@ -173,6 +173,8 @@ class Caen(Driver):
                 self._publish()
                 yield step
             self._kills.end(item)
+            if kills:
+                self._map_question = Backoff()
             section.off_in_vain.discard(item.label)
         except DeviceError:
             if isinstance(item, Variable) and item.switch and value == item.safe:
@@ -225,7 +227,10 @@ class Caen(Driver):
     def _is_shown(self, kill: Item, readings: Readings) -> bool:
         """Return True if each channel in the reach of a kill was seen off since it was sent."""
         sections = self._inventory.sections.values()
-        return self._kills.is_shown(kill, sections, readings, complete=not self._unseen(kill))
+        shown = self._kills.is_shown(kill, sections, readings, complete=not self._unseen(kill))
+        if shown:
+            self._map_question = Backoff()
+        return shown
 
     def _unseen(self, kill: Item) -> Sequence[int]:
         """Return the slots in the reach of a kill whose boards the crate map has, and which cannot be seen now."""

@@ -139,6 +139,23 @@ def test_a_kill_does_not_wait_for_a_board_that_was_pulled(run: Watching, *, noti
     assert outcome(run, PW, 1) is None
 
 
+@pytest.mark.parametrize("shown", [False, True])
+def test_a_kill_asks_for_the_map_at_once_also_where_another_one_waited_for_it(run: Watching, *, shown: bool) -> None:
+    for _ in range(2):
+        run.fault(slot=4, code=Code.SLOTNOTPRES)
+        run.until(lambda: not run.driver._inventory.sections[4].present)
+        run.fake.transactions.clear()
+        assert isinstance(run.send_kill(), NotShown)
+        assert any("GetCrateMap" in line for line in run.fake.transactions)
+        for _ in range(8):
+            assert isinstance(run.send_kill(), NotShown)
+            run.run(1)
+        run.fake.faults.clear()
+        run.shown_at = None
+        run.until(lambda: run.shown_at is not None if shown else run.valid("S04:C00:Status"))
+        assert shown or run.send_kill() is None
+
+
 def test_a_kill_waits_for_boards_that_were_not_asked_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     with crate_run(monkeypatch, odd_crate, channels={2: (0, 1), 4: (0,)}) as run:
         run.until(lambda: any(point.name == "Cmd:Kill" for point in run.driver.points))
