@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from web.live.hub import Hub, HubError
 from web.live.pv import Changed, Subscription
@@ -47,6 +48,14 @@ class Alarm:
     others: int
 
 
+class _Begin(NamedTuple):
+    """Since when a PV has its severity; ``exact``: see ``Alarm``."""
+
+    severity: str
+    since: float
+    exact: bool
+
+
 def order(alarm: Alarm) -> tuple[int, bool, float]:
     """Return the place of an alarm in a list: the worst first, of equal ones the latest.
 
@@ -70,7 +79,7 @@ class Alarms:
         self.known = False
         self._subscriptions: dict[str, Subscription] = {}
         self._asked: dict[str, float] = {}
-        self._since: dict[str, tuple[float, bool]] = {}
+        self._since: dict[str, _Begin] = {}
         self._next = 0.0
         self._began = time.time()
 
@@ -81,13 +90,15 @@ class Alarms:
     def changed(self, subscription: Subscription, what: int) -> None:
         """Note when an alarm begins."""
         name, pv = subscription.name, subscription.pv
-        if not what & Changed.SEVERITY:
+        before = self._since.get(name)
+        # what an IOC that hangs has told is still what was known last
+        if not what & Changed.SEVERITY or pv.silent or (before is not None and before.severity == pv.severity):
             return
-        first = name not in self._since
         # a record that was never processed has the stamp of 1990
         stamped = pv.now is not None and pv.now.stamp_ns > _NEVER_NS
         begin = pv.now.stamp_ns / 1e9 if pv.now and stamped else time.time()
-        self._since[name] = (begin, not first)
+        exact = before is not None and before.severity != _UNKNOWN
+        self._since[name] = _Begin(pv.severity, begin, exact)
         self._next = 0.0
 
     def current(self) -> list[Alarm]:
@@ -115,7 +126,7 @@ class Alarms:
         if severity == "NONE":
             return None
         pv = self._subscriptions[name].pv
-        since, exact = self._since.get(name, (self._began, False))
+        _, since, exact = self._since.get(name, _Begin(_UNKNOWN, self._began, False))
         if name.endswith(f":{_CONNECTION}"):
             message = self._text(f"{instrument.prefix}{_ERROR}")
         else:

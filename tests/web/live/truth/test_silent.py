@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
 
-from drivers.base import Point, RecordType, Value
+from drivers.base import Point, RecordType, Severity, Status, Value
 from tests.small_ioc import SmallIoc, until
 from tests.web.live.conftest import SWITCHED, WebServer, served, tell_safe
 from tests.web.live.truth.switches import Person
@@ -18,13 +19,14 @@ from web.rack import rack
 
 HEART = "IOC:HEARTBEAT"
 LIST = Point(name="IOC:PVList", rtyp=RecordType.lsi)
+LOAD = Point(name="IOC:LOAD", rtyp=RecordType.ai)
 SHOWN = ("ai", "mbbi", "text", "bo", HEART)
 
 
 @pytest.fixture
 def ioc() -> Iterator[SmallIoc]:
     """It counts when a test has it count."""
-    ioc = SmallIoc([*SWITCHED, LIST, Point(name=HEART, rtyp=RecordType.longin)])
+    ioc = SmallIoc([*SWITCHED, LIST, Point(name=HEART, rtyp=RecordType.longin), LOAD])
     tell_safe(ioc, "bo 0 Off")
     ioc.read("IOC:PVList", "\n".join(record.name for record in ioc.records.values()))
     told: tuple[Value, ...] = (3.0, 2, "old", 1, 1)
@@ -66,8 +68,42 @@ def test_what_an_ioc_told_before_it_hung_is_not_known_until_it_counts_again(ioc:
         ioc.read("ai", 4.0)
         anna.hear_until(lambda message: message.get("pv") == ai)
         assert (anna.merged[ai]["value"], anna.merged[ai]["severity"]) == ("NaN", "UNDEFINED")
-        ioc.read(HEART, 2)
+        count = iter(range(2, 1000))
+        ioc.read(HEART, next(count))
         assert anna.value(ai, 4.0)["severity"] == "NONE"
         until(lambda: anna.merged[bo]["text"] == "Off" or not anna.hear())
-        ioc.read(HEART, 3)
-        assert of_programs() == (4.0, "NONE", True)
+
+        def lives() -> bool:
+            ioc.read(HEART, next(count))
+            return of_programs() == (4.0, "NONE", True)
+
+        until(lives)
+
+
+def test_an_alarm_began_when_it_did_also_where_the_ioc_has_hung_meanwhile(ioc: SmallIoc, web: WebServer) -> None:
+    values = iter(range(2, 10_000))
+
+    def told() -> dict[str, Any]:
+        found: dict[str, Any] = json.load(urlopen(f"{web.url}/api/alarms"))
+        return found
+
+    def began() -> list[tuple[float, bool]]:
+        return [(each["since"], each["exact"]) for each in told()["alarms"] if each["pv"].endswith("IOC:LOAD")]
+
+    def counts() -> bool:
+        ioc.read(HEART, next(values))
+        return bool(told()["connected"])
+
+    def goes_on() -> bool:
+        ioc.read("IOC:LOAD", float(next(values)), Severity.MAJOR, Status.HIHI)  # with another stamp
+        return counts()
+
+    ioc.read("IOC:LOAD", 0.0)
+    until(counts, 20)
+    until(lambda: bool(goes_on() and began()))
+    first = began()
+    assert first[0][1] is True
+    until(lambda: not told()["connected"])
+    until(lambda: {each["severity"] for each in told()["alarms"]} == {"UNDEFINED"})
+    until(goes_on)
+    assert began() == first
