@@ -116,6 +116,7 @@ class Writer:
         self._stop = threading.Event()
         self._live_at = 0.0
         self._replayed_ns = 0  # before the oldest row of the batch that was replayed last: all until then is stored
+        self._outdated = 0  # samples that waited too long, and were not told yet
         self._thread = threading.Thread(target=self._run, name="writer")
         self._guard = threading.Thread(target=self._watch, name="guard")
         self.database = DatabaseLink(open_store)
@@ -311,12 +312,22 @@ class Writer:
         if head.id not in self._removable:
             samples = head.batch.samples
             if (kept := self._upkeep.kept(samples, self.database.store)) is not samples:
-                missing = counted(len(set(samples) - set(kept)), "sample")
-                log.info("%s that waited longer than keep keeps them are not stored", missing)
+                self._outdated += len(set(samples) - set(kept))
+            else:
+                self._tell_outdated()
             self._commit(replace(head.batch, samples=kept))
             if kept:
                 self._upkeep.late(min(sample.time_ns for sample in kept))
-        return self._remove(head.id)
+        gone = self._remove(head.id)
+        if not self._spool.rows:
+            self._tell_outdated()
+        return gone
+
+    def _tell_outdated(self) -> None:
+        if self._outdated:
+            missing = counted(self._outdated, "sample")
+            log.info("%s that waited longer than keep keeps them are not stored", missing)
+        self._outdated = 0
 
     def _remove(self, number: int) -> bool:
         """Remove a stored batch from the spool; False if it must stay: on a full disk it cannot be deleted either."""

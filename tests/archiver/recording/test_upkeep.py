@@ -84,7 +84,7 @@ def test_rows_that_waited_until_they_were_not_kept_any_more_go_at_once(filled: s
 
 @pytest.mark.parametrize("after", [False, True])
 def test_what_waited_until_it_was_not_kept_any_more_is_not_in_force_over_rows_that_have_gone(
-    filled: str, tmp_path: Path, after: bool, monkeypatch: pytest.MonkeyPatch
+    filled: str, tmp_path: Path, after: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Rows of before and ``after`` what the archive has left of that time; no upkeep has come yet."""
     now = time.time_ns()
@@ -100,10 +100,14 @@ def test_what_waited_until_it_was_not_kept_any_more_is_not_in_force_over_rows_th
     with closing(Spool(tmp_path / "rack.spool", 1e9, 0)) as spool:
         spool.append(Batch(old, [], []))
         writer = Writer(queue, spool, upkeep, lambda: open_store(filled))
+        caplog.set_level("INFO")
         writer.cycle(time.monotonic())
         writer.cycle(time.monotonic())
         assert spool.rows == 0
         found, _ = rows(filled, pv)
+        assert [line for line in caplog.messages if "not stored" in line] == [
+            f"{9 if after else 10} samples that waited longer than keep keeps them are not stored"
+        ]
         writer.close()
     if after:
         left = [(each.time_ns // 1000, is_gap(each)) for each in found[-2:]]
