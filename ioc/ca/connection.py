@@ -16,7 +16,7 @@ import struct
 import termios
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any, Protocol
 
 from ioc import faults
@@ -289,14 +289,14 @@ class Connection(asyncio.BufferedProtocol):
         self._look()
         self._rest, self._unread = b"", False
         gone = self.transport.is_closing()
-        budget = Budget(self.out, share)
+        budget, began = Budget(self.out, share), thread_time()
         if self._lateness.paused:
             self._lateness.resume(self._arrived(data))
         try:
             heard = self.receiver.receive(data, budget.spent, gone, self._lateness.late(self._heard))
             self._rest = data[heard:]
             self._heard += heard
-            self._unread = budget.spent() if self._rest else budget.used()
+            self._unread = budget.spent() if self._rest else budget.used(began)
             if self._unread and self._rest:
                 self._in_turns_until = perf_counter() + LATELY
         except BrokenProtocolError as error:

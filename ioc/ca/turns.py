@@ -23,7 +23,6 @@ class Budget:
     def __init__(self, out: list[bytes], share: float = 1.0) -> None:
         self._out = out
         self._until = perf_counter() + share * SECONDS
-        self._worked_until = thread_time() + SECONDS
         self._left = BYTES
         self._counted = len(out)
 
@@ -36,9 +35,12 @@ class Budget:
             self._counted += more
         return self._left <= 0 or perf_counter() > self._until
 
-    def used(self) -> bool:
-        """Return True if a whole turn was spent on work: not while other programs had the processor."""
-        return self.spent() and (self._left <= 0 or thread_time() > self._worked_until)
+    def used(self, began: float) -> bool:
+        """Return True if a whole turn was spent on work: not while other programs had the processor.
+
+        ``began``: when that began (``thread_time``).
+        """
+        return self.spent() and (self._left <= 0 or thread_time() - began > SECONDS)
 
 
 class Turns:
