@@ -119,6 +119,7 @@ class Point:
               their names begin with. No scan reads it
     drvl/drvh a put outside is refused (None: no limit); lopr/hopr: display range
     moving    True for limits that move with other settings: the driver checks a put against those of that moment
+    mdel      deadband of what is told (below 0: each reading, whatever a site says); adel: of what is archived
     nelm      elements of a waveform; ftvl: their type. Its value is a tuple of at most nelm elements
     """
 

@@ -257,7 +257,7 @@ class Instrument:
         field = FIELDS[name]
         own = self._points.get(record.point.name)
         if own is not None and is_told_always(own, name):
-            raise Refused(f"each count is told, to show that the IOC does not hang; not set: {record.name}.{name}")
+            raise Refused(f"each reading is told, as its driver says; not set: {record.name}.{name}")
         try:
             parsed = field.convert(value)
             if record.point.rtyp in _WHOLE and isinstance(parsed, float):

@@ -47,7 +47,7 @@ def test_each_count_is_told_whatever_a_site_or_a_client_says_of_its_deadband(rac
     assert (ca.get(f"{heart}.MDEL"), ca.get(f"{other}.MDEL")) == (-1, 10)
     with pytest.raises(aioca.CANothing):
         ca.put(f"{heart}.MDEL", 100)
-    assert "each count is told" in ca.get(rack.pv("Error.VAL$"), datatype=aioca.DBR_CHAR_STR)
+    assert "each reading is told" in ca.get(rack.pv("Error.VAL$"), datatype=aioca.DBR_CHAR_STR)
     told = ca.monitor(heart)
     until(lambda: len(told) >= 4, 10)
     assert all(after - before == 1 for before, after in pairwise(told))
