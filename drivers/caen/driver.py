@@ -33,7 +33,7 @@ from drivers.caen.inventory import Inventory
 from drivers.caen.items import MONITOR, SETTINGS, Command, Item, Variable, summary
 from drivers.caen.puts import Kills, execute, reaches, send, set_variable, status_words
 from drivers.caen.questions import label_of
-from drivers.caen.retry import Backoff, looks
+from drivers.caen.retry import looks
 from drivers.caen.session import UNHEARD, BoardGone, Session
 
 # Seconds of a monitor scan that questions about units and limits may take
@@ -74,7 +74,6 @@ class Caen(Driver):
         self._tells_no_boards = False  # the crate let one log in last, and did not tell its boards
         self._inventory = Inventory(config)
         self._kills = Kills()
-        self._map_question = Backoff()  # whether boards are there for which a kill waits: it costs all their types
         self._question: Iterator[Step] | None = None  # that was begun
         self._asks_moved = False  # the question that was begun is about what may have moved
         self._lead = 0.0  # seconds that such questions had more than the others that waited meanwhile
@@ -173,8 +172,6 @@ class Caen(Driver):
                 self._publish()
                 yield step
             self._kills.end(item)
-            if kills:
-                self._map_question = Backoff()
             section.off_in_vain.discard(item.label)
         except DeviceError:
             if isinstance(item, Variable) and item.switch and value == item.safe:
@@ -202,8 +199,8 @@ class Caen(Driver):
         cannot be seen is waited for as long as the crate map has it: it may be on.
         """
         self._kills.begin(kill)
-        if self._unseen(kill) and self._map_question.due:  # the map is of the time when it was there
-            self._map_question.failed()
+        if self._unseen(kill) and self._kills.map_question.due:  # the map is of the time when it was there
+            self._kills.map_question.failed()
             yield Wait()
             with suppress(BadReply, NoReply):
                 session.read_map()
@@ -227,10 +224,7 @@ class Caen(Driver):
     def _is_shown(self, kill: Item, readings: Readings) -> bool:
         """Return True if each channel in the reach of a kill was seen off since it was sent."""
         sections = self._inventory.sections.values()
-        shown = self._kills.is_shown(kill, sections, readings, complete=not self._unseen(kill))
-        if shown:
-            self._map_question = Backoff()
-        return shown
+        return self._kills.is_shown(kill, sections, readings, complete=not self._unseen(kill))
 
     def _unseen(self, kill: Item) -> Sequence[int]:
         """Return the slots in the reach of a kill whose boards the crate map has, and which cannot be seen now."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from drivers.base import Reading, Readings, Severity
 from drivers.caen.board.section import Section
 from drivers.caen.items import Item, Variable
+from drivers.caen.retry import Backoff
 
 
 @dataclass(slots=True)
@@ -24,9 +25,12 @@ class Kills:
     A kill has no readback. It is shown when each channel in its reach has been seen off since it was last sent,
     whatever others have switched on later. What was off before that proves nothing: somebody may have put the kill
     once more for a channel that was on again.
+
+    map_question  when to ask whether boards are there for which a kill waits: it costs all their types
     """
 
     def __init__(self) -> None:
+        self.map_question = Backoff()
         self._open: dict[str, _Kill] = {}
 
     def begin(self, item: Item) -> None:
@@ -35,7 +39,8 @@ class Kills:
 
     def end(self, item: Item) -> None:
         """Forget a kill that was carried out, or given up."""
-        self._open.pop(item.label, None)
+        if self._open.pop(item.label, None) is not None and not self._open:
+            self.map_question = Backoff()
 
     def over(self, switch: Item) -> Item | None:
         """Return a kill that would switch a channel off again."""
