@@ -208,6 +208,14 @@ class Energizes(Wait):
     """
 
 
+@dataclass(frozen=True, slots=True)
+class Look(Wait):
+    """A pause in a put that was sent, before it is looked at again: readings of a scan may show it just as well.
+
+    Only what makes things safe ends there; nothing more may have to be sent for it.
+    """
+
+
 # What a scan or a put yields: what was read, or a pause
 Step = Readings | Wait
 

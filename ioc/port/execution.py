@@ -16,6 +16,7 @@ from drivers.base import (
     Driver,
     Energizes,
     LinkDown,
+    Look,
     NoReply,
     NotShown,
     Point,
@@ -70,7 +71,7 @@ class Execution:
             self._puts.end(put)
             self.complete(put, refusal)
             return
-        put.tried = True
+        put.tried, put.looks = True, False
         if put.steps is None:
             self._log.debug("%s: %s is put", self._name, put.words)
         put.began = put.began if put.steps else time.monotonic()
@@ -79,6 +80,7 @@ class Execution:
             while (step := self._calls.next(steps)) is not None:
                 put.changes |= isinstance(step, Energizes)
                 if isinstance(step, Wait):
+                    put.looks = isinstance(step, Look)
                     put.resume = time.monotonic() + step.seconds
                     return
                 put.readings.update(step)
@@ -155,10 +157,13 @@ class Execution:
         self.complete(put, error)
 
     def end_shown(self, readings: Readings) -> None:
-        """End the safe puts which the instrument shows now, though it did not confirm them when they were sent."""
+        """End the safe puts which the instrument shows now, before they are looked at (again) on their own."""
         for put in self._puts.pending:
-            if put.sent and put.steps is None and self._driver.shown(put.point, put.value, readings):
-                self._log.info("%s: shows %s now", self._name, put.words)
+            if put.sent and put.looks and self._driver.shown(put.point, put.value, readings):
+                if put.steps is not None:
+                    self._calls.give_up(put.steps)
+                else:
+                    self._log.info("%s: shows %s now", self._name, put.words)
                 self._notify(self._listener.done, put.point, put.value, readings, put.asked)
                 self._end(put, None)
 

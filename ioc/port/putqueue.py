@@ -32,7 +32,8 @@ class Put:
     waiting   who waits for its end; nobody does for a safe put that follows a failed one
     changes   False if the instrument had the value already
     steps     what the driver does of it; None before it was begun
-    resume    when the next step may be done, or a safe put be tried again; began: when the last try did
+    looks     it was sent, and waits to be looked at; resume: when the next step may be done, or a safe put be tried
+              again; began: when the last try did
     tried     it was sent, or may have been; broke: its last try ended with the connection
     readings  what the instrument said in the course of it
     error     of its last try
@@ -44,6 +45,7 @@ class Put:
     changes: bool = True
     waiting: list[Ended] = field(default_factory=list)
     steps: Iterator[Step] | None = None
+    looks: bool = False
     resume: float = 0.0
     began: float = 0.0
     tried: bool = False
@@ -210,7 +212,7 @@ class PutQueue:
 
     def repeat(self, put: Put, moment: float) -> None:
         """Try a safe put again, from its first step, at ``moment``."""
-        put.steps, put.resume, put.tried = None, moment, True
+        put.steps, put.looks, put.resume, put.tried = None, True, moment, True
 
     def end(self, put: Put) -> None:
         """Forget a put that is over."""

@@ -68,8 +68,11 @@ class ParameterMetadata:
         self._mark(self.unconfirmed, choices)
 
     def knows_words(self, choice: Variable) -> bool:
-        """Return True if the crate has told the words of a choice since it was assumed to have them, or doubted."""
-        return choice.label not in self.assumed and choice.label not in self.unconfirmed
+        """Return True if the crate has told the words of a choice since it was assumed to have them, or doubted.
+
+        The one word of a switch that is asked first is enough: the other one is Off then.
+        """
+        return choice.label not in self.unconfirmed
 
     def ask_next_unit(self) -> None:
         """Ask for the unit of the next current in turn: whatever moved it unseen does not stay unseen for ever.

@@ -12,6 +12,7 @@ from drivers.base import (
     DeviceError,
     Energizes,
     LinkDown,
+    Look,
     NoReply,
     NotShown,
     Readings,
@@ -252,7 +253,7 @@ class _Put:
         error: DeviceError | None = None
         timeouts = 0
         for pause in self._looks():
-            yield Wait(pause)
+            yield self._pause(pause)
             last, self.got = self.got, None
             try:
                 self.got, readings = self.target.read_back()
@@ -300,6 +301,10 @@ class _Put:
             if self._is_off_put and monotonic() > until:  # of many on a slow line: it is time to send it again
                 return
             yield pause
+
+    def _pause(self, seconds: float = 0.0) -> Wait:
+        """Return the pause before a look; scans prove nothing where it is not known which word was sent."""
+        return Wait(seconds) if self.by_status else Look(seconds)
 
     @property
     def _is_on_put(self) -> bool:
@@ -393,7 +398,7 @@ class _Put:
 
     def _read_status(self) -> Steps[set[str] | None]:
         """Return the bits that are set in the channel's status; None where it cannot be read."""
-        yield Wait()
+        yield self._pause()
         try:
             bits, readings = self.target.read_bits()
         except (BadReply, NoReply, BoardGone):

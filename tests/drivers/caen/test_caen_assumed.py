@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from drivers.base import DeviceError, Readings, Refused, Wait
+from drivers.base import DeviceError, Look, Readings, Refused, Step, Wait
 from sim.caen.channel import Channel
 from sim.caen.crate import Board, Crate
 from sim.caen.header import Code, Type, status_bits
@@ -219,6 +220,42 @@ def test_an_off_with_the_words_that_were_assumed_goes_at_once(monkeypatch: pytes
         assert outcome(run, "S01:C03:Pw", 0) is None
         assert run.fake.transactions[0].split()[1] == "SetChParam"
         assert not run.fake.model.channel(1, 3).on
+
+
+def steps_of_off(run: CrateRun) -> list[Step]:
+    """Return the steps of an Off to the channel until it is shown."""
+    point = next(point for point in run.driver.points if point.name == PW)
+    steps = []
+    with suppress(DeviceError):
+        for step in run.driver.write(point, 0):
+            steps.append(step)
+            run.clock.now += step.seconds if isinstance(step, Wait) else 0.0
+    return steps
+
+
+def test_a_scan_may_show_an_off_only_where_the_word_that_was_sent_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    with crate_run(monkeypatch, plain_crate) as run:
+        run.fault(function="GetChParamProp", slot=1, name="Pw", code=Code.READERR).channel = 2
+        run.until(lambda: run.valid(f"{PW}_RBV"))
+        assert not any(isinstance(step, Look) for step in steps_of_off(run))
+        run.fake.faults.clear()
+        run.settle()
+        run.fake.model.channel(1, 2).switch(True)
+        run.run(3)
+        waits = [step for step in steps_of_off(run) if isinstance(step, Wait)]
+        assert waits
+        assert all(isinstance(step, Look) for step in waits)
+
+
+def test_an_off_asks_for_no_more_than_the_word_that_has_been_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with crate_run(monkeypatch, plain_crate) as run:
+        run.until(lambda: run.valid(f"{PW}_RBV"))
+        run.until(lambda: PW not in run.driver._inventory.sections[1].metadata.unconfirmed)
+        assert PW in run.driver._inventory.sections[1].metadata.assumed
+        run.fake.transactions.clear()
+        assert outcome(run, PW, 0) is None
+        asked = [text.split() for text in run.fake.transactions if "GetChParamProp" in text]
+        assert {words[4] for words in asked} <= {"Type"}  # which caen-libs asks before its first GetChParam
 
 
 @pytest.mark.parametrize(("name", "limit", "value"), [("V0Set", 500.0, 600.0), ("RUp", 10.0, 50.0)])

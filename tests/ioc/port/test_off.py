@@ -16,6 +16,7 @@ from drivers.base import (
     DeviceError,
     Energizes,
     LinkDown,
+    Look,
     NoReply,
     NotShown,
     Point,
@@ -352,6 +353,50 @@ def test_an_off_that_is_put_once_more_is_sent_whatever_was_read_before_that(run:
         await asyncio.gather(first, second)
         assert ("HV", OFF) in supply.log
         assert supply.values["HV_RBV"] == OFF
+
+    run(scenario, driver=supply)
+
+
+class Late(Supply):
+    """A supply that is looked at late after an Off was sent; ``pause`` is what comes before it."""
+
+    def __init__(self, pause: Wait) -> None:
+        super().__init__()
+        self.pause = pause
+
+    def write(self, point: Point, value: Value) -> Iterator[Step]:
+        if point.name != "HV":
+            yield from super().write(point, value)
+            return
+        yield Wait()  # not sent yet: what a scan reads then proves nothing
+        self._note(("HV", value))
+        self.values["HV_RBV"] = value
+        try:
+            yield self.pause
+            self._note("looked")
+            yield {"HV_RBV": value}
+        finally:
+            self._note("over")
+
+
+@pytest.mark.parametrize("pause", [Look(0.8), Wait(0.8)])
+@pytest.mark.parametrize("before", [OFF, ON])
+def test_an_off_that_waits_to_be_looked_at_ends_with_a_scan_that_shows_it(run: Run, pause: Wait, before: int) -> None:
+    supply = Late(pause)
+    supply.values["HV_RBV"] = before
+
+    async def scenario(rig: Rig) -> None:
+        await asyncio.sleep(0.1)
+        supply.log.clear()
+        began = time.monotonic()
+        await rig.put("HV", OFF)
+        assert time.monotonic() - began < 0.6 or not isinstance(pause, Look)
+        assert supply.log.count(("HV", OFF)) == supply.log.count("over") == 1
+        assert ("looked" in supply.log) == (not isinstance(pause, Look))
+        assert rig.state("HV:OffPending") == (0, *DONE)
+        assert rig.state("HV_RBV")[0] == OFF
+        await asyncio.sleep(1.0)
+        assert ("looked" in supply.log) == (not isinstance(pause, Look))
 
     run(scenario, driver=supply)
 
