@@ -24,6 +24,8 @@ from archiver.units import counted
 COMMIT_PERIOD = 1.0
 # Seconds from one look of the guard at memory to the next.
 GUARD_PERIOD = 0.1
+# Seconds of the last cycle: what waits in the spool is older than what is stored, and would be missing before that.
+LAST_CYCLE = 3.0
 # Seconds after which a batch that is being stored is spooled, too: its commit may never return.
 SLOW = 1.0
 
@@ -180,7 +182,8 @@ class Writer:
         stored_ns = self._replayed() if self._waits(known_ns) else known_ns - on_its_way_ns
         if due and self.database.healthy and stored_ns:
             self._call(lambda: self._live(stored_ns))
-        while self.database.healthy and self._call(self._step) and time.monotonic() < until:
+        upkeep_until = 0.0 if self._stop.is_set() else until
+        while self.database.healthy and self._call(self._step) and time.monotonic() < upkeep_until:
             pass
 
     def _run(self) -> None:
@@ -190,7 +193,7 @@ class Writer:
             began = time.monotonic()
             self.cycle(began + COMMIT_PERIOD)
             self._stop.wait(max(0.0, began + COMMIT_PERIOD - time.monotonic()))
-        self.cycle(time.monotonic())  # the last: what came meanwhile
+        self.cycle(time.monotonic() + LAST_CYCLE)  # what came meanwhile
 
     def _watch(self) -> None:
         """Spool what waits too long, as long as the writer's thread runs."""

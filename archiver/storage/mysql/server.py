@@ -32,9 +32,11 @@ ALONE_S, CLUSTER_S = 30, 3
 TEXT_SIZE = 1_000_000
 # Of a server with a smaller max_allowed_packet such a text would be cut off, without an error.
 _SMALLEST_PACKET = 2**20
+# Whatever a site has made the server's defaults: rows that would be left out without an error, statements refused.
 _SESSION = (
     "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE', "
-    f"group_concat_max_len = {TEXT_SIZE}"
+    f"group_concat_max_len = {TEXT_SIZE}, default_storage_engine = InnoDB, sql_big_selects = 1, "
+    "sql_select_limit = 18446744073709551615"
 )
 
 

@@ -332,6 +332,24 @@ def test_the_end_stores_the_rest_or_says_what_is_lost(
         writer.close()
 
 
+def test_the_end_stores_what_a_moment_of_the_database_has_left_in_the_spool(
+    writer: Writer, queue: Queue, store: FlakyStore, spool: Spool
+) -> None:
+    """A reader would take the row before it for the one in force until what is stored already."""
+    store.error = "gone away"
+    for number in range(1, 21):
+        queue.add(sample(number))
+        cycle(writer)
+    store.error = ""
+    queue.add(sample(21))
+    writer._stop.set()  # right after its start
+    writer.start()
+    writer.close()
+    assert spool.rows == 0
+    assert {each.time_ns for each in store.added} == set(range(1, 22))
+    assert store.alive_ns > time.time_ns() - 10**9
+
+
 def test_a_sign_of_life_comes_with_each_commit_and_without_one_after_a_while(
     writer: Writer, queue: Queue, store: FlakyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

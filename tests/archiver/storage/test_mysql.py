@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
+from archiver.storage import summarizer
 from archiver.storage.database import open_reader, open_store, open_target
 from archiver.storage.migrations import Migration, migrations
 from archiver.storage.mysql.rows import STATEMENT_ROWS
@@ -168,6 +169,32 @@ def test_a_reader_goes_on_with_what_it_saw_first_whatever_the_servers_isolation_
             first = next(rows)
             store.add([sample(ms=2000, severity=1, status="HIGH")])
             assert [first, *rows] == [sample(ms=ms) for ms in range(1000)]
+
+
+@pytest.mark.parametrize(
+    "default",
+    ["sql_select_limit = 2", "max_join_size = 10", "default_storage_engine = MyISAM"],
+)
+def test_no_default_of_a_server_leaves_rows_out_or_refuses_a_statement(
+    own_server: Server, default: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summarizer, "PAUSE", 0.0)
+    own_server.execute(f"SET GLOBAL {default}")
+    database = own_server.create("archive")
+    with closing(open_store(database)) as store:
+        store.add([sample(pv, ms=ms * 60_000) for pv in "ABCDE" for ms in range(200)])
+        store.live(sample(ms=86_400_000).time_ns)
+        while store.tidy():
+            pass
+        while store.thin("A", sample(ms=100 * 60_000).time_ns, 600 * 10**9):
+            pass
+        while store.expire("B", sample(ms=100 * 60_000).time_ns):
+            pass
+        assert len(store.newest()) == 5
+    with closing(open_reader(database)) as reader:
+        assert reader.names() == list("ABCDE")
+        assert len(list(reader.samples(["B", "C"], *ALL))) == 100 + 200 + 2
+        assert list(reader.summaries("C", 3600 * 10**9, *ALL))
 
 
 def test_a_server_that_would_cut_off_what_is_read_is_not_read(own_server: Server) -> None:
