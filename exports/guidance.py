@@ -7,6 +7,8 @@ from fnmatch import fnmatchcase
 from exports.levels import levels
 from exports.rack import ARCHIVER, IOC, Instrument, Pv
 
+# An alarm of a state is not told of a value that was not read: nobody may take high voltage for off then
+_UNREAD = "INVALID: it was not read, and is not known; read {name}:Error.VAL$."
 # Kind of instrument (``*``: any), point -> what to do. The first line that fits holds.
 _REMEDIES = (
     ("*", "Conn", "Read {name}:Error.VAL$: the sentence says what is wrong. Check power, cable and network. The "
@@ -28,14 +30,16 @@ _REMEDIES = (
     ("caen", "*Mon*", "Compare with the setting of the channel. Switch it off if the load is in danger."),
     ("caen", "*Alarm*", "Open the display: a coloured border shows the channel. {pv}.AMSG names the first PV in "
      "alarm, and why."),
-    ("technix", "Fault", "Find the cause, then reset with the button HV off on the generator's front panel."),
-    ("technix", "Interlock", "The loop at the rear panel is open: high voltage is off. Find out who opened it before "
-     "it is closed."),
-    ("technix", "?Mon", "The output is above the configured limit. Set it lower, or switch high voltage off."),
+    ("technix", "Fault", "Fault: find the cause, then reset with the button HV off on the generator's front panel. "
+     f"{_UNREAD}"),
+    ("technix", "Interlock", "Open: the loop at the rear panel is open, and high voltage is off. Find out who opened "
+     f"it before it is closed. {_UNREAD}"),
+    ("technix", "?Mon", "Above the configured limit: set it lower, or switch high voltage off. "
+     f"{_UNREAD}"),
     ("technix", "WD:Margin", "The generator goes to local after 5 s without a command, and HV goes off. See what "
      "delays the IOC or the serial line."),
-    ("technix", "O*Cmd", "The first half of a command was sent and the second was not. See {name}:Error.VAL$, and "
-     "put HV Off."),
+    ("technix", "O*Cmd", "Given: the first half of a command was sent and the second was not. See {name}:Error.VAL$, "
+     f"and put HV Off. {_UNREAD}"),
     ("se521", "*", "Check plug and wire of the thermocouple. While it is open the temperature is not known."),
     ("*", "*", "Read {name}:Error.VAL$ and look at the instrument."),
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rackioc import guidance
 from web.rack.advice import Advice
 from web.rack.rack import Rack
 
@@ -24,3 +25,13 @@ def test_a_sentence_of_the_program_has_its_cause_and_remedy(advice: Advice) -> N
 def test_any_other_has_what_to_do_about_such_a_pv(advice: Advice, sentence: str) -> None:
     assert advice.of("T:TC1:T1", sentence) == ("", "look at se521 T1")
     assert advice.of("OTHER:PV", sentence) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("point", "condition"),
+    [("Interlock", "Open: "), ("Fault", "Fault: "), ("VMon", "Above the configured limit: "), ("OnCmd", "Given: ")],
+)
+def test_what_to_do_about_a_generator_is_not_told_as_if_what_was_not_read_were_so(point: str, condition: str) -> None:
+    told = guidance.remedy("technix", "T:GEN:", point)
+    assert told.startswith(condition)
+    assert told.endswith("INVALID: it was not read, and is not known; read T:GEN:Error.VAL$.")
