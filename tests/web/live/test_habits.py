@@ -458,6 +458,80 @@ def test_who_logs_out_in_another_window_is_logged_out_in_all(page: Page, ca: Cli
     chromium.wait(lambda: not chromium.find(f"input{page.pv('GEN:VSet')}").is_enabled(), "the field")
 
 
+# What asks every ten seconds: here nobody is to find out by it what has to be found out at once.
+RARELY = "const each = setInterval; setInterval = (act, after) => after === 10000 ? 0 : each(act, after);"
+# As it ends after some hours: the page is not told.
+END_SESSION = """
+return fetch('/api/me').then((answer) => answer.json())
+  .then(({ csrf }) => fetch('/api/logout', { method: 'POST', headers: { 'X-CSRF-Token': csrf } }))
+"""
+
+
+def ended_session(page: Page) -> str:
+    """Log in, and let the session end by itself; return the selector of an Off."""
+    page.chromium.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": RARELY})
+    page.open("#/i/GEN")
+    page.log_in("anna")
+    off = f"button[data-state='Off']{page.pv('GEN:HV')}"
+    page.chromium.wait(lambda: page.chromium.find(off).is_enabled(), "Off")
+    page.chromium.run(END_SESSION)
+    assert "anna" in page.chromium.text("#who")
+    return off
+
+
+def test_who_wants_off_when_the_session_has_ended_is_told_and_can_log_in_at_once(page: Page) -> None:
+    chromium = page.chromium
+    off = ended_session(page)
+    chromium.run(f"document.querySelector({json.dumps(off)}).click()")
+    chromium.wait(lambda: "log in first" in chromium.text("#toasts"), "the refusal")
+    chromium.wait(lambda: "anna is logged out" in chromium.text("#toasts"), "what has happened")
+    page.log_in("anna")
+    chromium.wait(lambda: chromium.find(off).is_enabled(), "Off")
+
+
+def test_who_logs_out_when_the_session_has_ended_is_logged_out(page: Page) -> None:
+    chromium = page.chromium
+    ended_session(page)
+    chromium.find("#who").click()
+    chromium.wait(lambda: chromium.text("#who") == "Log in", "the logout")
+    assert "a logout comes from" not in chromium.text("#toasts")
+
+
+def test_a_history_is_read_and_moved_with_a_finger(rack: tuple[Ioc, int]) -> None:
+    chromium = Chromium(*SIZES["phone"])
+    try:
+        page = Page(*rack, chromium)
+        page.open(f"#/history?pv={page.ioc('TC1:T1')}")
+        chromium.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
+        chromium.wait(lambda: "°C" in chromium.text(".legend"), "the curve")
+        left, top, width, height = chromium.run(
+            "const place = document.querySelector('.plot').getBoundingClientRect();"
+            "return [place.left, place.top, place.width, place.height]"
+        )
+
+        def touch(kind: str, *fingers: float) -> None:
+            points = [{"x": left + width * x, "y": top + height / 2, "id": n} for n, x in enumerate(fingers)]
+            chromium.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        def follows() -> bool:
+            return bool(chromium.all("[data-span][aria-pressed=true]"))
+
+        touch("touchStart", 0.5)
+        touch("touchEnd")
+        chromium.wait(lambda: re.search(r"\d:\d\d", chromium.text(".when")), "the time that was pointed at")
+        # two fingers mean no window between the places of one and of the other
+        touch("touchStart", 0.5)
+        touch("touchStart", 0.5, 0.7)
+        for step in range(5):
+            touch("touchMove", 0.5 - step / 20, 0.7 + step / 20)
+        touch("touchEnd")
+        assert follows()
+        chromium.find("[aria-label=earlier]").click()
+        chromium.wait(lambda: not follows(), "an earlier window")
+    finally:
+        chromium.close()
+
+
 @pytest.fixture
 def closed(rack: tuple[Ioc, int], logins_file: Path) -> Iterator[WebServer]:
     """A web server on which only who is logged in may see."""

@@ -109,12 +109,15 @@ export function historyPanel(scope, pvs, { span = 3600, whenChanged = () => {} }
   };
   const when = h("span", { class: "muted when" });
   const tools = h("div", { class: "plot-tools" },
-    h("span", { class: "choice", role: "group", "aria-label": "time shown" }, ...buttons), log,
+    h("span", { class: "choice", role: "group", "aria-label": "time shown" }, ...buttons),
+    h("span", { class: "choice", role: "group", "aria-label": "move" },
+      h("button", { text: "◂", title: "Earlier", "aria-label": "earlier", onclick: () => plot.move(-1) }),
+      h("button", { text: "▸", title: "Later", "aria-label": "later", onclick: () => plot.move(1) })), log,
     h("button", { text: "PNG", title: "Save the picture", onclick: () => plot.picture(note.textContent).toBlob((blob) => save(blob, "history.png")) }),
     h("button", { text: "CSV", title: "Save what is shown", onclick: () => save(new Blob([csv(state.made)], { type: "text/csv" }), "history.csv") }),
     when);
   const element = h("section", { class: "panel history" }, h("h2", { text: "History" }), tools, canvas, legend, note,
-    h("p", { class: "muted hint", text: "Drag: zoom. Shift and drag: move. Double click: zoom out. Shaded: not known, or INVALID." }));
+    h("p", { class: "muted hint", text: "Drag: zoom. Shift and drag, or ◂ ▸: move. Double click or tap: zoom out. Tap: read. Shaded: not known, or INVALID." }));
   scope.every(AGAIN, () => {
     // an answer that takes longer than that is waited for: to ask anew would be to see none
     const waits = performance.now() - state.asked < GIVEN_UP;

@@ -197,12 +197,13 @@ function who() {
   button.title = name ? `Log out${refusal ? ` (${refusal})` : ""}` : "Log in to put values";
 }
 
-/** Find out who is logged in: it may have changed in another window, or by itself. */
+/** Find out who is logged in: it may have changed in another window, or by itself; who is not any more is told. */
 async function renew() {
   const before = JSON.stringify(rack.me);
   await rack.readMe();
   if (JSON.stringify(rack.me) === before) return;
-  const could = JSON.parse(before).may_see;
+  const { name, may_see: could } = JSON.parse(before);
+  if (name && !rack.me.name) toast(`${name} is logged out: nothing can be put from this page until somebody logs in`);
   // what the web socket may is that of who has opened it
   live.reopen();
   await Promise.allSettled([rack.read(), rack.readAlarms()]);
@@ -210,10 +211,15 @@ async function renew() {
   truth();
 }
 
+async function logout() {
+  const failed = await post("/api/logout", {}).catch((error) => error);
+  await renew().catch(() => {});
+  // a session that had ended by itself cannot be ended, but who wanted that is logged out
+  if (failed && rack.me.name) toast(failed.message);
+}
+
 function login() {
-  if (rack.me.name) {
-    return void post("/api/logout", {}).then(renew, (error) => toast(error.message));
-  }
+  if (rack.me.name) return void logout();
   const note = h("p", { class: "refused", role: "alert" });
   const name = h("input", { name: "name", autocomplete: "username", required: true, id: "name" });
   const password = h("input", { name: "password", type: "password", autocomplete: "current-password", required: true, id: "password" });
@@ -298,11 +304,13 @@ async function begin() {
   byId("who").addEventListener("click", login);
   rack.addEventListener("me", who);
   rack.addEventListener("alarms", counts);
+  rack.addEventListener("refused", () => renew().catch(() => {}));
   live.addEventListener("state", truth);
   live.addEventListener("told", truth);
   live.addEventListener("state", () => {
-    // a server that takes no more from us ends the web socket, too
-    (live.connected ? rack.readAlarms() : renew()).catch(() => {});
+    if (live.connected) rack.readAlarms().catch(() => {});
+    // a server that takes no more from us ends the web socket, and one that was started anew knows no sessions
+    if (live.lost || !live.connected) renew().catch(() => {});
   });
   // nothing is asked while nobody looks
   document.addEventListener("visibilitychange", () => {

@@ -342,11 +342,15 @@ export class Plot {
   #listen() {
     const { canvas } = this;
     canvas.addEventListener("pointerdown", (event) => {
+      if (!event.isPrimary) return this.#give(); // of two fingers neither shows where a zoom begins
       canvas.setPointerCapture(event.pointerId);
       const x = this.#inside(event.offsetX);
       this.drag = { zoom: !event.shiftKey, from: x, to: x, begin: this.begin, end: this.end };
+      this.#point(this.time(x));
+      this.draw();
     });
     canvas.addEventListener("pointermove", (event) => {
+      if (!event.isPrimary) return;
       const x = this.#inside(event.offsetX);
       this.#point(this.time(x));
       if (this.drag) {
@@ -359,9 +363,10 @@ export class Plot {
       this.draw();
     });
     canvas.addEventListener("pointerup", () => this.#drop());
-    canvas.addEventListener("pointercancel", () => (this.drag = null));
-    canvas.addEventListener("pointerleave", () => {
-      if (!this.drag) this.#point(null), this.draw();
+    canvas.addEventListener("pointercancel", () => this.#give());
+    canvas.addEventListener("pointerleave", (event) => {
+      // a finger that is lifted leaves what it has pointed at to be read
+      if (!this.drag && event.pointerType === "mouse") this.#point(null), this.draw();
     });
     canvas.addEventListener("dblclick", () => this.zoom(4));
     canvas.addEventListener("wheel", (event) => {
@@ -370,9 +375,8 @@ export class Plot {
       this.zoom(event.deltaY > 0 ? 1.4 : 1 / 1.4, this.time(this.#inside(event.offsetX)));
     }, { passive: false });
     canvas.addEventListener("keydown", (event) => {
-      const span = this.end - this.begin;
-      if (event.key === "ArrowLeft") this.#go(this.begin - span / 4, this.end - span / 4);
-      else if (event.key === "ArrowRight") this.#go(this.begin + span / 4, this.end + span / 4);
+      if (event.key === "ArrowLeft") this.move(-1);
+      else if (event.key === "ArrowRight") this.move(1);
       else if (event.key === "+") this.zoom(0.5);
       else if (event.key === "-") this.zoom(2);
       else return;
@@ -385,6 +389,13 @@ export class Plot {
   #point(time) {
     this.cursor = time;
     this.read(time);
+  }
+
+  /** Give up what is dragged. */
+  #give() {
+    if (this.drag) [this.begin, this.end] = [this.drag.begin, this.drag.end];
+    this.drag = null;
+    this.draw();
   }
 
   #drop() {
@@ -401,6 +412,12 @@ export class Plot {
   /** Show so many times the time that is shown now, around a moment. */
   zoom(factor, around = (this.begin + this.end) / 2) {
     this.#go(around - (around - this.begin) * factor, around + (this.end - around) * factor);
+  }
+
+  /** Show what is earlier (-1) or later (1) by a quarter of the time that is shown. */
+  move(direction) {
+    const step = (direction * (this.end - this.begin)) / 4;
+    this.#go(this.begin + step, this.end + step);
   }
 
   /** Show a time: a second at least, and nothing before 1970 or after now. */

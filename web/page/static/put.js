@@ -42,6 +42,8 @@ async function carryOut(name, wanted, shown, asked) {
 
 function refused(error) {
   toast(error.message);
+  // the login may have ended: who is told to log in must find the button for that
+  rack.dispatchEvent(new Event("refused"));
   return false;
 }
 
