@@ -33,7 +33,7 @@ from drivers.base import (
 from drivers.technix.config import TechnixConfig
 from drivers.technix.line import LONGEST_QUESTION, LONGEST_READ, REPLY_TIMEOUT, Line
 from drivers.technix.loss import Loss
-from drivers.technix.points import BITS, HV, LOCAL, OFF_CMD, ON_CMD, points
+from drivers.technix.points import BITS, HV, OFF_CMD, ON_CMD, points
 from drivers.technix.setpoints import COMMANDS, Setpoints
 from drivers.technix.status import StatusByte
 from drivers.technix.switching import PAUSE, Switching
@@ -210,7 +210,7 @@ class Technix(Driver):
         counts = scale.counts(value)
         # A strike seen only after the put would make the new setpoint unknown.
         yield from self._look_before(name)
-        if self._status.bits & LOCAL:
+        if self._status.local:
             raise Refused(f"{name} was not sent: in local mode the front panel sets it (put Mode Remote first)")
         self._setpoints.forget(name, f"a put to {name} was not answered")
         self._line.ask(f"{COMMANDS[name]},{counts}")

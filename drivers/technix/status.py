@@ -37,6 +37,11 @@ class StatusByte:
         """Return True if the first half of an HV on shows which this process has to complete as HV off."""
         return self._begun and bool(self.bits & ON_CMD)
 
+    @property
+    def local(self) -> bool:
+        """Return True in local mode, and where it was put last and does not show yet: that may be of before."""
+        return bool(self.bits & LOCAL) or (self._told_local and self._line.switched.get("P7") == "P7,1")
+
     def note_on(self, *, begun: bool) -> None:
         """Note whether the first half of an HV on is to be completed as HV off where it shows, now or soon."""
         self._begun, self._begun_at = begun, time.monotonic()
@@ -82,7 +87,8 @@ class StatusByte:
             FAULT: "it reports a fault (remove the cause, then press HV off on its front panel)",
             LOCAL: "it is in local mode (put Mode Remote first)",
         }
-        return [sentence for mask, sentence in obstacles.items() if self.bits & mask]
+        bits = self.bits | (LOCAL if self.local else 0)
+        return [sentence for mask, sentence in obstacles.items() if bits & mask]
 
     def _heed_others(self) -> None:
         for name, command in COMMANDS.items():

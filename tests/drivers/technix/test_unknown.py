@@ -49,6 +49,36 @@ async def check_unknown(rack: Rack) -> None:
     assert "P5,1" not in rack.far.commands()[-1:]
 
 
+@pytest.mark.parametrize(("name", "value", "command"), [("VSet", 30, "d1,1228"), ("HV", 1, "P5,1")])
+def test_what_local_mode_refuses_is_refused_before_the_status_shows_that_it_was_put(
+    far: Far, name: str, value: int, command: str
+) -> None:
+    """The generator's status shows the mode late."""
+    carry_out, shows = far._carry_out, threading.Event()
+
+    def late(command: str) -> str | None:
+        return f"E{far.status & ~0x40}" if command == "E" and not shows.is_set() else carry_out(command)
+
+    far._carry_out = late  # type: ignore[method-assign]
+
+    async def story(rack: Rack) -> None:
+        await rack.ready()
+        local = asyncio.create_task(rack.put("Mode", 1))
+        await rack.until(lambda: far.local)
+        error = await rack.put(name, value)
+        assert rack.record("Mode_RBV").val == 0
+        assert isinstance(error, Refused)
+        assert "Mode Remote first" in str(error)
+        shows.set()
+        assert await local is None
+        assert command not in far.commands()
+        assert await rack.put("Mode", 0) is None
+        assert await rack.put("VSet", 30) is None
+        assert "d1,1228" in far.commands()
+
+    tell(story, far)
+
+
 @pytest.mark.parametrize("by_panel", [True, False])
 def test_a_setpoint_is_not_set_in_local_mode_and_unknown_after_it(far: Far, by_panel: bool) -> None:
     async def story(rack: Rack) -> None:
