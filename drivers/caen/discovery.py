@@ -319,7 +319,11 @@ class Discovery:
 
 
 def _distinct_names(session: Session, slot: int, channel: int | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(parameter_names(session, slot, channel)))
+    """Return the names of the parameters. Raises BadReply for a channel of which none is told: it has some."""
+    names = tuple(dict.fromkeys(parameter_names(session, slot, channel)))
+    if not names and channel is not None:  # a board that was just plugged in, or a crate that powers up
+        raise BadReply(f"{label_of(slot, channel)}: the crate lists no parameters of the channel")
+    return names
 
 
 def probe(session: Session, slot: int) -> Board:

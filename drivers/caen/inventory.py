@@ -221,9 +221,21 @@ class Inventory:
         for section in self.sections.values():
             section.metadata.ask_next_unit()
             section.metadata.ask_postponed()
+        if not session.boards:  # a crate that powers up may have no slots yet: nothing else would find them
+            yield from self._read_map(session)
         slots = self._config.channels if self._config.channels is not None else range(len(session.boards))
         for slot in dict.fromkeys([*(slot for slot in self.sections if slot is not None), *slots]):
             yield from self._check_slot(session, slot)
+
+    def _read_map(self, session: Session) -> Iterator[Step]:
+        """Read the crate map, if that is answered. Raises LinkDown."""
+        try:
+            session.read_map()
+        except (BadReply, NoReply) as error:
+            log.debug("%s", error)
+            yield UNHEARD
+        else:
+            yield {}  # behind which it is followed
 
     def look_again(self, session: Session) -> Iterator[Step]:
         """Look for a board that is gone, if there is one whose time has come. Raises LinkDown."""

@@ -45,6 +45,11 @@ def open_device(config: Config) -> Device:
             boards: tuple[Board | None, ...] = _alone(hv.Device.get_crate_map)(self)
             return boards
 
+        def get_ch_param_info(self, slot: int, channel: int) -> tuple[str, ...]:
+            """Return the names of a channel's parameters of now: ``Device`` would tell an empty list again."""
+            names: tuple[str, ...] = _alone(hv.Device.get_ch_param_info)(self, slot, channel)
+            return names
+
     system = hv.SystemType[config.system]  # type: ignore[attr-defined]  # imported there to be used from there
     link = hv.LinkType[config.link]  # type: ignore[attr-defined]
     try:

@@ -173,6 +173,42 @@ def test_a_new_board_is_served_soon(run: CrateRun) -> None:
     assert run.logins == 1
 
 
+@pytest.mark.parametrize("slot", [1, 9])
+def test_a_channel_of_which_no_parameter_is_listed_yet_is_asked_again(
+    run: CrateRun, slot: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    if slot == 9:
+        run.settle()
+    run.fake.model.boards[slot] = made = board(slot, 3)
+    told = [(each.params, each.values) for each in made.channels]
+    for each in made.channels:
+        each.params, each.values = {}, {}
+    run.until(lambda: f"S{slot:02d}:C02:Name" in names(run))
+    run.run(40)
+    assert any(f"S{slot:02d}:C00" in sentence for sentence in run.driver.unserved)
+    assert f"S{slot:02d}:C02: the crate lists no parameters of the channel" in caplog.text
+    for each, (params, values) in zip(made.channels, told, strict=True):
+        each.params, each.values = params, values
+    wanted = [f"S{slot:02d}:C{number:02d}:{name}" for number in range(3) for name in ("VMon", "Pw_RBV", "IMon")]
+    assert run.until(lambda: all(map(run.valid, wanted))) < 40
+    assert not list(run.driver.unserved)
+    assert run.logins == 1
+
+
+def test_a_crate_that_tells_no_slots_yet_is_asked_for_its_map_again(run: CrateRun) -> None:
+    crate = run.fake.model
+    slots, crate.slots, boards, crate.boards = crate.slots, 0, crate.boards, {}
+    fault = run.fault(function="GetCrateMap", code=Code.READERR, skip=2, left=1)
+    run.run(40)
+    assert fault.hits
+    crate.slots, crate.boards = slots, boards
+    assert run.until(lambda: run.valid("S15:C00:VMon")) < 13
+    assert run.logins == 1
+    run.fake.transactions.clear()
+    run.run(40)
+    assert not any("GetCrateMap" in line for line in run.fake.transactions)
+
+
 @pytest.mark.parametrize("calls", range(0, 40, 3))
 def test_a_board_that_is_replaced_while_it_is_asked_is_asked_again(run: CrateRun, calls: int) -> None:
     fault = run.fault(slot=15, code=None)

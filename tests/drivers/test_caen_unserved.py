@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -71,3 +72,13 @@ def test_an_alarm_needs_the_measured_value_its_setting_and_the_status(
     (sentence,) = unserved(channels={2: "ALL"}, relative_alarms=VOLTS)
     assert sentence.startswith("relative_alarms.voltage_v acts on no channel")
     assert unserved(channels={2: "ALL", 4: (0,)}, relative_alarms=VOLTS) == []
+
+
+def test_a_desktop_unit_has_what_the_alarms_need(unserved: Callable[..., list[str]], crate: CrateFake) -> None:
+    for channel in crate.model.boards[2].channels:
+        for before, name in (("V0Set", "VSet"), ("I0Set", "ISet")):
+            channel.values[name] = channel.values[before]
+            channel.params[name] = replace(channel.params.pop(before), name=name)
+        del channel.params["V1Set"], channel.params["I1Set"]
+    both = RelativeAlarms(voltage_v=VOLTS.voltage_v, current_ratio=AMPS.current_ratio)
+    assert unserved(channels={2: "ALL"}, relative_alarms=both) == []
