@@ -115,8 +115,12 @@ def shells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeShell]:
 
 @pytest.fixture
 def place(shells: MakeShell) -> Shell:
-    """A folder, with a blank and an umlaut in its path, as a user may have one."""
-    return shells("page", below="mein Räck")
+    """A folder, with a blank and an umlaut in its path, and reached through a link, as a user may have one."""
+    shell = shells("page", below="mein Räck")
+    link = shell.folder.with_name("Räck")
+    link.symlink_to(shell.folder)
+    shell.variables = {**shell.variables, "PWD": str(link)}  # as after "cd" to the link
+    return shell
 
 
 @pytest.fixture(scope="module")
