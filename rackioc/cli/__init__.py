@@ -17,6 +17,7 @@ from rackioc.cli import archive, channel, command, database, files, runtime, ser
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},  # caget and caput take -h
     pretty_exceptions_enable=False,  # a traceback of a pretty printer shows local variables: passwords
     rich_markup_mode="markdown",
     help="""Serve a rack of slow-control instruments as EPICS process variables, and keep their history.

@@ -73,6 +73,7 @@ def test_each_command_explains_itself(words: str) -> None:
     code, text = run(*words.split(), "--help")
     assert code == 0
     assert len(text.split()) > 20
+    assert run(*words.split(), "-h") == (code, text)
 
 
 def test_help_names_the_first_steps() -> None:
