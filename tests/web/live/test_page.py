@@ -291,8 +291,8 @@ def test_history_of_any_pvs_is_searched_zoomed_and_read(page: Page) -> None:
     drag = (
         f"const c = {canvas}, r = c.getBoundingClientRect();"
         "const at = (kind, part) => c.dispatchEvent(new PointerEvent(kind, {bubbles: true, pointerId: 1, "
-        "clientX: r.left + 64 + part * (r.width - 76), clientY: r.top + 50}));"
-        "c.setPointerCapture = () => {}; at('pointerdown', 0.9); at('pointermove', 0.99); at('pointerup', 0.99);"
+        "isPrimary: true, clientX: r.left + 64 + part * (r.width - 76), clientY: r.top + 50}));"
+        "c.setPointerCapture = () => {}; at('pointerdown', 0.9); at('pointermove', 0.999); at('pointerup', 0.999);"
     )
     chromium.run(drag)
     chromium.wait(lambda: not chromium.all(".plot-tools button[data-span][aria-pressed='true']"), "the zoom")
