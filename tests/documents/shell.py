@@ -86,7 +86,7 @@ class Shell:
                     stdout=out, stderr=out, start_new_session=True,
                 )  # fmt: skip
         wanted = r"PVs connected" if command.startswith("rackioc archive") else r"serving \d+ records"
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + LONGEST
         while ours and not re.search(wanted, log.read_text()):
             assert self._servers[command].poll() is None, f"$ {command}\n{log.read_text()}"
             assert time.monotonic() < deadline, f"$ {command}\n{log.read_text()}"
