@@ -147,7 +147,7 @@ class Port:
             self._notice()
 
     def _notice(self) -> None:
-        """Have the thread look what is to be done, even if it sleeps."""
+        """Have the thread look what is to be done, even if it sleeps or is about to."""
         self._woken = True
         self._wake.notify()
 
@@ -171,7 +171,7 @@ class Port:
                 return asked
             self._retry_after = FIRST_RETRY
             self._retries.append(asked)
-            self._wake.notify()
+            self._notice()
         return asked
 
     async def reread(self, group: str) -> None:
@@ -183,7 +183,7 @@ class Port:
             if not self._up:
                 raise self._error
             self._rereads.add(reread)
-            self._wake.notify()
+            self._notice()
         await reread.done
 
     def write(self, point: Point, value: Value, asked: float, ended: Ended, changes: bool = True) -> None:
@@ -200,6 +200,7 @@ class Port:
             if not (self._up or put.safe):
                 raise self._error
             undone = self._puts.add(put)
+            self._notice()
         for other in undone:
             sentence = f"{other.point.name}: not sent, a later put to {point.name} that makes it safe overtook it"
             self._execution.complete(other, Refused(sentence))
@@ -308,14 +309,8 @@ class Port:
     def _sleep(self, seconds: float) -> None:
         self._outbox.send()
         with self._wake:
-            if not (self._woken or self._retries or self._rereads.unscheduled) and not self._put_came():
+            if not self._woken:  # else something has come since this turn began
                 self._wake.wait(min(seconds, _LOOK) if self._closing else seconds)
-
-    def _put_came(self) -> bool:
-        """Return True if a put has come that has to be dealt with at once."""
-        if self._up:
-            return self._puts.wait(time.monotonic()) <= 0
-        return self._next_try() <= time.monotonic()
 
     # ---- the connection ----
 

@@ -77,12 +77,12 @@ class Put:
 class PutQueue:
     """The puts of one port; its methods may be called from any thread.
 
-    wake    notified when a put arrives
+    lock    held while the queue is looked at or changed
     undoes  ``Driver.undoes``
     """
 
-    def __init__(self, wake: threading.Condition, undoes: Callable[[Point, Point], bool]) -> None:
-        self._wake = wake
+    def __init__(self, lock: threading.Condition, undoes: Callable[[Point, Point], bool]) -> None:
+        self._lock = lock
         self._undoes = undoes
         self._waiting: list[Put] = []
         self._begun: list[Put] = []
@@ -98,8 +98,7 @@ class PutQueue:
 
         A safe put cancels what waits; it has cancelled also what was asked for before it and comes only now.
         """
-        with self._wake:
-            self._wake.notify()
+        with self._lock:
             if not put.safe:
                 if any(asked > put.asked and self._undoes(point, put.point) for point, asked in self._safe.values()):
                     return [put]
@@ -129,7 +128,7 @@ class PutQueue:
         at a time for a point. Safe ones that are repeated in vain take turns with the others. All of them take turns
         with a scan that is ready, ordinary ones with two of its steps; a safe one only once it was begun.
         """
-        with self._wake:
+        with self._lock:
             found = self._next(now)
             after = self._last
             if found is None or (scan_ready and after is not None and (not found.safe or found.tried)):
@@ -168,10 +167,8 @@ class PutQueue:
             self._last = None
 
     def wait(self, now: float) -> float:
-        """Return seconds until the next put is ready."""
-        with self._wake:
-            if self._next(now) is not None:
-                return 0.0
+        """Return seconds until one of those that pause may go on, or be tried again; ``next`` has none now."""
+        with self._lock:
             safe = [put for put in self._pending.values() if not self._overtaken(put)]
             moments = [put.resume for put in (*safe, *self._begun)]
             return max(0.0, min(moments, default=now + 3600.0) - now)
@@ -179,7 +176,7 @@ class PutQueue:
     @property
     def pending(self) -> list[Put]:
         """Return the safe puts that the instrument has not shown yet."""
-        with self._wake:
+        with self._lock:
             return list(self._pending.values())
 
     def is_pending(self, point: Point) -> bool:
@@ -193,13 +190,13 @@ class PutQueue:
     @property
     def under_way(self) -> list[Iterator[Step]]:
         """Return the steps of the puts that were begun, and are not over."""
-        with self._wake:
+        with self._lock:
             begun = (*self._pending.values(), *self._begun, *self._undone)
             return [put.steps for put in begun if put.steps is not None]
 
     def note_readings(self, readings: Readings) -> None:
         """Note which puts change something after all: the instrument no longer has their value."""
-        with self._wake:
+        with self._lock:
             for put in (*self._waiting, *self._begun):
                 reading = readings.get(put.point.follows or "", put.value)
                 value = reading.value if isinstance(reading, Reading) else reading
@@ -216,7 +213,7 @@ class PutQueue:
 
     def end(self, put: Put) -> None:
         """Forget a put that is over."""
-        with self._wake:
+        with self._lock:
             for queue in (self._begun, self._undone):
                 if put in queue:
                     queue.remove(put)
@@ -225,7 +222,7 @@ class PutQueue:
 
     def replaced_by(self, put: Put) -> Put | None:
         """Forget and return the safe put whose place a put that was carried out has taken."""
-        with self._wake:
+        with self._lock:
             safe = self._pending.get(put.point.name)
             if put.safe or safe is None or safe.asked > put.asked:
                 return None
@@ -233,19 +230,19 @@ class PutQueue:
 
     def take_undone(self) -> list[Put]:
         """Forget and return the switches under way that a safe put has undone: they must not go on after it."""
-        with self._wake:
+        with self._lock:
             undone, self._undone = self._undone, []
             return undone
 
     def take_waiting(self) -> list[Put]:
         """Forget and return the ordinary puts that were not begun."""
-        with self._wake:
+        with self._lock:
             waiting, self._waiting = self._waiting, []
             return waiting
 
     def interrupt(self, now: float) -> list[Put]:
         """Forget and return the ordinary puts that were begun; safe ones are to begin anew."""
-        with self._wake:
+        with self._lock:
             for put in self._pending.values():
                 if put.steps is not None:
                     self.repeat(put, now)
@@ -253,7 +250,7 @@ class PutQueue:
 
     def take_begun(self) -> list[Put]:
         """Forget and return the ordinary puts that were begun."""
-        with self._wake:
+        with self._lock:
             begun, self._begun, self._undone = self._begun + self._undone, [], []
             return begun
 
