@@ -55,6 +55,9 @@ _TELL = 1.0
 _PASSIVE, _IO_INTR = 0, 2
 _RATES = {10.0: 3, 5.0: 4, 2.0: 5, 1.0: 6, 0.5: 7, 0.2: 8, 0.1: 9}
 
+# What is compared of a reading
+_State = tuple[Value | Array | None, Severity, Status]
+
 
 class Publisher(Protocol):
     """Where records are shown to clients (the Channel Access server)."""
@@ -91,7 +94,7 @@ class Instrument:
         self._ends: set[Ended] = set()  # of the puts that are under way
         self._points: dict[str, Point] = {}
         self._settings: dict[str, str] = {}
-        self._readbacks: dict[str, tuple[object, ...]] = {}
+        self._readbacks: dict[str, _State] = {}  # as read last
         # Switch -> what shows that its Off is pending, in the words that it has and has had
         self._pending: dict[str, list[str]] = {}
         self._missed: set[str] = set()
@@ -312,14 +315,22 @@ class Instrument:
             self._watch.show_scans(self._groups, time.monotonic())
 
     def done(self, point: Point, value: Value, readings: Readings, asked: float) -> None:
-        """Show in a setting what the instrument took, also if its readback is the one of before."""
+        """Show in a setting what the instrument took, also if its readback is the one of before.
+
+        A scan may have read another one since the put read it back: then that stays.
+        """
         record = self.records.get(point.name)
         if record is None:
             return
         now = time.time()
         mask = record.take(asked, now)
         if point.name not in readings:
-            mask |= record.process(_reading(readings.get(point.follows or "", value)), now)
+            readback = point.follows or ""
+            reading = _reading(readings.get(readback, value))
+            newest = self._readbacks.get(readback, _state(reading))
+            if readback in readings and newest != _state(reading):
+                reading = Reading(*newest)
+            mask |= record.process(reading, now)
         if mask:
             self._publisher.post([(record, mask)])
 
@@ -418,8 +429,7 @@ class Instrument:
         """
         for readback in readings.keys() & self._settings.keys():
             reading = _reading(readings[readback])
-            state = (reading.value, reading.severity, reading.status)
-            if self._readbacks.get(readback) == state:
+            if self._readbacks.get(readback) == (state := _state(reading)):
                 continue
             self._readbacks[readback] = state
             record = self.records.get(self._settings[readback])
@@ -546,6 +556,10 @@ def _whole(number: float) -> float:
 
 def _reading(value: Value | Array | Reading) -> Reading:
     return value if isinstance(value, Reading) else Reading(value)
+
+
+def _state(reading: Reading) -> _State:
+    return reading.value, reading.severity, reading.status
 
 
 def _is_untold(point: Point) -> bool:

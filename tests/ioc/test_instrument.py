@@ -25,6 +25,7 @@ from drivers.base import (
     Status,
     Step,
     Value,
+    Wait,
 )
 from ioc.fields import FIELDS
 from ioc.record import PROPERTY
@@ -88,6 +89,26 @@ def test_the_setting_shows_what_the_instrument_took(run: Run, bench: Bench, monk
     async def scenario(rig: Rig) -> None:
         await rig.put("Set", 42.0)
         assert rig.state("Set") == (41.97, *FINE)
+
+    run(scenario, driver=bench)
+
+
+def test_a_setting_keeps_what_was_read_while_its_put_still_went_on(
+    run: Run, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(point: Point, value: Value) -> Iterator[Step]:
+        yield {"Set_RBV": value}
+        bench.values["Set_RBV"] = 30.0  # by another hand, while the driver looks at something else
+        bench.log.clear()
+        while bench.log.count("slow") < 2:
+            yield Wait(0.05)
+
+    monkeypatch.setattr(bench, "write", write)
+
+    async def scenario(rig: Rig) -> None:
+        await rig.put("Set", 42.0)
+        assert rig.state("Set_RBV") == (30.0, *FINE)
+        assert rig.state("Set") == (30.0, *FINE)
 
     run(scenario, driver=bench)
 

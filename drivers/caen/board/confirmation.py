@@ -9,7 +9,7 @@ between the two; the next scan's numbers are right again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from drivers.base import Readings
 from drivers.caen.board.values import Values
@@ -21,6 +21,7 @@ class _Held:
     variables: Sequence[Variable]
     raws: Sequence[object]
     ranges: Sequence[object]  # before the call, one for each variable; None: not known
+    overtaken: set[str] = field(default_factory=set)  # labels of those that were put since
 
 
 class Confirmation:
@@ -39,12 +40,23 @@ class Confirmation:
         """Discard what is held of a group: nothing confirms it any more."""
         self._held.pop(group, None)
 
+    def overtake(self, variable: Variable) -> None:
+        """Discard what is held of a variable that a put has set, or read back, since: it is of before that."""
+        for held in self._held.values():
+            for each in held.values():
+                each.overtaken.add(variable.label)
+
     def release(self, group: str) -> Iterator[tuple[Sequence[Variable], Readings]]:
         """Yield what is held of a group as readings: INVALID where the range is not the one of before."""
         for held in self._held.pop(group, {}).values():
+            of_all = zip(held.variables, held.raws, held.ranges, strict=True)
+            kept = [each for each in of_all if each[0].label not in held.overtaken]
+            if not kept:
+                continue
+            variables, raws, ranges = zip(*kept, strict=True)
             doubted = {
                 variable.label
-                for variable, before in zip(held.variables, held.ranges, strict=True)
+                for variable, before in zip(variables, ranges, strict=True)
                 if before is None or self._values.range_state(variable) != before
             }
-            yield held.variables, self._values.decode(held.variables, held.raws, doubted)
+            yield variables, self._values.decode(variables, raws, doubted)

@@ -100,6 +100,12 @@ class Section:
         self.rounded, self.off_in_vain, self._on_sent = before.rounded, before.off_in_vain, before._on_sent
         self.values.under_way = before.values.under_way
 
+    def note_put(self, setting: Variable) -> None:
+        """Note that a setting is being set: what was read of it is old, and of others it may be."""
+        self.doubts.setting_sent(setting)
+        self._confirmation.overtake(setting)
+        self.untold.discard(setting.label)
+
     def note_on(self, switch: Variable) -> None:
         """Note that a channel is being switched on."""
         self._on_sent[switch.channel] = monotonic()
@@ -370,6 +376,7 @@ class Section:
         A current is INVALID where its range was changed since the last scan.
         """
         (raw,) = self._ask(session, [setting], what)
+        self._confirmation.overtake(setting)
         before = self.values.range_state(setting)
         readings: dict[str, Value | Array | Reading] = {}
         for each in self.values.ranges_of(setting) if setting.current else ():

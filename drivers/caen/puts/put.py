@@ -193,10 +193,14 @@ class _Put:
             yield from self._read_limited()
 
     def _send(self) -> DeviceError | None:
-        """Send the value; return what the crate said against it. Raises LinkDown, Refused."""
+        """Send the value; return what the crate said against it. Raises LinkDown, Refused.
+
+        Only an Off goes to a slot whose board has gone since the put was begun: there may be another one in it.
+        """
         item, section = self.target.item, self.target.section
-        section.doubts.setting_sent(item)
-        section.untold.discard(item.label)
+        if not section.present and not (item.switch and self.value == item.safe):
+            raise Refused(f"{item.label}: not sent, {section.name} has gone meanwhile")
+        section.note_put(item)
         if self._is_on_put:
             section.values.under_way.pop(item.label, None)
         try:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from drivers.base import DeviceError, LinkDown, Refused, Value, Wait
+from drivers.base import DeviceError, LinkDown, Readings, Refused, Value, Wait
 from sim.caen.header import Code, Mode
 from sim.caen.odd import OddChannel, odd_crate
 from tests.drivers.crate_run import CrateRun, crate_run
@@ -101,6 +101,35 @@ def test_a_range_that_cannot_be_read_behind_a_put_makes_it_not_good(ranges: Rang
     assert error is not None or amps == pytest.approx(3e-7)
     ranges.fake.faults.clear()
     assert ranges.until(ranges.valid_again, most=60) < 45
+
+
+def blocks(run: CrateRun) -> Iterator[Readings]:
+    """The blocks of a scan of the settings."""
+    for step in run.driver.read("settings"):
+        assert not isinstance(step, Wait)
+        yield step
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["answered", "answer lost"])
+def test_a_scan_under_way_does_not_show_a_current_of_before_its_put(ranges: Ranges, lost: bool) -> None:
+    shows = [f"{I0SET}_RBV" in step for step in blocks(ranges)]
+    for number, steps in enumerate(range(shows.index(True) - 3, shows.index(True) + 1)):
+        scan = blocks(ranges)
+        for _ in range(steps):
+            ranges._take(next(scan))
+        put = 0.2 + 0.1 * number
+        if lost:  # nor can it be read back
+            ranges.fault(function="SetChParam", code=Code.WRITEERR, late=True, left=1)
+            ranges.fault(function="GetChParam", slot=4, channel=1, name="I0Set", code=Code.READERR, skip=1)
+        assert (outcome(ranges, I0SET, put) is not None) is lost
+        ranges.fake.faults.clear()
+        shown = ranges.log[f"{I0SET}_RBV"]
+        shown.clear()
+        for step in scan:
+            ranges._take(step)
+        assert [value for _, value in shown if value is not None and value != pytest.approx(put)] == []
+        ranges.run(3)
+        assert ranges.valid(f"{I0SET}_RBV")
 
 
 # ---- values near to the one of before ----

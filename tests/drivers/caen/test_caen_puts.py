@@ -353,6 +353,30 @@ def test_an_off_to_a_board_that_was_replaced_is_sent_by_its_old_name(run: CrateR
     assert not other.on
 
 
+@pytest.mark.parametrize(("name", "value"), [(V0SET, 250.0), ("S02:C00:I0Set", 20.0), (PW, 1)])
+def test_a_put_under_way_is_not_sent_to_another_board_than_it_was_meant_for(
+    run: CrateRun, name: str, value: Value
+) -> None:
+    pauses = 0
+    while True:
+        count_calls(run)
+        putting = steps(run, name, value)
+        for _ in range(pauses + 1):
+            while not isinstance(next(putting), Wait):
+                pass
+        if any("SetChParam" in line for line in run.fake.transactions):
+            break
+        run.fake.model.boards[2].serial += 1
+        for _ in run.driver.read("settings"):
+            pass
+        with pytest.raises(Refused):
+            list(putting)
+        assert not any("SetChParam" in line for line in run.fake.transactions)
+        run.settle()
+        pauses += 1
+    assert pauses > 1
+
+
 def test_a_board_pulled_behind_a_put_leaves_its_outcome_unknown(run: CrateRun) -> None:
     putting = steps(run, PW, 0)
     next(putting)
