@@ -119,9 +119,11 @@ class Line:
                 rtscts=False,
                 dsrdtr=False,
             )
+            here = tcp.limit_delivery(self._port)
         except _PORT_ERRORS as error:
+            self.close()  # a far end that is busy may end the connection as soon as it has taken it
             raise LinkDown(f"{self._url} cannot be opened: {_reason(error)}") from error
-        if here := tcp.limit_delivery(self._port):
+        if here:
             self._ends = [*self._ends, here][-MOST_ENDS:]
         self._opened = True
         self._doubt_numbers()

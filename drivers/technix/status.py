@@ -71,7 +71,8 @@ class StatusByte:
         if why:
             self._setpoints.forget_all(why)
         self._heed_others()
-        self._told_local = self._told_local and not local
+        # What was put before remote mode is no reason any more
+        self._told_local = self._told_local and not local and self._line.switched.get("P7") != "P7,0"
         self._remote = not local
         return self._readings()
 

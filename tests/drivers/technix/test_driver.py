@@ -888,6 +888,19 @@ def test_local_mode_that_was_put_is_no_strike_even_if_it_shows_late(
     assert (readings["WD:Strikes"], readings["VSet_RBV"]) == (0, UNKNOWN)
 
 
+def test_local_mode_that_was_not_heard_and_remote_mode_put_behind_it_hide_no_strike(
+    driver: Technix, generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator.expects(*echo(b"P7,1"), (b"E", None))
+    with pytest.raises(NoReply, match="Mode Local was sent"):
+        put(driver, "Mode", 1)
+    generator.expects((b"a1", b"a10"), (b"E", b"E0"), *echo(b"P7,0"), (b"E", b"E0"))
+    put(driver, "Mode", 0)
+    later(monkeypatch, 5.1)
+    generator.expects((b"E", LOCAL_OFF), (b"a1", b"a10"), (b"a2", b"a20"))
+    assert scan(driver)["WD:Strikes"] == 1
+
+
 def test_five_seconds_without_an_answer_make_the_setpoints_unknown(
     driver: Technix, generator: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
 import threading
@@ -189,6 +190,31 @@ def test_a_terminal_server_that_goes_away_is_a_link_down_and_is_used_again_when_
     server.start()
     driver.connect()
     assert scan(driver)["Mode_RBV"] == 1
+
+
+def test_a_far_end_that_ends_the_connection_as_soon_as_it_is_there_is_a_link_down_and_used_again(
+    monkeypatch: pytest.MonkeyPatch, fake: TechnixFake
+) -> None:
+    """As one that serves another client: pyserial opened the port, and the system knows of no far end any more."""
+    server = TerminalServer(fake.port, rfc2217=False)
+    driver = generator_at(server.url)
+    open_port = serial.serial_for_url
+
+    def open_and_lose(*arguments: Any, **options: Any) -> Any:
+        port: Any = open_port(*arguments, **options)
+        server.stop(reset=True)
+        select.select([port._socket], [], [], 5)
+        return port
+
+    with monkeypatch.context() as patch:
+        patch.setattr(serial, "serial_for_url", open_and_lose)
+        with pytest.raises(LinkDown, match=rf"^{server.url} cannot be opened: "):
+            driver.connect()
+    server.start()
+    driver.connect()
+    assert scan(driver)["Mode_RBV"] == 1
+    driver.close()
+    server.stop()
 
 
 def test_a_terminal_server_that_goes_away_in_the_middle_of_a_question_is_a_link_down(
