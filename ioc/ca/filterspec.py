@@ -98,7 +98,7 @@ def split(name: str) -> tuple[str, Filters]:
         if not isinstance(filters, dict) or reader.left():
             raise ValueError("no JSON value")
         for key, arguments in filters.items():
-            if key not in _FILTERS or not isinstance(arguments, dict):
+            if key not in _FILTERS or key in found or not isinstance(arguments, dict):
                 raise ValueError(f"{key} is no filter")
             found[key] = _FILTERS[key](arguments)
     return plain, Filters(**found)
@@ -237,7 +237,7 @@ class _Reader:
             if match is None:
                 raise ValueError("no JSON value")
             key = next((group for group in match.groups() if group is not None), match[0])
-            if not self._take(":"):
+            if key in found or not self._take(":"):  # of two the first would not be applied
                 raise ValueError("no JSON value")
             found[key] = self.value(depth)
             if not self._take(","):

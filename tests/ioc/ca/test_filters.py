@@ -151,7 +151,17 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("name", REFUSED)
+# Names that it serves with both filters, or the last of the keys
+TWICE = [
+    "wave.VAL[2]{arr:{e:0}}",
+    "wave.VAL{arr:{s:2},arr:{s:1}}",
+    "wave.VAL{arr:{s:2,s:1}}",
+    'ai.VAL{"ts":{"num":"sec"},ts:{}}',
+    "ai.VAL{dbnd:{abs:1},dec:{n:2},'dbnd':{abs:5}}",
+]
+
+
+@pytest.mark.parametrize("name", [*REFUSED, *TWICE])
 def test_a_filter_that_is_wrong_or_not_applied_is_a_name_that_nobody_has(small_ioc: SmallIoc, name: str) -> None:
     assert search(small_ioc, small_ioc.prefix + name) is None
 
