@@ -68,6 +68,10 @@ class Put:
         """Return True for a safe put that was sent, and not shown, over a line that is there: it is repeated."""
         return self.safe and self.error is not None and not self.broke
 
+    def is_late(self, now: float) -> bool:
+        """Return True for a put that is refused when its turn comes, because it has waited too long."""
+        return not self.safe and self.steps is None and now - self.asked > PUT_AGE
+
     @property
     def words(self) -> str:
         """Return it in words: 'HV Off'."""
@@ -126,17 +130,20 @@ class PutQueue:
 
         Safe ones go first, of several in turns, then those that were begun, then the others in order of arrival, one
         at a time for a point. Safe ones that are repeated in vain take turns with the others. All of them take turns
-        with a scan that is ready, ordinary ones with two of its steps; a safe one only once it was begun.
+        with a scan that is ready, ordinary ones with two of its steps; a safe one only once it was begun. One
+        that is late needs nothing of the line, so that thousands of them hold up none that is not.
         """
         with self._lock:
             found = self._next(now)
             after = self._last
-            if found is None or (scan_ready and after is not None and (not found.safe or found.tried)):
+            late = found is not None and found.is_late(now)
+            if found is None or (scan_ready and after and not late and (not found.safe or found.tried)):
                 return None
             if found in self._waiting:
                 self._waiting.remove(found)
                 self._begun.append(found)
-            self._last, self._scanned, self._repeated = found, 0, found.in_vain
+            if not late:
+                self._last, self._scanned, self._repeated = found, 0, found.in_vain
             return found
 
     def _next(self, now: float) -> Put | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from drivers.base import NotShown, Point, RecordType
-from ioc.port.putqueue import REPEAT, Put, PutQueue
+from ioc.port.putqueue import PUT_AGE, REPEAT, Put, PutQueue
 
 SET = Point(name="Set", rtyp=RecordType.ao)
 HV = Point(name="HV", rtyp=RecordType.bo, states=("Off", "On"), safe=0)
@@ -85,3 +85,15 @@ def test_a_put_has_the_line_for_itself_while_no_scan_is_ready() -> None:
     queue = PutQueue(threading.Condition(), lambda safe, waiting: False)
     queue.add(Put(SET, 1.0, 0.0))
     assert all(queue.next(1.0, scan_ready=False) for _ in range(3))
+
+
+def test_puts_that_waited_too_long_take_nothing_of_the_line_from_one_that_did_not() -> None:
+    queue = PutQueue(threading.Condition(), lambda safe, waiting: False)
+    for number in range(100):
+        queue.add(Put(Point(name=f"Set{number}", rtyp=RecordType.ao), 1.0, 0.0))
+    queue.add(Put(SET, 1.0, PUT_AGE))
+    had = ""
+    while (put := queue.next(PUT_AGE + 1, scan_ready=True)) is not None:
+        had += "p" if put.point is SET else "r"
+        queue.end(put)
+    assert had == "r" * 100 + "p"
