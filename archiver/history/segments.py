@@ -38,10 +38,16 @@ class Plan:
     def __init__(self, query: Query, width_ns: int = 0) -> None:
         self._query = query
         window = Segment(query.window.begin_ns, query.window.until_ns + 1, 0)
-        self._segments = {
-            pv: segments_of(window, cut_at(query.reader.summarized(pv), query.metadata.changes(pv)), width_ns)
-            for pv in query.names
-        }
+        self._segments: dict[str, tuple[Segment, ...]] = {}
+        self._since: dict[str, int] = {}  # from when on summaries tell what is in force when the window begins
+        self._told: dict[str, Sample] = {}  # what they tell
+        for pv in query.names:
+            stretches = query.reader.summarized(pv)
+            self._segments[pv] = segments = segments_of(
+                window, cut_at(stretches, query.metadata.changes(pv)), width_ns
+            )
+            if segments[0].width_ns:
+                self._since[pv] = next(begin for begin, end in stretches if begin <= window.begin_ns < end)
 
     def items(self) -> Iterator[Sample | Summary]:
         """Yield rows and summaries in order of time, led by each PV's newest row before the window.
@@ -54,29 +60,51 @@ class Plan:
         streams = [self._items(pvs, segments) for segments, pvs in groups.items()]
         return streams[0] if len(streams) == 1 else merge(*streams, key=attrgetter("time_ns"))
 
-    def bins(self, pv: str, thinned: Iterable[Bin]) -> Iterator[Bin]:
-        """Yield the thinned bins that stand for rows: those in a segment of rows, whole."""
+    def counts(self, pv: str, thinned: Bin) -> bool:
+        """Return whether a thinned bin stands for its rows: if it begins in the window, and none is in a summary."""
         *others, last = self._segments[pv]
-        for each in thinned:
-            for segment in others:
-                if not segment.width_ns and segment.begin_ns <= each.time_ns and each.end_ns <= segment.end_ns:
-                    yield each
-            if not last.width_ns and (last.begin_ns <= each.time_ns or not others):
-                yield each
+        if not last.width_ns and last.begin_ns <= thinned.time_ns:
+            return True
+        return any(
+            not each.width_ns and each.begin_ns <= thinned.time_ns and thinned.end_ns <= each.end_ns
+            for each in others
+        )
+
+    def told(self, sample: Sample) -> bool:
+        """Return whether summaries tell that a sample is the one in force when the window begins."""
+        return self._told.get(sample.pv) is sample
 
     def of_rows(self, pv: str, thinned: Iterable[Bin]) -> list[Bin]:
-        """Return those of some thinned bins of which a part is answered from rows."""
+        """Return those of some thinned bins of which a part is answered from rows, be it what is in force at first.
+
+        One that begins where the window ends has no part in it.
+        """
+        window = self._query.window
         rows = [each for each in self._segments[pv] if not each.width_ns]
         ends = [each.end_ns for each in rows]
-        found = ((each, bisect_right(ends, each.time_ns)) for each in thinned)
-        return [each for each, n in found if n < len(rows) and rows[n].begin_ns < each.end_ns]
+        found = ((each, bisect_right(ends, each.time_ns)) for each in thinned if each.time_ns < window.until_ns)
+        return [
+            each
+            for each, n in found
+            if (n < len(rows) and rows[n].begin_ns < each.end_ns) or each.time_ns < window.begin_ns < each.end_ns
+        ]
 
     def _items(self, pvs: Sequence[str], segments: Sequence[Segment]) -> Iterator[Sample | Summary]:
         (begin_ns, end_ns, width_ns), *others = segments
         if width_ns:  # led by the row before
             begin_ns, end_ns, others = begin_ns - 1, begin_ns, list(segments)
-        lead = self._query.reader.samples(pvs, begin_ns, end_ns - 1)
+        self._told |= {pv: sample for pv in pvs for sample in self._summarized(pv)}
+        lead = (self._told.get(each.pv, each) for each in self._query.reader.samples(pvs, begin_ns, end_ns - 1))
         return chain(lead, *(self._segment(pvs, each) for each in others))
+
+    def _summarized(self, pv: str) -> Iterator[Sample]:
+        """Yield the row in force when the window begins if it may have been thinned, and a summary tells it."""
+        begin_ns, reader = self._query.window.begin_ns, self._query.reader
+        since_ns = self._since.get(pv, begin_ns)
+        for each in reader.bins(pv, begin_ns, begin_ns) if since_ns < begin_ns else ():
+            if since_ns <= each.time_ns < begin_ns < each.end_ns:
+                first_ns = each.time_ns // MINUTE_NS * MINUTE_NS
+                yield from [bin_.last for bin_ in reader.summaries(pv, MINUTE_NS, first_ns, begin_ns)][-1:]
 
     def _segment(self, pvs: Sequence[str], segment: Segment) -> Iterator[Sample | Summary]:
         begin_ns, end_ns, width_ns = segment

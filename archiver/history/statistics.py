@@ -181,25 +181,26 @@ class Tally:
 def events(items: Iterable[Sample | Summary], query: Query, plan: Plan) -> Iterator[HistoryEvent]:
     """Yield the items of a plan and thinned bins in order of time; the rows that a bin kept are not counted again.
 
-    A bin that began before the window is not counted, but the rows that it kept in the window are.
+    A bin that began before the window, or of which summaries answer a part, is not counted, but the rows that it kept
+    are.
     Raises HistoryError, in the end, if rows were thinned meanwhile: of a bin that was not known those left tell less.
     """
     thinned = {pv: plan.of_rows(pv, query.bins(pv)) for pv in query.names}
     bins = sorted(
-        (_PvBin(pv, bin_.time_ns, bin_) for pv, known in thinned.items() for bin_ in plan.bins(pv, known)),
+        (_PvBin(pv, bin_.time_ns, bin_, plan.counts(pv, bin_)) for pv, known in thinned.items() for bin_ in known),
         key=attrgetter("time_ns"),
     )
-    newest: dict[str, Bin] = {}
+    newest: dict[str, _PvBin] = {}
     both: Iterator[Sample | Summary | _PvBin] = merge(bins, items, key=attrgetter("time_ns"))
     for each in both:
         if isinstance(each, Sample):
-            yield _of_sample(each, query, newest.get(each.pv))
+            yield _of_sample(each, query, None if plan.told(each) else newest.get(each.pv))
         elif isinstance(each, Summary):
             in_force = InForce(each.last, each.bin.last, None)
             yield HistoryEvent(each.pv, each.time_ns, in_force, _NOTHING, each.bin)
         else:
-            newest[each.pv] = each.bin
-            if each.time_ns >= query.window.begin_ns:
+            newest[each.pv] = each
+            if each.counted:
                 yield HistoryEvent(each.pv, each.time_ns, None, _of_bin(each.bin))
     for pv, known in thinned.items():
         if plan.of_rows(pv, query.bins(pv)) != known:
@@ -212,24 +213,26 @@ class _PvBin(NamedTuple):
     pv: str
     time_ns: int
     bin: Bin
+    counted: bool
 
 
 def _of_bin(thinned: Bin) -> Aggregate:
     return Aggregate(thinned.count, thinned.count, thinned.minimum, thinned.maximum, thinned.mean)
 
 
-def _of_sample(sample: Sample, query: Query, newest: Bin | None) -> HistoryEvent:
-    thinned = newest if newest and sample.time_ns < newest.end_ns else None
+def _of_sample(sample: Sample, query: Query, newest: _PvBin | None) -> HistoryEvent:
+    within = newest if newest and sample.time_ns < newest.bin.end_ns else None
     number = _number(sample, query.metadata)
     if sample.severity == INVALID:
         aggregate = _NOTHING
     elif number is None:
         aggregate = _WORD
-    elif thinned and thinned.time_ns >= query.window.begin_ns:
+    elif within and within.counted:
         aggregate = _NOTHING  # the bin has counted it
     else:
         aggregate = Aggregate(1, 1, number, number, number)
-    return HistoryEvent(sample.pv, sample.time_ns, InForce(sample, number, thinned), aggregate)
+    in_force = InForce(sample, number, within.bin if within else None)
+    return HistoryEvent(sample.pv, sample.time_ns, in_force, aggregate)
 
 
 def _number(sample: Sample, history: MetadataHistory) -> float | None:

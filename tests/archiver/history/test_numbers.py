@@ -10,12 +10,13 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from archiver.history.command import HistoryOptions, show_history
-from archiver.history.query import HistoryError
+from archiver.history.query import HistoryError, Window
 from archiver.history.segments import Plan, Segment
 from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
 from archiver.storage.database import open_store
@@ -153,6 +154,14 @@ def test_thinned_stretches_are_counted_whole(database: str, thinned: list[float]
     assert 0 < line["std"] < statistics.pstdev(thinned)  # of a thinned bin only the mean is known
 
 
+def test_a_thinned_bin_that_begins_where_the_window_ends_is_not_counted(database: str, thinned: list[float]) -> None:
+    """Of an hour that is asked for from full hour to full hour the next bin's highest number would be its highest."""
+    within = thinned[20:41]
+    (line,) = asked(database, ["V"], stat=True, since=minute(1), until=minute(2))
+    assert (line["count"], line["min"], line["max"]) == (21, min(within), max(within))
+    assert asked(database, ["V"], bin="1m", since=minute(1), until=minute(2))[-1]["count"] == 1
+
+
 @pytest.mark.parametrize("view", [{"stat": True}, {"bin": "10s"}])
 def test_numbers_of_rows_that_are_thinned_while_they_are_read_are_not_told_as_whole(
     database: str, thinned: list[float], view: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -174,6 +183,7 @@ def test_numbers_of_rows_that_are_thinned_while_they_are_read_are_not_told_as_wh
 
 def test_of_thinned_bins_those_of_rows_are_held_and_not_those_of_years_of_summaries() -> None:
     plan = Plan.__new__(Plan)
+    plan._query = SimpleNamespace(window=Window(0, 1000))  # type: ignore[assignment]
     plan._segments = {"V": (Segment(0, 100, 0), Segment(100, 900, 60), Segment(900, 1001, 0))}
     bins = [Bin(time_ns, 60, 1, 0.0, 0.0, 0.0) for time_ns in range(0, 1080, 60)]
     assert [each.time_ns for each in plan.of_rows("V", bins)] == [0, 60, 900, 960]

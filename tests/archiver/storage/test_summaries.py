@@ -343,6 +343,38 @@ def test_what_is_thinned_is_still_known_from_before(database: str) -> None:
         assert sum(1 for _ in query.samples()) < 5000
 
 
+@pytest.mark.parametrize("since_s", [0, 30])
+def test_what_was_thinned_when_a_window_begins_is_in_force_no_more(database: str, since_s: int) -> None:
+    """The highest number of a bin is kept: it was long over, and the numbers after it are gone."""
+    hour_ns = BEGIN_NS // HOUR_NS * HOUR_NS + 5 * HOUR_NS
+    samples = [each._replace(value=2.0) for each in numbers(3000, step_ns=130 * S)]
+    peak = next(n for n, each in enumerate(samples) if each.time_ns > hour_ns + 10 * MINUTE_NS)
+    samples[peak] = samples[peak]._replace(value=1000.0)
+    late = next(n for n, each in enumerate(samples) if each.time_ns > hour_ns + 50 * MINUTE_NS)
+    samples[late] = samples[late]._replace(value=1.0)
+    window = Window(hour_ns + 40 * MINUTE_NS + since_s * S, hour_ns + 3 * HOUR_NS)
+    with closing(open_store(database)) as store:
+        store.add(samples)
+        summarize(store, BEGIN_NS + 4 * DAY_NS)
+        with open_query(database, ["A"], window) as query:
+            (before,) = stat(query)
+        while store.thin("A", BEGIN_NS + 4 * DAY_NS, HOUR_NS):
+            pass
+    moment = Window(window.begin_ns, window.begin_ns + MINUTE_NS)
+    with open_query(database, ["A"], moment) as query:  # one without summaries
+        (within,) = stat(query)
+    with open_query(database, ["A"], window) as query:
+        (found,) = stat(query)
+        (axis,) = picture(Plan(query, MINUTE_NS).items(), query, MINUTE_NS).axes
+    if since_s:  # of a part of a minute all that is known is the mean of the bin
+        assert isinstance(found[4], float)
+        assert found[4] < 100
+    else:
+        same([found], [before])
+        assert max(axis[0].values) == before[4] == 2.0
+        assert within[3:6] == (2.0, 2.0, 2.0)
+
+
 def test_rows_are_thinned_after_they_were_summarized(database: str) -> None:
     with closing(open_store(database)) as store:
         store.add(numbers(8640))
