@@ -660,3 +660,50 @@ def test_names_are_found_in_small_letters(page: Page) -> None:
     chromium.wait(lambda: chromium.all(".found button"), "the name")
     press(page, "#search", Keys.ARROW_DOWN, Keys.ENTER)
     chromium.wait(lambda: page.ioc("HV1:S02:C05:VMon") in chromium.text(".legend"), "the curve")
+
+
+def test_names_are_chosen_by_keys_one_after_the_other(page: Page) -> None:
+    chromium = page.chromium
+    page.open("#/history")
+    chromium.find("#search").send_keys("tc1:t1", Keys.ENTER)  # before the names have come
+    chromium.wait(lambda: chromium.text(".chips").startswith(page.ioc("TC1:T1")), "the first PV")
+    chromium.driver.switch_to.active_element.send_keys("gen:vmon", Keys.ENTER)
+    chromium.wait(lambda: page.ioc("GEN:VMon") in chromium.text(".chips"), "the second PV, not what was found before")
+    chromium.driver.switch_to.active_element.send_keys("gen:imon")
+    chromium.wait(lambda: page.ioc("GEN:IMon") in chromium.text(".found"), "the name")
+    press(page, "#search", Keys.ARROW_DOWN)
+    chromium.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    chromium.wait(lambda: page.ioc("GEN:IMon") in chromium.text(".chips"), "the third PV")
+    assert chromium.driver.switch_to.active_element.get_attribute("id") == "search"
+    press(page, f"button[aria-label='remove {page.ioc('TC1:T1')}']", Keys.ENTER)
+    remove_next = f"remove {page.ioc('GEN:VMon')}"
+    assert chromium.driver.switch_to.active_element.get_attribute("aria-label") == remove_next
+
+
+def test_a_plot_is_read_by_keys(page: Page) -> None:
+    chromium = page.chromium
+    page.open(f"#/history?pv={page.ioc('TC1:T1')}")
+    chromium.wait(lambda: "°C" in chromium.text(".legend"), "the curve")
+    press(page, "canvas.plot", Keys.SHIFT + Keys.ARROW_LEFT)
+    first = chromium.wait(lambda: chromium.text(".plot-tools .when"), "the time that is read")
+    press(page, "canvas.plot", Keys.SHIFT + Keys.ARROW_LEFT)
+    chromium.wait(lambda: chromium.text(".plot-tools .when") not in ("", first), "an earlier time")
+    assert chromium.find("button[data-span='3600']").get_attribute("aria-pressed") == "true"
+
+
+def test_curves_of_one_colour_are_told_apart_in_the_legend(page: Page) -> None:
+    chromium = page.chromium
+    names = [f"HV1:S02:C{number:02}:VMon" for number in range(9)]
+    page.open("#/history?" + "&".join(f"pv={page.ioc(name)}" for name in names))
+    chromium.wait(lambda: len(chromium.all(".legend .key")) == len(names), "the curves")
+    swatches = "return [...document.querySelectorAll('.legend i')].map(each => getComputedStyle(each).background)"
+    assert len(set(chromium.run(swatches))) == len(names)
+
+
+def test_the_last_error_is_shown_as_a_whole_sentence(page: Page, ca: Client) -> None:
+    chromium = page.chromium
+    told = ca.refused(page.ioc("GEN:VSet"), 1e6)
+    assert len(told) > 39
+    page.open("#/i/GEN")
+    chromium.find("details summary").click()
+    chromium.wait(lambda: told in chromium.text("[data-point='Error']"), "all of it")

@@ -1,7 +1,7 @@
 // The history of PVs together: a plot with what is read at its cursor, and how it is saved.
 
 import { h, mark, say, toast } from "./dom.js";
-import { ELSEWHERE, Plot, colourOf } from "./plot.js";
+import { ELSEWHERE, Plot, lineOf } from "./plot.js";
 import { get, rack } from "./rack.js";
 import { now } from "./time.js";
 import { BY_NUMBER, SEVERITIES, clock, digits, unit } from "./words.js";
@@ -15,7 +15,7 @@ const GIVEN_UP = 60000;
 /** Return a plot of PVs, which follows the present until somebody moves it. */
 export function historyPanel(scope, pvs, { span = 3600, whenChanged = () => {} } = {}) {
   if (!rack.archived) return h("section", { class: "panel" }, h("h2", { text: "History" }), h("p", { class: "muted", text: "There is none: this rack has no archive." }));
-  const canvas = h("canvas", { class: "plot", tabindex: 0, role: "img", "aria-label": "history; arrow keys move it, + and - zoom" });
+  const canvas = h("canvas", { class: "plot", tabindex: 0, role: "img", "aria-label": "history; arrow keys move it, + and - zoom, shift and arrow keys read it" });
   const legend = h("div", { class: "legend" });
   const note = h("p", { class: "muted" });
   const state = { pvs, begin: null, end: null, span, made: { curves: [] }, asked: -Infinity };
@@ -98,7 +98,7 @@ export function historyPanel(scope, pvs, { span = 3600, whenChanged = () => {} }
     remark(made.left_out.join("; "));
     legend.replaceChildren(...made.curves.map((curve, index) => {
       const swatch = h("i");
-      swatch.style.background = colourOf(index);
+      swatch.style.background = lineOf(index);
       return h("span", { class: "key" }, swatch, h("span", { text: curve.pv }), h("b", { "data-curve": index }));
     }));
     tell(plot.cursor);
@@ -178,18 +178,34 @@ export function historyPage(scope, asked) {
   }
   const change = () => {
     list.replaceChildren(...chosen.map((pv) => h("span", { class: "chip", "data-set": "yes" }, pv,
-      h("button", { text: "×", "aria-label": `remove ${pv}`, onclick: () => { chosen.splice(chosen.indexOf(pv), 1); change(); } }))));
+      h("button", { text: "×", "aria-label": `remove ${pv}`, onclick: (event) => remove(pv, event) }))));
     panel.setPvs?.([...chosen]);
   };
-  const add = (pv) => {
+  // who presses keys goes on beside what is gone; a finger wants no keyboard
+  const isByKey = (event) => event.detail === 0;
+  const remove = (pv, event) => {
+    const at = chosen.indexOf(pv);
+    chosen.splice(at, 1);
+    change();
+    if (isByKey(event)) (list.children[Math.min(at, chosen.length - 1)]?.querySelector("button") ?? field).focus();
+  };
+  const add = (pv, event) => {
+    if (isByKey(event)) field.focus();
     if (chosen.length >= 20) return toast("20 PVs at most in one plot");
     if (!chosen.includes(pv)) chosen.push(pv);
     field.value = "";
     found.hidden = true;
     change();
   };
+  // whether Enter was pressed before the names had come: those that were found for another text are not meant
+  let entered = false;
+  const take = () => {
+    entered = found.dataset.of !== field.value.trim();
+    if (!entered) found.querySelector("button")?.click();
+  };
   let waiting = 0;
   field.addEventListener("input", () => {
+    entered = false;
     clearTimeout(waiting);
     waiting = setTimeout(async () => {
       const part = field.value.trim();
@@ -200,13 +216,15 @@ export function historyPage(scope, asked) {
         return [];
       });
       if (part !== field.value.trim()) return;
-      found.replaceChildren(...names.map((pv) => h("li", {}, h("button", { text: pv, onclick: () => add(pv) }))));
+      found.replaceChildren(...names.map((pv) => h("li", {}, h("button", { text: pv, onclick: (event) => add(pv, event) }))));
+      found.dataset.of = part;
       if (!names.length) found.append(h("li", { class: "muted", text: none }));
       found.hidden = false;
+      if (entered) take();
     }, 150);
   });
   field.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") found.querySelector("button")?.click();
+    if (event.key === "Enter") take();
   });
   const picker = h("div", { class: "picker" }, field, found);
   picker.addEventListener("keydown", (event) => {

@@ -22,7 +22,15 @@ const SAME = 1e-12;
 // The height of a line of text in a picture that is saved.
 const LINE = 18;
 
-export const colourOf = (index) => COLOURS[index % COLOURS.length];
+const colourOf = (index) => COLOURS[index % COLOURS.length];
+const dashesOf = (index) => DASHES[Math.floor(index / COLOURS.length) % DASHES.length];
+
+/** Return a background that looks as the line of a curve does. */
+export function lineOf(index) {
+  let at = 0;
+  const parts = dashesOf(index).map((length, part) => `${part % 2 ? "transparent" : colourOf(index)} ${at}px ${(at += length)}px`);
+  return parts.length ? `repeating-linear-gradient(90deg, ${parts.join()})` : colourOf(index);
+}
 
 /** Return the axes: curves of one unit, or of the same words, share one. */
 function axesOf(curves) {
@@ -375,8 +383,9 @@ export class Plot {
       this.zoom(event.deltaY > 0 ? 1.4 : 1 / 1.4, this.time(this.#inside(event.offsetX)));
     }, { passive: false });
     canvas.addEventListener("keydown", (event) => {
-      if (event.key === "ArrowLeft") this.move(-1);
-      else if (event.key === "ArrowRight") this.move(1);
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (step && event.shiftKey) this.#step(step);
+      else if (step) this.move(step);
       else if (event.key === "+") this.zoom(0.5);
       else if (event.key === "-") this.zoom(2);
       else return;
@@ -389,6 +398,13 @@ export class Plot {
   #point(time) {
     this.cursor = time;
     this.read(time);
+  }
+
+  /** Read what is earlier (-1) or later (1) by a hundredth of the time that is shown. */
+  #step(direction) {
+    const at = (this.cursor ?? this.end) + (direction * (this.end - this.begin)) / 100;
+    this.#point(Math.min(Math.max(at, this.begin), this.end));
+    this.draw();
   }
 
   /** Give up what is dragged. */
@@ -434,7 +450,7 @@ export class Plot {
 /** Take the colour and the dashes of a curve. */
 function pencil(pen, index) {
   pen.strokeStyle = colourOf(index);
-  pen.setLineDash(DASHES[Math.floor(index / COLOURS.length) % DASHES.length]);
+  pen.setLineDash(dashesOf(index));
   pen.lineWidth = 1.6;
 }
 

@@ -5,6 +5,8 @@ import { reading, setter } from "./put.js";
 
 // What ends the name of a setting's readback.
 const READBACK = "_RBV";
+// Points with sentences, of which a value has the first 39 characters.
+const SENTENCES = new Set(["Error", "LastError"]);
 
 /** Return rows for points of a prefix; a setting and its readback are one row. */
 export function pointTable(scope, prefix, points, { search = false } = {}) {
@@ -36,5 +38,5 @@ function row(scope, prefix, point, there) {
   });
   const history = h("a", { href: `#/history?pv=${encodeURIComponent(read)}`, text: "∿", title: `History of ${read}`, "aria-label": `history of ${read}`, class: "to-history" });
   return h("tr", { "data-point": point },
-    h("th", { scope: "row", title: name }, ...parts(point)), h("td", {}, reading(scope, read)), control, h("td", {}, history));
+    h("th", { scope: "row", title: name }, ...parts(point)), h("td", {}, reading(scope, SENTENCES.has(point) ? `${read}.VAL$` : read)), control, h("td", {}, history));
 }
