@@ -52,6 +52,10 @@ def check(schema: type, data: Any, key: Key, file: YamlFile, also: tuple[str, ..
     for path in dropped:
         file.fault((*key, *path), f"{_shown(path[-1])} must be a whole number")
         _drop(data, path)
+    for path in {*_without_value(schema, data)}:
+        file.fault((*key, *path), "has no value; write one, or leave the key out")
+        dropped.add(path)
+        _drop(data, path)
     while True:  # each turn mends or drops at least one key
         try:
             checked = adapter.validate_json(json.dumps(data))
@@ -108,6 +112,23 @@ def _no_numbers(hint: Any, data: Any, path: Key = ()) -> Iterator[Key]:
     else:
         for kind in get_args(hint):
             yield from _no_numbers(kind, data, path)
+
+
+def _without_value(hint: Any, data: Any, path: Key = ()) -> Iterator[Key]:
+    """Yield the keys that may be left out and have no value: a limit without its number would be no limit."""
+    if data is None:
+        if type(None) in get_args(hint):
+            yield path
+    elif dataclasses.is_dataclass(hint) and isinstance(data, dict):
+        for name, kind in get_type_hints(hint).items():
+            if name in data:
+                yield from _without_value(kind, data[name], (*path, name))
+    elif get_origin(hint) in {dict, Mapping} and isinstance(data, dict):
+        for name, value in data.items():
+            yield from _without_value(get_args(hint)[1], value, (*path, name))
+    else:
+        for kind in get_args(hint):
+            yield from _without_value(kind, data, path)
 
 
 def _note(schema: type, also: tuple[str, ...], path: Key, found: list[Any], key: Key, file: YamlFile) -> None:

@@ -231,6 +231,7 @@ WRONG = [
     ("host: 192.168.20.51", "host: [5]", 7, "instruments.HV1.host", "[5] must be a text"),
     ("host: 192.168.20.51", "host: null", 7, "instruments.HV1.host", "null must be a text"),
     ("host: 192.168.20.51", "", 3, "instruments.HV1.host", "is missing"),
+    ("channels: {4: ALL, 8: [1, 2, 3]}", "channels:", 10, "instruments.HV1.channels", "has no value; write one, or"),
     ("password: ${CAEN_PASSWORD}", "password: {}", 9, "instruments.HV1.password", "must be a text"),
     ("${CAEN_PASSWORD}", "${NO_SUCH_VARIABLE}", 9, "instruments.HV1.password", "NO_SUCH_VARIABLE is not set"),
     ("{4: ALL,", "{four: ALL,", 10, "instruments.HV1.channels.four", "must be a whole number"),

@@ -78,6 +78,16 @@ def test_what_might_be_another_number_is_a_fault_where_a_number_is_wanted(tmp_pa
     assert "must be a number" in fault.sentence
 
 
+@pytest.mark.parametrize("nothing", ["", "~", "null"])
+def test_a_key_without_a_value_is_a_fault_and_not_a_key_left_out(tmp_path: Path, nothing: str) -> None:
+    full = "port: x\nfull_scale: {voltage_kv: 100, current_ma: 50}\n"
+    file = read(tmp_path, f"{full}limits:\n  voltage_kv: {nothing}\n  current_ma: 20\n")
+    assert schema.check(TechnixConfig, file.data, (), file) is None
+    (fault,) = file.faults
+    assert (fault.line, fault.key) == (4, "limits.voltage_kv")
+    assert fault.sentence == "has no value; write one, or leave the key out"
+
+
 @pytest.mark.parametrize("word", ["off", '"off"'])
 def test_the_words_off_and_on_need_no_quotes(tmp_path: Path, word: str) -> None:
     limits = "limits: {voltage_kv: 0.5}"
