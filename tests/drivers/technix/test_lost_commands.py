@@ -557,7 +557,7 @@ def test_what_the_panel_has_switched_on_after_a_release_stays_on_in_remote_mode(
         await rack.ready()
         assert isinstance(await rack.put("HV", 1), Refused)
         assert await rack.put("Mode", 0) is None
-        await rack.until(lambda: "P5,0" in far.commands())
+        await rack.until(lambda: "deaf" in far.faults)
         await rack.until(lambda: not far.faults and not rack.pending() and not far.inhibited)
         await rack.until(lambda: rack.record("Mode_RBV").val == 1)
         before = len(far.heard)
