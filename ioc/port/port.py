@@ -298,18 +298,19 @@ class Port:
             if now >= self._next_try():
                 self._connect()
             else:
-                self._sleep(self._next_try() - now)
+                self._sleep(self._next_try())
         elif put := self._puts.next(now, self._schedule.ready(now)):
             self._step_put(put)
         elif scan := self._schedule.next(now):
             self._step_scan(scan)
         else:
-            self._sleep(min(self._schedule.wait(now), self._puts.wait(now)))
+            self._sleep(now + min(self._schedule.wait(now), self._puts.wait(now)))
 
-    def _sleep(self, seconds: float) -> None:
+    def _sleep(self, until: float) -> None:
         self._outbox.send()
         with self._wake:
             if not self._woken:  # else something has come since this turn began
+                seconds = until - time.monotonic()
                 self._wake.wait(min(seconds, _LOOK) if self._closing else seconds)
 
     # ---- the connection ----
