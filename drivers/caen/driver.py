@@ -156,6 +156,8 @@ class Caen(Driver):
                 value = item.safe
         elif item is None or not section.present:
             raise Refused(f"{point.name}: not sent, {section.name} is gone, or no longer has it")
+        elif point.addr.board != section.board:
+            raise Refused(f"{point.name}: not sent, it was meant for the board that was there before {section.name}")
         if self.energizes(point, value) and (kill := self._kills.over(item)):
             raise Refused(f"{point.name}: not sent, {kill.label} is pending and would switch it off again")
         if isinstance(item, Variable):

@@ -29,11 +29,13 @@ class Item(ABC):
 
     label          the name of its point, or what the names of its points begin with
     slot, channel  whose it is (None: the board's, the crate's)
+    board          that was in the slot, once it is served: another one may come
     """
 
     label: str
     slot: int | None = None
     channel: int | None = None
+    board: Board | None = None
 
     @property
     def switch(self) -> bool:

@@ -194,6 +194,7 @@ class ParameterMetadata:
             raise BadReply(f"{variable.label} is no longer the kind of parameter that it was")
         if variable.label not in self.assumed:  # those that another channel told are not its own
             now = _with_limits(now, self._table.variable(variable.label))
+        now = replace(now, board=variable.board)
         self._table.replace(now)
         return now
 

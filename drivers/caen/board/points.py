@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from drivers.base import Point
@@ -26,7 +27,7 @@ class PointTable:
     """
 
     def __init__(self, board: Board | None, items: Iterable[Item]) -> None:
-        self.items = _distinct(items)
+        self.items = _distinct(item if item.board is board else replace(item, board=board) for item in items)
         self.arrays: tuple[ChannelArray, ...] = ()
         self._slot = None if board is None else board.slot
         self._names: dict[int | None, str] = {}  # channel -> its name in the crate

@@ -377,6 +377,25 @@ def test_a_put_under_way_is_not_sent_to_another_board_than_it_was_meant_for(
     assert pauses > 1
 
 
+@pytest.mark.parametrize(("name", "value"), [(V0SET, 250.0), ("S02:C00:Name", "HALL"), (PW, 1)])
+def test_a_put_that_waited_is_not_sent_to_the_board_that_has_come_meanwhile(
+    run: CrateRun, name: str, value: Value
+) -> None:
+    run.run(3)
+    (before,) = (point for point in run.driver.points if point.name == name)
+    run.fake.model.boards[2].serial += 1
+    run.settle()
+    count_calls(run)
+    with pytest.raises(Refused, match="meant for the board that was there before"):
+        list(run.driver.write(before, value))
+    assert not any("Set" in line for line in run.fake.transactions)
+    assert outcome(run, name, value) is None
+    run.driver.close()
+    run._up = False
+    run.settle()
+    assert outcome(run, name, value) is None
+
+
 def test_a_board_pulled_behind_a_put_leaves_its_outcome_unknown(run: CrateRun) -> None:
     putting = steps(run, PW, 0)
     next(putting)
