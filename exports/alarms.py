@@ -5,6 +5,7 @@ Format: Phoebus, XmlModelReader.java (elements, defaults; a PV may occur only on
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from xml.etree.ElementTree import Element
@@ -34,7 +35,8 @@ _OF_A_CHANNEL = ("Status", "VMon", "IMon", "IMonH", "IMonL", "*:*Pending")
 
 def alarms(rack: Rack, folder: str = "") -> str:
     """Return the alarm tree as XML. folder: where the screens are, as a path or URL; "": their names alone."""
-    root = Element("config", name=rack.prefix.rstrip(":") or "rackioc")
+    # the name is that of a topic of Kafka, which has letters, digits, "." "_" "-" alone
+    root = Element("config", name=re.sub(r"[^A-Za-z0-9_-]+", "-", rack.prefix).strip("-") or "rackioc")
     screens = places.screens(rack)
     stems = places.stems(rack)
     for instrument in rack.instruments:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -40,6 +41,7 @@ class AlarmServer:
         """Read a configuration. Raises AssertionError for what the real reader ignores or stumbles over."""
         root = ElementTree.fromstring(text)
         assert root.tag == "config"
+        assert re.fullmatch("[a-zA-Z0-9._-]+", root.attrib["name"])  # a topic of Kafka
         self._component(root, (root.attrib["name"],))
 
     def _component(self, element: Element, path: tuple[str, ...]) -> None:

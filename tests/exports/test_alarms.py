@@ -26,6 +26,16 @@ def test_each_pv_is_there_once_and_exists(demo: Rack, server: AlarmServer) -> No
     assert set(server.pvs) <= {pv.name for pv in demo.pvs}
 
 
+@pytest.mark.parametrize(
+    ("prefix", "name"),
+    [("LAB:", "LAB"), ("SITE:RACK_1:", "SITE-RACK_1"), ("#<1>B2-", "1-B2"), ("", "rackioc"), (":", "rackioc")],
+)
+def test_the_name_of_the_tree_is_one_that_kafka_takes(demo: Rack, prefix: str, name: str) -> None:
+    server = AlarmServer()
+    server.load(alarms(replace(demo, prefix=prefix)))
+    assert next(iter(server.components)) == (name,)
+
+
 def test_the_tree_is_by_instrument_and_board_with_the_summaries_first(server: AlarmServer) -> None:
     inside = [pv for pv, item in server.pvs.items() if item.path[1] == "HV1"]
     assert inside[:2] == ["DEMO:HV1:Alarm", "DEMO:HV1:Conn"]
