@@ -73,18 +73,20 @@ class Filters:
 
 
 def has_filter(name: bytes) -> bool:
-    """Return True for a name that asks for a filter."""
-    return any(mark in name for mark in _MARKS)
+    """Return True for a name that asks for a filter: a record's own name may have brackets, too."""
+    field = name.partition(b".")[2]
+    return any(mark in field for mark in _MARKS)
 
 
 def split(name: str) -> tuple[str, Filters]:
     """Return the name without its filters, and the filters. Raises ValueError for what base refuses."""
-    at = min(place for mark in ("[", "{") if (place := name.find(mark)) >= 0)
+    field = name.find(".")
+    if field < 0:
+        raise ValueError("a filter comes after a field")
+    at = min(place for mark in ("[", "{") if (place := name.find(mark, field)) >= 0)
     plain, rest = name[:at], name[at:]
     if len(rest) > _LONGEST:
         raise ValueError(f"a filter of more than {_LONGEST} characters")
-    if "." not in plain:
-        raise ValueError("a filter comes after a field")
     found: dict[str, Any] = {}
     if rest.startswith("["):
         match = _SLICE.match(rest)

@@ -12,7 +12,7 @@ import aioca
 import numpy as np
 import pytest
 
-from drivers.base import Severity, Status
+from drivers.base import Point, RecordType, Severity, Status
 from ioc.ca.dbr import EPICS_EPOCH
 from tests.client import Client
 from tests.small_ioc import CREATE, EVENT_ADD, HEADER, READ_NOTIFY, Raw, SmallIoc, search, until
@@ -53,6 +53,20 @@ def test_an_array_filter_cuts_a_piece_out(small_ioc: SmallIoc, ca: Client) -> No
     small_ioc.read("wave", (1.0, 2.0, 3.0, 4.0))
     assert list(ca.get(filtered(small_ioc, "wave", arr={"s": 1, "e": 2}))) == [2.0, 3.0]
     assert list(ca.get(f"{small_ioc.prefix}wave.VAL[0:1]")) == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("name", ["[1]", "T{1}", "{[1", "3]"])
+def test_a_record_whose_name_has_brackets_has_fields_and_filters(ca: Client, name: str) -> None:
+    """As in base, where the name of a record ends at the first dot."""
+    small_ioc = SmallIoc([Point(name=name, rtyp=RecordType.waveform, nelm=4, desc="a name with brackets")])
+    try:
+        small_ioc.read(name, (1.0, 2.0, 3.0))
+        whole = f"{small_ioc.prefix}{name}"
+        assert ca.get(f"{whole}.DESC") == "a name with brackets"
+        assert list(ca.get(f"{whole}.VAL[1:2]")) == [2.0, 3.0]
+        assert small_ioc.server.find(f"{whole}[1:2]".encode()) is None
+    finally:
+        small_ioc.close()
 
 
 def test_a_time_filter_stamps_with_the_time_of_the_update(small_ioc: SmallIoc, ca: Client) -> None:
