@@ -6,6 +6,7 @@ from conformance.cases import (
     access,
     alarm,
     behaviour,
+    contexts,
     deadband,
     errors,
     fieldput,
@@ -31,6 +32,7 @@ MODULES = (
     filters,
     flight,
     behaviour,
+    contexts,
     errors,
 )
 NAMES = tuple(module.__name__.rpartition(".")[2] for module in MODULES)

@@ -99,6 +99,7 @@ for _name, _result, _arguments in (
     ("ca_context_destroy", None, ()),
     ("ca_flush_io", c.c_int, ()),
     ("ca_pend_io", c.c_int, (c.c_double,)),
+    ("ca_pend_event", c.c_int, (c.c_double,)),
     ("ca_add_exception_event", c.c_int, (EXCEPTION_FUNC, c.c_void_p)),
     ("ca_create_channel", c.c_int, (c.c_char_p, CONNECTION_FUNC, c.c_void_p, c.c_uint, c.POINTER(c.c_void_p))),
     ("ca_puser", c.c_void_p, (c.c_void_p,)),
@@ -108,6 +109,7 @@ for _name, _result, _arguments in (
     ("ca_element_count", c.c_ulong, (c.c_void_p,)),
     ("ca_read_access", c.c_uint, (c.c_void_p,)),
     ("ca_write_access", c.c_uint, (c.c_void_p,)),
+    ("ca_array_get", c.c_int, (c.c_long, c.c_ulong, c.c_void_p, c.c_void_p)),
     ("ca_array_get_callback", c.c_int, (c.c_long, c.c_ulong, c.c_void_p, EVENT_FUNC, c.c_void_p)),
     ("ca_array_put", c.c_int, (c.c_long, c.c_ulong, c.c_void_p, c.c_void_p)),
     ("ca_array_put_callback", c.c_int, (c.c_long, c.c_ulong, c.c_void_p, c.c_void_p, EVENT_FUNC, c.c_void_p)),
@@ -117,6 +119,11 @@ for _name, _result, _arguments in (
         (c.c_long, c.c_ulong, c.c_void_p, c.c_long, EVENT_FUNC, c.c_void_p, c.POINTER(c.c_void_p)),
     ),
     ("ca_clear_subscription", c.c_int, (c.c_void_p,)),
+    ("ca_sg_create", c.c_int, (c.POINTER(c.c_uint),)),
+    ("ca_sg_array_put", c.c_int, (c.c_uint, c.c_long, c.c_ulong, c.c_void_p, c.c_void_p)),
+    ("ca_sg_array_get", c.c_int, (c.c_uint, c.c_long, c.c_ulong, c.c_void_p, c.c_void_p)),
+    ("ca_sg_block", c.c_int, (c.c_uint, c.c_double)),
+    ("ca_sg_delete", c.c_int, (c.c_uint,)),
 ):
     _function = getattr(lib, _name)
     _function.restype, _function.argtypes = _result, _arguments

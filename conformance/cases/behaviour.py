@@ -7,7 +7,6 @@ out; what other areas compare in more detail, too.
 from __future__ import annotations
 
 import ctypes as c
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -20,7 +19,7 @@ from conformance.points import full, pv
 from drivers.base import Point, RecordType
 
 # A setpoint without limits of its own, one for each kind of case, so that none sees the puts of another
-NAMES = ("plain", "end", "flight", "monitors", "group", "context")
+NAMES = ("plain", "end", "flight", "monitors")
 POINTS: tuple[Point, ...] = tuple(
     full(f"behaviour:{name}", RecordType.ao, drvl=None, drvh=None, lolo=None, low=None, high=None, hihi=None)
     for name in NAMES
@@ -107,7 +106,6 @@ def run(client: CaClient) -> None:
     _numbers(client)
     _masses(client)
     _some_cleared(client)
-    _contexts(client)
 
 
 def _late(client: CaClient) -> None:
@@ -247,27 +245,3 @@ def _some_cleared(client: CaClient) -> None:
     after = [number for number in numbers if calls.seen["answered", number] > before["answered", number]]
     client.emit("behaviour/some cleared", {"first": first, "last": len(after), "cleared": any(n % 2 for n in after)})
     lib.ca_clear_channel(chid)
-
-
-def _contexts(client: CaClient) -> None:
-    """End a context behind a put that was not flushed, and one with channels that still exist: all was sent."""
-
-    def put(value: float, *, clear: bool) -> None:
-        lib.ca_context_create(0)
-        chid = c.c_void_p()
-        lib.ca_create_channel(pv("behaviour:context").encode(), libca.CONNECTION_FUNC(), None, 0, c.byref(chid))
-        lib.ca_pend_io(PATIENCE)
-        lib.ca_array_put(libca.DOUBLE, 1, chid, libca.encode(libca.DOUBLE, [value]))
-        if clear:
-            lib.ca_clear_channel(chid)
-        lib.ca_context_destroy()
-
-    channel = client.channel("behaviour:context")
-    for turn in range(10):
-        thread = threading.Thread(target=put, args=(100.0 + turn,), kwargs={"clear": bool(turn % 2)})
-        thread.start()
-        thread.join()
-        end = time.monotonic() + PATIENCE
-        while client.get(channel, libca.DOUBLE)["value"] != [100.0 + turn] and time.monotonic() < end:
-            time.sleep(0.005)
-        client.emit(f"behaviour/end of a context/{turn}", client.get(channel, libca.DOUBLE))
