@@ -108,6 +108,10 @@ def sentence(error: Exception) -> str:
     return str(error)
 
 
+# What logs under "rackioc." and is no instrument; "": the program itself
+_PARTS = {"", "clients", "faults", "puts", "server", "site"}
+
+
 class _Formatter(logging.Formatter):
     """Lines with time, level and where they come from, unless they name the instrument that they come from."""
 
@@ -117,7 +121,7 @@ class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         _, _, instrument = record.name.partition("rackioc.")
-        named = instrument and re.search(rf"(?<!\w){re.escape(instrument)}(?!\w)", record.getMessage())
+        named = instrument not in _PARTS and re.search(rf"(?<!\w){re.escape(instrument)}(?!\w)", record.getMessage())
         record.place = "" if named else f"{record.name}: "
         return super().format(record)
 

@@ -294,6 +294,7 @@ def test_a_fault_may_have_a_negative_number(tmp_path: Path) -> None:
         ("rackioc.HV1", "Pw=Off is not shown by HV1, which stops", "Pw=Off is not shown by HV1, which stops"),
         ("rackioc.HV1", "HV12 is another one", "rackioc.HV1: HV12 is another one"),
         ("rackioc", "serving 58 records", "rackioc: serving 58 records"),
+        ("rackioc.puts", "refused: puts are locked out", "rackioc.puts: refused: puts are locked out"),
         ("archiver.service", "1 of 1 PVs connected", "archiver.service: 1 of 1 PVs connected"),
     ],
 )
