@@ -27,6 +27,11 @@ def is_glob(pattern: str) -> bool:
     return any(mark in pattern for mark in "*?[")
 
 
+def matches(name: str, pattern: str) -> bool:
+    """Return True if a name is meant: by a glob, or written out, for it may have brackets itself."""
+    return name == pattern or fnmatchcase(name, pattern)
+
+
 def may_match(pattern: str, start: str) -> bool:
     """Return True if a name that begins with ``start`` could match a name or glob."""
     head = re.split(r"[*?\[]", pattern)[0]
@@ -106,7 +111,7 @@ class Site:
 
     def _matching(self, name: str, point: Point) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for pattern, fields in self._overrides:
-            if fnmatchcase(name, pattern):
+            if matches(name, pattern):
                 self._types.setdefault(pattern, set()).add(point.rtyp.name)
                 self._used |= {(pattern, field) for field in fields if point.rtyp in FIELDS[field].rtyps}
                 yield pattern, fields

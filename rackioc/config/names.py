@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from fnmatch import fnmatchcase
 
 from drivers.base import Point
 from ioc import health
-from ioc.site import NAME_SIZE, may_match
+from ioc.site import NAME_SIZE, matches, may_match
 from rackioc.config.yamlfile import Key, YamlFile
 
 _NAME = re.compile(r"[A-Za-z0-9_\-+:;<>/,#\[\]{}^]*")
@@ -40,7 +39,7 @@ class RecordNames:
 
     def matching(self, pattern: str) -> dict[str, Point]:
         """Return the records that match a name or glob, with their points."""
-        return {name: point for name, point in self._points.items() if fnmatchcase(name, pattern)}
+        return {name: point for name, point in self._points.items() if matches(name, pattern)}
 
     def may_match(self, pattern: str) -> bool:
         """Return True if an instrument that is asked later may have a record for the pattern."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from itertools import combinations
 from typing import Any
 
 from ioc import units
 from ioc.fields import FIELDS, TIGHTER, Kind
-from ioc.site import Site, is_glob
+from ioc.site import Site, is_glob, matches
 from ioc.units import Quantity
 from rackioc.config.names import RecordNames
 from rackioc.config.yamlfile import Key, YamlFile, as_mapping
@@ -116,7 +115,7 @@ def _check_order(site: Site, overrides: list[tuple[str, dict[str, Any]]], names:
             if low is None or high is None or low <= high:
                 continue
             for field in (lower, upper):
-                if any(field in fields and fnmatchcase(name, pattern) for pattern, fields in overrides):
+                if any(field in fields and matches(name, pattern) for pattern, fields in overrides):
                     sentence = f"{lower} {low:g} is above {upper} {high:g} {applied.egu}".rstrip()
                     file.fault(_last(overrides, name, field), sentence)
                     break
@@ -147,5 +146,5 @@ def _check_units(site: Site, overrides: list[tuple[str, dict[str, Any]]], names:
 
 def _last(overrides: list[tuple[str, dict[str, Any]]], name: str, field: str) -> Key:
     """Return the key of a field at the last pattern that gives it to a record."""
-    patterns = [pattern for pattern, fields in overrides if field in fields and fnmatchcase(name, pattern)]
+    patterns = [pattern for pattern, fields in overrides if field in fields and matches(name, pattern)]
     return "records", patterns[-1], field

@@ -132,6 +132,13 @@ def test_records_that_show_a_pending_off_can_be_named(write: Write) -> None:
     load(write(GOOD, ("records:\n", f"records:\n{pattern}")))
 
 
+def test_a_record_whose_name_has_brackets_can_be_named(write: Write) -> None:
+    named = '  "LAB:TC[1]:T1": {HIHI: 60}\n'
+    config = load(write(GOOD.replace("TC1", '"TC[1]"'), ("records:\n", f"records:\n{named}")))
+    applied = config.site.apply("LAB:TC[1]:T1", Point(name="T1", rtyp=RecordType.ai))
+    assert applied.point.hihi == 60.0
+
+
 def test_off_needs_no_quotes_for_an_output_above_its_limit(write: Write) -> None:
     keys = "polarity: negative, over_limit: off, on_loss: keep".replace(", ", "\n    ")
     load(write(GOOD, ("polarity: negative", keys)))
