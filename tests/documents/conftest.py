@@ -165,8 +165,10 @@ def served_rack(shells: MakeShell, request: pytest.FixtureRequest) -> Shell:
 
 @pytest.fixture
 def rack(served_rack: Shell) -> Shell:
-    """The same, served."""
+    """The same, served; a page before may have stopped it."""
     served_rack.serve("rackioc sim run rack.yaml")
+    for channel in ("S04:C00", "S08:C03"):  # boards are found one after the other
+        served_rack.type(f"$ rackioc get -t LAB:HV1:{channel}:Status.SEVR\nNO_ALARM")
     return served_rack
 
 
