@@ -8,6 +8,7 @@ number of its elements, ``X:Off`` the first of them in ``BANK``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from drivers.base import Point, RecordType, Severity
@@ -81,6 +82,12 @@ def full(name: str, rtyp: RecordType, **changes: Any) -> Point:
     if rtyp is RecordType.waveform:
         options |= {"nelm": len(BANK["DOUBLE"]), "egu": "kV/min", "prec": 3, "lopr": -50.0, "hopr": 60.0}
     return Point(name=name, rtyp=rtyp, **(options | {"group": GROUP} | changes))
+
+
+def unlimited(area: str, names: Iterable[str]) -> tuple[Point, ...]:
+    """Return setpoints without limits, one for each kind of case, so that none sees the puts of another."""
+    none: dict[str, Any] = dict.fromkeys(("drvl", "drvh", "lolo", "low", "high", "hihi"))
+    return tuple(full(f"{area}:{name}", RecordType.ao, **none) for name in names)
 
 
 def kinds() -> list[tuple[str, RecordType, dict[str, Any]]]:

@@ -15,15 +15,9 @@ from typing import Any
 from conformance import libca
 from conformance.client import PATIENCE, CaClient
 from conformance.libca import ALARM, VALUE, lib
-from conformance.points import full, pv
-from drivers.base import Point, RecordType
+from conformance.points import pv, unlimited
 
-# A setpoint without limits of its own, one for each kind of case, so that none sees the puts of another
-NAMES = ("plain", "end", "flight", "monitors")
-POINTS: tuple[Point, ...] = tuple(
-    full(f"behaviour:{name}", RecordType.ao, drvl=None, drvh=None, lolo=None, low=None, high=None, hihi=None)
-    for name in NAMES
-)
+POINTS = unlimited("behaviour", ("plain", "end", "flight", "monitors"))
 MANY, MASSES = 100, 2000
 NUMBERS: dict[int, tuple[Any, ...]] = {
     libca.DOUBLE: (2.2250738585072014e-308, 1.7976931348623157e308, -1.0, 1 + 2.220446049250313e-16, 0.0, 5e-324),

@@ -16,15 +16,9 @@ from typing import Any, TypeVar
 from conformance import libca
 from conformance.client import PATIENCE, CaClient
 from conformance.libca import DOUBLE, VALUE, lib
-from conformance.points import full, pv
-from drivers.base import Point, RecordType
+from conformance.points import pv, unlimited
 
-# A setpoint without limits of its own for each kind of case, so that none sees the puts of another
-NAMES = ("group", "across", "priority", "masses", "leaving", "end")
-POINTS: tuple[Point, ...] = tuple(
-    full(f"contexts:{name}", RecordType.ao, drvl=None, drvh=None, lolo=None, low=None, high=None, hihi=None)
-    for name in NAMES
-)
+POINTS = unlimited("contexts", ("group", "across", "priority", "masses", "leaving", "end"))
 GROUPS, PUTS, SUBSCRIPTIONS, CHANNELS, LEAVING = 200, 500, 3000, 10_000, 100
 # Seconds for thousands of channels on a busy computer
 LONG = 60.0
