@@ -17,9 +17,9 @@ from archiver.storage.columns import StatusNames
 from archiver.storage.migrations import migrations
 from archiver.storage.mysql.errors import store_errors
 from archiver.storage.mysql.metadata import history
-from archiver.storage.mysql.rows import COLUMNS, PackedRows, newest_row, to_sample, unix
+from archiver.storage.mysql.rows import COLUMNS, PackedRows, newest_row, order_of, to_sample, unix
 from archiver.storage.mysql.server import MysqlSession
-from archiver.storage.mysql.summaries import BINS, BINS_IN_COLUMNS, COVERED, HOLES, to_bin
+from archiver.storage.mysql.summaries import BINS, BINS_IN_COLUMNS, COVERED, HOLES, PACKED_BINS, to_bin
 from archiver.storage.mysql.tables.schema import schema_version
 from archiver.storage.owner import FROM_ITS_ROWS, lives
 from archiver.storage.series import HOLE_AFTER_NS, Hole, around, bins_of, end_row, hole_of, one_of
@@ -151,9 +151,9 @@ class MysqlReader:
     def summary_columns(self, pv: str, width_ns: int, since_ns: int, until_ns: int) -> Iterator[SummaryColumns]:
         """Yield the same in columns."""
         (channel,) = self._series(pv)
-        while rows := self._rows(BINS_IN_COLUMNS, channel, width_ns, since_ns, until_ns, STEP_ROWS):
-            text = ",".join(each for (each,) in rows)
+        while text := self._rows(BINS_IN_COLUMNS, channel, width_ns, since_ns, until_ns, PACKED_BINS)[0][0]:
             columns = np.fromstring(text, float, sep=",").reshape(-1, len(SUMMARY)).T
+            columns = columns[:, order_of(columns[0])]
             seconds, count, severity = (each.astype(np.int64) for each in columns[:3])
             yield SummaryColumns(seconds * 10**9, count, severity, *columns[3:])
             since_ns = int(seconds[-1]) * 10**9 + 1

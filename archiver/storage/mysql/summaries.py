@@ -49,9 +49,12 @@ _TEXT = f"CONCAT_WS(',', {_FIELDS})"
 BINS = f"""
     SELECT {_TEXT} FROM summary
     WHERE channel_id = %s AND width = %s AND bin_time >= %s AND bin_time < %s ORDER BY bin_time LIMIT %s"""
-# The same, of some columns; bin_time in seconds, which a double holds.
+# The same, of some columns, all bins as one text; bin_time in seconds, which a double holds.
 _NUMBERS = ", ".join(["bin_time DIV 1000000000", *(f"COALESCE({name}, 'nan')" for name in SUMMARY[1:])])
-BINS_IN_COLUMNS = BINS.replace(_TEXT, f"CONCAT_WS(',', {_NUMBERS})")
+_IN_COLUMNS = BINS.replace(_TEXT, f"CONCAT_WS(',', {_NUMBERS}) AS numbers")
+BINS_IN_COLUMNS = f"SELECT GROUP_CONCAT(numbers) FROM ({_IN_COLUMNS}) AS found"
+# In steps of so many, as above: one has 150 characters at most
+PACKED_BINS = 5_000
 _ALL = 2**63 - 1
 
 
