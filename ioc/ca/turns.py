@@ -13,7 +13,7 @@ SECONDS = 0.001
 BYTES = 1 << 16
 # The share of it that is taken as soon as requests arrive, for hundreds of clients may be heard in the same turn: who
 # sends more waits for a turn, and does so at once for as many seconds from then on
-AT_ONCE = 0.2
+AT_ONCE = 0.15
 LATELY = 5.0
 
 
