@@ -8,6 +8,8 @@ const CHECK = 2000;
 const DEAD = 10000;
 const LINGER = 5000;
 const AT_ONCE = 2000;
+// Milliseconds from a change to its picture: what changes meanwhile is in the same one, and each costs the browser time.
+const PICTURE = 50;
 // Members that a PV has by its type; a message tells those of its own type alone.
 const OF_A_TYPE = ["value", "text", "labels", "units", "precision", "b64dbl", "b64flt", "b64int", "b64srt", "b64byt"];
 
@@ -168,7 +170,7 @@ class Live extends EventTarget {
 
   #note(pv) {
     this.#changed.add(pv);
-    this.#frame ||= requestAnimationFrame(() => this.#show());
+    this.#frame ||= setTimeout(() => requestAnimationFrame(() => this.#show()), PICTURE);
   }
 
   #show() {
