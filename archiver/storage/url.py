@@ -14,8 +14,8 @@ from archiver.storage.store import WrongUrl
 
 # What stands in every sentence about a URL
 ALLOWED = "allowed: sqlite:///FILE or mysql+pymysql://USER:PASSWORD@HOST[,HOST2]/NAME"
-# User and password end at the first @, as SQLAlchemy has it: a comma before it parts no hosts.
-_HOSTS = re.compile(r"(?P<before>\w+\+?\w*://(?:[^:/@]*(?::[^@]*)?@)?)(?P<hosts>[^/?@]+,[^/?@]+)(?P<after>[/?].*)?")
+# User and password end at the first @, as SQLAlchemy has it: a comma before it parts no hosts, whatever follows (?+).
+_HOSTS = re.compile(r"(?P<before>\w+\+?\w*://(?:[^:/@]*(?::[^@]*)?@)?+)(?P<hosts>[^/?@]+,[^/?@]+)(?P<after>[/?].*)?")
 # Options of the driver that are passwords
 _SECRETS = ("password", "passwd")
 
