@@ -19,11 +19,12 @@ from archiver.storage.url import url_of
 
 
 class Salvaged(NamedTuple):
-    """What was salvaged: rows; the names of the PVs with a hole; the tables of which something is lost."""
+    """What was salvaged: rows; names of PVs with a hole; tables of which something is lost; tables left out."""
 
     rows: int
     pvs: list[str]
     tables: list[str]
+    others: list[str]
 
 
 def salvage(damaged: str, new: str, report: Report) -> Salvaged:
@@ -67,7 +68,7 @@ def _salvage(source: DamagedFile, target: Target, report: Report) -> Salvaged:
     target.finish(source.archivers())
     pvs = {each.number: each.pv for each in channels}
     lost = {pvs.get(hole.channel, _nameless(hole.channel).pv) for hole in holes}
-    return Salvaged(rows, sorted(lost), sorted(source.lost))
+    return Salvaged(rows, sorted(lost), sorted(source.lost), source.others)
 
 
 def _mark(target: Target, holes: Sequence[Hole], ids: Mapping[int, int], status: int) -> None:

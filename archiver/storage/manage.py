@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from archiver.storage.store import StoreError
+from archiver.storage.transfer.tables import others
 from archiver.storage.url import url_of
 
 # Names and values for users.
@@ -25,6 +26,9 @@ class Manager(Protocol):
 
     def size(self) -> float:
         """Return the bytes on disk."""
+
+    def tables(self) -> list[str]:
+        """Return the names of all tables of the database."""
 
     def status(self) -> Lines:
         """Return what describes the archive: place, server, version, size, rows, times."""
@@ -49,6 +53,11 @@ def status(database: str) -> Lines:
 def exists(database: str) -> bool:
     """Return whether there is an archive, of whatever version. Raises StoreError."""
     return bool(_manager(database).version())
+
+
+def other_tables(database: str) -> list[str]:
+    """Return the tables beside an archive's own, which only the backup of a file has. Raises StoreError."""
+    return others(existing(database).tables())
 
 
 def compact(database: str) -> tuple[float, float]:

@@ -99,10 +99,15 @@ def backup(
     Also of a server. `rackioc db copy FILE TO` brings it back.
     """
     from archiver.keeping.backup import backup as write
+    from archiver.storage import manage
+    from archiver.storage.url import url_of
 
+    archive = database_of(database, config)
     with Progress(sys.stderr) as progress:
-        write(database_of(database, config), file, progress.report)
+        write(archive, file, progress.report)
     typer.echo(f"{file}: {file.stat().st_size / 1e6:,.1f} MB, read without a fault")
+    if url_of(archive).backend != "sqlite":
+        _tell_left_out(manage.other_tables(archive))
 
 
 @command(app, "check")
@@ -129,6 +134,7 @@ def copy(
     After an interruption the same command goes on; given again later, it brings what is new.
     """
     from archiver.keeping.copy import copy as carry
+    from archiver.storage import manage
 
     begin = time.monotonic()
     with Progress(sys.stderr) as progress:
@@ -136,6 +142,7 @@ def copy(
     typer.echo(
         f"{counted(done.rows, 'row')} copied in {time.monotonic() - begin:.1f} s, {done.before:,} were there before"
     )
+    _tell_left_out(manage.other_tables(_place(origin)))
     if done.beyond:
         typer.echo(
             f"{counted(done.beyond, 'row')} left out: the server has no times before 1970 or after 2038", err=True
@@ -210,11 +217,18 @@ def salvage(
     with Progress(sys.stderr) as progress:
         found = rescue(of_file(damaged), _place(new), progress.report)
     typer.echo(f"{counted(found.rows, 'row')} could be salvaged")
+    _tell_left_out(found.others)
     if found.pvs:
         typer.echo(f"rows are missing of {counted(len(found.pvs), 'PV')}: {', '.join(found.pvs[:20])}", err=True)
     if found.tables:
         typer.echo(f"other rows are missing in: {', '.join(found.tables)}", err=True)
     raise typer.Exit(1 if found.pvs or found.tables else 0)
+
+
+def _tell_left_out(tables: list[str]) -> None:
+    """Tell which tables beside the archive's own were not carried, such as those of a former logger."""
+    if tables:
+        typer.echo(f"other tables are left out: {', '.join(tables)}", err=True)
 
 
 def _archive_of(place: str | None, database: str, config: Path | None) -> str:

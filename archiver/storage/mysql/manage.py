@@ -51,6 +51,11 @@ class MysqlManager:
             self._create()
         schema.migrate(self._url)
 
+    def tables(self) -> list[str]:
+        """Return the names of all tables of the database."""
+        with self._cursor(self._url) as (cursor, _):
+            return _tables(cursor)
+
     def status(self) -> list[tuple[str, str]]:
         """Return what describes the archive, and the state of each node of a cluster."""
         newest = migrations("mysql")[-1].number
@@ -79,8 +84,7 @@ class MysqlManager:
         Others may read meanwhile, and write but to a table that is divided.
         """
         with self._cursor(self._url, _COMPACT_S) as (cursor, place):
-            cursor.execute("SHOW FULL TABLES WHERE table_type = 'BASE TABLE'")
-            tables = [table for table, _ in cursor.fetchall()]
+            tables = _tables(cursor)
             divided = months.divide_all(cursor)
             for table in [each for each in tables if each not in divided]:
                 cursor.execute(f"OPTIMIZE TABLE `{table}`")
@@ -119,6 +123,11 @@ class MysqlManager:
             session.transaction() as cursor,
         ):
             yield cursor, session.where
+
+
+def _tables(cursor: Cursor) -> list[str]:
+    cursor.execute("SHOW FULL TABLES WHERE table_type = 'BASE TABLE'")
+    return [table for table, _ in cursor.fetchall()]
 
 
 def _times(cursor: Cursor) -> list[tuple[str, str]]:

@@ -18,6 +18,8 @@ from archiver.times import format_time
 # Rows that are counted exactly, at most: counting more takes too long.
 COUNTED = 1_000_000
 
+_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
+
 _TIMES = """
     SELECT min(oldest), max(newest) FROM (
         SELECT (SELECT min(smpl_time) FROM sample_settled WHERE channel_id = channel.channel_id) AS oldest,
@@ -44,6 +46,11 @@ class SqliteManager:
         """Create the file if it does not exist, and migrate its tables to the newest version."""
         with file.writer(self._url) as connection:
             file.migrate(connection, str(self._file))
+
+    def tables(self) -> list[str]:
+        """Return the names of all tables of the file."""
+        with self._reading() as connection:
+            return [name for (name,) in connection.exec_driver_sql(_TABLES)]
 
     def status(self) -> list[tuple[str, str]]:
         """Return what describes the archive; without rows and times if its schema is not the newest."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from archiver.storage.sqlite.file import PART, file_name, read_only, require
 from archiver.storage.store import StoreError
 from archiver.storage.transfer.contract import Channel, Row, gathered
-from archiver.storage.transfer.tables import Table
+from archiver.storage.transfer.tables import Table, others
 from archiver.storage.url import DatabaseUrl
 
 _COLUMNS = "channel_id, smpl_time, severity_id, status_id, num_val, float_val, str_val, array_val"
@@ -42,8 +42,9 @@ class _Keys(NamedTuple):
 class DamagedFile:
     """An archive in a damaged SQLite file.
 
-    holes  what could not be read of the channels, known when the rows have been read
-    lost   tables of which something could not be read
+    others  tables that are not the archive's
+    holes   what could not be read of the channels, known when the rows have been read
+    lost    tables of which something could not be read
     """
 
     def __init__(self, url: DatabaseUrl) -> None:
@@ -57,15 +58,16 @@ class DamagedFile:
         try:
             # Without it SQLite reads nothing of a file that ends too early, or whose list of tables has one fault
             self._connection.execute("PRAGMA writable_schema = ON")
-            tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master")}
+            found = self._connection.execute("SELECT type, name FROM sqlite_master").fetchall()
         except (sqlite3.Error, UnicodeDecodeError) as error:
             self._connection.close()
             raise StoreError(
                 f"{self.where}: {error}: its first page is damaged, and nothing can be read: restore a backup"
             ) from error
-        if "sample_settled" not in tables:
+        if "sample_settled" not in {name for _, name in found}:
             self._connection.close()
             raise StoreError(f"{file} is an SQLite file, but not an archive of rackioc")
+        self.others = others(name for kind, name in found if kind == "table" and isinstance(name, str))
 
     def channels(self) -> Sequence[Channel]:
         """Return the channels whose name can be read."""

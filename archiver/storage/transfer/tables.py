@@ -6,6 +6,7 @@ belongs to one database alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from archiver.storage.metadata import NUMERIC
@@ -46,3 +47,9 @@ BY_NAME = ("channel", "archiver", "channel_owner", "status", "sample", "sample_s
 # The same in every archive, or of no use in another one; ``copied``: how far others were copied into it; ``expired``:
 # what its archivers do not keep.
 FIXED = ("severity", "archive_schema", "smpl_eng", "retent", "chan_grp", "smpl_mode", "copied", "expired")
+
+
+def others(tables: Iterable[str]) -> list[str]:
+    """Return those tables that are not the archive's, such as a former logger's: nothing carries them."""
+    own = {*(table.name for table in CARRIED), *PRESENT, *REBUILT, *BY_NAME, *FIXED}
+    return sorted(name for name in tables if name not in own and not name.startswith("sqlite_"))

@@ -294,6 +294,25 @@ def test_every_table_of_the_schema_is_carried_or_said_not_to_be(new: New, shared
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_tables_beside_an_archive_that_are_not_carried_are_named(new: New, kind: str, tmp_path: Path) -> None:
+    here, told = new(kind), "other tables are left out: measurements\n"
+    fill(here)
+    assert "left out" not in run("copy", here, "plain.sqlite", directory=tmp_path)[1]
+    with connect(url_of(here)) as connection, connection.begin():
+        connection.execute(text("CREATE TABLE measurements (id INTEGER)"))
+    code, shown = run("copy", here, "copy.sqlite", directory=tmp_path)
+    assert (code, told in shown) == (0, True), shown
+    code, shown = run("backup", "backup.sqlite", "--database", here, directory=tmp_path)
+    assert (code, told in shown) == (0, kind == "mysql"), shown
+    with closing(sqlite3.connect(tmp_path / "backup.sqlite")) as file:
+        held = file.execute("SELECT name FROM sqlite_master WHERE name = 'measurements'").fetchall()
+    assert bool(held) == (kind == "sqlite")
+    if kind == "sqlite":
+        code, shown = run("salvage", here.removeprefix("sqlite:///"), "new.sqlite", directory=tmp_path)
+        assert (code, told in shown) == (0, True), shown
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_an_archiver_rebuilds_is_deleted_of_the_channels_that_get_rows(
     new: New, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
