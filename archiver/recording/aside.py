@@ -60,21 +60,31 @@ def look(spool: Path) -> list[Aside]:
 
 
 def bring_in(spool: Path) -> int:
-    """Move batches that were set aside to the end of the spool, and those of files that can be read now.
+    """Move what can be read now to the end of the spool: batches that were set aside, and those of files that were.
 
-    A file of which something cannot be read is kept: another version may read it. Returns how many samples they hold.
-    The database takes each once, so it does no harm to bring them in again. Raises SpoolError.
+    What cannot be read stays, a file with all that is in it: another version may read it. Returns how many samples
+    are brought in. The database takes each once, so it does no harm to bring them in again. Raises SpoolError.
     """
     with _opened(spool) as connection, transaction(connection):
-        batches = "SELECT spooled, run, count, data FROM aside WHERE data IS NOT NULL ORDER BY id"
-        rows: list[_Row] = connection.execute(batches).fetchall()
-        connection.execute("DELETE FROM aside WHERE data IS NOT NULL")
+        rows = connection.execute(_ASIDE).fetchall()
+        read: dict[int, _Row] = {number: (*row, data) for number, *row, data in rows if _is_readable(data)}
+        connection.executemany("DELETE FROM aside WHERE id = ?", [(number,) for number in read])
         found = {file: _read(file) for file in _files(spool)}
-        connection.executemany(_BRING_IN, [*rows, *chain.from_iterable(each.rows for each in found.values())])
+        connection.executemany(
+            _BRING_IN, [*read.values(), *chain.from_iterable(each.rows for each in found.values())]
+        )
     for file in (file for file, each in found.items() if each.whole):
         file.with_name(f"{file.name}-journal").unlink(missing_ok=True)
         file.unlink()
-    return sum(samples for _, _, samples, _ in rows) + sum(each.samples for each in found.values())
+    return sum(count for _, _, count, _ in read.values()) + sum(each.samples for each in found.values())
+
+
+def _is_readable(data: bytes) -> bool:
+    try:
+        Batch.load(data)
+    except UNREADABLE:
+        return False
+    return True
 
 
 def _read(file: Path) -> _Read:
@@ -91,11 +101,10 @@ def _read(file: Path) -> _Read:
             for order in ("ASC", "DESC"):
                 whole &= _scan(connection, f"{sql} {order}", found)
             for _, (spooled, run, samples, data) in sorted(found.items()):
-                try:
-                    Batch.load(data)
+                if _is_readable(data):
                     rows.append((spooled, run, samples, data))
                     count += samples
-                except UNREADABLE:
+                else:
                     lost, whole = Batch.lost(data, int(spooled * 1e9)), False
                     rows.append((spooled, run, max(1, len(lost.samples)), lost.dump()))
     return _Read(rows, count, whole)

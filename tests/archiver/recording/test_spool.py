@@ -351,10 +351,9 @@ def test_what_was_put_aside_is_brought_in_again(tmp_path: Path) -> None:
     with closing(Spool(path, GB, 0)) as spool:
         assert len(drained(spool)) == 17
         assert [(each.name, each.samples) for each in aside.look(path)] == [("batch 1", 1), ("batch 2", 1)]
-        assert aside.bring_in(path) == 2
+        assert aside.bring_in(path) == 0  # it still cannot be read
         spool.refresh()
-        assert spool.rows == 2
-        assert (drained(spool), spool.aside) == ([], (2, 2))  # it still cannot be read
+        assert (drained(spool), [each.samples for each in aside.look(path)]) == ([], [1, 1])
         changed(path, "UPDATE aside SET data = CAST(substr(data, 2) AS BLOB)")
         assert aside.bring_in(path) == 2
         spool.refresh()
