@@ -42,7 +42,7 @@ def alarms(rack: Rack, folder: str = "") -> str:
     for instrument in rack.instruments:
         tree = _Tree(instrument, stems[instrument.name], folder)
         tree.add(add(root, "component", name=instrument.name), screens[instrument.name])
-    return document(root, rack.header("alarms"))
+    return document(root, rack.header(f"alarms --screens {folder}" if folder else "alarms"))
 
 
 class _Tree:

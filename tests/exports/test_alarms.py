@@ -105,6 +105,7 @@ def test_the_same_rack_gives_the_same_bytes_with_a_header_without_a_time(demo: R
     text = alarms(demo)
     assert text == alarms(demo)
     assert f"Made by rackioc {demo.version} from demo.yaml." in text.splitlines()[1]
+    assert "make it again: rackioc alarms - -screens /opt/screens demo.yaml" in alarms(demo, "/opt/screens")
 
 
 def test_a_name_that_would_end_a_comment_or_a_crate_that_was_away_leaves_it_good(demo: Rack) -> None:
