@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from archiver.recording.batch import UNREADABLE, Batch
-from archiver.recording.spool import SpoolError, transaction
+from archiver.recording.spool import COUNT, RUN, SPOOLED, SQLITE_ERRORS, SpoolError, transaction
 
 _BRING_IN = "INSERT INTO batch (spooled, run, count, data) VALUES (?, ?, ?, ?)"
 
 # What waits in a file, and what was set aside within it before the file was.
-_BATCHES = "SELECT id, spooled, run, count, CAST(data AS BLOB) FROM batch ORDER BY id"
-_ASIDE = "SELECT id, spooled, run, count, CAST(data AS BLOB) FROM aside WHERE data IS NOT NULL ORDER BY id"
+_COLUMNS = f"id, {SPOOLED}, {RUN}, {COUNT}, CAST(data AS BLOB)"
+_BATCHES = f"SELECT {_COLUMNS} FROM batch ORDER BY id"
+_ASIDE = f"SELECT {_COLUMNS} FROM aside WHERE data IS NOT NULL ORDER BY id"
 
 
 # When it was spooled, the begin of its run, how many samples it holds, and the batch.
@@ -114,7 +115,7 @@ def _has_aside(connection: sqlite3.Connection) -> bool:
     """Return whether a file has batches set aside; one from before there were any, or that is damaged, has none."""
     try:
         connection.execute(f"{_ASIDE} LIMIT 0")
-    except sqlite3.Error:
+    except SQLITE_ERRORS:
         return False
     return True
 
@@ -128,7 +129,7 @@ def _scan(connection: sqlite3.Connection, sql: str, found: dict[int, _Row]) -> b
                 whole = False
             else:
                 found[number] = (row[0], row[1], row[2], row[3])
-    except sqlite3.Error:
+    except SQLITE_ERRORS:
         return False
     return whole
 
@@ -150,5 +151,5 @@ def _opened(spool: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(sqlite3.connect(spool, isolation_level=None, timeout=5)) as connection:
             yield connection
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         raise SpoolError(f"{spool}: what was set aside cannot be listed: {error}") from error

@@ -36,9 +36,12 @@ _SCHEMA = (
     f"PRAGMA user_version = {VERSION}",
 )
 
-# of a damaged page columns may be NULL
-_BATCH = """
-    SELECT id, coalesce(run, 0), coalesce(spooled, strftime('%s', 'now') + 0.0), CAST(data AS BLOB) FROM batch"""
+# of a damaged page columns may be anything: a time that cannot be true, or none, is now
+SPOOLED = """CASE WHEN CAST(spooled AS REAL) BETWEEN 1.0 AND strftime('%s', 'now') + 1.0
+    THEN CAST(spooled AS REAL) ELSE strftime('%s', 'now') + 0.0 END"""
+RUN = "CAST(coalesce(run, 0) AS INTEGER)"
+COUNT = "max(0, min(CAST(count AS INTEGER), 1000000000))"
+_BATCH = f"SELECT id, {RUN}, {SPOOLED}, CAST(data AS BLOB) FROM batch"
 
 # A journal that is kept needs no room to open: an archiver can start on a full disk with a spool that exists already.
 _PRAGMAS = ("auto_vacuum = FULL", "journal_mode = PERSIST", "synchronous = FULL", "busy_timeout = 5000")
@@ -49,6 +52,9 @@ _HEADER = 100
 
 # Errors of SQLite that are of the file, and not of its surroundings: another error passes, these do not.
 _DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_NOTADB}
+
+# What ``sqlite3`` raises: the latter where the message is to name what is no text any more.
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 
 T = TypeVar("T")
 
@@ -265,10 +271,10 @@ class Spool:
 
     def _move_aside(self, number: int, reason: str, lost: Batch) -> None:
         """Move a batch to those set aside; in its place is what is lost with it, until that is marked."""
-        move = """INSERT INTO aside (since, reason, spooled, run, count, data)
-            SELECT ?, ?, spooled, run, count, data FROM batch WHERE id = ?"""
+        move = f"""INSERT INTO aside (since, reason, spooled, run, count, data)
+            SELECT ?, ?, spooled, run, {COUNT}, data FROM batch WHERE id = ?"""
         with transaction(self._connection):
-            found = self._connection.execute("SELECT count FROM batch WHERE id = ?", (number,)).fetchone()
+            found = self._connection.execute(f"SELECT {COUNT} FROM batch WHERE id = ?", (number,)).fetchone()
             if found in {None, (None,)}:
                 self._check_gone(number)
                 return
@@ -284,9 +290,9 @@ class Spool:
 
     def _count(self) -> None:
         self._data_version = self._value("PRAGMA data_version")
-        waiting = self._connection.execute("SELECT coalesce(sum(count), 0), min(spooled) FROM batch").fetchone()
-        self.rows, self.oldest = waiting
-        aside = "SELECT count(*), coalesce(sum(count), 0) FROM aside WHERE NOT seen"
+        waiting = f"SELECT coalesce(sum({COUNT}), 0), min({SPOOLED}) FROM batch"
+        self.rows, self.oldest = self._connection.execute(waiting).fetchone()
+        aside = f"SELECT count(*), coalesce(sum({COUNT}), 0) FROM aside WHERE NOT seen"
         self.aside = self._connection.execute(aside).fetchone()
         self.size = int(self._value("PRAGMA page_count")) * int(self._value("PRAGMA page_size"))
 
@@ -314,9 +320,11 @@ class Spool:
         """Raise errors of SQLite and the disk as SpoolError, those of the file as SpoolDamaged."""
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (*SQLITE_ERRORS, OSError) as error:
             code = getattr(error, "sqlite_errorcode", None)
-            damaged = isinstance(error, sqlite3.NotSupportedError) or (code is not None and code & 0xFF in _DAMAGE)
+            damaged = isinstance(error, (sqlite3.NotSupportedError, UnicodeDecodeError)) or (
+                code is not None and code & 0xFF in _DAMAGE
+            )
             kind = SpoolDamaged if damaged else SpoolError
             raise kind(f"{os.fspath(self.path)}: the spool cannot be used: {error}") from error
 

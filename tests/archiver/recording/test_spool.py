@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -180,11 +181,12 @@ def damage(path: Path, kind: str) -> None:
                 "zeros": bytes(len(whole)),
                 "no page is whole": whole[:100] + os.urandom(len(whole) - 100),
                 "text": b"spool" * 1000,
+                "no words": whole.replace(b"CREATE TABLE batch", b"CREATE \xf0ABLE batch"),
             }[kind]
         )
 
 
-DAMAGE = ["random", "zeros", "no page is whole", "text", "newer version", "other columns"]
+DAMAGE = ["random", "zeros", "no page is whole", "text", "no words", "newer version", "other columns"]
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
@@ -321,6 +323,22 @@ def test_one_bad_batch_is_put_aside_alone(tmp_path: Path, caplog: pytest.LogCapt
         assert (spool.rows, spool.aside) == (0, (1, 40))
     assert "a batch of 40 samples cannot be read" in caplog.text
     assert not list(tmp_path.glob("*.broken-*"))
+
+
+@pytest.mark.parametrize("spooled", [1e300, -1e300, 0.0, "text", b"\xf0\xf1"])
+def test_a_batch_whose_time_cannot_be_true_is_lost_now_and_stops_nothing(tmp_path: Path, spooled: object) -> None:
+    path, before = tmp_path / "rack.spool", time.time() - 2
+    filled(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(
+            "UPDATE batch SET spooled = ?, run = ?, count = ?, data = ? WHERE id = 8", (*[spooled] * 3, b"")
+        )
+    with closing(Spool(path, GB, 0)) as spool:
+        (lost,) = (each for each in spool.leftover() if each.batch.lost_ns)
+        assert before < lost.batch.lost_ns / 1e9 <= time.time() + 1
+        assert spool.oldest is None or before < spool.oldest <= time.time() + 1
+        assert drained(spool) == [*range(7), *range(8, 19)]
+    assert aside.look(path)
 
 
 def test_a_batch_that_cannot_be_read_marks_each_pv_that_it_names_right_before_its_first_row() -> None:
