@@ -21,6 +21,7 @@ from archiver.storage.url import DatabaseUrl
 # Channels that settle together, by their ids (db/sqlite/0002_large_archives.sql).
 PART = 512
 
+_MALFORMED = "database disk image is malformed"
 # An error of SQLite -> what to do, or what it means.
 _HINTS = {
     "unable to open database file": "is its directory there and writable?",
@@ -30,7 +31,7 @@ _HINTS = {
         "this user needs the right to write to it, to its directory, and to its -wal and -shm if they are there"
     ),
     "file is not a database": "archive.database names a file of another kind, or it is damaged: restore a backup",
-    "database disk image is malformed": "it is damaged: rackioc db salvage brings what can be read to a new one",
+    _MALFORMED: "it is damaged: rackioc db salvage brings what can be read to a new one",
     "disk I/O error": "look at the disk: the system's log says more",
 }
 
@@ -181,8 +182,11 @@ def store_errors(file: str) -> Iterator[None]:
         raise kind(_message(file, str(error.orig))) from error
     except sqlite3.Error as error:
         raise StoreError(_message(file, str(error))) from error
+    except UnicodeDecodeError as error:  # a text, or SQLite's own message with one
+        raise StoreError(_message(file, _MALFORMED)) from error
 
 
 def _message(file: str, reason: str) -> str:
-    hint = f" ({_HINTS[reason]})" if reason in _HINTS else ""
+    known = _MALFORMED if reason.startswith("malformed database schema") else reason
+    hint = f" ({_HINTS[known]})" if known in _HINTS else ""
     return f"{file}: {reason}{hint}"

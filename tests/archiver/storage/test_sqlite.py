@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from archiver.sample import Dated, Gap, Metadata, Sample, Value, gap_marker
+from archiver.storage import manage
 from archiver.storage.database import open_reader, open_store
 from archiver.storage.migrations import Migration, migrations
 from archiver.storage.sqlite.reader import SqliteReader
@@ -143,6 +144,17 @@ def test_what_is_not_an_archive_is_refused(tmp_path: Path) -> None:
         open_store(f"sqlite:///{text}")
     with pytest.raises(StoreError, match="an SQLite file, but not an archive"):
         open_reader(f"sqlite:///{empty}")
+
+
+@pytest.mark.parametrize("word", [b"\xf0ABLE", b"TABBE"])
+def test_a_damaged_list_of_tables_is_told_with_what_to_do(file: Path, word: bytes) -> None:
+    """Also where SQLite's own message about it is no text."""
+    url = f"sqlite:///{file}"
+    open_store(url).close()
+    file.write_bytes(file.read_bytes().replace(b"CREATE TABLE status", b"CREATE " + word + b" status"))
+    for action in (open_reader, open_store, manage.status):
+        with pytest.raises(StoreError, match="rackioc db salvage"):
+            action(url)
 
 
 def test_migrations_are_numbered_without_gaps() -> None:
