@@ -121,7 +121,7 @@ class Instrument:
         self._port = Port(self.name, self._driver, self, self._periods)
         self._port.start()
         self._watch = Watch(self.name, self._port, self._ages, self)
-        self._watching = asyncio.create_task(self._look(self._watch))
+        self._watching = asyncio.create_task(self._look_again())
 
     async def stop(self) -> None:
         """Refuse ordinary puts from now on; return when what makes things safe and is pending was carried out.
@@ -483,15 +483,21 @@ class Instrument:
 
     # ---- what is judged by the clock (``watch``) ----
 
-    async def _look(self, watch: Watch) -> None:
+    async def _look_again(self) -> None:
         while True:
             await asyncio.sleep(_WATCH_PERIOD)
-            try:
-                self._tell_configured()
-                self._seen.sum_up()
-                watch.look(self._groups, self._link is Link.Up, time.monotonic())
-            except Exception as error:  # who watches must not end
-                faults.log_once("the watch over", self.name, error)
+            self.look()
+
+    def look(self) -> None:
+        """Look if what is shown is still true: ten times a second, and after a pause before clients are answered."""
+        if self._watch is None:
+            return
+        try:
+            self._tell_configured()
+            self._seen.sum_up()
+            self._watch.look(self._groups, self._link is Link.Up, time.monotonic())
+        except Exception as error:  # who watches must not end
+            faults.log_once("the watch over", self.name, error)
 
     def _tell_configured(self) -> None:
         """Tell in the log and in Error what is configured and not there, or has lost its meaning.

@@ -62,6 +62,7 @@ async def serve(
             )
         for instrument, periods in instruments:
             instrument.start(periods)
+            server.standstill.first.append(instrument.look)
         log.info("serving %d records on TCP port %d", len(server.names), port)
         if beside is not None:
             tasks.append(asyncio.create_task(beside(server.addresses)))

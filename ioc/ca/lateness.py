@@ -16,14 +16,18 @@ from time import monotonic
 LATE = 5.0
 # Seconds within which pauses begin together: a client may make thousands
 _TOGETHER = LATE / 50
-# Seconds for which the process must have stood still, and between two looks whether it goes on
-STANDSTILL, _BEAT = LATE, 0.5
+# Seconds for which the process must have stood still; from which on values may have become old; between two looks
+STANDSTILL, _PAUSE, _BEAT = LATE, 0.25, 0.1
 
 
 class Standstill:
-    """Whether the process stood still for so long that what has come meanwhile is late; ``over`` is called then."""
+    """Whether the process stood still for so long that what has come meanwhile is late; ``over`` is called then.
+
+    first   what is called after any pause, before clients are answered: it says which values have become too old
+    """
 
     def __init__(self, over: Callable[[], None]) -> None:
+        self.first: list[Callable[[], None]] = []
         self._over = over
         self._seen = monotonic()
 
@@ -37,6 +41,9 @@ class Standstill:
         """Look now: before what has come is heard."""
         now = monotonic()
         before, self._seen = self._seen, now
+        if now - before > _PAUSE:
+            for look in self.first:
+                look()
         if now - before > STANDSTILL:
             self._over()
 

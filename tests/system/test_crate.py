@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -55,6 +57,24 @@ def test_a_put_completes_when_the_crate_took_the_value(ioc: Ioc, ca: Client) -> 
     ca.put(ioc(f"{CHANNEL}:V0Set"), 123.4)
     assert float(ca.get(ioc(f"{CHANNEL}:V0Set"))) == pytest.approx(123.4, abs=0.06)
     assert float(ca.get(ioc(f"{CHANNEL}:V0Set_RBV"))) == pytest.approx(123.4, abs=0.06)
+
+
+def test_who_asks_while_the_process_stands_still_gets_nothing_old_as_true(ioc: Ioc, ca: Client) -> None:
+    """Requests lie there when it goes on, and are heard before anything that is due by the clock."""
+    names, pause = [ioc(f"HV1:S08:C{channel:02}:VMon") for channel in range(12)], 3.0
+    for _ in range(4):
+        for name in names:
+            ca.wait(name, lambda value: value.severity < 3)
+        ioc.process.send_signal(signal.SIGSTOP)
+        try:
+            with ThreadPoolExecutor(len(names)) as pool:
+                asked = [pool.submit(ca.get, name) for name in names]
+                time.sleep(pause)
+                ioc.process.send_signal(signal.SIGCONT)
+                answers = [each.result() for each in asked]
+        finally:
+            ioc.process.send_signal(signal.SIGCONT)
+        assert not [each for each in answers if each.severity < 3 and time.time() - each.timestamp > pause]
 
 
 def test_a_channel_ramps_up_and_down_with_its_status(ioc: Ioc, ca: Client) -> None:
