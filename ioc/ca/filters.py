@@ -57,8 +57,9 @@ class FilteredView(View):
 
     def values(self) -> Values:
         """Return the values of now, or the piece of them, or their time."""
-        if self._told:
-            return self._time()
+        return self._time() if self._told else self._piece()
+
+    def _piece(self) -> Values:
         values = self._whole.values()
         if not self._cuts or self._filters.arr is None:
             return values
@@ -95,22 +96,32 @@ class FilteredView(View):
         return time.time() if now else self._whole.stamp()
 
     def passes(self, memory: dict[str, Any], mask: int) -> bool:
-        """Return True if an update is to be sent: the first and an alarm always, else what all filters let pass."""
-        filters = self._filters
+        """Return True if an update is to be sent: the first and an alarm always, else what all filters let pass.
+
+        As in base each filter sees what those before it let pass, in the order of the name.
+        """
         lets = bool(mask & (ALARM | PROPERTY)) or "began" not in memory
         memory["began"] = True
-        return all(
-            (
-                filters.dbnd is None or self._leaves(*filters.dbnd, memory, lets),
-                filters.utag is None or lets or filters.utag[1] == 0,
-                filters.dec is None or self._counted(filters.dec, memory, lets),
-            )
-        )
+        return all(self._lets_pass(name, memory, lets) for name in self._filters.order)
+
+    def _lets_pass(self, name: str, memory: dict[str, Any], lets: bool) -> bool:
+        filters = self._filters
+        if name == "dbnd" and filters.dbnd is not None:
+            return self._told_before(name) or self._leaves(*filters.dbnd, memory, lets)
+        if name == "dec" and filters.dec is not None:
+            return self._counted(filters.dec, memory, lets)
+        return name != "utag" or filters.utag is None or lets or filters.utag[1] == 0
+
+    def _told_before(self, name: str) -> bool:
+        """Return True if the time has taken the place of the value before this filter sees it."""
+        order = self._filters.order
+        return bool(self._told) and order.index("ts") < order.index(name)
 
     def _leaves(self, mode: str, band: float, memory: dict[str, Any], lets: bool) -> bool:
         """Return True if the value has left the deadband around the last that was sent."""
-        values = self.values()
+        values = self._piece()
         if len(values) != 1 or isinstance(values[0], str):
+            memory.pop("last", None)  # it is not what was sent last any more
             return True
         last = memory.get("last")
         width = band if mode == "abs" or last is None else abs(last) * band / 100

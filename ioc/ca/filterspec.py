@@ -63,6 +63,7 @@ class Filters:
     dec   of so many updates one is sent
     ts    the time of now as the stamp ({}), or the stamp as the value (``num`` or ``str``, and ``epoch``)
     utag  (mask, value) that the user's tag must have
+    order their names in the order in which they are asked for: each sees what those before it let pass
     """
 
     arr: Slice | None = None
@@ -70,6 +71,7 @@ class Filters:
     dec: int | None = None
     ts: Mapping[str, str] | None = None
     utag: tuple[int, int] | None = None
+    order: tuple[str, ...] = ()
 
 
 def has_filter(name: bytes) -> bool:
@@ -103,7 +105,7 @@ def split(name: str) -> tuple[str, Filters]:
             if key not in _FILTERS or key in found or not isinstance(arguments, dict):
                 raise ValueError(f"{key} is no filter")
             found[key] = _FILTERS[key](arguments)
-    return plain, Filters(**found)
+    return plain, Filters(**found, order=tuple(found))
 
 
 def _slice(first: str, second: str | None, third: str | None) -> Slice:

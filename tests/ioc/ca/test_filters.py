@@ -257,6 +257,60 @@ def test_of_so_many_updates_one_is_sent_and_every_alarm(small_ioc: SmallIoc, ca:
 
 
 @pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ('{"dbnd":{"abs":4},"dec":{"n":2}}', [0, 10]),
+        ('{"dec":{"n":2},"dbnd":{"abs":4}}', [0, 9, 14]),
+        ('{"utag":{"M":1,"V":1},"dec":{"n":2}}', [0]),
+        ('{"arr":{},"dec":{"n":3},"dbnd":{"abs":0}}', [0, 5, 14, 19]),
+    ],
+)
+def test_each_filter_sees_what_those_before_it_in_the_name_let_pass(
+    small_ioc: SmallIoc, ca: Client, filters: str, expected: list[float]
+) -> None:
+    """As in base."""
+    small_ioc.read("ai", 0.0)
+    updates = ca.monitor(f"{small_ioc.prefix}ai.VAL{filters}")
+    plain = ca.monitor(f"{small_ioc.prefix}ai")
+    until(lambda: updates and plain)
+    for value in (1.0, 4.0, 5.0, 9.0, 10.0, 14.0, 15.0, 17.0, 19.0):
+        small_ioc.read("ai", value)
+        until(lambda value=value: float(plain[-1]) == value)  # type: ignore[misc]
+    time.sleep(0.1)
+    assert [float(value) for value in updates] == expected
+
+
+@pytest.mark.parametrize(
+    ("filters", "number"),
+    [('{"dbnd":{"abs":4},"ts":{"num":"dbl"}}', 2), ('{"ts":{"num":"dbl"},"dbnd":{"abs":4}}', 4)],
+)
+def test_a_deadband_is_one_of_the_value_not_of_the_time_in_its_place(
+    small_ioc: SmallIoc, ca: Client, filters: str, number: int
+) -> None:
+    """As in base: what holds a time already passes."""
+    small_ioc.read("ai", 0.0)
+    updates = ca.monitor(f"{small_ioc.prefix}ai.VAL{filters}")
+    plain = ca.monitor(f"{small_ioc.prefix}ai")
+    until(lambda: updates and plain)
+    for value in (1.0, 3.0, 5.0):
+        small_ioc.read("ai", value)
+        until(lambda value=value: float(plain[-1]) == value)  # type: ignore[misc]
+    time.sleep(0.1)
+    assert len(updates) == number
+
+
+def test_one_element_behind_several_passes_a_deadband(small_ioc: SmallIoc, ca: Client) -> None:
+    """Or the client went on showing them all."""
+    small_ioc.read("wave", (1.0,))
+    updates = ca.monitor(filtered(small_ioc, "wave", dbnd={"abs": 5.0}))
+    until(lambda: updates)
+    small_ioc.read("wave", (1.0, 2.0, 3.0))
+    until(lambda: np.size(updates[-1]) == 3)
+    small_ioc.read("wave", (1.0,))
+    until(lambda: np.size(updates[-1]) == 1)
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         '{"d":5}',
