@@ -134,8 +134,10 @@ class Live extends EventTarget {
   #forgetValues() {
     for (const pv of this.#pvs.values()) {
       for (const member of ["value", "text", "severity"]) delete pv[member];
-      this.#note(pv);
+      this.#changed.add(pv);
     }
+    // at once: in the next picture the page counts as connected
+    this.#show();
   }
 
   #askClock() {
