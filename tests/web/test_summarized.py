@@ -100,6 +100,21 @@ def _fill(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
             store.tidy()
 
 
+@pytest.fixture(scope="module")
+def thinned(filled: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same archive, of which half was thinned."""
+    database = f"sqlite:///{tmp_path_factory.mktemp('thinned')}/rack.sqlite"
+    if filled.startswith("mysql"):
+        server: Server = request.getfixturevalue("shared_server")
+        database = server.create(f"thin_{abs(hash(request.node.nodeid)):x}")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _fill(database, monkeypatch)
+        with closing(open_store(database)) as store:
+            while store.thin("A", (FIRST + HOURS // 2 * HOUR) * S, 900 * S):
+                pass
+    return database
+
+
 def made(database: str, pv: str, text: str, *, summaries: bool) -> tuple[list[Piece], int]:
     """What an operator makes, and how many rows were read for it."""
     with closing(open_reader(database)) as reader:
@@ -171,6 +186,24 @@ def test_few_rows_are_read_even_if_there_are_summaries(filled: str, monkeypatch:
     expected, all_rows = ask(filled, "min_3600", summaries=False)
     assert read == all_rows
     assert np.array_equal(found[1], expected[1], equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["mean_60", "mean_600", "count_3600", "count_5400", "statistics_7200", "optimized_99"]
+)
+def test_bins_of_what_was_thinned_are_those_of_all_rows(
+    filled: str, thinned: str, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """However few they are: the rows that were kept say neither how many there were nor their mean."""
+    monkeypatch.setattr(source, "MANY", 10**9)
+    (times, values, _), read = ask(thinned, name, summaries=True)
+    bins = name.replace("optimized_99", "statistics_2040")  # of full minutes
+    (expected_times, expected, _), all_rows = ask(filled, bins, summaries=False)
+    assert read < all_rows * 0.6 or bins != name  # those that were not thinned, and at the edges
+    assert np.array_equal(times, expected_times)
+    summarized = times > (FIRST + 2 * HOUR) * S  # of a PV's first hour there is no summary
+    exact = (slice(None), [0, 4]) if bins.startswith("statistics") else slice(None)
+    assert np.allclose(values[summarized][exact], expected[summarized][exact], 1e-9, equal_nan=True)
 
 
 @pytest.mark.parametrize("summaries", [True, False])

@@ -123,19 +123,21 @@ class Source:
         return Bins(width_s, last, operator.fill), span.since_ns // _SECOND_NS // width_s
 
     def _binned(self, pv: str, operator: Operator, width_s: int, span: Span) -> Iterator[Piece]:
-        summaries = operator.name in STATISTICS and width_s % 60 == 0 and self._about(pv, span) > MANY
+        summaries = self._summaries(pv, span) if operator.name in STATISTICS and width_s % 60 == 0 else ()
         for part in _of_one_unit(self._dated(pv), span, width_s * _SECOND_NS):
             metadata = self._metadata(pv, part)
-            parts = self._parts(pv, part, width_s, metadata.unit, summaries=summaries)
+            parts = self._parts(pv, part, width_s, metadata.unit, summaries)
             yield from binned(parts, operator.name, self._bins(operator, width_s, part)[0], metadata)
 
     def _optimized(self, pv: str, operator: Operator, span: Span) -> Iterator[Piece]:
         """Return the samples if they are few, or no numbers; else bins, of full minutes or hours for a long span."""
         points = min(operator.number, MOST_BINS)
         width_s = max(1, (span.until_ns - span.since_ns) // _SECOND_NS // points)
-        if self._about(pv, span) > MANY:
+        if summaries := self._summaries(pv, span):
             stored_s = next((each // _SECOND_NS for each in WIDTHS if each <= width_s * _SECOND_NS), 1)
-            return self._binned(pv, operator, -(-width_s // stored_s) * stored_s, span)
+            width_s = -(-width_s // stored_s) * stored_s
+        if summaries and self._about(pv, span) > MANY:
+            return self._binned(pv, operator, width_s, span)
         raw = self._raw(pv, span)
         first: list[Piece] = []
         for piece in raw:
@@ -146,6 +148,15 @@ class Source:
                 return self._binned(pv, operator, width_s, span)
         return iter(first)
 
+    def _summaries(self, pv: str, span: Span) -> Sequence[tuple[int, int]]:
+        """Return from when until when (ns) summaries are taken: where rows are many, or where they were thinned."""
+        stretches = self._reader.summarized(pv)
+        if not stretches or self._about(pv, span) > MANY:
+            return stretches
+        thinned = self._reader.bins(pv, span.since_ns, span.until_ns)
+        end_ns = thinned[-1].end_ns if thinned else 0  # the oldest rows are thinned first
+        return [(since_ns, min(until_ns, end_ns)) for since_ns, until_ns in stretches if since_ns < end_ns]
+
     def _about(self, pv: str, span: Span) -> int:
         """Return how many numbers there are, about, as far as they are summarized."""
         stretches = self._reader.summarized(pv)
@@ -155,17 +166,18 @@ class Source:
         columns = self._reader.summary_columns(pv, width_ns, max(span.since_ns, stretches[0][0]), span.until_ns)
         return sum(int(each.count.sum()) for each in columns)
 
-    def _parts(self, pv: str, span: Span, width_s: int, unit: str, *, summaries: bool) -> Iterator[Parts]:
+    def _parts(
+        self, pv: str, span: Span, width_s: int, unit: str, summaries: Sequence[tuple[int, int]]
+    ) -> Iterator[Parts]:
         """Yield the samples, and summaries in their place; what is in force before the span is a bin before it."""
         first = span.since_ns // _SECOND_NS // width_s
-        stretches = self._reader.summarized(pv) if summaries else ()
         window = Segment(span.since_ns, span.until_ns + 1, 0)
         for piece in self._raw(pv, Span(span.since_ns, span.since_ns)):
             if piece.metadata.unit != unit:
                 continue
             before = of_piece(piece.take(piece.time_ns < span.since_ns), width_s)
             yield before._replace(bin=np.full(len(before.bin), first - 1))
-        for begin_ns, end_ns, width_ns in segments_of(window, stretches, width_s * _SECOND_NS):
+        for begin_ns, end_ns, width_ns in segments_of(window, summaries, width_s * _SECOND_NS):
             if width_ns:
                 for columns in self._reader.summary_columns(pv, width_ns, begin_ns, end_ns):
                     yield _of_summaries(columns, width_s)
