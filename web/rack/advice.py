@@ -19,8 +19,12 @@ Remedy = Callable[[str, str, str], str]
 # Letters of a sentence that are its own, at the least: others fit anything.
 _OWN = 10
 
+# Of this length is what AMSG has of a sentence that is longer.
+_CUT = 39
+
 
 class _Entry(NamedTuple):
+    parts: list[str]  # what is written of the sentence, around its blanks
     pattern: re.Pattern[str]
     cause: str
     remedy: str
@@ -47,9 +51,17 @@ class Advice:
         if sentence not in self._known:
             if len(self._known) > 1000:
                 self._known.clear()
-            self._known[sentence] = next((each for each in self._entries if each.pattern.fullmatch(sentence)), None)
+            self._known[sentence] = self._find(sentence)
         entry = self._known[sentence]
         return (entry.cause, entry.remedy) if entry else ("", self.remedy(pv))
+
+    def _find(self, sentence: str) -> _Entry | None:
+        """Return which sentence it is; of those that one which is cut may begin, the one with most of its letters."""
+        if len(sentence) != _CUT:
+            return next((each for each in self._entries if each.pattern.fullmatch(sentence)), None)
+        fits = [_fit(each.parts, sentence) for each in self._entries]
+        best = max(fits)
+        return self._entries[fits.index(best)] if 2 * best > _CUT and fits.count(best) == 1 else None
 
 
 def _entries() -> list[_Entry]:
@@ -60,8 +72,22 @@ def _entries() -> list[_Entry]:
         own = sum(len(part) for part in parts)
         if own >= _OWN:
             pattern = re.compile("(?:.+?)".join(map(re.escape, parts)))
-            found.append((own, _Entry(pattern, advice["cause"], advice["remedy"])))
+            found.append((own, _Entry(parts, pattern, advice["cause"], advice["remedy"])))
     return [entry for _, entry in sorted(found, key=lambda each: -each[0])]
+
+
+def _fit(parts: list[str], begin: str) -> int:
+    """Return how many letters of the begin are the sentence's own; 0 where it cannot be its begin."""
+    if not begin.startswith(parts[0]):
+        return len(begin) if parts[0].startswith(begin) else 0
+    at = own = len(parts[0])
+    for part in parts[1:]:
+        found = begin.find(part, at + 1)
+        if found < 0:
+            return own + max(n for n in range(len(part) + 1) if begin[at + 1 :].endswith(part[:n]))
+        at = found + len(part)
+        own += len(part)
+    return own if at == len(begin) or not parts[-1] else 0
 
 
 def _file() -> Path:
