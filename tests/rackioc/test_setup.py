@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,3 +47,15 @@ def test_what_cannot_be_fetched_is_told_as_that_and_the_next_start_tries_again(c
     assert done.returncode == 1
     assert "It fetches packages from the network" in done.stderr.splitlines()[-1]
     assert not (checkout / ".venv/installed").exists()
+
+
+@pytest.mark.parametrize("project", ["this one", "another one"])
+def test_what_a_rack_may_run_from_stays_where_only_extras_are_added(checkout: Path, project: str) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", checkout / ".venv"], check=True)
+    sums = {"another one": "1 2 pyproject.toml"}
+    sums["this one"] = subprocess.check_output(["cksum", "pyproject.toml"], cwd=checkout, text=True).strip()
+    (checkout / ".venv/installed").write_text(f"{sums[project]} ")
+    (in_use := checkout / ".venv/in_use").touch()
+    alone = {**os.environ, "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
+    done = subprocess.run([str(checkout / "script/setup")], env=alone, check=False, capture_output=True, text=True)
+    assert (done.returncode, in_use.exists()) == (1, project == "this one"), done.stderr
