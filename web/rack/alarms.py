@@ -80,6 +80,7 @@ class Alarms:
         self._subscriptions: dict[str, Subscription] = {}
         self._asked: dict[str, float] = {}
         self._since: dict[str, _Begin] = {}
+        self._hung: dict[str, float] = {}  # since when the IOC of a PV hangs
         self._next = 0.0
         self._began = time.time()
 
@@ -91,8 +92,11 @@ class Alarms:
         """Note when an alarm begins."""
         name, pv = subscription.name, subscription.pv
         before = self._since.get(name)
-        # what an IOC that hangs has told is still what was known last
-        if not what & Changed.SEVERITY or pv.silent or (before is not None and before.severity == pv.severity):
+        if pv.silent:  # what its IOC has told is still what was known last
+            self._hung.setdefault(name, time.time())
+            return
+        self._hung.pop(name, None)
+        if not what & Changed.SEVERITY or (before is not None and before.severity == pv.severity):
             return
         # a record that was never processed has the stamp of 1990
         stamped = pv.now is not None and pv.now.stamp_ns > _NEVER_NS
@@ -126,7 +130,9 @@ class Alarms:
         if severity == "NONE":
             return None
         pv = self._subscriptions[name].pv
-        _, since, exact = self._since.get(name, _Begin(_UNKNOWN, self._began, False))
+        known, since, exact = self._since.get(name, _Begin(_UNKNOWN, self._began, False))
+        if pv.silent and known == "NONE":  # it was well until then
+            since, exact = self._hung[name], False
         if name.endswith(f":{_CONNECTION}"):
             message = self._text(f"{instrument.prefix}{_ERROR}")
         else:
@@ -184,6 +190,7 @@ class Alarms:
         for name in self._subscriptions.keys() - wanted:
             self._hub.unsubscribe(self._subscriptions.pop(name))
             self._since.pop(name, None)
+            self._hung.pop(name, None)
             self._asked.pop(name, None)
         for name in wanted - self._subscriptions.keys():
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -107,3 +108,24 @@ def test_an_alarm_began_when_it_did_also_where_the_ioc_has_hung_meanwhile(ioc: S
     until(lambda: {each["severity"] for each in told()["alarms"]} == {"UNDEFINED"})
     until(goes_on)
     assert began() == first
+
+
+def test_what_was_well_is_not_known_since_its_ioc_hangs(ioc: SmallIoc, web: WebServer) -> None:
+    count = iter(range(2, 10_000))
+
+    def told() -> dict[str, Any]:
+        found: dict[str, Any] = json.load(urlopen(f"{web.url}/api/alarms"))
+        return found
+
+    def counts() -> bool:
+        ioc.read(HEART, next(count))
+        return bool(told()["connected"])
+
+    ioc.read("IOC:LOAD", 0.0)
+    until(lambda: counts() and not told()["alarms"], 20)
+    for _ in range(2):
+        until(counts)
+        hung = time.time()
+        until(lambda: len(told()["alarms"]) > 0)
+        assert all(hung < each["since"] <= time.time() and not each["exact"] for each in told()["alarms"])
+        until(lambda: counts() and not told()["alarms"])
