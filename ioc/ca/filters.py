@@ -107,15 +107,10 @@ class FilteredView(View):
     def _lets_pass(self, name: str, memory: dict[str, Any], lets: bool) -> bool:
         filters = self._filters
         if name == "dbnd" and filters.dbnd is not None:
-            return self._told_before(name) or self._leaves(*filters.dbnd, memory, lets)
+            return self._leaves(*filters.dbnd, memory, lets)
         if name == "dec" and filters.dec is not None:
             return self._counted(filters.dec, memory, lets)
         return name != "utag" or filters.utag is None or lets or filters.utag[1] == 0
-
-    def _told_before(self, name: str) -> bool:
-        """Return True if the time has taken the place of the value before this filter sees it."""
-        order = self._filters.order
-        return bool(self._told) and order.index("ts") < order.index(name)
 
     def _leaves(self, mode: str, band: float, memory: dict[str, Any], lets: bool) -> bool:
         """Return True if the value has left the deadband around the last that was sent."""
