@@ -58,7 +58,9 @@ class DamagedFile:
         try:
             # Without it SQLite reads nothing of a file that ends too early, or whose list of tables has one fault
             self._connection.execute("PRAGMA writable_schema = ON")
+            self._connection.text_factory = lambda text: text.decode(errors="replace")
             found = self._connection.execute("SELECT type, name FROM sqlite_master").fetchall()
+            self._connection.text_factory = str
         except (sqlite3.Error, UnicodeDecodeError) as error:
             self._connection.close()
             raise StoreError(

@@ -20,9 +20,10 @@ from archiver.storage import manage
 from archiver.storage.database import open_reader, open_store
 from archiver.storage.migrations import Migration, migrations
 from archiver.storage.sqlite.reader import SqliteReader
+from archiver.storage.sqlite.salvage import DamagedFile
 from archiver.storage.sqlite.store import SqliteStore
 from archiver.storage.store import Reader, Store, StoreError
-from archiver.storage.url import DatabaseUrl
+from archiver.storage.url import DatabaseUrl, url_of
 
 ALL = (0, 2**63 - 1)
 VOLTS = Metadata("V", 3, (0.0, 100.0), (None, 80.0), (None, 90.0))
@@ -155,6 +156,14 @@ def test_a_damaged_list_of_tables_is_told_with_what_to_do(file: Path, word: byte
     for action in (open_reader, open_store, manage.status):
         with pytest.raises(StoreError, match="rackioc db salvage"):
             action(url)
+
+
+def test_a_word_in_the_list_of_tables_that_is_no_text_keeps_nothing_from_being_salvaged(file: Path) -> None:
+    with closing(open_store(f"sqlite:///{file}")) as store:
+        store.add([Sample("A", 10**18, 1.0, 0, "NO_ALARM")])
+    file.write_bytes(file.read_bytes().replace(b"tablechannel", b"tabl\xe9channel"))
+    with closing(DamagedFile(url_of(f"sqlite:///{file}"))) as damaged:
+        assert [channel.name for channel in damaged.channels()] == ["A"]
 
 
 def test_migrations_are_numbered_without_gaps() -> None:
