@@ -43,14 +43,21 @@ function axesOf(curves) {
   return [...axes.values()];
 }
 
-/** Return about `count` round numbers between two. */
+/** Return a text, cut where it would be wider. */
+function fitted(pen, text, width) {
+  let shown = text;
+  for (let end = text.length - 1; end > 0 && pen.measureText(shown).width > width; end -= 1) shown = `${text.slice(0, end)}…`;
+  return shown;
+}
+
+/** Return about `count` round numbers between two, and two at least: one alone tells no scale. */
 export function ticks(low, high, count) {
   const raw = (high - low) / Math.max(count, 1);
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= raw * 0.999);
   const found = [];
   for (let at = Math.ceil(low / step) * step; at <= high + step / 1e6; at += step) found.push(Math.abs(at) < step / 1e6 ? 0 : at);
-  return found;
+  return found.length > 1 || count > 9 ? found : ticks(low, high, Math.max(count, 1) * 2);
 }
 
 /** Return the step between the marks of a time axis (s) and the marks, round in the time zone of the browser, `most` about. */
@@ -247,7 +254,7 @@ export class Plot {
       pen.stroke();
       pen.fillStyle = this.ink;
       const text = axis.words.length ? axis.words[value] : tickText(value, step(value));
-      pen.fillText(text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text, LEFT - 6, y(value));
+      pen.fillText(fitted(pen, text, LEFT - 8), LEFT - 6, y(value));
     }
     pen.textAlign = "left";
     pen.fillText(unit(axis.unit), LEFT + 6, top + 8);
