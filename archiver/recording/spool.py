@@ -36,8 +36,8 @@ _SCHEMA = (
     f"PRAGMA user_version = {VERSION}",
 )
 
-# of a damaged page columns may be anything: a time that cannot be true, or none, is now
-SPOOLED = """CASE WHEN CAST(spooled AS REAL) BETWEEN 1.0 AND strftime('%s', 'now') + 1.0
+# of a damaged page columns may be anything: a time that cannot be true, before 1970 or from 2100 on, or none, is now
+SPOOLED = """CASE WHEN CAST(spooled AS REAL) BETWEEN 1.0 AND 4102444800.0
     THEN CAST(spooled AS REAL) ELSE strftime('%s', 'now') + 0.0 END"""
 RUN = "CAST(coalesce(run, 0) AS INTEGER)"
 COUNT = "max(0, min(CAST(count AS INTEGER), 1000000000))"
