@@ -151,7 +151,7 @@ def served_rack(shells: MakeShell, request: pytest.FixtureRequest) -> Shell:
     shell = shells(f"rackioc-{os.getuid()}", numbered=False)
     shell.variables = {**shell.variables, "TMPDIR": str(shell.folder.parent)}
     shell.before = {
-        "rackioc db salvage ": lambda: _damage(shell),
+        "rackioc db salvage rack.sqlite ": lambda: _damage(shell),
         "rackioc db copy /backup/rack-2026-11-27.sqlite rack-server": lambda: _add_server(shell, request),
     }
     (shell.folder / "rack.yaml").write_text(yaml.safe_dump(_your_rack()), encoding="utf-8")
