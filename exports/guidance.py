@@ -9,6 +9,7 @@ from exports.rack import ARCHIVER, IOC, Instrument, Pv
 
 # An alarm of a state is not told of a value that was not read: nobody may take high voltage for off then
 _UNREAD = "INVALID: it was not read, and is not known; read {name}:Error.VAL$."
+_UNREAD_BOARD = "INVALID: it was not read, and is not known; see whether its board is there, and the log of rackioc."
 # Kind of instrument (``*``: any), point -> what to do. The first line that fits holds.
 _REMEDIES = (
     ("*", "Conn", "Read {name}:Error.VAL$: the sentence says what is wrong. Check power, cable and network. The "
@@ -24,12 +25,15 @@ _REMEDIES = (
     (ARCHIVER, "DiskFree", "Free space on the disk of the spool and the database."),
     (ARCHIVER, "Lost", "Samples were lost because there was no room. See {name}:Database and {name}:DiskFree."),
     (ARCHIVER, "*", "Read {name}:LastError.VAL$. 'rackioc status' says what is wrong with the archiver."),
-    ("caen", "*BdStatus*", "Look at the board and its power supply. A failure stays until it is mended."),
+    ("caen", "*BdStatus*", "Look at the board and its power supply. A failure stays until it is mended. "
+     f"{_UNREAD_BOARD}"),
     ("caen", "*Status*", "Look for the cause (detector, gas, cable, limits) before the channel is switched on again. "
-     "ClearAlarm clears the trips of the whole crate."),
-    ("caen", "*Mon*", "Compare with the setting of the channel. Switch it off if the load is in danger."),
+     f"{{name}}:Cmd:ClearAlarm clears the trips of the whole crate. {_UNREAD_BOARD}"),
+    ("caen", "*Mon*", "Compare with the setting of the channel. Switch it off if the load is in danger. "
+     f"{_UNREAD_BOARD}"),
     ("caen", "*Alarm*", "Open the display: a coloured border shows the channel. {pv}.AMSG names the first PV in "
      "alarm, and why."),
+    ("caen", "*", f"Read {{name}}:Error.VAL$. {_UNREAD_BOARD}"),
     ("technix", "Fault", "Fault: find the cause, then reset with the button HV off on the generator's front panel. "
      f"{_UNREAD}"),
     ("technix", "Interlock", "Open: the loop at the rear panel is open, and high voltage is off. Find out who opened "

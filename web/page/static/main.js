@@ -149,7 +149,7 @@ function trouble() {
   if (!rack.me.may_see) return "";
   if (!live.connected) {
     return live.lost
-      ? `No connection to the web server since ${clock(live.lost)}: what is shown is of then. The IOC and the instruments go on; it connects again by itself.`
+      ? `No connection to the web server since ${clock(live.lost)}: what is shown is of then. The IOC and the instruments may go on; it connects again by itself.`
       : "No connection to the web server yet.";
   }
   if (beat.severity === "UNDEFINED") return `The IOC does not answer since ${timeOf(beat.at)}: nothing of this rack is known now.`;
