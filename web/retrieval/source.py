@@ -38,6 +38,8 @@ class Source:
     def __init__(self, reader: Reader, now_ns: int, gone: Callable[[], bool]) -> None:
         self._reader = reader
         self._dated = cache(reader.metadata)
+        self._summaries = cache(self._summarized)
+        self._about = cache(self._counted)
         self._now_ns = now_ns
         self._gone = gone
 
@@ -148,7 +150,7 @@ class Source:
                 return self._binned(pv, operator, width_s, span)
         return iter(first)
 
-    def _summaries(self, pv: str, span: Span) -> Sequence[tuple[int, int]]:
+    def _summarized(self, pv: str, span: Span) -> Sequence[tuple[int, int]]:
         """Return from when until when (ns) summaries are taken: where rows are many, or where they were thinned."""
         stretches = self._reader.summarized(pv)
         if not stretches or self._about(pv, span) > MANY:
@@ -157,7 +159,7 @@ class Source:
         end_ns = thinned[-1].end_ns if thinned else 0  # the oldest rows are thinned first
         return [(since_ns, min(until_ns, end_ns)) for since_ns, until_ns in stretches if since_ns < end_ns]
 
-    def _about(self, pv: str, span: Span) -> int:
+    def _counted(self, pv: str, span: Span) -> int:
         """Return how many numbers there are, about, as far as they are summarized."""
         stretches = self._reader.summarized(pv)
         if not stretches:
