@@ -56,13 +56,18 @@ class Counting:
 
 @pytest.fixture(scope="module", params=["sqlite", "mysql"])
 def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    database = f"sqlite:///{tmp_path_factory.mktemp('web')}/rack.sqlite"
-    if request.param == "mysql":
-        server: Server = request.getfixturevalue("shared_server")
-        database = server.create(f"web_{abs(hash(request.node.nodeid)):x}")
+    database = _new(request, tmp_path_factory, request.param, "web")
     with pytest.MonkeyPatch.context() as monkeypatch:
         _fill(database, monkeypatch)
         yield database
+
+
+def _new(request: pytest.FixtureRequest, folders: pytest.TempPathFactory, kind: str, name: str) -> str:
+    """Return the URL of a database of its own."""
+    if kind != "mysql":
+        return f"sqlite:///{folders.mktemp(name)}/rack.sqlite"
+    server: Server = request.getfixturevalue("shared_server")
+    return server.create(f"{name}_{abs(hash(request.node.nodeid)):x}")
 
 
 def _fill(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,10 +108,7 @@ def _fill(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def thinned(filled: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The same archive, of which half was thinned."""
-    database = f"sqlite:///{tmp_path_factory.mktemp('thinned')}/rack.sqlite"
-    if filled.startswith("mysql"):
-        server: Server = request.getfixturevalue("shared_server")
-        database = server.create(f"thin_{abs(hash(request.node.nodeid)):x}")
+    database = _new(request, tmp_path_factory, filled.partition("+")[0], "thinned")
     with pytest.MonkeyPatch.context() as monkeypatch:
         _fill(database, monkeypatch)
         with closing(open_store(database)) as store:
