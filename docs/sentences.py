@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).absolute().parents[1]
 
 # Functions that log, print, answer or keep a sentence that they are called with
-_TAKERS = {"add", "answer", "append", "drop", "echo", "print", "_log", "_record_spool"}
+_TAKERS = {"add", "answer", "append", "drop", "echo", "invalid", "invalidate", "print", "_log", "_record_spool"}
 _LEVELS = {"info", "warning", "error", "exception"}
 # What ``%`` fills in
 _FILLED = re.compile(r"%[-.\d]*[sdgrf]")

@@ -461,7 +461,8 @@ def test_a_board_that_goes_while_the_crate_is_asked_again_is_invalid(
     before(monkeypatch, name, pull)
     readings = scan(caen)
     assert pulled
-    assert volts(readings) == readings["S04:VMon:Array"] == Reading(None, Severity.INVALID, Status.COMM)
+    gone = Reading(None, Severity.INVALID, Status.COMM, message="the board is gone: A1535DN in slot 4")
+    assert volts(readings) == readings["S04:VMon:Array"] == gone
 
 
 def test_after_a_reconnect_nothing_is_judged_by_what_was(caen: Caen, crate: CrateFake) -> None:

@@ -31,7 +31,7 @@ class ChannelArray:
         self._channels = {variable.index for variable in variables}
         self._missing = set(self._channels)
         self._elements = [_BLANKS[self._ftvl]] * size
-        self._bad: dict[int, Status] = {}
+        self._bad: dict[int, tuple[Status, str]] = {}  # index -> why, as status and in words
         self._unit = Number()
 
     @property
@@ -79,7 +79,7 @@ class ChannelArray:
         """Set the element of a channel to what was read of it."""
         if isinstance(value, Reading):
             if value.value is None or value.severity is Severity.INVALID:
-                self.set_invalid(variable, value.status)
+                self.set_invalid(variable, value.status, value.message)
                 return
             value = value.value
         assert not isinstance(value, tuple)
@@ -89,11 +89,11 @@ class ChannelArray:
         self._missing.discard(variable.index)
         self._bad.pop(variable.index, None)
 
-    def set_invalid(self, variable: Variable, status: Status) -> None:
-        """Set the element of a channel that has no value now to NaN, 0 or ""; ``status`` says why."""
+    def set_invalid(self, variable: Variable, status: Status, why: str) -> None:
+        """Set the element of a channel that has no value now to NaN, 0 or "", as ``status`` and words say why."""
         self._elements[variable.index] = _BLANKS[self._ftvl]
         self._missing.discard(variable.index)
-        self._bad[variable.index] = status
+        self._bad[variable.index] = status, why
 
     def reading(self) -> Array | Reading:
         """Return the array; its alarm says whether all elements were read, and nothing of the channels' alarms.
@@ -103,10 +103,11 @@ class ChannelArray:
         """
         if not self._bad:
             return tuple(self._elements)
-        status = next(iter(self._bad.values()))
+        status, why = next(iter(self._bad.values()))
         if len(self._bad) == len(self._channels):
-            return Reading(None, Severity.INVALID, status)
-        return Reading(tuple(self._elements), Severity.MINOR if self._ftvl == "DOUBLE" else Severity.INVALID, status)
+            return Reading(None, Severity.INVALID, status, message=why)
+        severity = Severity.MINOR if self._ftvl == "DOUBLE" else Severity.INVALID
+        return Reading(tuple(self._elements), severity, status, message=why)
 
 
 def channel_arrays(size: int, title: str, variables: Iterable[Variable]) -> Iterator[ChannelArray]:

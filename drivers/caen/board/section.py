@@ -20,7 +20,7 @@ from drivers.caen.board.metadata import ParameterMetadata
 from drivers.caen.board.points import PointTable
 from drivers.caen.board.relative import SetpointAlarms
 from drivers.caen.board.rest import Rest
-from drivers.caen.board.values import Values, invalid
+from drivers.caen.board.values import NO_UNIT, Values, invalid
 from drivers.caen.config import Config
 from drivers.caen.items import MONITOR, SETTINGS, ChannelName, Facts, Item, Property, Variable
 from drivers.caen.retry import LAG, Backoff
@@ -71,6 +71,7 @@ class Section:
     ) -> None:
         where = "the system" if board is None else f"{board.model} in slot {board.slot}"
         self.name = f"{config.host}: {where}"
+        self._where = where
         self.slot = None if board is None else board.slot
         self.board = board
         self.probe: Board | None = None
@@ -183,7 +184,7 @@ class Section:
         for item in self.table.items.values():
             if isinstance(item, Facts):
                 found = item.readings()
-        return found if self.present else invalid(found, Status.COMM)
+        return found if self.present else invalid(found, Status.COMM, self._gone())
 
     def read_names(self, session: Session) -> Iterator[Step]:
         """Read the channels' names, for the descriptions. Raises LinkDown."""
@@ -226,7 +227,7 @@ class Section:
             yield from self._read_present(session, batch)
         if not self.present:
             if self._void:
-                yield self.values.invalidate(batch.labels, Status.COMM)
+                yield self.values.invalidate(batch.labels, Status.COMM, self._gone())
             else:
                 yield self._all_gone()
 
@@ -235,7 +236,7 @@ class Section:
         done: set[str] = set(void)
         read: set[str] = set()
         if void:
-            yield self.values.invalidate(batch.good, Status.UDF)
+            yield self.values.invalidate(batch.good, Status.UDF, NO_UNIT)
         while self.present and (labels := self._next_call(session, batch, done)):
             done.update(labels)
             step = self._read_some(session, batch, labels)
@@ -477,16 +478,21 @@ class Section:
         """Leave channels out of all calls before they spoil them."""
         self.leave_out((each.label for each in self.table.variables() if each.channel in channels), status)
 
+    def _gone(self) -> str:
+        """Return why all of the board is INVALID, in words that fit into AMSG."""
+        return f"the board is gone: {self._where}"
+
     def _all_gone(self) -> Readings:
         """Return INVALID for all that is read of the board, whichever group reads it."""
         self._void = True
-        read = self.values.invalidate((label for each in self.batches for label in each.labels), Status.COMM)
+        labels = (label for each in self.batches for label in each.labels)
+        read = self.values.invalidate(labels, Status.COMM, self._gone())
         return {**read, **self._tell_untold()}
 
     def _tell_untold(self) -> Readings:
         """Return settings that cannot be read as not known, once."""
         labels, self.untold = self.untold, set()
-        return invalid(labels, Status.UDF)
+        return invalid(labels, Status.UDF, "it cannot be read, and is not known now")
 
     def _with_alarms(self, session: Session, variables: Sequence[Variable], readings: Readings) -> Readings:
         """Put the alarms relative to the settings on what was measured. Raises LinkDown, BoardGone."""

@@ -15,6 +15,9 @@ from drivers.caen.board.relative import SetpointAlarms
 from drivers.caen.formats import Number
 from drivers.caen.items import MONITOR, ChannelName, Property, Variable
 
+# Why a current is void: a factor of 1000 may be wrong
+NO_UNIT = "its unit or range is not certain now"
+
 
 class Values:
     """The newest raw values of a board with their readings, and what follows from them for others.
@@ -98,19 +101,19 @@ class Values:
             readings |= _complete(array) if told else {}
         return readings
 
-    def invalidate(self, labels: Iterable[str], status: Status) -> Readings:
+    def invalidate(self, labels: Iterable[str], status: Status, why: str = "") -> Readings:
         """Return INVALID readings for variables that cannot be read now, with the array that they complete."""
         readings: dict[str, Value | Array | Reading] = {}
         for label in labels:
             variable = self._table.variable(label)
-            readings |= invalid(variable.shown, status)
+            readings |= invalid(variable.shown, status, why)
             self._alarms.discard(variable)
             if variable.range:
                 self._unread.add(label)
             if variable.status:
                 self._lost.add(label)
             if array := self._array_of.get(label):
-                array.set_invalid(variable, status)
+                array.set_invalid(variable, status, why)
                 readings |= _complete(array)
         return readings
 
@@ -165,13 +168,14 @@ class Values:
         """Return what replaces the value of a variable that is void, else nothing."""
         if variable.channel in self._unplugged and isinstance(variable.format, Number):
             # Nothing is connected there, but the crate goes on returning numbers.
-            return invalid(variable.shown, Status.COMM)
+            return invalid(variable.shown, Status.COMM, "nothing is plugged into the channel")
         if variable.label not in self._metadata.unknown and variable.label not in doubted:
             return {}
         if variable.switch and self._status_agrees(variable):
             return {}
         self._alarms.discard(variable)
-        return invalid(variable.shown, Status.UDF)
+        why = "not certain which word the number means" if variable.switch else NO_UNIT
+        return invalid(variable.shown, Status.UDF, why)
 
     def _status_agrees(self, switch: Variable) -> bool:
         """Return True if the channel's status says that it is what the switch says, and nothing else.
@@ -208,9 +212,9 @@ class Values:
         return {named.get(bit, f"bit {bit}") for bit in range(32) if int(raw) >> bit & 1}
 
 
-def invalid(names: Iterable[str], status: Status) -> Readings:
-    """Return readings that keep the last values and say that they are not true now."""
-    return dict.fromkeys(names, Reading(None, Severity.INVALID, status))
+def invalid(names: Iterable[str], status: Status, why: str = "") -> Readings:
+    """Return readings that keep the last values and say that they are not true now, and why."""
+    return dict.fromkeys(names, Reading(None, Severity.INVALID, status, message=why))
 
 
 def _differs(before: Any, raw: Any) -> bool:
