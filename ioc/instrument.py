@@ -288,9 +288,12 @@ class Instrument:
 
     # ---- the way of a reading (the port's listener, always in the event loop) ----
 
-    def readings(self, readings: Readings, moment: float) -> None:
-        """Process a block of readings that came from the instrument at ``moment`` (seconds since 1970 UTC)."""
-        self._ages.read(readings, time.monotonic())
+    def readings(self, readings: Readings, moment: float, read_at: float) -> None:
+        """Process a block of readings that came from the instrument at ``moment`` (seconds since 1970 UTC).
+
+        Their ages count from then, by ``read_at`` (monotonic s): a block may have waited for this loop.
+        """
+        self._ages.read(readings, read_at)
         self._publish(readings, moment)
 
     def failed(self, group: str, read: frozenset[str], error: DeviceError) -> None:

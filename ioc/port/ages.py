@@ -31,12 +31,12 @@ class Ages:
             if name in groups:
                 self._group_of[name][name] = moment
 
-    def read(self, names: Iterable[str], now: float) -> None:
-        """Note that points were read."""
+    def read(self, names: Iterable[str], moment: float) -> None:
+        """Note that points were read at a moment, none before the last one."""
         for name in names:
             if (times := self._group_of.get(name)) is not None:
                 times.pop(name, None)
-                times[name] = now
+                times[name] = moment
         if self.stale:
             self.stale.difference_update(names)
 

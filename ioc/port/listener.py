@@ -25,8 +25,8 @@ class Listener(Protocol):
     def points(self, points: tuple[Point, ...]) -> None:
         """Handle a change of what the instrument has."""
 
-    def readings(self, readings: Readings, moment: float) -> None:
-        """Handle the readings of a transaction that ended at ``moment`` (seconds since 1970 UTC)."""
+    def readings(self, readings: Readings, moment: float, read_at: float) -> None:
+        """Handle readings whose transaction ended at ``moment`` (s since 1970 UTC), ``read_at`` (monotonic s)."""
 
     def failed(self, group: str, read: frozenset[str], error: DeviceError) -> None:
         """Handle a scan that ended with an error; ``read`` are the points that it had read before."""

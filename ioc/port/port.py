@@ -452,7 +452,7 @@ class Port:
         """Publish what was read; after a silence everything is read anew."""
         self._check_points()
         if readings:
-            self._notify(self._listener.readings, readings, time.time())
+            self._notify(self._listener.readings, readings, time.time(), time.monotonic())
             self._puts.note_readings(readings)
             self._execution.end_shown(readings)
         if _heard(readings):

@@ -76,7 +76,7 @@ class Stand:
         self.instrument.points((new,))
 
     def read(self, value: Value | Reading) -> None:
-        self.instrument.readings({"X": value}, 1e9)
+        self.instrument.readings({"X": value}, 1e9, 0.0)
 
     def complaints(self) -> list[str]:
         return self.instrument._configured.news(up=False)
@@ -309,7 +309,7 @@ def test_a_name_that_contradicts_the_unit_is_not_shown() -> None:
 
 def test_an_array_is_converted_with_its_unit() -> None:
     stand = Stand(point("uA", RecordType.waveform, nelm=3), {"HOPR": 20})
-    stand.instrument.readings({"X": (1.0, math.nan, 3.0)}, 1e9)
+    stand.instrument.readings({"X": (1.0, math.nan, 3.0)}, 1e9, 0.0)
     stand.become(point("nA", RecordType.waveform, nelm=3))
     assert stand.record.val[::2] == (1000.0, 3000.0)
     assert stand.record.point.hopr == 20000.0
@@ -329,10 +329,10 @@ def test_a_setting_follows_its_readback_also_when_the_number_stays() -> None:
     readback = replace(point("uA"), name="X_RBV")
     stand = Stand(setting)
     stand.instrument.points((setting, readback))
-    stand.instrument.readings({"X_RBV": 5.0}, 1e9)
+    stand.instrument.readings({"X_RBV": 5.0}, 1e9, 0.0)
     stand.instrument.points((replace(setting, egu="nA"), replace(readback, egu="nA")))
     assert stand.record.val == 5000.0
-    stand.instrument.readings({"X_RBV": 5.0}, 1e9)
+    stand.instrument.readings({"X_RBV": 5.0}, 1e9, 0.0)
     assert stand.record.val == 5.0
 
 

@@ -87,6 +87,24 @@ def test_each_point_is_too_old_when_its_group_says_so(seed: int) -> None:
         read_at = {name: moment for name, moment in read_at.items() if name not in old}
 
 
+def test_a_block_that_waited_for_the_loop_is_as_old_as_its_reading(run: Run, groups: Groups) -> None:
+    groups.scan = {"fast": 0.5, "slow": 0.5}  # type: ignore[misc]
+
+    async def scenario(rig: Rig) -> None:
+        groups.values["Mon"] = 2.0
+        scans = groups.log.count("fast")
+        while groups.log.count("fast") < scans + 2:  # the loop stands still, the port's thread does not
+            time.sleep(0.01)
+        groups.gate.clear()
+        time.sleep(1.5)
+        await rig.until(lambda: ("Mon", 2.0) in [(name, value) for name, _, value, _ in rig.posts])
+        rig.instrument.look()
+        assert rig.state("Mon")[2] == "INVALID"
+        assert rig.record("Mon").amsg.startswith("too old")
+
+    run(scenario, driver=groups)
+
+
 def test_values_that_grow_old_one_after_the_other_are_told_once(
     run: Run, groups: Groups, caplog: pytest.LogCaptureFixture
 ) -> None:
