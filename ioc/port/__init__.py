@@ -2,6 +2,7 @@
 
 port       the thread: connecting, scans; the one place where thread and event loop meet
 execution  puts carried out step by step, and what follows by itself
+beat       for how long the process stood still
 calls      calls of the driver: what they raise, and how long they take
 listener   what happens on a port, and who is told
 putqueue   what is put next, and what makes things safe and is pending

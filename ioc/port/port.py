@@ -30,6 +30,7 @@ from drivers.base import (
     Value,
     Wait,
 )
+from ioc.port.beat import beat
 from ioc.port.calls import Calls
 from ioc.port.ended import Ended, end_all, fail
 from ioc.port.errorlog import ErrorLog
@@ -100,6 +101,7 @@ class Port:
         self._woken = False
         self._retries: deque[Ended] = deque()
         self._rereads = Rereads()
+        self._beat = beat()
         self._thread = threading.Thread(target=self._run, name=f"port {name}", daemon=True)
 
     @property
@@ -382,6 +384,7 @@ class Port:
         """Do the next step of a scan, or begin it."""
         self._puts.scan_stepped()
         began = time.monotonic()
+        still = self._beat.stood_still(began)
         try:
             if scan.steps is None:
                 self._read[scan.group] = []
@@ -393,14 +396,15 @@ class Port:
             self._scan_failed(scan, error)
             return
         now = time.monotonic()
+        seconds = max(0.0, now - began - (self._beat.stood_still(now) - still))
         if step is None:
             self._scan_done(scan, now)
         elif isinstance(step, Wait):
-            scan.stepped(now, now - began, step.seconds, heard=False)
+            scan.stepped(now, seconds, step.seconds, heard=False)
             if isinstance(step, SafePut):
                 self._execution.make_safe(step)
         else:
-            scan.stepped(now, now - began, heard=_heard(step))
+            scan.stepped(now, seconds, heard=_heard(step))
             self._read[scan.group].append(step)
             self._deliver(step)
 

@@ -85,6 +85,7 @@ class Scan:
     def stepped(self, now: float, seconds: float, pause: float = 0.0, heard: bool = True) -> None:
         """Count a step that kept the line for ``seconds``; the next one is not before ``pause`` is over.
 
+        Without those for which the process stood still: they say nothing about what the line needs.
         ``heard`` is False for one without a good answer: what a dead line takes is not what a scan needs.
         """
         self._resume = now + pause
