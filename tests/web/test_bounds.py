@@ -105,6 +105,27 @@ def test_an_answer_has_all_samples_however_long(served: Served) -> None:
     assert lines[-1] == f"{BEGIN // SECOND + ROWS - 1},{(ROWS - 1) / 7!r},0,0,0".encode()
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(
+    ("path", "status"), [("/retrieval/data/getDataAtTime", 413), ("/api/login", 413), ("/nowhere", 404)]
+)
+def test_who_sends_far_too_much_is_answered_before_the_connection_ends(
+    served: Served, path: str, status: int, chunked: bool
+) -> None:
+    size, piece = 32 * MB, b" " * 64_000
+    length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {size}"
+    with socket.create_connection(("127.0.0.1", served.port), 20) as client:
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n{length}"
+        client.sendall(f"{head}\r\n\r\n".encode())
+        for _ in range(size // len(piece)):
+            client.sendall(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
+        if chunked:
+            client.sendall(b"0\r\n\r\n")
+        with client.makefile("rb") as answer:
+            assert answer.read().startswith(b"HTTP/1.1 %d " % status)
+    assert served.memory < 350 * MB
+
+
 def test_the_kernel_ends_a_connection_that_takes_nothing() -> None:
     with server.listen(WebSettings(port=free_port())) as listener:
         assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == server.STALLED_MS

@@ -43,6 +43,8 @@ class Headers:
             await self._app(scope, receive, send)
             return
 
+        body = _Body(receive)
+
         async def add(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
@@ -50,9 +52,14 @@ class Headers:
                     headers.setdefault(name, value)
                 if scope["scheme"] == "https":
                     headers.setdefault("Strict-Transport-Security", _STRICT)
+            elif body.is_coming and not message.get("more_body"):
+                # a connection that is closed while more comes is reset, and the answer with it
+                await send({**message, "more_body": True})
+                await body.discard()
+                message = {"type": "http.response.body"}
             await send(message)
 
-        await self._app(scope, _patient(receive), add)
+        await self._app(scope, body.receive, add)
 
 
 class View:
@@ -72,20 +79,27 @@ class View:
             await self._app(scope, receive, send)
 
 
-def _patient(receive: Receive) -> Receive:
-    """Return a ``receive`` that takes a body which does not come, or too slowly, for a disconnected one."""
-    more, end = True, time.monotonic() + _WHOLE
+class _Body:
+    """The body of a request; one that does not come, or too slowly, is taken for a client that has gone."""
 
-    async def next_piece() -> Message:
-        nonlocal more
-        if not more:
-            return await receive()
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._end = time.monotonic() + _WHOLE
+        self.is_coming = True
+
+    async def receive(self) -> Message:
+        """Return the next piece, or that the client has gone."""
+        if not self.is_coming:
+            return await self._receive()
         try:
-            async with asyncio.timeout(min(_PATIENCE, end - time.monotonic())):
-                message = await receive()
+            async with asyncio.timeout(min(_PATIENCE, self._end - time.monotonic())):
+                message = await self._receive()
         except TimeoutError:
             message = {"type": "http.disconnect"}
-        more = bool(message.get("more_body"))
+        self.is_coming = bool(message.get("more_body"))
         return message
 
-    return next_piece
+    async def discard(self) -> None:
+        """Take the rest, which nobody wants."""
+        while self.is_coming:
+            await self.receive()

@@ -239,6 +239,29 @@ def test_a_body_that_drips_is_given_up(web: WebServer, monkeypatch: pytest.Monke
     assert ask(web, "GET", "/ping")[0] == 200
 
 
+@pytest.mark.parametrize("connection", ["close", "keep-alive"])
+def test_a_body_that_does_not_end_is_answered_and_given_up(
+    web: WebServer, monkeypatch: pytest.MonkeyPatch, connection: str
+) -> None:
+    monkeypatch.setattr("web.access.middleware._WHOLE", 1.0)
+    monkeypatch.setattr("web.server.REQUEST_S", 1.0)
+    head = f"POST /api/login HTTP/1.1\r\nHost: x\r\nConnection: {connection}\r\nContent-Type: application/json"
+    with socket.create_connection(("127.0.0.1", web.port), 10) as raw:
+        raw.sendall(f"{head}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        began = time.monotonic()
+        raw.sendall(b"2000\r\n" + b" " * 0x2000 + b"\r\n")
+        assert raw.recv(4096).startswith(b"HTTP/1.1 413")
+        ended = False
+        while not ended and time.monotonic() - began < 15:
+            time.sleep(0.01)
+            try:
+                raw.sendall(b"1\r\n \r\n")
+            except ConnectionError:
+                ended = True
+        assert ended
+    assert ask(web, "GET", "/ping")[0] == 200
+
+
 def test_a_file_of_logins_that_others_can_write_is_not_used(tmp_path: Path) -> None:
     path = tmp_path / "logins"
     path.write_text(line("anna", "first password", "put") + "\n")
