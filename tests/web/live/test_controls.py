@@ -269,6 +269,20 @@ def test_an_array_is_shown_by_its_first_values(
     chromium.wait(lambda: chromium.text(shown) == f"{text}V", "the array")
 
 
+def test_a_number_that_is_not_known_is_shown_as_such_without_a_unit(ioc: Ioc, chromium: Chromium) -> None:
+    ioc.read("ai", 1.5)
+    chromium.append(f"put.reading(new dom.Scope(), '{ioc.prefix}ai')")
+    shown = ".reading[data-pv$='ai']"
+    chromium.wait(lambda: chromium.text(shown) == "1.50kV", "the number")
+    for name in ("ai", "ao"):
+        ioc.read(name, math.nan)
+    chromium.wait(lambda: chromium.text(shown) == "?", "that it is not known")
+    chromium.wait(lambda: chromium.attribute(FIELD, "placeholder") == "?", "that the setting is not known")
+    assert chromium.attribute(FIELD, "value") == ""
+    ioc.read("ai", 2.5)
+    chromium.wait(lambda: chromium.text(shown) == "2.50kV", "the number")
+
+
 def hold(chromium: Chromium, key: str, seconds: float) -> None:
     """Press a key of the keyboard on what has the focus, and let it go later."""
     named = {"Enter": ("Enter", 13, "\r"), "Space": (" ", 32, " ")}[key]

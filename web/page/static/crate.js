@@ -6,7 +6,7 @@ import { reading } from "./put.js";
 import { pointTable } from "./table.js";
 import { addressOf, rack } from "./rack.js";
 import { bitsOf, isKnown, watchStatus } from "./status.js";
-import { SEVERITIES, alarmText, number, unit } from "./words.js";
+import { SEVERITIES, alarmText, number, standIn, unitOf } from "./words.js";
 
 const VIEWS = { cards: "Cards", map: "Map" };
 
@@ -155,11 +155,11 @@ function tileOf(scope, instrument, board, channel) {
 }
 
 function short(pv, bare = false) {
-  if (pv.severity === undefined) return "…";
-  if (pv.severity === "UNDEFINED") return "?";
+  const sign = standIn(pv);
+  if (sign) return sign;
   const digits = bare && Math.abs(pv.value) >= 100 ? 0 : pv.precision;
   const text = number(pv.value, bare ? Math.min(digits ?? 1, 2) : digits);
-  return bare || !pv.units ? text : `${text} ${unit(pv.units)}`;
+  return bare || !pv.units ? text : `${text} ${unitOf(pv)}`;
 }
 
 /** Move between channels with the arrow keys. */

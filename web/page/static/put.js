@@ -3,7 +3,7 @@
 import { ask, h, mark, say, toast } from "./dom.js";
 import { live } from "./live.js";
 import { rack } from "./rack.js";
-import { standIn, unit, value } from "./words.js";
+import { standIn, unit, unitOf, value } from "./words.js";
 
 // The newest put of each PV that has not ended: who clicks twice has not asked twice.
 const underWay = new Map();
@@ -246,7 +246,7 @@ export function reading(scope, name, className = "") {
   const element = h("span", { class: `reading ${className}`, title: name, "data-pv": name }, text, units);
   scope.watch(name, (pv) => {
     say(text, value(pv));
-    say(units, pv.severity === "UNDEFINED" ? "" : unit(pv.units));
+    say(units, unitOf(pv));
     mark(element, "severity", pv.severity ?? "");
     mark(element, "state", pv.text ?? "");
   });

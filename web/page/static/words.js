@@ -20,10 +20,13 @@ export const BY_NUMBER = ["NONE", "MINOR", "MAJOR", "INVALID"];
 /** Return the severity of a PV; "" while nothing has come. */
 export const severity = (pv) => pv.severity ?? "";
 
+/** Return whether a PV tells that it has no number: what is left of another type says nothing of a text or an array. */
+const isUnknown = (pv) => pv.value === "NaN" && pv.text === undefined && elements(pv) === undefined;
+
 /** Return the sign that stands for a value that has not been told, is not known, or is an empty text; "" where there is one. */
 export function standIn(pv) {
   if (pv.severity === undefined) return "…";
-  if (pv.severity === "UNDEFINED") return "?";
+  if (pv.severity === "UNDEFINED" || isUnknown(pv)) return "?";
   return pv.text === "" ? "–" : "";
 }
 
@@ -44,11 +47,8 @@ function elements(pv) {
   return [...shown, ...(all.length > FIRST ? ["…"] : [])].join(", ") || "–";
 }
 
-/** Return the value of a PV with its unit. */
-export function valueAndUnit(pv) {
-  const text = value(pv);
-  return pv.units && text !== "?" && text !== "…" ? `${text} ${unit(pv.units)}` : text;
-}
+/** Return the unit of the value of a PV as it is printed: what is not known has none. */
+export const unitOf = (pv) => (standIn(pv) === "?" ? "" : unit(pv.units));
 
 /** Return a number with so many digits. */
 export function number(value, precision, real = true) {
