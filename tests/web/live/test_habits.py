@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -193,21 +194,50 @@ def test_marks_of_an_axis_are_told_apart(page: Page, low: float, high: float, ma
 @pytest.mark.parametrize("values", ["[21.3, 21.300000000000004]", "[0.1, 0.1]", "[-1250, -1250.0000000000002]"])
 def test_numbers_that_differ_by_a_rounding_are_drawn_in_the_middle(page: Page, values: str) -> None:
     page.open()
-    chromium = page.chromium
-    chromium.driver.set_script_timeout(10)
-    drawn = chromium.run(
-        "return import('/static/plot.js').then(({ Plot }) => {"
-        "const canvas = document.createElement('canvas'); canvas.className = 'plot';"
-        "document.querySelector('main').append(canvas);"
-        "const written = []; const pen = canvas.getContext('2d'); const write = pen.fillText.bind(pen);"
-        "pen.fillText = (text, ...place) => { written.push(text); write(text, ...place); };"
-        "new Plot(canvas, { changed() {}, read() {} }).set({ begin: 0, end: 3, curves: "
-        f"[{{ pv: 'A', unit: 'C', words: [], times: [1, 2], values: {values}, severities: [0, 0] }}] }});"
-        "return written; })"
-    )
-    marks = [float(each) for each in drawn if re.fullmatch(r"-?[\d.]+", each)]
+    marks = [float(each) for each, _ in drawn(page.chromium, [curve("C", values)]) if re.fullmatch(r"-?[\d.]+", each)]
     assert len(marks) > 2
     assert min(marks) < json.loads(values)[0] < max(marks)
+
+
+@pytest.mark.parametrize("logarithmic", ["true", "false"])
+@pytest.mark.parametrize(
+    ("count", "values"), [(1, "[1e-30, 1e12]"), (3, "[1e-6, 1e5]"), (3, "[0.11, 9]"), (4, "[2, 9]")]
+)
+def test_marks_of_an_axis_do_not_overlap_on_a_phone(
+    rack: tuple[Ioc, int], count: int, values: str, logarithmic: str
+) -> None:
+    chromium = Chromium(*SIZES["phone"])
+    try:
+        Page(*rack, chromium).open()
+        curves = [curve(f"U{number}", values) for number in range(count)]
+        written = drawn(chromium, curves, f"Object.assign(plot, {{ logarithmic: {logarithmic} }})")
+        chromium.picture(f"marks-{count}-{logarithmic}")
+    finally:
+        chromium.close()
+    heights = sorted(y for text, y in written if re.fullmatch(r"-?[\d.]+(e[+-]\d+)?", text))
+    assert len(heights) >= 2 * count
+    assert all(below - above >= 12 for above, below in pairwise(heights))  # the size of the letters
+
+
+def curve(unit: str, values: str) -> str:
+    """A curve of two values, in JavaScript."""
+    return f"{{ pv: 'A', unit: '{unit}', words: [], times: [1, 2], values: {values}, severities: [0, 0] }}"
+
+
+def drawn(chromium: Chromium, curves: list[str], prepare: str = "") -> list[tuple[str, float]]:
+    """The texts that a plot of curves writes, each with how far down it stands."""
+    chromium.driver.set_script_timeout(10)
+    found: list[tuple[str, float]] = chromium.run(
+        "return import('/static/plot.js').then(({ Plot }) => {"
+        "const canvas = document.createElement('canvas'); canvas.className = 'plot';"
+        "document.querySelector('main').prepend(canvas);"
+        "const written = []; const pen = canvas.getContext('2d'); const write = pen.fillText.bind(pen);"
+        "pen.fillText = (text, ...place) => { written.push([text, place[1]]); write(text, ...place); };"
+        f"const plot = new Plot(canvas, {{ changed() {{}}, read() {{}} }}); {prepare};"
+        f"plot.set({{ begin: 0, end: 3, curves: [{', '.join(curves)}] }});"
+        "return written; })"
+    )
+    return found
 
 
 @pytest.mark.parametrize("days", [0.01, 1, 30, 365, 3653, 20_000])

@@ -17,6 +17,8 @@ const RIGHT = 12;
 const GAP = 26;
 // Characters of a mark of an axis for which there is room.
 const LONGEST = 9;
+// The height of a mark, in which there is room for no other.
+const TALL = 14;
 // Of their size: numbers that differ by less do so by how they were reckoned, and there is nothing to mark between them.
 const SAME = 1e-12;
 // The height of a line of text in a picture that is saved.
@@ -244,8 +246,10 @@ export class Plot {
     const marks = axis.words.length ? axis.words.map((_, index) => index) : log ? powers(low, high) : ticks(low, high, height / 40);
     // on a logarithmic axis each mark is another power, or far from the next one
     const step = (value) => (log ? value : marks[1] - marks[0] || high - low);
+    let above = Infinity;
     for (const value of marks) {
-      if (value < low || value > high) continue;
+      if (value < low || value > high || above - y(value) < TALL) continue;
+      above = y(value);
       pen.strokeStyle = this.faint;
       pen.setLineDash([]);
       pen.beginPath();
