@@ -147,3 +147,33 @@ def test_the_page_says_so_where_nothing_was_told(web: WebServer) -> None:
         chromium.wait(lambda: "no alarms" in chromium.text(".tile[href='#/i/HV1'] .worst"), "that the crate has none")
     finally:
         chromium.close()
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("width", [320, 390, 1000, 1280, 1600])
+def test_the_badges_of_tiles_are_within_them_while_the_ioc_is_away(logins_file: Path, width: int) -> None:
+    health = {"HV1:Conn": "caen", "A_LONG_NAME_OF_A_LOGGER_123456:Conn": "se521", "IOC:HEARTBEAT": "ioc"}
+    ioc = SmallIoc([Point(name=name, rtyp=RecordType.mbbi, states=("Down", "Up")) for name in health])
+    for name in health:
+        ioc.read(name, 1)
+    kinds = {name.partition(":")[0]: kind for name, kind in health.items()}
+    web = WebServer(replace(served(ioc.prefix, logins_file), kinds=kinds))
+    chromium = Chromium(width, 844)
+    try:
+        chromium.open(web.url)
+        chromium.wait(lambda: set(chromium.text(".tile .badge").splitlines()) == {""}, "the tiles")
+        ioc.close()
+        chromium.wait(lambda: chromium.text(".tile .badge") == "\n".join(["? Disconnected"] * 3), "that it is away")
+        for _ in ("normal", "large"):
+            chromium.picture(f"away-{width}")
+            ends = "[...document.querySelectorAll('SHOWN')].map(each => each.getBoundingClientRect().right)"
+            badges, tiles = (
+                chromium.run(f"return {ends.replace('SHOWN', each)}") for each in (".tile .badge", ".tile")
+            )
+            assert all(badge <= tile for badge, tile in zip(badges, tiles, strict=True)), (badges, tiles)
+            chromium.run("document.querySelector('#size').click()")
+    finally:
+        chromium.close()
+        web.close()
