@@ -1,8 +1,9 @@
 """The maker of docs/reference/messages.md: each sentence that an operator can meet, its cause and what to do.
 
 The sentences are read from the code, so the page has all of them and no other; cause and remedy are in messages.yaml,
-under the sentence. ``python -m docs.messages`` writes the page and names what has no cause and remedy yet, or what
-messages.yaml has that the code lacks.
+under the sentence, with ``blanks`` where it has to be said what is filled in. That is for this page alone: who meets
+a sentence has it filled in, and is told cause and remedy beside it (web/rack/advice.py). ``python -m docs.messages``
+writes the page and names what has no cause and remedy yet, or what messages.yaml has that the code lacks.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def messages(root: Path = ROOT) -> list[Message]:
 
 
 def page(remedies: dict[str, dict[str, str]], root: Path = ROOT) -> str:
-    """Return the page; ``remedies``: message -> its ``cause`` and ``remedy``."""
+    """Return the page; ``remedies``: message -> its ``cause`` and ``remedy``, perhaps ``blanks``."""
     lines = [
         "# Messages",
         "",
@@ -104,7 +105,8 @@ def page(remedies: dict[str, dict[str, str]], root: Path = ROOT) -> str:
             ]
             lines.append("| --- | --- | --- |")
         known = remedies.get(each.text, {})
-        cells = [f"`{each.text}`", known.get("cause", ""), known.get("remedy", "")]
+        cause = f"{known.get('cause', '')} {known.get('blanks', '')}"
+        cells = [f"`{each.text}`", cause, known.get("remedy", "")]
         lines.append(f"| {' | '.join(map(_cell, cells))} |")
     return "\n".join([*lines, ""])
 
@@ -115,14 +117,14 @@ def _cell(text: str) -> str:
 
 
 def read_remedies() -> dict[str, dict[str, str]]:
-    """Return what messages.yaml says: message -> its ``cause`` and ``remedy``."""
+    """Return what messages.yaml says: message -> its ``cause`` and ``remedy``, perhaps ``blanks``."""
     data: dict[str, dict[str, str]] = yaml.safe_load(REMEDIES.read_text(encoding="utf-8"))
     return data
 
 
 def missing(remedies: dict[str, dict[str, str]]) -> list[str]:
     """Return the messages without cause and remedy."""
-    return [each.text for each in messages() if set(remedies.get(each.text, {})) != {"cause", "remedy"}]
+    return [each.text for each in messages() if set(remedies.get(each.text, {})) - {"blanks"} != {"cause", "remedy"}]
 
 
 def superfluous(remedies: dict[str, dict[str, str]]) -> list[str]:

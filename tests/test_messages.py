@@ -27,6 +27,16 @@ def test_the_page_is_the_one_that_the_code_makes() -> None:
     assert made == messages.PAGE.read_text(encoding="utf-8"), "make it anew: python -m docs.messages"
 
 
+def test_cause_and_remedy_are_read_beside_a_message_that_is_filled_in() -> None:
+    bare = {
+        (message, blank)
+        for message, advice in messages.read_remedies().items()
+        for blank in re.findall(r"<[^<>]+>", message)
+        if blank in advice["cause"] + advice["remedy"]
+    }
+    assert bare == set()
+
+
 def test_what_is_raised_logged_printed_and_reported_is_found_however_it_is_put_together() -> None:
     found = {each.text for each in messages.messages()}
     assert {
