@@ -68,6 +68,10 @@ REFUSED = "A refused put shows at the setpoint, in WRITE and MINOR: many clients
 NO_PADDING = (
     "A piece of an array is as long as what there is of it; base fills it up with zeros, which are no values."
 )
+WHOLE_TIME = (
+    "All of a time are its seconds and nanoseconds; base sends the seconds alone where the record is no array."
+)
+INFINITE = "Infinity passes every deadband, and so does the number behind it; base may go on showing what was before."
 ALARMS_PASS = "A change of alarm passes all filters that leave updates out, so that what is shown stays true."
 BLANK = "A number put to a text is written as a double is; base writes a FLOAT beyond 1e8 with one blank less."
 
@@ -211,6 +215,13 @@ def _filters() -> Iterator[Explanation]:
     yield Explanation("filters/*/announced", "access", READ_ONLY)
     for aspect in ("count", "value"):
         yield Explanation("filters/waveform_*/of */count *", aspect, NO_PADDING)
+    pair = '"ts":{"num":"ts"}'
+    for text in (f"*,{pair}}}", f"?1]{{{pair}}}", *(f'{{{pair},"arr":{piece}}}' for piece in ("{}", '{"e":9}'))):
+        for aspect in ("count", "value"):
+            yield Explanation(f"filters/ai/{text}/count 0", aspect, WHOLE_TIME)
+        yield Explanation(f"filters/ai/{text}/updates, count 0", "events", WHOLE_TIME)
+    for band in ('"rel":10', '"abs":Infinity'):
+        yield Explanation(f'filters/ai:bare/{{"dbnd":{{{band}}}}}/*', "events", INFINITE)
     for name in ("ai", "longin", "mbbi", "waveform_DOUBLE"):
         yield from (Explanation(f'filters/{name}/*"{key}":*', "events", ALARMS_PASS) for key in ("dec", "utag"))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
+from drivers.base import RecordType
 from ioc.ca import dbr
-from ioc.ca.filterspec import Filters
+from ioc.ca.filterspec import Filters, Slice
 from ioc.ca.view import Values, View
 from ioc.record import ALARM, PROPERTY, beyond
 
@@ -18,7 +20,7 @@ _FORMATS = {"epics": "%Y-%m-%d %H:%M:%S.{:06.0f}", "iso": "%Y-%m-%dT%H:%M:%S.{:0
 class FilteredView(View):
     """A view through filters. An alarm passes all that leave updates out, so that what is shown stays true."""
 
-    __slots__ = ("_filters", "_told", "_whole", "field_name")
+    __slots__ = ("_banded", "_filters", "_slice", "_told", "_whole", "field_name")
 
     remembers = True
 
@@ -33,22 +35,33 @@ class FilteredView(View):
         # What of the time stamp takes the place of the value; "": nothing does
         self._told = ts.get("num") or ts.get("str") or ""
         self.native = dbr.STRING if "str" in ts else dbr.DOUBLE if self._told else whole.native
+        # The time takes the place of a piece before it, too
+        replaced = self._told and filters.arr and filters.order.index("arr") < filters.order.index("ts")
+        self._slice = None if replaced else filters.arr
+        # As in base, where an array, however short, and a text pass every deadband
+        array = whole.record.point.rtyp is RecordType.waveform and not whole.field_name
+        self._banded = not array and whole.count == 1 and whole.native != dbr.STRING
 
     @property
     def count(self) -> int:
         """Return the most elements that there can be."""
-        if self._told:
-            return 2 if self._told == "ts" else 1
-        return len(self._filters.arr.of(self._whole.count)) if self._cuts and self._filters.arr else self._whole.count
+        return len(self._cut.of(self._uncut)) if self._cut else self._uncut
 
     @property
-    def _cuts(self) -> bool:
-        return self._filters.arr is not None and self._whole.count > 1 and not self._told
+    def _uncut(self) -> int:
+        """Return the most elements of which a piece may be cut out: of a pair of seconds and nanoseconds, too."""
+        if self._told:
+            return 2 if self._told == "ts" else 1
+        return self._whole.count
+
+    @property
+    def _cut(self) -> Slice | None:
+        return self._slice if self._uncut > 1 else None
 
     @property
     def padded(self) -> bool:  # type: ignore[override]
         """Return True if zeros may follow what there is of the values: not in a piece, where they would be values."""
-        return not self._cuts
+        return not self._cut
 
     @property
     def writable(self) -> bool:
@@ -56,19 +69,16 @@ class FilteredView(View):
         return self._whole.writable
 
     def values(self) -> Values:
-        """Return the values of now, or the piece of them, or their time."""
-        return self._time() if self._told else self._piece()
-
-    def _piece(self) -> Values:
-        values = self._whole.values()
-        if not self._cuts or self._filters.arr is None:
+        """Return the values of now, or their time, or the piece of either."""
+        values = self._time() if self._told else self._whole.values()
+        if not self._cut:
             return values
-        piece = self._filters.arr.of(len(values))
+        piece = self._cut.of(len(values))
         return values[piece.start : piece.stop : piece.step]
 
     def values_for(self, dbr_type: int, count: int) -> Values:
         """Return at most ``count`` values (0: all) to be sent as a DBR type."""
-        if self._told or self._cuts:
+        if self._told or self._cut:
             return super().values_for(dbr_type, count)
         return self._whole.values_for(dbr_type, count)
 
@@ -113,17 +123,20 @@ class FilteredView(View):
         return name != "utag" or filters.utag is None or lets or filters.utag[1] == 0
 
     def _leaves(self, mode: str, band: float, memory: dict[str, Any], lets: bool) -> bool:
-        """Return True if the value has left the deadband around the last that was sent."""
-        values = self._piece()
-        if len(values) != 1 or isinstance(values[0], str):
-            memory.pop("last", None)  # it is not what was sent last any more
+        """Return True if the value has left the deadband around the last that did, or if the update passes anyway.
+
+        As in base (dbnd.c) an alarm passes without moving the deadband, and the width of a relative one is a part of
+        the value with its sign: where it is negative each change passes.
+        """
+        if not self._banded:
             return True
-        last = memory.get("last")
-        width = band if mode == "abs" or last is None else abs(last) * band / 100
-        if not lets and last is not None and not beyond(values[0], last, width):
-            return False
-        memory["last"] = values[0]
-        return True
+        value = float(self._whole.values()[0])
+        if beyond(value, memory.get("last", math.nan), memory.get("width", band)):
+            memory["last"] = value
+            lets = True
+        if lets and mode == "rel":
+            memory["width"] = value * band / 100
+        return lets
 
     def _counted(self, number: int, memory: dict[str, Any], lets: bool) -> bool:
         """Return True for the first of ``number`` updates."""

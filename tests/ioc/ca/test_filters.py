@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from drivers.base import Point, RecordType, Severity, Status
+from ioc.ca import dbr
 from ioc.ca.dbr import EPICS_EPOCH
 from tests.client import Client
 from tests.small_ioc import CREATE, EVENT_ADD, HEADER, READ_NOTIFY, Raw, SmallIoc, search, until
@@ -33,19 +34,20 @@ def test_a_deadband_filter_passes_what_leaves_the_band(small_ioc: SmallIoc, ca: 
     until(lambda: [float(value) for value in updates] == [0.0, 6.0, 20.0])
 
 
-@pytest.mark.parametrize("lengths", [(0, 1, 0, 1), (3, 1, 1), (1, 4, 1)])
-def test_a_deadband_filter_of_an_array_holds_where_it_has_one_element(
-    small_ioc: SmallIoc, ca: Client, caplog: pytest.LogCaptureFixture, lengths: tuple[int, ...]
+@pytest.mark.parametrize("mode", ["abs", "rel"])
+@pytest.mark.parametrize("lengths", [(0, 1, 0, 1), (3, 1, 1), (1, 4, 1), (1, 1, 1)])
+def test_an_array_passes_a_deadband_filter_also_where_it_has_one_element(
+    small_ioc: SmallIoc, ca: Client, caplog: pytest.LogCaptureFixture, lengths: tuple[int, ...], mode: str
 ) -> None:
-    """As in base: all other lengths pass."""
-    small_ioc.read("wave", (0.0,) * lengths[0])
-    updates = ca.monitor(filtered(small_ioc, "wave", dbnd={"abs": 5.0}))
-    plain = ca.monitor(small_ioc.prefix + "wave")
-    until(lambda: updates and plain)
-    for number, length in enumerate(lengths[1:], 1):
-        small_ioc.read("wave", (10.0 * number,) * length)
-        until(lambda number=number: len(plain) > number)  # type: ignore[misc]
-    until(lambda: np.size(updates[-1]) == lengths[-1] and np.ravel(updates[-1])[0] == 10.0 * (len(lengths) - 1))
+    """As in base: of an array each change passes, whatever its length."""
+    small_ioc.read("wave", (1.0,) * lengths[0])
+    name = filtered(small_ioc, "wave", dbnd={mode: 500.0})
+    updates, first = ca.monitor(name), ca.monitor(f"{small_ioc.prefix}wave.VAL[0]" + name[name.index("{") :])
+    until(lambda: updates and first)
+    for number, length in enumerate(lengths[1:], 2):
+        small_ioc.read("wave", (float(number),) * length)
+        until(lambda number=number: len(updates) == len(first) == number)  # type: ignore[misc]
+    assert [np.size(value) for value in updates] == list(lengths)
     assert "internal error" not in caplog.text
 
 
@@ -95,6 +97,40 @@ def test_a_relative_deadband_moves_with_the_value(small_ioc: SmallIoc, ca: Clien
     for value in (10.5, 12.0, 13.0, 14.0):
         small_ioc.read("ai", value)
     until(lambda: [float(value) for value in updates] == [10.0, 12.0, 14.0])
+
+
+@pytest.mark.parametrize(
+    ("percent", "expected"),
+    [
+        (10.0, [-10.0, -10.5, -10.4, 0.0, 0.1, 20.0, 23.0, -1.0, -1.01, 10.0]),
+        (-10.0, [-10.0, 0.0, 0.1, 20.0, 21.0, 23.0, -1.0, 10.0, 10.5]),
+        (150.0, [-10.0, -10.5, -10.4, 0.0, 0.1, 20.0]),
+    ],
+)
+def test_a_relative_deadband_has_the_sign_of_the_value(
+    small_ioc: SmallIoc, ca: Client, percent: float, expected: list[float]
+) -> None:
+    """As in base, where nothing stays within a negative one."""
+    small_ioc.read("ai", -10.0)
+    updates = ca.monitor(filtered(small_ioc, "ai", dbnd={"rel": percent}))
+    plain = ca.monitor(small_ioc.prefix + "ai")
+    until(lambda: updates and plain)
+    for value in (-10.5, -10.4, 0.0, 0.1, 20.0, 21.0, 23.0, -1.0, -1.01, 10.0, 10.5):
+        small_ioc.read("ai", value)
+        until(lambda value=value: float(plain[-1]) == value)  # type: ignore[misc]
+    time.sleep(0.1)
+    assert [float(value) for value in updates] == expected
+
+
+def test_an_alarm_passes_a_deadband_without_moving_it(small_ioc: SmallIoc, ca: Client) -> None:
+    """As in base: the value that leaves it is compared with the last that did."""
+    small_ioc.read("ai", 46.0)
+    updates = ca.monitor(filtered(small_ioc, "ai", dbnd={"abs": 6.0}))
+    until(lambda: updates)
+    for value in (52.0, 53.0, 58.0, 60.0):
+        small_ioc.read("ai", value)
+    until(lambda: [float(value) for value in updates] == [46.0, 52.0, 53.0, 60.0])
+    small_ioc.read("ai", 0.0)
 
 
 def test_an_alarm_passes_every_deadband(small_ioc: SmallIoc, ca: Client) -> None:
@@ -242,6 +278,35 @@ def test_a_time_is_told_in_place_of_the_value(small_ioc: SmallIoc, ca: Client, m
         assert np.atleast_1d(told).tolist() == pytest.approx(
             np.atleast_1d(expected).tolist(), abs=1000.0 * ("nsec" in mode or '"ts"' in mode) + 1e-3
         )
+
+
+@pytest.mark.parametrize("record", ["ai", "wave"])
+@pytest.mark.parametrize(
+    ("filters", "parts"),
+    [
+        ('{"ts":{"num":"ts"},"arr":{}}', [0, 1]),
+        ('{"ts":{"num":"ts"},"arr":{"s":0,"e":0}}', [0]),
+        ('{"ts":{"num":"ts"},"arr":{"s":-1}}', [1]),
+        ('{"ts":{"num":"ts"},"arr":{"s":1,"e":0}}', []),
+        ('{"ts":{"num":"ts"},"arr":{"s":2,"e":3}}', []),
+        ('{"arr":{"s":1,"e":1},"ts":{"num":"ts"}}', [0, 1]),
+        ('[1]{"ts":{"num":"ts"}}', [0, 1]),
+        ('{"ts":{"num":"sec"},"arr":{"s":1}}', [0]),
+    ],
+)
+def test_a_piece_of_the_seconds_and_nanoseconds_is_cut_out_behind_them(
+    small_ioc: SmallIoc, record: str, filters: str, parts: list[int]
+) -> None:
+    """As in base, which announces no elements where none are left; before them the piece is one of the value."""
+    small_ioc.read(record, 1.0 if record == "ai" else (1.0, 2.0, 3.0))
+    stamp = dbr.stamp(small_ioc.records[record].time)
+    view = small_ioc.server.find(f"{small_ioc.prefix}{record}.VAL{filters}".encode())
+    assert view is not None
+    assert (view.count, list(view.values_for(dbr.TIME_DOUBLE, 0))) == (len(parts), [stamp[part] for part in parts])
+    with Raw(small_ioc) as raw:
+        raw.read_notify(raw.create(f"{record}.VAL{filters}"), 20)
+        _, body, sent = raw.answer(READ_NOTIFY, 5)
+    assert list(struct.unpack_from(f">{sent}d", body, 16)) == [stamp[part] for part in parts]
 
 
 def test_of_so_many_updates_one_is_sent_and_every_alarm(small_ioc: SmallIoc, ca: Client) -> None:
