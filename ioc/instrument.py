@@ -55,9 +55,6 @@ _TELL = 1.0
 _PASSIVE, _IO_INTR = 0, 2
 _RATES = {10.0: 3, 5.0: 4, 2.0: 5, 1.0: 6, 0.5: 7, 0.2: 8, 0.1: 9}
 
-# What is compared of a reading
-_State = tuple[Value | Array | None, Severity, Status]
-
 
 class Publisher(Protocol):
     """Where records are shown to clients (the Channel Access server)."""
@@ -94,7 +91,7 @@ class Instrument:
         self._ends: set[Ended] = set()  # of the puts that are under way
         self._points: dict[str, Point] = {}
         self._settings: dict[str, str] = {}
-        self._readbacks: dict[str, _State] = {}  # as read last
+        self._readbacks: dict[str, Reading] = {}  # what a setting follows, as read last
         # Switch -> what shows that its Off is pending, in the words that it has and has had
         self._pending: dict[str, list[str]] = {}
         self._missed: set[str] = set()
@@ -332,7 +329,7 @@ class Instrument:
             reading = _reading(readings.get(readback, value))
             newest = self._readbacks.get(readback, _state(reading))
             if readback in readings and newest != _state(reading):
-                reading = Reading(*newest)
+                reading = newest
             mask |= record.process(reading, now)
         if mask:
             self._publisher.post([(record, mask)])
@@ -567,8 +564,10 @@ def _reading(value: Value | Array | Reading) -> Reading:
     return value if isinstance(value, Reading) else Reading(value)
 
 
-def _state(reading: Reading) -> _State:
-    return reading.value, reading.severity, reading.status
+def _state(reading: Reading) -> Reading:
+    """Return what a setting follows of its readback: of the words only why nothing is known."""
+    message = reading.message if reading.severity is Severity.INVALID else ""
+    return Reading(reading.value, reading.severity, reading.status, message=message)
 
 
 def _is_untold(point: Point) -> bool:

@@ -47,7 +47,7 @@ KEYS: dict[str, Any] = {
 }
 INVALID_READ = Reading(None, Severity.INVALID, Status.READ)
 UNPLUGGED = Reading(None, Severity.INVALID, Status.COMM, message="nothing is plugged into the channel")
-GONE = Reading(None, Severity.INVALID, Status.COMM, message="the board is gone: A1833P in slot 2")
+GONE = Reading(None, Severity.INVALID, Status.COMM, message="the board is gone")
 INVALID_UDF = Reading(None, Severity.INVALID, Status.UDF, message="its unit or range is not certain now")
 
 

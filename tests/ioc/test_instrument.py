@@ -54,6 +54,32 @@ def test_a_change_made_elsewhere_shows_in_the_setting(run: Run) -> None:
     run(scenario)
 
 
+def test_a_setting_says_as_its_readback_does_why_nothing_is_known(run: Run) -> None:
+    async def scenario(rig: Rig) -> None:
+        for words in ("nothing is plugged in", "the board is gone"):
+            rig.driver.values["Set_RBV"] = Reading(None, Severity.INVALID, Status.COMM, message=words)
+            await rig.until(lambda words=words: rig.record("Set_RBV").amsg == words)  # type: ignore[misc]
+            assert rig.record("Set").amsg == words
+
+    run(scenario)
+
+
+def test_other_words_of_a_known_readback_leave_alone_what_was_put(run: Run) -> None:
+    async def scenario(rig: Rig) -> None:
+        def hold(words: str) -> None:
+            rig.driver.values["Set_RBV"] = Reading(10.0, Severity.MINOR, Status.STATE, message=words)
+
+        hold("moves up")
+        await rig.until(lambda: rig.record("Set_RBV").amsg == "moves up")
+        rig.driver.write = lambda point, value: iter(())  # type: ignore[method-assign]
+        await rig.put("Set", 42.0)
+        hold("moves on")
+        await rig.until(lambda: rig.record("Set_RBV").amsg == "moves on")
+        assert rig.record("Set").val == 42.0
+
+    run(scenario)
+
+
 def test_a_put_completes_when_the_instrument_took_the_value_and_says_so(run: Run) -> None:
     async def scenario(rig: Rig) -> None:
         await rig.put("Set", 42.0)

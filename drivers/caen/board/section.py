@@ -43,6 +43,9 @@ _KNOCK = 2.0
 # become older, but only while they wait for their turn
 _MOST_AGE = 2.0
 
+# Why all of a board is INVALID; the worst alarm of crate and board has it behind a name, in 39 characters
+_GONE = "the board is gone"
+
 
 class Section:
     """The items of one board; ``slot`` and ``board`` are None for those of the crate itself.
@@ -71,7 +74,6 @@ class Section:
     ) -> None:
         where = "the system" if board is None else f"{board.model} in slot {board.slot}"
         self.name = f"{config.host}: {where}"
-        self._where = where
         self.slot = None if board is None else board.slot
         self.board = board
         self.probe: Board | None = None
@@ -184,7 +186,7 @@ class Section:
         for item in self.table.items.values():
             if isinstance(item, Facts):
                 found = item.readings()
-        return found if self.present else invalid(found, Status.COMM, self._gone())
+        return found if self.present else invalid(found, Status.COMM, _GONE)
 
     def read_names(self, session: Session) -> Iterator[Step]:
         """Read the channels' names, for the descriptions. Raises LinkDown."""
@@ -227,7 +229,7 @@ class Section:
             yield from self._read_present(session, batch)
         if not self.present:
             if self._void:
-                yield self.values.invalidate(batch.labels, Status.COMM, self._gone())
+                yield self.values.invalidate(batch.labels, Status.COMM, _GONE)
             else:
                 yield self._all_gone()
 
@@ -478,15 +480,11 @@ class Section:
         """Leave channels out of all calls before they spoil them."""
         self.leave_out((each.label for each in self.table.variables() if each.channel in channels), status)
 
-    def _gone(self) -> str:
-        """Return why all of the board is INVALID, in words that fit into AMSG."""
-        return f"the board is gone: {self._where}"
-
     def _all_gone(self) -> Readings:
         """Return INVALID for all that is read of the board, whichever group reads it."""
         self._void = True
         labels = (label for each in self.batches for label in each.labels)
-        read = self.values.invalidate(labels, Status.COMM, self._gone())
+        read = self.values.invalidate(labels, Status.COMM, _GONE)
         return {**read, **self._tell_untold()}
 
     def _tell_untold(self) -> Readings:
