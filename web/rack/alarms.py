@@ -24,8 +24,6 @@ _RANKS = {"NONE": 0, "MINOR": 1, "MAJOR": 2, "INVALID": 3, _UNKNOWN: 4}
 _NEVER_NS = 946_684_800 * 10**9
 # Seconds for a PV that is only just being asked for.
 _PATIENCE = 10.0
-# Alarms whose sentences are read.
-_MOST_SENTENCES = 300
 
 
 @dataclass(frozen=True)
@@ -184,8 +182,9 @@ class Alarms:
             return
         self._next = now + 1.0
         wanted = {name for instrument in self._rack.instruments for name in self._watched(instrument)}
-        bad = [name for name in wanted if self._severity(name) != "NONE"][:_MOST_SENTENCES]
-        wanted |= {f"{name}.AMSG" for name in bad if not name.endswith(f":{_CONNECTION}")}
+        # of all, however many: a board that is gone must not take the sentences of others; what is not there has none
+        told = {name for name in wanted if self._severity(name) not in {"NONE", _UNKNOWN}}
+        wanted |= {f"{name}.AMSG" for name in told if not name.endswith(f":{_CONNECTION}")}
         wanted |= {f"{instrument.prefix}{_ERROR}" for instrument in self._rack.instruments}
         for name in self._subscriptions.keys() - wanted:
             self._hub.unsubscribe(self._subscriptions.pop(name))

@@ -308,6 +308,16 @@ def test_alarms_that_are_not_told_any_more_are_old(page: Page) -> None:
     chromium.wait(lambda: chromium.text("#live") == "● live", "live again")
 
 
+def test_a_board_that_is_gone_hides_no_alarm_of_another(shift: Page) -> None:
+    gone = [f"A:HV1:S04:C{channel:02}" for channel in range(20)]
+    others = ["A:HV1:S02:C01", "A:HV1:S02:C02", "A:HV1:Interlock"]
+    entries = [{"key": key} for key in (*gone, *others)]
+    shown = f"chosen({json.dumps(entries)}, 12).map(each => each.key)"
+    assert (
+        shift.chromium.run(f"return import('/static/alarms.js').then(({{ chosen }}) => {shown})") == gone[:9] + others
+    )
+
+
 # as a view asks that ends it when it is left, with a time of its own; and a login
 @pytest.mark.parametrize(
     "ask", ["get('/api/alarms')", "get('/api/alarms', none, 500)", "post('/api/alarms', {}, none)"]

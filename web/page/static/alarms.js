@@ -6,7 +6,7 @@ import { SEVERITIES, clock, since, withCode } from "./words.js";
 
 // What an alarm status says where the record has no sentence.
 const STATUS = {
-  UDF: "no value is known yet", READ: "it could not be read", WRITE: "a put was refused", COMM: "the connection is lost",
+  UDF: "no value is known yet", READ: "it could not be read", WRITE: "a put was refused", COMM: "no communication",
   TIMEOUT: "no answer", HIHI: "far too high", HIGH: "too high", LOLO: "far too low", LOW: "too low", STATE: "this state is an alarm",
   DISCONNECTED: "the IOC does not answer for it", HWLIMIT: "beyond what can be measured", SOFT: "found by the program",
 };
@@ -24,7 +24,7 @@ export function alarmList(scope, { only = () => true, most = 200, none = "No ala
     if (now !== before) {
       before = now;
       const open = new Set([...list.querySelectorAll("[aria-expanded='true']")].map((each) => each.dataset.key));
-      list.replaceChildren(...found.slice(0, most).map((each) => entry(each, open)));
+      list.replaceChildren(...chosen(found, most).map((each) => entry(each, open)));
       if (found.length > most) list.append(h("li", { class: "muted", text: `and ${found.length - most} more` }));
       if (!found.length) list.append(h("li", { class: "none", text: rack.connected ? none : UNKNOWN[rack.connected] }));
     }
@@ -50,6 +50,18 @@ export function group(alarms) {
     else groups.set(key, [alarm]);
   }
   return [...groups].map(([key, members]) => ({ key, members }));
+}
+
+/** Return `most` of the entries, in their order: boards and instruments take turns, so that one that is gone hides no trip of another. */
+export function chosen(entries, most) {
+  const counts = new Map();
+  const turns = new Map(entries.map((each) => {
+    const part = each.key.slice(0, each.key.lastIndexOf(":"));
+    counts.set(part, (counts.get(part) ?? 0) + 1);
+    return [each, counts.get(part)];
+  }));
+  const shown = new Set([...entries].sort((one, other) => turns.get(one) - turns.get(other)).slice(0, most));
+  return entries.filter((each) => shown.has(each));
 }
 
 let made = 0;

@@ -127,6 +127,28 @@ def test_the_instruments_are_those_that_the_ioc_tells_now(
     until(lambda: told(web, ioc)[1] == {"GEN:Fault", "GEN:VMon"}, 10)
 
 
+def test_each_alarm_has_its_sentence_however_many_a_board_that_is_gone_has(logins_file: Path) -> None:
+    gone = [
+        f"HV1:S04:C{channel:02}:{each}" for channel in range(64) for each in ("VMon", "IMon", "V0Set", "I0Set", "Pw")
+    ]
+    sentences = {**dict.fromkeys(gone, "the board is gone"), "HV1:S02:C00:VMon": "internal trip", "TC1:T1": "open"}
+    alarms = ("HV1:Alarm", "HV1:S02:Alarm", "HV1:S04:Alarm")
+    points = [Point(name=name, rtyp=RecordType.ai) for name in (*alarms, *sentences)]
+    ioc = SmallIoc([*points, Point(name="IOC:PVList", rtyp=RecordType.lsi)])
+    ioc.read("IOC:PVList", "\n".join(ioc.prefix + point.name for point in points))
+    web = WebServer(replace(served(ioc.prefix, logins_file), kinds={"HV1": "caen", "TC1": "se521"}))
+    try:
+        for name in alarms:
+            ioc.read(name, 2.0, *MAJOR)
+        for name, sentence in sentences.items():
+            ioc.read(name, 1.0, Severity.INVALID, Status.COMM, None, sentence)
+        told = {ioc.prefix + name: sentence for name, sentence in sentences.items()}
+        until(lambda: {each["pv"]: each["message"] for each in answer_of(web)["alarms"]} == told, 20)
+    finally:
+        web.close()
+        ioc.close()
+
+
 @pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.timeout(180)
