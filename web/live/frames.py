@@ -39,8 +39,8 @@ class FrameProtocol(WebSocketsSansIOProtocol):
     sending: a socket that is closed with something unread takes from its client what was written to it last.
 
     Rests on private names of uvicorn: ``writable``, ``disconnected``, ``close_sent``, ``close_timer``,
-    ``close_timeout``, ``read_paused``, ``transport``, ``conn``, ``handle_parser_exception`` and
-    ``keepalive_timeout``. It must not compress.
+    ``close_timeout``, ``read_paused``, ``transport``, ``conn``, ``handshake_initiated``, ``handle_parser_exception``
+    and ``keepalive_timeout``. It must not compress.
     """
 
     _refused = False
@@ -52,9 +52,12 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         self.transport.set_write_buffer_limits(high=1, low=0)
 
     def data_received(self, data: bytes) -> None:
-        """Take what the client sends; discard it once something was refused."""
-        if not self._refused:
-            super().data_received(data)
+        """Take what the client sends, its whole request first; discard it once something was refused."""
+        if self._refused:
+            return
+        super().data_received(data)
+        if not self.handshake_initiated:
+            self._refuse_request()
 
     def handle_parser_exception(self) -> None:
         """Tell the client that what it sends is refused, and why; end the connection when the client has read it."""
@@ -69,6 +72,14 @@ class FrameProtocol(WebSocketsSansIOProtocol):
             self.read_paused = False
             self.transport.resume_reading()
         self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
+
+    def _refuse_request(self) -> None:
+        """Answer a request for a web socket that is none (it has a body, or too much), and end the connection."""
+        self._refused = self.close_sent = True
+        # websockets has an answer for some; uvicorn sends none
+        answer = b"".join(self.conn.data_to_send())
+        self.transport.write(answer or self.conn.reject(400, "This is no request for a web socket.\n").serialize())
+        self.transport.close()
 
     async def send(self, message: Any) -> None:
         """Send a message, and wait until nearly all of it is under way: what is made then is new when it goes out."""

@@ -217,6 +217,32 @@ def test_a_body_that_ends_too_early_leaves_no_traceback_in_the_log(
     assert [each.getMessage() for each in caplog.records if each.exc_info] == []
 
 
+_UPGRADE = (
+    b"%s /pvws/pv%s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n%s\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        pytest.param(_UPGRADE % (b"GET", b"", b"Content-Length: 10\r\n"), 400, id="body"),
+        pytest.param(_UPGRADE % (b"GET", b"", b"Transfer-Encoding: chunked\r\n"), 400, id="chunks"),
+        pytest.param(_UPGRADE % (b"POST", b"", b"Content-Length: 10\r\n"), 400, id="method"),
+        pytest.param(_UPGRADE % (b"GET", b"?" + b"a" * 9000, b""), 414, id="long-address"),
+        pytest.param(_UPGRADE % (b"GET", b"", b"Cookie: a=%s\r\n" % (b"x" * 9000)), 431, id="long-header"),
+        pytest.param(_UPGRADE % (b"GET", b"", b"".join(b"X%d: y\r\n" % n for n in range(130))), 431, id="headers"),
+    ],
+)
+def test_a_request_for_a_web_socket_that_is_none_is_answered_and_its_connection_ended(
+    web: WebServer, caplog: pytest.LogCaptureFixture, request_: bytes, status: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", web.port), 5) as raw, raw.makefile("rb") as answer:
+        raw.sendall(request_)
+        assert answer.read().startswith(b"HTTP/1.1 %d " % status)
+    assert caplog.records == []
+
+
 def test_a_body_that_drips_is_given_up(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("web.access.middleware._PATIENCE", 2.0)
     monkeypatch.setattr("web.access.middleware._WHOLE", 1.0)
