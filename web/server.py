@@ -10,12 +10,14 @@ import signal
 import socket
 import ssl
 import time
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -69,6 +71,16 @@ class Protocol(H11Protocol):
         """Leave the connection to the protocol of web sockets, which is told when it is lost: this one is not."""
         super().handle_websocket_upgrade(event)
         self._is_web_socket = True
+
+    def send_400_response(self, msg: str) -> None:
+        """Say that a request is malformed; who was to answer it says no more: h11 would raise, with a traceback."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            super().send_400_response(msg)
+        else:  # it is answered, or half
+            self.transport.close()
 
     def _end_waiting(self) -> None:
         if self._waiting is not None:
@@ -149,6 +161,36 @@ class Server(uvicorn.Server):
             super().handle_exit(sig, frame)
 
 
+class _News(logging.Filter):
+    """Leaves out lines with which anybody could fill the log; equal warnings are one a minute, with a count.
+
+    uvicorn warns of what clients do alone. Its traceback of what is no UTF-8 is left out: who sends it is told.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[str, float] = {}
+        self._count: Counter[str] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a line is written; it has how many there were since the last one."""
+        message = record.getMessage()
+        if record.levelno != logging.WARNING:
+            return not message.startswith("Invalid UTF-8 sequence")
+        self._count[message] += 1
+        now = time.monotonic()
+        if now - self._told.get(message, -SELDOM_S) < SELDOM_S:
+            return False
+        self._told[message] = now
+        count = self._count.pop(message)
+        if count > 1:
+            record.msg, record.args = "%s (%d times since this was last written)", (message, count)
+        return True
+
+
+_NEWS = _News()
+
+
 def main(served: Served) -> int:
     """Serve until SIGINT, SIGTERM or SIGHUP; return the exit code. Raises OSError if the port cannot be used."""
     gc.set_threshold(100_000, 50, 50)  # rows are many, and no cycles: looking for these takes a fourth of the time
@@ -171,7 +213,7 @@ def main(served: Served) -> int:
 def configuration(served: Served) -> uvicorn.Config:
     """Return the configuration of uvicorn. Raises LoginsError; OSError without certificate or key."""
     _check_certificate(served.settings)
-    logging.getLogger("uvicorn.error").addFilter(_is_news)
+    logging.getLogger("uvicorn.error").addFilter(_NEWS)
     return uvicorn.Config(
         application(served),
         http=Protocol,
@@ -188,11 +230,6 @@ def configuration(served: Served) -> uvicorn.Config:
         timeout_graceful_shutdown=STOP_S,
         h11_max_incomplete_event_size=HEADER_BYTES,
     )
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    """Return False for a traceback with which anybody could fill the log: who sends no UTF-8 is told so."""
-    return not record.getMessage().startswith("Invalid UTF-8 sequence")
 
 
 def _check_certificate(settings: WebSettings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 import time
@@ -241,6 +242,45 @@ def test_a_request_for_a_web_socket_that_is_none_is_answered_and_its_connection_
         raw.sendall(request_)
         assert answer.read().startswith(b"HTTP/1.1 %d " % status)
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("path", [b"/api/login", b"/nowhere", b"/retrieval/data/getDataAtTime"])
+@pytest.mark.parametrize("pause", [0.0, 0.2])
+def test_a_malformed_request_costs_no_traceback(
+    web: WebServer, caplog: pytest.LogCaptureFixture, path: bytes, pause: float
+) -> None:
+    head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for _ in range(10):
+        with socket.create_connection(("127.0.0.1", web.port), 5) as raw, raw.makefile("rb") as answer:
+            raw.sendall(head % path + (b"" if pause else b"zz\r\n"))
+            time.sleep(pause)
+            if pause:
+                raw.sendall(b"zz\r\n")
+            assert answer.readline().startswith(b"HTTP/1.1 4")
+    assert ask(web, "GET", "/ping")[0] == 200
+    assert [each.getMessage() for each in caplog.records if each.exc_info or each.levelname == "ERROR"] == []
+    assert len(caplog.records) <= 1
+
+
+@pytest.mark.parametrize(
+    "request_", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"]
+)
+def test_malformed_requests_are_counted_in_one_line_a_minute(
+    web: WebServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, request_: bytes
+) -> None:
+    def ask_so() -> None:
+        with socket.create_connection(("127.0.0.1", web.port), 5) as raw:
+            raw.sendall(request_)
+            assert raw.recv(4096).startswith(b"HTTP/1.1 ")
+
+    for _ in range(10):
+        ask_so()
+    assert len(caplog.records) <= 1
+    monkeypatch.setattr("web.server.SELDOM_S", 0.0)
+    ask_so()
+    counted = re.search(r"\((\d+) times since this was last written\)", caplog.records[-1].getMessage())
+    assert counted is not None
+    assert int(counted[1]) >= 10
 
 
 def test_a_body_that_drips_is_given_up(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
