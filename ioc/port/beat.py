@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from functools import cache
+from time import monotonic, sleep
 
 # Seconds between two beats; one that is late by less may be so by chance
 _BEAT = 0.05
@@ -14,7 +14,7 @@ class Beat:
     """A thread that does nothing but to sleep and wake: whenever it is late, so may be all others."""
 
     def __init__(self) -> None:
-        self._last = time.monotonic(), 0.0  # its moment, and the seconds of all standstills before
+        self._last = monotonic(), 0.0  # its moment, and the seconds of all standstills before
         threading.Thread(target=self._go_on, name="beat", daemon=True).start()
 
     def stood_still(self, now: float) -> float:
@@ -24,8 +24,8 @@ class Beat:
 
     def _go_on(self) -> None:
         while True:
-            time.sleep(_BEAT)
-            now = time.monotonic()
+            sleep(_BEAT)
+            now = monotonic()
             self._last = now, self.stood_still(now)
 
 
