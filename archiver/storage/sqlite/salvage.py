@@ -32,11 +32,11 @@ class Hole(NamedTuple):
 
 
 class _Keys(NamedTuple):
-    """The rows of ``size`` channels, the ``number``-th such group: ``select`` ends where the times are to stand."""
+    """The rows of a table between two keys: ``select`` ends where the ORDER BY is to stand."""
 
     select: str
-    number: int
-    size: int
+    key: str
+    values: tuple[Any, ...]
 
 
 class DamagedFile:
@@ -111,14 +111,14 @@ class DamagedFile:
             for channel in members:
                 select = f"SELECT {_COLUMNS} FROM sample_settled WHERE channel_id = ? AND smpl_time"
                 holes: list[tuple[int, int]] = []
-                for rows in gathered(self._rescued(_Keys(select, channel, 1), holes)):
+                for rows in gathered(self._rescued(_Keys(select, "smpl_time", (channel,)), holes)):
                     known.add(channel)
-                    settled_ns[channel] = max(row.time_ns for row in rows)
+                    settled_ns[channel] = rows[-1].time_ns
                     yield rows
                 self.holes += [Hole(channel, *each) for each in holes if channel in known]
             select = f"SELECT {_COLUMNS} FROM sample_recent WHERE part = ? AND smpl_time"
             holes = []
-            yield from gathered(self._rescued(_Keys(select, part, PART), holes))
+            yield from gathered(self._rescued(_Keys(select, "smpl_time", (part,)), holes))
             self.holes += [
                 Hole(channel, max(after_ns, settled_ns[channel]), until_ns)
                 for after_ns, until_ns in holes
@@ -141,8 +141,6 @@ class DamagedFile:
         for row in self._read(keys, after, until, "ASC"):
             if row is None:
                 damaged = True
-            elif row.time_ns < begin:  # the rows before it, which were of later times, may have come too early
-                holes.append(self._around(keys, after, row.time_ns))
             else:
                 begin = row.time_ns
                 yield [row]
@@ -150,7 +148,7 @@ class DamagedFile:
             return
         end = until
         for row in self._read(keys, begin, until, "DESC"):
-            end = end if row is None else min(end, row.time_ns)
+            end = end if row is None else row.time_ns
         if depth:
             yield from self._probed(keys, begin, end, holes, depth)
         else:
@@ -159,13 +157,6 @@ class DamagedFile:
             for row in self._read(keys, end - 1, until, "ASC"):
                 if row is not None:
                     yield [row]
-
-    def _around(self, keys: _Keys, after: int, time_ns: int) -> tuple[int, int]:
-        """Return a hole from the last row before a time until then."""
-        before = after
-        for row in self._read(keys, after, time_ns - 1, "ASC"):
-            before = before if row is None else max(before, row.time_ns)
-        return before, time_ns
 
     def _newest(self, keys: _Keys, after: int, until: int) -> int | None:
         """Return the key of the newest row up to one key, ``after`` if there is none; None on a damaged page.
@@ -194,20 +185,14 @@ class DamagedFile:
         holes += _joined([*found, (last, end)])
 
     def _read(self, keys: _Keys, after: int, until: int, order: str) -> Iterator[Row | None]:
-        """Yield rows after one key up to another; None, as the last, where a damaged page is met.
-
-        A row that is out of order is yielded before that None.
-        """
-        select = f"{keys.select} > ? AND smpl_time <= ? ORDER BY smpl_time {order}"
+        """Yield rows after one key up to another; None, as the last, where a damaged page is met."""
+        select = f"{keys.select} > ? AND smpl_time <= ? ORDER BY {keys.key} {order}"
         before = after if order == "ASC" else until
         try:
-            for row in self._connection.execute(select, (keys.number, after, until)):
+            for row in self._connection.execute(select, (*keys.values, after, until)):
                 found = Row(*row)
-                if not all(type(each) is int for each in found[:4]) or found.channel // keys.size != keys.number:
-                    yield None  # SQLite reads zeros as rows without a time, and any page for the one it asked for
-                    return
-                if not _follows(found.time_ns, before, order):
-                    yield from (found, None)
+                if not all(type(each) is int for each in found[:4]) or not _follows(found.time_ns, before, order):
+                    yield None  # SQLite reads zeros as rows without a time, and others out of order
                     return
                 before = found.time_ns
                 yield found

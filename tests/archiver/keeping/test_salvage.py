@@ -149,20 +149,6 @@ def test_rows_that_zeros_hide_without_an_error_are_missed(two_thirds: Path, new:
         assert max(known_and_lost(there).values()) <= 1  # the one of the very time of the last row before
 
 
-@pytest.mark.parametrize("part", range(4))
-def test_a_sound_page_in_the_place_of_another_hides_no_row(two_thirds: Path, new: New, part: int) -> None:
-    """Its rows are of another channel, and of a time that may well come next."""
-    leaves = pages_of(two_thirds, "sample_settled")
-    leaf = leaves[len(leaves) * (part + 4) // 8]
-    for other in leaves[part::12]:
-        here, there = new("sqlite"), new("sqlite")
-        content = bytearray(two_thirds.read_bytes())
-        content[(leaf - 1) * PAGE : leaf * PAGE] = content[(other - 1) * PAGE : other * PAGE]
-        Path(here.removeprefix("sqlite:///")).write_bytes(content)
-        salvage(here, there, quiet)
-        assert set(known_and_lost(there).values()) == {0}
-
-
 @pytest.mark.parametrize("table", ["channel", "archiver", "channel_owner", "status", "num_metadata_history"])
 def test_rows_are_salvaged_without_the_tables_that_describe_them(new: New, table: str) -> None:
     here, there = new("sqlite"), new("sqlite")
