@@ -7,7 +7,7 @@ from itertools import product
 from conformance import libca
 from conformance.cases.get import counts, set_value
 from conformance.cases.monitor import STEPS, step
-from conformance.client import Aspects, CaClient, Monitor
+from conformance.client import Aspects, CaChannel, CaClient, Monitor
 from conformance.libca import ALARM, VALUE
 from conformance.points import BANK, GROUP, all_kinds, array, kinds, pv
 from drivers.base import Point, RecordType
@@ -154,22 +154,22 @@ def _texts(name: str, rtyp: RecordType) -> tuple[str, ...]:
     return (SLICES if rtyp is RecordType.waveform else ()) + _others(name, rtyp)
 
 
-def _channel(client: CaClient, name: str, text: str) -> tuple[str, Aspects]:
-    """Return the name of a filtered channel, and what it announces."""
+def _channel(client: CaClient, name: str, text: str) -> CaChannel | None:
+    """Return a filtered channel, None if it is not found; emit what it announces."""
     full = f"{pv(f'filters:{name}')}.{text}"
     channel = client.connect([full]).get(full)
-    if channel is None:
-        return full, {"connects": False}
-    return full, {"connects": True, "native": channel.native, "count": channel.count, "access": channel.access}
+    announced: Aspects = {"connects": False}
+    if channel is not None:
+        announced = {"connects": True, "native": channel.native, "count": channel.count, "access": channel.access}
+    client.emit(f"filters/{name}/{text}/announced", announced)
+    return channel
 
 
 def _array(client: CaClient, name: str, text: str) -> None:
     """Read a part of an array of changing length, all, one and two of it, in the own type and as texts."""
-    full, announced = _channel(client, name, text)
-    client.emit(f"filters/{name}/{text}/announced", announced)
-    if not announced["connects"]:
+    channel = _channel(client, name, text)
+    if channel is None:
         return
-    channel = client.connect([full])[full]
     for number in NUMBERS:
         client.set(f"filters:{name}:Src", number)
         for label, count in counts(channel).items():
@@ -187,11 +187,9 @@ def _array(client: CaClient, name: str, text: str) -> None:
 
 def _events(client: CaClient, name: str, rtyp: RecordType, text: str) -> None:
     """Step a record through its values under a filter: which of them come."""
-    full, announced = _channel(client, name, text)
-    client.emit(f"filters/{name}/{text}/announced", announced)
-    if not announced["connects"]:
+    channel = _channel(client, name, text)
+    if channel is None:
         return
-    channel = client.connect([full])[full]
     plain = libca.STS + channel.native  # without the stamp, of which filters make texts and numbers
     with client.monitor(channel, plain, VALUE | ALARM, 0) as monitor:
         client.fence()
@@ -211,9 +209,9 @@ def _seen(monitor: Monitor, told: bool) -> list[Aspects]:
 
 def _time(client: CaClient, name: str, text: str) -> None:
     """Read, and subscribe to, a piece of a time in place of the value: which parts of the stamp it has."""
-    full, announced = _channel(client, name, text)
-    client.emit(f"filters/{name}/{text}/announced", announced)
-    channel, dbr = client.connect([full])[full], libca.TIME + libca.DOUBLE
+    channel, dbr = _channel(client, name, text), libca.TIME + libca.DOUBLE
+    if channel is None:
+        return
     for label, count in counts(channel).items():
         client.emit(f"filters/{name}/{text}/count {label}", _parts(client.get(channel, dbr, count)))
         with client.monitor(channel, dbr, VALUE | ALARM, count) as monitor:
@@ -236,9 +234,10 @@ def _parts(answer: Aspects) -> Aspects:
 def _series(client: CaClient, name: str, text: str, series: tuple[str, ...]) -> None:
     """Lead a number through many values: which of them leave a deadband."""
     client.drive(f"filters:{name}", "1")
-    full, announced = _channel(client, name, text)
-    client.emit(f"filters/{name}/{text}/announced", announced)
-    with client.monitor(client.connect([full])[full], libca.STS + libca.DOUBLE, VALUE | ALARM) as monitor:
+    channel = _channel(client, name, text)
+    if channel is None:
+        return
+    with client.monitor(channel, libca.STS + libca.DOUBLE, VALUE | ALARM) as monitor:
         client.fence()
         client.emit(f"filters/{name}/{text}/first", {"events": monitor.drain()})
         for number, value in enumerate(series):
@@ -249,9 +248,9 @@ def _series(client: CaClient, name: str, text: str, series: tuple[str, ...]) -> 
 
 def _singles(client: CaClient, name: str, text: str) -> None:
     """Let an array have one element, and other numbers of them, behind a deadband that no number would leave."""
-    full, announced = _channel(client, name, text)
-    client.emit(f"filters/{name}/{text}/announced", announced)
-    channel = client.connect([full])[full]
+    channel = _channel(client, name, text)
+    if channel is None:
+        return
     with client.monitor(channel, libca.STS + channel.native, VALUE | ALARM, 0) as monitor:
         client.fence()
         monitor.drain()
